@@ -1,0 +1,10 @@
+//! What Alyx is, as data: endpoints, filters, links in bodies, error bodies, what a write changes.
+//!
+//! Everything here is stated from the reference of Alyx 3.6.1's REST surface. Nothing here does
+//! input or output, and this module imports no other of the program.
+
+pub mod endpoint;
+pub mod route;
+
+pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key};
+pub use route::{Route, Service};

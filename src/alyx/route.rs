@@ -1,0 +1,120 @@
+//! Which part of Alyx a path belongs to (REST.md 1).
+
+use super::{Class, ENDPOINTS, Endpoint, Key};
+
+/// What a path addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `/<endpoint>`: a list of records.
+    List(&'static Endpoint),
+    /// `/<endpoint>/<key>`: one record; the key is decoded.
+    Detail(&'static Endpoint, String),
+    /// Something else of the REST interface.
+    Service(Service),
+    /// Not REST: admin pages, static files, or nothing at all.
+    Other,
+}
+
+/// REST paths that are not records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// `/auth-token`
+    AuthToken,
+    /// `/me`
+    Me,
+    /// `/api/schema`
+    Schema,
+    /// `/docs`, `/docs/`
+    Docs,
+    /// `/cache.zip`
+    CacheZip,
+    /// `/cache/info[/<tag>][/]`
+    CacheInfo,
+    /// `/check-protected`
+    CheckProtected,
+    /// `/register-file`
+    RegisterFile,
+    /// `/new-download`
+    NewDownload,
+    /// `/sync-file-status`
+    SyncFileStatus,
+    /// `/water-requirement/<nickname>`
+    WaterRequirement,
+}
+
+impl Service {
+    /// Whether a GET of it may be remembered (REST.md 5), and as what.
+    pub fn class(self) -> Option<Class> {
+        match self {
+            Self::Me => Some(Class::Records),
+            Self::Schema | Self::Docs => Some(Class::Schema),
+            Self::CacheZip | Self::CacheInfo => Some(Class::Tables),
+            Self::WaterRequirement => Some(Class::Volatile),
+            Self::AuthToken
+            | Self::CheckProtected
+            | Self::RegisterFile
+            | Self::NewDownload
+            | Self::SyncFileStatus => None,
+        }
+    }
+
+    /// Whether Alyx answers it without a token (REST.md 1, "open").
+    pub fn open(self) -> bool {
+        !matches!(self, Self::Me | Self::CacheZip | Self::CacheInfo | Self::WaterRequirement)
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Endpoint {}
+
+/// Classifies a path. `segments` are the decoded segments between slashes, without the leading
+/// empty one: `/sessions/1` is `["sessions", "1"]`, `/docs/` is `["docs", ""]`.
+pub fn classify(segments: &[&str]) -> Route {
+    let service = match segments {
+        ["auth-token"] => Some(Service::AuthToken),
+        ["me"] => Some(Service::Me),
+        ["api", "schema"] => Some(Service::Schema),
+        ["docs"] | ["docs", ""] => Some(Service::Docs),
+        ["cache.zip"] => Some(Service::CacheZip),
+        ["cache", "info"] | ["cache", "info", _] | ["cache", "info", _, ""] => Some(Service::CacheInfo),
+        ["check-protected"] => Some(Service::CheckProtected),
+        ["register-file"] => Some(Service::RegisterFile),
+        ["new-download"] => Some(Service::NewDownload),
+        ["sync-file-status"] => Some(Service::SyncFileStatus),
+        ["water-requirement", _] => Some(Service::WaterRequirement),
+        _ => None,
+    };
+    if let Some(service) = service {
+        return Route::Service(service);
+    }
+    let Some(endpoint) = segments.first().and_then(|name| ENDPOINTS.iter().find(|e| e.name == *name)) else {
+        return Route::Other;
+    };
+    match (segments, endpoint.detail) {
+        ([_], _) => Route::List(endpoint),
+        ([_, key], Some(detail)) if detail.key.accepts(key) => Route::Detail(endpoint, (*key).to_owned()),
+        _ => Route::Other,
+    }
+}
+
+impl Key {
+    /// Whether Alyx routes this text to the detail view; otherwise its answer is an HTML 404.
+    pub fn accepts(self, text: &str) -> bool {
+        match self {
+            Self::Uuid => {
+                text.len() == 36
+                    && text.bytes().enumerate().all(|(i, b)| match i {
+                        8 | 13 | 18 | 23 => b == b'-',
+                        _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+                    })
+            }
+            Self::Integer => !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
+            Self::Name(_) => !text.is_empty(),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! alyx-proxy: a lab's own Alyx.
+//!
+//! It imitates Alyx's REST endpoints, remembers what Alyx said, and goes on answering when Alyx is
+//! out of reach. A request walks down one staircase, and each floor answers it or passes it on:
+//!
+//! [`server`] ▸ [`access`] ▸ [`responses`] ▸ [`upstream`]
+//!
+//! [`alyx`] is what Alyx *is*, as data; every other module asks it and none of them names an
+//! endpoint of Alyx. [`demo`] is a miniature Alyx over the sample lab: the upstream of the demo and
+//! of the tests.
+
+pub mod alyx;
+pub mod demo;
+pub mod settings;

@@ -1,0 +1,3 @@
+//! Arguments ▸ settings ▸ command; nothing else.
+
+fn main() {}

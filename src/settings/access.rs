@@ -1,0 +1,31 @@
+use serde::{Deserialize, Serialize};
+
+use super::value::Span;
+
+/// `[access]`: who may ask. Tokens and log-ins are Alyx's; the proxy remembers that it accepted them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// While Alyx can be reached: how long a token counts as accepted before Alyx is asked again.
+    pub recheck: Span,
+    /// While Alyx is away: how long after its last acceptance a token or log-in still counts.
+    pub grace: Span,
+    /// Paths (and what lies below them) whose answers are kept apart for each user.
+    pub per_user: Vec<String>,
+    /// Failed log-ins of one user name or one address within `window` before further ones are refused.
+    pub attempts: u32,
+    /// The time in which `attempts` are counted.
+    pub window: Span,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            recheck: Span::minutes(15),
+            grace: Span::days(30),
+            per_user: vec!["/users".to_owned(), "/me".to_owned()],
+            attempts: 10,
+            window: Span::minutes(10),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+use serde::{Deserialize, Serialize};
+
+use super::value::{Size, Span};
+
+/// `[cache]`: what is remembered of Alyx's answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// The largest JSON answer that is remembered; larger ones are passed through.
+    pub max_response: Size,
+    /// After an answer has ceased to be fresh: how long it is still given at once while it is
+    /// refreshed behind the scenes (RFC 5861).
+    pub stale_while_revalidate: Span,
+    /// How long "no such record" (404) counts as fresh.
+    pub negative: Span,
+    /// The largest file (`cache.zip`) that is remembered.
+    pub max_file: Size,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            max_response: Size::mib(64),
+            stale_while_revalidate: Span::minutes(5),
+            negative: Span::seconds(30),
+            max_file: Size::gib(4),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+use serde::{Deserialize, Serialize};
+
+use super::value::Span;
+
+/// `[health]`: how the proxy finds out whether Alyx can be reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// While Alyx is away: time between two looks for its return.
+    pub probe: Span,
+    /// While all is quiet: time without an answer of Alyx after which it is looked for; `0s`: never.
+    pub idle_probe: Span,
+    /// How long a look may take.
+    pub timeout: Span,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { probe: Span::seconds(5), idle_probe: Span::seconds(30), timeout: Span::seconds(5) }
+    }
+}

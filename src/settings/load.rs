@@ -1,0 +1,1 @@
+//! File ▸ environment ▸ flags: where settings come from.

@@ -1,0 +1,36 @@
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{Size, Span};
+
+/// `[server]`: where the proxy listens and what it accepts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address and port to listen on. `0.0.0.0:8040` serves the whole lab.
+    pub listen: SocketAddr,
+    /// The base URL that clients use, if it can't be told from their requests; empty: from `Host`.
+    pub public_url: String,
+    /// Reverse proxies whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// The largest request body that is passed on (writes, uploads).
+    pub max_body: Size,
+    /// The longest path and query of a request.
+    pub max_url: Size,
+    /// How long open requests may go on after a request to shut down.
+    pub drain: Span,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8040)),
+            public_url: String::new(),
+            trusted_proxies: Vec::new(),
+            max_body: Size::gib(1),
+            max_url: Size::kib(32),
+            drain: Span::seconds(10),
+        }
+    }
+}

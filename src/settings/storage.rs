@@ -1,0 +1,23 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::Size;
+
+/// `[storage]`: where the proxy keeps what it remembers, and how much.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// The data directory; empty: the user's own (`$XDG_DATA_HOME/alyx-proxy`).
+    pub data_dir: PathBuf,
+    /// Stored responses on disk; beyond it the least recently used ones go.
+    pub disk: Size,
+    /// Responses held in memory, ready to send.
+    pub memory: Size,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::new(), disk: Size::gib(4), memory: Size::mib(256) }
+    }
+}
