@@ -4,6 +4,8 @@
 //! Three recordings are of another name of the host, which reaches the proxy and not Alyx; they are compared
 //! with the plain recording of the same question, its links moved to the name that was used.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -122,13 +122,11 @@ impl Ask {
     #[must_use]
     pub fn multipart(self, fields: &[(&str, &str)]) -> Self {
         let boundary = "a-boundary-that-does-not-occur";
-        let mut body = String::new();
-        for (name, value) in fields {
-            body += &format!(
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-            );
-        }
-        body += &format!("--{boundary}--\r\n");
+        let part = |(name, value): &(&str, &str)| {
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let parts: Vec<String> = fields.iter().map(part).collect();
+        let body = format!("{}--{boundary}--\r\n", parts.concat());
         self.body(&format!("multipart/form-data; boundary={boundary}"), body)
     }
 

@@ -152,14 +152,13 @@ impl Data {
             ["subjects" | "labs" | "tasks" | "projects" | "insertions"] => {
                 list(asked, vec![record("one"), record("two")])
             }
-            ["subjects" | "labs" | "projects", name] => json_reply(200, &record(name)),
+            ["subjects" | "labs" | "projects" | "water-requirement", name] => json_reply(200, &record(name)),
             ["users"] => list(asked, vec![json!({"username": user.unwrap().name, "version": version})]),
             ["users", name] => json_reply(
                 200,
                 &json!({"username": name, "asked_by": user.unwrap().name, "version": version}),
             ),
             ["me"] => json_reply(200, &json!({"username": user.unwrap().name, "version": version})),
-            ["water-requirement", name] | ["check-protected", name] => json_reply(200, &record(name)),
             ["check-protected"] => {
                 let body = String::from_utf8_lossy(&asked.body).into_owned();
                 json_reply(
@@ -260,13 +259,11 @@ fn log_in(asked: &Asked) -> Reply {
     }
     let right =
         |user: &users::User| name.as_deref() == Some(user.name) && password.as_deref() == Some(user.password);
-    match users::ALL.iter().find(|user| right(user)) {
-        Some(user) => json_reply(200, &json!({"token": user.token})),
-        None => {
-            let error = ["Unable to log in with provided credentials."];
-            json_reply(400, &json!({"non_field_errors": error, "status_code": 400}))
-        }
-    }
+    let Some(user) = users::ALL.iter().find(|user| right(user)) else {
+        let error = ["Unable to log in with provided credentials."];
+        return json_reply(400, &json!({"non_field_errors": error, "status_code": 400}));
+    };
+    json_reply(200, &json!({"token": user.token}))
 }
 
 /// User name and password from a form, from JSON or from a multipart form.

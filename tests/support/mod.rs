@@ -4,7 +4,15 @@
 //! Everything goes through sockets on ports that the system picks, and every proxy has a data directory of its
 //! own, so that all tests can run at once.
 
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::option_option
+)]
 
 pub mod cache_status;
 pub mod client;

@@ -51,7 +51,7 @@ impl Setup {
 
     #[must_use]
     pub fn upstream(mut self, url: &str) -> Self {
-        self.upstream = url.to_owned();
+        url.clone_into(&mut self.upstream);
         self
     }
 
