@@ -287,7 +287,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 fn reset(stream: TcpStream) {
     tokio::spawn(async move {
         // The peer has sent its request by then, so that it meets the reset while it waits for the answer.
-        let _ = tokio::time::timeout(Duration::from_millis(50), stream.readable()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), stream.readable()).await;
         stream.set_zero_linger().unwrap();
     });
 }
