@@ -11,4 +11,5 @@
 
 pub mod alyx;
 pub mod demo;
+pub mod log;
 pub mod settings;
