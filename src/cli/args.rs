@@ -12,7 +12,7 @@ const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 
 #[command(
     name = "alyx-proxy",
     version,
-    
+
     after_help = format!("Example:\n  alyx-proxy --listen 0.0.0.0:8040 --upstream https://alyx.example.org\n\n{EXIT}"),
 )]
 pub(super) struct Cli {
