@@ -4,6 +4,7 @@ CREATE TABLE responses (
     key          BLOB    NOT NULL UNIQUE,
     family       BLOB    NOT NULL,          -- the question without limit and offset
     page_offset  INTEGER NOT NULL,          -- records before this page; 0 for whatever is no later page
+    count        INTEGER,                   -- records in the whole list, where this is a page of one
     owner        BLOB,                      -- keyed hash of the token where answers are kept apart for each user
     path         TEXT    NOT NULL,          -- canonical path, and
     query        TEXT    NOT NULL,          -- the query as it was first asked
