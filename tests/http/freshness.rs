@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     LIST, get, open, open_with,
-    support::{Fault, Lab, Proxy, lab, until},
+    support::{Client, Fault, Lab, Proxy, lab, until},
     version,
 };
 
@@ -227,7 +227,7 @@ async fn the_media_type_is_part_of_the_question() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_too_large_to_keep_is_passed_on_whole() {
     let (lab, proxy) = open_with(&[("cache.max_response", "1 KiB")]).await;
-    let direct = support::Client::new(lab.upstream.address()).get("/sessions").await.expect(200);
+    let direct = Client::new(lab.upstream.address()).get("/sessions").await.expect(200);
     assert!(direct.body.len() > 1024);
     for n in 2..=3 {
         let answer = proxy.get("/sessions").await.expect(200);
