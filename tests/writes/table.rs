@@ -170,11 +170,10 @@ async fn after_each_write_others_read_the_new_state() {
     for (row, unrelated) in rows {
         // Whatever the last row has left behind is read afresh.
         lab.renew();
+        let reader = proxy.client().with(users::ADMIN);
         for read in reads() {
-            for user in [users::ONEUSER, users::ADMIN] {
-                let ask = proxy.client().with(user).ask("GET", &format!("/{read}"));
-                ask.header("cache-control", "no-cache").send().await.expect(200);
-            }
+            let ask = reader.ask("GET", &format!("/{read}")).header("cache-control", "no-cache");
+            ask.send().await.expect(200);
         }
         let new = lab.renew();
         let (method, path) = (row.write.0, path_of(row));
@@ -193,13 +192,7 @@ async fn after_each_write_others_read_the_new_state() {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {} rows at version {now}:\n  {}",
-        wrong.len(),
-        ROWS.len(),
-        wrong.join("\n  ")
-    );
+    assert!(wrong.is_empty(), "{} are wrong:\n  {}", wrong.len(), wrong.join("\n  "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
