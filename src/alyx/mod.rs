@@ -6,5 +6,5 @@
 pub mod endpoint;
 pub mod route;
 
-pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key};
+pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};
 pub use route::{Route, Service};
