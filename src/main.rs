@@ -1,3 +1,10 @@
 //! Arguments ▸ settings ▸ command; nothing else.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::run().await
+}

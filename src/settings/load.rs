@@ -1,1 +1,198 @@
-//! File ▸ environment ▸ flags: where settings come from.
+//! Defaults ▸ file ▸ environment ▸ flags: where settings come from, the later over the earlier.
+//!
+//! [`load`] can be called again at any time with the same [`Sources`]; that is how a running proxy
+//! re-reads its file.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use figment::{Figment, providers::Serialized};
+use serde_json::Value;
+
+use super::{
+    Settings,
+    error::SettingsError,
+    keys, kind,
+    layer::{self, Said},
+    mask, place,
+};
+
+/// The origin of a value that nobody has set.
+const DEFAULT: &str = "default";
+
+/// Where to look for settings.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file named by `--config`.
+    pub config: Option<PathBuf>,
+    /// The process's environment, as it was at the start.
+    pub environment: Vec<(OsString, OsString)>,
+    /// What flags say, in their order.
+    pub overrides: Vec<Override>,
+}
+
+/// A value given by a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// The flag as errors name it, e.g. `--listen`.
+    pub flag: String,
+    /// The key, e.g. `server.listen`.
+    pub key: String,
+    /// The value's text.
+    pub value: String,
+}
+
+impl Override {
+    /// What the flag `flag` says of `key`.
+    pub fn new(flag: &str, key: &str, value: impl Into<String>) -> Self {
+        Self { flag: flag.to_owned(), key: key.to_owned(), value: value.into() }
+    }
+
+    /// `SECTION.KEY=VALUE`, the argument of `--set`.
+    pub fn assignment(text: &str) -> Result<Self, SettingsError> {
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| SettingsError::Form { text: text.to_owned() })?;
+        Ok(Self::new("--set", key.trim(), value.trim()))
+    }
+}
+
+impl Sources {
+    /// The environment of this process, a file named by `--config`, and what flags say.
+    pub fn of_process(config: Option<PathBuf>, overrides: Vec<Override>) -> Self {
+        Self { config, environment: std::env::vars_os().collect(), overrides }
+    }
+}
+
+/// The settings that are in effect, and why.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// Every key with its value and where that came from, in the order of the file.
+    pub origins: Vec<Effective>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+}
+
+/// A value that is in effect. `Display` of `value` is what one would write in the file.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Effective {
+    /// `section.key`.
+    pub key: String,
+    /// The value, without secrets.
+    pub value: Value,
+    /// `default`, the file's path, `environment variable …` or a flag.
+    pub origin: String,
+}
+
+/// Reads, checks and lays over each other what `sources` say.
+pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
+    let file = place::config_file(sources.config.as_deref(), &sources.environment)?;
+    let figment = lay(said(sources, file.as_deref())?);
+    let mut settings: Settings = figment.extract().map_err(|error| unreadable(&figment, &error))?;
+    normalise(&mut settings);
+    check_together(&settings, &figment)?;
+    let origins = effective(&settings, &figment);
+    Ok(Loaded { settings, origins, file })
+}
+
+fn said(sources: &Sources, file: Option<&Path>) -> Result<Vec<Said>, SettingsError> {
+    let mut said = match file {
+        Some(path) => layer::file(path)?,
+        None => Vec::new(),
+    };
+    // Sorted, so that of two wrong variables the same one is reported each time.
+    let mut environment: Vec<_> = sources.environment.iter().collect();
+    environment.sort();
+    for (name, value) in environment {
+        said.extend(layer::variable(name, value)?);
+    }
+    for flag in &sources.overrides {
+        said.push(layer::flag(&flag.flag, &flag.key, &flag.value)?);
+    }
+    Ok(said)
+}
+
+fn lay(said: Vec<Said>) -> Figment {
+    said.into_iter().fold(Figment::from(Serialized::defaults(Settings::default())), Figment::merge)
+}
+
+/// The values were checked one by one before; this is what those checks would have let through.
+fn unreadable(figment: &Figment, error: &figment::Error) -> SettingsError {
+    let key = error.path.join(".");
+    let value = figment.find_value(&key).ok().and_then(|value| serde_json::to_value(value).ok());
+    SettingsError::Wrong {
+        origin: origin(figment, &key),
+        value: mask::shown(&key, &value.unwrap_or_default()),
+        allowed: error.kind.to_string().replace('\n', " "),
+        key,
+    }
+}
+
+fn normalise(settings: &mut Settings) {
+    for url in [&mut settings.upstream.url, &mut settings.server.public_url] {
+        if let Some(normal) = kind::base_url(url) {
+            *url = normal;
+        }
+    }
+}
+
+/// What concerns two values at once. The one that somebody has set is the one to name.
+fn check_together(settings: &Settings, figment: &Figment) -> Result<(), SettingsError> {
+    let upstream = &settings.upstream;
+    if upstream.patience <= upstream.timeout {
+        return Ok(());
+    }
+    let (patience, timeout) =
+        (("upstream.patience", upstream.patience), ("upstream.timeout", upstream.timeout));
+    let is_set = |key| origin(figment, key) != DEFAULT;
+    let ((key, value), (other, bound), relation) =
+        if is_set(patience.0) { (patience, timeout, "at most") } else { (timeout, patience, "at least") };
+    Err(SettingsError::Wrong {
+        origin: origin(figment, key),
+        key: key.to_owned(),
+        value: format!("\"{value}\""),
+        allowed: format!("{relation} {other}, which is \"{bound}\" ({})", origin(figment, other)),
+    })
+}
+
+fn effective(settings: &Settings, figment: &Figment) -> Vec<Effective> {
+    let mut found = Vec::new();
+    let all = serde_json::to_value(settings).unwrap_or_default();
+    let mut add = |key: String, value: &Value| {
+        let (origin, value) = (origin(figment, &key), mask::masked(&key, value));
+        found.push(Effective { key, value, origin });
+    };
+    for key in keys::KEYS {
+        let pointer = format!("/{}", key.name.replace('.', "/"));
+        if let Some(value) = all.pointer(&pointer) {
+            add(key.name.to_owned(), value);
+        }
+    }
+    for (endpoint, span) in &settings.freshness.endpoints {
+        add(format!("{}.{endpoint}", keys::EXCEPTIONS), &span.to_string().into());
+    }
+    found
+}
+
+fn origin(figment: &Figment, key: &str) -> String {
+    let metadata = figment.find_metadata(key);
+    // `Serialized::defaults` names the type of the defaults; every other layer names its place.
+    match metadata.filter(|metadata| metadata.source.is_none()) {
+        Some(metadata) => metadata.name.to_string(),
+        None => DEFAULT.to_owned(),
+    }
+}
+
+/// The keys in which `new` differs from `old` and that take effect only after a restart.
+pub fn reloadable_difference(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (old, new) =
+        (serde_json::to_value(old).unwrap_or_default(), serde_json::to_value(new).unwrap_or_default());
+    let differs = |key: &&keys::Key| {
+        let pointer = format!("/{}", key.name.replace('.', "/"));
+        old.pointer(&pointer) != new.pointer(&pointer)
+    };
+    keys::KEYS.iter().filter(|key| key.restart).filter(differs).map(|key| key.name).collect()
+}

@@ -5,10 +5,16 @@
 
 mod access;
 mod cache;
+mod error;
 mod freshness;
 mod health;
+mod keys;
+mod kind;
+mod layer;
 pub mod load;
 mod log;
+mod mask;
+mod place;
 mod server;
 mod storage;
 mod upstream;
@@ -16,8 +22,10 @@ pub mod value;
 
 pub use access::Access;
 pub use cache::Cache;
+pub use error::SettingsError;
 pub use freshness::Freshness;
 pub use health::Health;
+pub use load::{Effective, Loaded, Override, Sources, load, reloadable_difference};
 pub use log::{Log, LogFormat};
 pub use server::Server;
 pub use storage::Storage;

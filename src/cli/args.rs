@@ -1,0 +1,194 @@
+//! The arguments. The common ones may stand before or after the command.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use alyx_proxy::settings::{Override, SettingsError};
+use clap::{Args, Parser, Subcommand};
+
+const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 not running";
+
+/// A lab's own Alyx: answers ONE from memory, goes on when Alyx is out of reach, and spares it requests.
+#[derive(Debug, Parser)]
+#[command(
+    name = "alyx-proxy",
+    version,
+
+    after_help = format!("Example:\n  alyx-proxy --listen 0.0.0.0:8040 --upstream https://alyx.example.org\n\n{EXIT}"),
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: CommonFlags,
+    #[command(flatten)]
+    pub(super) serve: ServeFlags,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve clients (what is done when no command is given)
+    #[command(after_help = "Example:\n  alyx-proxy serve --listen 0.0.0.0:8040 --set upstream.timeout=30s")]
+    Serve {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        serve: ServeFlags,
+    },
+    /// Try it without network: a miniature Alyx over a sample lab, and the proxy in front of it
+    #[command(after_help = "Example:\n  alyx-proxy demo --port 9040")]
+    Demo {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        demo: DemoFlags,
+    },
+    /// Show the settings in effect and where each of them comes from
+    #[command(after_help = "Example:\n  alyx-proxy check-config --config alyx-proxy.toml")]
+    CheckConfig {
+        #[command(flatten)]
+        common: CommonFlags,
+        /// As JSON, for other programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a running proxy how it is
+    #[command(after_help = format!("Example:\n  alyx-proxy status --url http://lab-server:8040\n\n{EXIT}"))]
+    Status {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        status: StatusFlags,
+    },
+    /// Print the version
+    #[command(after_help = "Example:\n  alyx-proxy version --json")]
+    Version {
+        /// As JSON, for other programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where settings come from, for each command.
+#[derive(Debug, Args)]
+pub(super) struct CommonFlags {
+    /// The settings file [default: $ALYX_PROXY_CONFIG, ~/.config/alyx-proxy/config.toml or
+    /// /etc/alyx-proxy/alyx-proxy.toml, where there is one]
+    #[arg(long, help_heading = "Settings", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory of what is remembered [setting: storage.data_dir]
+    #[arg(long, help_heading = "Settings", value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Any setting; may be repeated
+    #[arg(long, help_heading = "Settings", value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// How much is logged: error, warn, info, debug, trace, or a filter [setting: log.level]
+    #[arg(long, help_heading = "Settings", value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+impl CommonFlags {
+    /// What stands before the command and what stands after it; the latter wins.
+    pub(super) fn and(mut self, more: Self) -> Self {
+        self.set.extend(more.set);
+        Self {
+            config: more.config.or(self.config),
+            data_dir: more.data_dir.or(self.data_dir),
+            set: self.set,
+            log: more.log.or(self.log),
+        }
+    }
+
+    /// The file's name, and what the flags set.
+    pub(super) fn overrides(self) -> Result<(Option<PathBuf>, Vec<Override>), SettingsError> {
+        let mut found =
+            self.set.iter().map(|text| Override::assignment(text)).collect::<Result<Vec<_>, _>>()?;
+        found.extend(self.data_dir.map(|text| Override::new("--data-dir", "storage.data_dir", text)));
+        found.extend(self.log.map(|text| Override::new("--log", "log.level", text)));
+        Ok((self.config, found))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeFlags {
+    /// Where to listen, e.g. 0.0.0.0:8040 for the whole lab [setting: server.listen]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// The Alyx behind the proxy [setting: upstream.url]
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+}
+
+impl ServeFlags {
+    pub(super) fn is_given(&self) -> bool {
+        self.listen.is_some() || self.upstream.is_some()
+    }
+
+    /// What stands before the command and what stands after it; the latter wins.
+    pub(super) fn and(self, more: Self) -> Self {
+        Self { listen: more.listen.or(self.listen), upstream: more.upstream.or(self.upstream) }
+    }
+
+    pub(super) fn overrides(self) -> Vec<Override> {
+        let listen = self.listen.map(|text| Override::new("--listen", "server.listen", text));
+        let upstream = self.upstream.map(|text| Override::new("--upstream", "upstream.url", text));
+        listen.into_iter().chain(upstream).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoFlags {
+    /// The proxy's port; 0: any that is free
+    #[arg(long, default_value_t = 8040)]
+    pub(super) port: u16,
+    /// The port of the miniature Alyx; 0: any that is free
+    #[arg(long, default_value_t = 8041)]
+    pub(super) alyx_port: u16,
+    /// Keep the sessions without a start time too (ONE's own search fails on them)
+    #[arg(long)]
+    pub(super) complete: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusFlags {
+    /// The proxy's URL [default: the address that the settings let it listen on]
+    #[arg(long)]
+    pub(super) url: Option<String>,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl StatusFlags {
+    /// The base URL to ask. A proxy that listens everywhere is asked on this machine.
+    pub(super) fn base_url(&self, listen: SocketAddr) -> String {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        if let Some(url) = &self.url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let ip = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(ip, listen.port()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed_and_each_command_shows_an_example() {
+        let mut cli = Cli::command();
+        cli.clone().debug_assert();
+        let help = cli.render_help().to_string();
+        assert!(help.contains("Example:\n  alyx-proxy"), "{help}");
+        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let help = command.render_help().to_string();
+            assert!(help.contains("Example:\n  alyx-proxy"), "{help}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line: arguments, one file for each command, and what the exit status says.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed |
+//! | 2 | wrong usage or settings |
+//! | 3 | no proxy is running there |
+
+mod args;
+mod check_config;
+mod demo;
+mod serve;
+mod status;
+mod version;
+
+use std::process::ExitCode;
+
+use alyx_proxy::settings::{Loaded, SettingsError, Sources, load};
+use clap::Parser;
+
+use args::{Cli, Command, CommonFlags};
+
+/// Why a command ended without having done its work.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The arguments or settings can't be used.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
+    /// Arguments that don't go together.
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody answers where the proxy should.
+    #[error("{0}")]
+    NotRunning(String),
+    /// Anything else.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+impl Failure {
+    fn status(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Settings(_) | Self::Usage(_) => 2,
+            Self::NotRunning(_) => 3,
+        }
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Carries out the command that the arguments name.
+pub(crate) async fn run() -> ExitCode {
+    match dispatch(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("alyx-proxy: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Outcome {
+    let Cli { common, serve, command } = cli;
+    let for_serve = matches!(command, None | Some(Command::Serve { .. }));
+    if !for_serve && serve.is_given() {
+        return Err(Failure::Usage("--listen and --upstream belong to `serve`".to_owned()));
+    }
+    match command {
+        None => serve::run(&sources(common, serve.overrides())?).await,
+        Some(Command::Serve { common: more, serve: flags }) => {
+            serve::run(&sources(common.and(more), serve.and(flags).overrides())?).await
+        }
+        Some(Command::Demo { common: more, demo }) => {
+            demo::run(&sources(common.and(more), Vec::new())?, &demo).await
+        }
+        Some(Command::CheckConfig { common: more, json }) => {
+            check_config::run(&sources(common.and(more), Vec::new())?, json)
+        }
+        Some(Command::Status { common: more, status }) => {
+            status::run(&sources(common.and(more), Vec::new())?, &status).await
+        }
+        Some(Command::Version { json }) => version::run(json),
+    }
+}
+
+/// Where settings are looked for: the special flags are laid over `--set`.
+fn sources(
+    common: CommonFlags,
+    special: Vec<alyx_proxy::settings::Override>,
+) -> Result<Sources, SettingsError> {
+    let (config, mut overrides) = common.overrides()?;
+    overrides.extend(special);
+    Ok(Sources::of_process(config, overrides))
+}
+
+/// The settings, and the log set up as they say.
+fn prepare(sources: &Sources) -> Result<(Loaded, alyx_proxy::log::Handle), Failure> {
+    let loaded = load(sources)?;
+    let log = alyx_proxy::log::init(&loaded.settings.log).map_err(anyhow::Error::from)?;
+    Ok((loaded, log))
+}
+
+/// Writes a command's result, and takes a closed pipe (`… | head`) for a reader who has enough.
+fn print(text: &str) -> Outcome {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("can't write to standard output").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A result as JSON for other programs.
+fn print_json(value: &serde_json::Value) -> Outcome {
+    print(&format!("{value:#}"))
+}

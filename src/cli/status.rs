@@ -1,0 +1,123 @@
+//! `status`: asks a running proxy how it is (`/-/status.json`).
+
+use std::{error::Error, time::Duration};
+
+use alyx_proxy::settings::{Sources, load};
+use anyhow::anyhow;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Failure, Outcome, args, print, print_json};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is shown of the proxy's answer; `--json` passes all of it on.
+#[derive(Debug, Deserialize)]
+struct Status {
+    version: String,
+    uptime_seconds: u64,
+    listen: String,
+    upstream: Upstream,
+    answers: Answers,
+    stored: Stored,
+    tokens: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Upstream {
+    url: String,
+    state: String,
+    since: Option<String>,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answers {
+    memory: u64,
+    disk: u64,
+    stale: u64,
+    upstream: u64,
+    collapsed: u64,
+    refused: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stored {
+    responses: u64,
+    bytes: u64,
+    limit: u64,
+}
+
+pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> Outcome {
+    let base = args.base_url(load(sources)?.settings.server.listen);
+    let (raw, status) = ask(&base).await?;
+    if args.json { print_json(&raw) } else { print(&readable(&status)) }
+}
+
+async fn ask(base: &str) -> Result<(Value, Status), Failure> {
+    let url = format!("{base}/-/status.json");
+    // The proxy is a neighbour: no other proxy lies between, whatever the environment says.
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
+    let response = client.map_err(anyhow::Error::from)?.get(&url).send().await;
+    let response = response.map_err(|error| no_answer(base, &error))?;
+    let code = response.status();
+    let body = response.bytes().await.map_err(|error| no_answer(base, &error))?;
+    let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));
+    let answer = serde_json::from_slice(&body).ok().filter(|_| code.is_success()).and_then(status);
+    let stranger = || anyhow!("{url} answers {code}, but not as this version of alyx-proxy does");
+    answer.ok_or_else(|| stranger().into())
+}
+
+fn no_answer(base: &str, error: &reqwest::Error) -> Failure {
+    if error.is_builder() {
+        return Failure::Usage(format!("--url {base}: must be an http or https URL"));
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if error.is_connect() {
+        return Failure::NotRunning(format!("no proxy is running at {base}: {cause}"));
+    }
+    anyhow!("{base} took the request, but did not answer it: {cause}").into()
+}
+
+fn readable(status: &Status) -> String {
+    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens } = status;
+    let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
+    let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let lines = [
+        ("alyx-proxy", format!("{version}, listening on {listen}, running for {uptime}")),
+        ("upstream", format!("{}: {}{since}{reason}", upstream.url, upstream.state)),
+        (
+            "answers",
+            format!(
+                "{} from memory, {} from disk, {} stale, {} from upstream, {} shared, {} refused",
+                answers.memory,
+                answers.disk,
+                answers.stale,
+                answers.upstream,
+                answers.collapsed,
+                answers.refused
+            ),
+        ),
+        (
+            "stored",
+            format!("{} responses, {} of {}", stored.responses, size(stored.bytes), size(stored.limit)),
+        ),
+        ("tokens", format!("{tokens} accepted by Alyx")),
+    ];
+    lines.map(|(name, text)| format!("{name:<11} {text}")).join("\n")
+}
+
+/// A size to be read at a glance: three digits will do.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+    }
+}

@@ -1,0 +1,14 @@
+//! `version`.
+
+use serde_json::json;
+
+use super::{Outcome, print, print_json};
+
+pub(super) fn run(as_json: bool) -> Outcome {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    if as_json {
+        print_json(&json!({"name": name, "version": version}))
+    } else {
+        print(&format!("{name} {version}"))
+    }
+}

@@ -1,0 +1,48 @@
+//! The log: on standard error, for people on a terminal and as JSON elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
+
+use crate::settings::{Log, LogFormat};
+
+/// Changes how much is logged while the program runs.
+#[derive(Debug, Clone)]
+pub struct Handle(reload::Handle<EnvFilter, Registry>);
+
+/// The log can't be set up, or its level can't be changed.
+#[derive(Debug, thiserror::Error)]
+#[error("the log: {0}")]
+pub struct LogError(String);
+
+/// Starts the log, once in a process.
+pub fn init(settings: &Log) -> Result<Handle, LogError> {
+    let json = match settings.format {
+        LogFormat::Auto => !stderr().is_terminal(),
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    };
+    let lines = fmt::layer().with_writer(stderr);
+    let lines = if json {
+        lines.json().flatten_event(true).boxed()
+    } else {
+        lines.with_ansi(stderr().is_terminal()).boxed()
+    };
+    let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
+    let log = tracing_subscriber::registry().with(filter).with(lines);
+    log.try_init().map_err(|error| LogError(error.to_string()))?;
+    Ok(Handle(handle))
+}
+
+impl Handle {
+    /// Logs as much as `level` says from now on.
+    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
+        self.0.reload(filter(level)?).map_err(|error| LogError(error.to_string()))
+    }
+}
+
+fn filter(level: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(level).map_err(|error| LogError(format!("`{level}`: {error}")))
+}

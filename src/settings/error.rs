@@ -1,0 +1,74 @@
+//! What is wrong with the settings: one line that names the place, the key, the value and what is allowed.
+
+use std::path::Path;
+
+/// Why the settings can't be used. Its text is one line, and holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The file can't be read.
+    #[error("settings file {path}: can't be read: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is not TOML.
+    #[error("settings file {path}, line {line}: not TOML: {reason}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// The line where reading ended.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A flag that isn't of the form `SECTION.KEY=VALUE`.
+    #[error("--set {text}: must be SECTION.KEY=VALUE, for example upstream.timeout=30s")]
+    Form {
+        /// What was given.
+        text: String,
+    },
+    /// There is no such key.
+    #[error("{origin}: unknown key {key} = {value}; allowed: {allowed}")]
+    Unknown {
+        /// The file, variable or flag.
+        origin: String,
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// The keys there are.
+        allowed: String,
+    },
+    /// The value is not allowed for this key.
+    #[error("{origin}: {key} = {value}: must be {allowed}")]
+    Wrong {
+        /// The file, variable or flag.
+        origin: String,
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// The data directory isn't set, and there is no home to put it into.
+    #[error("storage.data_dir is not set and there is no home directory; set it, for example by --data-dir")]
+    NoHome,
+}
+
+impl SettingsError {
+    pub(super) fn file(path: &Path, error: &std::io::Error) -> Self {
+        Self::File { path: path.display().to_string(), reason: error.to_string() }
+    }
+
+    pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        Self::Syntax {
+            path: path.display().to_string(),
+            line: before.matches('\n').count() + 1,
+            reason: error.message().lines().collect::<Vec<_>>().join(", "),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Every key there is, in the order of the file: what it may be, and when a change takes effect.
+//!
+//! `tests/settings.rs` holds this table against the structs and against `config/alyx-proxy.toml`.
+
+use super::{kind::Kind, value::Size};
+use crate::alyx::ENDPOINTS;
+
+/// A key of the settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// `section.key`.
+    pub(super) name: &'static str,
+    /// What its value may be.
+    pub(super) kind: Kind,
+    /// Whether a running proxy must be started anew for a change to take effect.
+    pub(super) restart: bool,
+}
+
+const fn live(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, restart: false }
+}
+
+const fn fixed(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, restart: true }
+}
+
+const ANY_SPAN: Kind = Kind::Span { zero: true };
+const SOME_TIME: Kind = Kind::Span { zero: false };
+const ANY_SIZE: Kind = Kind::Size { least: Size(0) };
+
+/// Every key but the names under [`EXCEPTIONS`].
+pub(super) const KEYS: &[Key] = &[
+    fixed("server.listen", Kind::Address),
+    live("server.public_url", Kind::BaseUrl { empty: true }),
+    live("server.trusted_proxies", Kind::Addresses),
+    live("server.max_body", ANY_SIZE),
+    live("server.max_url", Kind::Size { least: Size::kib(1) }),
+    live("server.drain", ANY_SPAN),
+    fixed("storage.data_dir", Kind::Directory),
+    fixed("storage.disk", ANY_SIZE),
+    fixed("storage.memory", ANY_SIZE),
+    fixed("upstream.url", Kind::BaseUrl { empty: false }),
+    fixed("upstream.connect_timeout", SOME_TIME),
+    live("upstream.timeout", SOME_TIME),
+    live("upstream.patience", ANY_SPAN),
+    live("upstream.rate", Kind::Count { least: 0, most: 1_000_000 }),
+    fixed("upstream.concurrency", Kind::Count { least: 1, most: 1_000 }),
+    live("upstream.retries", Kind::Count { least: 0, most: 10 }),
+    live("health.probe", SOME_TIME),
+    live("health.idle_probe", ANY_SPAN),
+    live("health.timeout", SOME_TIME),
+    live("access.recheck", ANY_SPAN),
+    live("access.grace", ANY_SPAN),
+    live("access.per_user", Kind::Paths),
+    live("access.attempts", Kind::Count { least: 1, most: 1_000_000 }),
+    live("access.window", SOME_TIME),
+    live("cache.max_response", ANY_SIZE),
+    live("cache.stale_while_revalidate", ANY_SPAN),
+    live("cache.negative", ANY_SPAN),
+    live("cache.max_file", ANY_SIZE),
+    live("freshness.reference", ANY_SPAN),
+    live("freshness.records", ANY_SPAN),
+    live("freshness.volatile", ANY_SPAN),
+    live("freshness.schema", ANY_SPAN),
+    live("freshness.tables", ANY_SPAN),
+    live("log.level", Kind::Level),
+    fixed("log.format", Kind::Format),
+];
+
+/// The table of spans for single endpoints: its keys are names of endpoints.
+pub(super) const EXCEPTIONS: &str = "freshness.endpoints";
+const EXCEPTION: Key = live(EXCEPTIONS, ANY_SPAN);
+
+/// The key called `name`.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    match name.strip_prefix(EXCEPTIONS).and_then(|rest| rest.strip_prefix('.')) {
+        Some(endpoint) => ENDPOINTS.iter().any(|known| known.name == endpoint).then_some(&EXCEPTION),
+        None => KEYS.iter().find(|key| key.name == name),
+    }
+}
+
+/// Whether `name` is a table of keys, and not a key.
+pub(super) fn is_table(name: &str) -> bool {
+    name == EXCEPTIONS || sections().any(|section| section == name)
+}
+
+/// The names that would have been right instead of the unknown `name`.
+pub(super) fn allowed_instead(name: &str) -> String {
+    if name == EXCEPTIONS || name.starts_with("freshness.endpoints.") {
+        let names: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
+        return format!("in [{EXCEPTIONS}] the names of endpoints: {}", names.join(", "));
+    }
+    let section = name.split('.').next().unwrap_or(name);
+    if !sections().any(|known| known == section) {
+        return format!("the sections {}", sections().collect::<Vec<_>>().join(", "));
+    }
+    let keys = KEYS.iter().filter_map(|key| key.name.strip_prefix(section)?.strip_prefix('.'));
+    let table = EXCEPTIONS.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+    let names: Vec<_> = keys.chain(table).collect();
+    format!("in [{section}] {}", names.join(", "))
+}
+
+/// The key that the middle of an environment variable stands for: `UPSTREAM__URL` ▸ `upstream.url`.
+/// A variable's name can't hold the `-` of an endpoint's name; there `_` stands for it.
+pub(super) fn of_variable(middle: &str) -> String {
+    let name = middle.to_lowercase().replace("__", ".");
+    match name.strip_prefix("freshness.endpoints.") {
+        Some(endpoint) => format!("{EXCEPTIONS}.{}", endpoint.replace('_', "-")),
+        None => name,
+    }
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    KEYS.iter().filter_map(move |key| {
+        let (section, _) = key.name.split_once('.')?;
+        (section != std::mem::replace(&mut last, section)).then_some(section)
+    })
+}

@@ -1,0 +1,174 @@
+//! What a value may be: one description that both checks it and says what is allowed.
+//!
+//! A value is checked when it is read, in the file, variable or flag it came from, so that the
+//! error names that place. What concerns two values at once is `load`'s business.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::{
+    LogFormat,
+    value::{Size, Span},
+};
+
+/// No span is longer, so that adding it to a point in time can't overflow.
+const LONGEST: Span = Span::days(3650);
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The kinds of values there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An address and port to listen on.
+    Address,
+    /// IP addresses.
+    Addresses,
+    /// The URL that paths are put behind.
+    BaseUrl { empty: bool },
+    /// A directory.
+    Directory,
+    /// Paths of URLs.
+    Paths,
+    /// A number of bytes.
+    Size { least: Size },
+    /// A time.
+    Span { zero: bool },
+    /// A whole number.
+    Count { least: u64, most: u64 },
+    /// Which log lines are written.
+    Level,
+    /// How log lines are written.
+    Format,
+}
+
+impl Kind {
+    /// What is allowed, to end an error message with.
+    pub(super) fn allowed(self) -> String {
+        match self {
+            Self::Address => "an IP address and a port such as \"127.0.0.1:8040\"".to_owned(),
+            Self::Addresses => "a list of IP addresses such as [\"127.0.0.1\", \"::1\"]".to_owned(),
+            Self::BaseUrl { empty } => format!(
+                "an http or https URL with a host, and without user, password, query and fragment{}",
+                if empty { ", or nothing" } else { "" }
+            ),
+            Self::Directory => "the path of a directory".to_owned(),
+            Self::Paths => "a list of paths that start with `/` such as [\"/users\", \"/me\"]".to_owned(),
+            Self::Size { least } if least.0 > 0 => {
+                format!("a size of at least {least} such as \"500 kB\", \"64 MiB\" or \"2 GiB\"")
+            }
+            Self::Size { .. } => "a size such as \"500 kB\", \"64 MiB\" or \"2 GiB\"".to_owned(),
+            Self::Span { zero } => format!(
+                "a span of time such as \"30s\", \"5m\", \"2h\" or \"1d\", {}at most 3650d",
+                if zero { "" } else { "more than 0s and " }
+            ),
+            Self::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Self::Level => format!(
+                "one of {}, or a filter with levels for modules such as \"info,alyx_proxy::upstream=debug\"",
+                LEVELS.join(", ")
+            ),
+            Self::Format => "one of auto, human, json".to_owned(),
+        }
+    }
+
+    /// Whether `value` is of this kind.
+    pub(super) fn accepts(self, value: &Value) -> bool {
+        let text = value.as_str();
+        match self {
+            Self::Address => text.is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
+            Self::Addresses => all(value, |text| text.parse::<IpAddr>().is_ok()),
+            Self::BaseUrl { empty } => {
+                text.is_some_and(|text| (empty && text.is_empty()) || base_url(text).is_some())
+            }
+            Self::Directory => text.is_some(),
+            Self::Paths => all(value, |text| text.starts_with('/')),
+            Self::Size { least } => {
+                text.and_then(|text| text.parse::<Size>().ok()).is_some_and(|size| size >= least)
+            }
+            Self::Span { zero } => text
+                .and_then(|text| text.parse::<Span>().ok())
+                .is_some_and(|span| span <= LONGEST && (zero || !span.0.is_zero())),
+            Self::Count { least, most } => {
+                value.as_u64().is_some_and(|number| (least..=most).contains(&number))
+            }
+            Self::Level => text.is_some_and(level),
+            Self::Format => serde_json::from_value::<LogFormat>(value.clone()).is_ok(),
+        }
+    }
+
+    /// The value that `text` stands for in a variable or flag, where everything is text.
+    /// What can't be read stays text, which `accepts` then refuses.
+    pub(super) fn read(self, text: &str) -> Value {
+        match self {
+            Self::Count { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
+            Self::Addresses | Self::Paths => {
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+            }
+            _ => text.into(),
+        }
+    }
+}
+
+/// A base URL in the form in which it is compared and put before paths: without a `/` at its end.
+pub(super) fn base_url(text: &str) -> Option<String> {
+    let url = Url::parse(text.trim()).ok()?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.host_str().is_some_and(|host| !host.is_empty())
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    plain.then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// `EnvFilter` takes a misspelt level for the name of a module and then logs next to nothing;
+/// so a part without `=` must be a level.
+fn level(filter: &str) -> bool {
+    let parts = filter.split(',').map(str::trim);
+    let known =
+        |part: &str| part.contains(['=', '[']) || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+    parts.into_iter().all(known) && EnvFilter::try_new(filter).is_ok()
+}
+
+fn all(list: &Value, accepts: impl Fn(&str) -> bool) -> bool {
+    list.as_array().is_some_and(|items| items.iter().all(|item| item.as_str().is_some_and(&accepts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_has_one_form() {
+        for (text, form) in [
+            ("https://alyx.example.org", Some("https://alyx.example.org")),
+            ("HTTPS://Alyx.Example.org:443/", Some("https://alyx.example.org")),
+            ("http://127.0.0.1:8000//", Some("http://127.0.0.1:8000")),
+            ("http://lab/alyx/", Some("http://lab/alyx")),
+            ("http://[::1]:8041", Some("http://[::1]:8041")),
+            ("alyx.example.org", None),
+            ("localhost:8000", None),
+            ("ftp://alyx.example.org", None),
+            ("https://", None),
+            ("https://user@alyx.example.org", None),
+            ("https://user:word@alyx.example.org", None),
+            ("https://alyx.example.org/?a=1", None),
+            ("https://alyx.example.org/#top", None),
+            ("", None),
+        ] {
+            assert_eq!(base_url(text).as_deref(), form, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        for filter in ["info", "WARN", "off", "info,alyx_proxy::upstream=debug", "alyx_proxy=trace"] {
+            assert!(level(filter), "{filter}");
+        }
+        for filter in ["inof", "", "info,", "info,debgu", "alyx_proxy=loud", "7"] {
+            assert!(!level(filter), "{filter}");
+        }
+    }
+}
