@@ -1,7 +1,7 @@
 //! What the miniature answers: status, headers and body as Alyx has them (REST.md 4.3).
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 /// An answer before its links are moved and its view's headers are set.
@@ -9,10 +9,12 @@ use serde_json::{Map, Value, json};
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Bytes,
     /// Whether the body has links that begin with the sample's base.
     pub(super) links: bool,
+    /// Whether it was refused before anyone looked who asks.
+    pub(super) early: bool,
 }
 
 const JSON: &str = "application/json";
@@ -20,7 +22,7 @@ const HTML: &str = "text/html; charset=utf-8";
 
 impl Answer {
     pub(super) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, headers: HeaderMap::new(), body: body.into(), links: false }
+        Self { status, content_type, headers: Vec::new(), body: body.into(), links: false, early: false }
     }
 
     /// Records: JSON with links of the sample.
@@ -78,15 +80,20 @@ impl Answer {
         Self::new(status, HTML, text)
     }
 
+    pub(super) fn early(mut self) -> Self {
+        self.early = true;
+        self
+    }
+
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
     pub(super) fn into_response(self) -> Response<axum::body::Body> {
         let mut response = Response::new(axum::body::Body::from(self.body));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response.headers_mut().extend(self.headers);
         if !self.content_type.is_empty() {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         }

@@ -80,9 +80,9 @@ impl Table {
     /// What a record is addressed by: its name, its `id`, or the id at the end of its `url`.
     pub(super) fn key_of(&self, record: &Record) -> Option<String> {
         match self.key {
-            Some(Key::Name(field)) => {
-                serde_json::from_str(record.field(field)?).ok().or_else(|| record.plain(field).map(str::to_owned))
-            }
+            Some(Key::Name(field)) => serde_json::from_str(record.field(field)?)
+                .ok()
+                .or_else(|| record.plain(field).map(str::to_owned)),
             _ => id(record).map(str::to_owned),
         }
     }

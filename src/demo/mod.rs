@@ -8,6 +8,7 @@
 mod answer;
 mod data;
 mod detail;
+mod form;
 mod list;
 mod negotiate;
 mod network;

@@ -82,7 +82,9 @@ fn push_field(out: &mut String, key: &str, text: &str) {
 
 /// Parses Alyx's JSON, `NaN` and infinities as strings. A text that is not JSON is null.
 pub(super) fn parse(text: &str) -> Value {
-    serde_json::from_str(text).or_else(|_| serde_json::from_str(&quote_non_numbers(text))).unwrap_or(Value::Null)
+    serde_json::from_str(text)
+        .or_else(|_| serde_json::from_str(&quote_non_numbers(text)))
+        .unwrap_or(Value::Null)
 }
 
 /// Puts quotes around `NaN`, `Infinity` and `-Infinity` outside strings.

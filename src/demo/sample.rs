@@ -31,6 +31,10 @@ pub(super) const CACHE_ZIP: &[u8] = include_bytes!("../../sample/cache.zip");
 /// Their description.
 pub(super) const CACHE_INFO: &str = include_str!("../../sample/cache_info.json");
 
+/// Their description for a tag that has tables of its own.
+pub(super) const TAGGED_CACHE_INFO: &[(&str, &str)] =
+    &[("2022_Q4_IBL_et_al_BWM", include_str!("../../sample/cache_info.2022_Q4_IBL_et_al_BWM.json"))];
+
 const ARCHIVE: &[u8] = include_bytes!("../../sample/tables-detail.tar.zst");
 
 static AS_RECORDED: LazyLock<Result<Arc<Data>, String>> =
