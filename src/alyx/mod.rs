@@ -4,6 +4,11 @@
 //! input or output, and this module imports no other of the program.
 
 pub mod endpoint;
+pub mod errors;
+pub mod json;
+pub mod links;
+pub mod paging;
+pub mod query;
 pub mod route;
 
 pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key};

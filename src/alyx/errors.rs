@@ -1,0 +1,35 @@
+//! Alyx's error bodies (REST.md 4.1, 4.3), for what the proxy answers in Alyx's place.
+
+use serde_json::json;
+
+/// `{"detail":"…","status_code":N}`: the shape of every refusal that ONE understands.
+pub fn detail(status: u16, text: &str) -> String {
+    json!({ "detail": text, "status_code": status }).to_string()
+}
+
+/// A request without credentials.
+pub const NO_CREDENTIALS: &str = "Authentication credentials were not provided.";
+/// A token that Alyx does not know. ONE looks for these words, and logs in anew (REST.md 9.2).
+pub const INVALID_TOKEN: &str = "Invalid token.";
+/// `Authorization: Token` and nothing more.
+pub const EMPTY_TOKEN: &str = "Invalid token header. No credentials provided.";
+/// `Authorization: Token a b`.
+pub const SPACED_TOKEN: &str = "Invalid token header. Token string should not contain spaces.";
+/// A token with characters that are not UTF-8.
+pub const ODD_TOKEN: &str = "Invalid token header. Token string should not contain invalid characters.";
+
+/// The body of a refused log-in.
+pub fn login_refused() -> String {
+    json!({ "non_field_errors": ["Unable to log in with provided credentials."], "status_code": 400 })
+        .to_string()
+}
+
+/// The body of a log-in that lacks these fields.
+pub fn fields_required(fields: &[&str]) -> String {
+    let mut body = serde_json::Map::new();
+    for field in fields {
+        body.insert((*field).to_owned(), json!(["This field is required."]));
+    }
+    body.insert("status_code".to_owned(), json!(400));
+    serde_json::Value::Object(body).to_string()
+}

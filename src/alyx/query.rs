@@ -1,0 +1,113 @@
+//! Query strings and paths as Django reads them and as Alyx's links write them.
+//!
+//! Django decodes with Python's `parse_qsl(keep_blank_values=True)`: `&` separates, empty pieces
+//! are dropped, `+` is a space, stray `%` stay, and bytes that are not UTF-8 become U+FFFD. Links
+//! are written by `urlencode(sorted(…), doseq=True)` (REST.md 2.1, rule 7).
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What Python's `quote_plus` leaves as it is, besides letters and digits.
+const QUOTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b' ');
+
+/// What stays literal in a canonical path segment (RFC 3986's unreserved characters).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
+
+/// A query's parameters, decoded, in the order in which they were written.
+pub type Pairs = Vec<(String, String)>;
+
+/// Decodes a query string (without its `?`).
+pub fn parse(query: &str) -> Pairs {
+    query
+        .split('&')
+        .filter(|piece| !piece.is_empty())
+        .map(|piece| {
+            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+            (decode_plus(name), decode_plus(value))
+        })
+        .collect()
+}
+
+fn decode_plus(text: &str) -> String {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}
+
+/// Encodes parameters as Alyx's links do: sorted by name, the values of one name in their order.
+pub fn encode_sorted(pairs: &[(String, String)]) -> String {
+    let mut sorted: Vec<_> = pairs.iter().collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut encoded = String::new();
+    for (name, value) in sorted {
+        if !encoded.is_empty() {
+            encoded.push('&');
+        }
+        push_quoted(&mut encoded, name);
+        encoded.push('=');
+        push_quoted(&mut encoded, value);
+    }
+    encoded
+}
+
+fn push_quoted(to: &mut String, text: &str) {
+    for piece in utf8_percent_encode(text, QUOTE) {
+        if piece.contains(' ') { to.push_str(&piece.replace(' ', "+")) } else { to.push_str(piece) }
+    }
+}
+
+/// The decoded segments of a path, without the empty one before its leading slash.
+pub fn segments(path: &str) -> Vec<String> {
+    path.strip_prefix('/')
+        .unwrap_or(path)
+        .split('/')
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+        .collect()
+}
+
+/// One spelling for all spellings of a path, from its decoded segments. A slash that came encoded
+/// stays encoded: web servers before Django tell the two apart.
+pub fn canonical_path(segments: &[String]) -> String {
+    let mut path = String::new();
+    for segment in segments {
+        path.push('/');
+        path.extend(utf8_percent_encode(segment, SEGMENT));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(query: &str) -> Vec<(&str, &str)> {
+        let parsed = parse(query).leak();
+        parsed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    #[test]
+    fn reads_as_django_does() {
+        assert_eq!(pairs("lab=a&&sex=F&"), [("lab", "a"), ("sex", "F")]);
+        assert_eq!(pairs("a&b=&=c"), [("a", ""), ("b", ""), ("", "c")]);
+        assert_eq!(pairs("l%61b=a+b%20c%2B"), [("lab", "a b c+")]);
+        assert_eq!(pairs("x=%zz%"), [("x", "%zz%")]);
+        assert_eq!(pairs("x=%ff%C3%BC"), [("x", "\u{fffd}ü")]);
+        assert_eq!(pairs("n=a;b=c"), [("n", "a;b=c")]);
+    }
+
+    #[test]
+    fn writes_as_python_does() {
+        let pairs = parse("limit=2&django=~projects__name__in,['a b','ü']&a=&lab=b&lab=a");
+        assert_eq!(
+            encode_sorted(&pairs),
+            "a=&django=~projects__name__in%2C%5B%27a+b%27%2C%27%C3%BC%27%5D&lab=b&lab=a&limit=2"
+        );
+    }
+
+    #[test]
+    fn one_path_for_all_its_spellings() {
+        let canonical = |path: &str| canonical_path(&segments(path));
+        assert_eq!(canonical("/subjects/ZFM-%C3%BCn+1~x*"), canonical("/%73ubjects/ZFM-ün%2B1%7Ex%2A"));
+        assert_ne!(canonical("/subjects/a%2Fb"), canonical("/subjects/a/b"));
+        assert_eq!(canonical("/docs/"), "/docs/");
+        assert_eq!(canonical("/"), "/");
+    }
+}
