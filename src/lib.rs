@@ -9,7 +9,11 @@
 //! endpoint of Alyx. [`demo`] is a miniature Alyx over the sample lab: the upstream of the demo and
 //! of the tests.
 
+pub mod access;
 pub mod alyx;
+pub mod clock;
 pub mod demo;
 pub mod log;
 pub mod settings;
+pub mod store;
+pub mod upstream;

@@ -50,22 +50,63 @@ pub struct Endpoint {
     pub detail: Option<Detail>,
 }
 
-const WRITE: &[&str] = &["PUT", "PATCH", "DELETE"];
+const UUID: Key = Key::Uuid;
+const NAME: Key = Key::Name("name");
+
+const ALL: &[&str] = &["PUT", "PATCH", "DELETE"];
+const CHANGE: &[&str] = &["PUT", "PATCH"];
+const REMOVE: &[&str] = &["DELETE"];
+const READ: &[&str] = &[];
+
+impl Endpoint {
+    const fn new(name: &'static str, model: &'static str, class: Class) -> Self {
+        Self { name, model, class, create: false, detail: None }
+    }
+
+    const fn creates(mut self) -> Self {
+        self.create = true;
+        self
+    }
+
+    const fn detail(mut self, key: Key, writes: &'static [&'static str]) -> Self {
+        self.detail = Some(Detail { key, writes });
+        self
+    }
+}
 
 /// Every endpoint that lists records (REST.md 1).
 pub const ENDPOINTS: &[Endpoint] = &[
-    Endpoint {
-        name: "sessions",
-        model: "Session",
-        class: Class::Records,
-        create: true,
-        detail: Some(Detail { key: Key::Uuid, writes: WRITE }),
-    },
-    Endpoint {
-        name: "labs",
-        model: "Lab",
-        class: Class::Reference,
-        create: true,
-        detail: Some(Detail { key: Key::Name("name"), writes: WRITE }),
-    },
+    Endpoint::new("sessions", "Session", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("subjects", "Subject", Class::Records).creates().detail(Key::Name("nickname"), ALL),
+    Endpoint::new("insertions", "ProbeInsertion", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("chronic-insertions", "ChronicInsertion", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("trajectories", "TrajectoryEstimate", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("channels", "Channel", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("brain-regions", "BrainRegion", Class::Reference).detail(Key::Integer, CHANGE),
+    Endpoint::new("fields-of-view", "FOV", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("fov-location", "FOVLocation", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("imaging-stack", "ImagingStack", Class::Records).creates().detail(UUID, READ),
+    Endpoint::new("datasets", "Dataset", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("files", "FileRecord", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("downloads", "Download", Class::Records).detail(UUID, CHANGE),
+    Endpoint::new("data-notices", "DataNotice", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("tasks", "Task", Class::Volatile).creates().detail(UUID, ALL),
+    Endpoint::new("notes", "Note", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("surgeries", "Surgery", Class::Records).detail(UUID, CHANGE),
+    Endpoint::new("weighings", "Weighing", Class::Records).creates().detail(UUID, REMOVE),
+    Endpoint::new("water-administrations", "WaterAdministration", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("water-restriction", "WaterRestriction", Class::Records),
+    Endpoint::new("water-restricted-subjects", "Subject", Class::Records),
+    Endpoint::new("water-type", "WaterType", Class::Reference).creates(),
+    Endpoint::new("labs", "Lab", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("projects", "Project", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("users", "LabMember", Class::Reference).creates().detail(Key::Name("username"), ALL),
+    Endpoint::new("locations", "LabLocation", Class::Reference).detail(NAME, CHANGE),
+    Endpoint::new("procedures", "ProcedureType", Class::Reference).creates(),
+    Endpoint::new("dataset-types", "DatasetType", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("data-formats", "DataFormat", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("data-repository", "DataRepository", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("data-repository-type", "DataRepositoryType", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("revisions", "Revision", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("tags", "Tag", Class::Reference).creates().detail(NAME, ALL),
 ];

@@ -10,6 +10,7 @@ pub mod links;
 pub mod paging;
 pub mod query;
 pub mod route;
+pub mod writes;
 
 pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key};
 pub use route::{Route, Service};

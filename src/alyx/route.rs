@@ -81,12 +81,13 @@ pub fn classify(segments: &[&str]) -> Route {
         ["api", "schema"] => Some(Service::Schema),
         ["docs"] | ["docs", ""] => Some(Service::Docs),
         ["cache.zip"] => Some(Service::CacheZip),
-        ["cache", "info"] | ["cache", "info", _] | ["cache", "info", _, ""] => Some(Service::CacheInfo),
+        ["cache", "info"] | ["cache", "info", ""] => Some(Service::CacheInfo),
+        ["cache", "info", tag] | ["cache", "info", tag, ""] if is_word(tag) => Some(Service::CacheInfo),
         ["check-protected"] => Some(Service::CheckProtected),
         ["register-file"] => Some(Service::RegisterFile),
         ["new-download"] => Some(Service::NewDownload),
         ["sync-file-status"] => Some(Service::SyncFileStatus),
-        ["water-requirement", _] => Some(Service::WaterRequirement),
+        ["water-requirement", nickname] if !nickname.is_empty() => Some(Service::WaterRequirement),
         _ => None,
     };
     if let Some(service) = service {
@@ -97,9 +98,16 @@ pub fn classify(segments: &[&str]) -> Route {
     };
     match (segments, endpoint.detail) {
         ([_], _) => Route::List(endpoint),
+        // Alyx has a second path to this list, ignores the name in it, and lists everything.
+        (["water-type", name], _) if !name.is_empty() => Route::List(endpoint),
         ([_, key], Some(detail)) if detail.key.accepts(key) => Route::Detail(endpoint, (*key).to_owned()),
         _ => Route::Other,
     }
+}
+
+/// What the regular expression `\w+` of Python takes: letters, digits and underscores.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 impl Key {
@@ -116,5 +124,60 @@ impl Key {
             Self::Integer => !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
             Self::Name(_) => !text.is_empty(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn route(path: &str) -> Route {
+        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        classify(&segments)
+    }
+
+    fn endpoint(name: &str) -> &'static Endpoint {
+        ENDPOINTS.iter().find(|e| e.name == name).unwrap()
+    }
+
+    #[test]
+    fn lists_and_details() {
+        let id = "023ace13-3a84-44c0-a277-4c4253cb37d1";
+        assert_eq!(route("/sessions"), Route::List(endpoint("sessions")));
+        assert_eq!(route(&format!("/sessions/{id}")), Route::Detail(endpoint("sessions"), id.to_owned()));
+        assert_eq!(route("/subjects/KS 0/+~"), Route::Other);
+        assert_eq!(route("/brain-regions/315"), Route::Detail(endpoint("brain-regions"), "315".to_owned()));
+        assert_eq!(route("/water-type/Hydrogel"), Route::List(endpoint("water-type")));
+    }
+
+    #[test]
+    fn what_alyx_does_not_route() {
+        for path in [
+            "/",
+            "/sessions/",
+            "/Sessions",
+            "/sessions/not-a-uuid",
+            "/sessions/023ACE13-3A84-44C0-A277-4C4253CB37D1",
+            "/sessions/023ace13-3a84-44c0-a277-4c4253cb37d1/",
+            "/brain-regions/CA1",
+            "/brain-regions/-3",
+            "/procedures/Imaging",
+            "/water-restriction/KS004",
+            "/cache/info/no-pe/",
+            "/uploaded/2024/01/01/a.png",
+        ] {
+            assert_eq!(route(path), Route::Other, "{path}");
+        }
+    }
+
+    #[test]
+    fn services() {
+        assert_eq!(route("/cache/info"), Route::Service(Service::CacheInfo));
+        assert_eq!(route("/cache/info/"), Route::Service(Service::CacheInfo));
+        assert_eq!(route("/cache/info/2022_Q4_IBL_et_al_BWM/"), Route::Service(Service::CacheInfo));
+        assert_eq!(route("/water-requirement/KS004"), Route::Service(Service::WaterRequirement));
+        assert_eq!(route("/docs/"), Route::Service(Service::Docs));
     }
 }

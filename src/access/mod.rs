@@ -1,0 +1,18 @@
+//! Who may ask: tokens and log-ins that Alyx has accepted.
+//!
+//! The proxy gives nobody anything that Alyx would not give them. A token counts once Alyx has
+//! answered it with success; while Alyx can be reached it is confirmed anew every `access.recheck`,
+//! while Alyx is away it goes on counting for `access.grace`. Tokens are kept as keyed hashes only;
+//! for log-ins offline a token is sealed under the user's password ([`login`]).
+
+mod attempts;
+mod credentials;
+mod login;
+mod secret;
+mod tokens;
+
+pub use attempts::Attempts;
+pub use credentials::{Credentials, credentials};
+pub use login::{LogIn, Logins};
+pub use secret::{SecretError, SecretKey, TokenHash};
+pub use tokens::{Standing, Tokens};

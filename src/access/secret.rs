@@ -1,0 +1,142 @@
+//! The proxy's secret key, and the keyed hashes made with it.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use rand::RngCore;
+use zeroize::Zeroizing;
+
+const NAME: &str = "secret.key";
+const LENGTH: usize = 32;
+
+/// A token's keyed hash: names a token without telling it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+/// Random bytes that belong to this data directory. Without them its hashes tell nothing.
+pub struct SecretKey(Zeroizing<[u8; LENGTH]>);
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey(…)")
+    }
+}
+
+/// Why there is no secret key.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file system's word.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The file is not one that this program wrote.
+    #[error(
+        "{0}: holds {1} bytes instead of {LENGTH}; restore it, or move it away to begin anew (stored log-ins and tokens are lost then)"
+    )]
+    Length(PathBuf, usize),
+    /// Others can read it.
+    #[error("{0}: other users can read it (mode {1:03o}); run `chmod 600` on it")]
+    Open(PathBuf, u32),
+}
+
+impl SecretKey {
+    /// The key of this data directory; made, readable by its owner only, where there is none.
+    pub fn of(data_dir: &Path) -> Result<Self, SecretError> {
+        let path = data_dir.join(NAME);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let bytes = Zeroizing::new(bytes);
+                check_mode(&path)?;
+                let key = bytes.as_slice().try_into().map_err(|_| SecretError::Length(path, bytes.len()))?;
+                Ok(Self(Zeroizing::new(key)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(&path),
+            Err(error) => Err(SecretError::Io(path, error)),
+        }
+    }
+
+    fn make(path: &Path) -> Result<Self, SecretError> {
+        let mut key = Zeroizing::new([0; LENGTH]);
+        rand::rng().fill_bytes(key.as_mut_slice());
+        // Written beside and renamed, so that a crash leaves no half of a key.
+        let beside = path.with_extension("new");
+        let written = fs::remove_file(&beside)
+            .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+            .and_then(|()| for_owner_only(&beside))
+            .and_then(|mut file| file.write_all(key.as_slice()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&beside, path));
+        written.map_err(|error| SecretError::Io(path.to_owned(), error))?;
+        Ok(Self(key))
+    }
+
+    /// The keyed hash of a token.
+    pub fn token(&self, token: &str) -> TokenHash {
+        TokenHash(self.hash("token", token))
+    }
+
+    /// The keyed hash of a user name.
+    pub(super) fn user(&self, name: &str) -> [u8; 32] {
+        self.hash("user", name)
+    }
+
+    fn hash(&self, kind: &str, text: &str) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(kind.as_bytes()).update(&[0]).update(text.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+#[cfg(unix)]
+fn for_owner_only(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(not(unix))]
+fn for_owner_only(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path) -> Result<(), SecretError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode =
+        fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
+    if mode & 0o077 == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
+}
+
+#[cfg(not(unix))]
+fn check_mode(_: &Path) -> Result<(), SecretError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_directory_keeps_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = SecretKey::of(dir.path()).unwrap().token("t");
+        assert_eq!(SecretKey::of(dir.path()).unwrap().token("t"), first);
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(SecretKey::of(other.path()).unwrap().token("t"), first);
+    }
+
+    #[test]
+    fn a_damaged_or_open_key_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        SecretKey::of(dir.path()).unwrap();
+        let path = dir.path().join(NAME);
+        fs::write(&path, "short").unwrap();
+        assert!(matches!(SecretKey::of(dir.path()), Err(SecretError::Length(_, 5))));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            assert!(matches!(SecretKey::of(dir.path()), Err(SecretError::Open(_, 0o644))));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Which tokens Alyx has accepted, and when.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use super::TokenHash;
+use crate::{
+    clock::{self, Millis},
+    settings,
+    store::{Store, StoreError},
+};
+
+/// What a token counts for here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Accepted by Alyx lately.
+    Vouched,
+    /// Accepted, but so long ago that Alyx is to be asked again while it can be reached.
+    Recheck,
+    /// Accepted longer ago than the grace allows.
+    PastGrace {
+        /// When Alyx accepted it last.
+        vouched_at: Millis,
+    },
+    /// Never seen, or refused since.
+    Unknown,
+}
+
+/// A token's acceptance is written to disk again only after this time: answers come often.
+const WRITE_EVERY: Millis = 60_000;
+
+/// The tokens that Alyx has accepted. Their number is that of the lab's users: they are all in memory.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    vouched_at: RwLock<HashMap<TokenHash, Millis>>,
+}
+
+impl Tokens {
+    /// Reads what was known when the program last ran.
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        let rows = store
+            .read(|connection| {
+                let mut statement = connection.prepare("SELECT hash, vouched_at FROM tokens")?;
+                let rows = statement.query_map([], |row| Ok((TokenHash(row.get(0)?), row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<HashMap<_, _>>>()
+            })
+            .await?;
+        Ok(Self { vouched_at: RwLock::new(rows) })
+    }
+
+    /// What this token counts for now.
+    pub fn standing(&self, token: &TokenHash, settings: &settings::Access) -> Standing {
+        let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token).copied();
+        let Some(vouched_at) = known else { return Standing::Unknown };
+        // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
+        match clock::now() - vouched_at {
+            age if (0..settings.recheck.millis()).contains(&age) => Standing::Vouched,
+            age if age < settings.grace.millis() => Standing::Recheck,
+            _ => Standing::PastGrace { vouched_at },
+        }
+    }
+
+    /// Alyx has accepted this token.
+    pub fn vouch(&self, token: TokenHash, store: &Store) {
+        let now = clock::now();
+        let before = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).insert(token, now);
+        if before.is_some_and(|before| (0..WRITE_EVERY).contains(&(now - before))) {
+            return;
+        }
+        store.write("a token's acceptance", 0, move |connection| {
+            let sql = "INSERT INTO tokens (hash, vouched_at) VALUES (?1, ?2)
+                       ON CONFLICT (hash) DO UPDATE SET vouched_at = ?2";
+            connection.prepare_cached(sql)?.execute((token.0, now)).map(drop)
+        });
+    }
+
+    /// Alyx has refused this token.
+    pub fn forget(&self, token: TokenHash, store: &Store) {
+        let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        if known.is_some() {
+            tracing::info!("a token was refused by Alyx and is forgotten");
+            store.write("a token's refusal", 0, move |connection| {
+                connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)
+            });
+        }
+    }
+
+    /// How many tokens are known.
+    pub fn len(&self) -> usize {
+        self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,102 @@
+//! The database on disk: SQLite in WAL mode, one writing thread, a few reading ones.
+//!
+//! All changes go through the one writer, which takes what is waiting and commits it together, so
+//! that nobody meets a locked database and a burst costs one commit. Reads run on threads of their
+//! own with a connection each; nothing here blocks the async runtime. Times of commits are not
+//! forced to the platter (`synchronous=NORMAL`): a killed process loses nothing, a power cut may
+//! lose the last moments, and neither damages the file.
+
+mod open;
+mod reader;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+pub use open::OpenError;
+use open::{Database, SetAside};
+use reader::Readers;
+use writer::Writer;
+
+/// A change or a look-up that the database refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite's own word.
+    #[error("database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The thread that does the work has ended.
+    #[error("the database is closed")]
+    Closed,
+    /// Too much is waiting to be written (a slow or full disk).
+    #[error("too much is waiting to be written")]
+    Behind,
+}
+
+/// What one upstream is remembered in.
+#[derive(Debug)]
+pub struct Store {
+    writer: Writer,
+    readers: Readers,
+    folder: PathBuf,
+    set_aside: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens the database in `folder`, making it where there is none. A damaged one is set aside,
+    /// never deleted, and a fresh one begun.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let Database { path, connection, set_aside } = open::database(folder)?;
+        let readers = Readers::start(&path)?;
+        Ok(Self {
+            writer: Writer::start(connection)?,
+            readers,
+            folder: folder.to_owned(),
+            set_aside: set_aside.map(|SetAside(path)| path),
+        })
+    }
+
+    /// The folder of this upstream.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where a damaged database was put when this one was opened.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.set_aside.as_deref()
+    }
+
+    /// Makes a change soon; its failure is logged. `size` is the memory that it holds until then.
+    pub fn write<F>(&self, what: &'static str, size: usize, change: F)
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        if let Err(error) = self.writer.submit(what, size, Box::new(change), None) {
+            tracing::error!(what, %error, "not written");
+        }
+    }
+
+    /// Makes a change and returns when it is committed.
+    pub async fn write_through<F>(&self, what: &'static str, change: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let (done, committed) = tokio::sync::oneshot::channel();
+        self.writer.submit(what, 0, Box::new(change), Some(done))?;
+        committed.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Looks something up.
+    pub async fn read<T, F>(&self, look: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.readers.read(look).await
+    }
+
+    /// Writes what is waiting and closes the database.
+    pub fn close(&self) {
+        self.writer.close();
+    }
+}

@@ -1,0 +1,148 @@
+//! Opening the database: making, migrating, checking, and setting a damaged one aside.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, ErrorCode};
+use rusqlite_migration::{M, Migrations};
+
+use crate::clock;
+
+const NAME: &str = "proxy.db";
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../../migrations/0001_first.sql"))];
+
+/// Why there is no database.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file system's word.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// SQLite's word, where the file is not at fault.
+    #[error("{0}: {1}")]
+    Sqlite(PathBuf, rusqlite::Error),
+    /// A newer program has written it.
+    #[error("{0}: written by a newer alyx-proxy; use that one, or another `storage.data_dir`")]
+    Newer(PathBuf),
+    /// A migration failed.
+    #[error("{0}: can't be brought up to date: {1}")]
+    Migration(PathBuf, rusqlite_migration::Error),
+}
+
+/// Where a damaged database lies now.
+#[derive(Debug)]
+pub(super) struct SetAside(pub(super) PathBuf);
+
+/// A database that is sound and up to date.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) set_aside: Option<SetAside>,
+}
+
+/// Opens the folder's database.
+pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
+    fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
+    let path = folder.join(NAME);
+    match sound(&path) {
+        Ok(connection) => Ok(Database { path, connection, set_aside: None }),
+        Err(Trouble::Refused(error)) => Err(error),
+        Err(Trouble::Damaged(why)) => {
+            let aside = set_aside(&path)?;
+            tracing::error!(
+                "the database {} is damaged ({why}); it was set aside as {} and a fresh one begun",
+                path.display(),
+                aside.0.display()
+            );
+            match sound(&path) {
+                Ok(connection) => Ok(Database { path, connection, set_aside: Some(aside) }),
+                Err(Trouble::Refused(error)) => Err(error),
+                Err(Trouble::Damaged(why)) => Err(OpenError::Io(path, io::Error::other(why))),
+            }
+        }
+    }
+}
+
+enum Trouble {
+    Damaged(String),
+    Refused(OpenError),
+}
+
+fn sound(path: &Path) -> Result<Connection, Trouble> {
+    let judge = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Damaged(error.to_string()),
+        _ => Trouble::Refused(OpenError::Sqlite(path.to_owned(), error)),
+    };
+    let mut connection = Connection::open(path).map_err(judge)?;
+    configure(&connection).map_err(judge)?;
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(judge)?;
+    if verdict != "ok" {
+        return Err(Trouble::Damaged(verdict));
+    }
+    match Migrations::from_slice(MIGRATIONS).to_latest(&mut connection) {
+        Ok(()) => Ok(connection),
+        Err(rusqlite_migration::Error::MigrationDefinition(_)) => {
+            Err(Trouble::Refused(OpenError::Newer(path.to_owned())))
+        }
+        Err(error) => Err(Trouble::Refused(OpenError::Migration(path.to_owned(), error))),
+    }
+}
+
+/// Settings of every connection. The page size counts only for a file that is new.
+pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "PRAGMA page_size = 16384;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = NORMAL;
+         PRAGMA busy_timeout = 5000;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA cell_size_check = ON;",
+    )
+}
+
+fn set_aside(path: &Path) -> Result<SetAside, OpenError> {
+    let at = clock::for_machines(clock::now()).replace(':', "-");
+    let aside = path.with_file_name(format!("damaged-{at}.db"));
+    for suffix in ["", "-wal", "-shm"] {
+        let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+        let (from, to) = (with_suffix(path), with_suffix(&aside));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(OpenError::Io(from, error)),
+            _ => {}
+        }
+    }
+    Ok(SetAside(aside))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_sound() {
+        Migrations::from_slice(MIGRATIONS).validate().unwrap();
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(NAME), vec![7; 100_000]).unwrap();
+        let database = database(folder.path()).unwrap();
+        let SetAside(aside) = database.set_aside.unwrap();
+        assert_eq!(fs::read(aside).unwrap(), vec![7; 100_000]);
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(database(folder.path()).unwrap());
+        let connection = Connection::open(folder.path().join(NAME)).unwrap();
+        connection.pragma_update(None, "user_version", 1000).unwrap();
+        drop(connection);
+        assert!(matches!(database(folder.path()), Err(OpenError::Newer(_))));
+        assert!(folder.path().join(NAME).exists());
+    }
+}

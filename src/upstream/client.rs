@@ -1,0 +1,27 @@
+//! The two HTTP clients: pooled connections, HTTP/2 and TLS, no redirects followed by themselves.
+
+use std::time::Duration;
+
+use reqwest::{Client, ClientBuilder, redirect::Policy};
+
+use crate::settings;
+
+/// Connections that nobody uses are closed after this time, before servers' own limits strike.
+const IDLE: Duration = Duration::from_secs(55);
+
+/// The client that reads answers (codings undone) and the one that relays bytes.
+pub(super) fn build(upstream: &settings::Upstream) -> Result<(Client, Client), reqwest::Error> {
+    let reader = common(upstream).build()?;
+    let relayer = common(upstream).no_gzip().no_zstd().build()?;
+    Ok((reader, relayer))
+}
+
+fn common(upstream: &settings::Upstream) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("alyx-proxy/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .connect_timeout(upstream.connect_timeout.0)
+        .pool_idle_timeout(IDLE)
+        .tcp_keepalive(Duration::from_secs(30))
+        .tcp_nodelay(true)
+}

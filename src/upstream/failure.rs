@@ -1,0 +1,149 @@
+//! The ways in which Alyx can fail to answer, each with a name that log, metric and header share.
+
+use std::{error::Error, io, time::Duration};
+
+/// Alyx did not answer, or what came was not an answer of Alyx's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It is known to be away, so it was not asked.
+    #[error("it was not asked, being known to be away")]
+    Away,
+    /// Its host name can't be resolved.
+    #[error("its host name can't be resolved")]
+    Dns,
+    /// Nothing listens there.
+    #[error("it refuses connections")]
+    Refused,
+    /// No connection came about, for another reason.
+    #[error("no connection could be made ({0})")]
+    Connect(String),
+    /// The TLS handshake failed.
+    #[error("no secure connection could be made ({0})")]
+    Tls(String),
+    /// It did not answer in time.
+    #[error("it did not answer in time")]
+    Timeout,
+    /// The connection broke before the answer began.
+    #[error("the connection broke")]
+    Reset,
+    /// The answer broke off.
+    #[error("its answer broke off")]
+    Truncated,
+    /// 502, 503, 504, or a network's own 511.
+    #[error("it answered with status {0}")]
+    Unavailable(u16),
+    /// Something else than JSON came where Alyx sends JSON: an error page, a captive portal.
+    #[error("something other than Alyx's JSON came back ({0})")]
+    NotJson(String),
+    /// It redirected to another host: a captive portal.
+    #[error("it redirected to another host")]
+    Elsewhere,
+    /// It asks for a pause (429).
+    #[error("it asks for a pause of {} seconds", .0.as_secs())]
+    Throttled(Duration),
+    /// The answer is larger than what is remembered; it must be passed through.
+    #[error("its answer is larger than `cache.max_response`")]
+    TooLarge,
+    /// The path makes no URL.
+    #[error("the path makes no URL")]
+    BadAddress,
+}
+
+impl Failure {
+    /// A short name, the same in logs, metrics and `Cache-Status`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Connect(_) => "connect",
+            Self::Tls(_) => "tls",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Truncated => "truncated",
+            Self::Unavailable(_) => "unavailable",
+            Self::NotJson(_) => "not-json",
+            Self::Elsewhere => "redirected-elsewhere",
+            Self::Throttled(_) => "throttled",
+            Self::TooLarge => "too-large",
+            Self::BadAddress => "bad-address",
+        }
+    }
+
+    /// Whether nothing at all can be reached there: the state changes at once, without a second look.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Dns | Self::Refused | Self::Connect(_) | Self::Tls(_))
+    }
+
+    /// Whether it speaks of Alyx being away rather than of this one request.
+    pub fn is_outage(&self) -> bool {
+        !matches!(self, Self::Away | Self::Throttled(_) | Self::TooLarge | Self::BadAddress)
+    }
+
+    /// Whether the request surely never reached Alyx, so that a write did nothing.
+    pub fn never_sent(&self) -> bool {
+        self.is_unreachable() || matches!(self, Self::Away | Self::BadAddress | Self::Throttled(_))
+    }
+
+    /// Whether another try soon may fare better (for reads only).
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Reset | Self::Truncated | Self::Unavailable(_))
+    }
+
+    /// What an error of the HTTP client means.
+    pub(super) fn of(error: &reqwest::Error) -> Self {
+        let causes = causes(error);
+        if error.is_connect() {
+            return Self::of_connect(error, &causes);
+        }
+        if error.is_timeout() {
+            return Self::Timeout;
+        }
+        if error.is_body() || error.is_decode() { Self::Truncated } else { Self::Reset }
+    }
+
+    fn of_connect(error: &reqwest::Error, causes: &[String]) -> Self {
+        let mentions =
+            |words: &[&str]| causes.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
+        let innermost = || causes.last().cloned().unwrap_or_default();
+        if error.is_timeout() {
+            Self::Connect("in time".to_owned())
+        } else if mentions(&["dns error", "failed to lookup"]) {
+            Self::Dns
+        } else if io_kind(error) == Some(io::ErrorKind::ConnectionRefused) {
+            Self::Refused
+        } else if mentions(&[
+            "certificate",
+            "TLS",
+            "tls",
+            "InvalidContentType",
+            "corrupt message",
+            "HandshakeFailure",
+        ]) {
+            Self::Tls(innermost())
+        } else {
+            Self::Connect(innermost())
+        }
+    }
+}
+
+fn causes(error: &reqwest::Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut next: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    let mut next: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = next {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        next = cause.source();
+    }
+    None
+}

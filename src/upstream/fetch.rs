@@ -1,0 +1,247 @@
+//! Reading one JSON answer of Alyx whole.
+//!
+//! What comes back is either something that Alyx itself said, or a [`Failure`] with a name. An HTML
+//! page, a redirect to elsewhere, a broken text or a 502 is never taken for an answer (REST.md 4.3:
+//! "HTTP 200 with HTML is a server error").
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::Response;
+
+use super::{Failure, Upstream, end_to_end};
+use crate::{
+    access::TokenHash,
+    alyx::json,
+    clock::{self, Millis},
+};
+
+/// A read to be made of Alyx.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Path and query as the client spelled them.
+    pub path_and_query: String,
+    /// What the client accepts, if it said so.
+    pub accept: Option<HeaderValue>,
+    /// The client's credentials.
+    pub authorization: Option<HeaderValue>,
+    /// Whose turn this takes.
+    pub who: Option<TokenHash>,
+    /// Other fields that Alyx may read.
+    pub extra: HeaderMap,
+    /// How long it may take in all.
+    pub timeout: Duration,
+    /// How often to try again.
+    pub retries: usize,
+    /// The largest body that is read.
+    pub max_body: usize,
+}
+
+/// Something that Alyx said.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its end-to-end header fields.
+    pub headers: HeaderMap,
+    /// Its body, content codings undone.
+    pub body: Bytes,
+    /// Whether the body is sound JSON.
+    pub json: bool,
+    /// When the question left.
+    pub asked_at: Millis,
+    /// When the answer was here.
+    pub received_at: Millis,
+}
+
+impl Upstream {
+    /// Asks Alyx, waits for its turn, tries again where that may help; reports to health and pace.
+    pub async fn fetch(&self, ask: &Ask) -> Result<Answer, Failure> {
+        if self.health.is_down() {
+            return Err(Failure::Away);
+        }
+        let deadline = Instant::now() + ask.timeout;
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_jitter()
+            .with_max_times(ask.retries)
+            .build();
+        loop {
+            let result = self.try_once(ask, deadline).await;
+            match &result {
+                Ok(_) => self.health.answered(),
+                Err(failure) => self.health.failed(failure),
+            }
+            if let ControlFlow::Break(()) = self.rest_before_retry(&result, deadline, &mut pauses).await {
+                return result;
+            }
+        }
+    }
+
+    /// Sleeps before another try, or says that there is none.
+    async fn rest_before_retry(
+        &self,
+        result: &Result<Answer, Failure>,
+        deadline: Instant,
+        pauses: &mut impl Iterator<Item = Duration>,
+    ) -> ControlFlow<()> {
+        let pause = match result {
+            Err(Failure::Throttled(length)) => Some(*length),
+            Err(failure) if failure.may_pass() && !self.health.is_down() => None,
+            _ => return ControlFlow::Break(()),
+        };
+        let Some(next) = pauses.next() else { return ControlFlow::Break(()) };
+        let until = Instant::now() + pause.unwrap_or(next);
+        if until >= deadline {
+            return ControlFlow::Break(());
+        }
+        tokio::time::sleep_until(until.into()).await;
+        ControlFlow::Continue(())
+    }
+
+    async fn try_once(&self, ask: &Ask, deadline: Instant) -> Result<Answer, Failure> {
+        let _turn = self.pace.turn(ask.who.as_ref(), deadline).await?;
+        let asked_at = clock::now();
+        let exchange = async {
+            let response = self.send(ask).await?;
+            self.judge_head(&response)?;
+            let (status, headers) = (response.status(), end_to_end(response.headers()));
+            let body = read_body(response, ask.max_body).await?;
+            let (body, json) = check_body(status, &headers, body).await?;
+            Ok(Answer { status, headers, body, json, asked_at, received_at: clock::now() })
+        };
+        tokio::time::timeout_at(deadline.into(), exchange).await.unwrap_or(Err(Failure::Timeout))
+    }
+
+    async fn send(&self, ask: &Ask) -> Result<Response, Failure> {
+        let url = self.url_of(&ask.path_and_query)?;
+        let mut request = self.reader.get(url).headers(ask.extra.clone());
+        if let Some(accept) = &ask.accept {
+            request = request.header(header::ACCEPT, accept);
+        }
+        if let Some(authorization) = &ask.authorization {
+            let mut authorization = authorization.clone();
+            authorization.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        request.send().await.map_err(|error| Failure::of(&error))
+    }
+
+    /// What status and header fields alone show not to be Alyx's.
+    pub(super) fn judge_head(&self, response: &Response) -> Result<(), Failure> {
+        match response.status().as_u16() {
+            status @ (502..=504 | 511) => Err(Failure::Unavailable(status)),
+            429 => {
+                let length = retry_after(response.headers());
+                self.pace.pause(length);
+                Err(Failure::Throttled(length))
+            }
+            300..=399 if self.leads_elsewhere(response) => Err(Failure::Elsewhere),
+            _ => Ok(()),
+        }
+    }
+
+    fn leads_elsewhere(&self, response: &Response) -> bool {
+        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let target = location.and_then(|location| response.url().join(location).ok());
+        target.is_some_and(|target| !self.owns(&target))
+    }
+
+    /// Looks whether Alyx is there (see [`super::health`]).
+    pub(super) async fn look(&self, timeout: Duration) -> Result<(), Failure> {
+        let ask = Ask {
+            path_and_query: "/auth-token".to_owned(),
+            accept: Some(HeaderValue::from_static("application/json")),
+            authorization: None,
+            who: None,
+            extra: HeaderMap::new(),
+            timeout,
+            retries: 0,
+            max_body: 64 << 10,
+        };
+        let looked = async {
+            let response = self.send(&ask).await?;
+            match self.judge_head(&response) {
+                // Being throttled is an answer of Alyx's.
+                Ok(()) | Err(Failure::Throttled(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+            let kind = media_type(response.headers());
+            if is_json(&kind) { Ok(()) } else { Err(Failure::NotJson(kind)) }
+        };
+        tokio::time::timeout(timeout, looked).await.unwrap_or(Err(Failure::Timeout))
+    }
+}
+
+async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Failure> {
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(Failure::TooLarge);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(&error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(Failure::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Bodies from this size on are checked off the runtime's threads.
+const LARGE: usize = 128 << 10;
+
+/// Checks that a success is JSON. What is no success passes as it is: Alyx's 404 for a path that it
+/// does not route is HTML (REST.md 4.3).
+async fn check_body(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<(Bytes, bool), Failure> {
+    let kind = media_type(headers);
+    if !is_json(&kind) {
+        return if status.is_success() && !body.is_empty() {
+            Err(Failure::NotJson(kind))
+        } else {
+            Ok((body, false))
+        };
+    }
+    let (body, sound) = if body.len() < LARGE {
+        let sound = is_sound(&body);
+        (body, sound)
+    } else {
+        let checked = tokio::task::spawn_blocking(move || {
+            let sound = is_sound(&body);
+            (body, sound)
+        });
+        checked.await.map_err(|_| Failure::Truncated)?
+    };
+    if sound { Ok((body, true)) } else { Err(Failure::NotJson("broken JSON".to_owned())) }
+}
+
+fn is_sound(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| json::check(text).is_ok())
+}
+
+/// The media type of a message, without parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// `application/json`, or a type that is built on it.
+pub(super) fn is_json(media_type: &str) -> bool {
+    media_type == "application/json"
+        || media_type.starts_with("application/") && media_type.ends_with("+json")
+}
+
+/// The pause that a 429 asks for; without a readable `Retry-After` a short one. Alyx counts by the
+/// minute, so nothing sensible is longer than an hour.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let seconds = value.trim().parse().ok().or_else(|| {
+        let at = httpdate::parse_http_date(value).ok()?;
+        Some(at.duration_since(std::time::SystemTime::now()).unwrap_or_default().as_secs() + 1)
+    });
+    Duration::from_secs(seconds.unwrap_or(5).min(3_600))
+}

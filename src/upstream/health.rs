@@ -1,0 +1,184 @@
+//! Whether Alyx can be reached: a state, not a time-out.
+//!
+//! Every request reports what it saw. Where nothing can be reached at all (DNS, refused, TLS) the
+//! state changes at once; after any other failure (silence, a broken answer, 502, a page of HTML)
+//! a look decides, so that one slow query or one crashed worker does not take the lab offline.
+//! While Alyx is away a look every few seconds waits for its return. A look asks
+//! `GET /auth-token` without credentials: Alyx answers 405 in JSON without touching its database,
+//! and does not count it against anyone's throttle (REST.md 4.1, 4.2).
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+
+use super::{Failure, Upstream};
+use crate::{
+    clock::{self, Millis},
+    settings::Settings,
+};
+
+/// What is known of Alyx.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum State {
+    /// Nothing yet: it is asked as if it were up.
+    #[default]
+    Unknown,
+    /// It answers.
+    Up {
+        /// Since when.
+        since: Millis,
+    },
+    /// It can't be reached.
+    Down {
+        /// Since when.
+        since: Millis,
+        /// How that showed.
+        reason: Failure,
+    },
+}
+
+impl State {
+    /// `up`, `down` or `unknown`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up { .. } => "up",
+            Self::Down { .. } => "down",
+        }
+    }
+
+    /// Since when it is so.
+    pub fn since(&self) -> Option<Millis> {
+        match self {
+            Self::Unknown => None,
+            Self::Up { since } | Self::Down { since, .. } => Some(*since),
+        }
+    }
+
+    /// Whether it must not be asked.
+    pub fn is_down(&self) -> bool {
+        matches!(self, Self::Down { .. })
+    }
+
+    /// Why it is away, for people.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Down { reason, .. } => Some(reason.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// The state, and who waits for it to change.
+#[derive(Debug)]
+pub struct Health {
+    state: watch::Sender<State>,
+    /// Someone wants a look now.
+    look: Notify,
+    /// When Alyx last answered anything.
+    heard: Mutex<Option<Instant>>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { state: watch::Sender::default(), look: Notify::new(), heard: Mutex::new(None) }
+    }
+}
+
+impl Health {
+    /// The state now.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Whether Alyx must not be asked now.
+    pub fn is_down(&self) -> bool {
+        self.state.borrow().is_down()
+    }
+
+    /// Completes when Alyx is known to be away.
+    pub async fn until_down(&self) {
+        let mut state = self.state.subscribe();
+        // The sender lives as long as `self`, so waiting can't fail.
+        let _ = state.wait_for(State::is_down).await;
+    }
+
+    /// Alyx gave an answer of its own, whatever it said.
+    pub fn answered(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.state.send_if_modified(|state| {
+            if matches!(state, State::Up { .. }) {
+                return false;
+            }
+            if state.is_down() {
+                tracing::info!("Alyx is back");
+            }
+            *state = State::Up { since: clock::now() };
+            true
+        });
+    }
+
+    /// A request failed.
+    pub fn failed(&self, failure: &Failure) {
+        if failure.is_unreachable() {
+            self.went_down(failure);
+        } else if failure.is_outage() {
+            self.look.notify_one();
+        }
+    }
+
+    fn went_down(&self, failure: &Failure) {
+        self.state.send_if_modified(|state| match state {
+            State::Down { reason, .. } => {
+                reason.clone_from(failure);
+                true
+            }
+            _ => {
+                tracing::warn!(reason = failure.name(), "Alyx is out of reach: {failure}");
+                *state = State::Down { since: clock::now(), reason: failure.clone() };
+                true
+            }
+        });
+    }
+
+    /// Waits until a failure asks for a look or nothing was heard for `idle` (zero: no limit).
+    async fn until_look_is_due(&self, idle: Duration) {
+        if idle.is_zero() {
+            return self.look.notified().await;
+        }
+        loop {
+            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = heard.map_or(idle, |heard| idle.saturating_sub(heard.elapsed()));
+            if due.is_zero() || tokio::time::timeout(jittered(due), self.look.notified()).await.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+/// Looks for Alyx for as long as the program runs: now, whenever a failure asks for it, every
+/// `health.probe` while it is away, and after `health.idle_probe` of silence.
+pub async fn watch(upstream: Arc<Upstream>, settings: Arc<ArcSwap<Settings>>) {
+    let health = &upstream.health;
+    loop {
+        let pace = settings.load().health.clone();
+        match upstream.look(pace.timeout.0).await {
+            Ok(()) => health.answered(),
+            Err(failure) => health.went_down(&failure),
+        }
+        if health.is_down() {
+            let _ = tokio::time::timeout(jittered(pace.probe.0), health.look.notified()).await;
+        } else {
+            health.until_look_is_due(pace.idle_probe.0).await;
+        }
+    }
+}
+
+/// Spreads the looks of many proxies.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.9..1.1))
+}

@@ -1,0 +1,86 @@
+//! The Alyx behind the proxy: asked politely, watched, and never waited for while it is away.
+//!
+//! [`Upstream::fetch`] reads one JSON answer whole (what may be remembered); [`Upstream::relay`]
+//! passes a request through as a stream (writes, files, pages). Both wait their turn ([`pace`]),
+//! report what they saw to [`health`], and end within the total time-out.
+
+mod client;
+mod failure;
+mod fetch;
+pub mod flight;
+mod headers;
+pub mod health;
+pub mod pace;
+mod relay;
+
+use std::sync::Arc;
+
+use reqwest::Client;
+use url::Url;
+
+pub use failure::Failure;
+pub use fetch::{Answer, Ask};
+pub use headers::{end_to_end, is_hop_by_hop};
+pub use relay::{Relayed, has_body};
+
+use crate::settings::Settings;
+
+/// The one Alyx that this proxy stands before.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its base URL, without a trailing slash.
+    base: String,
+    url: Url,
+    /// Undoes content codings: what is remembered is Alyx's own text.
+    reader: Client,
+    /// Passes bytes through as they come.
+    relayer: Client,
+    /// Whether it can be reached.
+    pub health: health::Health,
+    /// Whose turn it is.
+    pub pace: pace::Pace,
+}
+
+/// Why there can be no upstream with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The base URL is none.
+    #[error("upstream.url `{0}` is not an http or https URL")]
+    Url(String),
+    /// The HTTP client can't be set up (certificates, for instance).
+    #[error("no HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+impl Upstream {
+    /// Prepares to ask the Alyx that the settings name; asks nothing yet.
+    pub fn new(settings: &Settings) -> Result<Arc<Self>, UpstreamError> {
+        let base = settings.upstream.url.trim_end_matches('/').to_owned();
+        let url = Url::parse(&base).map_err(|_| UpstreamError::Url(base.clone()))?;
+        let (reader, relayer) = client::build(&settings.upstream)?;
+        Ok(Arc::new(Self {
+            base,
+            url,
+            reader,
+            relayer,
+            health: health::Health::default(),
+            pace: pace::Pace::new(&settings.upstream),
+        }))
+    }
+
+    /// Its base URL, without a trailing slash.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The URL of a path and query on it. The path comes from a request line: it begins with `/`,
+    /// so it can't name another host.
+    fn url_of(&self, path_and_query: &str) -> Result<Url, Failure> {
+        Url::parse(&format!("{}{path_and_query}", self.base)).map_err(|_| Failure::BadAddress)
+    }
+
+    /// Whether a URL lies on this Alyx: same scheme, host and port.
+    fn owns(&self, url: &Url) -> bool {
+        url.origin() == self.url.origin()
+    }
+}

@@ -1,0 +1,86 @@
+//! Politeness: how often and how many at once Alyx is asked.
+//!
+//! Alyx throttles each user (REST.md 4.2: 550 requests a minute). Requests are paced below that for
+//! each token; only a few are under way at once; and when Alyx asks for a pause (429 with
+//! `Retry-After`), the pause holds for everyone.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Failure;
+use crate::{access::TokenHash, settings};
+
+/// Requests that may come at once before the pace holds; together with the pace it stays below
+/// Alyx's own limit.
+const BURST: u32 = 40;
+
+/// Whose turn it is to ask.
+#[derive(Debug)]
+pub struct Pace {
+    /// One bucket for each token; `None` where requests are not paced.
+    rates: Option<DefaultKeyedRateLimiter<Option<TokenHash>>>,
+    under_way: Arc<Semaphore>,
+    /// Alyx asked not to be asked before.
+    pause: Mutex<Option<Instant>>,
+}
+
+/// A request's turn; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
+
+impl Pace {
+    pub(super) fn new(settings: &settings::Upstream) -> Self {
+        let rates = NonZeroU32::new(settings.rate).map(|rate| {
+            let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
+            RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst))
+        });
+        Self { rates, under_way: Arc::new(Semaphore::new(settings.concurrency)), pause: Mutex::new(None) }
+    }
+
+    /// Waits for a turn, until `deadline` at the longest.
+    pub(super) async fn turn(&self, who: Option<&TokenHash>, deadline: Instant) -> Result<Turn, Failure> {
+        if let Some(until) = self.pause_until() {
+            if until > deadline {
+                return Err(Failure::Throttled(until.saturating_duration_since(Instant::now())));
+            }
+            tokio::time::sleep_until(until.into()).await;
+        }
+        let wait = async {
+            if let Some(rates) = &self.rates {
+                rates.until_key_ready(&who.copied()).await;
+            }
+            self.under_way.clone().acquire_owned().await
+        };
+        match tokio::time::timeout_at(deadline.into(), wait).await {
+            Ok(Ok(permit)) => Ok(Turn(permit)),
+            // The semaphore is never closed; running out of time is the one way to fail.
+            Ok(Err(_)) | Err(_) => Err(Failure::Throttled(Duration::from_secs(1))),
+        }
+    }
+
+    /// Alyx asked for a pause.
+    pub(super) fn pause(&self, length: Duration) {
+        tracing::warn!(seconds = length.as_secs(), "Alyx asks for a pause");
+        let until = Instant::now() + length;
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        *pause = Some(pause.map_or(until, |before| before.max(until)));
+    }
+
+    fn pause_until(&self) -> Option<Instant> {
+        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.filter(|until| *until > Instant::now())
+    }
+
+    /// Forgets tokens that have not asked for a while, so that the table stays small.
+    pub fn tidy(&self) {
+        if let Some(rates) = &self.rates {
+            rates.retain_recent();
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Passing a request through as a stream: writes, uploads, files, admin pages.
+//!
+//! Method, path, body and end-to-end fields go to Alyx as they came; what comes back goes to the
+//! client as it comes. Nobody's address is told (`X-Forwarded-For` would become Alyx's throttle
+//! key, REST.md 4.2), and Alyx is asked under its own name: links and redirects are moved later.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::body::Body;
+use futures_util::TryStreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+
+use super::{Failure, Upstream, end_to_end, fetch};
+use crate::access::TokenHash;
+
+/// Fields that say where a request came from; Alyx is not told.
+const OF_THE_WAY: [HeaderName; 5] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// An answer to be passed on: its head is here, its body still streams.
+#[derive(Debug)]
+pub struct Relayed {
+    /// Status, end-to-end fields and streaming body.
+    pub response: Response<Body>,
+    /// Whether its body is said to be JSON.
+    pub json: bool,
+}
+
+impl Upstream {
+    /// Passes a request to Alyx. `timeout` bounds each wait without progress, either way.
+    pub async fn relay(
+        &self,
+        request: Request<Body>,
+        who: Option<&TokenHash>,
+        client_base: &str,
+        timeout: Duration,
+    ) -> Result<Relayed, Failure> {
+        if self.health.is_down() {
+            return Err(Failure::Away);
+        }
+        let turn = self.pace.turn(who, Instant::now() + timeout).await?;
+        let result = self.relay_once(request, client_base, timeout).await;
+        drop(turn);
+        match &result {
+            Ok(_) => self.health.answered(),
+            Err(failure) => self.health.failed(failure),
+        }
+        result
+    }
+
+    async fn relay_once(
+        &self,
+        request: Request<Body>,
+        client_base: &str,
+        timeout: Duration,
+    ) -> Result<Relayed, Failure> {
+        let (parts, body) = request.into_parts();
+        let path_and_query = parts.uri.path_and_query().map_or("/", |both| both.as_str());
+        let url = self.url_of(path_and_query)?;
+        let progress = Progress::default();
+        let mut headers = end_to_end(&parts.headers);
+        self.prepare(&mut headers, client_base);
+        let mut outgoing = self.relayer.request(parts.method, url).headers(headers);
+        if has_body(&parts.headers) {
+            outgoing = outgoing.body(reqwest::Body::wrap_stream(progress.watch(body)));
+        }
+        let response = tokio::select! {
+            response = outgoing.send() => response.map_err(|error| Failure::of(&error))?,
+            () = progress.stalled(timeout) => return Err(Failure::Timeout),
+        };
+        let kind = fetch::media_type(response.headers());
+        self.judge_relayed(&response)?;
+        let mut passed = Response::new(Body::empty());
+        *passed.status_mut() = response.status();
+        *passed.headers_mut() = end_to_end(response.headers());
+        *passed.body_mut() = Body::from_stream(bounded(response, timeout));
+        Ok(Relayed { response: passed, json: fetch::is_json(&kind) })
+    }
+
+    /// A gateway's error page is not Alyx's answer; a pause that Alyx asks for is, and is passed on.
+    fn judge_relayed(&self, response: &reqwest::Response) -> Result<(), Failure> {
+        match self.judge_head(response) {
+            Err(failure @ Failure::Unavailable(_)) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    fn prepare(&self, headers: &mut HeaderMap, client_base: &str) {
+        headers.remove(header::HOST);
+        for name in &OF_THE_WAY {
+            headers.remove(name);
+        }
+        // Django compares these with its own host before it accepts a form.
+        for name in [header::ORIGIN, header::REFERER] {
+            let moved = headers
+                .get(&name)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| value.strip_prefix(client_base))
+                .and_then(|rest| HeaderValue::from_str(&format!("{}{rest}", self.base)).ok());
+            if let Some(moved) = moved {
+                headers.insert(name, moved);
+            }
+        }
+        if let Some(authorization) = headers.get_mut(header::AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
+        headers.insert(header::VIA, HeaderValue::from_static("1.1 alyx-proxy"));
+    }
+}
+
+/// Whether a request carries a body, be it empty (RFC 9112 6.3).
+pub fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// When something last moved on a request's way to Alyx.
+#[derive(Debug, Clone)]
+struct Progress {
+    start: Instant,
+    /// Milliseconds from `start`.
+    last: Arc<AtomicU64>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { start: Instant::now(), last: Arc::default() }
+    }
+}
+
+impl Progress {
+    fn watch(
+        &self,
+        body: Body,
+    ) -> impl futures_util::TryStream<Ok = bytes::Bytes, Error = axum::Error> + Send + use<> {
+        let progress = self.clone();
+        body.into_data_stream().inspect_ok(move |_| {
+            let millis = u64::try_from(progress.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            progress.last.store(millis, Ordering::Relaxed);
+        })
+    }
+
+    /// Completes when nothing has moved for `timeout`.
+    async fn stalled(&self, timeout: Duration) {
+        loop {
+            let deadline = self.start + Duration::from_millis(self.last.load(Ordering::Relaxed)) + timeout;
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(deadline.into()).await;
+        }
+    }
+}
+
+/// The body of an answer, ending in an error if it stands still for `timeout`.
+fn bounded(
+    response: reqwest::Response,
+    timeout: Duration,
+) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send {
+    futures_util::stream::try_unfold(response, move |mut response| async move {
+        match tokio::time::timeout(timeout, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => Ok(Some((chunk, response))),
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(error)) => Err(std::io::Error::other(error.without_url())),
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    })
+}
