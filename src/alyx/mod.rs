@@ -12,5 +12,5 @@ pub mod query;
 pub mod route;
 pub mod writes;
 
-pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key};
+pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};
 pub use route::{Route, Service};

@@ -1,6 +1,6 @@
 //! Which part of Alyx a path belongs to (REST.md 1).
 
-use super::{Class, ENDPOINTS, Endpoint, Key};
+use super::{Class, Endpoint, Key};
 
 /// What a path addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub fn classify(segments: &[&str]) -> Route {
     if let Some(service) = service {
         return Route::Service(service);
     }
-    let Some(endpoint) = segments.first().and_then(|name| ENDPOINTS.iter().find(|e| e.name == *name)) else {
+    let Some(endpoint) = segments.first().and_then(|name| Endpoint::named(name)) else {
         return Route::Other;
     };
     match (segments, endpoint.detail) {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn endpoint(name: &str) -> &'static Endpoint {
-        ENDPOINTS.iter().find(|e| e.name == name).unwrap()
+        Endpoint::named(name).unwrap()
     }
 
     #[test]
