@@ -13,6 +13,9 @@ use crate::clock;
 /// Answers a request for one of the proxy's own paths.
 pub(super) async fn answer(proxy: &Arc<Proxy>, request: Request<Body>) -> Response<Body> {
     let path = request.uri().path();
+    if let (Some(miniature), Some(wish)) = (proxy.demo.get(), path.strip_prefix("/-/demo/")) {
+        return network(proxy, miniature, wish).await;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return refusal::plain(405, "The proxy's own pages can only be read.");
     }
@@ -31,6 +34,29 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, request: Request<Body>) -> Respon
     }
 }
 
+/// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
+/// answers when the proxy has noticed.
+async fn network(proxy: &Proxy, miniature: &crate::demo::Miniature, wish: &str) -> Response<Body> {
+    let offline = match wish {
+        "offline" => true,
+        "online" => false,
+        _ => return refusal::plain(404, "The demo knows /-/demo/offline and /-/demo/online."),
+    };
+    if offline {
+        miniature.cut();
+    } else if let Err(error) = miniature.restore().await {
+        return refusal::plain(500, &format!("The miniature Alyx can't listen again: {error}"));
+    }
+    let noticed = proxy.upstream.health.look_until(offline);
+    let limit = proxy.settings.load().health.timeout.0;
+    if tokio::time::timeout(limit, noticed).await.is_err() {
+        return refusal::plain(500, "The proxy has not noticed the change of the network in time.");
+    }
+    let line =
+        if offline { "The network is cut: Alyx can't be reached.\n" } else { "The network is back.\n" };
+    text(line, "text/plain; charset=utf-8")
+}
+
 fn text(body: &str, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     let headers = response.headers_mut();
@@ -39,11 +65,16 @@ fn text(body: &str, media_type: &'static str) -> Response<Body> {
     response
 }
 
+/// Bounds of the histogram of answer times: from a hit in memory to Alyx's slowest answers.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
 /// The recorder behind `/-/metrics`. The first call installs it for the process.
 pub(super) fn recorder() -> &'static PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let builder = PrometheusBuilder::new();
+        // The buckets are given and not empty, so setting them can't fail.
+        let recorder = builder.clone().set_buckets(&SECONDS).unwrap_or(builder).build_recorder();
         let handle = recorder.handle();
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("metrics are recorded elsewhere; /-/metrics stays empty");

@@ -47,6 +47,8 @@ pub struct Proxy {
     pub(super) files: super::files::Files,
     pub(super) counters: Counters,
     pub(super) started_at: Millis,
+    /// The miniature Alyx whose network can be cut, in the demo.
+    pub(super) demo: std::sync::OnceLock<Arc<crate::demo::Miniature>>,
     /// Held for as long as the proxy lives: nobody else may use this folder.
     _lock: fs::File,
 }
@@ -94,6 +96,7 @@ impl Proxy {
             flights: Flights::default(),
             counters: Counters::default(),
             started_at: clock::now(),
+            demo: std::sync::OnceLock::new(),
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             upstream,
             responses,
@@ -112,6 +115,12 @@ impl Proxy {
     /// Where a damaged database was put at the start.
     pub fn set_aside(&self) -> Option<&Path> {
         self.store.set_aside()
+    }
+
+    /// Lets `/-/demo/offline` and `/-/demo/online` cut and restore this miniature Alyx's network.
+    pub fn attach_demo(&self, miniature: Arc<crate::demo::Miniature>) {
+        // A second demo on one proxy makes no sense: the first stays.
+        let _ = self.demo.set(miniature);
     }
 
     /// Writes down what is waiting.

@@ -107,5 +107,6 @@ async fn tidy(proxy: Arc<Proxy>) {
         tokio::time::sleep(TIDY).await;
         proxy.responses.tidy();
         proxy.upstream.pace.tidy();
+        own::recorder().run_upkeep();
     }
 }
