@@ -34,6 +34,13 @@ CREATE TABLE marks (
     at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Scopes of writes that are under way. Found at the start, they become marks: nobody saw their end.
+CREATE TABLE pending (
+    write INTEGER NOT NULL,
+    scope TEXT    NOT NULL,
+    PRIMARY KEY (write, scope)
+) STRICT, WITHOUT ROWID;
+
 -- Tokens that Alyx has accepted, as keyed hashes.
 CREATE TABLE tokens (
     hash       BLOB    PRIMARY KEY,

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod demo;
 pub mod log;
 pub mod responses;
+pub mod server;
 pub mod settings;
 pub mod store;
 pub mod upstream;

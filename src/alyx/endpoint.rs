@@ -26,11 +26,24 @@ pub enum Key {
     Name(&'static str),
 }
 
+/// How a detail differs from the record in the list (REST.md 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Not at all.
+    AsListed,
+    /// These fields of the list record are absent.
+    Without(&'static [&'static str]),
+    /// It has fields that no list record has.
+    Own,
+}
+
 /// `/<endpoint>/<key>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Detail {
     /// What the key is.
     pub key: Key,
+    /// What its body is.
+    pub shape: Shape,
     /// Methods besides GET and HEAD.
     pub writes: &'static [&'static str],
 }
@@ -69,24 +82,51 @@ impl Endpoint {
     }
 
     const fn detail(mut self, key: Key, writes: &'static [&'static str]) -> Self {
-        self.detail = Some(Detail { key, writes });
+        self.detail = Some(Detail { key, shape: Shape::AsListed, writes });
         self
+    }
+
+    const fn shaped(mut self, shape: Shape) -> Self {
+        if let Some(detail) = &mut self.detail {
+            detail.shape = shape;
+        }
+        self
+    }
+
+    /// The endpoint of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ENDPOINTS.iter().find(|endpoint| endpoint.name == name)
     }
 }
 
 /// Every endpoint that lists records (REST.md 1).
 pub const ENDPOINTS: &[Endpoint] = &[
-    Endpoint::new("sessions", "Session", Class::Records).creates().detail(UUID, ALL),
-    Endpoint::new("subjects", "Subject", Class::Records).creates().detail(Key::Name("nickname"), ALL),
-    Endpoint::new("insertions", "ProbeInsertion", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("sessions", "Session", Class::Records).creates().detail(UUID, ALL).shaped(Shape::Own),
+    Endpoint::new("subjects", "Subject", Class::Records)
+        .creates()
+        .detail(Key::Name("nickname"), ALL)
+        .shaped(Shape::Own),
+    Endpoint::new("insertions", "ProbeInsertion", Class::Records)
+        .creates()
+        .detail(UUID, ALL)
+        .shaped(Shape::Own),
     Endpoint::new("chronic-insertions", "ChronicInsertion", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("trajectories", "TrajectoryEstimate", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("channels", "Channel", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("brain-regions", "BrainRegion", Class::Reference).detail(Key::Integer, CHANGE),
     Endpoint::new("fields-of-view", "FOV", Class::Records).creates().detail(UUID, ALL),
-    Endpoint::new("fov-location", "FOVLocation", Class::Records).creates().detail(UUID, ALL),
-    Endpoint::new("imaging-stack", "ImagingStack", Class::Records).creates().detail(UUID, READ),
-    Endpoint::new("datasets", "Dataset", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("fov-location", "FOVLocation", Class::Records)
+        .creates()
+        .detail(UUID, ALL)
+        .shaped(Shape::Own),
+    Endpoint::new("imaging-stack", "ImagingStack", Class::Records)
+        .creates()
+        .detail(UUID, READ)
+        .shaped(Shape::Own),
+    Endpoint::new("datasets", "Dataset", Class::Records)
+        .creates()
+        .detail(UUID, ALL)
+        .shaped(Shape::Without(&["protected", "public"])),
     Endpoint::new("files", "FileRecord", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("downloads", "Download", Class::Records).detail(UUID, CHANGE),
     Endpoint::new("data-notices", "DataNotice", Class::Records).creates().detail(UUID, ALL),

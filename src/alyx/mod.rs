@@ -12,5 +12,5 @@ pub mod query;
 pub mod route;
 pub mod writes;
 
-pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, strips};
+pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape, strips};
 pub use route::{Route, Service};

@@ -1,6 +1,6 @@
 //! Which part of Alyx a path belongs to (REST.md 1).
 
-use super::{Class, ENDPOINTS, Endpoint, Key};
+use super::{Class, Endpoint, Key};
 
 /// What a path addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,23 @@ impl Service {
         }
     }
 
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AuthToken => "auth-token",
+            Self::Me => "me",
+            Self::Schema => "api/schema",
+            Self::Docs => "docs",
+            Self::CacheZip => "cache.zip",
+            Self::CacheInfo => "cache/info",
+            Self::CheckProtected => "check-protected",
+            Self::RegisterFile => "register-file",
+            Self::NewDownload => "new-download",
+            Self::SyncFileStatus => "sync-file-status",
+            Self::WaterRequirement => "water-requirement",
+        }
+    }
+
     /// Whether Alyx answers it without a token (REST.md 1, "open").
     pub fn open(self) -> bool {
         !matches!(self, Self::Me | Self::CacheZip | Self::CacheInfo | Self::WaterRequirement)
@@ -93,7 +110,7 @@ pub fn classify(segments: &[&str]) -> Route {
     if let Some(service) = service {
         return Route::Service(service);
     }
-    let Some(endpoint) = segments.first().and_then(|name| ENDPOINTS.iter().find(|e| e.name == *name)) else {
+    let Some(endpoint) = segments.first().and_then(|name| Endpoint::named(name)) else {
         return Route::Other;
     };
     match (segments, endpoint.detail) {
@@ -139,7 +156,7 @@ mod tests {
     }
 
     fn endpoint(name: &str) -> &'static Endpoint {
-        ENDPOINTS.iter().find(|e| e.name == name).unwrap()
+        Endpoint::named(name).unwrap()
     }
 
     #[test]

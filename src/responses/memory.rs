@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use moka::sync::Cache;
 
 use super::{Asker, Entry, Key, Representation, entry::representation_key};
@@ -42,5 +43,24 @@ impl Memory {
 
     pub(super) fn representation(&self, key: &Key, entry: &Entry, asker: &Asker<'_>) -> Representation {
         self.bodies.get_with(representation_key(key, entry, asker), || entry.represent(asker))
+    }
+
+    pub(super) async fn coded<F>(
+        &self,
+        identity: &Representation,
+        coding: &str,
+        code: impl FnOnce(Bytes) -> F,
+    ) -> Option<Bytes>
+    where
+        F: Future<Output = Option<Bytes>>,
+    {
+        let key =
+            *blake3::Hasher::new().update(&identity.tag).update(coding.as_bytes()).finalize().as_bytes();
+        if let Some(coded) = self.bodies.get(&key) {
+            return Some(coded.body);
+        }
+        let body = code(identity.body.clone()).await?;
+        self.bodies.insert(key, Representation { body: body.clone(), tag: identity.tag });
+        Some(body)
     }
 }

@@ -15,10 +15,13 @@ mod question;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 pub use directives::Directives;
 pub use disk::{Near, Stored};
 pub use entry::{Asker, Entry, Representation};
 pub use freshness::{Staleness, Verdict};
+pub use marks::Pending;
 pub use media::Media;
 pub use question::{Key, Question};
 
@@ -33,6 +36,9 @@ use crate::{
     store::{Store, StoreError},
     upstream::Answer,
 };
+
+/// No answer counts as fresh for longer; marks from before have done their work.
+const LONGEST: Duration = Duration::from_secs(400 * 86_400);
 
 /// Where a stored answer was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,14 +130,36 @@ impl Responses {
         freshness::by_age(question, entry, settings)
     }
 
-    /// Marks all answers within these scopes stale, and returns when that is on disk.
-    pub async fn mark(&self, scopes: &[Scope]) -> Result<(), StoreError> {
-        self.marks.mark(scopes, self.disk.store()).await
+    /// Notes that a write which may change these scopes is about to be passed on.
+    pub async fn begin_write(&self, scopes: &[Scope]) -> Result<Pending, StoreError> {
+        self.marks.begin(scopes, self.disk.store()).await
+    }
+
+    /// Notes that a write has ended: if it may have `changed` something, what it may have changed
+    /// is stale from now on.
+    pub async fn end_write(&self, pending: Pending, changed: bool) -> Result<(), StoreError> {
+        self.marks.end(pending, changed, self.disk.store()).await
     }
 
     /// A representation of an answer for this asker, from memory or made now.
     pub fn representation(&self, key: &Key, entry: &Arc<Entry>, asker: &Asker<'_>) -> Representation {
         self.memory.representation(key, entry, asker)
+    }
+
+    /// A representation's body in a content coding, from memory or made now by `code`.
+    pub async fn coded<F>(
+        &self,
+        identity: &Representation,
+        coding: Option<&str>,
+        code: impl FnOnce(Bytes) -> F,
+    ) -> Option<Bytes>
+    where
+        F: Future<Output = Option<Bytes>>,
+    {
+        match coding {
+            None => Some(identity.body.clone()),
+            Some(coding) => self.memory.coded(identity, coding, code).await,
+        }
     }
 
     /// What is stored that comes near a question: the same path, other parameters.
@@ -145,8 +173,8 @@ impl Responses {
     }
 
     /// Writes now and then what was used, and drops marks that no longer matter.
-    pub async fn tidy(&self) {
+    pub fn tidy(&self) {
         self.disk.flush_used();
-        self.marks.tidy(self.disk.store(), Duration::from_secs(400 * 86_400));
+        self.marks.tidy(self.disk.store(), LONGEST);
     }
 }

@@ -1,0 +1,122 @@
+//! The tables of the miniature: a snapshot that readers share and a write replaces.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use super::record::Record;
+use crate::alyx::{Endpoint, Key, endpoint::Shape};
+
+/// Every table. A clone shares all records; a write changes a clone and puts it in place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Data {
+    tables: HashMap<&'static str, Arc<Table>>,
+}
+
+impl Data {
+    pub(super) fn insert(&mut self, endpoint: &'static Endpoint, table: Table) {
+        self.tables.insert(endpoint.name, Arc::new(table));
+    }
+
+    pub(super) fn table(&self, endpoint: &Endpoint) -> &Table {
+        self.named(endpoint.name)
+    }
+
+    /// The table of the endpoint of this name; an empty one for a name that is none.
+    pub(super) fn named(&self, name: &str) -> &Table {
+        static EMPTY: OnceLock<Table> = OnceLock::new();
+        self.tables.get(name).map_or_else(|| EMPTY.get_or_init(Table::default), Arc::as_ref)
+    }
+
+    /// The table for a change; it is copied where a reader still holds it.
+    pub(super) fn change(&mut self, endpoint: &'static Endpoint) -> &mut Table {
+        let table = Arc::make_mut(self.tables.entry(endpoint.name).or_default());
+        table.by_key = OnceLock::new();
+        table
+    }
+}
+
+/// The records of one list in its order, and the details that differ from them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    key: Option<Key>,
+    shape: Option<Shape>,
+    records: Vec<Arc<Record>>,
+    details: HashMap<String, Arc<Record>>,
+    by_key: OnceLock<HashMap<String, Vec<usize>>>,
+}
+
+impl Table {
+    /// `details` are used only where the endpoint's details have a shape of their own.
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        records: Vec<Arc<Record>>,
+        details: HashMap<String, Arc<Record>>,
+    ) -> Self {
+        let detail = endpoint.detail;
+        let own = detail.is_some_and(|detail| detail.shape == Shape::Own);
+        Self {
+            key: detail.map(|detail| detail.key),
+            shape: detail.map(|detail| detail.shape),
+            records,
+            details: if own { details } else { HashMap::new() },
+            by_key: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn records(&self) -> &[Arc<Record>] {
+        &self.records
+    }
+
+    pub(super) fn records_mut(&mut self) -> &mut Vec<Arc<Record>> {
+        &mut self.records
+    }
+
+    pub(super) fn details_mut(&mut self) -> &mut HashMap<String, Arc<Record>> {
+        &mut self.details
+    }
+
+    /// What a record is addressed by: its name, its `id`, or the id at the end of its `url`.
+    pub(super) fn key_of(&self, record: &Record) -> Option<String> {
+        match self.key {
+            Some(Key::Name(field)) => serde_json::from_str(record.field(field)?)
+                .ok()
+                .or_else(|| record.plain(field).map(str::to_owned)),
+            _ => id(record).map(str::to_owned),
+        }
+    }
+
+    /// Where the records of this key are. Nicknames and the names of locations are not unique.
+    pub(super) fn find(&self, key: &str) -> &[usize] {
+        let by_key = self.by_key.get_or_init(|| {
+            let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
+            for (at, record) in self.records.iter().enumerate() {
+                if let Some(key) = self.key_of(record) {
+                    let places = by_key.entry(key).or_default();
+                    // A stack is listed once for each of its slices.
+                    if !places.iter().any(|place| self.records[*place].text() == record.text()) {
+                        places.push(at);
+                    }
+                }
+            }
+            by_key
+        });
+        by_key.get(key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The detail of the record at this place; none if the sample has no such detail.
+    pub(super) fn detail(&self, at: usize) -> Option<Arc<Record>> {
+        let record = &self.records[at];
+        match self.shape? {
+            Shape::AsListed => Some(Arc::clone(record)),
+            Shape::Without(names) => Some(Arc::new(record.without(names))),
+            Shape::Own => self.details.get(&self.key_of(record)?).cloned(),
+        }
+    }
+}
+
+/// The primary key of a record: its `id`, or the end of its `url`.
+pub(super) fn id(record: &Record) -> Option<&str> {
+    record.plain("id").or_else(|| record.plain("url")?.rsplit('/').next())
+}

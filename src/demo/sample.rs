@@ -1,0 +1,88 @@
+//! The sample lab: every table and detail of a synthetic Alyx, compressed into the program.
+//!
+//! `sample/tables-detail.tar.zst` holds `tables/<endpoint>.jsonl` (the records of each list, in the
+//! order in which Alyx served them) and `detail/<endpoint>.jsonl` with the paths of its lines in
+//! `.paths`. It is unpacked once in a process, and records are parsed only when a filter looks at one.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    sync::{Arc, LazyLock},
+};
+
+use percent_encoding::percent_decode_str;
+
+use super::{
+    data::{Data, Table},
+    omit,
+    record::Record,
+};
+use crate::alyx::{ENDPOINTS, Endpoint};
+
+/// The base of every absolute link in the sample.
+pub(super) const BASE: &str = "http://127.0.0.1:8010";
+
+/// The day that the server's clock stood at when the sample was made: filters such as `alive`
+/// compare with it (REST.md 2.7.14).
+pub(super) const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
+
+/// ONE's cache tables, made by Alyx from the sample.
+pub(super) const CACHE_ZIP: &[u8] = include_bytes!("../../sample/cache.zip");
+/// Their description.
+pub(super) const CACHE_INFO: &str = include_str!("../../sample/cache_info.json");
+
+/// Their description for a tag that has tables of its own.
+pub(super) const TAGGED_CACHE_INFO: &[(&str, &str)] =
+    &[("2022_Q4_IBL_et_al_BWM", include_str!("../../sample/cache_info.2022_Q4_IBL_et_al_BWM.json"))];
+
+const ARCHIVE: &[u8] = include_bytes!("../../sample/tables-detail.tar.zst");
+
+static AS_RECORDED: LazyLock<Result<Arc<Data>, String>> =
+    LazyLock::new(|| unpack().map(Arc::new).map_err(|error| format!("the sample lab is damaged: {error}")));
+
+static WITH_START_TIMES: LazyLock<Result<Arc<Data>, String>> = LazyLock::new(|| {
+    let mut data = Data::clone(AS_RECORDED.as_ref().map_err(Clone::clone)?);
+    omit::sessions_without_start(&mut data);
+    Ok(Arc::new(data))
+});
+
+/// The sample lab: complete, or without the sessions that have no start time, on which ONE's own
+/// search fails, and what hangs on them.
+pub(super) fn load(complete: bool) -> io::Result<Arc<Data>> {
+    let loaded = if complete { &AS_RECORDED } else { &WITH_START_TIMES };
+    LazyLock::force(loaded).clone().map_err(io::Error::other)
+}
+
+fn unpack() -> io::Result<Data> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(ARCHIVE)?);
+    let mut files = HashMap::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.to_string_lossy().into_owned();
+        let mut text = String::new();
+        entry.read_to_string(&mut text)?;
+        files.insert(name, text);
+    }
+    let lines = |name: String| -> Vec<Arc<Record>> {
+        let text = files.get(&name).map(String::as_str).unwrap_or_default();
+        text.lines().map(|line| Arc::new(Record::new(line))).collect()
+    };
+    let mut data = Data::default();
+    for endpoint in ENDPOINTS {
+        let name = endpoint.name;
+        let paths = files.get(&format!("detail/{name}.paths")).map(String::as_str).unwrap_or_default();
+        let keys = paths.lines().map(key);
+        let details = keys.zip(lines(format!("detail/{name}.jsonl"))).collect();
+        data.insert(endpoint, Table::new(endpoint, lines(format!("tables/{name}.jsonl")), details));
+    }
+    match ENDPOINTS.iter().find(|endpoint| data.table(endpoint).records().is_empty()) {
+        Some(Endpoint { name, .. }) => Err(io::Error::other(format!("tables/{name}.jsonl is missing"))),
+        None => Ok(data),
+    }
+}
+
+/// The decoded last segment of a path.
+fn key(path: &str) -> String {
+    let segment = path.rsplit('/').next().unwrap_or_default();
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}

@@ -1,0 +1,88 @@
+//! What is not records: log-in, `/me`, the schema, ONE's cache tables (REST.md 4.1, 5).
+
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{
+    answer::Answer,
+    negotiate::Renders,
+    respond::{Alyx, Ask},
+    sample,
+};
+use crate::alyx::{Service, errors};
+
+/// Methods besides GET, whether it answers without a token, and what it renders.
+pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders) {
+    let writes: &[&str] = match service {
+        Service::AuthToken | Service::NewDownload | Service::RegisterFile | Service::SyncFileStatus => {
+            &["POST"]
+        }
+        _ => &[],
+    };
+    let renders = match service {
+        Service::AuthToken => Renders::JsonOnly,
+        Service::Schema => Renders::OpenApi,
+        _ => Renders::JsonAndHtml,
+    };
+    (writes, service.open(), renders)
+}
+
+pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
+    match service {
+        Service::AuthToken => log_in(alyx, ask),
+        Service::Me => Answer::json(StatusCode::OK, &json!({ "username": ask.user })),
+        Service::CacheZip => {
+            let zip = Answer::new(StatusCode::OK, "application/zip", sample::CACHE_ZIP);
+            zip.with_header(
+                header::CONTENT_DISPOSITION,
+                HeaderValue::from_static("inline; filename=\"cache.zip\""),
+            )
+        }
+        Service::CacheInfo => cache_info(alyx, ask),
+        Service::Schema => Answer::beyond("describe itself yet"),
+        Service::Docs => Answer::beyond("have the CoreAPI document"),
+        Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
+        Service::NewDownload => Answer::beyond("count downloads"),
+        Service::RegisterFile => Answer::beyond("register files"),
+        Service::SyncFileStatus => Answer::beyond("ask Globus about files"),
+        Service::WaterRequirement => Answer::beyond("compute water requirements"),
+    }
+}
+
+/// The description of the cache tables, of the whole database or of a tag.
+fn cache_info(alyx: &Alyx, ask: &Ask) -> Answer {
+    let tag = ask.path.trim_start_matches("/cache/info").trim_matches('/');
+    if tag.is_empty() {
+        return Answer::new(StatusCode::OK, "application/json", sample::CACHE_INFO);
+    }
+    let data = alyx.data();
+    if data.named("tags").find(tag).is_empty() {
+        return Answer::html(StatusCode::NOT_FOUND, "Tag matching query does not exist.");
+    }
+    match sample::TAGGED_CACHE_INFO.iter().find(|(name, _)| *name == tag) {
+        Some((_, info)) => Answer::new(StatusCode::OK, "application/json", *info),
+        None => Answer::beyond(&format!("have cache tables of the tag {tag}")),
+    }
+}
+
+/// `POST /auth-token`, as a form, as JSON or as multipart.
+fn log_in(alyx: &Alyx, ask: &Ask) -> Answer {
+    let fields = match super::form::fields(ask) {
+        Ok(fields) => fields,
+        Err(refusal) => return refusal,
+    };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (name, password) = (text("username"), text("password"));
+    let missing: Vec<&str> = [("username", name), ("password", password)]
+        .into_iter()
+        .filter_map(|(field, value)| value.is_none().then_some(field))
+        .collect();
+    let bad_request = |body: String| Answer::new(StatusCode::BAD_REQUEST, "application/json", body);
+    match (name, password) {
+        (Some(name), Some(password)) => match alyx.users.log_in(name, password) {
+            Some(user) => Answer::json(StatusCode::OK, &json!({ "token": user.token })),
+            None => bad_request(errors::login_refused()),
+        },
+        _ => bad_request(errors::fields_required(&missing)),
+    }
+}
