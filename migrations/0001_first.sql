@@ -4,6 +4,7 @@ CREATE TABLE responses (
     key          BLOB    NOT NULL UNIQUE,
     family       BLOB    NOT NULL,          -- the question without limit and offset
     page_offset  INTEGER NOT NULL,          -- records before this page; 0 for whatever is no later page
+    count        INTEGER,                   -- records in the whole list, where this is a page of one
     owner        BLOB,                      -- keyed hash of the token where answers are kept apart for each user
     path         TEXT    NOT NULL,          -- canonical path, and
     query        TEXT    NOT NULL,          -- the query as it was first asked
@@ -31,6 +32,13 @@ CREATE TABLE families (
 CREATE TABLE marks (
     scope TEXT    PRIMARY KEY,
     at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Scopes of writes that are under way. Found at the start, they become marks: nobody saw their end.
+CREATE TABLE pending (
+    write INTEGER NOT NULL,
+    scope TEXT    NOT NULL,
+    PRIMARY KEY (write, scope)
 ) STRICT, WITHOUT ROWID;
 
 -- Tokens that Alyx has accepted, as keyed hashes.

@@ -14,6 +14,8 @@ pub mod alyx;
 pub mod clock;
 pub mod demo;
 pub mod log;
+pub mod responses;
+pub mod server;
 pub mod settings;
 pub mod store;
 pub mod upstream;

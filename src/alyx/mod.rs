@@ -17,5 +17,5 @@ pub mod route;
 pub mod schema;
 pub mod writes;
 
-pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};
+pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape, strips};
 pub use route::{Route, Service};

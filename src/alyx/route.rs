@@ -58,6 +58,23 @@ impl Service {
         }
     }
 
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AuthToken => "auth-token",
+            Self::Me => "me",
+            Self::Schema => "api/schema",
+            Self::Docs => "docs",
+            Self::CacheZip => "cache.zip",
+            Self::CacheInfo => "cache/info",
+            Self::CheckProtected => "check-protected",
+            Self::RegisterFile => "register-file",
+            Self::NewDownload => "new-download",
+            Self::SyncFileStatus => "sync-file-status",
+            Self::WaterRequirement => "water-requirement",
+        }
+    }
+
     /// Whether Alyx answers it without a token (REST.md 1, "open").
     pub fn open(self) -> bool {
         !matches!(self, Self::Me | Self::CacheZip | Self::CacheInfo | Self::WaterRequirement)

@@ -230,6 +230,12 @@ fn changed_by_service(service: Service) -> Vec<Scope> {
     scopes
 }
 
+/// Whether a request may change something: every unsafe method, and `GET /check-protected`, which
+/// adds its user to sessions (REST.md 5).
+pub fn is_write(method: &Method, route: &Route) -> bool {
+    !method.is_safe() || matches!(route, Route::Service(Service::CheckProtected))
+}
+
 /// The scopes that a stored answer of this route belongs to.
 pub fn scopes_of(route: &Route) -> Vec<Scope> {
     let mut scopes = vec![Scope::Everything];

@@ -1,11 +1,136 @@
-//! `serve`.
+//! `serve`: the real thing.
 
-use alyx_proxy::settings::Sources;
+use std::sync::Arc;
 
-use super::{Outcome, prepare};
+use alyx_proxy::{
+    log,
+    server::{self, Listening, Proxy},
+    settings::{Loaded, Settings, Sources, load, reloadable_difference},
+    upstream::health::State,
+};
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-#[expect(clippy::unused_async, reason = "the server is not built yet")]
+use super::{Outcome, prepare, print};
+
 pub(super) async fn run(sources: &Sources) -> Outcome {
-    let (_loaded, _log) = prepare(sources)?;
-    Err(anyhow::anyhow!("`serve` is not built yet").into())
+    let (loaded, log) = prepare(sources)?;
+    let signals = Signals::new().context("signals can't be heard")?;
+    let Loaded { mut settings, file, .. } = loaded;
+    settings.storage.data_dir = settings.storage.directory()?;
+    let proxy = Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?;
+    let listening = bind(&proxy, &settings).await?;
+    let url = base_url(&listening, &settings)?;
+    print(&greeting(&url, &proxy, &settings, file.as_deref()))?;
+    tokio::spawn(tell_upstream(proxy.clone()));
+    tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), proxy, log));
+    listening.serve(asked_to_stop(signals.terminate, signals.interrupt)).await;
+    Ok(())
+}
+
+/// Binds the address, or says what to do.
+pub(super) async fn bind(proxy: &Arc<Proxy>, settings: &Settings) -> anyhow::Result<Listening> {
+    let address = settings.server.listen;
+    server::listen(proxy.clone()).await.with_context(|| {
+        format!("can't listen on {address} (setting `server.listen`, flag `--listen`); is something else listening there?")
+    })
+}
+
+/// The URL for clients on this machine.
+pub(super) fn base_url(listening: &Listening, settings: &Settings) -> anyhow::Result<String> {
+    let address = listening.address().context("the bound address is not known")?;
+    Ok(match settings.server.public_url.as_str() {
+        "" => format!("http://{address}"),
+        public => public.to_owned(),
+    })
+}
+
+fn greeting(url: &str, proxy: &Proxy, settings: &Settings, file: Option<&std::path::Path>) -> String {
+    let file =
+        file.map_or_else(|| "defaults (no settings file)".to_owned(), |file| file.display().to_string());
+    let aside = proxy.set_aside().map_or_else(String::new, |path| {
+        format!("ATTENTION     the database was damaged; it was set aside as {}\n", path.display())
+    });
+    format!(
+        "alyx-proxy {}
+Listening on {url}
+Upstream      {}
+Remembers in  {}
+Settings      {file}
+{aside}
+In Python:
+  from one.api import ONE
+  one = ONE(base_url='{url}', username='YOUR_NAME', password='YOUR_PASSWORD')
+  one.search(lab='cortexlab', query_type='remote')
+",
+        env!("CARGO_PKG_VERSION"),
+        proxy.upstream.base(),
+        settings.storage.data_dir.display(),
+    )
+}
+
+/// Says once whether upstream answers, as soon as that is known.
+async fn tell_upstream(proxy: Arc<Proxy>) {
+    let line = match proxy.upstream.health.until_known().await {
+        State::Down { reason, .. } => {
+            format!(
+                "Upstream is out of reach: {reason}. What is remembered is answered; it is looked for meanwhile."
+            )
+        }
+        _ => "Upstream answers.".to_owned(),
+    };
+    // A closed standard output is no reason to stop serving.
+    let _ = print(&line);
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop; open requests may end");
+}
+
+/// Completes when the user asks the program to stop.
+pub(super) async fn stop_asked() -> anyhow::Result<()> {
+    let signals = Signals::new().context("signals can't be heard")?;
+    asked_to_stop(signals.terminate, signals.interrupt).await;
+    Ok(())
+}
+
+async fn reload_on_hangup(mut hangup: Signal, sources: Sources, proxy: Arc<Proxy>, log: log::Handle) {
+    while hangup.recv().await.is_some() {
+        match load(&sources) {
+            Ok(loaded) => apply(loaded.settings, &proxy, &log),
+            Err(error) => tracing::error!("settings stay as they were: {error}"),
+        }
+    }
+}
+
+fn apply(new: Settings, proxy: &Proxy, log: &log::Handle) {
+    let needs_restart = reloadable_difference(&proxy.settings().load(), &new);
+    if !needs_restart.is_empty() {
+        tracing::warn!("these settings take effect at the next start: {}", needs_restart.join(", "));
+    }
+    if let Err(error) = log.set_level(&new.log.level) {
+        tracing::error!("log.level stays as it was: {error}");
+    }
+    proxy.settings().store(Arc::new(new));
+    tracing::info!("settings read again");
 }

@@ -100,6 +100,22 @@ impl Health {
         self.state.borrow().is_down()
     }
 
+    /// The state as soon as there is one.
+    pub async fn until_known(&self) -> State {
+        let mut state = self.state.subscribe();
+        match state.wait_for(|state| *state != State::Unknown).await {
+            Ok(state) => state.clone(),
+            Err(_) => State::Unknown,
+        }
+    }
+
+    /// Has Alyx looked for now, and returns when its state is `down` or not as expected.
+    pub async fn look_until(&self, down: bool) {
+        self.look.notify_one();
+        let mut state = self.state.subscribe();
+        let _ = state.wait_for(|state| state.is_down() == down).await;
+    }
+
     /// Completes when Alyx is known to be away.
     pub async fn until_down(&self) {
         let mut state = self.state.subscribe();

@@ -1,0 +1,339 @@
+//! Answers on disk, within a limit; the least recently used ones go first.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{Entry, Key, Question, entry::Parts};
+use crate::{
+    alyx::links::Base,
+    clock::{self, Millis},
+    settings::value::Size,
+    store::{Store, StoreError},
+};
+
+/// zstd's own default: 80 µs for 100 KB, and four fifths or more of a body saved.
+const LEVEL: i32 = 3;
+/// What a row costs besides its body and text.
+const OVERHEAD: usize = 400;
+/// How many stored neighbours a refusal names.
+const NEAR: usize = 3;
+
+/// How much is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Answers.
+    pub responses: u64,
+    /// Bytes that they are charged with.
+    pub bytes: u64,
+    /// The limit of these bytes.
+    pub limit: u64,
+}
+
+/// A stored answer that comes near a question.
+#[derive(Debug, Clone)]
+pub struct Near {
+    /// The query that it answers.
+    pub query: String,
+    /// When it was received.
+    pub received_at: Millis,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    responses: AtomicU64,
+    bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Disk {
+    store: Arc<Store>,
+    limit: u64,
+    totals: Arc<Totals>,
+    /// Keys that were used since this was last written down.
+    used: Mutex<HashSet<Key>>,
+}
+
+/// A row before its body is unpacked.
+struct Raw {
+    status: u16,
+    headers: String,
+    body: Vec<u8>,
+    length: usize,
+    checksum: [u8; 32],
+    query: String,
+    asked_at: Millis,
+    received_at: Millis,
+}
+
+impl Disk {
+    pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
+        let (responses, bytes) = store.read(totals).await?;
+        let totals = Totals { responses: responses.into(), bytes: bytes.into() };
+        Ok(Self { store, limit: limit.0, totals: Arc::new(totals), used: Mutex::default() })
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn stored(&self) -> Stored {
+        Stored {
+            responses: self.totals.responses.load(Ordering::Relaxed),
+            bytes: self.totals.bytes.load(Ordering::Relaxed),
+            limit: self.limit,
+        }
+    }
+
+    /// The stored entry of this key. One whose checksum is wrong is dropped: never a wrong answer.
+    pub(super) async fn get(&self, key: Key, base: &Base) -> Result<Option<Entry>, StoreError> {
+        let raw = self.store.read(move |connection| select(connection, &key)).await?;
+        let Some(raw) = raw else { return Ok(None) };
+        let base = base.clone();
+        let unpack = move || unpack(raw).and_then(|parts| Entry::from_parts(parts, &base));
+        let entry = tokio::task::spawn_blocking(unpack).await.unwrap_or_default();
+        if entry.is_none() {
+            tracing::error!("a stored answer is damaged and is dropped");
+            self.drop_one(key);
+        }
+        Ok(entry)
+    }
+
+    fn drop_one(&self, key: Key) {
+        let totals = self.totals.clone();
+        self.store.write("a damaged answer", 0, move |connection| {
+            let sql = "DELETE FROM responses WHERE key = ?1 RETURNING size";
+            let size: Option<u64> = connection.query_row(sql, [key], |row| row.get(0)).optional()?;
+            totals.removed(size);
+            Ok(())
+        });
+    }
+
+    /// Stores an entry soon, and makes room for it.
+    pub(super) fn put(&self, question: &Question, entry: Arc<Entry>) {
+        let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
+        let row = NewRow {
+            key: question.key,
+            family: question.family,
+            page_offset: i64::try_from(question.offset()).unwrap_or(i64::MAX),
+            owner: question.owner.map(|owner| owner.0),
+            path: question.path.clone(),
+            query: question.query().to_owned(),
+            entry,
+        };
+        self.store.write("an answer", weight, move |connection| {
+            row.insert(connection, &totals)?;
+            make_room(connection, &totals, limit)
+        });
+    }
+
+    /// An entry was used.
+    pub(super) fn used(&self, key: Key) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// Writes down what was used.
+    pub(super) fn flush_used(&self) {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        if used.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        self.store.write("what was used", 0, move |connection| {
+            let mut update = connection.prepare_cached("UPDATE responses SET used_at = ?2 WHERE key = ?1")?;
+            used.iter().try_for_each(|key| update.execute((key, now)).map(drop))
+        });
+    }
+
+    /// Stored answers of the same path, the newest first; of another user's never.
+    pub(super) async fn near(&self, question: &Question) -> Result<Vec<Near>, StoreError> {
+        let (path, owner) = (question.path.clone(), question.owner.map(|owner| owner.0));
+        let look = move |connection: &Connection| {
+            let sql = "SELECT query, received_at FROM responses
+                       WHERE path = ?1 AND owner IS ?2 ORDER BY received_at DESC LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map((path, owner, NEAR), |row| {
+                Ok(Near { query: row.get(0)?, received_at: row.get(1)? })
+            })?;
+            rows.collect()
+        };
+        self.store.read(look).await
+    }
+
+    pub(super) async fn family_since(&self, family: Key) -> Option<Millis> {
+        let sql = "SELECT since FROM families WHERE family = ?1";
+        let look = move |connection: &Connection| {
+            connection.prepare_cached(sql)?.query_row([family], |row| row.get(0)).optional()
+        };
+        self.store.read(look).await.ok().flatten()
+    }
+
+    /// The count that the newest stored page of a family says.
+    pub(super) async fn family_count(&self, family: Key) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT count FROM responses WHERE family = ?1 ORDER BY asked_at DESC LIMIT 1";
+        let look = move |connection: &Connection| {
+            connection.prepare_cached(sql)?.query_row([family], |row| row.get(0)).optional()
+        };
+        Ok(self.store.read(look).await?.flatten())
+    }
+
+    pub(super) fn put_family(&self, family: Key, since: Millis) {
+        self.store.write("a list's generation", 0, move |connection| {
+            let sql = "INSERT INTO families (family, since) VALUES (?1, ?2)
+                       ON CONFLICT (family) DO UPDATE SET since = max(since, ?2)";
+            connection.prepare_cached(sql)?.execute((family, since)).map(drop)
+        });
+    }
+}
+
+fn select(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Raw>> {
+    let sql = "SELECT status, headers, body, length, checksum, query, asked_at, received_at
+               FROM responses WHERE key = ?1";
+    connection.prepare_cached(sql)?.query_row([key], raw).optional()
+}
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok(Raw {
+        status: row.get(0)?,
+        headers: row.get(1)?,
+        body: row.get(2)?,
+        length: row.get(3)?,
+        checksum: row.get(4)?,
+        query: row.get(5)?,
+        asked_at: row.get(6)?,
+        received_at: row.get(7)?,
+    })
+}
+
+/// A row's parts, if they are what was once stored.
+fn unpack(raw: Raw) -> Option<Parts> {
+    let body = zstd::bulk::decompress(&raw.body, raw.length).ok()?;
+    let checksum = blake3::hash(&body);
+    if checksum != raw.checksum {
+        return None;
+    }
+    Some(Parts {
+        status: StatusCode::from_u16(raw.status).ok()?,
+        headers: read_headers(&raw.headers)?,
+        body: Bytes::from(body),
+        query: raw.query,
+        asked_at: raw.asked_at,
+        received_at: raw.received_at,
+    })
+}
+
+fn read_headers(text: &str) -> Option<HeaderMap> {
+    let fields: Vec<(String, String)> = serde_json::from_str(text).ok()?;
+    let field = |(name, value): (String, String)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+    };
+    fields.into_iter().map(field).collect()
+}
+
+/// Header fields as JSON; one that is no text (none of Alyx's) is left out.
+fn write_headers(headers: &HeaderMap) -> String {
+    let fields: Vec<(&str, &str)> =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    serde_json::to_string(&fields).unwrap_or_else(|_| "[]".to_owned())
+}
+
+/// An entry on its way to disk.
+struct NewRow {
+    key: Key,
+    family: Key,
+    page_offset: i64,
+    owner: Option<[u8; 32]>,
+    path: String,
+    query: String,
+    entry: Arc<Entry>,
+}
+
+impl NewRow {
+    /// Packs and writes the row; runs on the writer's thread.
+    fn insert(self, connection: &Connection, totals: &Totals) -> rusqlite::Result<()> {
+        let entry = &self.entry;
+        let packed = zstd::bulk::compress(&entry.body, LEVEL)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let headers = write_headers(&entry.headers);
+        let size = packed.len() + headers.len() + self.path.len() + self.query.len() + OVERHEAD;
+        let old = connection
+            .prepare_cached("DELETE FROM responses WHERE key = ?1 AND asked_at <= ?2 RETURNING size")?
+            .query_row((self.key, entry.asked_at), |row| row.get(0))
+            .optional()?;
+        totals.removed(old);
+        let sql =
+            "INSERT INTO responses (key, family, page_offset, count, owner, path, query, status, headers,
+                     body, length, checksum, asked_at, received_at, used_at, size)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15)
+                   ON CONFLICT (key) DO NOTHING";
+        let inserted = connection.prepare_cached(sql)?.execute(rusqlite::params![
+            self.key,
+            self.family,
+            self.page_offset,
+            entry.count(),
+            self.owner,
+            self.path,
+            self.query,
+            entry.status.as_u16(),
+            headers,
+            packed,
+            entry.body.len(),
+            blake3::hash(&entry.body).as_bytes(),
+            entry.asked_at,
+            entry.received_at,
+            size,
+        ])?;
+        if inserted == 1 {
+            totals.added(size as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Drops the least recently used answers until there is a little room.
+fn make_room(connection: &Connection, totals: &Totals, limit: u64) -> rusqlite::Result<()> {
+    if totals.bytes.load(Ordering::Relaxed) <= limit {
+        return Ok(());
+    }
+    let sql = "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY used_at LIMIT 32)
+               RETURNING size";
+    while totals.bytes.load(Ordering::Relaxed) > limit / 10 * 9 {
+        let mut statement = connection.prepare_cached(sql)?;
+        let sizes = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u64>>>()?;
+        if sizes.is_empty() {
+            break;
+        }
+        sizes.into_iter().for_each(|size| totals.removed(Some(size)));
+    }
+    connection
+        .execute("DELETE FROM families WHERE family NOT IN (SELECT family FROM responses)", [])
+        .map(drop)
+}
+
+fn totals(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM responses", [], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
+impl Totals {
+    fn added(&self, size: u64) {
+        self.responses.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+    }
+
+    fn removed(&self, size: Option<u64>) {
+        if let Some(size) = size {
+            self.responses.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A stored answer, and the representations of it that clients get.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::{Key, Question};
+use crate::{
+    alyx::{
+        links::{self, Base, Link},
+        paging::{Envelope, Window},
+        query::{self, Pairs},
+    },
+    clock::Millis,
+    upstream::Answer,
+};
+
+/// Fields that belong to one exchange, not to the answer.
+const OF_THE_EXCHANGE: [HeaderName; 9] = [
+    header::AGE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::DATE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::SERVER,
+    header::VIA,
+    header::STRICT_TRANSPORT_SECURITY,
+];
+
+/// An answer as it is stored: the body is Alyx's own text with Alyx's own links.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// 200 or 404.
+    pub status: StatusCode,
+    /// Alyx's header fields, without those of the exchange.
+    pub headers: HeaderMap,
+    /// The body as Alyx sent it.
+    pub body: Bytes,
+    /// Where links stand in the body.
+    links: Vec<Link>,
+    /// The list's envelope, if it is a page.
+    envelope: Option<Envelope>,
+    /// The parameters with which it was asked: its links repeat them.
+    pairs: Pairs,
+    /// When the question left; what was written later is not in it.
+    pub asked_at: Millis,
+    /// When the answer was here.
+    pub received_at: Millis,
+}
+
+/// The parts of an entry as they lie on disk.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) query: String,
+    pub(super) asked_at: Millis,
+    pub(super) received_at: Millis,
+}
+
+/// What the asker's own spelling changes in a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The base URL under which it knows this proxy.
+    pub base: &'a str,
+    /// Its question.
+    pub question: &'a Question,
+}
+
+/// A body ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Representation {
+    /// The bytes, links moved.
+    pub body: Bytes,
+    /// A hash of them, for the entity tag.
+    pub tag: [u8; 16],
+}
+
+impl Entry {
+    /// The entry that an answer makes; `None` where an answer must not be stored.
+    pub(super) fn of(question: &Question, answer: &Answer, base: &Base) -> Option<Self> {
+        let storable = answer.json
+            && matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND)
+            && !answer.headers.contains_key(header::SET_COOKIE)
+            && !is_private(&answer.headers);
+        if !storable {
+            return None;
+        }
+        let headers = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| !OF_THE_EXCHANGE.contains(name))
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Self::from_parts(
+            Parts {
+                status: answer.status,
+                headers: headers.collect(),
+                body: answer.body.clone(),
+                query: question.query().to_owned(),
+                asked_at: answer.asked_at,
+                received_at: answer.received_at,
+            },
+            base,
+        )
+    }
+
+    /// The entry that was stored in these parts; `None` if its body is no JSON.
+    pub(super) fn from_parts(parts: Parts, base: &Base) -> Option<Self> {
+        let Parts { status, headers, body, query, asked_at, received_at } = parts;
+        let text = std::str::from_utf8(&body).ok()?;
+        let links = links::find(text, base).ok()?;
+        let envelope = Envelope::of(text);
+        Some(Self {
+            status,
+            headers,
+            body,
+            links,
+            envelope,
+            pairs: query::parse(&query),
+            asked_at,
+            received_at,
+        })
+    }
+
+    /// The number of records that a page says its list has.
+    pub fn count(&self) -> Option<u64> {
+        self.envelope.as_ref().map(|envelope| envelope.count)
+    }
+
+    /// The bytes that it holds in memory.
+    pub(super) fn weight(&self) -> usize {
+        self.body.len() + self.links.len() * size_of::<Link>() + 1024
+    }
+
+    /// Makes the body for an asker.
+    pub(super) fn represent(&self, asker: &Asker<'_>) -> Representation {
+        let body = if self.speaks_for(asker.question) {
+            links::move_to(&self.body, &self.links, asker.base)
+        } else {
+            self.with_links_of(asker)
+        };
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&blake3::hash(&body).as_bytes()[..16]);
+        Representation { body, tag }
+    }
+
+    /// Whether the page's links are those that this question would get from Alyx.
+    fn speaks_for(&self, question: &Question) -> bool {
+        match &self.envelope {
+            Some(envelope) if !envelope.alone(&self.body) => {
+                spelling(&self.pairs) == spelling(&question.pairs)
+            }
+            _ => true,
+        }
+    }
+
+    /// The body with `next` and `previous` as Alyx would make them for this question.
+    fn with_links_of(&self, asker: &Asker<'_>) -> Bytes {
+        let Some(envelope) = &self.envelope else { return self.body.clone() };
+        let url = format!("{}{}", asker.base, asker.question.path);
+        let window = Window::of(&asker.question.pairs);
+        let (next, previous) = window.links(&url, &asker.question.pairs, envelope.count);
+        let rest_at = envelope.previous.end;
+        let rest_links: Vec<Link> = self
+            .links
+            .iter()
+            .filter(|link| link.at >= rest_at)
+            .map(|link| Link { at: link.at - rest_at, ..*link })
+            .collect();
+        let rest = links::move_to(&self.body.slice(rest_at..), &rest_links, asker.base);
+        let mut body = BytesMut::with_capacity(rest.len() + 256);
+        body.extend_from_slice(&self.body[..envelope.next.start]);
+        push_link(&mut body, next);
+        body.extend_from_slice(&self.body[envelope.next.end..envelope.previous.start]);
+        push_link(&mut body, previous);
+        body.extend_from_slice(&rest);
+        body.freeze()
+    }
+}
+
+fn push_link(body: &mut BytesMut, link: Option<String>) {
+    match link {
+        // Links are percent-encoded: nothing in them needs an escape.
+        Some(link) => body.extend_from_slice(format!("\"{link}\"").as_bytes()),
+        None => body.extend_from_slice(b"null"),
+    }
+}
+
+/// How the links of a page repeat its parameters.
+fn spelling(pairs: &Pairs) -> String {
+    let repeated: Pairs =
+        pairs.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
+    query::encode_sorted(&repeated)
+}
+
+/// Whether the answer itself forbids that it is shared (RFC 9111 5.2.2). Alyx says nothing of the
+/// kind; a server in front of it may.
+fn is_private(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CACHE_CONTROL);
+    lines.iter().filter_map(|line| HeaderValue::to_str(line).ok()).any(|line| {
+        let line = line.to_ascii_lowercase();
+        line.contains("no-store") || line.contains("private")
+    })
+}
+
+/// What a representation depends on, as one hash: another spelling or base is another body.
+pub(super) fn representation_key(key: &Key, entry: &Entry, asker: &Asker<'_>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key).update(&entry.asked_at.to_le_bytes()).update(&entry.received_at.to_le_bytes());
+    hasher.update(&(asker.base.len() as u64).to_le_bytes()).update(asker.base.as_bytes());
+    if !entry.speaks_for(asker.question) {
+        hasher.update(spelling(&asker.question.pairs).as_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}

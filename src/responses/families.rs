@@ -1,0 +1,60 @@
+//! Pages of one query belong together.
+//!
+//! Alyx counts and cuts a list anew for every page, so pages asked at different times may overlap
+//! or leave gaps. When a first page is asked anew, later pages from before no longer count as fresh;
+//! and when any page says another count than the one it replaces, none from before does.
+
+use moka::sync::Cache;
+
+use super::{Entry, Key, Question, disk::Disk};
+use crate::clock::Millis;
+
+const KEPT: u64 = 100_000;
+
+#[derive(Debug)]
+pub(super) struct Families {
+    /// The time before which pages of a family are of an older generation.
+    since: Cache<Key, Millis>,
+}
+
+impl Default for Families {
+    fn default() -> Self {
+        Self { since: Cache::new(KEPT) }
+    }
+}
+
+impl Families {
+    /// The time before which pages of this family no longer count as fresh.
+    pub(super) async fn since(&self, family: Key, disk: &Disk) -> Millis {
+        if let Some(since) = self.since.get(&family) {
+            return since;
+        }
+        let since = disk.family_since(family).await.unwrap_or(Millis::MIN);
+        self.since.insert(family, since);
+        since
+    }
+
+    /// A page was asked anew, and replaces an elder one if there was one.
+    pub(super) async fn refreshed(
+        &self,
+        question: &Question,
+        page: &Entry,
+        elder: Option<&Entry>,
+        disk: &Disk,
+    ) {
+        if !question.is_page() {
+            return;
+        }
+        let first_anew = question.offset() == 0 && elder.is_some();
+        let other_count = disk
+            .family_count(question.family)
+            .await
+            .ok()
+            .flatten()
+            .is_some_and(|count| Some(count) != page.count());
+        if (first_anew || other_count) && page.asked_at > self.since(question.family, disk).await {
+            self.since.insert(question.family, page.asked_at);
+            disk.put_family(question.family, page.asked_at);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! When a stored answer counts as fresh.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{Directives, Entry, Question};
+use crate::{
+    alyx::{Class, Route},
+    clock,
+    settings::{Settings, value::Span},
+};
+
+/// How fresh a stored answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can be given as it is, for so long.
+    Fresh {
+        /// Time left.
+        left: Duration,
+    },
+    /// It can't be given without asking Alyx, except as the reason allows.
+    Stale(Staleness),
+}
+
+/// Why an answer is not fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staleness {
+    /// Its time is over, by so much.
+    Expired {
+        /// Time since it ceased to be fresh.
+        by: Duration,
+    },
+    /// Its endpoint is asked every time.
+    NeverFresh,
+    /// A write may have changed it.
+    Written,
+    /// Another page of the same query is newer.
+    OlderPage,
+    /// It comes from the future: the clock was set back.
+    Clock,
+    /// The client wants it fresher.
+    Request,
+}
+
+impl Staleness {
+    /// Its name in `Cache-Status`, logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "expired",
+            Self::NeverFresh => "never-fresh",
+            Self::Written => "written",
+            Self::OlderPage => "older-page",
+            Self::Clock => "clock",
+            Self::Request => "request",
+        }
+    }
+
+    /// Whether it may be given while Alyx is slow to say something newer: not to those who would
+    /// miss their own write or a page of the generation they read.
+    pub fn may_stand_in(self) -> bool {
+        !matches!(self, Self::Written | Self::OlderPage)
+    }
+
+    /// Whether it may be given at once, and refreshed behind the scenes.
+    pub fn may_be_refreshed_behind(self, settings: &Settings) -> bool {
+        matches!(self, Self::Expired { by } if by <= settings.cache.stale_while_revalidate.0)
+    }
+}
+
+/// Judges by age alone.
+pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings) -> Verdict {
+    let lifetime = lifetime(question, entry.status, settings);
+    if lifetime.0.is_zero() {
+        return Verdict::Stale(Staleness::NeverFresh);
+    }
+    let age = clock::now() - entry.received_at;
+    let Ok(age) = u64::try_from(age).map(Duration::from_millis) else {
+        return Verdict::Stale(Staleness::Clock);
+    };
+    match lifetime.0.checked_sub(age) {
+        Some(left) => Verdict::Fresh { left },
+        None => Verdict::Stale(Staleness::Expired { by: age.saturating_sub(lifetime.0) }),
+    }
+}
+
+/// How long an answer to this question counts as fresh.
+fn lifetime(question: &Question, status: StatusCode, settings: &Settings) -> Span {
+    let freshness = &settings.freshness;
+    let by_class = match question.class {
+        Class::Reference => freshness.reference,
+        Class::Records => freshness.records,
+        Class::Volatile => freshness.volatile,
+        Class::Schema => freshness.schema,
+        Class::Tables => freshness.tables,
+    };
+    let by_name = match &question.route {
+        Route::List(endpoint) | Route::Detail(endpoint, _) => freshness.endpoints.get(endpoint.name).copied(),
+        Route::Service(_) | Route::Other => None,
+    };
+    let span = by_name.unwrap_or(by_class);
+    if status == StatusCode::NOT_FOUND { span.min(settings.cache.negative) } else { span }
+}
+
+impl Verdict {
+    /// The verdict for a request with these directives (RFC 9111 5.2.1), for an answer of this age.
+    pub fn for_request(self, directives: &Directives, age: Duration) -> Self {
+        let too_old = directives.max_age.is_some_and(|limit| age > limit);
+        if directives.no_cache || too_old {
+            return Self::Stale(Staleness::Request);
+        }
+        match self {
+            Self::Fresh { left } if directives.min_fresh.is_some_and(|wanted| left < wanted) => {
+                Self::Stale(Staleness::Request)
+            }
+            Self::Stale(Staleness::Expired { by })
+                if directives.max_stale.is_some_and(|allowed| by <= allowed) =>
+            {
+                Self::Fresh { left: Duration::ZERO }
+            }
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn requests_can_be_stricter_and_looser() {
+        let fresh = Verdict::Fresh { left: SECOND };
+        let expired = Verdict::Stale(Staleness::Expired { by: SECOND });
+        let wanted = Verdict::Stale(Staleness::Request);
+        let with = |change: fn(&mut Directives)| {
+            let mut directives = Directives::default();
+            change(&mut directives);
+            directives
+        };
+        assert_eq!(fresh.for_request(&with(|_| ()), SECOND), fresh);
+        assert_eq!(fresh.for_request(&with(|d| d.no_cache = true), SECOND), wanted);
+        assert_eq!(fresh.for_request(&with(|d| d.max_age = Some(SECOND)), SECOND), fresh);
+        assert_eq!(fresh.for_request(&with(|d| d.max_age = Some(SECOND)), SECOND * 2), wanted);
+        assert_eq!(fresh.for_request(&with(|d| d.min_fresh = Some(SECOND * 2)), SECOND), wanted);
+        assert_eq!(
+            expired.for_request(&with(|d| d.max_stale = Some(SECOND)), SECOND),
+            Verdict::Fresh { left: Duration::ZERO }
+        );
+        let written = Verdict::Stale(Staleness::Written);
+        assert_eq!(written.for_request(&with(|d| d.max_stale = Some(Duration::MAX)), SECOND), written);
+    }
+}

@@ -1,0 +1,116 @@
+//! What writes have made stale: for each scope, the time before which answers no longer count.
+//!
+//! Marking costs the same however many answers it strikes. A write's scopes are on disk as pending
+//! before it is passed on and become marks when it has ended; if the program is killed in between,
+//! they become marks at its next start. So a crash can't bring an old answer back, and a write that
+//! Alyx refused costs nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    alyx::writes::Scope,
+    clock::{self, Millis},
+    store::{Store, StoreError},
+};
+
+#[derive(Debug)]
+pub(super) struct Marks {
+    at: RwLock<HashMap<String, Millis>>,
+    next_write: AtomicI64,
+}
+
+/// A write under way: what it may change.
+#[derive(Debug)]
+pub struct Pending {
+    write: i64,
+    scopes: Vec<String>,
+}
+
+const MARK: &str = "INSERT INTO marks (scope, at) VALUES (?1, ?2)
+                    ON CONFLICT (scope) DO UPDATE SET at = max(at, ?2)";
+
+impl Marks {
+    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
+        let now = clock::now();
+        let adopt = move |connection: &Connection| {
+            let sql = "INSERT INTO marks (scope, at) SELECT DISTINCT scope, ?1 FROM pending WHERE true
+                       ON CONFLICT (scope) DO UPDATE SET at = max(at, ?1)";
+            connection.execute(sql, [now])?;
+            connection.execute("DELETE FROM pending", []).map(drop)
+        };
+        store.write_through("writes that were cut off", adopt).await?;
+        let rows = store
+            .read(|connection| {
+                let mut statement = connection.prepare("SELECT scope, at FROM marks")?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<HashMap<_, _>>>()
+            })
+            .await?;
+        Ok(Self { at: RwLock::new(rows), next_write: AtomicI64::new(1) })
+    }
+
+    /// The latest time at which one of these scopes was marked.
+    pub(super) fn since(&self, scopes: &[String]) -> Millis {
+        let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
+        scopes.iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
+    }
+
+    /// A write is about to be passed on; returns when that is on disk.
+    pub(super) async fn begin(&self, scopes: &[Scope], store: &Store) -> Result<Pending, StoreError> {
+        let write = self.next_write.fetch_add(1, Ordering::Relaxed);
+        let scopes: Vec<String> = scopes.iter().map(Scope::name).collect();
+        let names = scopes.clone();
+        if !scopes.is_empty() {
+            let insert = move |connection: &Connection| {
+                let sql = "INSERT OR IGNORE INTO pending (write, scope) VALUES (?1, ?2)";
+                let mut statement = connection.prepare_cached(sql)?;
+                names.iter().try_for_each(|name| statement.execute((write, name)).map(drop))
+            };
+            store.write_through("what a write may change", insert).await?;
+        }
+        Ok(Pending { write, scopes })
+    }
+
+    /// A write has ended; `changed` unless Alyx surely did nothing. Returns when that is on disk.
+    pub(super) async fn end(&self, pending: Pending, changed: bool, store: &Store) -> Result<(), StoreError> {
+        let Pending { write, scopes } = pending;
+        if scopes.is_empty() {
+            return Ok(());
+        }
+        let now = clock::now();
+        if changed {
+            let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+            at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
+        }
+        let settle = move |connection: &Connection| {
+            if changed {
+                let mut mark = connection.prepare_cached(MARK)?;
+                scopes.iter().try_for_each(|scope| mark.execute((scope, now)).map(drop))?;
+            }
+            connection.prepare_cached("DELETE FROM pending WHERE write = ?1")?.execute([write]).map(drop)
+        };
+        store.write_through("what a write changed", settle).await
+    }
+
+    /// Drops marks that are older than any answer can be fresh.
+    pub(super) fn tidy(&self, store: &Store, longest: Duration) {
+        let before = clock::now() - Millis::try_from(longest.as_millis()).unwrap_or(Millis::MAX);
+        let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+        let count = at.len();
+        at.retain(|_, marked| *marked >= before);
+        if at.len() < count {
+            store.write("old marks", 0, move |connection| {
+                connection.execute("DELETE FROM marks WHERE at < ?1", [before]).map(drop)
+            });
+        }
+    }
+}

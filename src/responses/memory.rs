@@ -1,0 +1,66 @@
+//! Answers in memory: as stored, and as they were last sent.
+//!
+//! Half of `storage.memory` holds entries, half the bodies made from them for one base URL; a body
+//! without links to move shares its bytes with its entry. What was not used lately goes first.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use moka::sync::Cache;
+
+use super::{Asker, Entry, Key, Representation, entry::representation_key};
+use crate::settings::value::Size;
+
+#[derive(Debug)]
+pub(super) struct Memory {
+    entries: Cache<Key, Arc<Entry>>,
+    bodies: Cache<Key, Representation>,
+}
+
+impl Memory {
+    pub(super) fn new(size: Size) -> Self {
+        let half = size.0 / 2;
+        let weight = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self {
+            entries: Cache::builder()
+                .max_capacity(half)
+                .weigher(move |_, entry: &Arc<Entry>| weight(entry.weight()))
+                .build(),
+            bodies: Cache::builder()
+                .max_capacity(half)
+                .weigher(move |_, body: &Representation| weight(body.body.len() + 128))
+                .build(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    pub(super) fn put(&self, key: Key, entry: Arc<Entry>) {
+        self.entries.insert(key, entry);
+    }
+
+    pub(super) fn representation(&self, key: &Key, entry: &Entry, asker: &Asker<'_>) -> Representation {
+        self.bodies.get_with(representation_key(key, entry, asker), || entry.represent(asker))
+    }
+
+    pub(super) async fn coded<F>(
+        &self,
+        identity: &Representation,
+        coding: &str,
+        code: impl FnOnce(Bytes) -> F,
+    ) -> Option<Bytes>
+    where
+        F: Future<Output = Option<Bytes>>,
+    {
+        let key =
+            *blake3::Hasher::new().update(&identity.tag).update(coding.as_bytes()).finalize().as_bytes();
+        if let Some(coded) = self.bodies.get(&key) {
+            return Some(coded.body);
+        }
+        let body = code(identity.body.clone()).await?;
+        self.bodies.insert(key, Representation { body: body.clone(), tag: identity.tag });
+        Some(body)
+    }
+}

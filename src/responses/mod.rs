@@ -1,0 +1,180 @@
+//! What Alyx said, whole, under the canonical key of the question.
+//!
+//! Memory in front of disk; a few marks say what writes have made stale. This floor knows when an
+//! answer counts as fresh ([`freshness`]), not what to do when it doesn't: that is the server's.
+
+mod directives;
+mod disk;
+mod entry;
+mod families;
+pub mod freshness;
+mod marks;
+mod media;
+mod memory;
+mod question;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+pub use directives::Directives;
+pub use disk::{Near, Stored};
+pub use entry::{Asker, Entry, Representation};
+pub use freshness::{Staleness, Verdict};
+pub use marks::Pending;
+pub use media::Media;
+pub use question::{Key, Question};
+
+use disk::Disk;
+use families::Families;
+use marks::Marks;
+use memory::Memory;
+
+use crate::{
+    alyx::{links::Base, writes::Scope},
+    settings::Settings,
+    store::{Store, StoreError},
+    upstream::Answer,
+};
+
+/// No answer counts as fresh for longer; marks from before have done their work.
+const LONGEST: Duration = Duration::from_secs(400 * 86_400);
+
+/// Where a stored answer was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In memory.
+    Memory,
+    /// On disk.
+    Disk,
+}
+
+impl Place {
+    /// Its name in `Cache-Status` and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+/// Everything that is remembered of one Alyx's answers.
+#[derive(Debug)]
+pub struct Responses {
+    memory: Memory,
+    disk: Disk,
+    marks: Marks,
+    families: Families,
+    base: Base,
+}
+
+impl Responses {
+    /// Opens what is remembered of the Alyx at `base` in this store.
+    pub async fn open(store: Arc<Store>, base: &str, settings: &Settings) -> Result<Self, StoreError> {
+        Ok(Self {
+            memory: Memory::new(settings.storage.memory),
+            marks: Marks::load(&store).await?,
+            disk: Disk::open(store, settings.storage.disk).await?,
+            families: Families::default(),
+            base: Base::new(base),
+        })
+    }
+
+    /// The stored answer to a question, however old.
+    pub async fn find(&self, question: &Question) -> Option<(Arc<Entry>, Place)> {
+        if let Some(entry) = self.memory.get(&question.key) {
+            self.disk.used(question.key);
+            return Some((entry, Place::Memory));
+        }
+        match self.disk.get(question.key, &self.base).await {
+            Ok(entry) => {
+                let entry = Arc::new(entry?);
+                self.memory.put(question.key, entry.clone());
+                self.disk.used(question.key);
+                Some((entry, Place::Disk))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a stored answer can't be read");
+                None
+            }
+        }
+    }
+
+    /// Remembers an answer of Alyx's.
+    pub async fn remember(&self, question: &Question, answer: &Answer) -> Option<Arc<Entry>> {
+        let entry = Arc::new(Entry::of(question, answer, &self.base)?);
+        let elder = match self.memory.get(&question.key) {
+            Some(elder) => Some(elder),
+            None if question.is_page() => self.find(question).await.map(|(elder, _)| elder),
+            None => None,
+        };
+        // Of two answers that crossed on the way the later question wins.
+        if elder.as_ref().is_some_and(|elder| elder.asked_at > entry.asked_at) {
+            return elder;
+        }
+        self.families.refreshed(question, &entry, elder.as_deref(), &self.disk).await;
+        self.memory.put(question.key, entry.clone());
+        self.disk.put(question, entry.clone());
+        Some(entry)
+    }
+
+    /// How fresh a stored answer is for this question.
+    pub async fn verdict(&self, question: &Question, entry: &Entry, settings: &Settings) -> Verdict {
+        if self.marks.since(&question.scopes) >= entry.asked_at {
+            return Verdict::Stale(Staleness::Written);
+        }
+        if question.is_page() && self.families.since(question.family, &self.disk).await > entry.asked_at {
+            return Verdict::Stale(Staleness::OlderPage);
+        }
+        freshness::by_age(question, entry, settings)
+    }
+
+    /// Notes that a write which may change these scopes is about to be passed on.
+    pub async fn begin_write(&self, scopes: &[Scope]) -> Result<Pending, StoreError> {
+        self.marks.begin(scopes, self.disk.store()).await
+    }
+
+    /// Notes that a write has ended: if it may have `changed` something, what it may have changed
+    /// is stale from now on.
+    pub async fn end_write(&self, pending: Pending, changed: bool) -> Result<(), StoreError> {
+        self.marks.end(pending, changed, self.disk.store()).await
+    }
+
+    /// A representation of an answer for this asker, from memory or made now.
+    pub fn representation(&self, key: &Key, entry: &Arc<Entry>, asker: &Asker<'_>) -> Representation {
+        self.memory.representation(key, entry, asker)
+    }
+
+    /// A representation's body in a content coding, from memory or made now by `code`.
+    pub async fn coded<F>(
+        &self,
+        identity: &Representation,
+        coding: Option<&str>,
+        code: impl FnOnce(Bytes) -> F,
+    ) -> Option<Bytes>
+    where
+        F: Future<Output = Option<Bytes>>,
+    {
+        match coding {
+            None => Some(identity.body.clone()),
+            Some(coding) => self.memory.coded(identity, coding, code).await,
+        }
+    }
+
+    /// What is stored that comes near a question: the same path, other parameters.
+    pub async fn near(&self, question: &Question) -> Vec<Near> {
+        self.disk.near(question).await.unwrap_or_default()
+    }
+
+    /// How much is stored on disk.
+    pub fn stored(&self) -> Stored {
+        self.disk.stored()
+    }
+
+    /// Writes now and then what was used, and drops marks that no longer matter.
+    pub fn tidy(&self) {
+        self.disk.flush_used();
+        self.marks.tidy(self.disk.store(), LONGEST);
+    }
+}

@@ -1,0 +1,102 @@
+//! Making the response from a stored answer: its links, coding, validators and fields.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use super::{
+    Asked, Proxy,
+    coding::Coding,
+    refusal::NOTICE,
+    status::{CACHE_STATUS, How},
+};
+use crate::{
+    clock,
+    responses::{Asker, Entry, Question},
+};
+
+/// How to give an entry: what to say of it, and a warning for the user.
+#[derive(Debug)]
+pub(super) struct Giving {
+    pub(super) how: How,
+    pub(super) notice: Option<HeaderValue>,
+}
+
+impl Giving {
+    /// Without a warning.
+    pub(super) fn plainly(how: How) -> Self {
+        Self { how, notice: None }
+    }
+}
+
+impl Proxy {
+    /// The response that gives a stored answer to this asker.
+    pub(super) async fn give(
+        &self,
+        asked: &Asked,
+        question: &Question,
+        entry: &Arc<Entry>,
+        giving: Giving,
+    ) -> Response<Body> {
+        self.counters.count(giving.how);
+        let asker = Asker { base: &asked.base, question };
+        let identity = self.responses.representation(&question.key, entry, &asker);
+        let wanted = Coding::negotiate(&asked.headers, identity.body.len());
+        let (coding, body) =
+            match self.responses.coded(&identity, wanted.name(), |body| wanted.code(body)).await {
+                Some(coded) => (wanted, coded),
+                None => (Coding::Identity, identity.body.clone()),
+            };
+        let tag = entity_tag(identity.tag, coding);
+        let mut headers = entry.headers.clone();
+        add_fields(&mut headers, entry, &giving, &tag);
+        let mut response = Response::new(Body::empty());
+        if entry.status == StatusCode::OK && not_modified(&asked.headers, &tag) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            headers.remove(header::CONTENT_TYPE);
+        } else {
+            *response.status_mut() = entry.status;
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            if let Some(name) = coding.name() {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+            }
+            if asked.method != Method::HEAD {
+                *response.body_mut() = Body::from(body);
+            }
+        }
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &Giving, tag: &HeaderValue) {
+    let age = u64::try_from((clock::now() - entry.received_at) / 1000).unwrap_or(0);
+    headers.insert(header::AGE, HeaderValue::from(age));
+    headers.insert(header::ETAG, tag.clone());
+    headers.insert(CACHE_STATUS, giving.how.header());
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
+    if let Some(notice) = &giving.notice {
+        headers.insert(NOTICE, notice.clone());
+    }
+}
+
+/// A strong entity tag: other bytes, other tag (RFC 9110 8.8.3).
+fn entity_tag(tag: [u8; 16], coding: Coding) -> HeaderValue {
+    let hash = u128::from_be_bytes(tag);
+    let text = match coding.name() {
+        Some(name) => format!("\"{hash:032x}-{name}\""),
+        None => format!("\"{hash:032x}\""),
+    };
+    // Hexadecimal digits and a name are always fit for a field.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// Whether `If-None-Match` names this representation (RFC 9110 13.1.2: weak comparison).
+pub(super) fn not_modified(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let lines = headers.get_all(header::IF_NONE_MATCH);
+    lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).any(|listed| {
+        let listed = listed.trim();
+        listed == "*" || listed.strip_prefix("W/").unwrap_or(listed).as_bytes() == tag.as_bytes()
+    })
+}

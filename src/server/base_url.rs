@@ -1,0 +1,96 @@
+//! The base URL under which a client knows this proxy: where links in its answers lead.
+//!
+//! A configured `server.public_url` wins; then `X-Forwarded-Proto` and `X-Forwarded-Host`, from
+//! reverse proxies that are trusted by name only; then the request's own `Host`.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, header, request::Parts, uri::Authority};
+
+use crate::settings;
+
+/// A request that does not say where it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("The Host of this request is missing or can't be one.")]
+pub(super) struct NoHost;
+
+/// The base URL of a request, without a trailing slash.
+pub(super) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> Result<String, NoHost> {
+    if !settings.public_url.is_empty() {
+        return Ok(settings.public_url.clone());
+    }
+    let trusted = settings.trusted_proxies.contains(&peer.to_canonical());
+    let forwarded = |name: &str| if trusted { first(&request.headers, name) } else { None };
+    let host = match forwarded("x-forwarded-host") {
+        Some(host) => host,
+        None => host(request).ok_or(NoHost)?,
+    };
+    let scheme = match forwarded("x-forwarded-proto") {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    };
+    let authority: Authority = host.parse().map_err(|_| NoHost)?;
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(NoHost);
+    }
+    Ok(format!("{scheme}://{authority}"))
+}
+
+/// HTTP/2 says it in the request line, HTTP/1.1 in one `Host` field.
+fn host(request: &Parts) -> Option<&str> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        (None, _) => request.uri.authority().map(Authority::as_str),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    let first = value.split(',').next()?.trim();
+    (!first.is_empty()).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn base(fields: &[(&str, &str)], settings: &settings::Server) -> Result<String, NoHost> {
+        let mut request = Request::builder().uri("/sessions");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        of(&parts, IpAddr::from([10, 0, 0, 1]), settings)
+    }
+
+    #[test]
+    fn host_unless_told_otherwise() {
+        let mut settings = settings::Server::default();
+        let forwarded =
+            [("host", "lab:8040"), ("x-forwarded-host", "alyx.lab"), ("x-forwarded-proto", "https")];
+        assert_eq!(base(&forwarded, &settings).unwrap(), "http://lab:8040");
+        settings.trusted_proxies = vec![IpAddr::from([10, 0, 0, 1])];
+        assert_eq!(base(&forwarded, &settings).unwrap(), "https://alyx.lab");
+        settings.public_url = "https://public".to_owned();
+        assert_eq!(base(&forwarded, &settings).unwrap(), "https://public");
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_refused() {
+        let settings = settings::Server::default();
+        for fields in [
+            &[][..],
+            &[("host", "")],
+            &[("host", "a\"b")],
+            &[("host", "a/b")],
+            &[("host", "u@h")],
+            &[("host", "a"), ("host", "b")],
+        ] {
+            assert_eq!(base(fields, &settings), Err(NoHost), "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `POST /auth-token`: log-ins go to Alyx; while Alyx is away, those that it accepted work here.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use zeroize::Zeroizing;
+
+use super::{
+    Asked, Proxy, pass, refusal,
+    status::{Forward, How, StandIn},
+    verdict::May,
+};
+use crate::{
+    access::{LogIn, credentials},
+    alyx::errors,
+    clock,
+    responses::Place,
+    upstream::Failure,
+};
+
+/// Nobody's name and password are longer.
+const MAX_BODY: usize = 64 << 10;
+
+/// What someone logs in with.
+#[derive(Debug)]
+struct Given {
+    user: Option<String>,
+    password: Option<Zeroizing<String>>,
+}
+
+/// Answers a log-in.
+pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return refusal::plain(413, "A log-in is not so large.");
+    };
+    let given = read(&asked.headers, &body).await;
+    if let Some(user) = &given.user
+        && let Some(wait) = proxy.logins.wait(&proxy.key, user, asked.peer.ip(), &asked.settings.access)
+    {
+        return too_many(proxy, wait.as_secs() + 1);
+    }
+    if proxy.upstream.health.is_down() {
+        return without_alyx(proxy, &asked, given, &Failure::Away).await;
+    }
+    match pass::through(proxy, asked.clone(), Body::from(body), Forward::Method).await {
+        Ok(response) => learn(proxy, &asked, given, response).await,
+        Err(failure) => without_alyx(proxy, &asked, given, &failure).await,
+    }
+}
+
+/// Keeps what Alyx's answer to a log-in says, and passes the answer on.
+async fn learn(proxy: &Proxy, asked: &Asked, given: Given, response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return proxy.failed_pass(&Failure::Truncated);
+    };
+    let Given { user: Some(user), password: Some(password) } = given else {
+        return Response::from_parts(parts, Body::from(body));
+    };
+    let (store, key) = (&proxy.store, &proxy.key);
+    if parts.status == StatusCode::OK
+        && let Some(token) = token_in(&body)
+    {
+        proxy.tokens.vouch(key.token(&token), store);
+        proxy.logins.accepted(store, key, &user, &password, &token).await;
+    } else if parts.status == StatusCode::BAD_REQUEST {
+        proxy.logins.refused(store, key, &user, &password, asked.peer.ip(), &asked.settings.access).await;
+    }
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(Zeroizing::new(body.get("token")?.as_str()?.to_owned()))
+}
+
+async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Failure) -> Response<Body> {
+    // Alyx judges a token in the header before it looks at the log-in (REST.md 4.1).
+    if let May::AskOnly(refusal) = proxy.may(&credentials(&asked.headers, &proxy.key), true, &asked.settings)
+    {
+        return proxy.refuse(403, errors::detail(403, refusal), "not-accepted");
+    }
+    let (user, password) = match (given.user, given.password) {
+        (Some(user), Some(password)) => (user, password),
+        (user, password) => {
+            let missing = [(user.is_none(), "username"), (password.is_none(), "password")];
+            let missing: Vec<&str> =
+                missing.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect();
+            return proxy.refuse(400, errors::fields_required(&missing), "log-in");
+        }
+    };
+    let access = &asked.settings.access;
+    let tried =
+        proxy.logins.offline(&proxy.store, &proxy.key, &user, &password, asked.peer.ip(), access).await;
+    match tried {
+        Ok(LogIn::Token(token)) => {
+            let how = How::StandIn(StandIn::Offline, Place::Disk);
+            proxy.counters.count(how);
+            let mut response = refusal::json(200, serde_json::json!({ "token": *token }).to_string(), how);
+            proxy.add_notice(&mut response);
+            response
+        }
+        Ok(LogIn::Refused) => {
+            let mut response = proxy.refuse(400, errors::login_refused(), "log-in");
+            response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
+            response
+        }
+        Ok(LogIn::PastGrace { vouched_at }) => {
+            let since = clock::for_people(vouched_at);
+            let text =
+                format!("Alyx accepted this log-in last on {since}, longer ago than `access.grace` allows.");
+            proxy.out_of_reach(failure, &text)
+        }
+        Ok(LogIn::Wait(wait)) => too_many(proxy, wait.as_secs() + 1),
+        Err(error) => {
+            tracing::error!(%error, "a log-in can't be looked up");
+            proxy.out_of_reach(failure, "The log-ins that are kept here can't be read.")
+        }
+    }
+}
+
+const ONLY_KNOWN: &str =
+    "!!!Alyx is out of reach; only those who have logged in through this proxy before can log in now";
+
+fn too_many(proxy: &Proxy, seconds: u64) -> Response<Body> {
+    let text = format!("Too many failed log-ins. Try again in {seconds} seconds.");
+    let mut response = proxy.refuse(429, errors::detail(429, &text), "log-in");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// Reads a log-in in any form that Alyx takes: form, JSON, multipart.
+async fn read(headers: &HeaderMap, body: &Bytes) -> Given {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut fields = match essence.as_str() {
+        "application/json" => from_json(body),
+        "multipart/form-data" => from_multipart(kind, body.clone()).await,
+        _ => form_urlencoded::parse(body).into_owned().collect(),
+    };
+    // Of repeated fields Django takes the last one; empty ones count as missing.
+    let mut take = |wanted: &str| {
+        let at = fields.iter().rposition(|(name, value)| name == wanted && !value.is_empty())?;
+        Some(fields.swap_remove(at).1)
+    };
+    Given { user: take("username"), password: take("password").map(Zeroizing::new) }
+}
+
+fn from_json(body: &[u8]) -> Vec<(String, String)> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).unwrap_or_default();
+    fields.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
+}
+
+async fn from_multipart(content_type: &str, body: Bytes) -> Vec<(String, String)> {
+    let Ok(boundary) = multer::parse_boundary(content_type) else { return Vec::new() };
+    let stream = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
+    let mut parts = multer::Multipart::new(stream, boundary);
+    let mut fields = Vec::new();
+    while let Ok(Some(part)) = parts.next_field().await {
+        let Some(name) = part.name().map(ToOwned::to_owned) else { continue };
+        let Ok(value) = part.text().await else { break };
+        fields.push((name, value));
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn given(kind: &'static str, body: &'static str) -> (Option<String>, Option<String>) {
+        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+        let given = read(&headers, &Bytes::from_static(body.as_bytes())).await;
+        (given.user, given.password.map(|password| password.to_string()))
+    }
+
+    #[tokio::test]
+    async fn every_form_is_read() {
+        let both = (Some("u".to_owned()), Some("p+ü".to_owned()));
+        assert_eq!(given("application/x-www-form-urlencoded", "username=u&password=p%2B%C3%BC").await, both);
+        assert_eq!(
+            given("application/json; charset=utf-8", r#"{"username":"u","password":"p+ü"}"#).await,
+            both
+        );
+        let parts = "--b\r\ncontent-disposition: form-data; name=\"username\"\r\n\r\nu\r\n\
+                     --b\r\ncontent-disposition: form-data; name=\"password\"\r\n\r\np+ü\r\n--b--\r\n";
+        assert_eq!(given("multipart/form-data; boundary=b", parts).await, both);
+        assert_eq!(given("application/json", "{bad").await, (None, None));
+        assert_eq!(
+            given("application/x-www-form-urlencoded", "username=u&password=").await,
+            (Some("u".to_owned()), None)
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! The way of a request: which floor answers it.
+//!
+//! ```text
+//! read    ▸ who asks ▸ stored and fresh? ▸ Alyx, once for all who ask ▸ stored however old ▸ refusal
+//! write   ▸ marked stale what it may change ▸ Alyx
+//! others  ▸ Alyx, as a stream
+//! ```
+
+mod answer;
+mod base_url;
+mod coding;
+mod files;
+mod login;
+mod own;
+mod pass;
+mod proxy;
+mod read;
+mod refusal;
+mod run;
+mod status;
+mod verdict;
+mod write;
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, Response, Uri};
+
+pub use proxy::{OpenError, Proxy};
+pub use run::{Listening, listen};
+pub use status::Counters;
+
+use crate::{
+    alyx::{Route, Service, query, route::classify, writes},
+    settings::Settings,
+};
+
+/// A request without its body, and what is known of it before it is answered.
+#[derive(Debug, Clone)]
+struct Asked {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    /// What it addresses.
+    route: Route,
+    /// The base URL under which its client knows this proxy.
+    base: String,
+    /// The other end of its connection.
+    peer: SocketAddr,
+    /// The settings as they were when it came.
+    settings: Arc<Settings>,
+}
+
+/// Answers a request.
+async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> Response<Body> {
+    let start = Instant::now();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let id = request.headers().get("x-request-id").cloned();
+    let response = if uri.path() == "/-" || uri.path().starts_with("/-/") {
+        own::answer(&proxy, request).await
+    } else {
+        match ask(&proxy, peer, request) {
+            Ok((asked, body)) => of_alyx(&proxy, asked, body).await,
+            Err(refusal) => *refusal,
+        }
+    };
+    status::log(&method, &uri, id.as_ref(), &response, start.elapsed());
+    response
+}
+
+fn ask(
+    proxy: &Proxy,
+    peer: SocketAddr,
+    request: Request<Body>,
+) -> Result<(Asked, Body), Box<Response<Body>>> {
+    let settings = proxy.settings.load_full();
+    let (parts, body) = request.into_parts();
+    let length = parts.uri.path_and_query().map_or(0, |both| both.as_str().len());
+    if length > settings.server.max_url.bytes() {
+        return Err(Box::new(refusal::plain(
+            414,
+            "The path and query of this request are longer than `server.max_url` allows.",
+        )));
+    }
+    let base = base_url::of(&parts, peer.ip(), &settings.server)
+        .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
+    let segments = query::segments(parts.uri.path());
+    let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
+    let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+    Ok((Asked { method, uri, headers, route, base, peer, settings }, body))
+}
+
+async fn of_alyx(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
+    match (&asked.method, &asked.route) {
+        (&Method::POST, Route::Service(Service::AuthToken)) => login::answer(proxy, asked, body).await,
+        (method, route) if writes::is_write(method, route) => write::answer(proxy, asked, body).await,
+        (&Method::GET | &Method::HEAD, Route::Service(Service::CacheZip)) => {
+            files::answer(proxy, asked).await
+        }
+        (&Method::GET | &Method::HEAD, _) => read::answer(proxy, asked, body).await,
+        _ => pass::answer(proxy, asked, body, status::Forward::Method).await,
+    }
+}

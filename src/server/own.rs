@@ -1,0 +1,156 @@
+//! The proxy's own paths, below `/-/`: whether it lives, whether it is ready, what it is doing.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use http::{HeaderValue, Method, Request, Response, header};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
+
+use super::{Proxy, refusal, status::How};
+use crate::clock;
+
+/// Answers a request for one of the proxy's own paths.
+pub(super) async fn answer(proxy: &Arc<Proxy>, request: Request<Body>) -> Response<Body> {
+    let path = request.uri().path();
+    if let (Some(miniature), Some(wish)) = (proxy.demo.get(), path.strip_prefix("/-/demo/")) {
+        return network(proxy, miniature, wish).await;
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return refusal::plain(405, "The proxy's own pages can only be read.");
+    }
+    match path {
+        "/-/health" => text("ok\n", "text/plain; charset=utf-8"),
+        "/-/ready" => text("ready\n", "text/plain; charset=utf-8"),
+        "/-/status" | "/-/status.json" => text(&format!("{:#}\n", proxy.status()), "application/json"),
+        "/-/metrics" => {
+            proxy.gauge();
+            text(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
+        }
+        _ => refusal::plain(
+            404,
+            "The proxy has no such page. It has /-/status.json, /-/health, /-/ready and /-/metrics.",
+        ),
+    }
+}
+
+/// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
+/// answers when the proxy has noticed.
+async fn network(proxy: &Proxy, miniature: &crate::demo::Miniature, wish: &str) -> Response<Body> {
+    let offline = match wish {
+        "offline" => true,
+        "online" => false,
+        _ => return refusal::plain(404, "The demo knows /-/demo/offline and /-/demo/online."),
+    };
+    if offline {
+        miniature.cut();
+    } else if let Err(error) = miniature.restore().await {
+        return refusal::plain(500, &format!("The miniature Alyx can't listen again: {error}"));
+    }
+    let noticed = proxy.upstream.health.look_until(offline);
+    let limit = proxy.settings.load().health.timeout.0;
+    if tokio::time::timeout(limit, noticed).await.is_err() {
+        return refusal::plain(500, "The proxy has not noticed the change of the network in time.");
+    }
+    let line =
+        if offline { "The network is cut: Alyx can't be reached.\n" } else { "The network is back.\n" };
+    text(line, "text/plain; charset=utf-8")
+}
+
+fn text(body: &str, media_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_owned()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Bounds of the histogram of answer times: from a hit in memory to Alyx's slowest answers.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// The recorder behind `/-/metrics`. The first call installs it for the process.
+pub(super) fn recorder() -> &'static PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(|| {
+        let builder = PrometheusBuilder::new();
+        // The buckets are given and not empty, so setting them can't fail.
+        let recorder = builder.clone().set_buckets(&SECONDS).unwrap_or(builder).build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("metrics are recorded elsewhere; /-/metrics stays empty");
+        }
+        metrics::describe_counter!("alyx_proxy_answers_total", "Answers by how they came about");
+        metrics::describe_gauge!(
+            "alyx_proxy_upstream_up",
+            "Whether Alyx can be reached: 1, 0, or -1 if unknown"
+        );
+        metrics::describe_gauge!(
+            "alyx_proxy_stored_bytes",
+            metrics::Unit::Bytes,
+            "Size of the stored answers"
+        );
+        metrics::describe_gauge!("alyx_proxy_stored_responses", "Number of stored answers");
+        metrics::describe_histogram!(
+            "alyx_proxy_request_duration_seconds",
+            metrics::Unit::Seconds,
+            "Time until an answer's head was ready"
+        );
+        handle
+    })
+}
+
+impl Proxy {
+    /// What the proxy is doing, for programs and for `alyx-proxy status`.
+    fn status(&self) -> serde_json::Value {
+        let state = self.upstream.health.state();
+        let stored = self.responses.stored();
+        let answers: serde_json::Map<String, serde_json::Value> = self
+            .counters
+            .by_name()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": (clock::now() - self.started_at).max(0) / 1000,
+            "listen": self.settings.load().server.listen.to_string(),
+            "upstream": {
+                "url": self.upstream.base(),
+                "state": state.name(),
+                "since": state.since().map(clock::for_machines),
+                "reason": state.reason(),
+            },
+            "answers": answers,
+            "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
+            "tokens": self.tokens.len(),
+            "set_aside": self.set_aside().map(|path| path.display().to_string()),
+        })
+    }
+
+    fn gauge(&self) {
+        let stored = self.responses.stored();
+        let up = match self.upstream.health.state().name() {
+            "up" => 1.0,
+            "down" => 0.0,
+            _ => -1.0,
+        };
+        metrics::gauge!("alyx_proxy_upstream_up").set(up);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes needs no more than 52 bits")]
+        let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
+        set("alyx_proxy_stored_bytes", stored.bytes);
+        set("alyx_proxy_stored_responses", stored.responses);
+    }
+
+    /// Adds the notice that Alyx is away.
+    pub(super) fn add_notice(&self, response: &mut Response<Body>) {
+        if let Some(notice) = self.notice_away() {
+            response.headers_mut().insert(refusal::NOTICE, notice);
+        }
+    }
+}
+
+/// The last word on a panic: an error in Alyx's shape instead of a broken connection.
+pub(super) fn after_panic(_: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
+    let body = crate::alyx::errors::detail(500, "The proxy failed on this request; its log says more.");
+    refusal::json(500, body, How::Refused("panic"))
+}

@@ -1,0 +1,179 @@
+//! Passing a request through to Alyx: whatever is not remembered.
+//!
+//! Answers in JSON have their links moved, as remembered ones do; everything else streams.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Limited;
+
+use super::{
+    Asked, Proxy, refusal,
+    status::{CACHE_STATUS, Forward, How},
+};
+use crate::{
+    access::{Credentials, credentials},
+    alyx::{
+        Route,
+        links::{self, Base},
+    },
+    clock,
+    upstream::{Answer, Failure, Relayed},
+};
+
+/// Passes a request to Alyx and its answer back.
+pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body, why: Forward) -> Response<Body> {
+    match through(proxy, asked, body, why).await {
+        Ok(response) => response,
+        Err(failure) => proxy.failed_pass(&failure),
+    }
+}
+
+/// Passes a request to Alyx; a failure is the caller's to tell.
+pub(super) async fn through(
+    proxy: &Arc<Proxy>,
+    asked: Asked,
+    body: Body,
+    why: Forward,
+) -> Result<Response<Body>, Failure> {
+    let settings = asked.settings.clone();
+    let limit = settings.server.max_body;
+    let length = asked
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit.0) {
+        return Ok(refusal::plain(413, "The body of this request is larger than `server.max_body` allows."));
+    }
+    let credentials = credentials(&asked.headers, &proxy.key);
+    let rest = asked.route != Route::Other;
+    let mut request = Request::new(Body::new(Limited::new(body, limit.bytes())));
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =
+        (asked.method, asked.uri, asked.headers);
+    if rest {
+        // A coded body could not have its links moved.
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    let timeout = settings.upstream.timeout.0;
+    let relayed = proxy.upstream.relay(request, credentials.token().as_ref(), &asked.base, timeout).await?;
+    let status = relayed.response.status().as_u16();
+    let how = How::Forwarded { why, status, stored: false, collapsed: false };
+    let max_json = settings.cache.max_response.bytes();
+    let mut response = proxy.with_links_moved(relayed, &credentials, &asked.base, max_json).await?;
+    move_location(response.headers_mut(), proxy.upstream.base(), &asked.base);
+    response.headers_mut().insert(CACHE_STATUS, how.header());
+    proxy.counters.count(how);
+    Ok(response)
+}
+
+impl Proxy {
+    /// The refusal for a request that Alyx did not get, or did not answer.
+    pub(super) fn failed_pass(&self, failure: &Failure) -> Response<Body> {
+        match failure {
+            Failure::Throttled(length) => self.pause(failure, *length),
+            Failure::BadAddress => refusal::plain(400, "The path of this request can't be passed on."),
+            failure => self
+                .out_of_reach(failure, "Only Alyx itself can answer this request; nothing was kept of it."),
+        }
+    }
+
+    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on.
+    async fn with_links_moved(
+        &self,
+        relayed: Relayed,
+        credentials: &Credentials,
+        base: &str,
+        limit: usize,
+    ) -> Result<Response<Body>, Failure> {
+        let (mut parts, body) = relayed.response.into_parts();
+        let coded = parts.headers.contains_key(header::CONTENT_ENCODING);
+        if !relayed.json || coded {
+            if parts.status.is_success()
+                && let Some(token) = credentials.token()
+            {
+                self.tokens.vouch(token, &self.store);
+            }
+            return Ok(Response::from_parts(parts, body));
+        }
+        let body = match gather(body, limit).await? {
+            Gathered::Whole(body) => body,
+            Gathered::More(body) => return Ok(Response::from_parts(parts, body)),
+        };
+        let now = clock::now();
+        let answer = Answer {
+            status: parts.status,
+            headers: HeaderMap::new(),
+            body,
+            json: true,
+            asked_at: now,
+            received_at: now,
+        };
+        self.learn(credentials, &answer);
+        let body = moved(&answer.body, self.upstream.base(), base);
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Ok(Response::from_parts(parts, Body::from(body)))
+    }
+
+    /// An answer of Alyx's that is not remembered: refusals, errors, HTML.
+    pub(super) fn give_unstored(&self, asked: &Asked, answer: &Answer, how: How) -> Response<Body> {
+        self.counters.count(how);
+        let body = moved(&answer.body, self.upstream.base(), &asked.base);
+        let mut headers = answer.headers.clone();
+        headers.remove(header::CONTENT_ENCODING);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CACHE_STATUS, how.header());
+        move_location(&mut headers, self.upstream.base(), &asked.base);
+        let mut response =
+            Response::new(if asked.method == http::Method::HEAD { Body::empty() } else { Body::from(body) });
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// A JSON body with its links moved; what is no JSON stays as it is.
+fn moved(body: &Bytes, from: &str, to: &str) -> Bytes {
+    let links = std::str::from_utf8(body).ok().and_then(|text| links::find(text, &Base::new(from)).ok());
+    links.map_or_else(|| body.clone(), |links| links::move_to(body, &links, to))
+}
+
+/// A redirect within Alyx leads to the same place on this proxy.
+fn move_location(headers: &mut HeaderMap, from: &str, to: &str) {
+    for name in [header::LOCATION, header::CONTENT_LOCATION] {
+        let moved = headers.get(&name).and_then(|location| {
+            let location = location.to_str().ok()?;
+            let length = Base::new(from).length_in(location)?;
+            HeaderValue::try_from(format!("{to}{}", &location[length..])).ok()
+        });
+        if let Some(moved) = moved {
+            headers.insert(name, moved);
+        }
+    }
+}
+
+enum Gathered {
+    Whole(Bytes),
+    /// Too much: what was read, and the rest.
+    More(Body),
+}
+
+async fn gather(body: Body, limit: usize) -> Result<Gathered, Failure> {
+    let mut stream = body.into_data_stream();
+    let mut whole = bytes::BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        whole.extend_from_slice(&chunk.map_err(|_| Failure::Truncated)?);
+        if whole.len() > limit {
+            let read = futures_util::stream::once(std::future::ready(Ok(whole.freeze())));
+            return Ok(Gathered::More(Body::from_stream(read.chain(stream))));
+        }
+    }
+    Ok(Gathered::Whole(whole.freeze()))
+}
+
+/// Whether an answer says that a write was carried out, or may have been.
+pub(super) fn may_have_written(status: StatusCode) -> bool {
+    !status.is_client_error()
+}

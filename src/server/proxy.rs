@@ -1,0 +1,209 @@
+//! Everything that the proxy of one Alyx holds.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+
+use super::status::Counters;
+use crate::{
+    access::{Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
+    alyx::errors,
+    clock::{self, Millis},
+    responses::{Entry, Key, Responses},
+    settings::Settings,
+    store::{self, Store, StoreError},
+    upstream::{Answer, Failure, Upstream, UpstreamError, flight::Flights},
+};
+
+/// What a flight brings: Alyx's answer and, if it may be remembered, its entry.
+pub(super) type Outcome = Result<Arc<Fetched>, Failure>;
+
+/// Identical requests share a flight; a token that Alyx has yet to judge flies alone.
+pub(super) type FlightKey = (Key, Option<TokenHash>);
+
+/// An answer fresh from Alyx.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) answer: Answer,
+    pub(super) entry: Option<Arc<Entry>>,
+}
+
+/// The proxy of one Alyx.
+#[derive(Debug)]
+pub struct Proxy {
+    pub(super) settings: Arc<ArcSwap<Settings>>,
+    /// The Alyx behind it.
+    pub upstream: Arc<Upstream>,
+    pub(super) store: Arc<Store>,
+    pub(super) responses: Responses,
+    pub(super) tokens: Tokens,
+    pub(super) logins: Logins,
+    pub(super) key: SecretKey,
+    pub(super) flights: Flights<FlightKey, Outcome>,
+    pub(super) files: super::files::Files,
+    pub(super) counters: Counters,
+    pub(super) started_at: Millis,
+    /// The miniature Alyx whose network can be cut, in the demo.
+    pub(super) demo: std::sync::OnceLock<Arc<crate::demo::Miniature>>,
+    /// Held for as long as the proxy lives: nobody else may use this folder.
+    _lock: fs::File,
+}
+
+/// Why the proxy can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file system's word.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// Another proxy uses the folder.
+    #[error("{0}: in use by another alyx-proxy{1}; stop that one, or choose another `storage.data_dir`")]
+    InUse(PathBuf, String),
+    /// The secret key can't be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The database can't be opened.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The database can't be read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// The upstream can't be asked with these settings.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+impl Proxy {
+    /// Opens (or makes) the data directory and prepares to answer; asks nobody yet.
+    pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        let data_dir = settings.storage.data_dir.clone();
+        make_private(&data_dir).map_err(|error| OpenError::Io(data_dir.clone(), error))?;
+        let lock = lock(&data_dir)?;
+        let key = SecretKey::of(&data_dir)?;
+        let upstream = Upstream::new(&settings)?;
+        let folder = data_dir.join("upstreams").join(folder_name(upstream.base()));
+        let opening = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
+        let store =
+            Arc::new(opening.map_err(|error| OpenError::Io(data_dir.clone(), io::Error::other(error)))??);
+        let responses = Responses::open(store.clone(), upstream.base(), &settings).await?;
+        let files = super::files::Files::open(&store).map_err(|error| OpenError::Io(data_dir, error))?;
+        Ok(Arc::new(Self {
+            tokens: Tokens::load(&store).await?,
+            logins: Logins::default(),
+            flights: Flights::default(),
+            counters: Counters::default(),
+            started_at: clock::now(),
+            demo: std::sync::OnceLock::new(),
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
+            upstream,
+            responses,
+            files,
+            store,
+            key,
+            _lock: lock,
+        }))
+    }
+
+    /// The settings in effect; they can be exchanged while it runs.
+    pub fn settings(&self) -> &Arc<ArcSwap<Settings>> {
+        &self.settings
+    }
+
+    /// Where a damaged database was put at the start.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.store.set_aside()
+    }
+
+    /// Lets `/-/demo/offline` and `/-/demo/online` cut and restore this miniature Alyx's network.
+    pub fn attach_demo(&self, miniature: Arc<crate::demo::Miniature>) {
+        // A second demo on one proxy makes no sense: the first stays.
+        let _ = self.demo.set(miniature);
+    }
+
+    /// Writes down what is waiting.
+    pub async fn close(&self) {
+        self.responses.tidy();
+        let store = self.store.clone();
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("the database was not closed properly");
+        }
+    }
+
+    /// Learns from an answer of Alyx's what this caller's token is worth.
+    pub(super) fn learn(&self, credentials: &Credentials, answer: &Answer) {
+        let Some(token) = credentials.token() else { return };
+        if answer.status.is_success() {
+            self.tokens.vouch(token, &self.store);
+        } else if refuses_token(answer) {
+            self.tokens.forget(token, &self.store);
+        }
+    }
+}
+
+/// Whether Alyx refuses the token itself rather than what was asked with it.
+pub(super) fn refuses_token(answer: &Answer) -> bool {
+    let refusals = [errors::INVALID_TOKEN, "User inactive or deleted."];
+    matches!(answer.status.as_u16(), 401 | 403)
+        && serde_json::from_slice::<serde_json::Value>(&answer.body)
+            .is_ok_and(|body| refusals.iter().any(|refusal| body["detail"] == *refusal))
+}
+
+/// What is remembered belongs to one upstream: its host for people, a hash of its whole URL for us.
+fn folder_name(base: &str) -> String {
+    let host = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let readable: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' })
+        .take(80)
+        .collect();
+    format!("{readable}-{}", &blake3::hash(base.as_bytes()).to_hex()[..8])
+}
+
+fn lock(data_dir: &Path) -> Result<fs::File, OpenError> {
+    let path = data_dir.join("lock");
+    let io = |error| OpenError::Io(path.clone(), error);
+    let file =
+        fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {
+            fs::write(&path, std::process::id().to_string()).map_err(io)?;
+            Ok(file)
+        }
+        Err(fs::TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = if holder.is_empty() { holder } else { format!(" (process {holder})") };
+            Err(OpenError::InUse(data_dir.to_owned(), holder))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+#[cfg(unix)]
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(not(unix))]
+fn make_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_upstream_has_a_folder_of_its_own() {
+        let names: std::collections::HashSet<_> =
+            ["http://a", "https://a", "https://a:1", "https://a/b", "https://a_b", "https://a/b/../../c"]
+                .iter()
+                .map(|base| folder_name(base))
+                .collect();
+        assert_eq!(names.len(), 6);
+        assert!(names.iter().all(|name| !name.contains('/')));
+    }
+}

@@ -1,0 +1,275 @@
+//! A read: stored and fresh, or Alyx, or stored however old, or a refusal.
+//!
+//! Nobody waits for an Alyx that is known to be away. Where Alyx is merely slow, whoever has a
+//! stored answer gets it after `upstream.patience`, while the request goes on and is remembered;
+//! only those who would miss their own write wait for it.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+
+use super::{
+    Asked, Proxy,
+    answer::Giving,
+    pass,
+    proxy::{Fetched, Outcome, refuses_token},
+    status::{Forward, How, StandIn},
+    verdict::May,
+};
+use crate::{
+    access::{Credentials, credentials},
+    alyx::{Route, errors, query},
+    clock,
+    responses::{Directives, Entry, Media, Place, Question, Staleness, Verdict},
+    upstream::{Ask, Failure, has_body},
+};
+
+/// A stored answer and what it is worth for one request.
+#[derive(Debug)]
+struct Held {
+    entry: Arc<Entry>,
+    place: Place,
+    verdict: Verdict,
+}
+
+/// A read on its way.
+#[derive(Debug)]
+struct Reading<'a> {
+    proxy: &'a Arc<Proxy>,
+    asked: &'a Asked,
+    credentials: &'a Credentials,
+    question: &'a Question,
+    may: May,
+    held: Option<Held>,
+}
+
+/// Answers a GET or HEAD.
+pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
+    let credentials = credentials(&asked.headers, &proxy.key);
+    let question = match question(&asked, &credentials) {
+        Ok(question) => question,
+        Err(reason) => return pass::answer(proxy, asked, body, Forward::Bypass(reason)).await,
+    };
+    let directives = Directives::of(&asked.headers);
+    if directives.no_store && !proxy.upstream.health.is_down() {
+        return pass::answer(proxy, asked, body, Forward::Bypass("no-store")).await;
+    }
+    let open = matches!(asked.route, Route::Service(service) if service.open());
+    let may = proxy.may(&credentials, open, &asked.settings);
+    let held = if may.sees_stored() { proxy.held(&question, &asked, &directives).await } else { None };
+    let reading = Reading { proxy, asked: &asked, credentials: &credentials, question: &question, may, held };
+    match reading.answer(directives).await {
+        Some(response) => response,
+        // Too large to be remembered: Alyx is asked once more, as a stream.
+        None => pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await,
+    }
+}
+
+/// The question that may be remembered, or why this read is none.
+fn question(asked: &Asked, credentials: &Credentials) -> Result<Question, &'static str> {
+    if matches!(credentials, Credentials::Foreign) {
+        return Err("foreign-credentials");
+    }
+    let class = match &asked.route {
+        Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.class,
+        Route::Service(service) => service.class().ok_or("never-stored")?,
+        Route::Other => return Err("not-rest"),
+    };
+    if has_body(&asked.headers)
+        && asked.headers.get(header::CONTENT_LENGTH) != Some(&HeaderValue::from_static("0"))
+    {
+        return Err("request-body");
+    }
+    let pairs = query::parse(asked.uri.query().unwrap_or_default());
+    let format = pairs.iter().rev().find(|(name, _)| name == "format").map(|(_, value)| value.as_str());
+    let media =
+        Media::negotiate(&asked.route, asked.headers.get(header::ACCEPT), format).ok_or("not-json")?;
+    let path = query::canonical_path(&query::segments(asked.uri.path()));
+    let per_user = asked.settings.access.per_user.iter().any(|prefix| {
+        path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    let owner = if per_user { credentials.token() } else { None };
+    Ok(Question::new(asked.route.clone(), class, &asked.uri, &media, owner))
+}
+
+impl Proxy {
+    async fn held(&self, question: &Question, asked: &Asked, directives: &Directives) -> Option<Held> {
+        let (entry, place) = self.responses.find(question).await?;
+        let age = Duration::from_millis(u64::try_from(clock::now() - entry.received_at).unwrap_or(0));
+        let verdict =
+            self.responses.verdict(question, &entry, &asked.settings).await.for_request(directives, age);
+        Some(Held { entry, place, verdict })
+    }
+
+    /// Asks Alyx, remembers what it says, and learns what the token is worth.
+    async fn ask_alyx(&self, ask: Ask, question: Question, credentials: Credentials) -> Outcome {
+        let answer = self.upstream.fetch(&ask).await?;
+        self.learn(&credentials, &answer);
+        let entry = self.responses.remember(&question, &answer).await;
+        Ok(Arc::new(Fetched { answer, entry }))
+    }
+}
+
+impl Reading<'_> {
+    /// `None` if the answer is too large to be remembered.
+    async fn answer(self, directives: Directives) -> Option<Response<Body>> {
+        if self.proxy.upstream.health.is_down() {
+            return Some(self.without_alyx(&Failure::Away).await);
+        }
+        if let (May::Have, Some(held)) = (self.may, &self.held) {
+            match held.verdict {
+                Verdict::Fresh { left } => {
+                    return Some(self.give(held, Giving::plainly(How::Hit(held.place, left))).await);
+                }
+                Verdict::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
+                    drop(self.board(false));
+                    return Some(self.stand_in(held, StandIn::WhileRevalidating).await);
+                }
+                Verdict::Stale(_) => {}
+            }
+        }
+        if directives.only_if_cached {
+            let text = "The request allows only what is stored, and nothing fresh is stored for it.";
+            return Some(self.proxy.refuse(504, errors::detail(504, text), "only-if-cached"));
+        }
+        self.from_alyx().await
+    }
+
+    /// Takes a seat on the flight of this question.
+    fn board(&self, alone: bool) -> crate::upstream::flight::Seat<Outcome> {
+        // A token that Alyx has yet to judge must not get what was fetched with another one.
+        let company = if self.may == May::Have && !alone { None } else { self.credentials.token() };
+        let (proxy, question, credentials) =
+            (self.proxy.clone(), self.question.clone(), self.credentials.clone());
+        let ask = self.ask();
+        self.proxy.flights.join((self.question.key, company), move || async move {
+            proxy.ask_alyx(ask, question, credentials).await
+        })
+    }
+
+    fn ask(&self) -> Ask {
+        /// Fields of ONE and of interface descriptions that Alyx may come to read.
+        const PASSED: [HeaderName; 3] = [
+            HeaderName::from_static("accept-version"),
+            HeaderName::from_static("one-api-version"),
+            header::ACCEPT_LANGUAGE,
+        ];
+        let headers = &self.asked.headers;
+        let extra: HeaderMap =
+            PASSED.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect();
+        let authorization = match self.credentials {
+            Credentials::Token { field, .. } => Some(field.clone()),
+            _ => headers.get(header::AUTHORIZATION).cloned(),
+        };
+        let upstream = &self.asked.settings.upstream;
+        Ask {
+            path_and_query: self.question.path_and_query.clone(),
+            accept: headers.get(header::ACCEPT).cloned(),
+            authorization,
+            who: self.credentials.token(),
+            extra,
+            timeout: upstream.timeout.0,
+            retries: upstream.retries,
+            max_body: self.asked.settings.cache.max_response.bytes(),
+        }
+    }
+
+    async fn from_alyx(&self) -> Option<Response<Body>> {
+        let mut seat = self.board(false);
+        let mut joined = seat.joined;
+        let patience = self.asked.settings.upstream.patience.0;
+        let waiting_may_end = self.held.as_ref().filter(|held| match held.verdict {
+            Verdict::Fresh { .. } => true,
+            Verdict::Stale(staleness) => staleness.may_stand_in(),
+        });
+        for _ in 0..2 {
+            let outcome = tokio::select! {
+                outcome = seat.outcome() => outcome,
+                held = after(patience, waiting_may_end) => return Some(self.stand_in(held, StandIn::Slow).await),
+                () = self.proxy.upstream.health.until_down() => Some(Err(Failure::Away)),
+            };
+            match outcome {
+                // Another one's token was refused, or the flight was lost: each for itself.
+                Some(Ok(fetched)) if joined && refuses_token(&fetched.answer) => {}
+                None => {}
+                Some(Ok(fetched)) => return Some(self.deliver(&fetched, joined).await),
+                Some(Err(Failure::TooLarge)) => return None,
+                Some(Err(failure)) => return Some(self.without_alyx(&failure).await),
+            }
+            seat = self.board(true);
+            joined = false;
+        }
+        Some(self.without_alyx(&Failure::Reset).await)
+    }
+
+    /// What Alyx has just said.
+    async fn deliver(&self, fetched: &Fetched, collapsed: bool) -> Response<Body> {
+        let status = fetched.answer.status.as_u16();
+        let how = How::Forwarded { why: self.why(), status, stored: fetched.entry.is_some(), collapsed };
+        match &fetched.entry {
+            Some(entry) => self.proxy.give(self.asked, self.question, entry, Giving::plainly(how)).await,
+            None => self.proxy.give_unstored(self.asked, &fetched.answer, how),
+        }
+    }
+
+    fn why(&self) -> Forward {
+        match (&self.held, self.may) {
+            (_, May::HaveAfterCheck | May::AskOnly(_) | May::PastGrace(_)) => Forward::Token,
+            (Some(Held { verdict: Verdict::Stale(staleness), .. }), _) => Forward::Stale(*staleness),
+            (Some(_), _) => Forward::Stale(Staleness::Request),
+            (None, _) => Forward::UriMiss,
+        }
+    }
+
+    /// What can be said without Alyx.
+    async fn without_alyx(&self, failure: &Failure) -> Response<Body> {
+        match (self.may, &self.held) {
+            (May::AskOnly(refusal), _) => {
+                let mut response = self.proxy.refuse(403, errors::detail(403, refusal), "not-accepted");
+                self.proxy.add_notice(&mut response);
+                response
+            }
+            (May::PastGrace(vouched_at), _) => {
+                let text = format!(
+                    "Alyx accepted this token last on {}, longer ago than `access.grace` allows.",
+                    clock::for_people(vouched_at)
+                );
+                self.proxy.out_of_reach(failure, &text)
+            }
+            (_, Some(held)) => self.stand_in(held, StandIn::Offline).await,
+            (_, None) => match failure {
+                Failure::Throttled(length) => self.proxy.pause(failure, *length),
+                _ => self.proxy.not_stored(failure, self.question).await,
+            },
+        }
+    }
+
+    async fn stand_in(&self, held: &Held, reason: StandIn) -> Response<Body> {
+        let notice = match reason {
+            StandIn::Offline => self.proxy.notice_away(),
+            StandIn::Slow => Some(HeaderValue::from_static(
+                "!!!Alyx is slow; this proxy answers from what it remembers and goes on asking",
+            )),
+            StandIn::WhileRevalidating => Some(HeaderValue::from_static(
+                "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
+            )),
+        };
+        self.give(held, Giving { how: How::StandIn(reason, held.place), notice }).await
+    }
+
+    async fn give(&self, held: &Held, giving: Giving) -> Response<Body> {
+        self.proxy.give(self.asked, self.question, &held.entry, giving).await
+    }
+}
+
+/// Gives the stored answer when patience is at its end; never, where there is none to give.
+async fn after<T>(patience: Duration, held: Option<T>) -> T {
+    match held {
+        Some(held) => {
+            tokio::time::sleep(patience).await;
+            held
+        }
+        None => std::future::pending().await,
+    }
+}

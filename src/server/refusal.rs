@@ -1,0 +1,101 @@
+//! What the proxy says in its own name when it can't answer: Alyx's error shape, in plain words.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, header};
+
+use super::{
+    Proxy,
+    status::{CACHE_STATUS, How},
+};
+use crate::{
+    alyx::errors,
+    clock,
+    responses::Question,
+    upstream::{Failure, health::State},
+};
+
+/// ONE shows this field to its user as a warning, each text once, if it begins with `!!!`.
+pub(super) const NOTICE: header::HeaderName = header::HeaderName::from_static("alyx-api-notice");
+
+/// A refusal in Alyx's error shape.
+pub(super) fn plain(status: u16, text: &str) -> Response<Body> {
+    json(status, errors::detail(status, text), How::Refused("refused"))
+}
+
+/// A JSON answer of the proxy's own.
+pub(super) fn json(status: u16, body: String, how: How) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    // Every status given here is one.
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_STATUS, how.header());
+    response
+}
+
+impl Proxy {
+    /// A refusal that is counted.
+    pub(super) fn refuse(&self, status: u16, body: String, reason: &'static str) -> Response<Body> {
+        self.counters.count(How::Refused(reason));
+        json(status, body, How::Refused(reason))
+    }
+
+    /// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
+    pub(super) fn out_of_reach(&self, failure: &Failure, more: &str) -> Response<Body> {
+        let text = format!("{} {more}", self.why_away(failure));
+        let reason = if matches!(failure, Failure::Away) { "offline" } else { failure.name() };
+        self.refuse(504, errors::detail(504, text.trim_end()), reason)
+    }
+
+    /// 504 for a question whose answer is not stored, with what is stored that comes near.
+    pub(super) async fn not_stored(&self, failure: &Failure, question: &Question) -> Response<Body> {
+        let near = self.responses.near(question).await;
+        let mut more = String::from("The answer to this question is not stored here.");
+        if !near.is_empty() {
+            let near: Vec<String> = near
+                .iter()
+                .map(|near| {
+                    let query = if near.query.is_empty() { "" } else { "?" };
+                    let age = clock::span_for_people(clock::now() - near.received_at);
+                    format!("{}{query}{} ({age} old)", question.path, near.query)
+                })
+                .collect();
+            more = format!("{more} Stored is: {}.", near.join(", "));
+        }
+        self.out_of_reach(failure, &more)
+    }
+
+    /// 429: Alyx asked for a pause that is longer than anyone may wait.
+    pub(super) fn pause(&self, failure: &Failure, length: std::time::Duration) -> Response<Body> {
+        let seconds = length.as_secs() + 1;
+        let text = format!("Alyx was asked too often: {failure}. Try again in {seconds} seconds.");
+        let mut response = self.refuse(429, errors::detail(429, &text), failure.name());
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
+    }
+
+    /// Why Alyx could not be asked, in a sentence.
+    fn why_away(&self, failure: &Failure) -> String {
+        let base = self.upstream.base();
+        match self.upstream.health.state() {
+            State::Down { since, reason } => {
+                format!("Alyx ({base}) has been out of reach since {}: {reason}.", clock::for_people(since))
+            }
+            _ => format!("Alyx ({base}) could not be asked: {failure}."),
+        }
+    }
+
+    /// The notice of an answer that is given because Alyx is away. It changes only with the outage,
+    /// so that ONE shows it once.
+    pub(super) fn notice_away(&self) -> Option<HeaderValue> {
+        let text = match self.upstream.health.state() {
+            State::Down { since, .. } => format!(
+                "!!!Alyx is out of reach since {}; this proxy answers from what it remembers",
+                clock::for_people(since)
+            ),
+            _ => "!!!Alyx could not be asked; this proxy answers from what it remembers".to_owned(),
+        };
+        HeaderValue::try_from(text).ok()
+    }
+}

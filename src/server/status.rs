@@ -1,0 +1,207 @@
+//! How an answer came about: one word for it, the same in header, log and metric (RFC 9211).
+
+use std::{
+    fmt::Write,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use axum::body::Body;
+use http::{HeaderValue, Method, Response, Uri, header};
+
+use crate::{
+    alyx::{Route, query, route::classify},
+    responses::{Place, Staleness},
+};
+
+/// RFC 9211's field.
+pub(super) const CACHE_STATUS: header::HeaderName = header::HeaderName::from_static("cache-status");
+
+/// Why a request went to Alyx (RFC 9211 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forward {
+    /// Nothing is stored for it.
+    UriMiss,
+    /// What is stored is not fresh.
+    Stale(Staleness),
+    /// Its token is to be judged by Alyx.
+    Token,
+    /// It is not of the kind that is remembered.
+    Bypass(&'static str),
+    /// Its method is none that can be answered here.
+    Method,
+}
+
+/// Why a stored answer that is not fresh was given all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StandIn {
+    /// It is being refreshed behind the scenes.
+    WhileRevalidating,
+    /// Alyx is slow.
+    Slow,
+    /// Alyx is away, or asked for a pause.
+    Offline,
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// From here, fresh.
+    Hit(Place, Duration),
+    /// From here, not fresh.
+    StandIn(StandIn, Place),
+    /// From Alyx.
+    Forwarded { why: Forward, status: u16, stored: bool, collapsed: bool },
+    /// Refused here.
+    Refused(&'static str),
+}
+
+impl How {
+    /// The value of `Cache-Status`.
+    pub(super) fn header(self) -> HeaderValue {
+        let mut value = String::from("alyx-proxy");
+        // Writing to a String can't fail.
+        let _ = match self {
+            Self::Hit(place, left) => write!(value, "; hit; ttl={}; detail={}", left.as_secs(), place.name()),
+            Self::StandIn(reason, place) => {
+                write!(value, "; hit; detail=\"{}, {}\"", reason.name(), place.name())
+            }
+            Self::Forwarded { why, status, stored, collapsed } => {
+                let _ = write!(value, "; fwd={}; fwd-status={status}", why.token());
+                if stored {
+                    value.push_str("; stored");
+                }
+                if collapsed {
+                    value.push_str("; collapsed");
+                }
+                why.detail().map_or(Ok(()), |detail| write!(value, "; detail={detail}"))
+            }
+            Self::Refused(reason) => write!(value, "; detail={reason}"),
+        };
+        // Made of names and numbers alone.
+        HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("alyx-proxy"))
+    }
+
+    /// Its name in logs and metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hit(place, _) => place.name(),
+            Self::StandIn(..) => "stale",
+            Self::Forwarded { collapsed: true, .. } => "collapsed",
+            Self::Forwarded { .. } => "upstream",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+impl StandIn {
+    fn name(self) -> &'static str {
+        match self {
+            Self::WhileRevalidating => "stale-while-revalidate",
+            Self::Slow => "slow-upstream",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+impl Forward {
+    fn token(self) -> &'static str {
+        match self {
+            Self::UriMiss => "uri-miss",
+            Self::Stale(Staleness::Request) => "request",
+            Self::Stale(_) => "stale",
+            Self::Token => "miss",
+            Self::Bypass(_) => "bypass",
+            Self::Method => "method",
+        }
+    }
+
+    fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::Stale(staleness) => Some(staleness.name()),
+            Self::Token => Some("token-check"),
+            Self::Bypass(reason) => Some(reason),
+            Self::UriMiss | Self::Method => None,
+        }
+    }
+}
+
+/// What was answered since the start, and how.
+#[derive(Debug, Default)]
+pub struct Counters {
+    memory: AtomicU64,
+    disk: AtomicU64,
+    stale: AtomicU64,
+    upstream: AtomicU64,
+    collapsed: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counters {
+    /// Counts an answer.
+    pub(super) fn count(&self, how: How) {
+        let name = how.name();
+        let counter = match name {
+            "memory" => &self.memory,
+            "disk" => &self.disk,
+            "stale" => &self.stale,
+            "upstream" => &self.upstream,
+            "collapsed" => &self.collapsed,
+            _ => &self.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("alyx_proxy_answers_total", "outcome" => name).increment(1);
+    }
+
+    /// The counts by name.
+    pub(super) fn by_name(&self) -> [(&'static str, u64); 6] {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("memory", read(&self.memory)),
+            ("disk", read(&self.disk)),
+            ("stale", read(&self.stale)),
+            ("upstream", read(&self.upstream)),
+            ("collapsed", read(&self.collapsed)),
+            ("refused", read(&self.refused)),
+        ]
+    }
+}
+
+/// The endpoint of a path for logs and metrics: a name that is Alyx's, never the user's text.
+fn endpoint(uri: &Uri) -> &'static str {
+    let segments = query::segments(uri.path());
+    match classify(&segments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
+        Route::Service(service) => service.name(),
+        Route::Other if uri.path().starts_with("/-/") => "own",
+        Route::Other => "other",
+    }
+}
+
+/// One line a request. Query values may be anyone's business: they show at `debug` only.
+pub(super) fn log(
+    method: &Method,
+    uri: &Uri,
+    id: Option<&HeaderValue>,
+    response: &Response<Body>,
+    took: Duration,
+) {
+    let field =
+        |name: &header::HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let endpoint = endpoint(uri);
+    metrics::histogram!("alyx_proxy_request_duration_seconds", "endpoint" => endpoint)
+        .record(took.as_secs_f64());
+    tracing::info!(
+        target: "alyx_proxy::access",
+        %method,
+        endpoint,
+        status = response.status().as_u16(),
+        outcome = field(&CACHE_STATUS).unwrap_or_default(),
+        age = field(&header::AGE),
+        bytes = field(&header::CONTENT_LENGTH),
+        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        id = id.and_then(|id| id.to_str().ok()),
+        "request"
+    );
+    tracing::debug!(target: "alyx_proxy::access", path = %uri.path(), query = uri.query(), "asked");
+}

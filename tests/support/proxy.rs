@@ -1,0 +1,237 @@
+//! The real program as a child process: started, asked, killed, started again on what it has remembered.
+
+use std::{
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Client, until};
+
+/// How a proxy is to be started.
+#[derive(Clone)]
+pub struct Setup {
+    upstream: String,
+    settings: Vec<(String, String)>,
+    home: Arc<TempDir>,
+}
+
+/// A running proxy; killed when it is dropped.
+pub struct Proxy {
+    setup: Setup,
+    child: Option<Child>,
+    address: SocketAddr,
+}
+
+impl Setup {
+    /// A proxy in front of `upstream`, with a data directory of its own. It asks as fast as it can, looks often
+    /// for the return of an upstream that is away, and makes no request that nobody asked for while it is there.
+    pub fn new(upstream: &str) -> Self {
+        let home = TempDir::with_prefix("alyx-proxy-test-").unwrap();
+        std::fs::create_dir(home.path().join("data")).unwrap();
+        Self { upstream: upstream.to_owned(), settings: Vec::new(), home: Arc::new(home) }
+            .set("upstream.rate", "0")
+            .set("health.probe", "100ms")
+            .set("health.idle_probe", "0s")
+            .set("log.level", "info,alyx_proxy=debug")
+    }
+
+    /// Sets a setting by its name, `section.key`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn upstream(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.upstream);
+        self
+    }
+
+    pub async fn start(self) -> Proxy {
+        let mut child = self.spawn();
+        let address = self.listening(&mut child).await;
+        Proxy { setup: self, child: Some(child), address }
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// All that it has printed, by this and earlier runs.
+    pub fn output(&self) -> String {
+        ["stdout", "stderr"]
+            .map(|name| std::fs::read_to_string(self.home.path().join(name)).unwrap_or_default())
+            .concat()
+    }
+
+    fn spawn(&self) -> Child {
+        let append =
+            |name: &str| File::options().create(true).append(true).open(self.home.path().join(name)).unwrap();
+        // What an earlier run printed must not be taken for this one's.
+        File::create(self.home.path().join("stdout")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
+        let alien =
+            |name: &str| name.starts_with("ALYX_PROXY_") || name.to_ascii_lowercase().ends_with("_proxy");
+        for (name, _) in std::env::vars().filter(|(name, _)| alien(name)) {
+            command.env_remove(name);
+        }
+        for (name, value) in &self.settings {
+            command.env(format!("ALYX_PROXY_{}", name.to_uppercase().replace('.', "__")), value);
+        }
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--upstream", &self.upstream, "--data-dir"])
+            .arg(self.data_dir())
+            .env("HOME", self.home.path())
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_CONFIG_HOME")
+            .stdin(Stdio::null())
+            .stdout(append("stdout"))
+            .stderr(append("stderr"))
+            .spawn()
+            .unwrap()
+    }
+
+    async fn listening(&self, child: &mut Child) -> SocketAddr {
+        let start = Instant::now();
+        loop {
+            let stdout = std::fs::read_to_string(self.home.path().join("stdout")).unwrap();
+            let lines = stdout.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let url =
+                lines.filter_map(|line| line.split_once("Listening on http://")).map(|(_, url)| url).next();
+            if let Some(url) = url {
+                let address = url.split_whitespace().next().unwrap_or_default().trim_end_matches('/');
+                return address.parse().unwrap_or_else(|e| panic!("{e}: {url}"));
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the proxy ended ({status}) before it listened:\n{}", self.output());
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "it does not listen:\n{}", self.output());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Proxy {
+    /// Starts one in front of `upstream` with the settings of [`Setup::new`].
+    pub async fn start(upstream: &str) -> Self {
+        Setup::new(upstream).start().await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.setup.data_dir()
+    }
+
+    /// The database of its upstream.
+    pub fn database(&self) -> PathBuf {
+        database(&self.data_dir())
+    }
+
+    pub fn output(&self) -> String {
+        self.setup.output()
+    }
+
+    /// A client of it with the token of `oneuser`.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Asks as `oneuser`.
+    pub async fn get(&self, target: &str) -> super::Answer {
+        self.client().get(target).await
+    }
+
+    /// What `/-/status.json` says.
+    pub async fn status(&self) -> Value {
+        self.client().anonymous().get("/-/status.json").await.expect(200).json()
+    }
+
+    /// Waits until it considers its upstream `up` or `down`.
+    pub async fn until_upstream_is(&self, state: &str) {
+        until(&format!("upstream is {state}"), async || self.status().await["upstream"]["state"] == state)
+            .await;
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, and waits until it has ended; it must end well.
+    pub async fn terminate(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let start = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "it ended with {status}:\n{}", self.output());
+                return;
+            }
+            if start.elapsed() > Duration::from_secs(20) {
+                child.kill().unwrap();
+                panic!("it does not end on SIGTERM:\n{}", self.output());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Ends it if it still runs, and starts it again on the same data.
+    pub async fn restart(mut self) -> Self {
+        if self.child.is_some() {
+            self.terminate().await;
+        }
+        self.setup.clone().start().await
+    }
+
+    /// The same with a setting changed.
+    pub async fn restart_with(mut self, name: &str, value: &str) -> Self {
+        self.setup = self.setup.clone().set(name, value);
+        self.restart().await
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let output = self.output();
+            let tail: Vec<&str> = output.lines().rev().take(40).collect();
+            eprintln!("--- the proxy's last lines ---");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// The only database below a data directory.
+pub fn database(data_dir: &Path) -> PathBuf {
+    let upstreams = data_dir.join("upstreams");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(&upstreams)
+        .unwrap_or_else(|e| panic!("{}: {e}", upstreams.display()))
+        .map(|folder| folder.unwrap().path().join("proxy.db"))
+        .collect();
+    assert_eq!(found.len(), 1, "one upstream, one database: {found:?}");
+    found.remove(0)
+}
