@@ -3,10 +3,12 @@
 //! `django=` (REST.md 2.2) and most filters (REST.md 2.7) ask along paths of Django's names, such as
 //! `session__subject__nickname`. A model says where each such name is found in the records that Alyx
 //! serves: in the list record, in the detail alone, or in no record at all (`hidden`); and to the records
-//! of which endpoint a relation leads. Names that stand in neither are unknown to us.
+//! of which endpoint a relation leads. Of names that stand nowhere here nothing is known, unless the model
+//! is `complete`.
 //!
 //! Where in a record a value is, is written so: `lab` is a field, `session_info.id` a field within a field,
-//! `projects[]` each item of an array, and `url#` the id at the end of a link.
+//! `projects[]` each item of an array, `url#` the id at the end of a link, and `type<.` and `type>.` what is
+//! before and after the first point.
 
 /// A model and the endpoint that lists it.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Model {
     pub relations: &'static [Relation],
     /// Columns and relations that exist and that no record shows.
     pub hidden: &'static [&'static str],
+    /// Whether these are all: any other name is an error of Alyx that lists them.
+    pub complete: bool,
     /// Paths over relations whose values stand in the record itself.
     pub shortcuts: &'static [Shortcut],
 }

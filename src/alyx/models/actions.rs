@@ -35,6 +35,7 @@ pub(super) static SESSION: Model = Model {
         held("wateradmin_session_related", "water-administrations", "session"),
     ],
     hidden: &["name", "lab_id", "location_id", "parent_session_id", "subject_id"],
+    complete: true,
     shortcuts: &[],
 };
 
@@ -61,6 +62,7 @@ pub(super) static SURGERY: Model = Model {
         many("procedures", "procedures", "procedures[]", "id"),
     ],
     hidden: &["lab", "lab_id", "location", "location_id", "subject_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -69,6 +71,7 @@ pub(super) static WEIGHING: Model = Model {
     columns: &[ID_IN_URL, column("date_time", Kind::DateTime), column("weight", Kind::Float)],
     relations: &[SUBJECT, USER],
     hidden: &["name", "json", "subject_id", "user_id"],
+    complete: true,
     shortcuts: &[],
 };
 
@@ -82,6 +85,7 @@ pub(super) static WATER_ADMINISTRATION: Model = Model {
     ],
     relations: &[SUBJECT, USER, WATER, one("session", "sessions", "session", "id")],
     hidden: &["name", "json", "subject_id", "user_id", "water_type_id", "session_id"],
+    complete: true,
     shortcuts: &[],
 };
 
@@ -107,6 +111,7 @@ pub(super) static WATER_RESTRICTION: Model = Model {
         "subject_id",
         "water_type_id",
     ],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -115,6 +120,7 @@ pub(super) static WATER_TYPE: Model = Model {
     columns: &[column("name", Kind::Text), column("json", Kind::Json)],
     relations: &[],
     hidden: &["id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -128,5 +134,6 @@ pub(super) static PROCEDURE_TYPE: Model = Model {
     ],
     relations: &[],
     hidden: &[],
+    complete: false,
     shortcuts: &[],
 };

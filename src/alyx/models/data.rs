@@ -39,6 +39,7 @@ pub(super) static DATASET: Model = Model {
         "revision_id",
         "created_by_id",
     ],
+    complete: false,
     shortcuts: &[shortcut("session__number", Kind::Integer, "experiment_number")],
 };
 
@@ -58,6 +59,7 @@ pub(super) static FILE_RECORD: Model = Model {
         one("data_repository", "data-repository", "data_repository", "name"),
     ],
     hidden: &["dataset_id", "data_repository_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -66,6 +68,7 @@ pub(super) static DOWNLOAD: Model = Model {
     columns: &[column("id", Kind::Uuid), column("count", Kind::Integer), column("json", Kind::Json)],
     relations: &[one("user", "users", "user", "username"), one("dataset", "datasets", "dataset", "id")],
     hidden: &["first_download", "last_download", "projects", "user_id", "dataset_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -84,6 +87,7 @@ pub(super) static DATA_NOTICE: Model = Model {
     ],
     relations: &[CREATED_BY, many("datasets", "datasets", "datasets[]", "id")],
     hidden: &["created_by_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -93,6 +97,7 @@ pub(super) static DATASET_TYPE: Model = Model {
     relations: &[CREATED_BY],
     // Null is shown as an empty text, so its column can't be told from the record.
     hidden: &["json", "filename_pattern", "created_by_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -109,6 +114,7 @@ pub(super) static DATA_FORMAT: Model = Model {
     ],
     relations: &[],
     hidden: &[],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -129,6 +135,7 @@ pub(super) static DATA_REPOSITORY: Model = Model {
         held("lab", "labs", "repositories"),
     ],
     hidden: &["id", "repository_type_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -137,6 +144,7 @@ pub(super) static DATA_REPOSITORY_TYPE: Model = Model {
     columns: &[column("name", Kind::Text), column("json", Kind::Json)],
     relations: &[],
     hidden: &["id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -151,6 +159,7 @@ pub(super) static REVISION: Model = Model {
     ],
     relations: &[],
     hidden: &[],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -167,5 +176,6 @@ pub(super) static TAG: Model = Model {
     ],
     relations: &[held("datasets", "datasets", "tags")],
     hidden: &[],
+    complete: false,
     shortcuts: &[],
 };

@@ -19,6 +19,7 @@ pub(super) static PROBE_INSERTION: Model = Model {
         held("trajectory_estimate", "trajectories", "probe_insertion"),
     ],
     hidden: &["model", "model_id", "session_id", "chronic_insertion_id"],
+    complete: false,
     shortcuts: &[
         shortcut("session__subject__nickname", Kind::Text, "session_info.subject"),
         shortcut("session__start_time", Kind::DateTime, "session_info.start_time"),
@@ -46,6 +47,7 @@ pub(super) static CHRONIC_INSERTION: Model = Model {
         held("trajectory_estimate", "trajectories", "chronic_insertion"),
     ],
     hidden: &["model", "users", "location", "procedures", "narrative", "end_time"],
+    complete: false,
     shortcuts: &[shortcut("probe_insertion__session__id", Kind::Uuid, "probe_insertion[].session_info.id")],
 };
 
@@ -72,6 +74,7 @@ pub(super) static TRAJECTORY_ESTIMATE: Model = Model {
     ],
     hidden: &["coordinate_system", "coordinate_system_id", "probe_insertion_id", "chronic_insertion_id"],
     // `session` and `probe_name` of a record may also be those of its chronic insertion; they are no shortcut.
+    complete: false,
     shortcuts: &[],
 };
 
@@ -92,6 +95,7 @@ pub(super) static CHANNEL: Model = Model {
         one("brain_region", "brain-regions", "brain_region", "id"),
     ],
     hidden: &["trajectory_estimate_id", "brain_region_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -108,6 +112,7 @@ pub(super) static BRAIN_REGION: Model = Model {
         held("channels", "channels", "brain_region"),
     ],
     hidden: &["level", "lft", "rght", "tree_id", "ontology", "parent_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -126,6 +131,7 @@ pub(super) static FOV: Model = Model {
         many("location", "fov-location", "location[].id", "id"),
     ],
     hidden: &["imaging_type", "imaging_type_id", "session_id", "stack_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -148,6 +154,7 @@ pub(super) static FOV_LOCATION: Model = Model {
         held("field_of_view", "fields-of-view", "location"),
     ],
     hidden: &["name", "coordinate_system", "coordinate_system_id", "field_of_view_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -156,5 +163,6 @@ pub(super) static IMAGING_STACK: Model = Model {
     columns: &[column("id", Kind::Uuid), detail("name", Kind::Text), detail("json", Kind::Json)],
     relations: &[many("slices", "fields-of-view", "slices[].id", "id")],
     hidden: &[],
+    complete: false,
     shortcuts: &[],
 };

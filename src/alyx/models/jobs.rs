@@ -29,5 +29,6 @@ pub(super) static TASK: Model = Model {
         one("data_repository", "data-repository", "data_repository", "name"),
     ],
     hidden: &["session_id", "data_repository_id"],
+    complete: false,
     shortcuts: &[],
 };

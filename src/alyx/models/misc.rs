@@ -19,6 +19,7 @@ pub(super) static LAB: Model = Model {
         held("session", "sessions", "lab"),
     ],
     hidden: &["id", "cage_type", "enrichment", "food", "cage_cleaning_frequency_days", "light_cycle"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -50,6 +51,7 @@ pub(super) static LAB_MEMBER: Model = Model {
         "date_joined",
         "is_public_user",
     ],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -58,6 +60,7 @@ pub(super) static LAB_LOCATION: Model = Model {
     columns: &[column("name", Kind::Text), column("json", Kind::Json)],
     relations: &[one("lab", "labs", "lab", "name")],
     hidden: &["id", "lab_id"],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -75,5 +78,6 @@ pub(super) static NOTE: Model = Model {
     relations: &[one("user", "users", "user", "username")],
     // `image` is a path there and a link, or a signed URL, in the record.
     hidden: &["content_type", "content_type_id", "image", "user_id"],
+    complete: false,
     shortcuts: &[],
 };

@@ -51,6 +51,7 @@ pub(super) static SUBJECT: Model = Model {
         "lab_id",
         "responsible_user_id",
     ],
+    complete: false,
     shortcuts: &[],
 };
 
@@ -59,5 +60,6 @@ pub(super) static PROJECT: Model = Model {
     columns: &[column("name", Kind::Text), column("description", Kind::Text)],
     relations: &[many("users", "users", "users[]", "username")],
     hidden: &["id", "json"],
+    complete: false,
     shortcuts: &[],
 };
