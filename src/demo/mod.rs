@@ -6,6 +6,7 @@
 //! cut and restored.
 
 mod answer;
+mod ask;
 mod data;
 mod detail;
 mod form;

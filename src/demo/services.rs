@@ -9,7 +9,7 @@ use super::{
     respond::{Alyx, Ask},
     sample,
 };
-use crate::alyx::{Service, errors};
+use crate::alyx::{Service, errors, schema};
 
 /// Methods besides GET, whether it answers without a token, and what it renders.
 pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders) {
@@ -39,7 +39,7 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
             )
         }
         Service::CacheInfo => cache_info(alyx, ask),
-        Service::Schema => Answer::beyond("describe itself yet"),
+        Service::Schema => describe(ask),
         Service::Docs => Answer::beyond("have the CoreAPI document"),
         Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
         Service::NewDownload => Answer::beyond("count downloads"),
@@ -47,6 +47,18 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
         Service::SyncFileStatus => Answer::beyond("ask Globus about files"),
         Service::WaterRequirement => Answer::beyond("compute water requirements"),
     }
+}
+
+/// The description of the interface, under the media type that was asked for.
+fn describe(ask: &Ask) -> Answer {
+    const OPENAPI: &str = "application/vnd.oai.openapi+json";
+    let accept = ask.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let media = if accept.contains("application/json") { "application/json" } else { OPENAPI };
+    let document = schema::document().to_string();
+    Answer::new(StatusCode::OK, media, document).with_header(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("inline; filename=\"schema.json\""),
+    )
 }
 
 /// The description of the cache tables, of the whole database or of a tag.
