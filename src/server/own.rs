@@ -72,9 +72,9 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5
 pub(super) fn recorder() -> &'static PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(|| {
-        let builder = PrometheusBuilder::new();
-        // The buckets are given and not empty, so setting them can't fail.
-        let recorder = builder.clone().set_buckets(&SECONDS).unwrap_or(builder).build_recorder();
+        // Only an empty list of buckets would be refused.
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS).unwrap_or_default();
+        let recorder = builder.build_recorder();
         let handle = recorder.handle();
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("metrics are recorded elsewhere; /-/metrics stays empty");

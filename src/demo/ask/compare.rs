@@ -96,17 +96,33 @@ impl Comparison {
         }
     }
 
+    /// Whether excluding what fulfils it leaves a record with these cells.
+    pub(super) fn leaves(&self, leaf: Leaf, cells: &[Cell<'_>]) -> Result<bool> {
+        if let (Self::Json(test), [cell]) = (self, cells) {
+            return test.leaves(match cell {
+                Cell::Value(value) => Some(value.as_ref()),
+                _ => None,
+            });
+        }
+        for cell in cells {
+            if self.holds(leaf, cell)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether a cell fulfils it. Null fulfils nothing but the question whether it is null.
     pub(super) fn holds(&self, leaf: Leaf, cell: &Cell<'_>) -> Result<bool> {
         let value = match (self, cell) {
-            (Self::Json(test), Cell::Null) => return Ok(test.holds(None)),
+            (Self::Json(test), Cell::Null) => return test.holds(None),
             (Self::Null(wanted), cell) => return Ok(matches!(cell, Cell::Null) == *wanted),
             (_, Cell::Null) => return Ok(false),
             (_, Cell::Exists) => return Ok(true),
             (_, Cell::Value(value)) => value.as_ref(),
         };
         match self {
-            Self::Json(test) => Ok(test.holds(Some(value))),
+            Self::Json(test) => test.holds(Some(value)),
             Self::Text(test, text, cased) => Ok(text_holds(*test, &shown(value), text, *cased)),
             Self::Length(length) => {
                 Ok(value.as_array().is_some_and(|items| items.len() as i128 == *length && !items.is_empty()))
@@ -117,9 +133,13 @@ impl Comparison {
                 Ok(wanted.iter().all(|one| items.contains(one)))
             }
             Self::Order(wanted, fulfils, transform) => {
+                if is_other_label(leaf, value, std::slice::from_ref(wanted)) && is_equality(*fulfils) {
+                    return Ok(false);
+                }
                 Ok(scalar(leaf, value, *transform)?
                     .is_some_and(|own| order(&own, wanted).is_some_and(fulfils)))
             }
+            Self::Any(wanted, _) if is_other_label(leaf, value, wanted) => Ok(false),
             Self::Any(wanted, transform) => {
                 let Some(own) = scalar(leaf, value, *transform)? else { return Ok(false) };
                 Ok(wanted.iter().any(|one| order(&own, one) == Some(Ordering::Equal)))
@@ -132,6 +152,20 @@ impl Comparison {
             Self::Null(_) => Ok(false),
         }
     }
+}
+
+/// Whether this is a label whose number is not known, but can't be one of these: they are others'.
+fn is_other_label(leaf: Leaf, value: &Value, wanted: &[Scalar]) -> bool {
+    let Leaf::Value { kind: Kind::Labels(labels), .. } = leaf else { return false };
+    let numbers = labels.labels.iter().filter_map(|(number, _)| *number);
+    #[allow(clippy::cast_precision_loss, reason = "codes are small")]
+    let numbers: Vec<Scalar> = numbers.map(|number| Scalar::Number(number as f64)).collect();
+    labels.number(value.as_str().unwrap_or_default()).is_none()
+        && wanted.iter().all(|one| numbers.contains(one))
+}
+
+fn is_equality(fulfils: fn(Ordering) -> bool) -> bool {
+    fulfils(Ordering::Equal) && !fulfils(Ordering::Less) && !fulfils(Ordering::Greater)
 }
 
 fn is_null(value: &Python) -> Result<Comparison> {

@@ -166,11 +166,11 @@ impl Condition {
     /// Whether its ways are rows of the joined tables.
     pub(super) fn multiplies(&self) -> bool {
         match self {
-            // The names of a session's datasets are counted in a query of their own.
+            // The names of a session's datasets, and files, are looked for in queries of their own.
             Self::Several { wanted, .. } => wanted.counts != Counts::Names,
-            Self::OnServer { .. } | Self::Any(_) => true,
+            Self::Any(_) => true,
             Self::Tagged { wanted, .. } => *wanted,
-            Self::Of { .. } | Self::Nothing => false,
+            Self::OnServer { .. } | Self::Of { .. } | Self::Nothing => false,
         }
     }
 }

@@ -3,16 +3,17 @@
 use super::{Ways, compare::Comparison, json, path::Path, python::Python};
 use crate::demo::{answer::Answer, data::Data};
 
-/// The pairs of a text.
-pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, Answer> {
+/// The pairs of a text, their values converted.
+pub(super) fn pairs(text: &str) -> Result<Vec<(String, Python)>, Answer> {
     let tokens = split(text.trim());
-    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut pairs: Vec<(String, Python)> = Vec::new();
     for pair in tokens.chunks(2) {
         let [field, value] = pair else { return Err(Answer::failed("list index out of range")) };
+        let value = Python::convert(value)?;
         if pairs.iter().any(|(known, _)| known == field) {
             return Err(Answer::failed(&format!("Duplicated fields in \"{}\"", text.trim())));
         }
-        pairs.push((field.clone(), value.clone()));
+        pairs.push((field.clone(), value));
     }
     Ok(pairs)
 }
@@ -46,28 +47,30 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) fn new(endpoint: &'static str, field: &str, value: &str) -> Result<Self, Answer> {
+    pub(super) fn new(endpoint: &'static str, field: &str, value: &Python) -> Result<Self, Answer> {
         let (excludes, field) = match field.strip_prefix('~') {
             Some(field) => (true, field),
             None => (false, field),
         };
-        let value = Python::convert(value)?;
         if field.is_empty() {
             return Err(Answer::failed("Cannot parse keyword query ''"));
         }
         let path = Path::resolve(endpoint, field)?;
-        let comparison = Comparison::new(&path, &value)?;
+        let comparison = Comparison::new(&path, value)?;
         Ok(Self { path, comparison, excludes })
     }
 
     /// In how many ways the record fulfils it; an exclusion has one way or none.
     pub(super) fn ways(&self, data: &Data, place: usize) -> Result<Ways, Answer> {
         let cells = self.path.cells(data, place)?;
+        if self.excludes {
+            return Ok(Ways(usize::from(self.comparison.leaves(self.path.leaf, &cells)?)));
+        }
         let mut matching = 0;
         for cell in &cells {
             matching += usize::from(self.comparison.holds(self.path.leaf, cell)?);
         }
-        Ok(if self.excludes { Ways(usize::from(matching == 0)) } else { Ways(matching) })
+        Ok(Ways(matching))
     }
 
     /// Whether it joins a table with several rows for a record.
@@ -82,7 +85,7 @@ pub(super) fn json_tests(text: &str) -> Result<Vec<json::Test>, Answer> {
         .iter()
         .map(|(field, value)| {
             let keys: Vec<&str> = field.split("__").collect();
-            json::Test::new(&keys, &Python::convert(value)?)
+            json::Test::new(&keys, value)
         })
         .collect()
 }

@@ -30,6 +30,9 @@ pub(super) enum Asked {
 /// A filter that the request uses, with its value.
 pub(super) type Used = (&'static Filter, Asked);
 
+/// The greatest number that Alyx takes.
+const GREATEST: f64 = 1e50;
+
 /// Why a text was not taken.
 enum Problem {
     Invalid(String),
@@ -84,6 +87,8 @@ fn value(data: &Data, input: Input, texts: &[&str]) -> Result<Option<Asked>, Pro
             None => invalid("Enter a valid UUID."),
         },
         Input::Number => match read::decimal(text) {
+            Some(number) if number > GREATEST => invalid("Ensure this value is less than or equal to 1e+50."),
+            Some(number) if number < -GREATEST => unsure(text),
             Some(number) => Ok(Some(Asked::Number(number))),
             None => invalid("Enter a number."),
         },
@@ -97,7 +102,7 @@ fn value(data: &Data, input: Input, texts: &[&str]) -> Result<Option<Asked>, Pro
             "false" | "0" => Some(Asked::Bool(false)),
             _ => None,
         }),
-        Input::DateTime | Input::FormDateTime => match read::time(text) {
+        Input::DateTime | Input::FormDateTime => match read_time(input, text) {
             Read::Is(time) => Ok(Some(Asked::Time(time))),
             Read::Not => invalid("Enter a valid date/time."),
             Read::Unsure => unsure(text),
@@ -123,9 +128,24 @@ fn value(data: &Data, input: Input, texts: &[&str]) -> Result<Option<Asked>, Pro
     }
 }
 
+/// A time of ISO 8601; in a form also a day as forms take it.
+fn read_time(input: Input, text: &str) -> Read<DateTime> {
+    match (read::time(text), input) {
+        (Read::Not, Input::FormDateTime) => match read::form_day(text) {
+            Read::Is(day) => Read::Is(day.at(0, 0, 0, 0)),
+            // There may be a time after the day.
+            Read::Not if text.contains([' ', '/']) => Read::Unsure,
+            Read::Not => Read::Not,
+            Read::Unsure => Read::Unsure,
+        },
+        (read, _) => read,
+    }
+}
+
 fn keys(data: &Data, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Problem> {
     let mut found = Vec::new();
-    for text in texts.iter().filter(|text| !text.is_empty()) {
+    // An empty text is a key that is none, not an absent parameter.
+    for text in texts {
         if keyed.integer && read::whole(text).is_none() {
             return Err(Problem::Invalid(format!("“{text}” is not a valid value.")));
         }

@@ -64,8 +64,49 @@ impl Test {
         Ok(Self { keys: keys.iter().map(|&key| key.to_owned()).collect(), lookup })
     }
 
-    /// Whether the column's value fulfils it; none is null.
-    pub(super) fn holds(&self, column: Option<&Value>) -> bool {
+    /// Whether the column's value fulfils it; none is null. A record shows null for a column that is
+    /// null and for one that holds JSON's null, so what tells the two apart can't be decided.
+    pub(super) fn holds(&self, column: Option<&Value>) -> Result<bool, Answer> {
+        let tells_nulls_apart = match &self.lookup {
+            Lookup::Null(_) => self.keys.is_empty(),
+            Lookup::Equal(wanted) => self.keys.is_empty() && wanted.is_null(),
+            _ => false,
+        };
+        if tells_nulls_apart && column.is_none() {
+            return Err(two_nulls());
+        }
+        let value = self.under_keys(column);
+        let numbers = self.numbers().any(|number| !exact(number)) || value.is_some_and(|value| !exact(value));
+        if numbers {
+            return Err(Answer::beyond("compare numbers of so many digits"));
+        }
+        Ok(self.fulfils(value))
+    }
+
+    /// Whether excluding what fulfils it leaves the record. Alyx's database drops a record that lacks the
+    /// key, but not one whose column is null.
+    pub(super) fn leaves(&self, column: Option<&Value>) -> Result<bool, Answer> {
+        match (self.keys.is_empty(), column, &self.lookup) {
+            (_, _, Lookup::Null(_)) => Ok(!self.holds(column)?),
+            (false, None, _) => Err(two_nulls()),
+            (false, Some(_), _) if self.under_keys(column).is_none() => Ok(false),
+            _ => Ok(!self.holds(column)?),
+        }
+    }
+
+    /// The values that it compares with.
+    fn numbers(&self) -> impl Iterator<Item = &Value> {
+        let (one, several): (Option<&Value>, &[Value]) = match &self.lookup {
+            Lookup::Equal(wanted) | Lookup::Order(wanted, _) | Lookup::Contains(wanted) => {
+                (Some(wanted), &[])
+            }
+            Lookup::In(wanted) => (None, wanted),
+            _ => (None, &[]),
+        };
+        one.into_iter().chain(several)
+    }
+
+    fn under_keys<'v>(&self, column: Option<&'v Value>) -> Option<&'v Value> {
         let mut value = column;
         for key in &self.keys {
             value = value.and_then(|value| match value {
@@ -77,6 +118,10 @@ impl Test {
                 other => other.get(key.as_str()),
             });
         }
+        value
+    }
+
+    fn fulfils(&self, value: Option<&Value>) -> bool {
         match (&self.lookup, value) {
             (Lookup::Null(wanted), value) => value.is_none() == *wanted,
             (_, None) => false,
@@ -100,6 +145,21 @@ impl Test {
             }),
             (Lookup::Contains(wanted), Some(value)) => contains(value, wanted),
         }
+    }
+}
+
+fn two_nulls() -> Answer {
+    Answer::beyond("tell a column that is null from one that holds JSON's null")
+}
+
+/// Whether a number is read without loss. Jsonb compares every digit.
+fn exact(value: &Value) -> bool {
+    const GREATEST: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() < GREATEST),
+        Value::Array(items) => items.iter().all(exact),
+        Value::Object(items) => items.values().all(exact),
+        _ => true,
     }
 }
 

@@ -69,6 +69,15 @@ impl Path {
         if let Some(relation) = model.relation(name) {
             return self.follow(relation, rest);
         }
+        // A relation to records that no endpoint lists is null where what is shown of them is.
+        if let ["isnull"] = rest
+            && let Some(column) =
+                model.columns.iter().find(|column| column.name.split("__").next() == Some(name))
+        {
+            let Column { name, kind, at, detail } = *column;
+            self.end(Leaf::Value { name, kind, at, detail }, rest);
+            return Ok(());
+        }
         if model.hidden.contains(name) {
             return Err(Answer::beyond(&format!("know {} of {endpoint}", segments.join("__"))));
         }

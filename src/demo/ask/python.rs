@@ -86,8 +86,41 @@ fn literal(text: &str) -> Result<Python, Answer> {
     let mut reader = Reader { rest: text };
     match reader.value() {
         Some(value) if reader.rest.trim().is_empty() => Ok(value),
-        _ => Err(Answer::beyond(&format!("evaluate {text} as Python does"))),
+        _ => Err(match unbalanced(text) {
+            Some(reason) => Answer::failed(&format!("{reason} (<string>, line 1)")),
+            None => Answer::beyond(&format!("evaluate {text} as Python does")),
+        }),
     }
+}
+
+/// Python's message for brackets that don't match.
+fn unbalanced(text: &str) -> Option<String> {
+    if text.contains(['\'', '"']) {
+        return None;
+    }
+    let mut open = Vec::new();
+    for c in text.chars() {
+        match c {
+            '[' | '(' | '{' => open.push(c),
+            ']' | ')' | '}' => {
+                let opening = match c {
+                    ']' => '[',
+                    ')' => '(',
+                    _ => '{',
+                };
+                match open.pop() {
+                    Some(last) if last == opening => {}
+                    Some(last) => {
+                        let reason = "does not match opening parenthesis";
+                        return Some(format!("closing parenthesis '{c}' {reason} '{last}'"));
+                    }
+                    None => return Some(format!("unmatched '{c}'")),
+                }
+            }
+            _ => {}
+        }
+    }
+    open.pop().map(|last| format!("'{last}' was never closed"))
 }
 
 struct Reader<'t> {

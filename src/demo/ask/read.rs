@@ -24,13 +24,13 @@ pub(super) fn uuid(text: &str) -> Option<String> {
     Some(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
 
-/// A number as Python's `Decimal` reads it, without infinities.
+/// A number as Python's `Decimal` reads it, which has no greatest one; infinities by name are none.
 pub(super) fn decimal(text: &str) -> Option<f64> {
     let text = text.trim().replace('_', "");
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
     let plain =
         text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
-    if digits && plain { text.parse().ok().filter(|number: &f64| number.is_finite()) } else { None }
+    if digits && plain { text.parse().ok() } else { None }
 }
 
 /// A whole number as Python's `int` reads it.

@@ -118,7 +118,7 @@ impl Condition {
                 wanted: *wanted,
             },
             (Test::Ancestors | Test::Descendants, _) => Self::Nothing,
-            (Test::Broken, Asked::Text(_)) => return Err(broken(endpoint, filter)),
+            (Test::Broken, Asked::Text(_)) => return Err(broken(endpoint, filter, asked)),
             _ => return Err(beyond(endpoint, filter)),
         })
     }
@@ -205,7 +205,19 @@ impl Condition {
                 }
                 Ok(Ways(ways))
             }
-            Self::Json(path, tests) => truth(any(path, &|value| tests.iter().all(|test| test.holds(value)))?),
+            Self::Json(path, tests) => {
+                let cells = path.cells(data, place)?;
+                for test in tests {
+                    let mut holds = false;
+                    for cell in &cells {
+                        holds = holds || test.holds(value(cell))?;
+                    }
+                    if !holds {
+                        return Ok(Ways(0));
+                    }
+                }
+                Ok(Ways(1))
+            }
             Self::Users(path, users) => {
                 let cells = path.cells(data, place)?;
                 let listed =
@@ -322,7 +334,11 @@ fn beyond(endpoint: &str, filter: &Filter) -> Answer {
 }
 
 /// Parameters that the endpoint has from a common base and whose columns its model lacks.
-fn broken(endpoint: &str, filter: &Filter) -> Answer {
+fn broken(endpoint: &str, filter: &Filter, asked: &Asked) -> Answer {
+    let days = matches!(asked, Asked::Text(text) if filter.name == "date_range" && !text.contains(','));
+    if days {
+        return Answer::failed("list index out of range");
+    }
     let keyword = if filter.name == "date_range" { "start_time" } else { filter.name };
     let complete = Model::of(endpoint).filter(|model| model.complete);
     match complete {
