@@ -7,6 +7,7 @@
 
 mod answer;
 mod ask;
+mod coreapi;
 mod data;
 mod detail;
 mod form;

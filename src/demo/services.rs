@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
+    coreapi,
     negotiate::Renders,
     respond::{Alyx, Ask},
     sample,
@@ -22,6 +23,7 @@ pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders)
     let renders = match service {
         Service::AuthToken => Renders::JsonOnly,
         Service::Schema => Renders::OpenApi,
+        Service::Docs => Renders::CoreApi,
         _ => Renders::JsonAndHtml,
     };
     (writes, service.open(), renders)
@@ -40,7 +42,7 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
         }
         Service::CacheInfo => cache_info(alyx, ask),
         Service::Schema => describe(ask),
-        Service::Docs => Answer::beyond("have the CoreAPI document"),
+        Service::Docs => Answer::json(StatusCode::OK, &coreapi::document(&schema::document())),
         Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
         Service::NewDownload => Answer::beyond("count downloads"),
         Service::RegisterFile => Answer::beyond("register files"),
