@@ -22,6 +22,7 @@ const CASCADE: &[(&str, &str)] = &[
 
 /// A reference that becomes null, or leaves the list it is in.
 const MENTIONS: &[(&str, &str)] = &[
+    ("datasets", "file_records"),
     ("insertions", "datasets"),
     ("insertions", "chronic_insertion"),
     ("trajectories", "chronic_insertion"),

@@ -1,5 +1,7 @@
 //! The models, a file for each app of Alyx (REST.md 3).
 
+#![allow(clippy::wildcard_imports, reason = "the tables are written in shorthand")]
+
 mod actions;
 mod data;
 mod experiments;
@@ -10,7 +12,7 @@ mod subjects;
 use super::model::Model;
 
 /// Every model that an endpoint lists.
-pub static MODELS: &[&Model] = &[
+pub(super) static MODELS: &[&Model] = &[
     &actions::SESSION,
     &actions::SURGERY,
     &actions::WEIGHING,
