@@ -1,4 +1,5 @@
-//! The order of lists, restored after a write (REST.md 1, "ordering").
+//! The order of lists, restored after a write (REST.md 1, "ordering"). The database of the sample orders
+//! text by its bytes; where an Alyx has another collation, its order is another.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -25,9 +26,8 @@ pub(super) fn restore(data: &mut Data, endpoint: &'static Endpoint) {
                 let start = record.value()["session_info"]["start_time"].as_str().map(str::to_owned);
                 (latest(start), text(record, "name"))
             }),
-            "subjects" => records.sort_by_cached_key(|record| {
-                (collated(text(record, "nickname").as_deref()), latest(text(record, "birth_date")))
-            }),
+            "subjects" => records
+                .sort_by_cached_key(|record| (text(record, "nickname"), latest(text(record, "birth_date")))),
             _ => {
                 let start = |record: &Record| {
                     let sessions = data.named("sessions");
@@ -53,12 +53,6 @@ fn text(record: &Record, field: &str) -> Option<String> {
 /// Later first, and null before all.
 fn latest(time: Option<String>) -> (bool, Reverse<Option<String>>) {
     (time.is_some(), Reverse(time))
-}
-
-/// Letters and digits count before case, and both before signs: about what the database's collation does.
-fn collated(text: Option<&str>) -> (String, Option<String>) {
-    let letters = text.unwrap_or_default().chars().filter(|c| c.is_alphanumeric());
-    (letters.collect::<String>().to_lowercase(), text.map(str::to_owned))
 }
 
 #[cfg(test)]
