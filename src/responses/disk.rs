@@ -230,7 +230,7 @@ fn unpack(raw: Raw) -> Option<Parts> {
     })
 }
 
-fn read_headers(text: &str) -> Option<HeaderMap> {
+pub(crate) fn read_headers(text: &str) -> Option<HeaderMap> {
     let fields: Vec<(String, String)> = serde_json::from_str(text).ok()?;
     let field = |(name, value): (String, String)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
@@ -238,8 +238,8 @@ fn read_headers(text: &str) -> Option<HeaderMap> {
     fields.into_iter().map(field).collect()
 }
 
-/// Header fields as JSON; one that is no text (none of Alyx's) is left out.
-fn write_headers(headers: &HeaderMap) -> String {
+/// Header fields as they lie on disk, in JSON; one that is no text (none of Alyx's) is left out.
+pub(crate) fn write_headers(headers: &HeaderMap) -> String {
     let fields: Vec<(&str, &str)> =
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     serde_json::to_string(&fields).unwrap_or_else(|_| "[]".to_owned())

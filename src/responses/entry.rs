@@ -6,9 +6,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::{Key, Question};
 use crate::{
     alyx::{
+        Route, Service,
         links::{self, Base, Link},
         paging::{Envelope, Window},
         query::{self, Pairs},
+        tables,
     },
     clock::Millis,
     upstream::Answer,
@@ -139,6 +141,12 @@ impl Entry {
             links::move_to(&self.body, &self.links, asker.base)
         } else {
             self.with_links_of(asker)
+        };
+        let body = match asker.question.route {
+            Route::Service(Service::CacheInfo) => {
+                tables::move_location(&body, asker.base, &asker.question.path)
+            }
+            _ => body,
         };
         let mut tag = [0; 16];
         tag.copy_from_slice(&blake3::hash(&body).as_bytes()[..16]);

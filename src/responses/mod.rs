@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 pub use directives::Directives;
 pub use disk::{Near, Stored};
+pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{Asker, Entry, Representation};
 pub use freshness::{Staleness, Verdict};
 pub use marks::Pending;

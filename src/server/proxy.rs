@@ -71,6 +71,9 @@ pub enum OpenError {
     /// The database can't be read.
     #[error(transparent)]
     Read(#[from] StoreError),
+    /// The kept files can't be had.
+    #[error("the folder `files`: {0}")]
+    Files(#[from] super::files::FilesError),
     /// The upstream can't be asked with these settings.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -89,7 +92,7 @@ impl Proxy {
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(data_dir.clone(), io::Error::other(error)))??);
         let responses = Responses::open(store.clone(), upstream.base(), &settings).await?;
-        let files = super::files::Files::open(&store).map_err(|error| OpenError::Io(data_dir, error))?;
+        let files = super::files::Files::open(&store).await?;
         Ok(Arc::new(Self {
             tokens: Tokens::load(&store).await?,
             logins: Logins::default(),

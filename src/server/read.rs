@@ -224,21 +224,12 @@ impl Reading<'_> {
 
     /// What can be said without Alyx.
     async fn without_alyx(&self, failure: &Failure) -> Response<Body> {
-        match (self.may, &self.held) {
-            (May::AskOnly(refusal), _) => {
-                let mut response = self.proxy.refuse(403, errors::detail(403, refusal), "not-accepted");
-                self.proxy.add_notice(&mut response);
-                response
-            }
-            (May::PastGrace(vouched_at), _) => {
-                let text = format!(
-                    "Alyx accepted this token last on {}, longer ago than `access.grace` allows.",
-                    clock::for_people(vouched_at)
-                );
-                self.proxy.out_of_reach(failure, &text)
-            }
-            (_, Some(held)) => self.stand_in(held, StandIn::Offline).await,
-            (_, None) => match failure {
+        if let Some(refusal) = self.proxy.refuse_caller(self.may, failure) {
+            return refusal;
+        }
+        match &self.held {
+            Some(held) => self.stand_in(held, StandIn::Offline).await,
+            None => match failure {
                 Failure::Throttled(length) => self.proxy.pause(failure, *length),
                 _ => self.proxy.not_stored(failure, self.question).await,
             },
