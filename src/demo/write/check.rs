@@ -8,7 +8,7 @@ use crate::{
         Endpoint,
         model::{Join, Kind, Model, Relation},
     },
-    demo::{answer::Answer, data::Data, sample},
+    demo::{answer::Answer, data::Data, record, sample},
 };
 
 /// Fields that Alyx fills itself, and ignores where they are sent.
@@ -28,26 +28,27 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("fields-of-view", &["session"]),
 ];
 
-/// Refuses what lacks a field, and says which.
-pub(super) fn required(endpoint: &Endpoint, sent: &Map<String, Value>) -> Result<()> {
+/// The fields without which nothing is created, and that are not sent.
+fn missing(endpoint: &Endpoint, sent: &Map<String, Value>) -> impl Iterator<Item = &'static str> {
     let needed =
         REQUIRED.iter().find(|(name, _)| *name == endpoint.name).map_or(&[][..], |(_, fields)| fields);
-    let missing: Vec<_> = needed
-        .iter()
-        .filter(|field| !sent.contains_key(**field))
-        .map(|field| (*field, vec!["This field is required.".to_owned()]))
-        .collect();
-    if missing.is_empty() { Ok(()) } else { Err(Answer::invalid(missing)) }
+    needed.iter().copied().filter(|field| !sent.contains_key(*field))
 }
 
-/// The fields that are sent, as texts of JSON; unknown ones are ignored, as Alyx does.
+/// The fields that are sent, as texts of JSON; unknown ones are ignored, as Alyx does. Where the record is
+/// `whole`, none may be missing that Alyx needs.
 pub(super) fn fields(
     data: &Data,
     endpoint: &Endpoint,
     sent: &Map<String, Value>,
+    whole: bool,
 ) -> Result<Vec<(String, String)>> {
     let Some(model) = Model::of(endpoint.name) else { return Err(Answer::beyond("write such records")) };
     let (mut fields, mut invalid) = (Vec::new(), Vec::new());
+    if whole {
+        let required = || vec!["This field is required.".to_owned()];
+        invalid.extend(missing(endpoint, sent).map(|field| (field, required())));
+    }
     for (name, value) in sent {
         let stamp = STAMPS.contains(&(endpoint.name, name.as_str()));
         if READ_ONLY.contains(&name.as_str()) || stamp {
@@ -60,7 +61,15 @@ pub(super) fn fields(
             None => {}
         }
     }
-    if invalid.is_empty() { Ok(fields) } else { Err(Answer::invalid(invalid)) }
+    if invalid.is_empty() {
+        return Ok(fields);
+    }
+    // Alyx tells them in the order of a record's fields.
+    let example = data.table(endpoint).records().first();
+    invalid.sort_by_key(|(name, _)| {
+        example.and_then(|one| record::fields(one.text()).position(|(field, _)| field == *name))
+    });
+    Err(Answer::invalid(invalid))
 }
 
 enum Problem {

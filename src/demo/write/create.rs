@@ -249,8 +249,7 @@ pub(super) fn record(
     if endpoint.name == "tasks" && !sent.contains_key("status") {
         return Err(Answer::beyond("create tasks without a status, on which Alyx itself fails"));
     }
-    check::required(endpoint, sent)?;
-    let mut fields = check::fields(data, endpoint, sent)?;
+    let mut fields = check::fields(data, endpoint, sent, true)?;
     fill_in(data, endpoint, &mut fields, ask)?;
     let value = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str());
     let id = Uuid::new_v4().to_string();

@@ -69,10 +69,7 @@ fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) ->
     {
         return Err(Answer::failed(&format!("'{missing}'")));
     }
-    let fields = check::fields(data, endpoint, &sent)?;
-    if ask.method == Method::PUT {
-        check::required(endpoint, &sent)?;
-    }
+    let fields = check::fields(data, endpoint, &sent, ask.method == Method::PUT)?;
     may_change(endpoint, &fields)?;
     let before = effects::Touched::by(data, endpoint, place);
     let table = data.change(endpoint);
