@@ -209,13 +209,11 @@ impl Input {
 /// `?nickname=+KS004+` asks what `?nickname=KS004` asks.
 pub fn strips(endpoint: &Endpoint, name: &str) -> bool {
     match endpoint.filter(name) {
-        // The presence of these is asked for besides, and their raw text read.
-        Some(filter) => {
-            let raw =
-                matches!(filter.test, Test::SessionDatasets | Test::Datasets { .. } | Test::DatasetQc(_));
-            !raw && filter.input.strips()
-        }
-        None => false,
+        // Of these Alyx also reads the raw text, or repeats it in its messages.
+        Some(Filter { test: Test::SessionDatasets | Test::Datasets { .. } | Test::DatasetQc(_), .. })
+        | Some(Filter { input: Input::Pairs, .. })
+        | None => false,
+        Some(filter) => filter.input.strips(),
     }
 }
 

@@ -183,17 +183,15 @@ fn scalar(kind: Kind, value: &Value) -> std::result::Result<String, Problem> {
             "false" | "0" => Ok("false".to_owned()),
             _ => invalid("Must be a valid boolean."),
         },
-        Kind::Uuid => match text.len() {
-            36 => Ok(Value::from(text).to_string()),
-            _ => invalid("Must be a valid UUID."),
-        },
-        Kind::Labels(labels) => match labels.label(&text) {
-            Some(label) => Ok(Value::from(label).to_string()),
-            None => {
-                let choices: Vec<&str> = labels.labels.iter().map(|(_, label)| *label).collect();
-                invalid(&format!("Invalid {}, choices are: {}", labels.name, choices.join(", ")))
+        Kind::Uuid if text.len() == 36 => Ok(Value::from(text).to_string()),
+        Kind::Uuid => invalid("Must be a valid UUID."),
+        Kind::Labels(labels) => {
+            if let Some(label) = labels.label(&text) {
+                return Ok(Value::from(label).to_string());
             }
-        },
+            let choices: Vec<&str> = labels.labels.iter().map(|(_, label)| *label).collect();
+            invalid(&format!("Invalid {}, choices are: {}", labels.name, choices.join(", ")))
+        }
         Kind::DateTime => match text.parse::<jiff::civil::DateTime>() {
             Ok(time) if time.subsec_nanosecond() == 0 => {
                 Ok(time.strftime("\"%Y-%m-%dT%H:%M:%S\"").to_string())

@@ -270,6 +270,10 @@ pub(super) fn record(
         };
         record = record.with(name, &text);
     }
+    if endpoint.name == "insertions" {
+        record = record.with("datasets", &effects::datasets_of(data, &record));
+    }
+    super::may_write(endpoint, &record)?;
     let detail = DETAILED.iter().find(|(name, _)| *name == endpoint.name).map(|(_, fields)| *fields);
     let detail = detail.map(|template| {
         let mut detail = Record::new(if endpoint.name == "subjects" { record.text() } else { "{}" });
@@ -315,6 +319,19 @@ fn fill_in(data: &Data, endpoint: &Endpoint, fields: &mut Vec<(String, String)>,
                     .filter(|one| one.field("nickname") == subject.as_deref())
                     .find_map(|one| one.field("lab"));
                 fields.push(("lab".to_owned(), lab.unwrap_or("null").to_owned()));
+            }
+        }
+        "trajectories" => {
+            let key = fields
+                .iter()
+                .find(|(name, _)| name == "probe_insertion")
+                .map(|(_, text)| text.trim_matches('"'));
+            let insertions = data.named("insertions");
+            if let Some(place) = key.and_then(|key| insertions.find(key).first()) {
+                let insertion = &insertions.records()[*place];
+                for (field, from) in [("probe_name", "name"), ("session", "session_info")] {
+                    fields.push((field.to_owned(), insertion.field(from).unwrap_or("null").to_owned()));
+                }
             }
         }
         "weighings" | "water-administrations" | "notes" if !has(fields, "user") => {

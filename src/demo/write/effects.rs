@@ -42,6 +42,12 @@ impl Touched {
                 touched.sessions.extend(theirs.filter_map(|one| id(one)).map(str::to_owned));
             }
             "notes" => touched.sessions.extend(text(record, "object_id")),
+            "trajectories" => {
+                let insertions = data.named("insertions");
+                let insertion = insertions.find(&last(record, "probe_insertion")).first();
+                let session = insertion.map(|place| last(&insertions.records()[*place], "session"));
+                touched.sessions.extend(session.filter(|id| !id.is_empty()));
+            }
             "files" => touched.dataset(data, &last(record, "dataset")),
             "datasets" => touched.dataset(data, id(record).unwrap_or_default()),
             _ => {
@@ -158,6 +164,7 @@ fn session(data: &mut Data, key: &str) {
                 .then(|| one.with("session", info.text()).with("probe_name", name))
         });
     }
+    in_chronic_insertions(data, &insertions);
     let datasets = referring(data, "datasets", "session", key);
     let served = served(data, &datasets);
     for insertion in &insertions {
@@ -179,14 +186,55 @@ fn session(data: &mut Data, key: &str) {
     });
 }
 
+/// Chronic insertions show the insertions that they were, with their sessions.
+fn in_chronic_insertions(data: &mut Data, insertions: &[Arc<Record>]) {
+    each(data, "chronic-insertions", |chronic| {
+        let mut shown = chronic.value()["probe_insertion"].clone();
+        for one in shown.as_array_mut()? {
+            let Some(insertion) = insertions.iter().find(|insertion| id(insertion) == one["id"].as_str())
+            else {
+                continue;
+            };
+            for field in ["name", "serial", "session_info"] {
+                one[field] = insertion.value()[field].clone();
+            }
+        }
+        (shown != chronic.value()["probe_insertion"])
+            .then(|| chronic.with("probe_insertion", &shown.to_string()))
+    });
+}
+
+/// The datasets of an insertion: those of its session with its name in the collection.
+pub(super) fn datasets_of(data: &Data, insertion: &Record) -> String {
+    let name = insertion.value()["name"].as_str().unwrap_or_default().to_uppercase();
+    let datasets = match last(insertion, "session") {
+        session if session.is_empty() => Vec::new(),
+        session => referring(data, "datasets", "session", &session),
+    };
+    let theirs = datasets.iter().filter(|dataset| is_of(dataset, &name));
+    json!(theirs.filter_map(|dataset| id(dataset)).collect::<Vec<_>>()).to_string()
+}
+
+/// Whether a collection contains this name, which is in upper case.
+fn is_of(dataset: &Record, name: &str) -> bool {
+    dataset.value()["collection"].as_str().is_some_and(|collection| collection.to_uppercase().contains(name))
+}
+
+/// The numbers of a dataset's tags that make it protected and public.
+pub(super) fn flags(data: &Data, dataset: &Record) -> Record {
+    let own = dataset.value()["tags"].as_array().cloned().unwrap_or_default();
+    let tags = data.named("tags").records();
+    let count = |flag: &str| {
+        let flagged = tags.iter().filter(|tag| tag.value()[flag] == Value::Bool(true));
+        flagged.filter(|tag| own.contains(&tag.value()["name"])).count().to_string()
+    };
+    dataset.with("protected", &count("protected")).with("public", &count("public"))
+}
+
 /// The detail of an insertion: its session, and the datasets whose collection contains its name.
 fn probe(data: &mut Data, insertion: &Record, info: &str, served: &[Arc<Record>]) {
     let name = insertion.value()["name"].as_str().unwrap_or_default().to_uppercase();
-    let own = served.iter().filter(|dataset| {
-        dataset.value()["collection"]
-            .as_str()
-            .is_some_and(|collection| collection.to_uppercase().contains(&name))
-    });
+    let own = served.iter().filter(|dataset| is_of(dataset, &name));
     let datasets: Vec<String> = own.map(|dataset| of_probe(data, dataset).to_string()).collect();
     let key = id(insertion).unwrap_or_default();
     detail(data, "insertions", key, |old| {

@@ -75,9 +75,9 @@ fn items(value: Option<&Value>) -> Vec<String> {
 
 /// The session of a path subject/date/number.
 fn session_at(data: &Data, path: &str) -> Option<Arc<Record>> {
-    let mut parts = path.trim_matches('/').split('/');
-    let (subject, date, number) = (parts.next()?, parts.next()?, parts.next()?);
-    let number: i64 = number.parse().ok()?;
+    let mut pieces = path.trim_matches('/').split('/');
+    let (subject, date) = (pieces.next()?, pieces.next()?);
+    let number: i64 = pieces.next()?.parse().ok()?;
     let sessions = data.named("sessions").records().iter();
     let mut found = sessions.filter(|one| {
         let own = one.value();
