@@ -85,7 +85,8 @@ impl Entry {
         let storable = answer.json
             && matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND)
             && !answer.headers.contains_key(header::SET_COOKIE)
-            && !is_private(&answer.headers);
+            && !is_private(&answer.headers)
+            && varies_as_known(&answer.headers);
         if !storable {
             return None;
         }
@@ -210,6 +211,15 @@ fn is_private(headers: &HeaderMap) -> bool {
         let line = line.to_ascii_lowercase();
         line.contains("no-store") || line.contains("private")
     })
+}
+
+/// Whether the answer depends on nothing but what the key or the check of tokens covers: Alyx says
+/// `Accept, Cookie` (REST.md 4.1), and requests with cookies are not remembered.
+fn varies_as_known(headers: &HeaderMap) -> bool {
+    const KNOWN: [&str; 5] = ["accept", "cookie", "accept-encoding", "authorization", "origin"];
+    let lines = headers.get_all(header::VARY);
+    let mut fields = lines.iter().map(|line| line.to_str().unwrap_or("*")).flat_map(|line| line.split(','));
+    fields.all(|field| KNOWN.iter().any(|known| field.trim().eq_ignore_ascii_case(known)))
 }
 
 /// What a representation depends on, as one hash: another spelling or base is another body.

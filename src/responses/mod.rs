@@ -33,6 +33,7 @@ use memory::Memory;
 
 use crate::{
     alyx::{links::Base, writes::Scope},
+    clock::Millis,
     settings::Settings,
     store::{Store, StoreError},
     upstream::Answer,
@@ -129,6 +130,12 @@ impl Responses {
             return Verdict::Stale(Staleness::OlderPage);
         }
         freshness::by_age(question, entry, settings)
+    }
+
+    /// When a write last changed what this question's answer belongs to. A request that left before
+    /// may bring an answer from before.
+    pub fn written_at(&self, question: &Question) -> Millis {
+        self.marks.since(&question.scopes)
     }
 
     /// Notes that a write which may change these scopes is about to be passed on.

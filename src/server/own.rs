@@ -52,9 +52,8 @@ async fn network(proxy: &Proxy, miniature: &crate::demo::Miniature, wish: &str) 
     if tokio::time::timeout(limit, noticed).await.is_err() {
         return refusal::plain(500, "The proxy has not noticed the change of the network in time.");
     }
-    let line =
-        if offline { "The network is cut: Alyx can't be reached.\n" } else { "The network is back.\n" };
-    text(line, "text/plain; charset=utf-8")
+    let network = if offline { "cut" } else { "whole" };
+    text(&format!("{}\n", json!({ "network": network })), "application/json")
 }
 
 fn text(body: &str, media_type: &'static str) -> Response<Body> {

@@ -49,7 +49,12 @@ pub(super) enum How {
     /// From here, fresh.
     Hit(Place, Duration),
     /// From here, not fresh.
-    StandIn(StandIn, Place),
+    StandIn {
+        reason: StandIn,
+        place: Place,
+        /// Seconds that it would be fresh yet; negative where its time is over.
+        ttl: i64,
+    },
     /// From Alyx.
     Forwarded { why: Forward, status: u16, stored: bool, collapsed: bool },
     /// Refused here.
@@ -63,8 +68,8 @@ impl How {
         // Writing to a String can't fail.
         let _ = match self {
             Self::Hit(place, left) => write!(value, "; hit; ttl={}; detail={}", left.as_secs(), place.name()),
-            Self::StandIn(reason, place) => {
-                write!(value, "; hit; detail=\"{}, {}\"", reason.name(), place.name())
+            Self::StandIn { reason, place, ttl } => {
+                write!(value, "; hit; ttl={ttl}; detail=\"{}, {}\"", reason.name(), place.name())
             }
             Self::Forwarded { why, status, stored, collapsed } => {
                 let _ = write!(value, "; fwd={}; fwd-status={status}", why.token());
@@ -86,7 +91,7 @@ impl How {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Hit(place, _) => place.name(),
-            Self::StandIn(..) => "stale",
+            Self::StandIn { .. } => "stale",
             Self::Forwarded { collapsed: true, .. } => "collapsed",
             Self::Forwarded { .. } => "upstream",
             Self::Refused(_) => "refused",

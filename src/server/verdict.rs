@@ -29,8 +29,10 @@ impl Proxy {
     /// What a caller with these credentials may have; `open` where Alyx asks for none (REST.md 1).
     pub(super) fn may(&self, credentials: &Credentials, open: bool, settings: &Settings) -> May {
         match credentials {
-            Credentials::None if open => May::Have,
-            Credentials::None | Credentials::Foreign => May::AskOnly(errors::NO_CREDENTIALS),
+            Credentials::None | Credentials::OtherScheme if open => May::Have,
+            Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
+                May::AskOnly(errors::NO_CREDENTIALS)
+            }
             Credentials::Malformed(refusal) => May::AskOnly(refusal),
             Credentials::Token { hash, .. } => match self.tokens.standing(hash, &settings.access) {
                 Standing::Vouched => May::Have,

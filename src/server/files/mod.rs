@@ -67,7 +67,8 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
 }
 
 async fn give_offline(proxy: &Proxy, asked: &Asked, kept: &Kept) -> Response<Body> {
-    kept.give(asked, How::StandIn(StandIn::Offline, Place::Disk), proxy.notice_away(), proxy).await
+    let how = How::StandIn { reason: StandIn::Offline, place: Place::Disk, ttl: 0 };
+    kept.give(asked, how, proxy.notice_away(), proxy).await
 }
 
 /// How long a kept file is fresh yet, or why it is not.
