@@ -210,9 +210,11 @@ impl Input {
 pub fn strips(endpoint: &Endpoint, name: &str) -> bool {
     match endpoint.filter(name) {
         // Of these Alyx also reads the raw text, or repeats it in its messages.
-        Some(Filter { test: Test::SessionDatasets | Test::Datasets { .. } | Test::DatasetQc(_), .. })
-        | Some(Filter { input: Input::Pairs, .. })
-        | None => false,
+        None
+        | Some(
+            Filter { test: Test::SessionDatasets | Test::Datasets { .. } | Test::DatasetQc(_), .. }
+            | Filter { input: Input::Pairs, .. },
+        ) => false,
         Some(filter) => filter.input.strips(),
     }
 }

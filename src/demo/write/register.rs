@@ -76,14 +76,14 @@ fn items(value: Option<&Value>) -> Vec<String> {
 /// The session of a path subject/date/number.
 fn session_at(data: &Data, path: &str) -> Option<Arc<Record>> {
     let mut pieces = path.trim_matches('/').split('/');
-    let (subject, date) = (pieces.next()?, pieces.next()?);
+    let (subject, day) = (pieces.next()?, pieces.next()?);
     let number: i64 = pieces.next()?.parse().ok()?;
     let sessions = data.named("sessions").records().iter();
     let mut found = sessions.filter(|one| {
         let own = one.value();
         own["subject"] == subject
             && own["number"] == number
-            && own["start_time"].as_str().is_some_and(|start| start.starts_with(date))
+            && own["start_time"].as_str().is_some_and(|start| start.starts_with(day))
     });
     found.next().map(Arc::clone)
 }
