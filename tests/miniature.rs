@@ -72,7 +72,8 @@ fn difference(wire: &mut Wire, recording: &Value, answer: &wire::Answer) -> Opti
         }
     }
     let path = recording["path"].as_str().unwrap();
-    let of_our_own = matches!(path, "/api/schema" | "/docs/") || answer.header("content-type") == Some("text/html; charset=utf-8");
+    let of_our_own = matches!(path, "/api/schema" | "/docs/")
+        || answer.header("content-type") == Some("text/html; charset=utf-8");
     if of_our_own {
         return None;
     }

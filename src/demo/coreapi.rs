@@ -12,10 +12,7 @@ const LEFT_OUT: [&str; 2] = ["/api/schema", "/docs/"];
 pub(super) fn document(schema: &Value) -> Value {
     let mut document = Map::new();
     document.insert("_type".to_owned(), "document".into());
-    document.insert(
-        "_meta".to_owned(),
-        json!({ "url": "/docs/", "title": schema["info"]["title"] }),
-    );
+    document.insert("_meta".to_owned(), json!({ "url": "/docs/", "title": schema["info"]["title"] }));
     for (path, operations) in schema["paths"].as_object().into_iter().flatten() {
         if LEFT_OUT.contains(&path.as_str()) {
             continue;
