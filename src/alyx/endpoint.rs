@@ -159,8 +159,3 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("revisions", "Revision", Class::Reference).creates().detail(NAME, ALL),
     Endpoint::new("tags", "Tag", Class::Reference).creates().detail(NAME, ALL),
 ];
-
-/// Whether Alyx strips spaces around this parameter's value before it uses it (REST.md 2.1, 6).
-pub fn strips(_endpoint: &Endpoint, _parameter: &str) -> bool {
-    false
-}

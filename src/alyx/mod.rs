@@ -15,7 +15,9 @@ pub mod paging;
 pub mod query;
 pub mod route;
 pub mod schema;
+pub mod tables;
 pub mod writes;
 
-pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape, strips};
+pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};
+pub use filter::strips;
 pub use route::{Route, Service};

@@ -142,7 +142,9 @@ impl Health {
     pub fn failed(&self, failure: &Failure) {
         if failure.is_unreachable() {
             self.went_down(failure);
-        } else if failure.is_outage() {
+        }
+        // Either to be sure, or to begin looking for its return.
+        if failure.is_outage() {
             self.look.notify_one();
         }
     }

@@ -22,6 +22,41 @@ pub const ZIP_LEN: usize = 100_000;
 /// Text in a record's own `json` that looks like a link and isn't one: `{base}` is this upstream's base.
 pub const LOOKALIKE: &str = "see {base}/sessions?limit=1 \"next\":\"{base}/x\"";
 
+/// Endpoints other than `sessions` and `users`, each with two records; and the key of the first one.
+pub const TABLES: &[(&str, &str)] = &[
+    ("brain-regions", "1"),
+    ("channels", UUID),
+    ("chronic-insertions", UUID),
+    ("data-formats", "one"),
+    ("data-notices", UUID),
+    ("data-repository", "one"),
+    ("data-repository-type", "one"),
+    ("dataset-types", "one"),
+    ("datasets", UUID),
+    ("downloads", UUID),
+    ("fields-of-view", UUID),
+    ("files", UUID),
+    ("fov-location", UUID),
+    ("imaging-stack", UUID),
+    ("insertions", UUID),
+    ("labs", "one"),
+    ("locations", "one"),
+    ("notes", UUID),
+    ("projects", "one"),
+    ("revisions", "one"),
+    ("subjects", "one"),
+    ("surgeries", UUID),
+    ("tags", "one"),
+    ("tasks", UUID),
+    ("trajectories", UUID),
+    ("water-administrations", UUID),
+    ("water-type", "one"),
+    ("weighings", UUID),
+];
+/// Lists without details.
+pub const LISTS: &[&str] = &["procedures", "water-restricted-subjects", "water-restriction"];
+const UUID: &str = "00000000-0000-4000-8000-00000000000a";
+
 const VARY: &str = "Accept, Cookie";
 
 /// The data, and the upstream that serves them.
@@ -33,6 +68,8 @@ pub struct Lab {
 struct Data {
     version: AtomicUsize,
     revoked: Mutex<Vec<String>>,
+    /// What it says to everybody, in seconds, instead of answering.
+    throttle: Mutex<Option<u64>>,
     /// Sent as `Vary` instead of Alyx's own.
     vary: Mutex<Option<String>>,
 }
@@ -42,6 +79,7 @@ impl Lab {
         let data = Arc::new(Data {
             version: AtomicUsize::new(1),
             revoked: Mutex::default(),
+            throttle: Mutex::default(),
             vary: Mutex::default(),
         });
         let answering = data.clone();
@@ -61,6 +99,11 @@ impl Lab {
     /// Deletes a user's token.
     pub fn revoke(&self, user: users::User) {
         self.data.revoked.lock().unwrap().push(user.token.to_owned());
+    }
+
+    /// Answers everybody with 429 from now on, or no longer.
+    pub fn throttle(&self, seconds: Option<u64>) {
+        *self.data.throttle.lock().unwrap() = seconds;
     }
 
     /// Sends this as `Vary` from now on, instead of Alyx's own.
@@ -109,6 +152,11 @@ impl Data {
         if user.is_some_and(|user| user == users::PUBLIC) && asked.method != "GET" {
             return refuse(403, "You do not have permission to perform this action.");
         }
+        let throttle = *self.throttle.lock().unwrap();
+        if let Some(seconds) = throttle.filter(|_| segments != ["auth-token"]) {
+            let detail = format!("Request was throttled. Expected available in {seconds} seconds.");
+            return refuse(429, &detail).header("retry-after", &seconds.to_string());
+        }
         match (asked.method.as_str(), &segments[..]) {
             ("POST", ["auth-token"]) => log_in(asked),
             (_, ["auth-token"]) => refuse(405, &format!("Method \"{}\" not allowed.", asked.method)),
@@ -149,10 +197,12 @@ impl Data {
                 let detail = "get() returned more than one Subject -- it returned 2!";
                 json_reply(500, &json!({"status_code": 500, "detail": detail}))
             }
-            ["subjects" | "labs" | "tasks" | "projects" | "insertions"] => {
+            [name] if LISTS.contains(name) || TABLES.iter().any(|(table, _)| table == name) => {
                 list(asked, vec![record("one"), record("two")])
             }
-            ["subjects" | "labs" | "projects" | "water-requirement", name] => json_reply(200, &record(name)),
+            [name, key] if *name == "water-requirement" || TABLES.iter().any(|(table, _)| table == name) => {
+                json_reply(200, &record(key))
+            }
             ["users"] => list(asked, vec![json!({"username": user.unwrap().name, "version": version})]),
             ["users", name] => json_reply(
                 200,
@@ -305,6 +355,12 @@ fn echo(asked: &Asked) -> Reply {
     }
     if asked.body.starts_with(b"{\"reject") {
         return json_reply(400, &json!({"subject": ["This field is required."], "status_code": 400}));
+    }
+    if asked.body.starts_with(b"{\"half") {
+        return json_reply(
+            500,
+            &json!({"status_code": 500, "detail": "Dataset type could not be determined"}),
+        );
     }
     let status = if asked.method == "POST" { 201 } else { 200 };
     let kind = asked.header("content-type").unwrap_or_default();

@@ -206,6 +206,13 @@ impl Upstream {
         *lock(&self.tasks) = tasks;
     }
 
+    /// Answers requests that come from now on in this way; those under way go on as they began.
+    pub fn behave(&self, fault: Fault) {
+        let kept = !matches!(fault, Fault::Refuse | Fault::Drop | Fault::Reset);
+        assert!(kept, "{fault:?} is about connections");
+        *lock(&self.shared.fault) = fault;
+    }
+
     /// A listener that never accepts and whose queue is full: the system drops what else comes.
     async fn drop_packets(&self) -> Tasks {
         let listener = socket(self.address).listen(1).unwrap();

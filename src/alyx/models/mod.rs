@@ -10,7 +10,7 @@ mod subjects;
 use super::model::Model;
 
 /// Every model that an endpoint lists.
-pub static MODELS: &[&Model] = &[
+pub(super) static MODELS: &[&Model] = &[
     &actions::SESSION,
     &actions::SURGERY,
     &actions::WEIGHING,
