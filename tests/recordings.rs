@@ -51,8 +51,8 @@ impl<'a> Expected<'a> {
             recording.request_header("host").map_or_else(|| proxy.url(), |host| format!("http://{host}"));
         let plain = |other: &&Recording| {
             other.path == recording.path
-                && other.accept() == "application/json"
-                && other.authorization() == recording.authorization()
+                && ["application/json", "*/*"].contains(&other.accept())
+                && other.status == 200
                 && !other.tagged("host")
         };
         let said = if recording.tagged("host") { recordings.iter().find(plain).unwrap() } else { recording };
@@ -220,13 +220,15 @@ async fn both_spellings_of_one_question_cost_upstream_one_request() {
             if reversed {
                 pair.reverse();
             }
-            let (mut before, mut cost) = (upstream.asked().len(), Vec::new());
+            // Looks for Alyx are no questions.
+            let asked = || upstream.asked().iter().filter(|asked| asked.path() != "/auth-token").count();
+            let (mut before, mut cost) = (asked(), Vec::new());
             for recording in &pair {
                 let answer = ask(&proxy.client(), recording).send().await;
                 let differs = Expected { recording, base: proxy.url() }.differs(&answer);
                 assert_eq!(differs, None, "{recording}");
-                cost.push(upstream.asked().len() - before);
-                before = upstream.asked().len();
+                cost.push(asked() - before);
+                before = asked();
             }
             // The first may have been asked already: some pairs share a spelling.
             if cost[0] > 1 || cost[1..].iter().any(|cost| *cost > 0) {
