@@ -72,8 +72,8 @@ fn difference(wire: &mut Wire, recording: &Value, answer: &wire::Answer) -> Opti
         }
     }
     let path = recording["path"].as_str().unwrap();
-    let of_our_own =
-        path == "/api/schema" || answer.header("content-type") == Some("text/html; charset=utf-8");
+    let of_our_own = matches!(path, "/api/schema" | "/docs/")
+        || answer.header("content-type") == Some("text/html; charset=utf-8");
     if of_our_own {
         return None;
     }
@@ -256,4 +256,4 @@ async fn answers_the_recordings_or_refuses() {
 }
 
 /// How many recordings the miniature answered when this was written.
-const FLOOR: usize = 2306;
+const FLOOR: usize = 2309;

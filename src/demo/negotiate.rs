@@ -4,6 +4,7 @@
 use http::{StatusCode, header};
 
 use super::{answer::Answer, respond::Ask};
+use crate::alyx::coreapi;
 
 /// What a view can render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(super) enum Renders {
     JsonAndHtml,
     /// JSON alone: log-in.
     JsonOnly,
+    /// CoreAPI, and a page for people.
+    CoreApi,
     /// OpenAPI, as YAML where nothing else is asked for.
     OpenApi,
 }
@@ -21,6 +24,7 @@ impl Renders {
     fn types(self) -> &'static [(&'static str, bool)] {
         match self {
             Self::JsonAndHtml => &[("application/json", true), ("text/html", false)],
+            Self::CoreApi => &[(coreapi::MEDIA_TYPE, true), ("text/html", false)],
             Self::JsonOnly => &[("application/json", true)],
             Self::OpenApi => &[
                 ("application/vnd.oai.openapi", false),

@@ -89,7 +89,6 @@ impl Alyx {
             Route::Other => Answer::not_routed(),
             Route::Service(Service::Me) if !self.serves_me => Answer::not_routed(),
             Route::Service(Service::Docs | Service::CacheInfo) if missing_slash => moved(&ask.path),
-            Route::Service(Service::Docs) => Answer::beyond("have the CoreAPI document: ask for /api/schema"),
             _ => {
                 let view = View::of(&route);
                 let mut answer = match self.admit(&view, ask) {
@@ -190,7 +189,7 @@ impl View {
         let vary = match self.renders {
             // Alyx looks at cookies only after it has chosen a representation.
             _ if answer.early => "Accept",
-            negotiate::Renders::JsonOnly => "Cookie",
+            negotiate::Renders::JsonOnly | negotiate::Renders::CoreApi => "Cookie",
             _ => "Accept, Cookie",
         };
         answer.headers.push((header::VARY, HeaderValue::from_static(vary)));

@@ -10,7 +10,7 @@ use super::{
     respond::{Alyx, Ask},
     sample,
 };
-use crate::alyx::{Service, errors, schema};
+use crate::alyx::{Service, coreapi, errors, schema};
 
 /// Methods besides GET, whether it answers without a token, and what it renders.
 pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders) {
@@ -23,6 +23,7 @@ pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders)
     let renders = match service {
         Service::AuthToken => Renders::JsonOnly,
         Service::Schema => Renders::OpenApi,
+        Service::Docs => Renders::CoreApi,
         _ => Renders::JsonAndHtml,
     };
     (writes, service.open(), renders)
@@ -41,7 +42,7 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
         }
         Service::CacheInfo => cache_info(alyx, ask),
         Service::Schema => describe(ask),
-        Service::Docs => Answer::beyond("have the CoreAPI document"),
+        Service::Docs => Answer::json(StatusCode::OK, &coreapi::document()),
         Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
         Service::NewDownload | Service::RegisterFile => Answer::beyond("count downloads"),
         Service::SyncFileStatus => Answer::beyond("ask Globus about files"),

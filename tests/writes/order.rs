@@ -9,7 +9,8 @@ use crate::{
 async fn a_write_is_sent_once_and_counts_as_made_if_its_answer_is_lost() {
     for fault in [Fault::Silence, Fault::Truncated, Fault::Gateway(502), Fault::Gateway(504)] {
         let lab = Lab::open().await;
-        let proxy = Setup::new(&lab.url()).set("upstream.timeout", "1s").set("upstream.patience", "1s").start().await;
+        let proxy =
+            Setup::new(&lab.url()).set("upstream.timeout", "1s").set("upstream.patience", "1s").start().await;
         assert_eq!(lab::version(&proxy.get("/sessions").await.expect(200).json()), 1);
         lab.upstream.behave(fault);
         // Alyx has it, but nobody hears so.
