@@ -13,10 +13,10 @@ pub(super) enum Renders {
     JsonAndHtml,
     /// JSON alone: log-in.
     JsonOnly,
-    /// CoreAPI, and a page for people.
-    CoreApi,
     /// OpenAPI, as YAML where nothing else is asked for.
     OpenApi,
+    /// The CoreAPI document where it is asked for by name, HTML for everyone else.
+    CoreApi,
 }
 
 impl Renders {
@@ -24,7 +24,6 @@ impl Renders {
     fn types(self) -> &'static [(&'static str, bool)] {
         match self {
             Self::JsonAndHtml => &[("application/json", true), ("text/html", false)],
-            Self::CoreApi => &[(coreapi::MEDIA_TYPE, true), ("text/html", false)],
             Self::JsonOnly => &[("application/json", true)],
             Self::OpenApi => &[
                 ("application/vnd.oai.openapi", false),
@@ -32,6 +31,7 @@ impl Renders {
                 ("application/vnd.oai.openapi+json", true),
                 ("application/json", true),
             ],
+            Self::CoreApi => &[(coreapi::MEDIA_TYPE, true)],
         }
     }
 }
@@ -59,6 +59,10 @@ pub(super) fn check(renders: Renders, ask: &Ask) -> Result<(), Answer> {
     let mut ranges: Vec<&str> = accept.split(',').map(str::trim).collect();
     // Alyx prefers the more specific; it does not look at q.
     ranges.sort_by_key(|range| specificity(range));
+    // Everyone who doesn't ask for CoreAPI by name gets HTML, whatever they accept.
+    if renders == Renders::CoreApi && !ranges.contains(&coreapi::MEDIA_TYPE) {
+        return Err(beyond(renders));
+    }
     for range in ranges {
         if let Some((_, rendered)) = renders.types().iter().find(|(media, _)| matches(range, media)) {
             let indented = range.split(';').skip(1).any(|part| part.trim().starts_with("indent="));

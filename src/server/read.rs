@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     access::{Credentials, credentials},
-    alyx::{Route, errors, query, tables},
+    alyx::{Route, errors, query, route::appended_slash},
     clock,
     responses::{Directives, Entry, Media, Place, Question, Staleness, Verdict},
     upstream::{Ask, Failure, has_body},
@@ -57,11 +57,6 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
         Ok(question) => question,
         Err(reason) => return pass::answer(proxy, asked, body, Forward::Bypass(reason)).await,
     };
-    if proxy.upstream.health.is_down()
-        && let Some(to) = tables::info_without_slash(&question.path)
-    {
-        return moved_permanently(&to);
-    }
     let directives = Directives::of(&asked.headers);
     if directives.no_store && !proxy.upstream.health.is_down() {
         return pass::answer(proxy, asked, body, Forward::Bypass("no-store")).await;
@@ -258,6 +253,10 @@ impl Reading<'_> {
 
     /// What can be said without Alyx.
     async fn without_alyx(&self, failure: &Failure) -> Response<Body> {
+        // Django redirects before it asks who is there.
+        if let Some(to) = appended_slash(&self.question.route, &self.question.path) {
+            return moved_permanently(&to);
+        }
         if let Some(refusal) = self.proxy.refuse_caller(self.may, failure) {
             return refusal;
         }

@@ -59,6 +59,8 @@ pub(super) enum How {
     Forwarded { why: Forward, status: u16, stored: bool, collapsed: bool },
     /// Refused here.
     Refused(&'static str),
+    /// One of the proxy's own pages.
+    Own,
 }
 
 impl How {
@@ -82,6 +84,7 @@ impl How {
                 why.detail().map_or(Ok(()), |detail| write!(value, "; detail={detail}"))
             }
             Self::Refused(reason) => write!(value, "; detail={reason}"),
+            Self::Own => write!(value, "; detail=own"),
         };
         // Made of names and numbers alone.
         HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("alyx-proxy"))
@@ -95,6 +98,7 @@ impl How {
             Self::Forwarded { collapsed: true, .. } => "collapsed",
             Self::Forwarded { .. } => "upstream",
             Self::Refused(_) => "refused",
+            Self::Own => "own",
         }
     }
 }

@@ -48,7 +48,9 @@ async fn an_answer_from_before_the_write_is_not_fresh_after_it() {
         new,
         "joined a read of before"
     );
-    assert_eq!(lab::version(&reading.await.unwrap().expect(200).json()), 1, "it was asked before");
+    // It was asked before: it may bring either state.
+    let late = lab::version(&reading.await.unwrap().expect(200).json());
+    assert!([1, new].contains(&late), "{late}");
     assert_eq!(
         lab::version(&proxy.get("/sessions").await.expect(200).json()),
         new,
