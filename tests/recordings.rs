@@ -50,7 +50,10 @@ impl<'a> Expected<'a> {
         let base =
             recording.request_header("host").map_or_else(|| proxy.url(), |host| format!("http://{host}"));
         let plain = |other: &&Recording| {
-            other.path == recording.path && other.accept() == "application/json" && !other.tagged("host")
+            other.path == recording.path
+                && other.accept() == "application/json"
+                && other.authorization() == recording.authorization()
+                && !other.tagged("host")
         };
         let said = if recording.tagged("host") { recordings.iter().find(plain).unwrap() } else { recording };
         Self { recording: said, base }
@@ -262,8 +265,10 @@ async fn what_is_no_get_passes_to_alyx_and_back_unchanged() {
     let (recordings, upstream) = replay().await;
     // Every recorded refusal counts as a failed log-in, and there are more of them than are allowed in a row.
     let proxy = Setup::new(&upstream.url()).set("access.attempts", "100").start().await;
-    let others: Vec<&Recording> = recordings.iter().filter(|recording| recording.method != "GET").collect();
-    assert_eq!(others.len(), 58);
+    // HEAD is answered from GET (see `http`), where Alyx itself fails on some.
+    let passed = |recording: &&Recording| !["GET", "HEAD"].contains(&recording.method.as_str());
+    let others: Vec<&Recording> = recordings.iter().filter(passed).collect();
+    assert_eq!(others.len(), 48);
     compare(&others, &proxy.client(), |recording, answer| {
         Expected { recording, base: proxy.url() }.differs(answer)
     })

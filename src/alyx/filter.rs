@@ -209,13 +209,13 @@ impl Input {
 /// `?nickname=+KS004+` asks what `?nickname=KS004` asks.
 pub fn strips(endpoint: &Endpoint, name: &str) -> bool {
     match endpoint.filter(name) {
-        // The presence of these is asked for besides, and their raw text read.
-        Some(filter) => {
-            let raw =
-                matches!(filter.test, Test::SessionDatasets | Test::Datasets { .. } | Test::DatasetQc(_));
-            !raw && filter.input.strips()
-        }
-        None => false,
+        // Of these Alyx also reads the raw text, or repeats it in its messages.
+        None
+        | Some(
+            Filter { test: Test::SessionDatasets | Test::Datasets { .. } | Test::DatasetQc(_), .. }
+            | Filter { input: Input::Pairs, .. },
+        ) => false,
+        Some(filter) => filter.input.strips(),
     }
 }
 

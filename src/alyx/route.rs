@@ -81,6 +81,12 @@ impl Service {
     }
 }
 
+/// Where Django redirects a request whose path lacks its closing slash (`APPEND_SLASH`, REST.md 5).
+pub fn appended_slash(route: &Route, path: &str) -> Option<String> {
+    let lacks = matches!(route, Route::Service(Service::CacheInfo | Service::Docs)) && !path.ends_with('/');
+    lacks.then(|| format!("{path}/"))
+}
+
 impl PartialEq for Endpoint {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name

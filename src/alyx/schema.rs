@@ -194,13 +194,12 @@ fn offset() -> Value {
 
 fn filter(filter: &Filter) -> Value {
     let (kind, format) = match filter.input {
-        Input::Uuid => ("string", Some("uuid")),
         Input::Number => ("number", None),
         Input::SelectedBoolean | Input::Boolean => ("boolean", None),
         Input::DateTime | Input::FormDateTime => ("string", Some("date-time")),
         Input::Date => ("string", Some("date")),
         Input::Key(keyed) if keyed.integer => ("integer", None),
-        Input::Key(_) => ("string", Some("uuid")),
+        Input::Uuid | Input::Key(_) => ("string", Some("uuid")),
         Input::Keys(_) | Input::Uuids => ("array", None),
         _ => ("string", None),
     };

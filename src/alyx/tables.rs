@@ -21,12 +21,6 @@ pub fn info_path(tag: &str) -> String {
     if tag.is_empty() { "/cache/info/".to_owned() } else { format!("/cache/info/{tag}/") }
 }
 
-/// Where Alyx redirects a request for a description without its closing slash.
-pub fn info_without_slash(path: &str) -> Option<String> {
-    let rest = path.strip_prefix("/cache/info")?;
-    (!rest.ends_with('/')).then(|| format!("{path}/"))
-}
-
 /// The tag whose description has this path.
 fn tag_of_info(path: &str) -> &str {
     path.strip_prefix("/cache/info").unwrap_or_default().trim_matches('/')

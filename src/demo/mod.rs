@@ -20,6 +20,7 @@ mod respond;
 mod sample;
 mod services;
 mod who;
+mod write;
 
 use std::{
     io,

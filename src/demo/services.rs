@@ -1,6 +1,7 @@
 //! What is not records: log-in, `/me`, the schema, ONE's cache tables (REST.md 4.1, 5).
 
 use http::{HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
@@ -44,11 +45,16 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
         Service::Schema => describe(ask),
         Service::Docs => Answer::json(StatusCode::OK, &coreapi::document(&schema::document())),
         Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
-        Service::NewDownload => Answer::beyond("count downloads"),
-        Service::RegisterFile => Answer::beyond("register files"),
+        Service::NewDownload | Service::RegisterFile => Answer::beyond("count downloads"),
         Service::SyncFileStatus => Answer::beyond("ask Globus about files"),
         Service::WaterRequirement => Answer::beyond("compute water requirements"),
     }
+}
+
+/// A key as it stands in a path.
+pub(super) fn encoded(key: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(key, KEPT).to_string()
 }
 
 /// The description of the interface, under the media type that was asked for.

@@ -75,7 +75,7 @@ fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &Giving, tag: &Hea
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::ETAG, tag.clone());
     headers.insert(CACHE_STATUS, giving.how.header());
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     if let Some(notice) = &giving.notice {
         headers.insert(NOTICE, notice.clone());
     }

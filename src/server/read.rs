@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     access::{Credentials, credentials},
-    alyx::{Route, errors, query, tables},
+    alyx::{Route, errors, query, route::appended_slash},
     clock,
     responses::{Directives, Entry, Media, Place, Question, Staleness, Verdict},
     upstream::{Ask, Failure, has_body},
@@ -254,7 +254,7 @@ impl Reading<'_> {
     /// What can be said without Alyx.
     async fn without_alyx(&self, failure: &Failure) -> Response<Body> {
         // Django redirects before it asks who is there.
-        if let Some(to) = tables::info_without_slash(&self.question.path) {
+        if let Some(to) = appended_slash(&self.question.route, &self.question.path) {
             return moved_permanently(&to);
         }
         if let Some(refusal) = self.proxy.refuse_caller(self.may, failure) {

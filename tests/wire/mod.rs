@@ -1,8 +1,10 @@
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 //! HTTP/1.1 in the raw: requests leave exactly as they are written, with no library's tidying up.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    time::Duration,
 };
 
 /// A connection that is kept open.
@@ -27,6 +29,15 @@ impl Answer {
 impl Wire {
     pub fn open(addr: SocketAddr) -> Self {
         Self { stream: BufReader::new(TcpStream::connect(addr).unwrap()) }
+    }
+
+    /// Whether the other side has ended the connection.
+    pub fn closed(&mut self) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        match self.stream.get_mut().read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
     }
 
     /// Sends a request and reads the answer.

@@ -1,5 +1,7 @@
 //! The models, a file for each app of Alyx (REST.md 3).
 
+#![allow(clippy::wildcard_imports, reason = "the tables are written in shorthand")]
+
 mod actions;
 mod data;
 mod experiments;

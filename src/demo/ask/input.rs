@@ -149,13 +149,11 @@ fn keys(data: &Data, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Prob
         if keyed.integer && read::whole(text).is_none() {
             return Err(Problem::Invalid(format!("“{text}” is not a valid value.")));
         }
-        match key(data, keyed, text)? {
-            Some(key) => found.push(key),
-            None => {
-                let reason = "is not one of the available choices.";
-                return Err(Problem::Invalid(format!("Select a valid choice. {text} {reason}")));
-            }
-        }
+        let Some(key) = key(data, keyed, text)? else {
+            let reason = "is not one of the available choices.";
+            return Err(Problem::Invalid(format!("Select a valid choice. {text} {reason}")));
+        };
+        found.push(key);
     }
     Ok(if found.is_empty() { None } else { Some(Asked::Keys(found)) })
 }

@@ -130,14 +130,14 @@ impl Test {
                 wanted.iter().any(|one| order(value, one) == Ordering::Equal)
             }
             (Lookup::Order(wanted, fulfils), Some(value)) => fulfils(order(value, wanted)),
-            (Lookup::Text(test, text, cased), Some(value)) => {
+            (Lookup::Text(relation, wanted, cased), Some(value)) => {
                 // Taken out as text, JSON's null is SQL's.
                 let shown = match value {
                     Value::Null => return false,
                     Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                text_holds(*test, &shown, text, *cased)
+                text_holds(*relation, &shown, wanted, *cased)
             }
             (Lookup::HasKeys(wanted), Some(value)) => wanted.iter().all(|key| match value {
                 Value::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),

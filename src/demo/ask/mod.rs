@@ -4,6 +4,7 @@
 //! What the records of the sample can't decide is refused; no answer is ever guessed.
 
 mod compare;
+mod convert;
 mod datasets;
 mod django;
 mod input;
@@ -12,6 +13,7 @@ mod path;
 mod python;
 mod read;
 mod region;
+mod scalar;
 mod special;
 
 use input::{Asked, Used};

@@ -29,7 +29,7 @@ pub(super) struct Regions {
 }
 
 impl Regions {
-    pub(super) fn new(query: &Query<'_>, seed: Seed, asked: &Asked) -> Result<Self> {
+    pub(super) fn new(query: &Query<'_>, seed: Seed, asked: &Asked) -> Self {
         let named = |region: &Value| match (seed, asked) {
             (Seed::Id, Asked::Number(number)) => region["id"].as_f64() == Some(number.trunc()),
             (Seed::Acronym, Asked::Text(text)) => {
@@ -68,7 +68,7 @@ impl Regions {
                     .any(inside)
         };
         let locations = locations.filter(|(_, location)| lies_inside(location.value()));
-        Ok(Self { trajectories: with_channels, locations: locations.map(|(place, _)| place).collect() })
+        Self { trajectories: with_channels, locations: locations.map(|(place, _)| place).collect() }
     }
 
     /// In how many ways a record leads there: rows of the joined tables.
@@ -154,7 +154,7 @@ pub(super) fn lineage(query: &Query<'_>) -> Result<Option<Vec<usize>>> {
         let regions = query.data.named("brain-regions").records();
         let by_number = name.bytes().all(|byte| byte.is_ascii_digit());
         let named = |region: &Value| {
-            if by_number { region["id"].to_string() == *name } else { region["acronym"] == name.as_str() }
+            if by_number { number(region) == name.parse().ok() } else { region["acronym"] == name.as_str() }
         };
         let found = regions.iter().map(|record| record.value()).find(|region| named(region)).and_then(number);
         let Some(found) = found else {

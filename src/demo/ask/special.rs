@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{
     Query, Ways,
-    compare::{Comparison, bad_day},
+    compare::Comparison,
+    convert::bad_day,
     datasets,
     django::{self, Pair},
     input::Asked,
@@ -104,7 +105,7 @@ impl Condition {
             (Test::PerformanceUntil, Asked::Number(percent)) => {
                 Self::Performance { percent: *percent, least: false }
             }
-            (Test::Region(seed), _) => Self::Regions(Regions::new(query, seed, asked)?),
+            (Test::Region(seed), _) => Self::Regions(Regions::new(query, seed, asked)),
             (Test::Histology, Asked::Bool(wanted)) => {
                 Self::Histology(subjects_with_histology(query)?, *wanted)
             }
