@@ -56,13 +56,13 @@ CREATE TABLE logins (
     vouched_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Files of Alyx (ONE's cache tables), kept beside the database.
-CREATE TABLE files (
-    key         BLOB    PRIMARY KEY,
-    name        TEXT    NOT NULL,           -- within the folder `files`
-    media_type  TEXT    NOT NULL,
+-- ONE's cache tables (`cache.zip`), kept as files beside the database.
+CREATE TABLE tables (
+    tag         TEXT    PRIMARY KEY,        -- the database tag that they are of; '' for all data
+    name        TEXT    NOT NULL,           -- within the folder `files`; also the entity tag
+    headers     TEXT    NOT NULL,           -- JSON: [[name, value], …]
     length      INTEGER NOT NULL,
-    checksum    BLOB    NOT NULL,
+    info        BLOB,                       -- BLAKE3 of the `cache/info` that was known then
     asked_at    INTEGER NOT NULL,
     received_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -284,6 +284,7 @@ async fn guessing_offline_is_limited() {
     let proxy = setup.start().await;
     let user = users::ONEUSER;
     log_in_form(&proxy, user.name, user.password).await.expect(200);
+    proxy.get(STORED).await.expect(200);
     cut(&lab, &proxy).await;
     for guess in ["a", "b", "c"] {
         assert_eq!(log_in_form(&proxy, user.name, guess).await.expect(400).text(), WRONG_PASSWORD);

@@ -72,8 +72,8 @@ fn difference(wire: &mut Wire, recording: &Value, answer: &wire::Answer) -> Opti
         }
     }
     let path = recording["path"].as_str().unwrap();
-    let of_our_own =
-        path == "/api/schema" || answer.header("content-type") == Some("text/html; charset=utf-8");
+    let of_our_own = matches!(path, "/api/schema" | "/docs/")
+        || answer.header("content-type") == Some("text/html; charset=utf-8");
     if of_our_own {
         return None;
     }
@@ -106,15 +106,39 @@ fn another_page(wire: &mut Wire, recording: &Value, ours: &str, recorded: &str) 
         return Some(format!("order {:?} instead of {:?}", keys(&records), keys(&recorded_records)));
     }
     if head.contains("\"next\":null,\"previous\":null") {
-        let (mut ours, mut theirs) = (records, recorded_records);
+        let (mut ours, mut theirs) = (sorted(&records), sorted(&recorded_records));
         ours.sort_unstable();
         theirs.sort_unstable();
         let differs = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
         return differs.map(|(ours, theirs)| format!("{} instead of {}", cut(ours), cut(theirs)));
     }
     let all = whole_list(wire, recording);
-    let missing = recorded_records.iter().find(|record| !all.contains(*record));
-    missing.map(|record| format!("lacks {}", cut(record)))
+    let missing = sorted(&recorded_records).into_iter().find(|record| !all.contains(record));
+    missing.map(|record| format!("lacks {}", cut(&record)))
+}
+
+/// Records with their nested arrays sorted, whose order Alyx leaves open (REST.md 3.1).
+fn sorted(records: &[String]) -> Vec<String> {
+    let open = [
+        "projects",
+        "file_records",
+        "datasets",
+        "parents",
+        "procedures",
+        "users",
+        "brain_region",
+        "genotype",
+    ];
+    let sort = |record: &String| {
+        let Ok(mut value) = serde_json::from_str::<Value>(record) else { return record.clone() };
+        for field in open {
+            if let Some(items) = value.get_mut(field).and_then(Value::as_array_mut) {
+                items.sort_by_key(Value::to_string);
+            }
+        }
+        value.to_string()
+    };
+    records.iter().map(sort).collect()
 }
 
 /// The sort key of a record as far as the record shows it (REST.md 1, "ordering").
@@ -185,7 +209,7 @@ fn whole_list(wire: &mut Wire, recording: &Value) -> HashSet<String> {
         if records.is_empty() {
             break;
         }
-        all.extend(records);
+        all.extend(sorted(&records));
     }
     all
 }
@@ -232,4 +256,4 @@ async fn answers_the_recordings_or_refuses() {
 }
 
 /// How many recordings the miniature answered when this was written.
-const FLOOR: usize = 1;
+const FLOOR: usize = 2306;

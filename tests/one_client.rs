@@ -175,7 +175,7 @@ async fn the_demo_answers_what_the_documentation_asks() {
     offline.must_equal(&online, "with the demo's network cut");
     assert_eq!(offline.notices.len(), 1);
     demo.ask("/-/demo/online").await;
-    assert_eq!(demo.ask("/sessions?subject=KS004").await["count"], 22);
+    assert_eq!(demo.ask("/sessions?subject=KS004").await["count"], 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

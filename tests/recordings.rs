@@ -50,8 +50,10 @@ impl<'a> Expected<'a> {
         let base =
             recording.request_header("host").map_or_else(|| proxy.url(), |host| format!("http://{host}"));
         let plain = |other: &&Recording| {
-            let same_question = other.path == recording.path && other.accept() == recording.accept();
-            same_question && other.method == "GET" && other.authorization.is_none() && !other.tagged("host")
+            other.path == recording.path
+                && ["application/json", "*/*"].contains(&other.accept())
+                && other.status == 200
+                && !other.tagged("host")
         };
         let said = if recording.tagged("host") { recordings.iter().find(plain).unwrap() } else { recording };
         Self { recording: said, base }
@@ -220,13 +222,15 @@ async fn both_spellings_of_one_question_cost_upstream_one_request() {
             if reversed {
                 pair.reverse();
             }
-            let (mut before, mut cost) = (upstream.asked().len(), Vec::new());
+            // Looks for Alyx are no questions.
+            let asked = || upstream.asked().iter().filter(|asked| asked.path() != "/auth-token").count();
+            let (mut before, mut cost) = (asked(), Vec::new());
             for recording in &pair {
                 let answer = ask(&proxy.client(), recording).send().await;
                 let differs = Expected { recording, base: proxy.url() }.differs(&answer);
                 assert_eq!(differs, None, "{recording}");
-                cost.push(upstream.asked().len() - before);
-                before = upstream.asked().len();
+                cost.push(asked() - before);
+                before = asked();
             }
             // The first may have been asked already: some pairs share a spelling.
             if cost[0] > 1 || cost[1..].iter().any(|cost| *cost > 0) {
@@ -265,8 +269,9 @@ async fn what_is_no_get_passes_to_alyx_and_back_unchanged() {
     let (recordings, upstream) = replay().await;
     // Every recorded refusal counts as a failed log-in, and there are more of them than are allowed in a row.
     let proxy = Setup::new(&upstream.url()).set("access.attempts", "100").start().await;
-    let others: Vec<&Recording> =
-        recordings.iter().filter(|recording| !["GET", "HEAD"].contains(&recording.method.as_str())).collect();
+    // HEAD is answered from GET (see `http`), where Alyx itself fails on some.
+    let passed = |recording: &&Recording| !["GET", "HEAD"].contains(&recording.method.as_str());
+    let others: Vec<&Recording> = recordings.iter().filter(passed).collect();
     assert_eq!(others.len(), 48);
     compare(&others, &proxy.client(), |recording, answer| {
         Expected { recording, base: proxy.url() }.differs(answer)

@@ -19,7 +19,9 @@ pub enum Credentials {
     },
     /// A `Token` field that Alyx refuses, with its words.
     Malformed(&'static str),
-    /// A session cookie or another scheme: Alyx's business alone, nothing is remembered.
+    /// A scheme that Alyx does not know: it takes the request for one without credentials.
+    OtherScheme,
+    /// A session cookie, or several fields: Alyx's business alone, nothing is remembered.
     Foreign,
 }
 
@@ -41,13 +43,13 @@ pub fn credentials(headers: &HeaderMap, key: &SecretKey) -> Credentials {
         return if is_token(field.as_bytes()) {
             Credentials::Malformed(errors::ODD_TOKEN)
         } else {
-            Credentials::Foreign
+            Credentials::OtherScheme
         };
     };
     let mut words = text.split_ascii_whitespace();
     match (words.next(), words.next(), words.next()) {
         (None, ..) => Credentials::None,
-        (Some(scheme), ..) if !scheme.eq_ignore_ascii_case("token") => Credentials::Foreign,
+        (Some(scheme), ..) if !scheme.eq_ignore_ascii_case("token") => Credentials::OtherScheme,
         (_, None, _) => Credentials::Malformed(errors::EMPTY_TOKEN),
         (_, Some(_), Some(_)) => Credentials::Malformed(errors::SPACED_TOKEN),
         (_, Some(token), None) => {
@@ -93,7 +95,7 @@ mod tests {
         assert!(matches!(read(&[(A, "tOKEN   abc")]), Credentials::Token { .. }));
         assert!(matches!(read(&[(A, "Token")]), Credentials::Malformed(errors::EMPTY_TOKEN)));
         assert!(matches!(read(&[(A, "Token a b")]), Credentials::Malformed(errors::SPACED_TOKEN)));
-        assert!(matches!(read(&[(A, "Bearer abc")]), Credentials::Foreign));
+        assert!(matches!(read(&[(A, "Bearer abc")]), Credentials::OtherScheme));
         assert!(matches!(read(&[(A, "Token a"), (A, "Token b")]), Credentials::Foreign));
         assert!(matches!(read(&[(A, "Token abc"), (header::COOKIE, "sessionid=1")]), Credentials::Foreign));
     }

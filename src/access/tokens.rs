@@ -56,9 +56,9 @@ impl Tokens {
         let Some(vouched_at) = known else { return Standing::Unknown };
         // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
         match clock::now() - vouched_at {
+            age if age >= settings.grace.millis() => Standing::PastGrace { vouched_at },
             age if (0..settings.recheck.millis()).contains(&age) => Standing::Vouched,
-            age if age < settings.grace.millis() => Standing::Recheck,
-            _ => Standing::PastGrace { vouched_at },
+            _ => Standing::Recheck,
         }
     }
 

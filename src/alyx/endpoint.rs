@@ -1,5 +1,7 @@
 //! The endpoints that keep records: lists with filters, and details by a key.
 
+use super::{filter::Filter, filters};
+
 /// How fast the answers of an endpoint go out of date; the settings give each class its span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -61,6 +63,8 @@ pub struct Endpoint {
     pub create: bool,
     /// Its detail route, if there is one.
     pub detail: Option<Detail>,
+    /// What its list can be asked for, in the order in which Alyx validates and applies it.
+    pub filters: &'static [Filter],
 }
 
 const UUID: Key = Key::Uuid;
@@ -73,7 +77,7 @@ const READ: &[&str] = &[];
 
 impl Endpoint {
     const fn new(name: &'static str, model: &'static str, class: Class) -> Self {
-        Self { name, model, class, create: false, detail: None }
+        Self { name, model, class, create: false, detail: None, filters: filters::of(name) }
     }
 
     const fn creates(mut self) -> Self {
@@ -91,6 +95,11 @@ impl Endpoint {
             detail.shape = shape;
         }
         self
+    }
+
+    /// Its filter of this name.
+    pub fn filter(&self, name: &str) -> Option<&'static Filter> {
+        self.filters.iter().find(|filter| filter.name == name)
     }
 
     /// The endpoint of this name.
@@ -150,8 +159,3 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("revisions", "Revision", Class::Reference).creates().detail(NAME, ALL),
     Endpoint::new("tags", "Tag", Class::Reference).creates().detail(NAME, ALL),
 ];
-
-/// Whether Alyx strips spaces around this parameter's value before it uses it (REST.md 2.1, 6).
-pub fn strips(_endpoint: &Endpoint, _parameter: &str) -> bool {
-    false
-}

@@ -5,12 +5,19 @@
 
 pub mod endpoint;
 pub mod errors;
+pub mod filter;
+mod filters;
 pub mod json;
 pub mod links;
+pub mod model;
+mod models;
 pub mod paging;
 pub mod query;
 pub mod route;
+pub mod schema;
+pub mod tables;
 pub mod writes;
 
-pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape, strips};
+pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};
+pub use filter::strips;
 pub use route::{Route, Service};

@@ -42,6 +42,18 @@ pub enum Service {
     WaterRequirement,
 }
 
+impl Route {
+    /// The methods that Alyx allows here, as its `Allow` lists them.
+    pub fn methods(&self) -> String {
+        let more: &[&str] = match self {
+            Self::List(endpoint) if endpoint.create => &["POST"],
+            Self::Detail(endpoint, _) => endpoint.detail.map_or(&[], |detail| detail.writes),
+            Self::List(_) | Self::Service(_) | Self::Other => &[],
+        };
+        [&["GET"], more, &["HEAD", "OPTIONS"]].concat().join(", ")
+    }
+}
+
 impl Service {
     /// Whether a GET of it may be remembered (REST.md 5), and as what.
     pub fn class(self) -> Option<Class> {
@@ -79,6 +91,12 @@ impl Service {
     pub fn open(self) -> bool {
         !matches!(self, Self::Me | Self::CacheZip | Self::CacheInfo | Self::WaterRequirement)
     }
+}
+
+/// Where Django redirects a request whose path lacks its closing slash (`APPEND_SLASH`, REST.md 5).
+pub fn appended_slash(route: &Route, path: &str) -> Option<String> {
+    let lacks = matches!(route, Route::Service(Service::CacheInfo | Service::Docs)) && !path.ends_with('/');
+    lacks.then(|| format!("{path}/"))
 }
 
 impl PartialEq for Endpoint {

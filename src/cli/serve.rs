@@ -1,6 +1,6 @@
 //! `serve`: the real thing.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use alyx_proxy::{
     log,
@@ -21,7 +21,8 @@ pub(super) async fn run(sources: &Sources) -> Outcome {
     let proxy = Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?;
     let listening = bind(&proxy, &settings).await?;
     let url = base_url(&listening, &settings)?;
-    print(&greeting(&url, &proxy, &settings, file.as_deref()))?;
+    let address = listening.address().context("the bound address is not known")?;
+    print(&greeting(address, &url, &proxy, &settings, file.as_deref()))?;
     tokio::spawn(tell_upstream(proxy.clone()));
     tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), proxy, log));
     listening.serve(asked_to_stop(signals.terminate, signals.interrupt)).await;
@@ -45,7 +46,13 @@ pub(super) fn base_url(listening: &Listening, settings: &Settings) -> anyhow::Re
     })
 }
 
-fn greeting(url: &str, proxy: &Proxy, settings: &Settings, file: Option<&std::path::Path>) -> String {
+fn greeting(
+    address: SocketAddr,
+    url: &str,
+    proxy: &Proxy,
+    settings: &Settings,
+    file: Option<&std::path::Path>,
+) -> String {
     let file =
         file.map_or_else(|| "defaults (no settings file)".to_owned(), |file| file.display().to_string());
     let aside = proxy.set_aside().map_or_else(String::new, |path| {
@@ -53,7 +60,7 @@ fn greeting(url: &str, proxy: &Proxy, settings: &Settings, file: Option<&std::pa
     });
     format!(
         "alyx-proxy {}
-Listening on {url}
+Listening on http://{address}
 Upstream      {}
 Remembers in  {}
 Settings      {file}

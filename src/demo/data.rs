@@ -2,16 +2,27 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::record::Record;
+use super::{ask, record::Record};
 use crate::alyx::{Endpoint, Key, endpoint::Shape};
 
 /// Every table. A clone shares all records; a write changes a clone and puts it in place.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Data {
     tables: HashMap<&'static str, Arc<Table>>,
+    indexes: Mutex<HashMap<(&'static str, &'static str), Arc<Index>>>,
+}
+
+/// Where records are, by what stands at a place of them.
+pub(super) type Index = HashMap<String, Vec<usize>>;
+
+impl Clone for Data {
+    /// The copy is made to be changed, so it begins without indexes.
+    fn clone(&self) -> Self {
+        Self { tables: self.tables.clone(), indexes: Mutex::default() }
+    }
 }
 
 impl Data {
@@ -29,8 +40,28 @@ impl Data {
         self.tables.get(name).map_or_else(|| EMPTY.get_or_init(Table::default), Arc::as_ref)
     }
 
+    /// Where the records of an endpoint are by the keys at a place of them, or of their details.
+    pub(super) fn index(&self, endpoint: &'static str, at: &'static str, detail: bool) -> Arc<Index> {
+        let known = self.indexes.lock().unwrap_or_else(PoisonError::into_inner).get(&(endpoint, at)).cloned();
+        known.unwrap_or_else(|| {
+            let table = self.named(endpoint);
+            let mut index = Index::new();
+            for (place, record) in table.records().iter().enumerate() {
+                let detailed = if detail { table.detail(place) } else { None };
+                for key in ask::keys(detailed.as_ref().unwrap_or(record).value(), at) {
+                    index.entry(key).or_default().push(place);
+                }
+            }
+            let index = Arc::new(index);
+            let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+            indexes.insert((endpoint, at), Arc::clone(&index));
+            index
+        })
+    }
+
     /// The table for a change; it is copied where a reader still holds it.
     pub(super) fn change(&mut self, endpoint: &'static Endpoint) -> &mut Table {
+        self.indexes = Mutex::default();
         let table = Arc::make_mut(self.tables.entry(endpoint.name).or_default());
         table.by_key = OnceLock::new();
         table

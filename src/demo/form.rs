@@ -12,16 +12,21 @@ use crate::alyx::{json, query};
 pub(super) fn fields(ask: &Ask) -> Result<Map<String, Value>, Answer> {
     match value(ask)? {
         Value::Object(fields) => Ok(fields),
-        other => {
-            let kind = match other {
-                Value::Array(_) => "list",
-                Value::String(_) => "str",
-                _ => "value",
-            };
-            let message = format!("Invalid data. Expected a dictionary, but got {kind}.");
-            Err(Answer::invalid([("non_field_errors", vec![message])]))
-        }
+        other => Err(not_an_object(&other)),
     }
+}
+
+/// Alyx's refusal of what has no fields.
+pub(super) fn not_an_object(sent: &Value) -> Answer {
+    let kind = match sent {
+        Value::Array(_) => "list",
+        Value::String(_) => "str",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        _ => "int",
+    };
+    let message = format!("Invalid data. Expected a dictionary, but got {kind}.");
+    Answer::invalid([("non_field_errors", vec![message])])
 }
 
 /// What the request sends; with JSON it may also be an array.

@@ -1,11 +1,12 @@
 //! Lists: which records, and which page of them (REST.md 2.1).
 
-use std::{collections::HashSet, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use http::StatusCode;
 
 use super::{
     answer::Answer,
+    ask::{self, Row},
     data::{Data, id},
     record::Record,
     respond::Ask,
@@ -14,19 +15,19 @@ use super::{
 use crate::alyx::{Endpoint, paging::Window};
 
 /// One page of the records that the request asks for.
-pub(super) fn answer(data: &Data, endpoint: &'static Endpoint, ask: &Ask) -> Answer {
-    let filter = ask.pairs.iter().find(|(name, _)| !matches!(name.as_str(), "limit" | "offset" | "format"));
-    if let Some((name, _)) = filter {
-        return Answer::beyond(&format!("evaluate {name} on /{}", endpoint.name));
-    }
+pub(super) fn answer(data: &Data, endpoint: &'static Endpoint, request: &Ask) -> Answer {
+    let rows = match ask::rows(data, endpoint, &request.pairs) {
+        Ok(rows) => rows,
+        Err(refusal) => return refusal,
+    };
     let records = data.table(endpoint).records();
-    let count = count(endpoint, records);
-    let window = Window::of(&ask.pairs);
-    let url = format!("{}{}", sample::BASE, ask.path);
-    let (next, previous) = window.links(&url, &ask.pairs, count);
-    let start = usize::try_from(window.offset).unwrap_or(usize::MAX).min(records.len());
-    let end = start.saturating_add(usize::try_from(window.limit).unwrap_or(usize::MAX)).min(records.len());
-    let page: Vec<&str> = records[start..end].iter().map(|record| record.text()).collect();
+    let count = count(endpoint, records, &rows);
+    let window = Window::of(&request.pairs);
+    let url = format!("{}{}", sample::BASE, request.path);
+    let (next, previous) = window.links(&url, &request.pairs, count);
+    let start = usize::try_from(window.offset).unwrap_or(usize::MAX).min(rows.len());
+    let end = start.saturating_add(usize::try_from(window.limit).unwrap_or(usize::MAX)).min(rows.len());
+    let page: Vec<Cow<'_, str>> = rows[start..end].iter().map(|row| text(endpoint, records, *row)).collect();
     let text = format!(
         r#"{{"count":{count},"next":{},"previous":{},"results":[{}]}}"#,
         link(next),
@@ -37,12 +38,25 @@ pub(super) fn answer(data: &Data, endpoint: &'static Endpoint, ask: &Ask) -> Ans
 }
 
 /// The number that Alyx gives: it counts a stack once, though it lists it once for each of its slices.
-fn count(endpoint: &Endpoint, records: &[Arc<Record>]) -> u64 {
+fn count(endpoint: &Endpoint, records: &[Arc<Record>], rows: &[Row]) -> u64 {
     if endpoint.name != "imaging-stack" {
-        return records.len() as u64;
+        return rows.len() as u64;
     }
-    let ids: HashSet<Option<&str>> = records.iter().map(|record| id(record)).collect();
+    let ids: HashSet<Option<&str>> = rows.iter().map(|row| id(&records[row.place])).collect();
     ids.len() as u64
+}
+
+/// The text of a row. Alyx counts the tags of a dataset over all joined tables (REST.md 3.3).
+fn text<'r>(endpoint: &Endpoint, records: &'r [Arc<Record>], row: Row) -> Cow<'r, str> {
+    let record = &records[row.place];
+    if endpoint.name != "datasets" || row.repeats == 1 {
+        return Cow::Borrowed(record.text());
+    }
+    let counted = |record: &Record, field: &str| {
+        let own: usize = record.plain(field).and_then(|number| number.parse().ok()).unwrap_or_default();
+        record.with(field, &(own * row.repeats).to_string())
+    };
+    Cow::Owned(counted(&counted(record, "protected"), "public").text().to_owned())
 }
 
 fn link(url: Option<String>) -> String {

@@ -6,6 +6,8 @@
 //! cut and restored.
 
 mod answer;
+mod ask;
+mod coreapi;
 mod data;
 mod detail;
 mod form;
@@ -18,6 +20,7 @@ mod respond;
 mod sample;
 mod services;
 mod who;
+mod write;
 
 use std::{
     io,

@@ -14,6 +14,8 @@ pub(super) enum Renders {
     JsonOnly,
     /// OpenAPI, as YAML where nothing else is asked for.
     OpenApi,
+    /// The CoreAPI document where it is asked for by name, HTML for everyone else.
+    CoreApi,
 }
 
 impl Renders {
@@ -28,6 +30,7 @@ impl Renders {
                 ("application/vnd.oai.openapi+json", true),
                 ("application/json", true),
             ],
+            Self::CoreApi => &[("application/coreapi+json", true)],
         }
     }
 }
@@ -55,6 +58,10 @@ pub(super) fn check(renders: Renders, ask: &Ask) -> Result<(), Answer> {
     let mut ranges: Vec<&str> = accept.split(',').map(str::trim).collect();
     // Alyx prefers the more specific; it does not look at q.
     ranges.sort_by_key(|range| specificity(range));
+    // Everyone who doesn't ask for CoreAPI by name gets HTML, whatever they accept.
+    if renders == Renders::CoreApi && !ranges.contains(&"application/coreapi+json") {
+        return Err(beyond(renders));
+    }
     for range in ranges {
         if let Some((_, rendered)) = renders.types().iter().find(|(media, _)| matches(range, media)) {
             let indented = range.split(';').skip(1).any(|part| part.trim().starts_with("indent="));

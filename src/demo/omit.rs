@@ -1,6 +1,9 @@
 //! Leaves records out, with all that hangs on them: deletion as Alyx cascades it (REST.md 6.3).
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     data::{Data, id},
@@ -22,6 +25,7 @@ const CASCADE: &[(&str, &str)] = &[
 
 /// A reference that becomes null, or leaves the list it is in.
 const MENTIONS: &[(&str, &str)] = &[
+    ("datasets", "file_records"),
     ("insertions", "datasets"),
     ("insertions", "chronic_insertion"),
     ("trajectories", "chronic_insertion"),
@@ -76,6 +80,19 @@ pub(super) fn records(data: &mut Data, mut gone: HashSet<String>) {
             forget(data, endpoint, field, &gone);
         }
     }
+    slices(data);
+}
+
+/// A stack is listed once for each of its slices.
+fn slices(data: &mut Data) {
+    let Some(endpoint) = Endpoint::named("imaging-stack") else { return };
+    let mut listed: HashMap<String, usize> = HashMap::new();
+    data.change(endpoint).records_mut().retain(|stack| {
+        let slices = stack.field("slices").map_or(0, |text| members(text).count());
+        let times = listed.entry(id(stack).unwrap_or_default().to_owned()).or_default();
+        *times += 1;
+        *times <= slices.max(1)
+    });
 }
 
 fn refers(record: &Record, field: &str, gone: &HashSet<String>) -> bool {

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{Asked, Options, answer::Answer, data::Data, detail, list, negotiate, sample, services, who};
+use super::{
+    Asked, Options, answer::Answer, data::Data, detail, list, negotiate, sample, services, who, write,
+};
 use crate::alyx::{
     Endpoint, Route, Service, links,
     query::{self, Pairs},
@@ -87,7 +89,6 @@ impl Alyx {
             Route::Other => Answer::not_routed(),
             Route::Service(Service::Me) if !self.serves_me => Answer::not_routed(),
             Route::Service(Service::Docs | Service::CacheInfo) if missing_slash => moved(&ask.path),
-            Route::Service(Service::Docs) => Answer::beyond("have the CoreAPI document: ask for /api/schema"),
             _ => {
                 let view = View::of(&route);
                 let mut answer = match self.admit(&view, ask) {
@@ -129,9 +130,24 @@ impl Alyx {
             }
             Route::List(endpoint) if reads => list::answer(&self.data(), endpoint, ask),
             Route::Detail(endpoint, key) if reads => detail::answer(&self.data(), endpoint, key),
-            Route::List(_) | Route::Detail(..) => Answer::beyond("write"),
+            Route::List(endpoint) => self.write(|data| write::answer(data, endpoint, None, ask)),
+            Route::Detail(endpoint, key) => self.write(|data| write::answer(data, endpoint, Some(key), ask)),
+            Route::Service(Service::RegisterFile) => self.write(|data| write::register(data, ask)),
             Route::Service(service) => services::answer(self, *service, ask),
             Route::Other => Answer::not_routed(),
+        }
+    }
+
+    /// Changes a copy of the tables, and puts it in place if all went well.
+    fn write(&self, change: impl FnOnce(&mut Data) -> Result<Answer, Answer>) -> Answer {
+        let mut current = self.data.write().unwrap_or_else(PoisonError::into_inner);
+        let mut data = Data::clone(&current);
+        match change(&mut data) {
+            Ok(answer) => {
+                *current = Arc::new(data);
+                answer
+            }
+            Err(refusal) => refusal,
         }
     }
 
@@ -173,7 +189,7 @@ impl View {
         let vary = match self.renders {
             // Alyx looks at cookies only after it has chosen a representation.
             _ if answer.early => "Accept",
-            negotiate::Renders::JsonOnly => "Cookie",
+            negotiate::Renders::JsonOnly | negotiate::Renders::CoreApi => "Cookie",
             _ => "Accept, Cookie",
         };
         answer.headers.push((header::VARY, HeaderValue::from_static(vary)));

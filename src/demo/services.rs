@@ -1,15 +1,17 @@
 //! What is not records: log-in, `/me`, the schema, ONE's cache tables (REST.md 4.1, 5).
 
 use http::{HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
+    coreapi,
     negotiate::Renders,
     respond::{Alyx, Ask},
     sample,
 };
-use crate::alyx::{Service, errors};
+use crate::alyx::{Service, errors, schema};
 
 /// Methods besides GET, whether it answers without a token, and what it renders.
 pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders) {
@@ -22,6 +24,7 @@ pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders)
     let renders = match service {
         Service::AuthToken => Renders::JsonOnly,
         Service::Schema => Renders::OpenApi,
+        Service::Docs => Renders::CoreApi,
         _ => Renders::JsonAndHtml,
     };
     (writes, service.open(), renders)
@@ -39,14 +42,31 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
             )
         }
         Service::CacheInfo => cache_info(alyx, ask),
-        Service::Schema => Answer::beyond("describe itself yet"),
-        Service::Docs => Answer::beyond("have the CoreAPI document"),
+        Service::Schema => describe(ask),
+        Service::Docs => Answer::json(StatusCode::OK, &coreapi::document(&schema::document())),
         Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
-        Service::NewDownload => Answer::beyond("count downloads"),
-        Service::RegisterFile => Answer::beyond("register files"),
+        Service::NewDownload | Service::RegisterFile => Answer::beyond("count downloads"),
         Service::SyncFileStatus => Answer::beyond("ask Globus about files"),
         Service::WaterRequirement => Answer::beyond("compute water requirements"),
     }
+}
+
+/// A key as it stands in a path.
+pub(super) fn encoded(key: &str) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(key, KEPT).to_string()
+}
+
+/// The description of the interface, under the media type that was asked for.
+fn describe(ask: &Ask) -> Answer {
+    const OPENAPI: &str = "application/vnd.oai.openapi+json";
+    let accept = ask.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let media = if accept.contains("application/json") { "application/json" } else { OPENAPI };
+    let document = schema::document().to_string();
+    Answer::new(StatusCode::OK, media, document).with_header(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("inline; filename=\"schema.json\""),
+    )
 }
 
 /// The description of the cache tables, of the whole database or of a tag.

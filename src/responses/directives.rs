@@ -1,4 +1,5 @@
-//! What a request says about caching (RFC 9111 5.2.1). Unknown directives are disregarded.
+//! What a request says about caching (RFC 9111 5.2.1). Unknown directives, and
+//! values that are none, are disregarded.
 
 use std::time::Duration;
 
@@ -33,8 +34,7 @@ impl Directives {
                 "no-cache" => directives.no_cache = true,
                 "no-store" => directives.no_store = true,
                 "only-if-cached" => directives.only_if_cached = true,
-                // A number that can't be read is the strictest one (RFC 9111 4.2.1).
-                "max-age" => directives.max_age = Some(seconds.unwrap_or(Duration::ZERO)),
+                "max-age" => directives.max_age = seconds,
                 "min-fresh" => directives.min_fresh = seconds,
                 "max-stale" => {
                     let any = value.trim().is_empty().then_some(Duration::MAX);
@@ -78,7 +78,7 @@ mod tests {
             read("MAX-AGE=5,no-store"),
             Directives { max_age: Some(Duration::from_secs(5)), no_store: true, ..none }
         );
-        assert_eq!(read("max-age=x"), Directives { max_age: Some(Duration::ZERO), ..none });
+        assert_eq!(read("max-age=x"), none);
         assert_eq!(read("max-stale"), Directives { max_stale: Some(Duration::MAX), ..none });
         assert_eq!(read("max-stale=\"9\""), Directives { max_stale: Some(Duration::from_secs(9)), ..none });
         assert_eq!(

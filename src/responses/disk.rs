@@ -59,7 +59,7 @@ pub(super) struct Disk {
     limit: u64,
     totals: Arc<Totals>,
     /// Keys that were used since this was last written down.
-    used: Mutex<HashSet<Key>>,
+    used: Arc<Mutex<HashSet<Key>>>,
 }
 
 /// A row before its body is unpacked.
@@ -78,7 +78,7 @@ impl Disk {
     pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
         let (responses, bytes) = store.read(totals).await?;
         let totals = Totals { responses: responses.into(), bytes: bytes.into() };
-        Ok(Self { store, limit: limit.0, totals: Arc::new(totals), used: Mutex::default() })
+        Ok(Self { store, limit: limit.0, totals: Arc::new(totals), used: Arc::default() })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -120,6 +120,7 @@ impl Disk {
     /// Stores an entry soon, and makes room for it.
     pub(super) fn put(&self, question: &Question, entry: Arc<Entry>) {
         let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
+        let used = self.used.clone();
         let row = NewRow {
             key: question.key,
             family: question.family,
@@ -131,7 +132,7 @@ impl Disk {
         };
         self.store.write("an answer", weight, move |connection| {
             row.insert(connection, &totals)?;
-            make_room(connection, &totals, limit)
+            make_room(connection, &totals, limit, &used)
         });
     }
 
@@ -142,15 +143,8 @@ impl Disk {
 
     /// Writes down what was used.
     pub(super) fn flush_used(&self) {
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        if used.is_empty() {
-            return;
-        }
-        let now = clock::now();
-        self.store.write("what was used", 0, move |connection| {
-            let mut update = connection.prepare_cached("UPDATE responses SET used_at = ?2 WHERE key = ?1")?;
-            used.iter().try_for_each(|key| update.execute((key, now)).map(drop))
-        });
+        let used = self.used.clone();
+        self.store.write("what was used", 0, move |connection| write_used(connection, &used));
     }
 
     /// Stored answers of the same path, the newest first; of another user's never.
@@ -230,7 +224,7 @@ fn unpack(raw: Raw) -> Option<Parts> {
     })
 }
 
-fn read_headers(text: &str) -> Option<HeaderMap> {
+pub(crate) fn read_headers(text: &str) -> Option<HeaderMap> {
     let fields: Vec<(String, String)> = serde_json::from_str(text).ok()?;
     let field = |(name, value): (String, String)| {
         Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
@@ -238,8 +232,8 @@ fn read_headers(text: &str) -> Option<HeaderMap> {
     fields.into_iter().map(field).collect()
 }
 
-/// Header fields as JSON; one that is no text (none of Alyx's) is left out.
-fn write_headers(headers: &HeaderMap) -> String {
+/// Header fields as they lie on disk, in JSON; one that is no text (none of Alyx's) is left out.
+pub(crate) fn write_headers(headers: &HeaderMap) -> String {
     let fields: Vec<(&str, &str)> =
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     serde_json::to_string(&fields).unwrap_or_else(|_| "[]".to_owned())
@@ -299,10 +293,16 @@ impl NewRow {
 }
 
 /// Drops the least recently used answers until there is a little room.
-fn make_room(connection: &Connection, totals: &Totals, limit: u64) -> rusqlite::Result<()> {
+fn make_room(
+    connection: &Connection,
+    totals: &Totals,
+    limit: u64,
+    used: &Mutex<HashSet<Key>>,
+) -> rusqlite::Result<()> {
     if totals.bytes.load(Ordering::Relaxed) <= limit {
         return Ok(());
     }
+    write_used(connection, used)?;
     let sql = "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY used_at LIMIT 32)
                RETURNING size";
     while totals.bytes.load(Ordering::Relaxed) > limit / 10 * 9 {
@@ -311,11 +311,20 @@ fn make_room(connection: &Connection, totals: &Totals, limit: u64) -> rusqlite::
         if sizes.is_empty() {
             break;
         }
-        sizes.into_iter().for_each(|size| totals.removed(Some(size)));
+        for size in sizes {
+            totals.removed(Some(size));
+        }
     }
     connection
         .execute("DELETE FROM families WHERE family NOT IN (SELECT family FROM responses)", [])
         .map(drop)
+}
+
+fn write_used(connection: &Connection, used: &Mutex<HashSet<Key>>) -> rusqlite::Result<()> {
+    let used = std::mem::take(&mut *used.lock().unwrap_or_else(PoisonError::into_inner));
+    let now = clock::now();
+    let mut update = connection.prepare_cached("UPDATE responses SET used_at = ?2 WHERE key = ?1")?;
+    used.iter().try_for_each(|key| update.execute((key, now)).map(drop))
 }
 
 fn totals(connection: &Connection) -> rusqlite::Result<(u64, u64)> {

@@ -6,9 +6,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::{Key, Question};
 use crate::{
     alyx::{
+        Route, Service,
         links::{self, Base, Link},
         paging::{Envelope, Window},
         query::{self, Pairs},
+        tables,
     },
     clock::Millis,
     upstream::Answer,
@@ -83,7 +85,8 @@ impl Entry {
         let storable = answer.json
             && matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND)
             && !answer.headers.contains_key(header::SET_COOKIE)
-            && !is_private(&answer.headers);
+            && !is_private(&answer.headers)
+            && varies_as_known(&answer.headers);
         if !storable {
             return None;
         }
@@ -139,6 +142,12 @@ impl Entry {
             links::move_to(&self.body, &self.links, asker.base)
         } else {
             self.with_links_of(asker)
+        };
+        let body = match asker.question.route {
+            Route::Service(Service::CacheInfo) => {
+                tables::move_location(&body, asker.base, &asker.question.path)
+            }
+            _ => body,
         };
         let mut tag = [0; 16];
         tag.copy_from_slice(&blake3::hash(&body).as_bytes()[..16]);
@@ -202,6 +211,15 @@ fn is_private(headers: &HeaderMap) -> bool {
         let line = line.to_ascii_lowercase();
         line.contains("no-store") || line.contains("private")
     })
+}
+
+/// Whether the answer depends on nothing but what the key or the check of tokens covers: Alyx says
+/// `Accept, Cookie` (REST.md 4.1), and requests with cookies are not remembered.
+fn varies_as_known(headers: &HeaderMap) -> bool {
+    const KNOWN: [&str; 5] = ["accept", "cookie", "accept-encoding", "authorization", "origin"];
+    let lines = headers.get_all(header::VARY);
+    let mut fields = lines.iter().map(|line| line.to_str().unwrap_or("*")).flat_map(|line| line.split(','));
+    fields.all(|field| KNOWN.iter().any(|known| field.trim().eq_ignore_ascii_case(known)))
 }
 
 /// What a representation depends on, as one hash: another spelling or base is another body.

@@ -103,7 +103,18 @@ fn lifetime(question: &Question, status: StatusCode, settings: &Settings) -> Spa
 }
 
 impl Verdict {
+    /// Seconds for which the answer is fresh yet; negative where its time is over.
+    pub fn ttl(self) -> i64 {
+        let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        match self {
+            Self::Fresh { left } => seconds(left),
+            Self::Stale(Staleness::Expired { by }) => -seconds(by),
+            Self::Stale(_) => 0,
+        }
+    }
+
     /// The verdict for a request with these directives (RFC 9111 5.2.1), for an answer of this age.
+    #[must_use]
     pub fn for_request(self, directives: &Directives, age: Duration) -> Self {
         let too_old = directives.max_age.is_some_and(|limit| age > limit);
         if directives.no_cache || too_old {

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 pub use directives::Directives;
 pub use disk::{Near, Stored};
+pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{Asker, Entry, Representation};
 pub use freshness::{Staleness, Verdict};
 pub use marks::Pending;
@@ -32,6 +33,7 @@ use memory::Memory;
 
 use crate::{
     alyx::{links::Base, writes::Scope},
+    clock::Millis,
     settings::Settings,
     store::{Store, StoreError},
     upstream::Answer,
@@ -128,6 +130,12 @@ impl Responses {
             return Verdict::Stale(Staleness::OlderPage);
         }
         freshness::by_age(question, entry, settings)
+    }
+
+    /// When a write last changed what this question's answer belongs to. A request that left before
+    /// may bring an answer from before.
+    pub fn written_at(&self, question: &Question) -> Millis {
+        self.marks.since(&question.scopes)
     }
 
     /// Notes that a write which may change these scopes is about to be passed on.

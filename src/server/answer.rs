@@ -40,8 +40,8 @@ impl Proxy {
         giving: Giving,
     ) -> Response<Body> {
         self.counters.count(giving.how);
-        let asker = Asker { base: &asked.base, question };
-        let identity = self.responses.representation(&question.key, entry, &asker);
+        let reader = Asker { base: &asked.base, question };
+        let identity = self.responses.representation(&question.key, entry, &reader);
         let wanted = Coding::negotiate(&asked.headers, identity.body.len());
         let (coding, body) =
             match self.responses.coded(&identity, wanted.name(), |body| wanted.code(body)).await {
@@ -75,7 +75,7 @@ fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &Giving, tag: &Hea
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::ETAG, tag.clone());
     headers.insert(CACHE_STATUS, giving.how.header());
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding, Authorization"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     if let Some(notice) = &giving.notice {
         headers.insert(NOTICE, notice.clone());
     }

@@ -96,7 +96,7 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
         proxy.logins.offline(&proxy.store, &proxy.key, &user, &password, asked.peer.ip(), access).await;
     match tried {
         Ok(LogIn::Token(token)) => {
-            let how = How::StandIn(StandIn::Offline, Place::Disk);
+            let how = How::StandIn { reason: StandIn::Offline, place: Place::Disk, ttl: 0 };
             proxy.counters.count(how);
             let mut response = refusal::json(200, serde_json::json!({ "token": *token }).to_string(), how);
             proxy.add_notice(&mut response);

@@ -7,7 +7,10 @@ use http::{HeaderValue, Method, Request, Response, header};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
-use super::{Proxy, refusal, status::How};
+use super::{
+    Proxy, refusal,
+    status::{CACHE_STATUS, How},
+};
 use crate::clock;
 
 /// Answers a request for one of the proxy's own paths.
@@ -52,15 +55,15 @@ async fn network(proxy: &Proxy, miniature: &crate::demo::Miniature, wish: &str) 
     if tokio::time::timeout(limit, noticed).await.is_err() {
         return refusal::plain(500, "The proxy has not noticed the change of the network in time.");
     }
-    let line =
-        if offline { "The network is cut: Alyx can't be reached.\n" } else { "The network is back.\n" };
-    text(line, "text/plain; charset=utf-8")
+    let network = if offline { "cut" } else { "whole" };
+    text(&format!("{}\n", json!({ "network": network })), "application/json")
 }
 
 fn text(body: &str, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_STATUS, How::Own.header());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

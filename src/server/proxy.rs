@@ -22,8 +22,19 @@ use crate::{
 /// What a flight brings: Alyx's answer and, if it may be remembered, its entry.
 pub(super) type Outcome = Result<Arc<Fetched>, Failure>;
 
-/// Identical requests share a flight; a token that Alyx has yet to judge flies alone.
-pub(super) type FlightKey = (Key, Option<TokenHash>);
+/// Who may share a flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Company {
+    /// All whose tokens Alyx has accepted.
+    Accepted,
+    /// The holders of one token that Alyx has yet to judge.
+    Token(TokenHash),
+    /// Nobody else.
+    Alone(u64),
+}
+
+/// Requests are the same if question and company are, and no write came between them.
+pub(super) type FlightKey = (Key, Company, Millis);
 
 /// An answer fresh from Alyx.
 #[derive(Debug)]
@@ -44,6 +55,10 @@ pub struct Proxy {
     pub(super) logins: Logins,
     pub(super) key: SecretKey,
     pub(super) flights: Flights<FlightKey, Outcome>,
+    /// Questions whose answers are too large to be remembered: they are passed on at once.
+    pub(super) large: moka::sync::Cache<Key, ()>,
+    /// Numbers for flights that nobody may share.
+    pub(super) alone: std::sync::atomic::AtomicU64,
     pub(super) files: super::files::Files,
     pub(super) counters: Counters,
     pub(super) started_at: Millis,
@@ -71,6 +86,9 @@ pub enum OpenError {
     /// The database can't be read.
     #[error(transparent)]
     Read(#[from] StoreError),
+    /// The kept files can't be had.
+    #[error("the folder `files`: {0}")]
+    Files(#[from] super::files::FilesError),
     /// The upstream can't be asked with these settings.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -89,11 +107,13 @@ impl Proxy {
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(data_dir.clone(), io::Error::other(error)))??);
         let responses = Responses::open(store.clone(), upstream.base(), &settings).await?;
-        let files = super::files::Files::open(&store).map_err(|error| OpenError::Io(data_dir, error))?;
+        let files = super::files::Files::open(&store).await?;
         Ok(Arc::new(Self {
             tokens: Tokens::load(&store).await?,
             logins: Logins::default(),
             flights: Flights::default(),
+            large: moka::sync::Cache::new(10_000),
+            alone: std::sync::atomic::AtomicU64::default(),
             counters: Counters::default(),
             started_at: clock::now(),
             demo: std::sync::OnceLock::new(),

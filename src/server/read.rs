@@ -4,7 +4,10 @@
 //! stored answer gets it after `upstream.patience`, while the request goes on and is remembered;
 //! only those who would miss their own write wait for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -13,13 +16,13 @@ use super::{
     Asked, Proxy,
     answer::Giving,
     pass,
-    proxy::{Fetched, Outcome, refuses_token},
-    status::{Forward, How, StandIn},
+    proxy::{Company, Fetched, Outcome, refuses_token},
+    status::{CACHE_STATUS, Forward, How, StandIn},
     verdict::May,
 };
 use crate::{
     access::{Credentials, credentials},
-    alyx::{Route, errors, query},
+    alyx::{Route, errors, query, route::appended_slash},
     clock,
     responses::{Directives, Entry, Media, Place, Question, Staleness, Verdict},
     upstream::{Ask, Failure, has_body},
@@ -41,13 +44,16 @@ struct Reading<'a> {
     credentials: &'a Credentials,
     question: &'a Question,
     may: May,
+    /// Whether anything is stored for it, be it for others.
+    known: bool,
+    /// What is stored for it and may be given to this caller.
     held: Option<Held>,
 }
 
 /// Answers a GET or HEAD.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
     let credentials = credentials(&asked.headers, &proxy.key);
-    let question = match question(&asked, &credentials) {
+    let question = match question(&asked, &credentials, proxy.upstream.health.is_down()) {
         Ok(question) => question,
         Err(reason) => return pass::answer(proxy, asked, body, Forward::Bypass(reason)).await,
     };
@@ -57,18 +63,39 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     }
     let open = matches!(asked.route, Route::Service(service) if service.open());
     let may = proxy.may(&credentials, open, &asked.settings);
-    let held = if may.sees_stored() { proxy.held(&question, &asked, &directives).await } else { None };
-    let reading = Reading { proxy, asked: &asked, credentials: &credentials, question: &question, may, held };
-    match reading.answer(directives).await {
-        Some(response) => response,
-        // Too large to be remembered: Alyx is asked once more, as a stream.
-        None => pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await,
+    let stored = proxy.held(&question, &asked, &directives).await;
+    let known = stored.is_some();
+    let held = stored.filter(|_| may.sees_stored());
+    let reading =
+        Reading { proxy, asked: &asked, credentials: &credentials, question: &question, may, known, held };
+    if proxy.large.contains_key(&question.key) && !proxy.upstream.health.is_down() {
+        return pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await;
     }
+    if let Some(response) = reading.answer(directives).await {
+        return response;
+    }
+    // Too large to be remembered: Alyx is asked once more, as a stream.
+    proxy.large.insert(question.key, ());
+    pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await
+}
+
+/// Django's own redirect to the path with a slash, which ONE counts on (REST.md 5).
+fn moved_permanently(to: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::MOVED_PERMANENTLY;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_STATUS, How::Refused("offline-redirect").header());
+    if let Ok(to) = HeaderValue::try_from(to) {
+        headers.insert(header::LOCATION, to);
+    }
+    response
 }
 
 /// The question that may be remembered, or why this read is none.
-fn question(asked: &Asked, credentials: &Credentials) -> Result<Question, &'static str> {
-    if matches!(credentials, Credentials::Foreign) {
+fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Question, &'static str> {
+    if matches!(credentials, Credentials::Foreign) || matches!(credentials, Credentials::OtherScheme) && !down
+    {
         return Err("foreign-credentials");
     }
     let class = match &asked.route {
@@ -133,28 +160,28 @@ impl Reading<'_> {
             let text = "The request allows only what is stored, and nothing fresh is stored for it.";
             return Some(self.proxy.refuse(504, errors::detail(504, text), "only-if-cached"));
         }
-        self.from_alyx().await
+        self.ask_or_wait().await
     }
 
     /// Takes a seat on the flight of this question.
     fn board(&self, alone: bool) -> crate::upstream::flight::Seat<Outcome> {
         // A token that Alyx has yet to judge must not get what was fetched with another one.
-        let company = if self.may == May::Have && !alone { None } else { self.credentials.token() };
+        let company = match (self.may, self.credentials.token()) {
+            (May::Have, _) if !alone => Company::Accepted,
+            (_, Some(token)) => Company::Token(token),
+            (_, None) => Company::Alone(self.proxy.alone.fetch_add(1, Ordering::Relaxed)),
+        };
         let (proxy, question, credentials) =
             (self.proxy.clone(), self.question.clone(), self.credentials.clone());
         let ask = self.ask();
-        self.proxy.flights.join((self.question.key, company), move || async move {
-            proxy.ask_alyx(ask, question, credentials).await
-        })
+        let key = (question.key, company, proxy.responses.written_at(&question));
+        self.proxy.flights.join(key, move || async move { proxy.ask_alyx(ask, question, credentials).await })
     }
 
     fn ask(&self) -> Ask {
         /// Fields of ONE and of interface descriptions that Alyx may come to read.
-        const PASSED: [HeaderName; 3] = [
-            HeaderName::from_static("accept-version"),
-            HeaderName::from_static("one-api-version"),
-            header::ACCEPT_LANGUAGE,
-        ];
+        const PASSED: [HeaderName; 2] =
+            [HeaderName::from_static("accept-version"), HeaderName::from_static("one-api-version")];
         let headers = &self.asked.headers;
         let extra: HeaderMap =
             PASSED.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect();
@@ -175,7 +202,7 @@ impl Reading<'_> {
         }
     }
 
-    async fn from_alyx(&self) -> Option<Response<Body>> {
+    async fn ask_or_wait(&self) -> Option<Response<Body>> {
         let mut seat = self.board(false);
         let mut joined = seat.joined;
         let patience = self.asked.settings.upstream.patience.0;
@@ -214,31 +241,26 @@ impl Reading<'_> {
     }
 
     fn why(&self) -> Forward {
-        match (&self.held, self.may) {
-            (_, May::HaveAfterCheck | May::AskOnly(_) | May::PastGrace(_)) => Forward::Token,
-            (Some(Held { verdict: Verdict::Stale(staleness), .. }), _) => Forward::Stale(*staleness),
-            (Some(_), _) => Forward::Stale(Staleness::Request),
-            (None, _) => Forward::UriMiss,
+        match &self.held {
+            _ if self.known && self.may != May::Have => Forward::Token,
+            Some(Held { verdict: Verdict::Stale(staleness), .. }) => Forward::Stale(*staleness),
+            Some(_) => Forward::Stale(Staleness::Request),
+            None => Forward::UriMiss,
         }
     }
 
     /// What can be said without Alyx.
     async fn without_alyx(&self, failure: &Failure) -> Response<Body> {
-        match (self.may, &self.held) {
-            (May::AskOnly(refusal), _) => {
-                let mut response = self.proxy.refuse(403, errors::detail(403, refusal), "not-accepted");
-                self.proxy.add_notice(&mut response);
-                response
-            }
-            (May::PastGrace(vouched_at), _) => {
-                let text = format!(
-                    "Alyx accepted this token last on {}, longer ago than `access.grace` allows.",
-                    clock::for_people(vouched_at)
-                );
-                self.proxy.out_of_reach(failure, &text)
-            }
-            (_, Some(held)) => self.stand_in(held, StandIn::Offline).await,
-            (_, None) => match failure {
+        // Django redirects before it asks who is there.
+        if let Some(to) = appended_slash(&self.question.route, &self.question.path) {
+            return moved_permanently(&to);
+        }
+        if let Some(refusal) = self.proxy.refuse_caller(self.may, failure, &self.question.route) {
+            return refusal;
+        }
+        match &self.held {
+            Some(held) => self.stand_in(held, StandIn::Offline).await,
+            None => match failure {
                 Failure::Throttled(length) => self.proxy.pause(failure, *length),
                 _ => self.proxy.not_stored(failure, self.question).await,
             },
@@ -255,7 +277,8 @@ impl Reading<'_> {
                 "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
             )),
         };
-        self.give(held, Giving { how: How::StandIn(reason, held.place), notice }).await
+        let how = How::StandIn { reason, place: held.place, ttl: held.verdict.ttl() };
+        self.give(held, Giving { how, notice }).await
     }
 
     async fn give(&self, held: &Held, giving: Giving) -> Response<Body> {

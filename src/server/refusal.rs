@@ -68,10 +68,12 @@ impl Proxy {
 
     /// 429: Alyx asked for a pause that is longer than anyone may wait.
     pub(super) fn pause(&self, failure: &Failure, length: std::time::Duration) -> Response<Body> {
-        let seconds = length.as_secs() + 1;
+        let seconds = length.as_millis().div_ceil(1000).max(1);
         let text = format!("Alyx was asked too often: {failure}. Try again in {seconds} seconds.");
         let mut response = self.refuse(429, errors::detail(429, &text), failure.name());
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
         response
     }
 

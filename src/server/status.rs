@@ -49,11 +49,18 @@ pub(super) enum How {
     /// From here, fresh.
     Hit(Place, Duration),
     /// From here, not fresh.
-    StandIn(StandIn, Place),
+    StandIn {
+        reason: StandIn,
+        place: Place,
+        /// Seconds that it would be fresh yet; negative where its time is over.
+        ttl: i64,
+    },
     /// From Alyx.
     Forwarded { why: Forward, status: u16, stored: bool, collapsed: bool },
     /// Refused here.
     Refused(&'static str),
+    /// One of the proxy's own pages.
+    Own,
 }
 
 impl How {
@@ -63,8 +70,8 @@ impl How {
         // Writing to a String can't fail.
         let _ = match self {
             Self::Hit(place, left) => write!(value, "; hit; ttl={}; detail={}", left.as_secs(), place.name()),
-            Self::StandIn(reason, place) => {
-                write!(value, "; hit; detail=\"{}, {}\"", reason.name(), place.name())
+            Self::StandIn { reason, place, ttl } => {
+                write!(value, "; hit; ttl={ttl}; detail=\"{}, {}\"", reason.name(), place.name())
             }
             Self::Forwarded { why, status, stored, collapsed } => {
                 let _ = write!(value, "; fwd={}; fwd-status={status}", why.token());
@@ -77,6 +84,7 @@ impl How {
                 why.detail().map_or(Ok(()), |detail| write!(value, "; detail={detail}"))
             }
             Self::Refused(reason) => write!(value, "; detail={reason}"),
+            Self::Own => write!(value, "; detail=own"),
         };
         // Made of names and numbers alone.
         HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("alyx-proxy"))
@@ -86,10 +94,11 @@ impl How {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Hit(place, _) => place.name(),
-            Self::StandIn(..) => "stale",
+            Self::StandIn { .. } => "stale",
             Self::Forwarded { collapsed: true, .. } => "collapsed",
             Self::Forwarded { .. } => "upstream",
             Self::Refused(_) => "refused",
+            Self::Own => "own",
         }
     }
 }

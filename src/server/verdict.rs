@@ -1,11 +1,15 @@
 //! What a caller may have, by what its credentials are worth here.
 
+use axum::body::Body;
+use http::{HeaderValue, Response, header};
+
 use super::Proxy;
 use crate::{
     access::{Credentials, Standing},
-    alyx::errors,
-    clock::Millis,
+    alyx::{Route, errors},
+    clock::{self, Millis},
     settings::Settings,
+    upstream::Failure,
 };
 
 /// What a caller may have.
@@ -25,8 +29,10 @@ impl Proxy {
     /// What a caller with these credentials may have; `open` where Alyx asks for none (REST.md 1).
     pub(super) fn may(&self, credentials: &Credentials, open: bool, settings: &Settings) -> May {
         match credentials {
-            Credentials::None if open => May::Have,
-            Credentials::None | Credentials::Foreign => May::AskOnly(errors::NO_CREDENTIALS),
+            Credentials::None | Credentials::OtherScheme if open => May::Have,
+            Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
+                May::AskOnly(errors::NO_CREDENTIALS)
+            }
             Credentials::Malformed(refusal) => May::AskOnly(refusal),
             Credentials::Token { hash, .. } => match self.tokens.standing(hash, &settings.access) {
                 Standing::Vouched => May::Have,
@@ -34,6 +40,32 @@ impl Proxy {
                 Standing::PastGrace { vouched_at } => May::PastGrace(vouched_at),
                 Standing::Unknown => May::AskOnly(errors::INVALID_TOKEN),
             },
+        }
+    }
+
+    /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
+    /// one who may have what is stored.
+    pub(super) fn refuse_caller(&self, may: May, failure: &Failure, route: &Route) -> Option<Response<Body>> {
+        match may {
+            May::Have | May::HaveAfterCheck => None,
+            May::AskOnly(refusal) => {
+                let mut response = self.refuse(403, errors::detail(403, refusal), "not-accepted");
+                self.add_notice(&mut response);
+                let headers = response.headers_mut();
+                headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
+                if let Ok(methods) = HeaderValue::try_from(route.methods()) {
+                    headers.insert(header::ALLOW, methods);
+                }
+                Some(response)
+            }
+            // No 403: ONE would throw away a token that is good again when Alyx is back.
+            May::PastGrace(vouched_at) => {
+                let since = clock::for_people(vouched_at);
+                let text = format!(
+                    "Alyx accepted this token last on {since}, longer ago than `access.grace` allows."
+                );
+                Some(self.out_of_reach(failure, &text))
+            }
         }
     }
 }

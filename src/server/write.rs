@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::Response;
 
 use super::{Asked, Proxy, pass, refusal, status::Forward};
-use crate::alyx::writes;
+use crate::alyx::{Route, Service, writes};
 
 const NO_DISK: &str = "This proxy can't write to its disk, so it could not remember what this request \
                        changes. The request was not passed on to Alyx.";
@@ -20,6 +20,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
         return proxy.failed_pass(&crate::upstream::Failure::Away);
     }
     let scopes = writes::changed_by(&asked.method, &asked.route);
+    let route = asked.route.clone();
     let pending = match proxy.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
         Err(error) => {
@@ -29,7 +30,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     };
     let result = pass::through(proxy, asked, body, Forward::Method).await;
     let changed = match &result {
-        Ok(response) => pass::may_have_written(response.status()) || partly_done(&scopes, response),
+        Ok(response) => pass::may_have_written(response.status()) || partly_done(&route, response),
         Err(failure) => !failure.never_sent(),
     };
     if let Err(error) = proxy.responses.end_write(pending, changed).await {
@@ -39,6 +40,6 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
 }
 
 /// `/register-file` registers one file after the other and may fail in between (REST.md 7).
-fn partly_done(scopes: &[writes::Scope], response: &Response<Body>) -> bool {
-    scopes.contains(&writes::Scope::Lists("files")) && response.status() == http::StatusCode::BAD_REQUEST
+fn partly_done(route: &Route, response: &Response<Body>) -> bool {
+    *route == Route::Service(Service::RegisterFile) && response.status() == http::StatusCode::BAD_REQUEST
 }

@@ -103,6 +103,9 @@ impl Kind {
     pub(super) fn read(self, text: &str) -> Value {
         match self {
             Self::Count { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
+            Self::Addresses | Self::Paths if text.trim_start().starts_with('[') => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.into())
+            }
             Self::Addresses | Self::Paths => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }

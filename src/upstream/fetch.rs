@@ -59,6 +59,9 @@ pub struct Answer {
     pub received_at: Millis,
 }
 
+/// A connection that breaks sooner was broken before.
+const STALE_CONNECTION: Duration = Duration::from_millis(100);
+
 impl Upstream {
     /// Asks Alyx, waits for its turn, tries again where that may help; reports to health and pace.
     pub async fn fetch(&self, ask: &Ask) -> Result<Answer, Failure> {
@@ -71,8 +74,15 @@ impl Upstream {
             .with_jitter()
             .with_max_times(ask.retries)
             .build();
+        let mut pooled = true;
         loop {
+            let start = Instant::now();
             let result = self.try_once(ask, deadline).await;
+            // A pooled connection that Alyx has closed meanwhile breaks at once: that says nothing.
+            if pooled && matches!(result, Err(Failure::Reset)) && start.elapsed() < STALE_CONNECTION {
+                pooled = false;
+                continue;
+            }
             match &result {
                 Ok(_) => self.health.answered(),
                 Err(failure) => self.health.failed(failure),

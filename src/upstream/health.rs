@@ -142,22 +142,22 @@ impl Health {
     pub fn failed(&self, failure: &Failure) {
         if failure.is_unreachable() {
             self.went_down(failure);
-        } else if failure.is_outage() {
+        }
+        // Either to be sure, or to begin looking for its return.
+        if failure.is_outage() {
             self.look.notify_one();
         }
     }
 
     fn went_down(&self, failure: &Failure) {
-        self.state.send_if_modified(|state| match state {
-            State::Down { reason, .. } => {
+        self.state.send_if_modified(|state| {
+            if let State::Down { reason, .. } = state {
                 reason.clone_from(failure);
-                true
-            }
-            _ => {
+            } else {
                 tracing::warn!(reason = failure.name(), "Alyx is out of reach: {failure}");
                 *state = State::Down { since: clock::now(), reason: failure.clone() };
-                true
             }
+            true
         });
     }
 

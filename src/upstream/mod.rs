@@ -5,6 +5,7 @@
 //! report what they saw to [`health`], and end within the total time-out.
 
 mod client;
+mod download;
 mod failure;
 mod fetch;
 pub mod flight;

@@ -28,8 +28,9 @@ async fn an_answer_that_the_client_has_is_not_sent_again() {
     assert!(lab.upstream.asked().iter().all(|asked| asked.header("if-none-match").is_none()));
 
     // The tag is the content's: the same from memory and disk, and another for other content.
+    let host = proxy.url().trim_start_matches("http://").to_owned();
     let proxy = proxy.restart().await;
-    get(&proxy, LIST, &[("if-none-match", &tag)]).await.expect(304);
+    get(&proxy, LIST, &[("if-none-match", &tag), ("host", &host)]).await.expect(304);
     lab.renew();
     let answer =
         get(&proxy, LIST, &[("if-none-match", &tag), ("cache-control", "no-cache")]).await.expect(200);

@@ -1,8 +1,10 @@
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 //! HTTP/1.1 in the raw: requests leave exactly as they are written, with no library's tidying up.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    time::Duration,
 };
 
 /// A connection that is kept open.
@@ -29,14 +31,23 @@ impl Wire {
         Self { stream: BufReader::new(TcpStream::connect(addr).unwrap()) }
     }
 
+    /// Whether the other side has ended the connection.
+    pub fn closed(&mut self) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        match self.stream.get_mut().read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Sends a request and reads the answer.
     pub fn ask(&mut self, method: &str, target: &str, headers: &[(String, String)], body: &str) -> Answer {
         let mut request = format!("{method} {target} HTTP/1.1\r\n");
         for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
+            request.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
         }
         if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
-            request += &format!("Content-Length: {}\r\n", body.len());
+            request.extend(["Content-Length: ", body.len().to_string().as_str(), "\r\n"]);
         }
         request += "\r\n";
         request += body;

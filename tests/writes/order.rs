@@ -9,7 +9,8 @@ use crate::{
 async fn a_write_is_sent_once_and_counts_as_made_if_its_answer_is_lost() {
     for fault in [Fault::Silence, Fault::Truncated, Fault::Gateway(502), Fault::Gateway(504)] {
         let lab = Lab::open().await;
-        let proxy = Setup::new(&lab.url()).set("upstream.timeout", "1s").start().await;
+        let proxy =
+            Setup::new(&lab.url()).set("upstream.timeout", "1s").set("upstream.patience", "1s").start().await;
         assert_eq!(lab::version(&proxy.get("/sessions").await.expect(200).json()), 1);
         lab.upstream.behave(fault);
         // Alyx has it, but nobody hears so.
@@ -47,7 +48,9 @@ async fn an_answer_from_before_the_write_is_not_fresh_after_it() {
         new,
         "joined a read of before"
     );
-    assert_eq!(lab::version(&reading.await.unwrap().expect(200).json()), 1, "it was asked before");
+    // It was asked before: it may bring either state.
+    let late = lab::version(&reading.await.unwrap().expect(200).json());
+    assert!([1, new].contains(&late), "{late}");
     assert_eq!(
         lab::version(&proxy.get("/sessions").await.expect(200).json()),
         new,

@@ -1,0 +1,124 @@
+//! Which records a list is asked for: the filters of [`crate::alyx::filter`], evaluated record by
+//! record in the plainest way (REST.md 2).
+//!
+//! What the records of the sample can't decide is refused; no answer is ever guessed.
+
+mod compare;
+mod convert;
+mod datasets;
+mod django;
+mod input;
+mod json;
+mod path;
+mod python;
+mod read;
+mod region;
+mod scalar;
+mod special;
+
+use input::{Asked, Used};
+pub(super) use path::keys;
+use special::Condition;
+
+use super::{answer::Answer, data::Data, sample};
+use crate::alyx::{
+    Endpoint,
+    filter::{Rows, Test},
+    query::Pairs,
+};
+
+/// In how many ways a record fulfils a condition: the rows that the joined tables give for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ways(usize);
+
+/// A row of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Where the record is.
+    pub(super) place: usize,
+    /// How often joined tables repeat it, though the list has it once: numbers that Alyx counts over
+    /// the joined tables are multiplied by this.
+    pub(super) repeats: usize,
+}
+
+/// The rows of a list that this query asks for, in the table's order.
+pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> Result<Vec<Row>, Answer> {
+    let used = input::read(data, endpoint, pairs)?;
+    let all = data.table(endpoint).records().len();
+    if used.is_empty() {
+        return Ok((0..all).map(|place| Row { place, repeats: 1 }).collect());
+    }
+    let query = Query { data, endpoint, pairs, used: &used };
+    let conditions = used
+        .iter()
+        .map(|(filter, asked)| Ok((*filter, Condition::new(&query, filter, asked)?)))
+        .collect::<Result<Vec<_>, Answer>>()?;
+    if let Some(lineage) = region::lineage(&query)? {
+        return Ok(lineage.into_iter().map(|place| Row { place, repeats: 1 }).collect());
+    }
+    // Datasets are grouped always; elsewhere a filter must ask for it.
+    let distinct =
+        endpoint.name == "datasets" || used.iter().any(|(filter, _)| filter.rows == Rows::Distinct);
+    let mut rows = Vec::new();
+    'records: for place in 0..all {
+        let (mut repeats, mut users) = (1, None);
+        for (filter, condition) in &conditions {
+            let Ways(ways) = condition.ways(&query, place)?;
+            if ways == 0 {
+                continue 'records;
+            }
+            if let Test::Users = filter.test {
+                users = Some(ways);
+            }
+            if condition.multiplies(filter) {
+                repeats *= ways;
+            }
+        }
+        if let Some(found) = users
+            && !query.enough_users(found, repeats)?
+        {
+            continue;
+        }
+        let times = if distinct { 1 } else { repeats };
+        rows.extend((0..times).map(|_| Row { place, repeats }));
+    }
+    Ok(rows)
+}
+
+/// A query as its conditions see it.
+struct Query<'q> {
+    data: &'q Data,
+    endpoint: &'static Endpoint,
+    pairs: &'q Pairs,
+    used: &'q [Used],
+}
+
+impl Query<'_> {
+    /// The raw text of a parameter, if it is present; the last counts.
+    fn raw(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.used.iter().find_map(|(filter, asked)| match asked {
+            Asked::Text(text) if filter.name == name => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The day that the server's clock stands at.
+    fn today() -> jiff::civil::Date {
+        sample::TODAY
+    }
+
+    /// Alyx counts the users of every joined row, so that another filter with several matches can
+    /// make up for one who is missing (REST.md 2.6).
+    fn enough_users(&self, found: usize, repeats: usize) -> Result<bool, Answer> {
+        let wanted = self.text("users").map_or(0, |users| users.split(',').count());
+        let subqueries = ["datasets", "histology"].iter().any(|name| self.raw(name).is_some());
+        if found < wanted && subqueries {
+            return Err(Answer::beyond("count users beside this filter"));
+        }
+        Ok(found * repeats >= wanted)
+    }
+}

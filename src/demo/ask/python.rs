@@ -1,0 +1,261 @@
+//! Values as `django=` converts them (REST.md 2.2, rule 4), and Python's literals in brackets.
+//!
+//! Alyx evaluates what stands in brackets as Python. Here only literals are read; whatever else stands
+//! there is refused.
+
+use crate::demo::answer::Answer;
+
+/// A value of a pair.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Python {
+    None,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Python>),
+    Dict(Vec<(String, Python)>),
+}
+
+impl Python {
+    /// Converts the text of a value.
+    pub(super) fn convert(text: &str) -> Result<Self, Answer> {
+        if text == "None" {
+            return Ok(Self::None);
+        }
+        match text.to_lowercase().as_str() {
+            "true" => return Ok(Self::Bool(true)),
+            "false" => return Ok(Self::Bool(false)),
+            _ => {}
+        }
+        let digits = text.replacen('.', "", 1);
+        // Python's isdigit takes digits of every script, of which float() reads most.
+        if !digits.is_empty() && digits.chars().all(is_digit) {
+            return match text.parse() {
+                Ok(number) => Ok(Self::Float(number)),
+                Err(_)
+                    if digits.chars().all(|c| c.is_ascii_digit() || !c.is_numeric() || is_superscript(c)) =>
+                {
+                    Err(Answer::failed(&format!("could not convert string to float: '{text}'")))
+                }
+                Err(_) => Err(Answer::beyond("read digits of other scripts")),
+            };
+        }
+        let bracketed = text.starts_with(['(', '[']) && text.ends_with([')', ']']);
+        if bracketed { literal(text) } else { Ok(Self::Text(text.to_owned())) }
+    }
+
+    /// The value's name for its type, where iterating over it fails.
+    pub(super) fn scalar_type(&self) -> Option<&'static str> {
+        match self {
+            Self::None => Some("NoneType"),
+            Self::Bool(_) => Some("bool"),
+            Self::Int(_) => Some("int"),
+            Self::Float(_) => Some("float"),
+            Self::Text(_) | Self::List(_) | Self::Dict(_) => None,
+        }
+    }
+
+    /// `str()` of it, where the miniature knows it.
+    pub(super) fn text(&self) -> Result<String, Answer> {
+        match self {
+            Self::None => Ok("None".to_owned()),
+            Self::Bool(true) => Ok("True".to_owned()),
+            Self::Bool(false) => Ok("False".to_owned()),
+            Self::Int(number) => Ok(number.to_string()),
+            Self::Float(number) if number.fract() == 0.0 && number.abs() < 1e16 => Ok(format!("{number:.1}")),
+            Self::Float(number) if number.abs() >= 1e-4 && number.abs() < 1e16 => Ok(number.to_string()),
+            Self::Text(text) => Ok(text.clone()),
+            Self::Float(_) | Self::List(_) | Self::Dict(_) => {
+                Err(Answer::beyond("write such a value as Python does"))
+            }
+        }
+    }
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit() || is_superscript(c) || (c.is_numeric() && !c.is_ascii())
+}
+
+fn is_superscript(c: char) -> bool {
+    matches!(c, '²' | '³' | '¹' | '⁰'..='⁹' | '₀'..='₉')
+}
+
+/// Reads a list or tuple of literals.
+fn literal(text: &str) -> Result<Python, Answer> {
+    let mut reader = Reader { rest: text };
+    match reader.value() {
+        Some(value) if reader.rest.trim().is_empty() => Ok(value),
+        _ => Err(match unbalanced(text) {
+            Some(reason) => Answer::failed(&format!("{reason} (<string>, line 1)")),
+            None => Answer::beyond(&format!("evaluate {text} as Python does")),
+        }),
+    }
+}
+
+/// Python's message for brackets that don't match.
+fn unbalanced(text: &str) -> Option<String> {
+    if text.contains(['\'', '"']) {
+        return None;
+    }
+    let mut open = Vec::new();
+    for c in text.chars() {
+        match c {
+            '[' | '(' | '{' => open.push(c),
+            ']' | ')' | '}' => {
+                let opening = match c {
+                    ']' => '[',
+                    ')' => '(',
+                    _ => '{',
+                };
+                match open.pop() {
+                    Some(last) if last == opening => {}
+                    Some(last) => {
+                        let reason = "does not match opening parenthesis";
+                        return Some(format!("closing parenthesis '{c}' {reason} '{last}'"));
+                    }
+                    None => return Some(format!("unmatched '{c}'")),
+                }
+            }
+            _ => {}
+        }
+    }
+    open.pop().map(|last| format!("'{last}' was never closed"))
+}
+
+struct Reader<'t> {
+    rest: &'t str,
+}
+
+impl Reader<'_> {
+    fn value(&mut self) -> Option<Python> {
+        self.rest = self.rest.trim_start();
+        match self.rest.chars().next()? {
+            '[' => self.items(']').map(|(items, _)| Python::List(items)),
+            '(' => {
+                let (mut items, comma) = self.items(')')?;
+                // `(x)` is x in brackets; `(x,)` and `()` are tuples.
+                if items.len() == 1 && !comma { items.pop() } else { Some(Python::List(items)) }
+            }
+            '{' => self.dict(),
+            '\'' | '"' => self.string().map(Python::Text),
+            _ => self.word(),
+        }
+    }
+
+    fn items(&mut self, close: char) -> Option<(Vec<Python>, bool)> {
+        self.rest = &self.rest[1..];
+        let (mut items, mut comma) = (Vec::new(), false);
+        loop {
+            if self.take(close) {
+                return Some((items, comma));
+            }
+            if !items.is_empty() && !comma {
+                return None;
+            }
+            items.push(self.value()?);
+            comma = self.take(',');
+        }
+    }
+
+    fn dict(&mut self) -> Option<Python> {
+        self.rest = &self.rest[1..];
+        let (mut items, mut comma) = (Vec::new(), true);
+        loop {
+            if self.take('}') {
+                return Some(Python::Dict(items));
+            }
+            if !comma {
+                return None;
+            }
+            let Python::Text(key) = self.value()? else { return None };
+            if !self.take(':') {
+                return None;
+            }
+            items.push((key, self.value()?));
+            comma = self.take(',');
+        }
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        let rest = self.rest.trim_start();
+        match rest.strip_prefix(wanted) {
+            Some(after) => {
+                self.rest = after;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A string without escapes.
+    fn string(&mut self) -> Option<String> {
+        let quote = self.rest.chars().next()?;
+        let inner = &self.rest[1..];
+        let end = inner.find(quote)?;
+        let text = &inner[..end];
+        self.rest = &inner[end + 1..];
+        (!text.contains(['\\', '\n']) && !self.rest.starts_with(['\'', '"'])).then(|| text.to_owned())
+    }
+
+    fn word(&mut self) -> Option<Python> {
+        let end = self.rest.find([',', ')', ']', '}', ':', ' ']).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        match word {
+            "None" => Some(Python::None),
+            "True" => Some(Python::Bool(true)),
+            "False" => Some(Python::Bool(false)),
+            _ => {
+                let digits = word.strip_prefix('-').unwrap_or(word);
+                let plain = digits.bytes().all(|b| b.is_ascii_digit());
+                let zeros = digits.len() > 1 && digits.starts_with('0');
+                if plain && !zeros {
+                    return word.parse().ok().map(Python::Int);
+                }
+                let float =
+                    digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'-' | b'+'));
+                if float && digits.contains(['.', 'e']) { word.parse().ok().map(Python::Float) } else { None }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn converts_as_alyx_does() {
+        let convert = |text| Python::convert(text).unwrap();
+        assert_eq!(convert("None"), Python::None);
+        assert_eq!(convert("none"), Python::Text("none".to_owned()));
+        assert_eq!(convert("TRUE"), Python::Bool(true));
+        assert_eq!(convert("1."), Python::Float(1.0));
+        assert_eq!(convert("-1"), Python::Text("-1".to_owned()));
+        assert_eq!(convert("1e3"), Python::Text("1e3".to_owned()));
+        assert_eq!(convert("[1, -2.5,'a b',None]"), {
+            let text = Python::Text("a b".to_owned());
+            Python::List(vec![Python::Int(1), Python::Float(-2.5), text, Python::None])
+        });
+        assert_eq!(convert("('x')"), Python::Text("x".to_owned()));
+        assert_eq!(convert("('x',)"), Python::List(vec![Python::Text("x".to_owned())]));
+        assert_eq!(convert("()"), Python::List(Vec::new()));
+    }
+
+    #[test]
+    fn refuses_what_is_no_literal() {
+        for text in ["[cortexlab]", "[1,2)", "[07]", "[__import__('os')]", "[1,,2]", "['a' 'b']", "(1 2)"] {
+            assert!(Python::convert(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn writes_numbers_as_python_does() {
+        assert_eq!(Python::Float(12.0).text().unwrap(), "12.0");
+        assert_eq!(Python::Float(6.4).text().unwrap(), "6.4");
+        assert!(Python::Float(1e16).text().is_err());
+    }
+}

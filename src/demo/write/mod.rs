@@ -1,0 +1,194 @@
+//! Writes, kept in memory until the miniature ends (REST.md 7).
+//!
+//! A write changes a copy of the tables and puts it in place, so that readers see all of it or
+//! nothing. It carries what it changes to the records that show it ([`effects`]); what it can't do as Alyx
+//! would is refused with 501, and then nothing has changed. What Alyx computes of water and weight is not
+//! computed anew.
+
+mod check;
+mod create;
+mod effects;
+mod order;
+mod register;
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::{
+    answer::Answer,
+    data::{Data, id},
+    form, omit,
+    record::Record,
+    respond::Ask,
+    sample,
+};
+use crate::alyx::{Class, Endpoint, Key};
+pub(super) use register::register;
+
+type Result<T> = std::result::Result<T, Answer>;
+
+/// Carries out a write on a list or a record.
+pub(super) fn answer(
+    data: &mut Data,
+    endpoint: &'static Endpoint,
+    key: Option<&str>,
+    ask: &Ask,
+) -> Result<Answer> {
+    match (&ask.method, key) {
+        (&Method::POST, None) => post(data, endpoint, ask),
+        (&Method::PUT | &Method::PATCH, Some(key)) => change(data, endpoint, key, ask),
+        (&Method::DELETE, Some(key)) => delete(data, endpoint, key),
+        _ => Err(Answer::beyond("know such a write")),
+    }
+}
+
+/// Creates a record; of channels also several.
+fn post(data: &mut Data, endpoint: &'static Endpoint, ask: &Ask) -> Result<Answer> {
+    let sent = form::value(ask)?;
+    let text = match (endpoint.name, sent) {
+        ("channels", Value::Array(items)) => {
+            let mut texts = Vec::new();
+            for item in items {
+                let Value::Object(fields) = item else { return Err(form::not_an_object(&item)) };
+                texts.push(create::record(data, endpoint, &fields, ask)?);
+            }
+            format!("[{}]", texts.join(","))
+        }
+        (_, Value::Object(fields)) => create::record(data, endpoint, &fields, ask)?,
+        (_, other) => return Err(form::not_an_object(&other)),
+    };
+    Ok(Answer::records(StatusCode::CREATED, text))
+}
+
+/// Changes the fields that are sent.
+fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) -> Result<Answer> {
+    let place = place(data, endpoint, key)?;
+    let sent = form::fields(ask)?;
+    if endpoint.name == "notes"
+        && let Some(missing) = ["content_type", "object_id"].iter().find(|f| !sent.contains_key(**f))
+    {
+        return Err(Answer::failed(&format!("'{missing}'")));
+    }
+    let fields = check::fields(data, endpoint, &sent, ask.method == Method::PUT)?;
+    may_change(endpoint, &fields)?;
+    may_write(endpoint, &data.table(endpoint).records()[place])?;
+    let before = effects::Touched::by(data, endpoint, place);
+    let old = Arc::clone(&data.table(endpoint).records()[place]);
+    let mut record = create::stamped(endpoint, &old);
+    for (name, text) in &fields {
+        if old.field(name).is_some() {
+            record = record.with(name, text);
+        }
+    }
+    let record = match endpoint.name {
+        "insertions" => record.with("datasets", &effects::datasets_of(data, &record)),
+        "datasets" => effects::flags(data, &record),
+        _ => record,
+    };
+    let table = data.change(endpoint);
+    let mut record = record;
+    let old_key = table.key_of(&old);
+    if let (Key::Name(_), Some(new_key)) = (table_key(endpoint), table.key_of(&record))
+        && Some(&new_key) != old_key.as_ref()
+    {
+        let path = super::services::encoded(&new_key);
+        record = record.with("url", &format!("\"{}/{}/{path}\"", sample::BASE, endpoint.name));
+    }
+    if let Some(detail) = old_key.and_then(|key| table.details_mut().remove(&key)) {
+        let mut detail = create::stamped(endpoint, &detail);
+        for (name, text) in &fields {
+            if detail.field(name).is_some() {
+                detail = detail.with(name, text);
+            }
+        }
+        if let Some(url) = record.field("url") {
+            detail = detail.with("url", url);
+        }
+        if let Some(key) = table.key_of(&record) {
+            table.details_mut().insert(key, Arc::new(detail));
+        }
+    }
+    let record = Arc::new(record);
+    table.records_mut()[place] = Arc::clone(&record);
+    effects::renamed(data, endpoint, &old, &record);
+    let after = effects::Touched::by(data, endpoint, place);
+    effects::carry(data, &before.and(after));
+    order::restore(data, endpoint);
+    let key = data.table(endpoint).key_of(&record).unwrap_or_default();
+    let detail =
+        data.table(endpoint).find(&key).first().and_then(|place| data.table(endpoint).detail(*place));
+    let detail = detail.ok_or_else(|| Answer::beyond("have the detail of this record"))?;
+    Ok(Answer::records(StatusCode::OK, detail.text().to_owned()))
+}
+
+fn table_key(endpoint: &Endpoint) -> Key {
+    endpoint.detail.map_or(Key::Uuid, |detail| detail.key)
+}
+
+/// Refuses writes to what is shown within fields of view and stacks, which are not made anew.
+fn may_write(endpoint: &Endpoint, record: &Record) -> Result<()> {
+    let in_stack = endpoint.name == "fields-of-view" && record.plain("stack").is_some();
+    if in_stack || matches!(endpoint.name, "fov-location" | "imaging-stack") {
+        return Err(Answer::beyond(&format!("write {} of stacks", endpoint.name)));
+    }
+    Ok(())
+}
+
+/// Refuses changes that would have to be carried to records that the miniature does not look through.
+fn may_change(endpoint: &Endpoint, fields: &[(String, String)]) -> Result<()> {
+    let free = ["json", "description"];
+    let embedded = fields.iter().find(|(name, _)| !free.contains(&name.as_str()));
+    match embedded {
+        Some((name, _)) if endpoint.class == Class::Reference => {
+            Err(Answer::beyond(&format!("change {name} of {}", endpoint.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Deletes a record and what hangs on it.
+fn delete(data: &mut Data, endpoint: &'static Endpoint, key: &str) -> Result<Answer> {
+    let place = place(data, endpoint, key)?;
+    if endpoint.class == Class::Reference {
+        return Err(Answer::beyond(&format!("delete {}", endpoint.name)));
+    }
+    let touched = effects::Touched::by(data, endpoint, place);
+    let record = Arc::clone(&data.table(endpoint).records()[place]);
+    may_write(endpoint, &record)?;
+    if endpoint.name == "datasets" && record.field("protected") != Some("0") {
+        return Err(Answer::beyond("refuse to delete protected datasets in Alyx's words"));
+    }
+    let mut gone: HashSet<String> = id(&record).map(str::to_owned).into_iter().collect();
+    if endpoint.name == "subjects" {
+        for name in ["sessions", "surgeries", "weighings", "water-administrations"] {
+            let theirs = data
+                .named(name)
+                .records()
+                .iter()
+                .filter(|one| one.field("subject") == record.field("nickname"));
+            gone.extend(theirs.filter_map(|one| id(one)).map(str::to_owned));
+        }
+    }
+    omit::records(data, gone);
+    effects::carry(data, &touched);
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// Where the record of this key is.
+fn place(data: &Data, endpoint: &'static Endpoint, key: &str) -> Result<usize> {
+    match data.table(endpoint).find(key) {
+        [] => Err(Answer::not_found(endpoint.model)),
+        [place] => Ok(*place),
+        _ => Err(Answer::beyond(&format!("tell apart the {} that are named {key}", endpoint.name))),
+    }
+}
+
+/// The time at the server: its clock stood at six in the morning when the miniature began.
+fn now() -> String {
+    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    let micros = i64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(i64::MAX);
+    let time = sample::TODAY.at(6, 0, 0, 0).saturating_add(jiff::SignedDuration::from_micros(micros));
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+}

@@ -1,0 +1,197 @@
+//! The files that are kept, and giving them.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::range::{Wanted, wanted};
+use crate::{
+    clock::{self, Millis},
+    server::{
+        Asked, Proxy,
+        answer::not_modified,
+        refusal::{self, NOTICE},
+        status::{CACHE_STATUS, How},
+    },
+    store::{Store, StoreError},
+};
+
+/// A file that is kept. It is never changed: newer tables are another file.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// Its name in the folder, and its entity tag.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) headers: HeaderMap,
+    pub(super) length: u64,
+    /// BLAKE3 of the description that was known when it was fetched.
+    pub(super) info: Option<[u8; 32]>,
+    pub(super) asked_at: Millis,
+    pub(super) received_at: Millis,
+}
+
+/// All files that are kept, by the database tag that they are of.
+#[derive(Debug)]
+pub(in crate::server) struct Files {
+    pub(super) folder: PathBuf,
+    kept: RwLock<HashMap<String, Arc<Kept>>>,
+    /// Tags whose tables are being fetched.
+    pub(super) under_way: std::sync::Mutex<std::collections::HashSet<String>>,
+}
+
+impl Files {
+    /// Finds what is kept; what is damaged or left over from a crash goes.
+    pub(in crate::server) async fn open(store: &Store) -> Result<Self, FilesError> {
+        let folder = store.folder().join("files");
+        fs::create_dir_all(&folder)?;
+        let rows = store.read(select).await?;
+        let whole =
+            |kept: &Kept| fs::metadata(folder.join(&kept.name)).is_ok_and(|file| file.len() == kept.length);
+        let kept: HashMap<_, _> = rows
+            .into_iter()
+            .filter(|(_, kept)| whole(kept))
+            .map(|(tag, kept)| (tag, Arc::new(Kept { path: folder.join(&kept.name), ..kept })))
+            .collect();
+        for file in fs::read_dir(&folder)? {
+            let file = file?;
+            if !kept.values().any(|kept| kept.path == file.path()) {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(Self { folder, kept: RwLock::new(kept), under_way: std::sync::Mutex::default() })
+    }
+
+    pub(super) fn get(&self, tag: &str) -> Option<Arc<Kept>> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).get(tag).cloned()
+    }
+
+    /// Keeps a file that is whole and in its place, instead of the one before.
+    pub(super) async fn keep(&self, tag: &str, kept: Kept, store: &Store) -> Result<(), StoreError> {
+        let (row, of) = (kept.clone(), tag.to_owned());
+        store.write_through("cache tables", move |connection| insert(connection, &of, &row)).await?;
+        let before =
+            self.kept.write().unwrap_or_else(PoisonError::into_inner).insert(tag.to_owned(), Arc::new(kept));
+        // Whoever reads the old one has it open; others don't find it any more.
+        if let Some(before) = before
+            && let Err(error) = tokio::fs::remove_file(&before.path).await
+        {
+            tracing::warn!(%error, "old cache tables were not removed");
+        }
+        Ok(())
+    }
+}
+
+/// Why the kept files can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The file system's word.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The database's word.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn select(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, Kept)>> {
+    let sql = "SELECT tag, name, headers, length, info, asked_at, received_at FROM tables";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let headers: String = row.get(2)?;
+        let kept = Kept {
+            name: row.get(1)?,
+            path: PathBuf::new(),
+            headers: crate::responses::read_headers(&headers).unwrap_or_default(),
+            length: row.get(3)?,
+            info: row.get(4)?,
+            asked_at: row.get(5)?,
+            received_at: row.get(6)?,
+        };
+        Ok((row.get(0)?, kept))
+    })?;
+    rows.collect()
+}
+
+fn insert(connection: &rusqlite::Connection, tag: &str, kept: &Kept) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO tables (tag, name, headers, length, info, asked_at, received_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let headers = crate::responses::write_headers(&kept.headers);
+    let row = (tag, &kept.name, headers, kept.length, kept.info, kept.asked_at, kept.received_at);
+    connection.execute(sql, row).map(drop)
+}
+
+impl Kept {
+    /// The entity tag of a file of this name.
+    pub(super) fn entity_tag(name: &str) -> HeaderValue {
+        // Names are UUIDs.
+        HeaderValue::try_from(format!("\"{name}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    }
+
+    /// Gives the file, or the range of it that is asked for.
+    pub(super) async fn give(
+        &self,
+        asked: &Asked,
+        how: How,
+        notice: Option<HeaderValue>,
+        proxy: &Proxy,
+    ) -> Response<Body> {
+        let tag = Self::entity_tag(&self.name);
+        let mut response = Response::new(Body::empty());
+        let headers = response.headers_mut();
+        headers.extend(self.headers.clone());
+        let age = u64::try_from((clock::now() - self.received_at) / 1000).unwrap_or(0);
+        headers.insert(header::AGE, HeaderValue::from(age));
+        headers.insert(header::ETAG, tag.clone());
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(CACHE_STATUS, how.header());
+        if let Some(notice) = notice {
+            headers.insert(NOTICE, notice);
+        }
+        if not_modified(&asked.headers, &tag) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else if let Err(error) = self.fill(asked, &tag, &mut response).await {
+            tracing::error!(%error, file = %self.path.display(), "kept cache tables can't be read");
+            return refusal::plain(500, "The kept cache tables can't be read; the proxy's log says more.");
+        }
+        proxy.counters.count(how);
+        response
+    }
+
+    async fn fill(&self, asked: &Asked, tag: &HeaderValue, response: &mut Response<Body>) -> io::Result<()> {
+        let (start, length) = match wanted(&asked.headers, tag, self.length) {
+            Wanted::Whole => (0, self.length),
+            Wanted::Part { start, end } => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let part = format!("bytes {start}-{end}/{}", self.length);
+                insert_text(response.headers_mut(), &part);
+                (start, end - start + 1)
+            }
+            Wanted::Unsatisfiable => {
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                insert_text(response.headers_mut(), &format!("bytes */{}", self.length));
+                return Ok(());
+            }
+        };
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        if asked.method != Method::HEAD {
+            let mut file = tokio::fs::File::open(&self.path).await?;
+            file.seek(io::SeekFrom::Start(start)).await?;
+            *response.body_mut() =
+                Body::from_stream(ReaderStream::with_capacity(file.take(length), 64 << 10));
+        }
+        Ok(())
+    }
+}
+
+fn insert_text(headers: &mut HeaderMap, range: &str) {
+    if let Ok(value) = HeaderValue::try_from(range) {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+}

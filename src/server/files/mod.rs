@@ -1,0 +1,161 @@
+//! ONE's cache tables: `cache.zip`, kept as a file and served whole or in ranges.
+//!
+//! A kept file is fresh for `freshness.tables`, and only as long as the description that is known
+//! (`cache/info`) is the one that was known when it was fetched: ONE asks for the file because the
+//! description says that there are newer tables.
+
+mod download;
+mod kept;
+mod range;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+
+use kept::Kept;
+pub(super) use kept::{Files, FilesError};
+
+use super::{
+    Asked, Proxy, pass, refusal,
+    status::{Forward, How, StandIn},
+    verdict::May,
+};
+use crate::{
+    access::{Credentials, credentials},
+    alyx::{Class, query, route, tables},
+    clock,
+    responses::{Directives, Entry, Media, Place, Question, Staleness},
+    upstream::{Ask, Failure},
+};
+
+/// Answers a GET or HEAD of `cache.zip`.
+pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
+    let credentials = credentials(&asked.headers, &proxy.key);
+    let Some(tag) = tables::tag_asked(&query::parse(asked.uri.query().unwrap_or_default())) else {
+        return refusal::plain(404, "There is no such database tag.");
+    };
+    if matches!(credentials, Credentials::Foreign) {
+        return pass::answer(proxy, asked, Body::empty(), Forward::Bypass("foreign-credentials")).await;
+    }
+    let may = match proxy.may_have_tables(&asked, &credentials).await {
+        Ok(may) => may,
+        Err(response) => return *response,
+    };
+    let info = proxy.known_info(&tag).await;
+    let kept = proxy.files.get(&tag).filter(|_| may.sees_stored());
+    let stale = kept.as_ref().map(|kept| staleness(kept, info.as_deref(), &asked));
+    match (&kept, stale) {
+        (Some(kept), Some(Ok(left))) => {
+            return kept.give(&asked, How::Hit(Place::Disk, left), None, proxy).await;
+        }
+        (Some(kept), _) if proxy.upstream.health.is_down() => return give_offline(proxy, &asked, kept).await,
+        _ => {}
+    }
+    if kept.is_none() && asked.method == Method::HEAD {
+        return pass::answer(proxy, asked, Body::empty(), Forward::UriMiss).await;
+    }
+    let why = stale.and_then(Result::err).map_or(Forward::UriMiss, Forward::Stale);
+    match download::answer(proxy, &asked, &credentials, &tag, info.as_deref(), why).await {
+        Ok(response) => response,
+        Err(failure) => match (proxy.refuse_caller(may, &failure, &asked.route), &kept) {
+            (Some(refusal), _) => refusal,
+            (None, Some(kept)) => give_offline(proxy, &asked, kept).await,
+            (None, None) => proxy.failed_pass(&failure),
+        },
+    }
+}
+
+async fn give_offline(proxy: &Proxy, asked: &Asked, kept: &Kept) -> Response<Body> {
+    let how = How::StandIn { reason: StandIn::Offline, place: Place::Disk, ttl: 0 };
+    kept.give(asked, how, proxy.notice_away(), proxy).await
+}
+
+/// How long a kept file is fresh yet, or why it is not.
+fn staleness(kept: &Kept, info: Option<&Entry>, asked: &Asked) -> Result<Duration, Staleness> {
+    let directives = Directives::of(&asked.headers);
+    if kept.info != info.map(hash_of) {
+        return Err(Staleness::Written);
+    }
+    let age =
+        Duration::from_millis(u64::try_from(clock::now() - kept.received_at).map_err(|_| Staleness::Clock)?);
+    if directives.no_cache || directives.max_age.is_some_and(|limit| age > limit) {
+        return Err(Staleness::Request);
+    }
+    let lifetime = asked.settings.freshness.tables.0;
+    lifetime.checked_sub(age).ok_or_else(|| Staleness::Expired { by: age.saturating_sub(lifetime) })
+}
+
+fn hash_of(info: &Entry) -> [u8; 32] {
+    *blake3::hash(&info.body).as_bytes()
+}
+
+impl Proxy {
+    /// Whether this caller may have the tables. A token that Alyx has yet to judge is tried on the
+    /// tables' description, which costs Alyx next to nothing.
+    async fn may_have_tables(
+        &self,
+        asked: &Asked,
+        credentials: &Credentials,
+    ) -> Result<May, Box<Response<Body>>> {
+        let may = self.may(credentials, false, &asked.settings);
+        if may == May::Have {
+            return Ok(may);
+        }
+        let field = match credentials {
+            Credentials::Token { field, .. } => Some(field.clone()),
+            _ => asked.headers.get(header::AUTHORIZATION).cloned(),
+        };
+        let ask = Ask {
+            path_and_query: tables::info_path(""),
+            accept: Some(HeaderValue::from_static("application/json")),
+            authorization: field,
+            who: credentials.token(),
+            extra: HeaderMap::new(),
+            timeout: asked.settings.upstream.timeout.0,
+            retries: asked.settings.upstream.retries,
+            max_body: asked.settings.cache.max_response.bytes(),
+        };
+        match self.upstream.fetch(&ask).await {
+            Ok(answer) if matches!(answer.status.as_u16(), 401 | 403) => {
+                self.learn(credentials, &answer);
+                let why = Forward::Token;
+                let how =
+                    How::Forwarded { why, status: answer.status.as_u16(), stored: false, collapsed: false };
+                Err(Box::new(self.give_unstored(asked, &answer, how)))
+            }
+            Ok(answer) => {
+                self.learn(credentials, &answer);
+                Ok(self.may(credentials, false, &asked.settings))
+            }
+            Err(failure) => self
+                .refuse_caller(may, &failure, &asked.route)
+                .map_or(Ok(may), |refusal| Err(Box::new(refusal))),
+        }
+    }
+
+    /// The description of these tables that is known here, however old.
+    async fn known_info(&self, tag: &str) -> Option<Arc<Entry>> {
+        let path = tables::info_path(tag);
+        let uri = path.parse().ok()?;
+        let segments = query::segments(&path);
+        let route = route::classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
+        let media = Media::negotiate(&route, None, None)?;
+        let question = Question::new(route, Class::Tables, &uri, &media, None);
+        self.responses.find(&question).await.map(|(entry, _)| entry)
+    }
+
+    /// Where the tables of a tag lie: where their description says, or Alyx's own `/cache.zip`.
+    fn place_of_tables(tag: &str, info: Option<&Entry>) -> Result<String, Failure> {
+        let said = info.and_then(|info| {
+            let text = std::str::from_utf8(&info.body).ok()?;
+            tables::location(text).map(|range| text[range].to_owned())
+        });
+        match said {
+            Some(place) => Ok(place),
+            None if tag.is_empty() => Ok("/cache.zip".to_owned()),
+            // Only a description with a location leads here with a tag.
+            None => Err(Failure::BadAddress),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Range requests (RFC 9110 14): one range of bytes. Several at once are answered with the whole,
+//! as the standard allows.
+
+use http::{HeaderMap, HeaderValue, header};
+
+/// The part of a file that a request wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of it.
+    Whole,
+    /// From `start` to `end`, both included.
+    Part { start: u64, end: u64 },
+    /// A part that is not there.
+    Unsatisfiable,
+}
+
+/// What a request wants of a file with this entity tag and length.
+pub(super) fn wanted(headers: &HeaderMap, tag: &HeaderValue, length: u64) -> Wanted {
+    let same_file = headers.get(header::IF_RANGE).is_none_or(|if_range| if_range == tag);
+    let range = headers.get(header::RANGE).filter(|_| same_file).and_then(|range| range.to_str().ok());
+    range.and_then(|range| part(range, length)).unwrap_or(Wanted::Whole)
+}
+
+/// `None` for what is no single range of bytes: it is to be ignored.
+fn part(range: &str, length: u64) -> Option<Wanted> {
+    let (first, last) = range.trim().strip_prefix("bytes=")?.trim().split_once('-')?;
+    let (start, end) = if first.is_empty() {
+        let suffix = number(last)?;
+        if suffix == 0 || length == 0 {
+            return Some(Wanted::Unsatisfiable);
+        }
+        (length.saturating_sub(suffix), length - 1)
+    } else {
+        let start = number(first)?;
+        let end = if last.is_empty() { u64::MAX } else { number(last)? };
+        if end < start {
+            return None;
+        }
+        if start >= length {
+            return Some(Wanted::Unsatisfiable);
+        }
+        (start, end.min(length - 1))
+    };
+    Some(Wanted::Part { start, end })
+}
+
+fn number(text: &str) -> Option<u64> {
+    let sound = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    sound.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        let of = |range| part(range, 10);
+        assert_eq!(of("bytes=0-0"), Some(Wanted::Part { start: 0, end: 0 }));
+        assert_eq!(of("bytes=4-"), Some(Wanted::Part { start: 4, end: 9 }));
+        assert_eq!(of("bytes=-3"), Some(Wanted::Part { start: 7, end: 9 }));
+        assert_eq!(of("bytes=-30"), Some(Wanted::Part { start: 0, end: 9 }));
+        assert_eq!(of("bytes=0-99999999999999999999999"), Some(Wanted::Part { start: 0, end: 9 }));
+        assert_eq!(of("bytes=10-"), Some(Wanted::Unsatisfiable));
+        assert_eq!(of("bytes=-0"), Some(Wanted::Unsatisfiable));
+        for ignored in ["bytes=5-3", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes=-", "bytes=+1-2"] {
+            assert_eq!(of(ignored), None, "{ignored}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Fetching a file that may lie elsewhere: redirects are followed, but the caller's token goes to
+//! Alyx alone.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, header};
+use reqwest::Response;
+use url::Url;
+
+use super::{Failure, Upstream, fetch};
+use crate::access::TokenHash;
+
+/// Redirects that are followed; a bucket behind Alyx takes one.
+const REDIRECTS: usize = 5;
+
+impl Upstream {
+    /// Begins to fetch a file: `place` is a path of Alyx's or an http(s) URL. Returns when the head
+    /// of the answer is here; its body can be read as it comes.
+    pub async fn download(
+        &self,
+        place: &str,
+        authorization: Option<&HeaderValue>,
+        who: Option<&TokenHash>,
+        timeout: Duration,
+    ) -> Result<Response, Failure> {
+        if self.health.is_down() {
+            return Err(Failure::Away);
+        }
+        let deadline = Instant::now() + timeout;
+        let turn = self.pace.turn(who, deadline).await?;
+        let following = self.follow(place, authorization);
+        let result =
+            tokio::time::timeout_at(deadline.into(), following).await.unwrap_or(Err(Failure::Timeout));
+        drop(turn);
+        result
+    }
+
+    async fn follow(&self, place: &str, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
+        let mut url = match Url::parse(place) {
+            Ok(url) => url,
+            Err(_) => self.url_of(place)?,
+        };
+        for _ in 0..REDIRECTS {
+            let ours = self.owns(&url);
+            let mut request = self.relayer.get(url.clone());
+            if let Some(authorization) = authorization.filter(|_| ours) {
+                request = request.header(header::AUTHORIZATION, authorization);
+            }
+            let result = request.send().await.map_err(|error| Failure::of(&error));
+            if ours {
+                self.report(&result);
+            }
+            let response = result?;
+            match next(&response) {
+                Some(next) => url = next,
+                None => return judge(response),
+            }
+        }
+        Err(Failure::Elsewhere)
+    }
+
+    fn report(&self, result: &Result<Response, Failure>) {
+        match result {
+            Ok(response) if matches!(response.status().as_u16(), 502..=504) => {
+                self.health.failed(&Failure::Unavailable(response.status().as_u16()));
+            }
+            Ok(_) => {}
+            Err(failure) => self.health.failed(failure),
+        }
+    }
+}
+
+/// Where a redirect leads.
+fn next(response: &Response) -> Option<Url> {
+    let location = response.headers().get(header::LOCATION).filter(|_| response.status().is_redirection())?;
+    let url = response.url().join(location.to_str().ok()?).ok()?;
+    matches!(url.scheme(), "http" | "https").then_some(url)
+}
+
+/// A page of HTML is no file, whatever its status says.
+fn judge(response: Response) -> Result<Response, Failure> {
+    let status = response.status().as_u16();
+    let kind = fetch::media_type(response.headers());
+    match status {
+        502..=504 | 511 => Err(Failure::Unavailable(status)),
+        200..=299 if kind == "text/html" => Err(Failure::NotJson(kind)),
+        _ => Ok(response),
+    }
+}
