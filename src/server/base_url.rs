@@ -36,6 +36,19 @@ pub(super) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> 
     Ok(format!("{scheme}://{authority}"))
 }
 
+/// The address of the client: the other end of the connection or, behind trusted reverse proxies,
+/// the last address before them. What stands further to the front the client may have made up.
+pub(super) fn client(request: &Parts, peer: IpAddr, settings: &settings::Server) -> IpAddr {
+    let trusted = |ip: &IpAddr| settings.trusted_proxies.contains(&ip.to_canonical());
+    if !trusted(&peer) {
+        return peer;
+    }
+    let lines = request.headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+    let hops: Vec<IpAddr> =
+        lines.flat_map(|line| line.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+    hops.into_iter().rev().find(|hop| !trusted(hop)).unwrap_or(peer)
+}
+
 /// HTTP/2 says it in the request line, HTTP/1.1 in one `Host` field.
 fn host(request: &Parts) -> Option<&str> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
@@ -77,6 +90,21 @@ mod tests {
         assert_eq!(base(&forwarded, &settings).unwrap(), "https://alyx.lab");
         settings.public_url = "https://public".to_owned();
         assert_eq!(base(&forwarded, &settings).unwrap(), "https://public");
+    }
+
+    #[test]
+    fn the_last_hop_before_trusted_proxies_is_the_client() {
+        let (proxy, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 9]));
+        let settings = settings::Server { trusted_proxies: vec![proxy], ..settings::Server::default() };
+        let client = |forwarded: &str, peer| {
+            let request = Request::builder().uri("/").header("x-forwarded-for", forwarded);
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            client(&parts, peer, &settings).to_string()
+        };
+        assert_eq!(client("1.1.1.1, 2.2.2.2", proxy), "2.2.2.2");
+        assert_eq!(client("2.2.2.2, 10.0.0.1", proxy), "2.2.2.2");
+        assert_eq!(client("nobody", proxy), "10.0.0.1");
+        assert_eq!(client("2.2.2.2", other), "10.0.0.9");
     }
 
     #[test]

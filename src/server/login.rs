@@ -37,7 +37,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     };
     let given = read(&asked.headers, &body).await;
     if let Some(user) = &given.user
-        && let Some(wait) = proxy.logins.wait(&proxy.key, user, asked.peer.ip(), &asked.settings.access)
+        && let Some(wait) = proxy.logins.wait(&proxy.key, user, asked.client, &asked.settings.access)
     {
         return too_many(proxy, wait.as_secs() + 1);
     }
@@ -66,7 +66,7 @@ async fn learn(proxy: &Proxy, asked: &Asked, given: Given, response: Response<Bo
         proxy.tokens.vouch(key.token(&token), store);
         proxy.logins.accepted(store, key, &user, &password, &token).await;
     } else if parts.status == StatusCode::BAD_REQUEST {
-        proxy.logins.refused(store, key, &user, &password, asked.peer.ip(), &asked.settings.access).await;
+        proxy.logins.refused(store, key, &user, &password, asked.client, &asked.settings.access).await;
     }
     Response::from_parts(parts, Body::from(body))
 }
@@ -92,8 +92,7 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
         }
     };
     let access = &asked.settings.access;
-    let tried =
-        proxy.logins.offline(&proxy.store, &proxy.key, &user, &password, asked.peer.ip(), access).await;
+    let tried = proxy.logins.offline(&proxy.store, &proxy.key, &user, &password, asked.client, access).await;
     match tried {
         Ok(LogIn::Token(token)) => {
             let how = How::StandIn { reason: StandIn::Offline, place: Place::Disk, ttl: 0 };

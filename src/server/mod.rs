@@ -21,7 +21,11 @@ mod status;
 mod verdict;
 mod write;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, Response, Uri};
@@ -45,8 +49,8 @@ struct Asked {
     route: Route,
     /// The base URL under which its client knows this proxy.
     base: String,
-    /// The other end of its connection.
-    peer: SocketAddr,
+    /// The address of its client.
+    client: IpAddr,
     /// The settings as they were when it came.
     settings: Arc<Settings>,
 }
@@ -84,10 +88,11 @@ fn ask(
     }
     let base = base_url::of(&parts, peer.ip(), &settings.server)
         .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
+    let client = base_url::client(&parts, peer.ip(), &settings.server);
     let segments = query::segments(parts.uri.path());
     let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    Ok((Asked { method, uri, headers, route, base, peer, settings }, body))
+    Ok((Asked { method, uri, headers, route, base, client, settings }, body))
 }
 
 async fn of_alyx(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {

@@ -12,7 +12,7 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The base URL that clients use, if it can't be told from their requests; empty: from `Host`.
     pub public_url: String,
-    /// Reverse proxies whose `X-Forwarded-Host` and `X-Forwarded-Proto` are believed.
+    /// Reverse proxies whose `X-Forwarded-Host`, `X-Forwarded-Proto` and `X-Forwarded-For` are believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// The largest request body that is passed on (writes, uploads).
     pub max_body: Size,

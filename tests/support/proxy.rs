@@ -133,6 +133,11 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
