@@ -51,8 +51,8 @@ impl<'a> Expected<'a> {
             recording.request_header("host").map_or_else(|| proxy.url(), |host| format!("http://{host}"));
         let plain = |other: &&Recording| {
             other.path == recording.path
-                && other.accept() == "application/json"
-                && other.authorization() == recording.authorization()
+                && ["application/json", "*/*"].contains(&other.accept())
+                && other.status == 200
                 && !other.tagged("host")
         };
         let said = if recording.tagged("host") { recordings.iter().find(plain).unwrap() } else { recording };
@@ -75,14 +75,16 @@ impl<'a> Expected<'a> {
         if answer.header("location") != location.as_deref() {
             return Some(format!("location: {:?} instead of {location:?}", answer.header("location")));
         }
-        // The proxy negotiates the encoding on its own, and says so beside what Alyx says.
+        // The proxy negotiates the encoding and asks for a token on its own, and says so beside what Alyx says.
         let names = |vary: &str| -> Vec<String> {
             vary.split(',').map(|n| n.trim().to_ascii_lowercase()).filter(|n| !n.is_empty()).collect()
         };
         let varies: Vec<String> =
             answer.headers.get_all("vary").iter().flat_map(|v| names(v.to_str().unwrap())).collect();
         let should = names(recording.headers.get("vary").map_or("", String::as_str));
-        let own = |name: &&String| *name != "accept-encoding" && !should.contains(name);
+        let own = |name: &&String| {
+            !["accept-encoding", "authorization"].contains(&name.as_str()) && !should.contains(name)
+        };
         if !should.iter().all(|name| varies.contains(name)) || varies.iter().any(|name| own(&name)) {
             return Some(format!("vary: {varies:?} instead of {should:?}"));
         }
@@ -178,10 +180,10 @@ async fn every_get_is_alyx_s_own_online_and_offline() {
     .await;
     let counted: Vec<(Offline, usize)> = counts.into_iter().collect();
     let all = [
-        (Offline::Same, 2098),
+        (Offline::Same, 2097),
         (Offline::Refused, 19),
         (Offline::GoneNotRest, 38),
-        (Offline::GoneError, 324),
+        (Offline::GoneError, 325),
     ];
     assert_eq!(counted, all, "of each kind as many as there are");
 }
@@ -220,13 +222,15 @@ async fn both_spellings_of_one_question_cost_upstream_one_request() {
             if reversed {
                 pair.reverse();
             }
-            let (mut before, mut cost) = (upstream.asked().len(), Vec::new());
+            // Looks for Alyx are no questions.
+            let asked = || upstream.asked().iter().filter(|asked| asked.path() != "/auth-token").count();
+            let (mut before, mut cost) = (asked(), Vec::new());
             for recording in &pair {
                 let answer = ask(&proxy.client(), recording).send().await;
                 let differs = Expected { recording, base: proxy.url() }.differs(&answer);
                 assert_eq!(differs, None, "{recording}");
-                cost.push(upstream.asked().len() - before);
-                before = upstream.asked().len();
+                cost.push(asked() - before);
+                before = asked();
             }
             // The first may have been asked already: some pairs share a spelling.
             if cost[0] > 1 || cost[1..].iter().any(|cost| *cost > 0) {
@@ -273,4 +277,24 @@ async fn what_is_no_get_passes_to_alyx_and_back_unchanged() {
         Expected { recording, base: proxy.url() }.differs(answer)
     })
     .await;
+}
+
+/// Alyx's own HEAD fails on some lists and refuses the public user (REST.md 4.1, 4.4). The proxy's is a GET without
+/// its body (RFC 9110 9.3.2), for everybody and everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_get_without_its_body() {
+    let (recordings, upstream) = replay().await;
+    let proxy = Proxy::start(&upstream.url()).await;
+    let heads: Vec<&Recording> = recordings.iter().filter(|recording| recording.method == "HEAD").collect();
+    assert_eq!(heads.len(), 10);
+    for head in heads {
+        let mut get = head.clone();
+        "GET".clone_into(&mut get.method);
+        let (head, get) = (ask(&proxy.client(), head).send().await, ask(&proxy.client(), &get).send().await);
+        assert!(head.body.is_empty());
+        assert_eq!(head.status, get.status, "{} {}", head.describe(), get.describe());
+        for name in ["content-type", "content-length", "allow", "vary", "etag"] {
+            assert_eq!(head.header(name), get.header(name), "{name}: {}", head.describe());
+        }
+    }
 }

@@ -104,7 +104,8 @@ fn check_mode(path: &Path) -> Result<(), SecretError> {
     use std::os::unix::fs::PermissionsExt;
     let mode =
         fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
+    let others = mode & 0o077;
+    if others == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
 }
 
 #[cfg(not(unix))]

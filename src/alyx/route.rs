@@ -42,6 +42,18 @@ pub enum Service {
     WaterRequirement,
 }
 
+impl Route {
+    /// The methods that Alyx allows here, as its `Allow` lists them.
+    pub fn methods(&self) -> String {
+        let more: &[&str] = match self {
+            Self::List(endpoint) if endpoint.create => &["POST"],
+            Self::Detail(endpoint, _) => endpoint.detail.map_or(&[], |detail| detail.writes),
+            Self::List(_) | Self::Service(_) | Self::Other => &[],
+        };
+        [&["GET"], more, &["HEAD", "OPTIONS"]].concat().join(", ")
+    }
+}
+
 impl Service {
     /// Whether a GET of it may be remembered (REST.md 5), and as what.
     pub fn class(self) -> Option<Class> {

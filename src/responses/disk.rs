@@ -311,7 +311,9 @@ fn make_room(
         if sizes.is_empty() {
             break;
         }
-        sizes.into_iter().for_each(|size| totals.removed(Some(size)));
+        for size in sizes {
+            totals.removed(Some(size));
+        }
     }
     connection
         .execute("DELETE FROM families WHERE family NOT IN (SELECT family FROM responses)", [])

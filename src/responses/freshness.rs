@@ -114,6 +114,7 @@ impl Verdict {
     }
 
     /// The verdict for a request with these directives (RFC 9111 5.2.1), for an answer of this age.
+    #[must_use]
     pub fn for_request(self, directives: &Directives, age: Duration) -> Self {
         let too_old = directives.max_age.is_some_and(|limit| age > limit);
         if directives.no_cache || too_old {

@@ -40,8 +40,8 @@ impl Proxy {
         giving: Giving,
     ) -> Response<Body> {
         self.counters.count(giving.how);
-        let asker = Asker { base: &asked.base, question };
-        let identity = self.responses.representation(&question.key, entry, &asker);
+        let reader = Asker { base: &asked.base, question };
+        let identity = self.responses.representation(&question.key, entry, &reader);
         let wanted = Coding::negotiate(&asked.headers, identity.body.len());
         let (coding, body) =
             match self.responses.coded(&identity, wanted.name(), |body| wanted.code(body)).await {

@@ -71,14 +71,12 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     if proxy.large.contains_key(&question.key) && !proxy.upstream.health.is_down() {
         return pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await;
     }
-    match reading.answer(directives).await {
-        Some(response) => response,
-        // Too large to be remembered: Alyx is asked once more, as a stream.
-        None => {
-            proxy.large.insert(question.key, ());
-            pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await
-        }
+    if let Some(response) = reading.answer(directives).await {
+        return response;
     }
+    // Too large to be remembered: Alyx is asked once more, as a stream.
+    proxy.large.insert(question.key, ());
+    pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await
 }
 
 /// Django's own redirect to the path with a slash, which ONE counts on (REST.md 5).
@@ -162,7 +160,7 @@ impl Reading<'_> {
             let text = "The request allows only what is stored, and nothing fresh is stored for it.";
             return Some(self.proxy.refuse(504, errors::detail(504, text), "only-if-cached"));
         }
-        self.from_alyx().await
+        self.ask_or_wait().await
     }
 
     /// Takes a seat on the flight of this question.
@@ -204,7 +202,7 @@ impl Reading<'_> {
         }
     }
 
-    async fn from_alyx(&self) -> Option<Response<Body>> {
+    async fn ask_or_wait(&self) -> Option<Response<Body>> {
         let mut seat = self.board(false);
         let mut joined = seat.joined;
         let patience = self.asked.settings.upstream.patience.0;
@@ -257,7 +255,7 @@ impl Reading<'_> {
         if let Some(to) = appended_slash(&self.question.route, &self.question.path) {
             return moved_permanently(&to);
         }
-        if let Some(refusal) = self.proxy.refuse_caller(self.may, failure) {
+        if let Some(refusal) = self.proxy.refuse_caller(self.may, failure, &self.question.route) {
             return refusal;
         }
         match &self.held {
@@ -280,7 +278,7 @@ impl Reading<'_> {
             )),
         };
         let how = How::StandIn { reason, place: held.place, ttl: held.verdict.ttl() };
-        self.give(held, Giving { how: how, notice }).await
+        self.give(held, Giving { how, notice }).await
     }
 
     async fn give(&self, held: &Held, giving: Giving) -> Response<Body> {

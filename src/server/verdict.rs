@@ -1,12 +1,12 @@
 //! What a caller may have, by what its credentials are worth here.
 
 use axum::body::Body;
-use http::Response;
+use http::{HeaderValue, Response, header};
 
 use super::Proxy;
 use crate::{
     access::{Credentials, Standing},
-    alyx::errors,
+    alyx::{Route, errors},
     clock::{self, Millis},
     settings::Settings,
     upstream::Failure,
@@ -45,12 +45,17 @@ impl Proxy {
 
     /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
     /// one who may have what is stored.
-    pub(super) fn refuse_caller(&self, may: May, failure: &Failure) -> Option<Response<Body>> {
+    pub(super) fn refuse_caller(&self, may: May, failure: &Failure, route: &Route) -> Option<Response<Body>> {
         match may {
             May::Have | May::HaveAfterCheck => None,
             May::AskOnly(refusal) => {
                 let mut response = self.refuse(403, errors::detail(403, refusal), "not-accepted");
                 self.add_notice(&mut response);
+                let headers = response.headers_mut();
+                headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
+                if let Ok(methods) = HeaderValue::try_from(route.methods()) {
+                    headers.insert(header::ALLOW, methods);
+                }
                 Some(response)
             }
             // No 403: ONE would throw away a token that is good again when Alyx is back.

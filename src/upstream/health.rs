@@ -150,16 +150,14 @@ impl Health {
     }
 
     fn went_down(&self, failure: &Failure) {
-        self.state.send_if_modified(|state| match state {
-            State::Down { reason, .. } => {
+        self.state.send_if_modified(|state| {
+            if let State::Down { reason, .. } = state {
                 reason.clone_from(failure);
-                true
-            }
-            _ => {
+            } else {
                 tracing::warn!(reason = failure.name(), "Alyx is out of reach: {failure}");
                 *state = State::Down { since: clock::now(), reason: failure.clone() };
-                true
             }
+            true
         });
     }
 

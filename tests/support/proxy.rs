@@ -218,7 +218,7 @@ impl Drop for Proxy {
         self.kill();
         if std::thread::panicking() {
             let output = self.output();
-            let tail: Vec<&str> = output.lines().rev().take(40).collect();
+            let tail: Vec<&str> = output.lines().rev().take(12).collect();
             eprintln!("--- the proxy's last lines ---");
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }

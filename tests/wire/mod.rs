@@ -44,10 +44,10 @@ impl Wire {
     pub fn ask(&mut self, method: &str, target: &str, headers: &[(String, String)], body: &str) -> Answer {
         let mut request = format!("{method} {target} HTTP/1.1\r\n");
         for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
+            request.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
         }
         if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
-            request += &format!("Content-Length: {}\r\n", body.len());
+            request.extend(["Content-Length: ", body.len().to_string().as_str(), "\r\n"]);
         }
         request += "\r\n";
         request += body;

@@ -58,7 +58,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
     let why = stale.and_then(Result::err).map_or(Forward::UriMiss, Forward::Stale);
     match download::answer(proxy, &asked, &credentials, &tag, info.as_deref(), why).await {
         Ok(response) => response,
-        Err(failure) => match (proxy.refuse_caller(may, &failure), &kept) {
+        Err(failure) => match (proxy.refuse_caller(may, &failure, &asked.route), &kept) {
             (Some(refusal), _) => refusal,
             (None, Some(kept)) => give_offline(proxy, &asked, kept).await,
             (None, None) => proxy.failed_pass(&failure),
@@ -128,9 +128,9 @@ impl Proxy {
                 self.learn(credentials, &answer);
                 Ok(self.may(credentials, false, &asked.settings))
             }
-            Err(failure) => {
-                self.refuse_caller(may, &failure).map_or(Ok(may), |refusal| Err(Box::new(refusal)))
-            }
+            Err(failure) => self
+                .refuse_caller(may, &failure, &asked.route)
+                .map_or(Ok(may), |refusal| Err(Box::new(refusal))),
         }
     }
 
