@@ -1,6 +1,8 @@
 //! The program's commands, run as people run them: their output, their one-line errors, their exit status.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod support;
+
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -336,6 +338,21 @@ fn status_of_a_running_proxy_is_readable_or_whole_json() {
     let (url, _server) = answer_once("200 OK", a_status().to_string());
     let output = place.run(&[], &["status", "--json", "--url", &url]);
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), a_status());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_asks_the_real_proxy_where_the_settings_let_it_listen() {
+    let place = Place::new();
+    let proxy = support::Proxy::start("http://127.0.0.1:1").await;
+    let listen = format!("server.listen={}", proxy.address());
+    let output = place.run(&[], &["status", "--set", &listen]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(shown.contains(&format!("listening on {}", proxy.address())), "{shown}");
+    assert!(shown.contains("upstream    http://127.0.0.1:1: "), "{shown}");
+    let output = place.run(&[], &["status", "--json", "--set", &listen]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["upstream"]["url"], "http://127.0.0.1:1");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ffi::OsString};
 
 use alyx_proxy::{
     alyx::ENDPOINTS,
-    settings::{Override, Settings, SettingsError, Sources, load, reloadable_difference},
+    settings::{Override, Settings, SettingsError, Sources, load, reloadable_difference, reloaded},
 };
 use serde_json::Value;
 
@@ -160,5 +160,6 @@ fn a_reload_says_what_needs_a_restart() {
         assert_ne!(new, old, "{key}");
         let expected: &[&str] = if needs { &[key] } else { &[] };
         assert_eq!(reloadable_difference(&old, &new), expected);
+        assert_eq!(reloaded(&old, &new), if needs { old.clone() } else { new }, "{key}");
     }
 }

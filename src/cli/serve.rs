@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use alyx_proxy::{
     log,
     server::{self, Listening, Proxy},
-    settings::{Loaded, Settings, Sources, load, reloadable_difference},
+    settings::{Loaded, Settings, Sources, load, reloadable_difference, reloaded},
     upstream::health::State,
 };
 use anyhow::Context;
@@ -130,14 +130,20 @@ async fn reload_on_hangup(mut hangup: Signal, sources: Sources, proxy: Arc<Proxy
     }
 }
 
-fn apply(new: Settings, proxy: &Proxy, log: &log::Handle) {
-    let needs_restart = reloadable_difference(&proxy.settings().load(), &new);
+fn apply(mut new: Settings, proxy: &Proxy, log: &log::Handle) {
+    // As at the start: what runs has the directory's path, even where nobody has set one.
+    match new.storage.directory() {
+        Ok(directory) => new.storage.data_dir = directory,
+        Err(error) => return tracing::error!("settings stay as they were: {error}"),
+    }
+    let running = proxy.settings().load();
+    let needs_restart = reloadable_difference(&running, &new);
     if !needs_restart.is_empty() {
         tracing::warn!("these settings take effect at the next start: {}", needs_restart.join(", "));
     }
     if let Err(error) = log.set_level(&new.log.level) {
         tracing::error!("log.level stays as it was: {error}");
     }
-    proxy.settings().store(Arc::new(new));
+    proxy.settings().store(Arc::new(reloaded(&running, &new)));
     tracing::info!("settings read again");
 }

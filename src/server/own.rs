@@ -116,7 +116,7 @@ impl Proxy {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": (clock::now() - self.started_at).max(0) / 1000,
-            "listen": self.settings.load().server.listen.to_string(),
+            "listen": self.bound.get().map(ToString::to_string),
             "upstream": {
                 "url": self.upstream.base(),
                 "state": state.name(),

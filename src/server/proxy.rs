@@ -62,6 +62,8 @@ pub struct Proxy {
     pub(super) files: super::files::Files,
     pub(super) counters: Counters,
     pub(super) started_at: Millis,
+    /// Where it listens, once it does: the settings may leave the choice of the port to the system.
+    pub(super) bound: std::sync::OnceLock<std::net::SocketAddr>,
     /// The miniature Alyx whose network can be cut, in the demo.
     pub(super) demo: std::sync::OnceLock<Arc<crate::demo::Miniature>>,
     /// Held for as long as the proxy lives: nobody else may use this folder.
@@ -116,6 +118,7 @@ impl Proxy {
             alone: std::sync::atomic::AtomicU64::default(),
             counters: Counters::default(),
             started_at: clock::now(),
+            bound: std::sync::OnceLock::new(),
             demo: std::sync::OnceLock::new(),
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             upstream,

@@ -33,7 +33,11 @@ pub struct Listening {
 /// Binds the proxy's address.
 pub async fn listen(proxy: Arc<Proxy>) -> io::Result<Listening> {
     let address = proxy.settings().load().server.listen;
-    Ok(Listening { listener: TcpListener::bind(address).await?, proxy })
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    // Listening a second time doesn't change where it listens first.
+    proxy.bound.get_or_init(|| bound);
+    Ok(Listening { listener, proxy })
 }
 
 impl Listening {

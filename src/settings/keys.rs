@@ -16,6 +16,13 @@ pub(super) struct Key {
     pub(super) restart: bool,
 }
 
+impl Key {
+    /// Where its value stands in the settings as JSON.
+    pub(super) fn pointer(&self) -> String {
+        format!("/{}", self.name.replace('.', "/"))
+    }
+}
+
 const fn live(name: &'static str, kind: Kind) -> Key {
     Key { name, kind, restart: false }
 }

@@ -1,7 +1,7 @@
 //! Defaults ▸ file ▸ environment ▸ flags: where settings come from, the later over the earlier.
 //!
-//! [`load`] can be called again at any time with the same [`Sources`]; that is how a running proxy
-//! re-reads its file.
+//! [`load`] can be called again at any time with the same [`Sources`]; what a running proxy makes of
+//! that is `reload`'s business.
 
 use std::{
     ffi::OsString,
@@ -166,8 +166,7 @@ fn effective(settings: &Settings, figment: &Figment) -> Vec<Effective> {
         found.push(Effective { key, value, origin });
     };
     for key in keys::KEYS {
-        let pointer = format!("/{}", key.name.replace('.', "/"));
-        if let Some(value) = all.pointer(&pointer) {
+        if let Some(value) = all.pointer(&key.pointer()) {
             add(key.name.to_owned(), value);
         }
     }
@@ -184,15 +183,4 @@ fn origin(figment: &Figment, key: &str) -> String {
         Some(metadata) => metadata.name.to_string(),
         None => DEFAULT.to_owned(),
     }
-}
-
-/// The keys in which `new` differs from `old` and that take effect only after a restart.
-pub fn reloadable_difference(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let (old, new) =
-        (serde_json::to_value(old).unwrap_or_default(), serde_json::to_value(new).unwrap_or_default());
-    let differs = |key: &&keys::Key| {
-        let pointer = format!("/{}", key.name.replace('.', "/"));
-        old.pointer(&pointer) != new.pointer(&pointer)
-    };
-    keys::KEYS.iter().filter(|key| key.restart).filter(differs).map(|key| key.name).collect()
 }

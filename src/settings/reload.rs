@@ -1,0 +1,30 @@
+//! Settings read again by a running proxy: what takes effect at once, and what not before a restart.
+
+use serde_json::Value;
+
+use super::{Settings, keys};
+
+/// The keys in which `new` differs from `running` and that take effect only after a restart.
+pub fn reloadable_difference(running: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (running, new) = (json(running), json(new));
+    let differs = |key: &&keys::Key| running.pointer(&key.pointer()) != new.pointer(&key.pointer());
+    keys::KEYS.iter().filter(|key| key.restart).filter(differs).map(|key| key.name).collect()
+}
+
+/// What is in effect once a proxy that runs with `running` has read `new`: `new`, but for what takes
+/// effect only after a restart. So the settings in use go on saying what is so.
+pub fn reloaded(running: &Settings, new: &Settings) -> Settings {
+    let (before, mut after) = (json(running), json(new));
+    for key in keys::KEYS.iter().filter(|key| key.restart) {
+        if let (Some(kept), Some(value)) = (before.pointer(&key.pointer()), after.pointer_mut(&key.pointer()))
+        {
+            *value = kept.clone();
+        }
+    }
+    // Every value comes from settings that were read, so it can be read again.
+    serde_json::from_value(after).unwrap_or_else(|_| running.clone())
+}
+
+fn json(settings: &Settings) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
+}
