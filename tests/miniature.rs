@@ -256,4 +256,4 @@ async fn answers_the_recordings_or_refuses() {
 }
 
 /// How many recordings the miniature answered when this was written.
-const FLOOR: usize = 2306;
+const FLOOR: usize = 2309;

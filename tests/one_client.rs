@@ -146,10 +146,18 @@ impl Demo {
         demo
     }
 
-    async fn ask(&self, target: &str) -> Value {
+    fn client(&self) -> Client {
         let address = self.url.strip_prefix("http://").unwrap().parse().unwrap();
-        let authorization = format!("Token {}", demo_user().token);
-        Client::new(address).with_authorization(&authorization).get(target).await.expect(200).json()
+        Client::new(address).with_authorization(&format!("Token {}", demo_user().token))
+    }
+
+    async fn ask(&self, target: &str) -> Value {
+        self.client().get(target).await.expect(200).json()
+    }
+
+    /// Cuts or restores the network to the miniature.
+    async fn network(&self, state: &str) {
+        self.client().ask("POST", &format!("/-/demo/{state}")).send().await.expect(200);
     }
 }
 
@@ -170,12 +178,12 @@ async fn the_demo_answers_what_the_documentation_asks() {
     must_be_the_sample_lab(&online);
     assert_eq!(online.notices, Vec::<String>::new());
 
-    demo.ask("/-/demo/offline").await;
+    demo.network("offline").await;
     let offline = One::newest().run(&demo.url, DEMO);
     offline.must_equal(&online, "with the demo's network cut");
     assert_eq!(offline.notices.len(), 1);
-    demo.ask("/-/demo/online").await;
-    assert_eq!(demo.ask("/sessions?subject=KS004").await["count"], 7);
+    demo.network("online").await;
+    assert_eq!(demo.ask("/sessions?subject=KS004").await["count"], 7, "nobody had asked this before");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,6 @@
 
 mod answer;
 mod ask;
-mod coreapi;
 mod data;
 mod detail;
 mod form;

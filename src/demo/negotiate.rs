@@ -4,6 +4,7 @@
 use http::{StatusCode, header};
 
 use super::{answer::Answer, respond::Ask};
+use crate::alyx::coreapi;
 
 /// What a view can render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Renders {
                 ("application/vnd.oai.openapi+json", true),
                 ("application/json", true),
             ],
-            Self::CoreApi => &[("application/coreapi+json", true)],
+            Self::CoreApi => &[(coreapi::MEDIA_TYPE, true)],
         }
     }
 }
@@ -59,7 +60,7 @@ pub(super) fn check(renders: Renders, ask: &Ask) -> Result<(), Answer> {
     // Alyx prefers the more specific; it does not look at q.
     ranges.sort_by_key(|range| specificity(range));
     // Everyone who doesn't ask for CoreAPI by name gets HTML, whatever they accept.
-    if renders == Renders::CoreApi && !ranges.contains(&"application/coreapi+json") {
+    if renders == Renders::CoreApi && !ranges.contains(&coreapi::MEDIA_TYPE) {
         return Err(beyond(renders));
     }
     for range in ranges {

@@ -6,12 +6,11 @@ use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
-    coreapi,
     negotiate::Renders,
     respond::{Alyx, Ask},
     sample,
 };
-use crate::alyx::{Service, errors, schema};
+use crate::alyx::{Service, coreapi, errors, schema};
 
 /// Methods besides GET, whether it answers without a token, and what it renders.
 pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders) {
@@ -43,7 +42,7 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
         }
         Service::CacheInfo => cache_info(alyx, ask),
         Service::Schema => describe(ask),
-        Service::Docs => Answer::json(StatusCode::OK, &coreapi::document(&schema::document())),
+        Service::Docs => Answer::json(StatusCode::OK, &coreapi::document()),
         Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
         Service::NewDownload | Service::RegisterFile => Answer::beyond("count downloads"),
         Service::SyncFileStatus => Answer::beyond("ask Globus about files"),

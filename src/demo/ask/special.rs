@@ -53,7 +53,6 @@ pub(super) enum Condition {
     Alive(Path, bool),
     Stock(Path, bool),
     WaterRestricted {
-        restricted: Path,
         death: Path,
         wanted: bool,
     },
@@ -113,11 +112,9 @@ impl Condition {
             (Test::Stock, Asked::Bool(wanted)) => {
                 Self::Stock(at("responsible_user__is_stock_manager")?, *wanted)
             }
-            (Test::WaterRestricted, Asked::Bool(wanted)) => Self::WaterRestricted {
-                restricted: at("actions_waterrestrictions__end_time")?,
-                death: at("death_date")?,
-                wanted: *wanted,
-            },
+            (Test::WaterRestricted, Asked::Bool(wanted)) => {
+                Self::WaterRestricted { death: at("death_date")?, wanted: *wanted }
+            }
             (Test::Ancestors | Test::Descendants, _) => Self::Nothing,
             (Test::Broken, Asked::Text(_)) => return Err(broken(endpoint, filter, asked)),
             _ => return Err(beyond(endpoint, filter)),
@@ -237,12 +234,11 @@ impl Condition {
             Self::Stock(manages, wanted) => {
                 truth(any(manages, &|value| value == Some(&Value::Bool(true)))? == *wanted)
             }
-            Self::WaterRestricted { restricted, death, wanted } => {
-                // A null at the end of a relation that leads nowhere is no restriction.
-                let related =
-                    super::path::Path::resolve(query.endpoint.name, "actions_waterrestrictions__start_time")?;
-                let exists = related.cells(data, place)?.iter().any(|cell| value(cell).is_some());
-                let open = exists && any(restricted, &|value| value.is_none())?;
+            Self::WaterRestricted { death, wanted } => {
+                // The restrictions name subjects by nicknames, which are not unique; the subject's own
+                // record says since when it is restricted, if it is.
+                let record = data.table(query.endpoint).records()[place].value();
+                let open = !record["last_water_restriction"].is_null();
                 truth(open == *wanted && any(death, &alive)?)
             }
             Self::Nothing => Ok(Ways(1)),
