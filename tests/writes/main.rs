@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod miniature;
 mod order;
 mod passing;
 mod table;
