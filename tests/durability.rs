@@ -131,12 +131,33 @@ async fn what_a_write_has_made_stale_is_stale_after_a_crash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_was_under_way_at_a_crash_counts_as_made() {
+    let lab = Lab::open().await;
+    let mut proxy = Proxy::start(&lab.url()).await;
+    assert_eq!(lab::version(&proxy.get(LIST).await.expect(200).json()), 1);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    lab.upstream.behave(Fault::Slow(20_000));
+    let ask = proxy.client().ask("PATCH", &format!("/sessions/{}", lab::session_id(0)));
+    let writing = tokio::spawn(ask.json(&serde_json::json!({"n": 1})).try_send());
+    let sent = async || lab.upstream.asked().iter().any(|asked| asked.method == "PATCH");
+    until("the write is upstream", sent).await;
+    // Alyx has carried it out, and neither the proxy nor the writer has heard so.
+    let new = lab.renew();
+    proxy.kill();
+    writing.await.unwrap().expect_err("the proxy is gone");
+    lab.upstream.behave(Fault::None);
+    let proxy = proxy.restart().await;
+    assert_eq!(lab::version(&proxy.get(LIST).await.expect(200).json()), new);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_was_refused_is_refused_after_a_crash() {
     let lab = Lab::open().await;
     let mut proxy = Proxy::start(&lab.url()).await;
     proxy.get("/labs").await.expect(200);
     proxy.client().with(users::ADMIN).get("/labs").await.expect(200);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // All of that is on disk.
+    proxy = proxy.restart().await;
     lab.revoke(users::ONEUSER);
     proxy.get("/projects").await.expect(403);
     proxy.kill();
