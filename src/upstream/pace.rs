@@ -51,16 +51,16 @@ impl Pace {
             }
             tokio::time::sleep_until(until.into()).await;
         }
-        let wait = async {
-            if let Some(rates) = &self.rates {
-                rates.until_key_ready(&who.copied()).await;
-            }
-            self.under_way.clone().acquire_owned().await
-        };
-        match tokio::time::timeout_at(deadline.into(), wait).await {
+        if let Some(rates) = &self.rates {
+            let who = who.copied();
+            let paced = rates.until_key_ready(&who);
+            let in_time = tokio::time::timeout_at(deadline.into(), paced).await;
+            in_time.map_err(|_| Failure::Throttled(Duration::from_secs(1)))?;
+        }
+        match tokio::time::timeout_at(deadline.into(), self.under_way.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn(permit)),
-            // The semaphore is never closed; running out of time is the one way to fail.
-            Ok(Err(_)) | Err(_) => Err(Failure::Throttled(Duration::from_secs(1))),
+            // The semaphore is never closed. Requests that were sent earlier have not been answered.
+            Ok(Err(_)) | Err(_) => Err(Failure::Timeout),
         }
     }
 

@@ -245,10 +245,10 @@ async fn an_answer_too_large_to_keep_is_passed_on_whole() {
 async fn another_upstream_has_a_memory_of_its_own() {
     let (one, two) = (Lab::open().await, Lab::open().await);
     two.renew();
-    let proxy = Proxy::start(&one.url()).await;
+    let mut proxy = Proxy::start(&one.url()).await;
     assert_eq!(version(&proxy.get(LIST).await.expect(200)), 1);
     let setup = proxy.setup().clone();
-    drop(proxy);
+    proxy.terminate().await;
     let proxy = setup.clone().upstream(&two.url()).start().await;
     assert_eq!(version(&proxy.get(LIST).await.expect(200)), 2, "never the other's answer");
     drop(proxy);
