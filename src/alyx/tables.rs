@@ -13,6 +13,9 @@ use super::{
     query::Pairs,
 };
 
+/// Where Alyx itself serves the tables of all data.
+pub const PATH: &str = "/cache.zip";
+
 /// The parameter that names a database tag in the proxy's own links to `cache.zip`.
 const TAG: &str = "tag";
 
@@ -55,8 +58,7 @@ pub fn location(info: &str) -> Option<Range<usize>> {
 pub fn move_location(info: &Bytes, base: &str, path: &str) -> Bytes {
     let Some(range) = std::str::from_utf8(info).ok().and_then(location) else { return info.clone() };
     let tag = tag_of_info(path);
-    let to =
-        if tag.is_empty() { format!("{base}/cache.zip") } else { format!("{base}/cache.zip?{TAG}={tag}") };
+    let to = if tag.is_empty() { format!("{base}{PATH}") } else { format!("{base}{PATH}?{TAG}={tag}") };
     let mut moved = BytesMut::with_capacity(info.len() + to.len());
     moved.extend_from_slice(&info[..range.start]);
     moved.extend_from_slice(to.as_bytes());

@@ -58,7 +58,10 @@ pub(super) async fn through(
         request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     let timeout = settings.upstream.timeout.0;
-    let relayed = proxy.upstream.relay(request, credentials.token().as_ref(), &asked.base, timeout).await?;
+    let relayed = proxy
+        .upstream
+        .relay(request, credentials.token().map(Into::into).as_ref(), &asked.base, timeout)
+        .await?;
     let status = relayed.response.status().as_u16();
     let how = How::Forwarded { why, status, stored: false, collapsed: false };
     let max_json = settings.cache.max_response.bytes();

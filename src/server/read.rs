@@ -194,7 +194,7 @@ impl Reading<'_> {
             path_and_query: self.question.path_and_query.clone(),
             accept: headers.get(header::ACCEPT).cloned(),
             authorization,
-            who: self.credentials.token(),
+            who: self.credentials.token().map(Into::into),
             extra,
             timeout: upstream.timeout.0,
             retries: upstream.retries,
@@ -210,10 +210,12 @@ impl Reading<'_> {
             Verdict::Fresh { .. } => true,
             Verdict::Stale(staleness) => staleness.may_stand_in(),
         });
+        let deadline = tokio::time::Instant::now() + self.asked.settings.upstream.timeout.0;
         for _ in 0..2 {
             let outcome = tokio::select! {
                 outcome = seat.outcome() => outcome,
                 held = after(patience, waiting_may_end) => return Some(self.stand_in(held, StandIn::Slow).await),
+                () = tokio::time::sleep_until(deadline) => Some(Err(Failure::Timeout)),
                 () = self.proxy.upstream.health.until_down() => Some(Err(Failure::Away)),
             };
             match outcome {

@@ -7,8 +7,7 @@ use http::{HeaderValue, header};
 use reqwest::Response;
 use url::Url;
 
-use super::{Failure, Upstream, fetch};
-use crate::access::TokenHash;
+use super::{Failure, Upstream, fetch, pace::Caller};
 
 /// Redirects that are followed; a bucket behind Alyx takes one.
 const REDIRECTS: usize = 5;
@@ -20,7 +19,7 @@ impl Upstream {
         &self,
         place: &str,
         authorization: Option<&HeaderValue>,
-        who: Option<&TokenHash>,
+        who: Option<&Caller>,
         timeout: Duration,
     ) -> Result<Response, Failure> {
         if self.health.is_down() {

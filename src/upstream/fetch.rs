@@ -14,10 +14,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Failure, Upstream, end_to_end};
+use super::{Failure, Upstream, end_to_end, pace::Caller};
 use crate::{
-    access::TokenHash,
-    alyx::json,
+    alyx::{json, route::LOOK},
     clock::{self, Millis},
 };
 
@@ -31,7 +30,7 @@ pub struct Ask {
     /// The client's credentials.
     pub authorization: Option<HeaderValue>,
     /// Whose turn this takes.
-    pub who: Option<TokenHash>,
+    pub who: Option<Caller>,
     /// Other fields that Alyx may read.
     pub extra: HeaderMap,
     /// How long it may take in all.
@@ -165,7 +164,7 @@ impl Upstream {
     /// Looks whether Alyx is there (see [`super::health`]).
     pub(super) async fn look(&self, timeout: Duration) -> Result<(), Failure> {
         let ask = Ask {
-            path_and_query: "/auth-token".to_owned(),
+            path_and_query: LOOK.to_owned(),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: None,
             who: None,

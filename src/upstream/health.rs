@@ -3,9 +3,8 @@
 //! Every request reports what it saw. Where nothing can be reached at all (DNS, refused, TLS) the
 //! state changes at once; after any other failure (silence, a broken answer, 502, a page of HTML)
 //! a look decides, so that one slow query or one crashed worker does not take the lab offline.
-//! While Alyx is away a look every few seconds waits for its return. A look asks
-//! `GET /auth-token` without credentials: Alyx answers 405 in JSON without touching its database,
-//! and does not count it against anyone's throttle (REST.md 4.1, 4.2).
+//! While Alyx is away a look every few seconds waits for its return. A look is a GET of
+//! [`crate::alyx::route::LOOK`] without credentials.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -14,17 +14,21 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Failure;
-use crate::{access::TokenHash, settings};
+use crate::settings;
 
 /// Requests that may come at once before the pace holds; together with the pace it stays below
 /// Alyx's own limit.
 const BURST: u32 = 40;
 
+/// Whom Alyx counts a request for: a name for a token that does not tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Caller(pub [u8; 32]);
+
 /// Whose turn it is to ask.
 #[derive(Debug)]
 pub struct Pace {
     /// One bucket for each token; `None` where requests are not paced.
-    rates: Option<DefaultKeyedRateLimiter<Option<TokenHash>>>,
+    rates: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
     under_way: Arc<Semaphore>,
     /// Alyx asked not to be asked before.
     pause: Mutex<Option<Instant>>,
@@ -44,23 +48,23 @@ impl Pace {
     }
 
     /// Waits for a turn, until `deadline` at the longest.
-    pub(super) async fn turn(&self, who: Option<&TokenHash>, deadline: Instant) -> Result<Turn, Failure> {
+    pub(super) async fn turn(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
         if let Some(until) = self.pause_until() {
             if until > deadline {
                 return Err(Failure::Throttled(until.saturating_duration_since(Instant::now())));
             }
             tokio::time::sleep_until(until.into()).await;
         }
-        let wait = async {
-            if let Some(rates) = &self.rates {
-                rates.until_key_ready(&who.copied()).await;
-            }
-            self.under_way.clone().acquire_owned().await
-        };
-        match tokio::time::timeout_at(deadline.into(), wait).await {
+        if let Some(rates) = &self.rates {
+            let who = who.copied();
+            let paced = rates.until_key_ready(&who);
+            let in_time = tokio::time::timeout_at(deadline.into(), paced).await;
+            in_time.map_err(|_| Failure::Throttled(Duration::from_secs(1)))?;
+        }
+        match tokio::time::timeout_at(deadline.into(), self.under_way.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn(permit)),
-            // The semaphore is never closed; running out of time is the one way to fail.
-            Ok(Err(_)) | Err(_) => Err(Failure::Throttled(Duration::from_secs(1))),
+            // The semaphore is never closed. Requests that were sent earlier have not been answered.
+            Ok(Err(_)) | Err(_) => Err(Failure::Timeout),
         }
     }
 

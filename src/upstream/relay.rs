@@ -16,8 +16,7 @@ use axum::body::Body;
 use futures_util::TryStreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 
-use super::{Failure, Upstream, end_to_end, fetch};
-use crate::access::TokenHash;
+use super::{Failure, Upstream, end_to_end, fetch, pace::Caller};
 
 /// Fields that say where a request came from; Alyx is not told.
 const OF_THE_WAY: [HeaderName; 5] = [
@@ -42,7 +41,7 @@ impl Upstream {
     pub async fn relay(
         &self,
         request: Request<Body>,
-        who: Option<&TokenHash>,
+        who: Option<&Caller>,
         client_base: &str,
         timeout: Duration,
     ) -> Result<Relayed, Failure> {

@@ -53,7 +53,8 @@ pub(super) async fn answer(
     };
     let asked_at = clock::now();
     let timeout = asked.settings.upstream.timeout.0;
-    let upstream = proxy.upstream.download(&place, field, credentials.token().as_ref(), timeout).await?;
+    let upstream =
+        proxy.upstream.download(&place, field, credentials.token().map(Into::into).as_ref(), timeout).await?;
     let status = upstream.status();
     let length = upstream.content_length();
     let storable =

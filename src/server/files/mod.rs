@@ -110,7 +110,7 @@ impl Proxy {
             path_and_query: tables::info_path(""),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: field,
-            who: credentials.token(),
+            who: credentials.token().map(Into::into),
             extra: HeaderMap::new(),
             timeout: asked.settings.upstream.timeout.0,
             retries: asked.settings.upstream.retries,
@@ -153,7 +153,7 @@ impl Proxy {
         });
         match said {
             Some(place) => Ok(place),
-            None if tag.is_empty() => Ok("/cache.zip".to_owned()),
+            None if tag.is_empty() => Ok(tables::PATH.to_owned()),
             // Only a description with a location leads here with a tag.
             None => Err(Failure::BadAddress),
         }
