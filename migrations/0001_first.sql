@@ -12,7 +12,7 @@ CREATE TABLE responses (
     headers      TEXT    NOT NULL,          -- JSON: [[name, value], …]
     body         BLOB    NOT NULL,          -- zstd
     length       INTEGER NOT NULL,          -- bytes of the body, unpacked
-    checksum     BLOB    NOT NULL,          -- BLAKE3 of the body, unpacked
+    checksum     BLOB    NOT NULL,          -- BLAKE3 of key, status, headers, query, times and body
     asked_at     INTEGER NOT NULL,          -- milliseconds since 1970 UTC, as all times here
     received_at  INTEGER NOT NULL,
     used_at      INTEGER NOT NULL,

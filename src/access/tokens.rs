@@ -5,6 +5,8 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+use rusqlite::Connection;
+
 use super::TokenHash;
 use crate::{
     clock::{self, Millis},
@@ -76,14 +78,18 @@ impl Tokens {
         });
     }
 
-    /// Alyx has refused this token.
-    pub fn forget(&self, token: TokenHash, store: &Store) {
+    /// Alyx has refused this token. Returns when that is on disk: a crash must not let it in again.
+    pub async fn forget(&self, token: TokenHash, store: &Store) {
         let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
-        if known.is_some() {
-            tracing::info!("a token was refused by Alyx and is forgotten");
-            store.write("a token's refusal", 0, move |connection| {
-                connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)
-            });
+        if known.is_none() {
+            return;
+        }
+        tracing::info!("a token was refused by Alyx and is forgotten");
+        let delete = move |connection: &Connection| {
+            connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)
+        };
+        if let Err(error) = store.write_through("a token's refusal", delete).await {
+            tracing::error!(%error, "a refused token is forgotten only until the next start");
         }
     }
 

@@ -98,7 +98,7 @@ impl Disk {
         let raw = self.store.read(move |connection| select(connection, &key)).await?;
         let Some(raw) = raw else { return Ok(None) };
         let base = base.clone();
-        let unpack = move || unpack(raw).and_then(|parts| Entry::from_parts(parts, &base));
+        let unpack = move || unpack(&key, raw).and_then(|parts| Entry::from_parts(parts, &base));
         let entry = tokio::task::spawn_blocking(unpack).await.unwrap_or_default();
         if entry.is_none() {
             tracing::error!("a stored answer is damaged and is dropped");
@@ -207,11 +207,26 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
     })
 }
 
+/// What must be as it was stored: all that an answer and its freshness are made of.
+fn checksum(
+    key: &Key,
+    (status, headers, query, asked_at, received_at): (u16, &str, &str, Millis, Millis),
+    body: &[u8],
+) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key).update(&status.to_le_bytes());
+    hasher.update(&asked_at.to_le_bytes()).update(&received_at.to_le_bytes());
+    for text in [headers, query] {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    *hasher.update(body).finalize().as_bytes()
+}
+
 /// A row's parts, if they are what was once stored.
-fn unpack(raw: Raw) -> Option<Parts> {
+fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
     let body = zstd::bulk::decompress(&raw.body, raw.length).ok()?;
-    let checksum = blake3::hash(&body);
-    if checksum != raw.checksum {
+    let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
+    if checksum(key, row, &body) != raw.checksum {
         return None;
     }
     Some(Parts {
@@ -257,6 +272,9 @@ impl NewRow {
         let packed = zstd::bulk::compress(&entry.body, LEVEL)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let headers = write_headers(&entry.headers);
+        let row =
+            (entry.status.as_u16(), headers.as_str(), self.query.as_str(), entry.asked_at, entry.received_at);
+        let checksum = checksum(&self.key, row, &entry.body);
         let size = packed.len() + headers.len() + self.path.len() + self.query.len() + OVERHEAD;
         let old = connection
             .prepare_cached("DELETE FROM responses WHERE key = ?1 AND asked_at <= ?2 RETURNING size")?
@@ -280,7 +298,7 @@ impl NewRow {
             headers,
             packed,
             entry.body.len(),
-            blake3::hash(&entry.body).as_bytes(),
+            checksum,
             entry.asked_at,
             entry.received_at,
             size,

@@ -114,7 +114,7 @@ impl Proxy {
             asked_at: now,
             received_at: now,
         };
-        self.learn(credentials, &answer);
+        self.learn(credentials, &answer).await;
         let body = moved(&answer.body, self.upstream.base(), base);
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(Response::from_parts(parts, Body::from(body)))

@@ -156,12 +156,12 @@ impl Proxy {
     }
 
     /// Learns from an answer of Alyx's what this caller's token is worth.
-    pub(super) fn learn(&self, credentials: &Credentials, answer: &Answer) {
+    pub(super) async fn learn(&self, credentials: &Credentials, answer: &Answer) {
         let Some(token) = credentials.token() else { return };
         if answer.status.is_success() {
             self.tokens.vouch(token, &self.store);
         } else if refuses_token(answer) {
-            self.tokens.forget(token, &self.store);
+            self.tokens.forget(token, &self.store).await;
         }
     }
 }

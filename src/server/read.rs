@@ -132,7 +132,7 @@ impl Proxy {
     /// Asks Alyx, remembers what it says, and learns what the token is worth.
     async fn ask_alyx(&self, ask: Ask, question: Question, credentials: Credentials) -> Outcome {
         let answer = self.upstream.fetch(&ask).await?;
-        self.learn(&credentials, &answer);
+        self.learn(&credentials, &answer).await;
         let entry = self.responses.remember(&question, &answer).await;
         Ok(Arc::new(Fetched { answer, entry }))
     }

@@ -118,14 +118,14 @@ impl Proxy {
         };
         match self.upstream.fetch(&ask).await {
             Ok(answer) if matches!(answer.status.as_u16(), 401 | 403) => {
-                self.learn(credentials, &answer);
+                self.learn(credentials, &answer).await;
                 let why = Forward::Token;
                 let how =
                     How::Forwarded { why, status: answer.status.as_u16(), stored: false, collapsed: false };
                 Err(Box::new(self.give_unstored(asked, &answer, how)))
             }
             Ok(answer) => {
-                self.learn(credentials, &answer);
+                self.learn(credentials, &answer).await;
                 Ok(self.may(credentials, false, &asked.settings))
             }
             Err(failure) => self
