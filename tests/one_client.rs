@@ -93,10 +93,6 @@ async fn one_3_notices_no_proxy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_2_notices_no_proxy() {
-    if std::env::var_os("CHECK_WITHOUT_ONE_2").is_some() {
-        eprintln!("NOT TESTED with ONE 2: CHECK_WITHOUT_ONE_2 is set");
-        return;
-    }
     notices_no_proxy(&One::last_of_2()).await;
 }
 

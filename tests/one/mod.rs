@@ -80,13 +80,7 @@ impl One {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
         let hint = format!(
             "ONE {version} can't be installed from PyPI, see above. It is needed for the tests with the real \
-             client.{}",
-            if version.starts_with("2.") {
-                " Where the network is fine, but this old version has no packages for your Python, set \
-                 CHECK_WITHOUT_ONE_2=1."
-            } else {
-                ""
-            }
+             client; python3 of version 3.10 to 3.12 has packages for it."
         );
         succeed(Command::new(&python).args(pip).args(requirements), &hint);
         std::fs::write(&mark, fits).unwrap();
