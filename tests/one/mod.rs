@@ -80,7 +80,7 @@ impl One {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
         let hint = format!(
             "ONE {version} can't be installed from PyPI, see above. It is needed for the tests with the real \
-             client; python3 of version 3.10 to 3.12 has packages for it."
+             client; the newest needs python3 of version 3.10 or later."
         );
         succeed(Command::new(&python).args(pip).args(requirements), &hint);
         std::fs::write(&mark, fits).unwrap();
