@@ -14,6 +14,7 @@ pub mod alyx;
 pub mod clock;
 pub mod demo;
 pub mod log;
+pub mod mirror;
 pub mod responses;
 pub mod server;
 pub mod settings;

@@ -63,9 +63,34 @@ pub struct Endpoint {
     pub create: bool,
     /// Its detail route, if there is one.
     pub detail: Option<Detail>,
+    /// The columns that its list is ordered by, after which ties stand in any order.
+    pub order: &'static [Order],
     /// What its list can be asked for, in the order in which Alyx validates and applies it.
     pub filters: &'static [Filter],
 }
+
+/// A column that a list is ordered by (REST.md 1, "ordering"). Nulls stand where PostgreSQL puts them: last
+/// where values ascend, first where they descend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// A path of Django's names, from the endpoint's model.
+    pub path: &'static str,
+    /// Whether the greatest value stands first.
+    pub descending: bool,
+}
+
+const fn up(path: &'static str) -> Order {
+    Order { path, descending: false }
+}
+
+const fn down(path: &'static str) -> Order {
+    Order { path, descending: true }
+}
+
+const BY_NAME: &[Order] = &[up("name")];
+const BY_START: &[Order] = &[down("start_time")];
+const BY_SESSION: &[Order] = &[down("session__start_time"), up("name")];
+const BY_NICKNAME: &[Order] = &[up("nickname"), down("birth_date")];
 
 const UUID: Key = Key::Uuid;
 const NAME: Key = Key::Name("name");
@@ -77,7 +102,12 @@ const READ: &[&str] = &[];
 
 impl Endpoint {
     const fn new(name: &'static str, model: &'static str, class: Class) -> Self {
-        Self { name, model, class, create: false, detail: None, filters: filters::of(name) }
+        Self { name, model, class, create: false, detail: None, order: &[], filters: filters::of(name) }
+    }
+
+    const fn ordered(mut self, order: &'static [Order]) -> Self {
+        self.order = order;
+        self
     }
 
     const fn creates(mut self) -> Self {
@@ -110,12 +140,18 @@ impl Endpoint {
 
 /// Every endpoint that lists records (REST.md 1).
 pub const ENDPOINTS: &[Endpoint] = &[
-    Endpoint::new("sessions", "Session", Class::Records).creates().detail(UUID, ALL).shaped(Shape::Own),
+    Endpoint::new("sessions", "Session", Class::Records)
+        .ordered(BY_START)
+        .creates()
+        .detail(UUID, ALL)
+        .shaped(Shape::Own),
     Endpoint::new("subjects", "Subject", Class::Records)
+        .ordered(BY_NICKNAME)
         .creates()
         .detail(Key::Name("nickname"), ALL)
         .shaped(Shape::Own),
     Endpoint::new("insertions", "ProbeInsertion", Class::Records)
+        .ordered(BY_SESSION)
         .creates()
         .detail(UUID, ALL)
         .shaped(Shape::Own),
@@ -123,12 +159,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("trajectories", "TrajectoryEstimate", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("channels", "Channel", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("brain-regions", "BrainRegion", Class::Reference).detail(Key::Integer, CHANGE),
-    Endpoint::new("fields-of-view", "FOV", Class::Records).creates().detail(UUID, ALL),
+    Endpoint::new("fields-of-view", "FOV", Class::Records).ordered(BY_SESSION).creates().detail(UUID, ALL),
     Endpoint::new("fov-location", "FOVLocation", Class::Records)
+        .ordered(&[down("default_provenance")])
         .creates()
         .detail(UUID, ALL)
         .shaped(Shape::Own),
     Endpoint::new("imaging-stack", "ImagingStack", Class::Records)
+        .ordered(&[up("slices__name")])
         .creates()
         .detail(UUID, READ)
         .shaped(Shape::Own),
@@ -138,24 +176,46 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .shaped(Shape::Without(&["protected", "public"])),
     Endpoint::new("files", "FileRecord", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("downloads", "Download", Class::Records).detail(UUID, CHANGE),
-    Endpoint::new("data-notices", "DataNotice", Class::Records).creates().detail(UUID, ALL),
-    Endpoint::new("tasks", "Task", Class::Volatile).creates().detail(UUID, ALL),
+    Endpoint::new("data-notices", "DataNotice", Class::Records)
+        .ordered(&[down("importance"), down("created_datetime"), up("name")])
+        .creates()
+        .detail(UUID, ALL),
+    Endpoint::new("tasks", "Task", Class::Volatile)
+        .ordered(&[up("level"), down("priority"), down("session__start_time")])
+        .creates()
+        .detail(UUID, ALL),
     Endpoint::new("notes", "Note", Class::Records).creates().detail(UUID, ALL),
-    Endpoint::new("surgeries", "Surgery", Class::Records).detail(UUID, CHANGE),
+    Endpoint::new("surgeries", "Surgery", Class::Records).ordered(BY_START).detail(UUID, CHANGE),
     Endpoint::new("weighings", "Weighing", Class::Records).creates().detail(UUID, REMOVE),
     Endpoint::new("water-administrations", "WaterAdministration", Class::Records).creates().detail(UUID, ALL),
-    Endpoint::new("water-restriction", "WaterRestriction", Class::Records),
-    Endpoint::new("water-restricted-subjects", "Subject", Class::Records),
+    Endpoint::new("water-restriction", "WaterRestriction", Class::Records)
+        .ordered(&[down("end_time"), down("start_time")]),
+    Endpoint::new("water-restricted-subjects", "Subject", Class::Records).ordered(BY_NICKNAME),
     Endpoint::new("water-type", "WaterType", Class::Reference).creates(),
     Endpoint::new("labs", "Lab", Class::Reference).creates().detail(NAME, ALL),
     Endpoint::new("projects", "Project", Class::Reference).creates().detail(NAME, ALL),
-    Endpoint::new("users", "LabMember", Class::Reference).creates().detail(Key::Name("username"), ALL),
+    Endpoint::new("users", "LabMember", Class::Reference)
+        .ordered(&[up("username")])
+        .creates()
+        .detail(Key::Name("username"), ALL),
     Endpoint::new("locations", "LabLocation", Class::Reference).detail(NAME, CHANGE),
     Endpoint::new("procedures", "ProcedureType", Class::Reference).creates(),
-    Endpoint::new("dataset-types", "DatasetType", Class::Reference).creates().detail(NAME, ALL),
-    Endpoint::new("data-formats", "DataFormat", Class::Reference).creates().detail(NAME, ALL),
-    Endpoint::new("data-repository", "DataRepository", Class::Reference).creates().detail(NAME, ALL),
-    Endpoint::new("data-repository-type", "DataRepositoryType", Class::Reference).creates().detail(NAME, ALL),
-    Endpoint::new("revisions", "Revision", Class::Reference).creates().detail(NAME, ALL),
-    Endpoint::new("tags", "Tag", Class::Reference).creates().detail(NAME, ALL),
+    Endpoint::new("dataset-types", "DatasetType", Class::Reference)
+        .ordered(BY_NAME)
+        .creates()
+        .detail(NAME, ALL),
+    Endpoint::new("data-formats", "DataFormat", Class::Reference)
+        .ordered(BY_NAME)
+        .creates()
+        .detail(NAME, ALL),
+    Endpoint::new("data-repository", "DataRepository", Class::Reference)
+        .ordered(BY_NAME)
+        .creates()
+        .detail(NAME, ALL),
+    Endpoint::new("data-repository-type", "DataRepositoryType", Class::Reference)
+        .ordered(BY_NAME)
+        .creates()
+        .detail(NAME, ALL),
+    Endpoint::new("revisions", "Revision", Class::Reference).ordered(BY_NAME).creates().detail(NAME, ALL),
+    Endpoint::new("tags", "Tag", Class::Reference).ordered(BY_NAME).creates().detail(NAME, ALL),
 ];

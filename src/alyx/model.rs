@@ -25,6 +25,17 @@ pub struct Model {
     pub complete: bool,
     /// Paths over relations whose values stand in the record itself.
     pub shortcuts: &'static [Shortcut],
+    /// Related records that stand in the record itself.
+    pub embedded: &'static [Embedded],
+}
+
+/// Related records that stand within a record, as far as they do.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded {
+    /// The relation, whose key is at `<array>[].<key>`.
+    pub relation: &'static str,
+    /// Columns, and keys of relations, of the related model; their places are within the item.
+    pub columns: &'static [Column],
 }
 
 /// A column of a model.
@@ -142,13 +153,13 @@ pub static STATUS: Labels = Labels {
     name: "status",
     labels: &[
         (Some(20), "Waiting"),
-        (None, "Held"),
-        (None, "Started"),
+        (Some(25), "Held"),
+        (Some(30), "Started"),
         (Some(40), "Errored"),
-        (None, "Abandoned"),
-        (None, "Empty"),
-        (None, "Incomplete"),
-        (None, "Complete"),
+        (Some(45), "Abandoned"),
+        (Some(50), "Empty"),
+        (Some(55), "Incomplete"),
+        (Some(60), "Complete"),
     ],
 };
 

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{ask, record::Record};
-use crate::alyx::{Endpoint, Key, endpoint::Shape};
+use super::ask;
+use crate::alyx::{Endpoint, Key, endpoint::Shape, record::Record};
 
 /// Every table. A clone shares all records; a write changes a clone and puts it in place.
 #[derive(Debug, Default)]

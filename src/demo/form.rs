@@ -5,8 +5,8 @@ use futures_util::{FutureExt, stream};
 use http::{StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::{answer::Answer, record, respond::Ask};
-use crate::alyx::{json, query};
+use super::{answer::Answer, respond::Ask};
+use crate::alyx::{json, query, record};
 
 /// The fields that the request sends; files only by their name.
 pub(super) fn fields(ask: &Ask) -> Result<Map<String, Value>, Answer> {

@@ -8,11 +8,10 @@ use super::{
     answer::Answer,
     ask::{self, Row},
     data::{Data, id},
-    record::Record,
     respond::Ask,
     sample,
 };
-use crate::alyx::{Endpoint, paging::Window};
+use crate::alyx::{Endpoint, paging::Window, record::Record};
 
 /// One page of the records that the request asks for.
 pub(super) fn answer(data: &Data, endpoint: &'static Endpoint, request: &Ask) -> Answer {

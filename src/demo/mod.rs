@@ -14,7 +14,6 @@ mod list;
 mod negotiate;
 mod network;
 mod omit;
-mod record;
 mod respond;
 mod sample;
 mod services;

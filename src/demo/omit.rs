@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    data::{Data, id},
+use super::data::{Data, id};
+use crate::alyx::{
+    Endpoint,
     record::{Record, members},
 };
-use crate::alyx::Endpoint;
 
 /// A record goes when the record that this field refers to goes.
 const CASCADE: &[(&str, &str)] = &[

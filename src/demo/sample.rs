@@ -15,9 +15,8 @@ use percent_encoding::percent_decode_str;
 use super::{
     data::{Data, Table},
     omit,
-    record::Record,
 };
-use crate::alyx::{ENDPOINTS, Endpoint};
+use crate::alyx::{ENDPOINTS, Endpoint, record::Record};
 
 /// The base of every absolute link in the sample.
 pub(super) const BASE: &str = "http://127.0.0.1:8010";

@@ -37,6 +37,7 @@ pub(super) static SESSION: Model = Model {
     hidden: &["name", "lab_id", "location_id", "parent_session_id", "subject_id"],
     complete: true,
     shortcuts: &[],
+    embedded: &[],
 };
 
 const SUBJECT: Relation = one("subject", "subjects", "subject", "nickname");
@@ -64,6 +65,7 @@ pub(super) static SURGERY: Model = Model {
     hidden: &["lab", "lab_id", "location", "location_id", "subject_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static WEIGHING: Model = Model {
@@ -73,6 +75,7 @@ pub(super) static WEIGHING: Model = Model {
     hidden: &["name", "json", "subject_id", "user_id"],
     complete: true,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static WATER_ADMINISTRATION: Model = Model {
@@ -87,6 +90,7 @@ pub(super) static WATER_ADMINISTRATION: Model = Model {
     hidden: &["name", "json", "subject_id", "user_id", "water_type_id", "session_id"],
     complete: true,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static WATER_RESTRICTION: Model = Model {
@@ -113,6 +117,7 @@ pub(super) static WATER_RESTRICTION: Model = Model {
     ],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static WATER_TYPE: Model = Model {
@@ -122,6 +127,7 @@ pub(super) static WATER_TYPE: Model = Model {
     hidden: &["id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static PROCEDURE_TYPE: Model = Model {
@@ -136,4 +142,5 @@ pub(super) static PROCEDURE_TYPE: Model = Model {
     hidden: &[],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };

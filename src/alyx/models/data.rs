@@ -1,6 +1,6 @@
 //! Datasets, the files they are, and where those lie.
 
-use super::super::model::{Kind, Model, QC, Relation, shorthand::*};
+use super::super::model::{Embedded, Kind, Model, QC, Relation, shorthand::*};
 
 pub(super) static DATASET: Model = Model {
     endpoint: "datasets",
@@ -41,6 +41,14 @@ pub(super) static DATASET: Model = Model {
     ],
     complete: false,
     shortcuts: &[shortcut("session__number", Kind::Integer, "experiment_number")],
+    embedded: &[Embedded {
+        relation: "file_records",
+        columns: &[
+            column("data_repository", Kind::Text),
+            column("relative_path", Kind::Text),
+            column("exists", Kind::Boolean),
+        ],
+    }],
 };
 
 const CREATED_BY: Relation = one("created_by", "users", "created_by", "username");
@@ -61,6 +69,7 @@ pub(super) static FILE_RECORD: Model = Model {
     hidden: &["dataset_id", "data_repository_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static DOWNLOAD: Model = Model {
@@ -70,6 +79,7 @@ pub(super) static DOWNLOAD: Model = Model {
     hidden: &["first_download", "last_download", "projects", "user_id", "dataset_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static DATA_NOTICE: Model = Model {
@@ -89,6 +99,7 @@ pub(super) static DATA_NOTICE: Model = Model {
     hidden: &["created_by_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static DATASET_TYPE: Model = Model {
@@ -99,6 +110,7 @@ pub(super) static DATASET_TYPE: Model = Model {
     hidden: &["json", "filename_pattern", "created_by_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static DATA_FORMAT: Model = Model {
@@ -116,6 +128,7 @@ pub(super) static DATA_FORMAT: Model = Model {
     hidden: &[],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static DATA_REPOSITORY: Model = Model {
@@ -137,6 +150,7 @@ pub(super) static DATA_REPOSITORY: Model = Model {
     hidden: &["id", "repository_type_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static DATA_REPOSITORY_TYPE: Model = Model {
@@ -146,6 +160,7 @@ pub(super) static DATA_REPOSITORY_TYPE: Model = Model {
     hidden: &["id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static REVISION: Model = Model {
@@ -161,6 +176,7 @@ pub(super) static REVISION: Model = Model {
     hidden: &[],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static TAG: Model = Model {
@@ -178,4 +194,5 @@ pub(super) static TAG: Model = Model {
     hidden: &[],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };

@@ -28,6 +28,7 @@ pub(super) static PROBE_INSERTION: Model = Model {
         shortcut("session__projects__name", Kind::Text, "session_info.projects[]"),
         shortcut("session__task_protocol", Kind::Text, "session_info.task_protocol"),
     ],
+    embedded: &[],
 };
 
 pub(super) static CHRONIC_INSERTION: Model = Model {
@@ -49,6 +50,7 @@ pub(super) static CHRONIC_INSERTION: Model = Model {
     hidden: &["model", "users", "location", "procedures", "narrative", "end_time"],
     complete: false,
     shortcuts: &[shortcut("probe_insertion__session__id", Kind::Uuid, "probe_insertion[].session_info.id")],
+    embedded: &[],
 };
 
 pub(super) static TRAJECTORY_ESTIMATE: Model = Model {
@@ -76,6 +78,7 @@ pub(super) static TRAJECTORY_ESTIMATE: Model = Model {
     // `session` and `probe_name` of a record may also be those of its chronic insertion; they are no shortcut.
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static CHANNEL: Model = Model {
@@ -97,6 +100,7 @@ pub(super) static CHANNEL: Model = Model {
     hidden: &["trajectory_estimate_id", "brain_region_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static BRAIN_REGION: Model = Model {
@@ -114,6 +118,7 @@ pub(super) static BRAIN_REGION: Model = Model {
     hidden: &["level", "lft", "rght", "tree_id", "ontology", "parent_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static FOV: Model = Model {
@@ -133,6 +138,7 @@ pub(super) static FOV: Model = Model {
     hidden: &["imaging_type", "imaging_type_id", "session_id", "stack_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static FOV_LOCATION: Model = Model {
@@ -156,6 +162,7 @@ pub(super) static FOV_LOCATION: Model = Model {
     hidden: &["name", "coordinate_system", "coordinate_system_id", "field_of_view_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static IMAGING_STACK: Model = Model {
@@ -165,4 +172,5 @@ pub(super) static IMAGING_STACK: Model = Model {
     hidden: &[],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };

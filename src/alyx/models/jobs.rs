@@ -31,4 +31,5 @@ pub(super) static TASK: Model = Model {
     hidden: &["session_id", "data_repository_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };

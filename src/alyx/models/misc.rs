@@ -21,6 +21,7 @@ pub(super) static LAB: Model = Model {
     hidden: &["id", "cage_type", "enrichment", "food", "cage_cleaning_frequency_days", "light_cycle"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static LAB_MEMBER: Model = Model {
@@ -53,6 +54,7 @@ pub(super) static LAB_MEMBER: Model = Model {
     ],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static LAB_LOCATION: Model = Model {
@@ -62,6 +64,7 @@ pub(super) static LAB_LOCATION: Model = Model {
     hidden: &["id", "lab_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static NOTE: Model = Model {
@@ -80,4 +83,5 @@ pub(super) static NOTE: Model = Model {
     hidden: &["content_type", "content_type_id", "image", "user_id"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };

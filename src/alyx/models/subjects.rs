@@ -53,6 +53,7 @@ pub(super) static SUBJECT: Model = Model {
     ],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };
 
 pub(super) static PROJECT: Model = Model {
@@ -62,4 +63,5 @@ pub(super) static PROJECT: Model = Model {
     hidden: &["id", "json"],
     complete: false,
     shortcuts: &[],
+    embedded: &[],
 };

@@ -4,8 +4,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
 
-use crate::alyx::model::{Column, Join, Kind, Model, Relation};
-use crate::demo::{answer::Answer, data::Data, record::Record};
+use crate::{
+    alyx::{
+        model::{Column, Join, Kind, Model, Relation},
+        place,
+        record::Record,
+    },
+    demo::{answer::Answer, data::Data},
+};
 
 /// A path resolved: relations to follow, what is at their end, and what of the path is left: the
 /// transforms and the lookup.
@@ -296,34 +302,8 @@ fn values<'d>(
     Ok(find(record.value(), at).into_iter().map(owned).collect())
 }
 
-/// The values at a place (see [`crate::alyx::model`] for how places are written); null if there are none.
+/// The values at a place; null if there are none.
 fn find<'v>(record: &'v Value, at: &str) -> Vec<Cell<'v>> {
-    let (fields, last) = match at.find(['#', '<', '>']) {
-        Some(end) => (&at[..end], &at[end..]),
-        None => (at, ""),
-    };
-    let mut values = vec![record];
-    for field in fields.split('.').filter(|field| !field.is_empty()) {
-        let (name, items) = match field.strip_suffix("[]") {
-            Some(name) => (name, true),
-            None => (field, false),
-        };
-        let found = values.iter().filter_map(|value| value.get(name));
-        values = if items { found.filter_map(Value::as_array).flatten().collect() } else { found.collect() };
-    }
-    let cells: Vec<Cell<'v>> =
-        values.into_iter().filter(|value| !value.is_null()).map(|value| part(value, last)).collect();
-    if cells.is_empty() { vec![Cell::Null] } else { cells }
-}
-
-/// A value, or the part of a text: the id at the end of a link, or what is before or after a character.
-fn part<'v>(value: &'v Value, which: &str) -> Cell<'v> {
-    let text = value.as_str().unwrap_or_default();
-    let part = match which.split_at_checked(1) {
-        Some(("#", _)) => text.rsplit('/').next(),
-        Some(("<", at)) => text.split(at).next(),
-        Some((">", at)) => text.split_once(at).map(|(_, after)| after),
-        _ => return Cell::Value(Cow::Borrowed(value)),
-    };
-    part.map_or(Cell::Null, |part| Cell::Value(Cow::Owned(Value::from(part))))
+    let values = place::values(record, at);
+    if values.is_empty() { vec![Cell::Null] } else { values.into_iter().map(Cell::Value).collect() }
 }

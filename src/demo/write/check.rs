@@ -7,8 +7,9 @@ use crate::{
     alyx::{
         Endpoint,
         model::{Join, Kind, Model, Relation},
+        record,
     },
-    demo::{answer::Answer, data::Data, record, sample},
+    demo::{answer::Answer, data::Data, sample},
 };
 
 /// Fields that Alyx fills itself, and ignores where they are sent.

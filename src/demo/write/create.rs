@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Result, check, effects, now, order};
 use crate::{
-    alyx::Endpoint,
-    demo::{answer::Answer, data::Data, record::Record, respond::Ask, sample, services::encoded},
+    alyx::{Endpoint, record::Record},
+    demo::{answer::Answer, data::Data, respond::Ask, sample, services::encoded},
 };
 
 /// The fields of list records and their defaults. `=` stands for what Alyx makes itself.

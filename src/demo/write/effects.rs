@@ -12,10 +12,10 @@ use crate::{
     alyx::{
         Endpoint,
         model::{Join, Model, QC},
+        record::Record,
     },
     demo::{
         data::{Data, id},
-        record::Record,
         sample,
     },
 };

@@ -20,11 +20,10 @@ use super::{
     answer::Answer,
     data::{Data, id},
     form, omit,
-    record::Record,
     respond::Ask,
     sample,
 };
-use crate::alyx::{Class, Endpoint, Key};
+use crate::alyx::{Class, Endpoint, Key, record::Record};
 pub(super) use register::register;
 
 type Result<T> = std::result::Result<T, Answer>;

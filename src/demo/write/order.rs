@@ -4,8 +4,8 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use crate::{
-    alyx::Endpoint,
-    demo::{data::Data, record::Record},
+    alyx::{Endpoint, record::Record},
+    demo::data::Data,
 };
 
 /// Sorts the lists that a write to this endpoint may have put out of order; ties keep their order.

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{Result, effects, now};
 use crate::{
-    alyx::Endpoint,
-    demo::{answer::Answer, data::Data, form, record::Record, respond::Ask, sample},
+    alyx::{Endpoint, record::Record},
+    demo::{answer::Answer, data::Data, form, respond::Ask, sample},
 };
 
 /// What is registered, besides the files themselves.

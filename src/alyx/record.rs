@@ -9,37 +9,40 @@ use serde_json::Value;
 
 /// A record of a list, or a detail.
 #[derive(Debug)]
-pub(super) struct Record {
+pub struct Record {
     text: Box<str>,
     value: OnceLock<Value>,
 }
 
 impl Record {
-    pub(super) fn new(text: impl Into<Box<str>>) -> Self {
+    /// A record with this text.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
         Self { text: text.into(), value: OnceLock::new() }
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// The text as Alyx served it.
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// The record parsed; `NaN` and the infinities become strings of that name.
-    pub(super) fn value(&self) -> &Value {
+    pub fn value(&self) -> &Value {
         self.value.get_or_init(|| parse(&self.text))
     }
 
     /// The text of one field.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub fn field(&self, name: &str) -> Option<&str> {
         fields(&self.text).find(|(key, _)| *key == name).map(|(_, text)| text)
     }
 
     /// A field that is a string without escapes, or a number: its text without quotes.
-    pub(super) fn plain(&self, name: &str) -> Option<&str> {
+    pub fn plain(&self, name: &str) -> Option<&str> {
         self.field(name).filter(|text| *text != "null").map(|text| text.trim_matches('"'))
     }
 
     /// The record with another text for one field; a field that it lacks is appended.
-    pub(super) fn with(&self, name: &str, text: &str) -> Self {
+    #[must_use]
+    pub fn with(&self, name: &str, text: &str) -> Self {
         let mut out = String::with_capacity(self.text.len() + text.len());
         let mut found = false;
         for (key, old) in fields(&self.text) {
@@ -59,7 +62,8 @@ impl Record {
     }
 
     /// The record without some of its fields.
-    pub(super) fn without(&self, names: &[&str]) -> Self {
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> Self {
         let mut out = String::with_capacity(self.text.len());
         for (key, text) in fields(&self.text).filter(|(key, _)| !names.contains(key)) {
             push_field(&mut out, key, text);
@@ -81,7 +85,7 @@ fn push_field(out: &mut String, key: &str, text: &str) {
 }
 
 /// Parses Alyx's JSON, `NaN` and infinities as strings. A text that is not JSON is null.
-pub(super) fn parse(text: &str) -> Value {
+pub fn parse(text: &str) -> Value {
     serde_json::from_str(text)
         .or_else(|_| serde_json::from_str(&quote_non_numbers(text)))
         .unwrap_or(Value::Null)
@@ -114,7 +118,7 @@ fn quote_non_numbers(text: &str) -> String {
 }
 
 /// The fields of an object: key and text of the value, in their order.
-pub(super) fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
+pub fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
     members(text).filter_map(|member| {
         let key_end = value_end(member);
         let value = member.get(key_end..)?.trim_start().strip_prefix(':')?;
@@ -123,7 +127,7 @@ pub(super) fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The items of an array, or the members of an object: the text between commas.
-pub(super) fn members(text: &str) -> impl Iterator<Item = &str> {
+pub fn members(text: &str) -> impl Iterator<Item = &str> {
     let inner = text.trim();
     let mut rest = inner.get(1..inner.len().saturating_sub(1)).unwrap_or_default().trim();
     std::iter::from_fn(move || {

@@ -1,0 +1,8 @@
+//! The mirror: whole tables of Alyx, kept here, so that questions which nobody asked before are answered
+//! exactly as Alyx would answer them.
+//!
+//! [`shape`] derives the tables from what [`crate::alyx`] says of models and relations; [`load`] puts records
+//! into them.
+
+pub mod load;
+pub mod shape;
