@@ -4,5 +4,6 @@
 //! [`shape`] derives the tables from what [`crate::alyx`] says of models and relations; [`load`] puts records
 //! into them.
 
+pub mod answers;
 pub mod load;
 pub mod shape;

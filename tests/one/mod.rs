@@ -14,7 +14,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/one/scenario.py");
+/// What people do with ONE, once through.
+pub(crate) const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/one/scenario.py");
+/// Questions that are asked nowhere else.
+pub(crate) const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/one/questions.py");
 
 /// A version of ONE, ready to run.
 pub(crate) struct One {
@@ -94,9 +97,14 @@ impl One {
 
     /// Runs the scenario against `base_url` as a process of its own, with nothing left by an earlier one.
     pub(crate) fn run(&self, base_url: &str, login: Login) -> Document {
+        self.run_script(SCENARIO, base_url, login)
+    }
+
+    /// Runs one of the scripts of this folder, each of which prints a document.
+    pub(crate) fn run_script(&self, script: &str, base_url: &str, login: Login) -> Document {
         let home = TempDir::with_prefix("one-home-").unwrap();
         let mut command = Command::new(&self.python);
-        command.arg(SCENARIO).args(["--base-url", base_url]);
+        command.arg(script).args(["--base-url", base_url]);
         match login {
             Login::Password { username, password } => {
                 command.args(["--username", username, "--password", password]);

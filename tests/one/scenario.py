@@ -186,7 +186,7 @@ class Scenario:
         self.note('local search', sorted(map(str, self.one.search(lab='cortexlab', query_type='local'))))
 
 
-def main():
+def main(kind=Scenario):
     """Run the scenario, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--base-url', required=True)
@@ -201,7 +201,7 @@ def main():
         warnings.simplefilter('always')
         client = ONE(base_url=args.base_url, silent=True, mode='remote', cache_rest=None,
                      cache_dir=home / 'cache', **login)
-        scenario = Scenario(client, args.base_url)
+        scenario = kind(client, args.base_url)
         scenario.note('user', client.alyx.user)
         scenario.run()
     notices = [str(x.message) for x in caught if issubclass(x.category, RuntimeWarning)]
