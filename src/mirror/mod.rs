@@ -7,3 +7,4 @@
 pub mod answers;
 pub mod load;
 pub mod shape;
+pub mod state;

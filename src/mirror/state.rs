@@ -1,0 +1,56 @@
+//! What the mirror holds, table by table: since when, how whole, within which scope.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::clock::Millis;
+
+/// The state of one endpoint's table: a generation of it that is whole within its scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// When the synchronisation that last covered all of it began.
+    pub synced_at: Millis,
+    /// How many records it has.
+    pub rows: u64,
+    /// Whether the detail of every record is here, where details are other than the records of the list.
+    pub details: bool,
+    /// The parameters that every one of its records fulfils; empty where the whole table is here.
+    pub scope: Vec<(String, String)>,
+    /// Columns that relations use as keys and whose values are not unique here (nicknames, for instance).
+    pub ambiguous: BTreeSet<String>,
+    /// Parameters whose answers were found to differ from Alyx's since the last synchronisation.
+    pub distrusted: BTreeSet<String>,
+}
+
+/// The states of all tables that are here, in one state of the database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct States {
+    version: i64,
+    tables: HashMap<&'static str, State>,
+}
+
+impl States {
+    /// The states of these tables.
+    pub fn new(version: i64, tables: HashMap<&'static str, State>) -> Self {
+        Self { version, tables }
+    }
+
+    /// A number that is another after each change of any table.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The state of an endpoint's table; none where it has never been synchronised as a whole.
+    pub fn of(&self, endpoint: &str) -> Option<&State> {
+        self.tables.get(endpoint)
+    }
+
+    /// Every table that is here.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &State)> {
+        self.tables.iter().map(|(endpoint, state)| (*endpoint, state))
+    }
+
+    /// Whether the whole table is here, and with `details` the details of all its records.
+    pub fn whole(&self, endpoint: &str, details: bool) -> bool {
+        self.of(endpoint).is_some_and(|state| state.scope.is_empty() && (state.details || !details))
+    }
+}
