@@ -3,6 +3,7 @@
 //! Everything here is stated from the reference of Alyx 3.6.1's REST surface. Nothing here does
 //! input or output, and this module imports no other of the program.
 
+pub mod ask;
 pub mod coreapi;
 pub mod endpoint;
 pub mod errors;

@@ -4,7 +4,10 @@
 //! [`shape`] derives the tables from what [`crate::alyx`] says of models and relations; [`load`] puts records
 //! into them.
 
+pub mod answer;
 pub mod answers;
+pub mod functions;
 pub mod load;
+pub mod plan;
 pub mod shape;
 pub mod state;

@@ -1,0 +1,198 @@
+//! Answers from the mirror, as Alyx would have sent them when the tables were synchronised.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::civil::Date;
+use rusqlite::Connection;
+
+use super::{
+    plan::{self, Failed},
+    state::States,
+};
+use crate::{
+    alyx::{
+        Endpoint,
+        ask::{Refusal, Unanswered, Undecided},
+        paging::Window,
+        query::Pairs,
+    },
+    clock::Millis,
+};
+
+/// A question that the mirror may answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'q> {
+    /// The endpoint that is asked.
+    pub endpoint: &'static Endpoint,
+    /// The key of the record, where a detail is asked for.
+    pub key: Option<&'q str>,
+    /// The parameters.
+    pub pairs: &'q Pairs,
+    /// Base and path of the question as `next` and `previous` repeat them.
+    pub url: &'q str,
+    /// The day that the server's clock stands at.
+    pub today: Date,
+    /// How recent the tables must be; none where any age will do.
+    pub recency: Option<&'q Recency>,
+}
+
+/// How recent tables must be to be current.
+#[derive(Debug, Clone, Default)]
+pub struct Recency {
+    /// A synchronisation that began before this time is too old.
+    pub since: Millis,
+    /// When a write through the proxy last touched a table; it must have been synchronised after that.
+    pub written: HashMap<&'static str, Millis>,
+}
+
+impl Recency {
+    /// Whether a table that was synchronised then is current.
+    pub fn allows(&self, endpoint: &str, synced_at: Millis) -> bool {
+        synced_at >= self.since && self.written.get(endpoint).is_none_or(|written| *written < synced_at)
+    }
+}
+
+/// What the mirror can say to a question.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The answer.
+    Answer(Answer),
+    /// It can't be decided from the tables that are here.
+    Undecided(Undecided),
+    /// It could be decided, but this table is too old.
+    Old(&'static str),
+}
+
+/// An answer with what is known of it.
+#[derive(Debug)]
+pub struct Answer {
+    /// 200, or Alyx's own refusal.
+    pub status: u16,
+    /// The body; links in records have the upstream's base.
+    pub body: String,
+    /// The tables that it was made from, and when the last synchronisation of each began.
+    pub tables: Vec<(&'static str, Millis)>,
+    /// The parameters that took effect.
+    pub used: Vec<String>,
+    /// The state of the tables: any change of them makes another.
+    pub version: i64,
+}
+
+impl Answer {
+    /// When the oldest of its tables was synchronised last.
+    pub fn synced_at(&self) -> Millis {
+        self.tables.iter().map(|(_, synced_at)| *synced_at).min().unwrap_or_default()
+    }
+}
+
+/// Answers a question in one state of all tables.
+pub fn answer(
+    connection: &Connection,
+    states: &States,
+    question: &Question<'_>,
+) -> rusqlite::Result<Outcome> {
+    let outcome = match question.key {
+        Some(key) => detail(connection, states, question, key),
+        None => list(connection, states, question),
+    };
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(Failed::Sqlite(error)) => Err(error),
+        Err(Failed::Unanswered(Unanswered::Undecided(reason))) => Ok(Outcome::Undecided(reason)),
+        Err(Failed::Unanswered(Unanswered::Refused(Refusal { status, body }))) => {
+            let needs = BTreeSet::from([(question.endpoint.name, false)]);
+            let used = Vec::new();
+            let version = states.version();
+            Ok(judged(states, question, &needs, |tables| Answer { status, body, tables, used, version }))
+        }
+    }
+}
+
+fn list(connection: &Connection, states: &States, question: &Question<'_>) -> Result<Outcome, Failed> {
+    let plan = plan::list(connection, states, question.endpoint, question.pairs, question.today)?;
+    if let Some(old) = too_old(states, &plan.needs, question.recency) {
+        return Ok(Outcome::Old(old));
+    }
+    let window = Window::of(question.pairs);
+    let count = plan.count(connection)?;
+    let records = plan.page(connection, window)?;
+    let (next, previous) = window.links(question.url, question.pairs, count);
+    let body = page(count, next.as_deref(), previous.as_deref(), &records);
+    let tables = tables(states, &plan.needs);
+    let version = states.version();
+    Ok(Outcome::Answer(Answer { status: 200, body, tables, used: plan.used, version }))
+}
+
+fn detail(
+    connection: &Connection,
+    states: &States,
+    question: &Question<'_>,
+    key: &str,
+) -> Result<Outcome, Failed> {
+    let needs = BTreeSet::from([(question.endpoint.name, false)]);
+    let body = plan::detail(connection, states, question.endpoint, key)?;
+    let version = states.version();
+    Ok(judged(states, question, &needs, |tables| Answer {
+        status: 200,
+        body,
+        tables,
+        used: Vec::new(),
+        version,
+    }))
+}
+
+fn judged(
+    states: &States,
+    question: &Question<'_>,
+    needs: &BTreeSet<(&'static str, bool)>,
+    answer: impl FnOnce(Vec<(&'static str, Millis)>) -> Answer,
+) -> Outcome {
+    match too_old(states, needs, question.recency) {
+        Some(old) => Outcome::Old(old),
+        None => Outcome::Answer(answer(tables(states, needs))),
+    }
+}
+
+/// A table among these that is older than is wished.
+fn too_old(
+    states: &States,
+    needs: &BTreeSet<(&'static str, bool)>,
+    recency: Option<&Recency>,
+) -> Option<&'static str> {
+    let recency = recency?;
+    let current = |name: &&str| states.of(name).is_some_and(|state| recency.allows(name, state.synced_at));
+    needs.iter().map(|(name, _)| *name).find(|name| !current(name))
+}
+
+fn tables(states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<(&'static str, Millis)> {
+    let mut tables: Vec<_> =
+        needs.iter().filter_map(|(name, _)| Some((*name, states.of(name)?.synced_at))).collect();
+    tables.dedup();
+    tables
+}
+
+/// A page as Alyx writes it (REST.md 2.1, rule 7).
+fn page(count: u64, next: Option<&str>, previous: Option<&str>, records: &[String]) -> String {
+    let link = |url: Option<&str>| {
+        // Links are percent-encoded: nothing in them needs an escape in JSON.
+        url.map_or_else(|| "null".to_owned(), |url| format!("\"{url}\""))
+    };
+    let (next, previous) = (link(next), link(previous));
+    let size = records.iter().map(|record| record.len() + 1).sum::<usize>();
+    let mut body = String::with_capacity(size + next.len() + previous.len() + 64);
+    body.push_str("{\"count\":");
+    body.push_str(&count.to_string());
+    body.push_str(",\"next\":");
+    body.push_str(&next);
+    body.push_str(",\"previous\":");
+    body.push_str(&previous);
+    body.push_str(",\"results\":[");
+    for (number, record) in records.iter().enumerate() {
+        if number > 0 {
+            body.push(',');
+        }
+        body.push_str(record);
+    }
+    body.push_str("]}");
+    body
+}
