@@ -176,6 +176,16 @@ impl Labels {
     }
 }
 
+impl Kind {
+    /// A key in a path as the JSON that a record shows for it.
+    pub fn json_of(self, key: &str) -> serde_json::Value {
+        match self {
+            Self::Integer => key.parse::<i64>().map_or_else(|_| key.into(), Into::into),
+            _ => key.into(),
+        }
+    }
+}
+
 impl Model {
     /// The model whose records this endpoint lists.
     pub fn of(endpoint: &str) -> Option<&'static Self> {

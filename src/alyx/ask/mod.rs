@@ -3,6 +3,17 @@
 //! Nothing here looks at records. What is read is refused as Alyx refuses it ([`Refusal`]), or it is said
 //! why it can't be decided here what Alyx would answer ([`Undecided`]); no answer is ever guessed.
 
+pub(crate) mod compare;
+mod convert;
+pub(crate) mod django;
+pub(crate) mod input;
+pub(crate) mod json;
+pub(crate) mod meaning;
+pub(crate) mod path;
+pub(crate) mod python;
+pub(crate) mod read;
+pub(crate) mod scalar;
+
 use std::fmt;
 
 use serde_json::{Map, Value, json};
@@ -131,6 +142,23 @@ pub enum Unanswered {
     Refused(Refusal),
     /// It can't be decided here.
     Undecided(Undecided),
+}
+
+impl Unanswered {
+    /// Invalid input ([`Refusal::invalid`]).
+    pub(crate) fn invalid<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
+        Self::Refused(Refusal::invalid(fields))
+    }
+
+    /// An exception in Alyx's own code ([`Refusal::failed`]).
+    pub(crate) fn failed(detail: &str) -> Self {
+        Self::Refused(Refusal::failed(detail))
+    }
+
+    /// What no table can tell ([`Undecided::Beyond`]).
+    pub(crate) fn beyond(what: &str) -> Self {
+        Self::Undecided(Undecided::beyond(what))
+    }
 }
 
 impl From<Refusal> for Unanswered {
