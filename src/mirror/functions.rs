@@ -85,7 +85,7 @@ fn json(
         };
         judged.map_err(|unanswered| {
             let reason = match unanswered {
-                Unanswered::Undecided(Undecided::Beyond(what)) => what,
+                Unanswered::Undecided(Undecided::Beyond(what) | Undecided::Hidden(what)) => what,
                 Unanswered::Undecided(other) => other.to_string(),
                 Unanswered::Refused(refusal) => refusal.body,
             };

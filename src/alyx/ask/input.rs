@@ -174,7 +174,7 @@ fn key(keys: &dyn Keys, keyed: Keyed, text: &str) -> Result<Option<String>, Prob
     };
     let Some(key) = key else { return Ok(None) };
     let Some(by) = keyed.by else {
-        return Err(Problem::Beyond(Unanswered::beyond(&format!("know which record {text} is the key of"))));
+        return Err(Problem::Beyond(Unanswered::hidden(&format!("which record {text} is the key of"))));
     };
     let found = keys.exists(by, &key).map_err(Problem::Beyond)?;
     Ok(found.then_some(key))

@@ -11,7 +11,7 @@ use super::{
     read::{self, Read},
 };
 use crate::alyx::{
-    filter::{Filter, Input, Lookup},
+    filter::{Decided, Filter, Input, Lookup},
     model::{Kind, Labels, Model, QC},
 };
 
@@ -108,7 +108,10 @@ fn label(labels: &'static Labels, text: &str) -> Result<&'static str> {
 }
 
 pub(crate) fn beyond(endpoint: &str, filter: &Filter) -> Unanswered {
-    Unanswered::beyond(&format!("evaluate {} on /{endpoint}", filter.name))
+    if filter.decided == Decided::Nowhere {
+        return Unanswered::hidden(&format!("`{}` of /{endpoint}", filter.name));
+    }
+    Unanswered::beyond(&format!("evaluate `{}` of /{endpoint}", filter.name))
 }
 
 /// Parameters that the endpoint has from a common base and whose columns its model lacks.

@@ -74,6 +74,8 @@ pub enum Undecided {
         /// The parameter.
         parameter: String,
     },
+    /// A column or record that Alyx shows nowhere; completes the sentence "This proxy can't know …".
+    Hidden(String),
     /// Something that no table can tell; completes the sentence "This proxy can't …".
     Beyond(String),
 }
@@ -91,6 +93,7 @@ impl Undecided {
             Self::Missing { details: true, .. } => "no-details",
             Self::OutOfScope { .. } => "out-of-scope",
             Self::Distrusted { .. } => "distrusted",
+            Self::Hidden(_) => "hidden",
             Self::Beyond(_) => "undecidable",
         }
     }
@@ -108,7 +111,7 @@ impl Undecided {
                 Some(format!("Widen `mirror.scope.{endpoint}` to have it next time."))
             }
             Self::Distrusted { .. } => Some("It is trusted again after the next synchronisation.".to_owned()),
-            Self::Beyond(_) => None,
+            Self::Hidden(_) | Self::Beyond(_) => None,
         }
     }
 }
@@ -130,6 +133,7 @@ impl fmt::Display for Undecided {
             Self::Distrusted { endpoint, parameter } => {
                 write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")
             }
+            Self::Hidden(what) => write!(f, "This proxy can't know {what}: Alyx shows it in no record."),
             Self::Beyond(what) => write!(f, "This proxy can't {what}."),
         }
     }
@@ -153,6 +157,11 @@ impl Unanswered {
     /// An exception in Alyx's own code ([`Refusal::failed`]).
     pub(crate) fn failed(detail: &str) -> Self {
         Self::Refused(Refusal::failed(detail))
+    }
+
+    /// What Alyx shows nowhere ([`Undecided::Hidden`]).
+    pub(crate) fn hidden(what: &str) -> Self {
+        Self::Undecided(Undecided::Hidden(what.to_owned()))
     }
 
     /// What no table can tell ([`Undecided::Beyond`]).

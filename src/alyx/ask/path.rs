@@ -69,7 +69,7 @@ impl Path {
             return Ok(());
         }
         if model.hidden.contains(name) {
-            return Err(Unanswered::beyond(&format!("know {} of {endpoint}", segments.join("__"))));
+            return Err(Unanswered::hidden(&format!("{} of {endpoint}", segments.join("__"))));
         }
         if model.complete {
             let mut names: Vec<&str> = model.columns.iter().map(|column| column.name).collect();
@@ -127,7 +127,7 @@ impl Path {
 }
 
 fn unknown(endpoint: &str, segments: &[&str]) -> Unanswered {
-    Unanswered::beyond(&format!("know {} of {endpoint}", segments.join("__")))
+    Unanswered::hidden(&format!("{} of {endpoint}", segments.join("__")))
 }
 
 /// Whether a model has anything of this name.
