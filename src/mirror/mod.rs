@@ -6,8 +6,12 @@
 
 pub mod answer;
 pub mod answers;
+pub mod database;
 pub mod functions;
+mod generation;
 pub mod load;
 pub mod plan;
 pub mod shape;
 pub mod state;
+
+pub use database::{Mirror, MirrorError, MirrorOpenError};

@@ -1,0 +1,363 @@
+//! The mirror's database, `mirror.db`, beside the stored responses: one thread that writes, a few that read.
+//!
+//! Everything in it can be had again from Alyx. So a file that is damaged, or was written by another version
+//! of the program, is set aside and a fresh one begun; tables whose shape has changed are dropped and
+//! synchronised anew. A reader sees one state of all tables, and [`States`] that belong to just that state.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use arc_swap::ArcSwap;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::{functions, generation, load::LoadError, shape::Shape, state::States};
+use crate::clock;
+
+const NAME: &str = "mirror.db";
+/// Another number for another form of the tables in `TABLES`.
+const FORM: i64 = 1;
+const READERS: usize = 2;
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES('version', 0);
+-- Tables that are whole. Times of changes (`low`, `seen`) are the server's: see sync::cursor.
+CREATE TABLE IF NOT EXISTS state(
+    endpoint TEXT PRIMARY KEY, shape TEXT NOT NULL, generation INTEGER NOT NULL,
+    synced_at INTEGER NOT NULL, listed_at INTEGER NOT NULL, rows INTEGER NOT NULL, details INTEGER NOT NULL,
+    scope TEXT NOT NULL, ambiguous TEXT NOT NULL DEFAULT '[]', distrusted TEXT NOT NULL DEFAULT '[]',
+    low INTEGER NOT NULL, seen INTEGER NOT NULL, seen_at INTEGER NOT NULL) WITHOUT ROWID;
+-- Generations that are being filled, and the ranges of keys that they are filled by.
+CREATE TABLE IF NOT EXISTS filling(
+    endpoint TEXT PRIMARY KEY, shape TEXT NOT NULL, generation INTEGER NOT NULL, began_at INTEGER NOT NULL,
+    scope TEXT NOT NULL, low INTEGER NOT NULL, total INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS range(
+    endpoint TEXT NOT NULL, first BLOB NOT NULL, after BLOB, done INTEGER NOT NULL,
+    PRIMARY KEY(endpoint, first)) WITHOUT ROWID;
+-- Records that must be fetched again because another record, which they show, has changed.
+CREATE TABLE IF NOT EXISTS due(
+    endpoint TEXT NOT NULL, n INTEGER NOT NULL, list INTEGER NOT NULL,
+    PRIMARY KEY(endpoint, n)) WITHOUT ROWID;
+";
+
+/// Why there is no mirror.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorOpenError {
+    /// The file system's word.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// SQLite's word, where the file is not at fault.
+    #[error("{0}: {1}")]
+    Sqlite(PathBuf, rusqlite::Error),
+}
+
+/// A change or a look-up that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    /// SQLite's word.
+    #[error("mirror: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A record does not fit.
+    #[error("mirror: {0}")]
+    Load(#[from] LoadError),
+    /// The thread that does the work has ended.
+    #[error("the mirror is closed")]
+    Closed,
+}
+
+type Read = Box<dyn FnOnce(rusqlite::Result<(&Connection, &Arc<States>)>) + Send>;
+type Write = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// Whole tables of Alyx.
+#[derive(Debug)]
+pub struct Mirror {
+    reads: mpsc::Sender<Read>,
+    writes: Mutex<Option<mpsc::Sender<Write>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    states: Arc<ArcSwap<States>>,
+    set_aside: Option<PathBuf>,
+}
+
+impl Mirror {
+    /// Opens the database in `folder`, making it where there is none.
+    pub fn open(folder: &Path) -> Result<Arc<Self>, MirrorOpenError> {
+        fs::create_dir_all(folder).map_err(|error| MirrorOpenError::Io(folder.to_owned(), error))?;
+        let path = folder.join(NAME);
+        let sqlite = |error| MirrorOpenError::Sqlite(path.clone(), error);
+        let (mut connection, set_aside) = sound(&path)?;
+        let states = generation::prepare(&mut connection, Shape::get()).map_err(sqlite)?;
+        let states = Arc::new(ArcSwap::from_pointee(states));
+        let (reads, inbox) = mpsc::channel::<Read>();
+        let inbox = Arc::new(Mutex::new(inbox));
+        for number in 0..READERS {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&path, flags)
+                .and_then(|connection| configure(&connection).map(|()| connection))
+                .map_err(sqlite)?;
+            let (inbox, states) = (inbox.clone(), states.clone());
+            spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
+        }
+        let (writes, inbox) = mpsc::channel::<Write>();
+        let writer = spawn("mirror-writer".to_owned(), &path, move || write_on(connection, &inbox))?;
+        Ok(Arc::new(Self {
+            reads,
+            writes: Mutex::new(Some(writes)),
+            writer: Mutex::new(Some(writer)),
+            states,
+            set_aside,
+        }))
+    }
+
+    /// Where a damaged database was put when this one was opened.
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.set_aside.as_deref()
+    }
+
+    /// Looks something up in one state of all tables; the states are those of just that.
+    pub async fn read<T, F>(&self, look: F) -> Result<T, MirrorError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &Arc<States>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let read: Read = Box::new(move |begun| {
+            let result = begun.and_then(|(connection, states)| look(connection, states));
+            // Whoever asked may have gone.
+            let _ = tell.send(result);
+        });
+        self.reads.send(read).map_err(|_| MirrorError::Closed)?;
+        Ok(told.await.map_err(|_| MirrorError::Closed)??)
+    }
+
+    /// What the tables are as of the last change.
+    pub fn states(&self) -> Arc<States> {
+        self.states.load_full()
+    }
+
+    /// A number that is another after each change of any table.
+    pub fn version(&self) -> i64 {
+        self.states.load().version()
+    }
+
+    /// Takes a parameter of an endpoint out of local answering until the endpoint's next synchronisation.
+    pub async fn distrust(&self, endpoint: &str, parameter: &str) -> Result<(), MirrorError> {
+        let (endpoint, parameter) = (endpoint.to_owned(), parameter.to_owned());
+        self.write(move |connection| {
+            let Some(state) = generation::state(connection, &endpoint)? else { return Ok(()) };
+            let mut distrusted: BTreeSet<String> = state.distrusted;
+            if distrusted.insert(parameter) {
+                connection.execute(
+                    "UPDATE state SET distrusted = ?2 WHERE endpoint = ?1",
+                    (&endpoint, generation::json(&distrusted)),
+                )?;
+                generation::bump(connection)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a change in one transaction, and returns when it is committed; an error undoes all of it.
+    pub(super) async fn write<T, F>(&self, change: F) -> Result<T, MirrorError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, MirrorError> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let states = self.states.clone();
+        let write: Write = Box::new(move |connection| {
+            let _ = tell.send(transact(connection, &states, change));
+        });
+        let sent = {
+            let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+            writes.as_ref().is_some_and(|writes| writes.send(write).is_ok())
+        };
+        if !sent {
+            return Err(MirrorError::Closed);
+        }
+        told.await.map_err(|_| MirrorError::Closed)?
+    }
+
+    /// Writes what is waiting and closes the database. Blocks: not for the async runtime's threads.
+    pub fn close(&self) {
+        drop(self.writes.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the mirror's writing thread had failed");
+        }
+    }
+}
+
+fn spawn(
+    name: String,
+    path: &Path,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, MirrorOpenError> {
+    let spawned = thread::Builder::new().name(name).spawn(work);
+    spawned.map_err(|error| MirrorOpenError::Io(path.to_owned(), error))
+}
+
+fn read_on(mut connection: Connection, inbox: &Mutex<mpsc::Receiver<Read>>, latest: &ArcSwap<States>) {
+    let mut states = latest.load_full();
+    loop {
+        let next = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(read) = next else { return };
+        let begun = connection.transaction();
+        match begun.and_then(|transaction| current(&transaction, &mut states).map(|()| transaction)) {
+            // Dropping a transaction that only read ends it.
+            Ok(transaction) => read(Ok((&transaction, &states))),
+            Err(error) => read(Err(error)),
+        }
+    }
+}
+
+/// Brings the states to those of the transaction.
+fn current(transaction: &Connection, states: &mut Arc<States>) -> rusqlite::Result<()> {
+    if generation::version(transaction)? != states.version() {
+        *states = Arc::new(generation::states(transaction)?);
+    }
+    Ok(())
+}
+
+fn write_on(mut connection: Connection, inbox: &mpsc::Receiver<Write>) {
+    while let Ok(write) = inbox.recv() {
+        write(&mut connection);
+    }
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);") {
+        tracing::warn!(%error, "the mirror was not tidied up");
+    }
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    latest: &ArcSwap<States>,
+    change: impl FnOnce(&Connection) -> Result<T, MirrorError>,
+) -> Result<T, MirrorError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let result = change(&transaction)?;
+    let mut states = latest.load_full();
+    current(&transaction, &mut states)?;
+    transaction.commit()?;
+    latest.store(states);
+    Ok(result)
+}
+
+/// Opens the file, or sets it aside and makes a new one.
+fn sound(path: &Path) -> Result<(Connection, Option<PathBuf>), MirrorOpenError> {
+    let why = match try_open(path) {
+        Ok(connection) => return Ok((connection, None)),
+        Err(Trouble::Refused(error)) => return Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
+        Err(Trouble::Unfit(why)) => why,
+    };
+    let aside = set_aside(path).map_err(|error| MirrorOpenError::Io(path.to_owned(), error))?;
+    tracing::error!(
+        "the mirror {} can't be used ({why}); it was set aside as {} and is synchronised anew",
+        path.display(),
+        aside.display()
+    );
+    match try_open(path) {
+        Ok(connection) => Ok((connection, Some(aside))),
+        Err(Trouble::Refused(error)) => Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
+        Err(Trouble::Unfit(why)) => Err(MirrorOpenError::Io(path.to_owned(), io::Error::other(why))),
+    }
+}
+
+enum Trouble {
+    Unfit(String),
+    Refused(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Unfit(error.to_string()),
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+fn try_open(path: &Path) -> Result<Connection, Trouble> {
+    let connection = Connection::open(path)?;
+    configure(&connection)?;
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(Trouble::Unfit(verdict));
+    }
+    let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if form != 0 && form != FORM {
+        return Err(Trouble::Unfit("written by another version of alyx-proxy".to_owned()));
+    }
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "user_version", FORM)?;
+    Ok(connection)
+}
+
+/// Settings of every connection. The page size counts only for a file that is new.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "PRAGMA page_size = 16384;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = NORMAL;
+         PRAGMA busy_timeout = 5000;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA cell_size_check = ON;
+         PRAGMA cache_size = -32768;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA analysis_limit = 400;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(256);
+    functions::register(connection)
+}
+
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let at = clock::for_machines(clock::now()).replace(':', "-");
+    let aside = path.with_file_name(format!("damaged-mirror-{at}.db"));
+    for suffix in ["", "-wal", "-shm"] {
+        let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+        match fs::rename(with_suffix(path), with_suffix(&aside)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_damaged_file_is_set_aside_and_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(NAME), vec![7; 100_000]).unwrap();
+        let mirror = Mirror::open(folder.path()).unwrap();
+        assert_eq!(fs::read(mirror.set_aside().unwrap()).unwrap(), vec![7; 100_000]);
+        assert_eq!(mirror.read(|_, states| Ok(states.version())).await.unwrap(), 0);
+        mirror.close();
+    }
+
+    #[tokio::test]
+    async fn readers_see_the_states_of_what_they_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::open(folder.path()).unwrap();
+        mirror.write(|connection| Ok(generation::bump(connection)?)).await.unwrap();
+        assert_eq!(mirror.version(), 1);
+        assert_eq!(mirror.read(|_, states| Ok(states.version())).await.unwrap(), 1);
+        let failed = mirror
+            .write(|connection| {
+                generation::bump(connection)?;
+                Err::<(), _>(MirrorError::Closed)
+            })
+            .await;
+        assert!(failed.is_err());
+        assert_eq!(mirror.read(|_, states| Ok(states.version())).await.unwrap(), 1, "undone");
+        mirror.close();
+        assert!(mirror.write(|_| Ok(())).await.is_err());
+    }
+}

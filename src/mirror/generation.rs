@@ -1,0 +1,289 @@
+//! Generations of the mirror's tables: one that is read, and one that is being filled beside it.
+//!
+//! A table is filled under names that begin with [`NEXT`]; when it is whole it takes the place of the one
+//! before in one transaction, so that readers see the old one until the new one is whole.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    shape::{Shape, Table},
+    state::{State, States},
+};
+use crate::{
+    alyx::{ENDPOINTS, model::Join, model::Model},
+    clock::Millis,
+};
+
+/// What the names of tables that are being filled begin with.
+pub(super) const NEXT: &str = "next:";
+
+/// The parameters that every record of a table fulfils.
+pub(super) type Scope = Vec<(String, String)>;
+
+/// A generation that is being filled.
+#[derive(Debug, Clone)]
+pub(super) struct Filling {
+    pub(super) generation: i64,
+    pub(super) began_at: Millis,
+    pub(super) scope: Scope,
+    pub(super) low: i64,
+    pub(super) total: i64,
+}
+
+/// What of a table's content and form its columns depend on: another one needs another table.
+fn fingerprint(table: &Table) -> String {
+    let form = format!("{:?}{:?}{:?}{:?}", table.columns, table.wide, table.many, table.order);
+    blake3::hash(form.as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// Drops tables of another shape than today's; what the tables are then.
+pub(super) fn prepare(connection: &mut Connection, shape: &Shape) -> rusqlite::Result<States> {
+    let transaction = connection.transaction()?;
+    for (known, drop) in [("state", ""), ("filling", NEXT)] {
+        let sql = format!("SELECT endpoint, shape FROM {known}");
+        let rows: Vec<(String, String)> = transaction
+            .prepare(&sql)?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (endpoint, before) in rows {
+            match shape.table(&endpoint) {
+                Some(table) if fingerprint(table) == before => {}
+                table => {
+                    if let Some(table) = table {
+                        drop_tables(&transaction, table, drop)?;
+                    }
+                    transaction.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [&endpoint])?;
+                    bump(&transaction)?;
+                }
+            }
+        }
+    }
+    let states = states(&transaction)?;
+    transaction.commit()?;
+    Ok(states)
+}
+
+/// The number of this state of the database.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("SELECT value FROM meta WHERE key = 'version'")?.query_row([], |row| row.get(0))
+}
+
+/// Gives this state of the database another number.
+pub(super) fn bump(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'version'", []).map(drop)
+}
+
+/// The states of all tables.
+pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
+    let mut statement = connection.prepare_cached(&format!("{STATE} ORDER BY endpoint"))?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, read(row)?)))?;
+    let mut tables = HashMap::new();
+    for row in rows {
+        let (endpoint, state) = row?;
+        if let Some(known) = ENDPOINTS.iter().find(|known| known.name == endpoint) {
+            tables.insert(known.name, state);
+        }
+    }
+    Ok(States::new(version(connection)?, tables))
+}
+
+/// The state of one table.
+pub(super) fn state(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<State>> {
+    connection.prepare_cached(&format!("{STATE} WHERE endpoint = ?1"))?.query_row([endpoint], read).optional()
+}
+
+const STATE: &str = "SELECT endpoint, synced_at, rows, details, scope, ambiguous, distrusted FROM state";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<State> {
+    Ok(State {
+        synced_at: row.get(1)?,
+        rows: row.get::<_, i64>(2)?.unsigned_abs(),
+        details: row.get(3)?,
+        scope: parsed(row, 4)?,
+        ambiguous: parsed(row, 5)?,
+        distrusted: parsed(row, 6)?,
+    })
+}
+
+/// A value as the database keeps it.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn parsed<T: DeserializeOwned + Default>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+    Ok(serde_json::from_str(&row.get::<_, String>(at)?).unwrap_or_default())
+}
+
+/// The generation of a table that is being filled.
+pub(super) fn filling(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Filling>> {
+    let read = |row: &Row<'_>| {
+        Ok(Filling {
+            generation: row.get(0)?,
+            began_at: row.get(1)?,
+            scope: parsed(row, 2)?,
+            low: row.get(3)?,
+            total: row.get(4)?,
+        })
+    };
+    connection
+        .query_row(
+            "SELECT generation, began_at, scope, low, total FROM filling WHERE endpoint = ?1",
+            [endpoint],
+            read,
+        )
+        .optional()
+}
+
+/// Makes empty tables for the next generation, instead of one that was being filled.
+pub(super) fn begin(
+    connection: &Connection,
+    table: &Table,
+    began_at: Millis,
+    scope: &Scope,
+    low: i64,
+    total: i64,
+) -> rusqlite::Result<()> {
+    abandon(connection, table)?;
+    let endpoint = table.endpoint.name;
+    connection.execute_batch(&table.create(NEXT))?;
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'", [])?;
+    connection.execute("INSERT OR IGNORE INTO meta VALUES('generation', 1)", [])?;
+    connection.execute(
+        "INSERT INTO filling SELECT ?1, ?2, value, ?3, ?4, ?5, ?6 FROM meta WHERE key = 'generation'",
+        (endpoint, fingerprint(table), began_at, json(scope), low, total),
+    )?;
+    Ok(())
+}
+
+/// Gives up the generation of a table that is being filled.
+pub(super) fn abandon(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    drop_tables(connection, table, NEXT)?;
+    connection.execute("DELETE FROM filling WHERE endpoint = ?1", [table.endpoint.name])?;
+    connection.execute("DELETE FROM range WHERE endpoint = ?1", [table.endpoint.name])?;
+    Ok(())
+}
+
+/// Puts the generation that was filled in the place of the one before.
+pub(super) fn publish(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let endpoint = table.endpoint.name;
+    let Some(filling) = filling(connection, endpoint)? else { return Ok(()) };
+    connection.execute_batch(&table.index(NEXT, filling.generation))?;
+    drop_tables(connection, table, "")?;
+    for (next, name) in table.names(NEXT).iter().zip(table.names("")) {
+        connection
+            .execute_batch(&format!("ALTER TABLE \"{next}\" RENAME TO \"{name}\"; ANALYZE \"{name}\";"))?;
+    }
+    connection.execute(
+        "INSERT OR REPLACE INTO state
+         (endpoint, shape, generation, synced_at, listed_at, rows, details, scope, low, seen, seen_at)
+         SELECT endpoint, shape, generation, began_at, began_at, 0, 0, scope, low, low, began_at
+         FROM filling WHERE endpoint = ?1",
+        [endpoint],
+    )?;
+    connection.execute("DELETE FROM filling WHERE endpoint = ?1", [endpoint])?;
+    connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
+    connection.execute("DELETE FROM due WHERE endpoint = ?1", [endpoint])?;
+    recount(connection, table)
+}
+
+/// Removes a table that is no longer mirrored.
+pub(super) fn forget(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    abandon(connection, table)?;
+    drop_tables(connection, table, "")?;
+    for known in ["state", "due"] {
+        connection.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [table.endpoint.name])?;
+    }
+    bump(connection)
+}
+
+/// Notes what can be counted of a table after it has changed: how many records, whether all details are
+/// here, which keys are not unique.
+pub(super) fn recount(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let name = &table.name;
+    let rows: i64 =
+        connection.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get(0))?;
+    let details = !table.has_details() || !lacks_details(connection, table)?;
+    let mut ambiguous = BTreeSet::new();
+    for key in keys_of(table.endpoint.name).into_iter().filter(|key| table.column(key).is_some()) {
+        let sql = format!(
+            "SELECT EXISTS(SELECT 1 FROM \"{name}\" WHERE \"{key}\" IS NOT NULL GROUP BY \"{key}\" HAVING count(*) > 1)"
+        );
+        if connection.query_row(&sql, [], |row| row.get(0))? {
+            ambiguous.insert(key);
+        }
+    }
+    connection.execute(
+        "UPDATE state SET rows = ?2, details = ?3, ambiguous = ?4 WHERE endpoint = ?1",
+        (table.endpoint.name, rows, details, json(&ambiguous)),
+    )?;
+    bump(connection)
+}
+
+fn lacks_details(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
+    let sql = format!("SELECT EXISTS(SELECT 1 FROM \"{}__body\" WHERE detail IS NULL)", table.name);
+    connection.query_row(&sql, [], |row| row.get(0))
+}
+
+/// The columns of an endpoint's records by which other records refer to them.
+pub(super) fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
+    ENDPOINTS
+        .iter()
+        .filter_map(|endpoint| Model::of(endpoint.name))
+        .flat_map(|model| model.relations)
+        .filter(|relation| relation.to == endpoint)
+        .filter_map(|relation| match relation.join {
+            Join::Holds { key, .. } => Some(key),
+            Join::HeldAs(_) => None,
+        })
+        .collect()
+}
+
+fn drop_tables(connection: &Connection, table: &Table, prefix: &str) -> rusqlite::Result<()> {
+    for name in table.names(prefix) {
+        connection.execute_batch(&format!("DROP TABLE IF EXISTS \"{name}\""))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::{
+        database::Mirror,
+        load::{self, Record},
+    };
+
+    #[tokio::test]
+    async fn readers_see_a_table_once_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::open(folder.path()).unwrap();
+        let table = Shape::get().table("tags").unwrap();
+        let list =
+            r#"{"id":"07813450-f550-4862-ac5c-8eb5e0a962f3","name":"t","protected":false,"public":false}"#;
+        for generation in 1..=2_u64 {
+            mirror
+                .write(move |connection| {
+                    begin(connection, table, 5, &Vec::new(), 0, 1)?;
+                    for n in 0..generation {
+                        load::put(connection, table, NEXT, n.cast_signed(), Record { list, detail: None })?;
+                    }
+                    Ok(())
+                })
+                .await
+                .unwrap();
+            let before = mirror.states().of("tags").map(|state| state.rows);
+            assert_eq!(before, (generation > 1).then_some(generation - 1));
+            mirror.write(|connection| Ok(publish(connection, table)?)).await.unwrap();
+            let states = mirror.states();
+            let state = states.of("tags").unwrap();
+            assert_eq!((state.rows, state.synced_at, state.details), (generation, 5, true));
+            assert_eq!(state.ambiguous.contains("name"), generation == 2);
+        }
+        mirror.distrust("tags", "name").await.unwrap();
+        assert!(mirror.states().of("tags").unwrap().distrusted.contains("name"));
+        mirror.close();
+    }
+}
