@@ -198,6 +198,9 @@ pub fn recordings(folder: &Path) -> Vec<Recording> {
 }
 
 fn is_plain(path: &str) -> bool {
+    if path.contains('#') {
+        return false;
+    }
     endpoint(path).is_some()
         && !query::parse(path.split_once('?').map_or("", |(_, q)| q)).iter().any(|(n, _)| n == "format")
 }

@@ -12,6 +12,7 @@ pub(crate) mod meaning;
 pub(crate) mod path;
 pub(crate) mod python;
 pub(crate) mod read;
+mod regex;
 pub(crate) mod scalar;
 
 use std::fmt;
