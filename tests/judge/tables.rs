@@ -162,7 +162,7 @@ fn fill(
         let detail = key_of(endpoint, &record::parse(text)).and_then(|key| details.get(&key));
         whole = whole && detail.is_some();
         n += 1;
-        load::put(
+        load::add(
             connection,
             table,
             "",
