@@ -25,6 +25,8 @@ pub struct Model {
     pub hidden: &'static [&'static str],
     /// Whether these are all: any other name is an error of Alyx that lists them.
     pub complete: bool,
+    /// What records show that is no column, and can't be asked for along a path.
+    pub shown: &'static [Column],
     /// Paths over relations whose values stand in the record itself.
     pub shortcuts: &'static [Shortcut],
     /// Related records that stand in the record itself.

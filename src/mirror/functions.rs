@@ -35,6 +35,7 @@ pub fn register(connection: &Connection) -> Result<()> {
     text(connection, "upper_contains", |own, wanted| in_upper(own, wanted, contains))?;
     text(connection, "upper_starts", |own, wanted| in_upper(own, wanted, <[u8]>::starts_with))?;
     text(connection, "upper_ends", |own, wanted| in_upper(own, wanted, <[u8]>::ends_with))?;
+    matches(connection)?;
     json(connection, "json_holds", Test::holds)?;
     json(connection, "json_leaves", Test::leaves)?;
     array(connection)?;
@@ -67,6 +68,19 @@ fn in_upper(own: &str, wanted: &str, holds: fn(&[u8], &[u8]) -> bool) -> bool {
 
 fn contains(own: &[u8], wanted: &[u8]) -> bool {
     memchr::memmem::find(own, wanted).is_some()
+}
+
+fn matches(connection: &Connection) -> Result<()> {
+    connection.create_scalar_function("text_matches", 2, FLAGS, |context| {
+        let expression = context.get_or_create_aux(1, |expression| {
+            regex::bytes::Regex::new(expression.as_str()?)
+                .map_err(|error| Error::UserFunctionError(error.into()))
+        })?;
+        Ok(match context.get_raw(0) {
+            ValueRef::Null => None,
+            own => Some(expression.is_match(own.as_bytes()?)),
+        })
+    })
 }
 
 fn json(

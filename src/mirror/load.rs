@@ -48,6 +48,17 @@ pub fn put(
     record: Record<'_>,
 ) -> Result<(), LoadError> {
     remove(connection, table, prefix, n)?;
+    add(connection, table, prefix, n, record)
+}
+
+/// Puts a record under a number under which none stands.
+pub fn add(
+    connection: &Connection,
+    table: &Table,
+    prefix: &str,
+    n: i64,
+    record: Record<'_>,
+) -> Result<(), LoadError> {
     let source = Source::new(table, record)?;
     let name = &table.name;
     let mut row = vec![Sql::Integer(n)];

@@ -160,7 +160,7 @@ impl Table {
     }
 
     fn derive(&mut self, model: &'static Model) {
-        for column in model.columns {
+        for column in model.columns.iter().chain(model.shown) {
             self.add(Column::from(column));
         }
         for relation in model.relations {

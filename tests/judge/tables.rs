@@ -162,7 +162,7 @@ fn fill(
         let detail = key_of(endpoint, &record::parse(text)).and_then(|key| details.get(&key));
         whole = whole && detail.is_some();
         n += 1;
-        load::put(
+        load::add(
             connection,
             table,
             "",
@@ -198,6 +198,9 @@ pub fn recordings(folder: &Path) -> Vec<Recording> {
 }
 
 fn is_plain(path: &str) -> bool {
+    if path.contains('#') {
+        return false;
+    }
     endpoint(path).is_some()
         && !query::parse(path.split_once('?').map_or("", |(_, q)| q)).iter().any(|(n, _)| n == "format")
 }

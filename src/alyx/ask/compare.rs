@@ -26,6 +26,8 @@ pub(crate) enum Comparison {
     Between(Scalar, Scalar, Transform),
     /// A text's relation to a text; the second says whether case counts.
     Text(TextTest, String, bool),
+    /// A regular expression that is found in a text; case is its own matter.
+    Matches(String),
     /// A test on free-form JSON.
     Json(json::Test),
     /// As many items in an array.
@@ -53,7 +55,11 @@ impl Comparison {
             return match rest.as_slice() {
                 [] if *value == Python::None => Ok(Self::Null(true)),
                 ["isnull"] => is_null(value),
-                _ => Err(Unanswered::beyond("know the key of such a record")),
+                // Keys that no record shows are UUIDs.
+                [] if matches!(value, Python::Text(text) if read::uuid(text).is_none()) => {
+                    Err(Unanswered::failed(&format!("['“{}” is not a valid UUID.']", value.text()?)))
+                }
+                _ => Err(Unanswered::hidden("the key of such a record")),
             };
         };
         if let Kind::Json = kind {

@@ -9,6 +9,7 @@ use super::{
     compare::{Comparison, TextTest, unsupported},
     python::Python,
     read::{self, Read},
+    regex,
     scalar::{Scalar, Transform},
 };
 use crate::alyx::model::Kind;
@@ -43,7 +44,9 @@ impl Typed {
             "gte" => Ordering::is_ge,
             "lt" => Ordering::is_lt,
             "lte" => Ordering::is_le,
-            "regex" | "iregex" => return Err(Unanswered::beyond("match regular expressions")),
+            "regex" | "iregex" if matches!(self.kind, Kind::Text) && self.transform == Transform::None => {
+                return regex::of(&value.text()?, lookup == "iregex").map(Comparison::Matches);
+            }
             _ if self.transform == Transform::None => return Err(unsupported(self.kind, lookup)),
             _ => return Err(Unanswered::beyond(&format!("know the lookup {lookup} after a transform"))),
         };

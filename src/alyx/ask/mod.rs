@@ -12,6 +12,7 @@ pub(crate) mod meaning;
 pub(crate) mod path;
 pub(crate) mod python;
 pub(crate) mod read;
+mod regex;
 pub(crate) mod scalar;
 
 use std::fmt;
@@ -180,4 +181,28 @@ impl From<Undecided> for Unanswered {
     fn from(undecided: Undecided) -> Self {
         Self::Undecided(undecided)
     }
+}
+
+/// Columns and relations that hold secrets. Alyx follows any path and so lets them be guessed letter by letter
+/// (REST.md 8, trap 12).
+const SECRETS: [&str; 3] = ["password", "auth_token", "auth_tokens"];
+
+/// The part of a question that asks for a secret; it is refused, whoever asks, and never passed on.
+pub fn secret<'p>(endpoint: &super::Endpoint, pairs: &'p super::query::Pairs) -> Option<&'p str> {
+    let asks = |(name, value): &(String, String)| match endpoint.filter(name).map(|filter| filter.input) {
+        Some(super::filter::Input::Pairs) => {
+            // What stands between brackets may hold commas; a field never does.
+            value
+                .split([',', '~', ' ', '[', ']', '(', ')'])
+                .flat_map(|field| field.split("__"))
+                .any(is_secret)
+        }
+        Some(_) => is_secret(name),
+        None => false,
+    };
+    pairs.iter().find(|pair| asks(pair)).map(|(name, _)| name.as_str())
+}
+
+fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name.trim())
 }

@@ -8,7 +8,8 @@ use super::{
     region,
 };
 
-const REGIONS: &[&str] = &["insertions", "trajectories", "channels", "fields-of-view", "brain-regions"];
+const REGIONS: &[&str] =
+    &["insertions", "trajectories", "channels", "fields-of-view", "fov-location", "brain-regions"];
 
 pub(super) const SESSIONS: &[Filter] = &[
     uuid("id", "id", LIST),
@@ -42,7 +43,13 @@ pub(super) const SESSIONS: &[Filter] = &[
         Rows::Distinct,
         with(&["datasets"]),
     ),
-    asks("datasets", Input::Text, Test::SessionDatasets, Rows::Distinct, DETAIL),
+    asks(
+        "datasets",
+        Input::Text,
+        Test::SessionDatasets,
+        Rows::Distinct,
+        with(&["datasets", "data-repository"]),
+    ),
     asks(
         "dataset_qc_lte",
         Input::Text,

@@ -10,6 +10,7 @@ use super::{
 
 const TRACKS: &[&str] = &["trajectories", "channels", "brain-regions"];
 const TREE: &[&str] = &["brain-regions"];
+const PLACES: &[&str] = &["fov-location", "brain-regions"];
 const DATASETS: &[&str] = &["datasets"];
 const SESSIONS: &[&str] = &["sessions"];
 const TRAJECTORIES_ONLY: &[&str] = &["trajectories"];
@@ -140,9 +141,9 @@ pub(super) const FIELDS_OF_VIEW: &[Filter] = &[
     day_of("date", "session__start_time", with(SESSIONS)),
     number_text("experiment_number", "session__number", with(SESSIONS)),
     asks("dataset_types", Input::Text, Test::DatasetTypes("datasets"), Rows::Distinct, with(DATASETS)),
-    region("atlas_name", Seed::Name, Rows::Multiply, TREE),
-    region("atlas_acronym", Seed::Acronym, Rows::Multiply, TREE),
-    region("atlas_id", Seed::Id, Rows::Multiply, TREE),
+    region("atlas_name", Seed::Name, Rows::Multiply, PLACES),
+    region("atlas_acronym", Seed::Acronym, Rows::Multiply, PLACES),
+    region("atlas_id", Seed::Id, Rows::Multiply, PLACES),
 ];
 
 pub(super) const FOV_LOCATION: &[Filter] = &[

@@ -36,6 +36,7 @@ pub(super) static SESSION: Model = Model {
     ],
     hidden: &["name", "lab_id", "location_id", "parent_session_id", "subject_id"],
     complete: true,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -64,6 +65,7 @@ pub(super) static SURGERY: Model = Model {
     ],
     hidden: &["lab", "lab_id", "location", "location_id", "subject_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -74,6 +76,7 @@ pub(super) static WEIGHING: Model = Model {
     relations: &[SUBJECT, USER],
     hidden: &["name", "json", "subject_id", "user_id"],
     complete: true,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -89,6 +92,7 @@ pub(super) static WATER_ADMINISTRATION: Model = Model {
     relations: &[SUBJECT, USER, WATER, one("session", "sessions", "session", "id")],
     hidden: &["name", "json", "subject_id", "user_id", "water_type_id", "session_id"],
     complete: true,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -116,6 +120,7 @@ pub(super) static WATER_RESTRICTION: Model = Model {
         "water_type_id",
     ],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -126,6 +131,7 @@ pub(super) static WATER_TYPE: Model = Model {
     relations: &[],
     hidden: &["id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -141,6 +147,7 @@ pub(super) static PROCEDURE_TYPE: Model = Model {
     relations: &[],
     hidden: &[],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };

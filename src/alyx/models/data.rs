@@ -40,6 +40,7 @@ pub(super) static DATASET: Model = Model {
         "created_by_id",
     ],
     complete: false,
+    shown: &[],
     shortcuts: &[shortcut("session__number", Kind::Integer, "experiment_number")],
     embedded: &[Embedded {
         relation: "file_records",
@@ -68,6 +69,7 @@ pub(super) static FILE_RECORD: Model = Model {
     ],
     hidden: &["dataset_id", "data_repository_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -78,6 +80,7 @@ pub(super) static DOWNLOAD: Model = Model {
     relations: &[one("user", "users", "user", "username"), one("dataset", "datasets", "dataset", "id")],
     hidden: &["first_download", "last_download", "projects", "user_id", "dataset_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -98,6 +101,7 @@ pub(super) static DATA_NOTICE: Model = Model {
     relations: &[CREATED_BY, many("datasets", "datasets", "datasets[]", "id")],
     hidden: &["created_by_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -109,6 +113,7 @@ pub(super) static DATASET_TYPE: Model = Model {
     // Null is shown as an empty text, so its column can't be told from the record.
     hidden: &["json", "filename_pattern", "created_by_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -127,6 +132,7 @@ pub(super) static DATA_FORMAT: Model = Model {
     relations: &[],
     hidden: &[],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -149,6 +155,7 @@ pub(super) static DATA_REPOSITORY: Model = Model {
     ],
     hidden: &["id", "repository_type_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -159,6 +166,7 @@ pub(super) static DATA_REPOSITORY_TYPE: Model = Model {
     relations: &[],
     hidden: &["id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -175,6 +183,7 @@ pub(super) static REVISION: Model = Model {
     relations: &[],
     hidden: &[],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -193,6 +202,7 @@ pub(super) static TAG: Model = Model {
     relations: &[held("datasets", "datasets", "tags")],
     hidden: &[],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };

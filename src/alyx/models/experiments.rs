@@ -20,6 +20,7 @@ pub(super) static PROBE_INSERTION: Model = Model {
     ],
     hidden: &["model", "model_id", "session_id", "chronic_insertion_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[
         shortcut("session__subject__nickname", Kind::Text, "session_info.subject"),
         shortcut("session__start_time", Kind::DateTime, "session_info.start_time"),
@@ -49,6 +50,7 @@ pub(super) static CHRONIC_INSERTION: Model = Model {
     ],
     hidden: &["model", "users", "location", "procedures", "narrative", "end_time"],
     complete: false,
+    shown: &[],
     shortcuts: &[shortcut("probe_insertion__session__id", Kind::Uuid, "probe_insertion[].session_info.id")],
     embedded: &[],
 };
@@ -77,6 +79,7 @@ pub(super) static TRAJECTORY_ESTIMATE: Model = Model {
     hidden: &["coordinate_system", "coordinate_system_id", "probe_insertion_id", "chronic_insertion_id"],
     // `session` and `probe_name` of a record may also be those of its chronic insertion; they are no shortcut.
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -99,6 +102,7 @@ pub(super) static CHANNEL: Model = Model {
     ],
     hidden: &["trajectory_estimate_id", "brain_region_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -117,6 +121,7 @@ pub(super) static BRAIN_REGION: Model = Model {
     ],
     hidden: &["level", "lft", "rght", "tree_id", "ontology", "parent_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -137,6 +142,7 @@ pub(super) static FOV: Model = Model {
     ],
     hidden: &["imaging_type", "imaging_type_id", "session_id", "stack_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -161,6 +167,7 @@ pub(super) static FOV_LOCATION: Model = Model {
     ],
     hidden: &["name", "coordinate_system", "coordinate_system_id", "field_of_view_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -171,6 +178,7 @@ pub(super) static IMAGING_STACK: Model = Model {
     relations: &[many("slices", "fields-of-view", "slices[].id", "id")],
     hidden: &[],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[Embedded { relation: "slices", columns: &[column("name", Kind::Text)] }],
 };

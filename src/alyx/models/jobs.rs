@@ -30,6 +30,7 @@ pub(super) static TASK: Model = Model {
     ],
     hidden: &["session_id", "data_repository_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };

@@ -20,6 +20,7 @@ pub(super) static LAB: Model = Model {
     ],
     hidden: &["id", "cage_type", "enrichment", "food", "cage_cleaning_frequency_days", "light_cycle"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -53,6 +54,7 @@ pub(super) static LAB_MEMBER: Model = Model {
         "is_public_user",
     ],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -63,6 +65,7 @@ pub(super) static LAB_LOCATION: Model = Model {
     relations: &[one("lab", "labs", "lab", "name")],
     hidden: &["id", "lab_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };
@@ -82,6 +85,7 @@ pub(super) static NOTE: Model = Model {
     // `image` is a path there and a link, or a signed URL, in the record.
     hidden: &["content_type", "content_type_id", "image", "user_id"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };

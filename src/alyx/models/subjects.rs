@@ -52,6 +52,7 @@ pub(super) static SUBJECT: Model = Model {
         "responsible_user_id",
     ],
     complete: false,
+    shown: &[column("last_water_restriction", Kind::DateTime)],
     shortcuts: &[],
     embedded: &[],
 };
@@ -62,6 +63,7 @@ pub(super) static PROJECT: Model = Model {
     relations: &[many("users", "users", "users[]", "username")],
     hidden: &["id", "json"],
     complete: false,
+    shown: &[],
     shortcuts: &[],
     embedded: &[],
 };

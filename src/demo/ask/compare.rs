@@ -4,13 +4,16 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::path::Cell;
+use super::{
+    path::Cell,
+    scalar::{order, scalar},
+};
 use crate::alyx::{
     ask::{
         Unanswered,
         compare::{Comparison, text_holds},
         path::Leaf,
-        scalar::{Scalar, order, scalar},
+        scalar::Scalar,
     },
     model::Kind,
 };
@@ -54,6 +57,11 @@ impl Compares for Comparison {
         match self {
             Self::Json(test) => test.holds(Some(value)),
             Self::Text(relation, text, cased) => Ok(text_holds(*relation, &shown(value), text, *cased)),
+            Self::Matches(expression) => {
+                let broken = |_| Unanswered::beyond("match such a regular expression");
+                let expression = regex::bytes::Regex::new(expression).map_err(broken)?;
+                Ok(expression.is_match(shown(value).as_bytes()))
+            }
             Self::Length(length) => {
                 Ok(value.as_array().is_some_and(|items| items.len() as i128 == *length && !items.is_empty()))
             }

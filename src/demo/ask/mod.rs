@@ -8,9 +8,9 @@ mod datasets;
 mod django;
 mod path;
 mod region;
+mod scalar;
 mod special;
 
-pub(super) use path::keys;
 use special::Condition;
 
 use super::{data::Data, sample};

@@ -41,8 +41,8 @@ pub(super) fn holds(column: &str, kind: Kind, comparison: &Comparison) -> Result
             let until = ordered(column, kind, "<=", until, *transform);
             Ok(Sql::new("(").sql(from).text(" AND ").sql(until).text(")"))
         }
-        Comparison::Text(test, text, true) => {
-            let function = match test {
+        Comparison::Text(how, text, true) => {
+            let function = match how {
                 TextTest::Is => return Ok(Sql::new(format!("{column} = ")).bind(Value::Text(text.clone()))),
                 TextTest::Contains => "text_contains",
                 TextTest::Starts => "text_starts",
@@ -50,14 +50,17 @@ pub(super) fn holds(column: &str, kind: Kind, comparison: &Comparison) -> Result
             };
             Ok(Sql::new(format!("{function}({column}, ")).bind(Value::Text(text.clone())).text(")"))
         }
-        Comparison::Text(test, text, false) => {
-            let function = match test {
+        Comparison::Text(how, text, false) => {
+            let function = match how {
                 TextTest::Is => "upper_is",
                 TextTest::Contains => "upper_contains",
                 TextTest::Starts => "upper_starts",
                 TextTest::Ends => "upper_ends",
             };
             Ok(Sql::new(format!("{function}({column}, ")).bind(Value::Text(upper(text))).text(")"))
+        }
+        Comparison::Matches(expression) => {
+            Ok(Sql::new(format!("text_matches({column}, ")).bind(Value::Text(expression.clone())).text(")"))
         }
         Comparison::Json(test) => {
             let spec = serde_json::to_string(test)
@@ -113,12 +116,12 @@ fn ordered(column: &str, kind: Kind, operator: &str, scalar: &Scalar, transform:
             Sql::new(format!("array_item({column}, {index}) {operator} ")).bind(value(kind, scalar))
         }
         (_, Transform::Time, Scalar::Time(time)) => {
-            let part = part_of(kind, transform);
+            let part = part_of(kind);
             let micros = micros(*time) - micros(Date::MIN.to_datetime(jiff::civil::Time::midnight()));
             Sql::new(format!("{part}({column}, 'time') {operator} ")).bind(Value::Integer(micros))
         }
         _ => {
-            let part = part_of(kind, transform);
+            let part = part_of(kind);
             let name = match transform {
                 Transform::Year => "year",
                 Transform::Month => "month",
@@ -133,7 +136,7 @@ fn ordered(column: &str, kind: Kind, operator: &str, scalar: &Scalar, transform:
     }
 }
 
-fn part_of(kind: Kind, _: Transform) -> &'static str {
+fn part_of(kind: Kind) -> &'static str {
     if matches!(kind, Kind::Date) { "part_of_day" } else { "part_of_time" }
 }
 

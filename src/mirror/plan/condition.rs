@@ -128,7 +128,7 @@ fn pair(context: &Context<'_>, pair: &Pair) -> Result<Condition> {
     let Pair { path, comparison, excludes } = pair;
     if !excludes {
         let holds = path::holds(context, OWN, path, comparison)?;
-        let ways = if path.many() { Some(path::ways(context, OWN, path, comparison)?) } else { None };
+        let ways = if pair.multiplies() { Some(path::ways(context, OWN, path, comparison)?) } else { None };
         return Ok(Condition { holds, ways, kind: Kind::Plain });
     }
     if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
@@ -216,13 +216,14 @@ fn restricted(context: &Context<'_>, end: &Path) -> Result<Sql> {
     let [hop] = end.hops.as_slice() else { return Err(Unanswered::beyond("follow water restrictions")) };
     let target = context.table(hop.to, false)?;
     let open = format!("SELECT r.subject FROM {} r WHERE r.end_time IS NULL", quoted(&target.name));
+    // Which of two subjects of one name it is that a restriction names, only the subjects' own records say.
+    let own = context.table(context.endpoint.name, false)?;
+    let namesakes = format!("SELECT nickname FROM {} GROUP BY 1 HAVING count(*) > 1", quoted(&own.name));
     if context.is_ambiguous(context.endpoint.name, "nickname") {
-        let own = context.table(context.endpoint.name, false)?;
-        let sql = Sql::new(format!(
-            "SELECT nickname FROM {} WHERE nickname IN ({open}) GROUP BY 1 HAVING count(*) > 1",
-            quoted(&own.name)
-        ));
-        context.guard(sql, path::namesakes(context.endpoint.name, "nickname"));
+        return Ok(Sql::new(format!(
+            "{OWN}.nickname IN ({open}) AND \
+             ({OWN}.last_water_restriction IS NOT NULL OR {OWN}.nickname NOT IN ({namesakes}))"
+        )));
     }
     Ok(Sql::new(format!("{OWN}.nickname IN ({open})")))
 }
