@@ -76,6 +76,7 @@ fn every_key_of_the_structs_is_known_with_its_origin() {
     let listed: BTreeSet<_> = loaded.origins.iter().map(|effective| effective.key.clone()).collect();
     let mut all = keys_of(&serde_json::to_value(Settings::default()).unwrap());
     assert!(all.remove("freshness.endpoints"), "it is a table of exceptions, which is empty by default");
+    assert!(all.remove("mirror.scope"), "so are the scopes");
     assert_eq!(listed, all);
     assert_eq!(listed.len(), loaded.origins.len());
 }
@@ -154,6 +155,8 @@ fn a_reload_says_what_needs_a_restart() {
         ("upstream.timeout", "9s", false),
         ("freshness.records", "1m", false),
         ("freshness.endpoints.sessions", "1m", false),
+        ("mirror.token", "abc", true),
+        ("mirror.every", "1m", false),
         ("log.level", "debug", false),
     ] {
         let new = load(&sources(&[], &[(key, value)])).unwrap().settings;
@@ -161,5 +164,50 @@ fn a_reload_says_what_needs_a_restart() {
         let expected: &[&str] = if needs { &[key] } else { &[] };
         assert_eq!(reloadable_difference(&old, &new), expected);
         assert_eq!(reloaded(&old, &new), if needs { old.clone() } else { new }, "{key}");
+    }
+}
+
+#[test]
+fn a_scope_is_a_table_of_parameters_that_alyx_knows() {
+    let key = "mirror.scope.fields-of-view.lab";
+    let variable = ("ALYX_PROXY_MIRROR__SCOPE__FIELDS_OF_VIEW__LAB", "cortexlab");
+    for sources in [sources(&[variable], &[]), sources(&[], &[(key, "cortexlab")])] {
+        let loaded = load(&sources).unwrap();
+        assert_eq!(loaded.settings.mirror.scope["fields-of-view"]["lab"], "cortexlab");
+        assert_eq!(loaded.origins.last().unwrap().key, key);
+        let difference = reloadable_difference(&Settings::default(), &loaded.settings);
+        assert_eq!(difference, ["mirror.scope"]);
+        assert_eq!(reloaded(&Settings::default(), &loaded.settings), Settings::default());
+    }
+    for key in ["mirror.scope.fields-of-view.smell", "mirror.scope.smells.lab", "mirror.scope.sessions"] {
+        assert!(load(&sources(&[], &[(key, "x")])).is_err(), "{key}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alyx-proxy.toml");
+    std::fs::write(&path, "[mirror.scope]\nsessions = { lab = \"cortexlab\" }").unwrap();
+    let loaded = load(&Sources { config: Some(path), ..Sources::default() }).unwrap();
+    assert_eq!(loaded.settings.mirror.scope["sessions"]["lab"], "cortexlab");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_with_a_secret_must_be_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alyx-proxy.toml");
+    let token = directory.path().join("token");
+    std::fs::write(&token, "abc").unwrap();
+    let by_path = format!("[mirror]\ntoken_file = \"{}\"", token.display());
+    for (text, open) in [("[mirror]\ntoken = \"abc\"", &path), (by_path.as_str(), &token)] {
+        std::fs::write(&path, text).unwrap();
+        let sources = Sources { config: Some(path.clone()), ..Sources::default() };
+        for (mode, fits) in [(0o644, false), (0o600, true)] {
+            std::fs::set_permissions(open, std::fs::Permissions::from_mode(mode)).unwrap();
+            let loaded = load(&sources);
+            assert_eq!(loaded.is_ok(), fits, "{loaded:?}");
+            let told =
+                loaded.map_or_else(|error| error.to_string(), |loaded| format!("{:?}", loaded.origins));
+            assert!(!told.contains("abc"), "{told}");
+        }
     }
 }

@@ -97,6 +97,9 @@ impl Service {
 /// touching its database, and without counting it against anyone's throttle (REST.md 4.1, 4.2).
 pub const LOOK: &str = "/auth-token";
 
+/// Where a user name and a password are exchanged for a token.
+pub const LOG_IN: &str = "/auth-token";
+
 /// Where Django redirects a request whose path lacks its closing slash (`APPEND_SLASH`, REST.md 5).
 pub fn appended_slash(route: &Route, path: &str) -> Option<String> {
     let lacks = matches!(route, Route::Service(Service::CacheInfo | Service::Docs)) && !path.ends_with('/');

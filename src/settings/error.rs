@@ -53,6 +53,14 @@ pub enum SettingsError {
         /// What it may be.
         allowed: String,
     },
+    /// A file that holds a secret can be read by others.
+    #[error("{path} holds a password or token and may be read by others (mode {mode}): `chmod 600 {path}`")]
+    Open {
+        /// The file.
+        path: String,
+        /// Its mode.
+        mode: String,
+    },
     /// The data directory isn't set, and there is no home to put it into.
     #[error("storage.data_dir is not set and there is no home directory; set it, for example by --data-dir")]
     NoHome,

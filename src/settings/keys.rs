@@ -3,7 +3,7 @@
 //! `tests/settings.rs` holds this table against the structs and against `config/alyx-proxy.toml`.
 
 use super::{kind::Kind, value::Size};
-use crate::alyx::ENDPOINTS;
+use crate::alyx::{ENDPOINTS, Endpoint};
 
 /// A key of the settings.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +70,17 @@ pub(super) const KEYS: &[Key] = &[
     live("freshness.volatile", ANY_SPAN),
     live("freshness.schema", ANY_SPAN),
     live("freshness.tables", ANY_SPAN),
+    fixed("mirror.endpoints", Kind::Endpoints),
+    fixed("mirror.details", Kind::Endpoints),
+    live("mirror.every", SOME_TIME),
+    live("mirror.full_every", SOME_TIME),
+    live("mirror.max_age", ANY_SPAN),
+    live("mirror.verify", Kind::Count { least: 0, most: 1_000 }),
+    live("mirror.time_zone", Kind::Zone),
+    fixed("mirror.username", Kind::Text),
+    fixed("mirror.password", Kind::Text),
+    fixed("mirror.token", Kind::Text),
+    fixed("mirror.token_file", Kind::File),
     live("log.level", Kind::Level),
     fixed("log.format", Kind::Format),
 ];
@@ -78,17 +89,30 @@ pub(super) const KEYS: &[Key] = &[
 pub(super) const EXCEPTIONS: &str = "freshness.endpoints";
 const EXCEPTION: Key = live(EXCEPTIONS, ANY_SPAN);
 
+/// The table of tables of parameters that narrow what is mirrored: `mirror.scope.<endpoint>.<parameter>`.
+pub(super) const SCOPE: &str = "mirror.scope";
+const PARAMETER: Key = fixed(SCOPE, Kind::Text);
+
 /// The key called `name`.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
-    match name.strip_prefix(EXCEPTIONS).and_then(|rest| rest.strip_prefix('.')) {
-        Some(endpoint) => ENDPOINTS.iter().any(|known| known.name == endpoint).then_some(&EXCEPTION),
-        None => KEYS.iter().find(|key| key.name == name),
+    if let Some(endpoint) = within(name, EXCEPTIONS) {
+        return Endpoint::named(endpoint).map(|_| &EXCEPTION);
     }
+    if let Some(parameter) = within(name, SCOPE) {
+        let (endpoint, parameter) = parameter.split_once('.')?;
+        return Endpoint::named(endpoint)?.filter(parameter).map(|_| &PARAMETER);
+    }
+    KEYS.iter().find(|key| key.name == name)
 }
 
 /// Whether `name` is a table of keys, and not a key.
 pub(super) fn is_table(name: &str) -> bool {
-    name == EXCEPTIONS || sections().any(|section| section == name)
+    let of_scope = within(name, SCOPE).is_some_and(|endpoint| Endpoint::named(endpoint).is_some());
+    name == EXCEPTIONS || name == SCOPE || of_scope || sections().any(|section| section == name)
+}
+
+fn within<'n>(name: &'n str, table: &str) -> Option<&'n str> {
+    name.strip_prefix(table)?.strip_prefix('.')
 }
 
 /// The names that would have been right instead of the unknown `name`.
@@ -97,13 +121,16 @@ pub(super) fn allowed_instead(name: &str) -> String {
         let names: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
         return format!("in [{EXCEPTIONS}] the names of endpoints: {}", names.join(", "));
     }
+    if name == SCOPE || within(name, SCOPE).is_some() {
+        return format!("in [{SCOPE}.ENDPOINT] parameters by which Alyx filters that endpoint");
+    }
     let section = name.split('.').next().unwrap_or(name);
     if !sections().any(|known| known == section) {
         return format!("the sections {}", sections().collect::<Vec<_>>().join(", "));
     }
     let keys = KEYS.iter().filter_map(|key| key.name.strip_prefix(section)?.strip_prefix('.'));
-    let table = EXCEPTIONS.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
-    let names: Vec<_> = keys.chain(table).collect();
+    let tables = [EXCEPTIONS, SCOPE].into_iter().filter_map(|table| within(table, section));
+    let names: Vec<_> = keys.chain(tables).collect();
     format!("in [{section}] {}", names.join(", "))
 }
 
@@ -113,7 +140,10 @@ pub(super) fn of_variable(middle: &str) -> String {
     let name = middle.to_lowercase().replace("__", ".");
     match name.strip_prefix("freshness.endpoints.") {
         Some(endpoint) => format!("{EXCEPTIONS}.{}", endpoint.replace('_', "-")),
-        None => name,
+        None => match within(&name, SCOPE).and_then(|rest| rest.split_once('.')) {
+            Some((endpoint, parameter)) => format!("{SCOPE}.{}.{parameter}", endpoint.replace('_', "-")),
+            None => name,
+        },
     }
 }
 

@@ -11,8 +11,10 @@ use url::Url;
 
 use super::{
     LogFormat,
+    mirror::ALL,
     value::{Size, Span},
 };
+use crate::alyx::ENDPOINTS;
 
 /// No span is longer, so that adding it to a point in time can't overflow.
 const LONGEST: Span = Span::days(3650);
@@ -42,6 +44,14 @@ pub(super) enum Kind {
     Level,
     /// How log lines are written.
     Format,
+    /// Names of endpoints, or `all`.
+    Endpoints,
+    /// A time zone of the IANA database.
+    Zone,
+    /// Any text.
+    Text,
+    /// The path of a file.
+    File,
 }
 
 impl Kind {
@@ -70,6 +80,13 @@ impl Kind {
                 LEVELS.join(", ")
             ),
             Self::Format => "one of auto, human, json".to_owned(),
+            Self::Endpoints => {
+                let names: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
+                format!("a list of `{ALL}` and names of endpoints: {}", names.join(", "))
+            }
+            Self::Zone => "a time zone such as \"UTC\" or \"Europe/London\"".to_owned(),
+            Self::Text => "text".to_owned(),
+            Self::File => "the path of a file".to_owned(),
         }
     }
 
@@ -82,7 +99,11 @@ impl Kind {
             Self::BaseUrl { empty } => {
                 text.is_some_and(|text| (empty && text.is_empty()) || base_url(text).is_some())
             }
-            Self::Directory => text.is_some(),
+            Self::Directory | Self::Text | Self::File => text.is_some(),
+            Self::Endpoints => {
+                all(value, |text| text == ALL || ENDPOINTS.iter().any(|endpoint| endpoint.name == text))
+            }
+            Self::Zone => text.is_some_and(|text| jiff::tz::TimeZone::get(text).is_ok()),
             Self::Paths => all(value, |text| text.starts_with('/')),
             Self::Size { least } => {
                 text.and_then(|text| text.parse::<Size>().ok()).is_some_and(|size| size >= least)
@@ -103,10 +124,10 @@ impl Kind {
     pub(super) fn read(self, text: &str) -> Value {
         match self {
             Self::Count { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
-            Self::Addresses | Self::Paths if text.trim_start().starts_with('[') => {
+            Self::Addresses | Self::Paths | Self::Endpoints if text.trim_start().starts_with('[') => {
                 serde_json::from_str(text).unwrap_or_else(|_| text.into())
             }
-            Self::Addresses | Self::Paths => {
+            Self::Addresses | Self::Paths | Self::Endpoints => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }
             _ => text.into(),

@@ -16,7 +16,7 @@ use super::{
     error::SettingsError,
     keys, kind,
     layer::{self, Said},
-    mask, place,
+    mask, mirror, place,
 };
 
 /// The origin of a value that nobody has set.
@@ -95,6 +95,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     normalise(&mut settings);
     check_together(&settings, &figment)?;
     let origins = effective(&settings, &figment);
+    check_secrets(&settings, &figment, file.as_deref())?;
     Ok(Loaded { settings, origins, file })
 }
 
@@ -173,7 +174,25 @@ fn effective(settings: &Settings, figment: &Figment) -> Vec<Effective> {
     for (endpoint, span) in &settings.freshness.endpoints {
         add(format!("{}.{endpoint}", keys::EXCEPTIONS), &span.to_string().into());
     }
+    for (endpoint, parameters) in &settings.mirror.scope {
+        for (parameter, value) in parameters {
+            add(format!("{}.{endpoint}.{parameter}", keys::SCOPE), &value.as_str().into());
+        }
+    }
     found
+}
+
+/// A file that holds a secret is for its owner alone.
+fn check_secrets(settings: &Settings, figment: &Figment, file: Option<&Path>) -> Result<(), SettingsError> {
+    let mirror = &settings.mirror;
+    let said = [("mirror.password", &mirror.password), ("mirror.token", &mirror.token)];
+    for path in file {
+        let here = |key: &str| origin(figment, key) == path.display().to_string();
+        if said.iter().any(|(key, value)| !value.is_empty() && here(key)) {
+            mirror::private(path)?;
+        }
+    }
+    if mirror.token_file.as_os_str().is_empty() { Ok(()) } else { mirror::private(&mirror.token_file) }
 }
 
 fn origin(figment: &Figment, key: &str) -> String {

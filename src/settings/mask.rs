@@ -1,6 +1,6 @@
 //! No password reaches a screen or a log, neither in a list of settings nor in an error about one.
 //!
-//! No setting is a secret today; but people write passwords into URLs and make up keys for them.
+//! Besides `mirror.password` and `mirror.token`, people write passwords into URLs and make up keys for them.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub(super) fn masked(key: &str, value: &Value) -> Value {
         Some(known) => matches!(known.kind, Kind::BaseUrl { .. }),
         None => true,
     };
-    let secret = SECRET.iter().any(|word| key.to_lowercase().contains(word));
+    let secret = !key.ends_with("_file") && SECRET.iter().any(|word| key.to_lowercase().contains(word));
     match value {
         Value::String(text) if secret && !text.is_empty() => MASK.into(),
         Value::Number(_) if secret => MASK.into(),
@@ -62,6 +62,7 @@ mod tests {
             ("upstream.url", json!("https://alyx.org"), json!("https://alyx.org")),
             ("upstream.password", json!("word"), json!("***")),
             ("upstream.Token", json!(1234), json!("***")),
+            ("mirror.token_file", json!("/run/secrets/alyx"), json!("/run/secrets/alyx")),
             ("secrets", json!(["a", {"b": "c"}]), json!(["***", {"b": "***"}])),
             ("alyx", json!({"password": "word", "user": "me"}), json!({"password": "***", "user": "me"})),
             ("storage.data_dir", json!("/home/me@lab/data"), json!("/home/me@lab/data")),

@@ -4,20 +4,24 @@ use serde_json::Value;
 
 use super::{Settings, keys};
 
+/// Where the scopes of the mirror stand in the settings as JSON.
+const SCOPE: &str = "/mirror/scope";
+
 /// The keys in which `new` differs from `running` and that take effect only after a restart.
 pub fn reloadable_difference(running: &Settings, new: &Settings) -> Vec<&'static str> {
     let (running, new) = (json(running), json(new));
     let differs = |key: &&keys::Key| running.pointer(&key.pointer()) != new.pointer(&key.pointer());
-    keys::KEYS.iter().filter(|key| key.restart).filter(differs).map(|key| key.name).collect()
+    let scope = (running.pointer(SCOPE) != new.pointer(SCOPE)).then_some(keys::SCOPE);
+    keys::KEYS.iter().filter(|key| key.restart).filter(differs).map(|key| key.name).chain(scope).collect()
 }
 
 /// What is in effect once a proxy that runs with `running` has read `new`: `new`, but for what takes
 /// effect only after a restart. So the settings in use go on saying what is so.
 pub fn reloaded(running: &Settings, new: &Settings) -> Settings {
     let (before, mut after) = (json(running), json(new));
-    for key in keys::KEYS.iter().filter(|key| key.restart) {
-        if let (Some(kept), Some(value)) = (before.pointer(&key.pointer()), after.pointer_mut(&key.pointer()))
-        {
+    let fixed = keys::KEYS.iter().filter(|key| key.restart).map(keys::Key::pointer);
+    for pointer in fixed.chain([SCOPE.to_owned()]) {
+        if let (Some(kept), Some(value)) = (before.pointer(&pointer), after.pointer_mut(&pointer)) {
             *value = kept.clone();
         }
     }

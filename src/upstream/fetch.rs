@@ -92,6 +92,15 @@ impl Upstream {
         }
     }
 
+    /// The same, behind all requests of people: only while none of them waits, and few at once.
+    pub async fn fetch_behind(&self, ask: &Ask) -> Result<Answer, Failure> {
+        if self.health.is_down() {
+            return Err(Failure::Away);
+        }
+        let _place = self.pace.behind().await;
+        self.fetch(ask).await
+    }
+
     /// Sleeps before another try, or says that there is none.
     async fn rest_before_retry(
         &self,

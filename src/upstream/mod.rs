@@ -4,6 +4,7 @@
 //! passes a request through as a stream (writes, files, pages). Both wait their turn ([`pace`]),
 //! report what they saw to [`health`], and end within the total time-out.
 
+mod account;
 mod client;
 mod download;
 mod failure;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use reqwest::Client;
 use url::Url;
 
+pub use account::{Account, AccountError};
 pub use failure::Failure;
 pub use fetch::{Answer, Ask};
 pub use headers::{end_to_end, is_hop_by_hop};

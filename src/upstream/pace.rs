@@ -6,11 +6,14 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Failure;
@@ -19,6 +22,10 @@ use crate::settings;
 /// Requests that may come at once before the pace holds; together with the pace it stays below
 /// Alyx's own limit.
 const BURST: u32 = 40;
+/// Requests of our own accord that may be under way at once.
+const BEHIND: usize = 2;
+/// How often one looks whether people still wait.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Whom Alyx counts a request for: a name for a token that does not tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +37,11 @@ pub struct Pace {
     /// One bucket for each token; `None` where requests are not paced.
     rates: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
     under_way: Arc<Semaphore>,
+    /// Requests that wait for their turn.
+    waiting: AtomicUsize,
+    /// Half the pace of one user, for all that we ask of our own accord.
+    rate_behind: Option<DefaultDirectRateLimiter>,
+    behind: Arc<Semaphore>,
     /// Alyx asked not to be asked before.
     pause: Mutex<Option<Instant>>,
 }
@@ -38,17 +50,60 @@ pub struct Pace {
 #[derive(Debug)]
 pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
 
+/// Counts a request for as long as it waits.
+struct Waiting<'p>(&'p AtomicUsize);
+
+impl<'p> Waiting<'p> {
+    fn of(count: &'p AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Pace {
     pub(super) fn new(settings: &settings::Upstream) -> Self {
         let rates = NonZeroU32::new(settings.rate).map(|rate| {
             let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
             RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst))
         });
-        Self { rates, under_way: Arc::new(Semaphore::new(settings.concurrency)), pause: Mutex::new(None) }
+        let rate_behind = NonZeroU32::new(settings.rate.div_ceil(2))
+            .map(|rate| RateLimiter::direct(Quota::per_minute(rate).allow_burst(rate.min(NonZeroU32::MIN))));
+        Self {
+            rates,
+            under_way: Arc::new(Semaphore::new(settings.concurrency)),
+            waiting: AtomicUsize::new(0),
+            rate_behind,
+            behind: Arc::new(Semaphore::new(BEHIND)),
+            pause: Mutex::new(None),
+        }
+    }
+
+    /// Waits for a place behind the requests of people: until none of them waits for a turn.
+    pub(super) async fn behind(&self) -> Turn {
+        let place = loop {
+            // The semaphore is never closed.
+            if let Ok(place) = self.behind.clone().acquire_owned().await {
+                break place;
+            }
+        };
+        if let Some(rate) = &self.rate_behind {
+            rate.until_ready().await;
+        }
+        while self.waiting.load(Ordering::Relaxed) > 0 || self.under_way.available_permits() == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+        Turn(place)
     }
 
     /// Waits for a turn, until `deadline` at the longest.
     pub(super) async fn turn(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
+        let _waiting = Waiting::of(&self.waiting);
         if let Some(until) = self.pause_until() {
             if until > deadline {
                 return Err(Failure::Throttled(until.saturating_duration_since(Instant::now())));

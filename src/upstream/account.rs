@@ -1,0 +1,145 @@
+//! The service account: what the proxy asks of its own accord it asks under this name (REST.md 4.1).
+
+use std::{io, path::PathBuf};
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::Mutex;
+
+use super::{Answer, Ask, Failure, Upstream, fetch, pace::Caller};
+use crate::{
+    alyx::{errors, route::LOG_IN},
+    settings,
+};
+
+/// Why nothing can be asked under the account's name.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AccountError {
+    /// Alyx did not answer.
+    #[error("Alyx was not reached: {0}")]
+    Failure(#[from] Failure),
+    /// Alyx does not accept the user name and password.
+    #[error("Alyx does not accept the account's user name and password (status {0})")]
+    LogIn(u16),
+    /// Alyx does not accept the token, and there is no password to have another one by.
+    #[error("Alyx does not accept the account's token")]
+    Token,
+    /// The file with the token can't be read.
+    #[error("{0}: {1}")]
+    File(PathBuf, String),
+}
+
+/// A user of Alyx in whose name the mirror is synchronised.
+#[derive(Debug)]
+pub struct Account {
+    username: String,
+    password: String,
+    token: ArcSwapOption<HeaderValue>,
+    /// Held while logging in, so that one log-in serves all who wait.
+    logging_in: Mutex<()>,
+}
+
+impl Account {
+    /// The account that the settings name, if they name one.
+    pub fn of(settings: &settings::Mirror) -> Result<Option<Self>, AccountError> {
+        if !settings.has_account() {
+            return Ok(None);
+        }
+        let mut token = settings.token.clone();
+        let file = &settings.token_file;
+        if token.is_empty() && !file.as_os_str().is_empty() {
+            let failed = |error: io::Error| AccountError::File(file.clone(), error.to_string());
+            std::fs::read_to_string(file).map_err(failed)?.trim().clone_into(&mut token);
+        }
+        let token = if token.is_empty() { None } else { Some(header(&token)?) };
+        Ok(Some(Self {
+            username: settings.username.clone(),
+            password: settings.password.clone(),
+            token: ArcSwapOption::new(token.map(Into::into)),
+            logging_in: Mutex::new(()),
+        }))
+    }
+
+    /// Reads an answer of Alyx's under this name, behind all requests of people; logs in where that is needed.
+    pub async fn fetch(&self, upstream: &Upstream, ask: &Ask) -> Result<Answer, AccountError> {
+        let token = self.token(upstream, None).await?;
+        let answer = Self::ask(upstream, ask, &token).await?;
+        if !refused(&answer) {
+            return Ok(answer);
+        }
+        let token = self.token(upstream, Some(&token)).await?;
+        let answer = Self::ask(upstream, ask, &token).await?;
+        if refused(&answer) { Err(AccountError::Token) } else { Ok(answer) }
+    }
+
+    async fn ask(upstream: &Upstream, ask: &Ask, token: &HeaderValue) -> Result<Answer, Failure> {
+        let who = Caller(*blake3::hash(token.as_bytes()).as_bytes());
+        let ask = Ask { authorization: Some(token.clone()), who: Some(who), ..ask.clone() };
+        upstream.fetch_behind(&ask).await
+    }
+
+    /// A token; another one than `refused`.
+    async fn token(
+        &self,
+        upstream: &Upstream,
+        refused: Option<&HeaderValue>,
+    ) -> Result<HeaderValue, AccountError> {
+        let known = || self.token.load_full().filter(|token| Some(token.as_ref()) != refused);
+        if let Some(token) = known() {
+            return Ok(token.as_ref().clone());
+        }
+        let _alone = self.logging_in.lock().await;
+        if let Some(token) = known() {
+            return Ok(token.as_ref().clone());
+        }
+        if self.username.is_empty() || self.password.is_empty() {
+            return Err(AccountError::Token);
+        }
+        let token = upstream.log_in(&self.username, &self.password).await?;
+        self.token.store(Some(token.clone().into()));
+        Ok(token)
+    }
+}
+
+impl Upstream {
+    async fn log_in(&self, username: &str, password: &str) -> Result<HeaderValue, AccountError> {
+        if self.health.is_down() {
+            return Err(Failure::Away.into());
+        }
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("username", username)
+            .append_pair("password", password)
+            .finish();
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        let sent = self.reader.post(self.url_of(LOG_IN)?).headers(headers).body(body).send().await;
+        let response = sent.map_err(|error| Failure::of(&error))?;
+        self.judge_head(&response)?;
+        let status = response.status();
+        let kind = fetch::media_type(response.headers());
+        let body = response.bytes().await.map_err(|error| Failure::of(&error))?;
+        if status == StatusCode::OK && !fetch::is_json(&kind) {
+            return Err(Failure::NotJson(kind).into());
+        }
+        let token = serde_json::from_slice::<serde_json::Value>(&body).ok();
+        match token.as_ref().and_then(|body| body.get("token")).and_then(|token| token.as_str()) {
+            Some(token) if status.is_success() => header(token),
+            _ => Err(AccountError::LogIn(status.as_u16())),
+        }
+    }
+}
+
+fn header(token: &str) -> Result<HeaderValue, AccountError> {
+    let mut value = HeaderValue::from_str(&format!("Token {token}")).map_err(|_| AccountError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn refused(answer: &Answer) -> bool {
+    matches!(answer.status.as_u16(), 401 | 403)
+        && std::str::from_utf8(&answer.body).is_ok_and(|body| body.contains(errors::INVALID_TOKEN))
+}
