@@ -59,6 +59,16 @@ pub(super) enum Command {
         #[command(flatten)]
         status: StatusFlags,
     },
+    /// Synchronise the mirror now: fetch whole tables of Alyx, or what has changed in them
+    #[command(after_help = format!(
+        "Example:\n  ALYX_PROXY_MIRROR__TOKEN=… alyx-proxy sync sessions insertions\n\n{EXIT}"
+    ))]
+    Sync {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        sync: SyncFlags,
+    },
     /// Print the version
     #[command(after_help = "Example:\n  alyx-proxy version --json")]
     Version {
@@ -146,6 +156,16 @@ pub(super) struct DemoFlags {
     /// Keep the sessions without a start time too (ONE's own search fails on them)
     #[arg(long)]
     pub(super) complete: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SyncFlags {
+    /// The endpoints to synchronise [default: all that the settings name]
+    #[arg(value_name = "ENDPOINT")]
+    pub(super) endpoints: Vec<String>,
+    /// A summary as JSON at the end, for other programs
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ mod check_config;
 mod demo;
 mod serve;
 mod status;
+mod sync;
 mod version;
 
 use std::process::ExitCode;
@@ -80,6 +81,9 @@ async fn dispatch(cli: Cli) -> Outcome {
         }
         Some(Command::Status { common: more, status }) => {
             status::run(&sources(common.and(more), Vec::new())?, &status).await
+        }
+        Some(Command::Sync { common: more, sync }) => {
+            sync::run(&sources(common.and(more), Vec::new())?, &sync).await
         }
         Some(Command::Version { json }) => version::run(json),
     }

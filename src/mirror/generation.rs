@@ -27,9 +27,7 @@ pub(super) type Scope = Vec<(String, String)>;
 #[derive(Debug, Clone)]
 pub(super) struct Filling {
     pub(super) generation: i64,
-    pub(super) began_at: Millis,
     pub(super) scope: Scope,
-    pub(super) low: i64,
     pub(super) total: i64,
 }
 
@@ -119,21 +117,10 @@ fn parsed<T: DeserializeOwned + Default>(row: &Row<'_>, at: usize) -> rusqlite::
 
 /// The generation of a table that is being filled.
 pub(super) fn filling(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Filling>> {
-    let read = |row: &Row<'_>| {
-        Ok(Filling {
-            generation: row.get(0)?,
-            began_at: row.get(1)?,
-            scope: parsed(row, 2)?,
-            low: row.get(3)?,
-            total: row.get(4)?,
-        })
-    };
+    let read =
+        |row: &Row<'_>| Ok(Filling { generation: row.get(0)?, scope: parsed(row, 1)?, total: row.get(2)? });
     connection
-        .query_row(
-            "SELECT generation, began_at, scope, low, total FROM filling WHERE endpoint = ?1",
-            [endpoint],
-            read,
-        )
+        .query_row("SELECT generation, scope, total FROM filling WHERE endpoint = ?1", [endpoint], read)
         .optional()
 }
 

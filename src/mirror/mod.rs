@@ -13,5 +13,6 @@ pub mod load;
 pub mod plan;
 pub mod shape;
 pub mod state;
+pub mod sync;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};

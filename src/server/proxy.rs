@@ -135,6 +135,11 @@ impl Proxy {
         &self.settings
     }
 
+    /// The folder of what is remembered of this Alyx.
+    pub fn folder(&self) -> &Path {
+        self.store.folder()
+    }
+
     /// Where a damaged database was put at the start.
     pub fn set_aside(&self) -> Option<&Path> {
         self.store.set_aside()

@@ -186,7 +186,7 @@ fn effective(settings: &Settings, figment: &Figment) -> Vec<Effective> {
 fn check_secrets(settings: &Settings, figment: &Figment, file: Option<&Path>) -> Result<(), SettingsError> {
     let mirror = &settings.mirror;
     let said = [("mirror.password", &mirror.password), ("mirror.token", &mirror.token)];
-    for path in file {
+    if let Some(path) = file {
         let here = |key: &str| origin(figment, key) == path.display().to_string();
         if said.iter().any(|(key, value)| !value.is_empty() && here(key)) {
             mirror::private(path)?;

@@ -1,0 +1,133 @@
+//! How changes of records are found, and which other records show them (REST.md 6.1, 6.2).
+
+use super::{
+    endpoint::ENDPOINTS,
+    model::{Join, Model},
+};
+
+/// How the changed records of an endpoint can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// This column says when the record last changed.
+    At(&'static str),
+    /// A change is noted in a record of another endpoint: asked for by this path.
+    With {
+        /// The path of the time, from the record that changes.
+        path: &'static str,
+        /// The endpoint whose records note it.
+        endpoint: &'static str,
+    },
+    /// Nothing tells; the list must be read as a whole.
+    Unknown,
+}
+
+impl Changes {
+    /// How changes of this endpoint's records are found.
+    pub fn of(endpoint: &str) -> Self {
+        match endpoint {
+            "sessions" | "insertions" | "datasets" | "fov-location" => Self::At("auto_datetime"),
+            "trajectories" | "tasks" => Self::At("datetime"),
+            "channels" => Self::With { path: "trajectory_estimate__datetime", endpoint: "trajectories" },
+            "files" => Self::With { path: "dataset__auto_datetime", endpoint: "datasets" },
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The path that a change time is asked by.
+    pub fn path(self) -> Option<&'static str> {
+        match self {
+            Self::At(path) | Self::With { path, .. } => Some(path),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// How the records that show another are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The other names them: its column holds this key of theirs.
+    Named {
+        /// The other's column.
+        column: &'static str,
+        /// Their key.
+        key: &'static str,
+    },
+    /// They hold the other's key in this relation.
+    Holding {
+        /// The relation.
+        relation: &'static str,
+        /// The other's key.
+        key: &'static str,
+    },
+}
+
+/// Records of one endpoint show those of another, and change with them though no time says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The endpoint whose records are shown.
+    pub of: &'static str,
+    /// The endpoint whose records show them.
+    pub by: &'static str,
+    /// How these are found.
+    pub way: Way,
+    /// The fields that are shown; none: all.
+    pub fields: &'static [&'static str],
+    /// Whether only the detail shows them.
+    pub detail: bool,
+}
+
+const fn in_detail(of: &'static str, by: &'static str, column: &'static str, key: &'static str) -> Shown {
+    Shown { of, by, way: Way::Named { column, key }, fields: &[], detail: true }
+}
+
+const fn held(
+    of: &'static str,
+    by: &'static str,
+    relation: &'static str,
+    key: &'static str,
+    fields: &'static [&'static str],
+) -> Shown {
+    Shown { of, by, way: Way::Holding { relation, key }, fields, detail: false }
+}
+
+const INFO: &[&str] = &["subject", "start_time", "number", "lab", "projects", "task_protocol"];
+
+/// What is shown beside the keys of relations.
+const SHOWN: &[Shown] = &[
+    in_detail("datasets", "sessions", "session", "id"),
+    in_detail("insertions", "sessions", "session", "id"),
+    in_detail("fields-of-view", "sessions", "session", "id"),
+    in_detail("water-administrations", "sessions", "session", "id"),
+    in_detail("notes", "sessions", "object_id", "id"),
+    in_detail("weighings", "subjects", "subject", "nickname"),
+    in_detail("water-administrations", "subjects", "subject", "nickname"),
+    in_detail("water-restriction", "subjects", "subject", "nickname"),
+    Shown { detail: true, ..held("datasets", "insertions", "datasets", "id", &[]) },
+    Shown { detail: true, ..held("fields-of-view", "imaging-stack", "slices", "id", &[]) },
+    held("sessions", "insertions", "session", "id", INFO),
+    held("sessions", "datasets", "session", "id", &["number"]),
+    held("insertions", "trajectories", "probe_insertion", "id", &["name", "session_info"]),
+    held("insertions", "chronic-insertions", "probe_insertion", "id", &[]),
+    held("fov-location", "fields-of-view", "location", "id", &[]),
+    held("tags", "datasets", "tags", "name", &["name", "protected", "public"]),
+    held("datasets", "files", "dataset", "id", &["name", "collection"]),
+];
+
+/// Who shows records of this endpoint, the keys of relations included.
+pub fn shown(of: &str) -> Vec<Shown> {
+    let declared = SHOWN.iter().filter(|shown| shown.of == of).copied();
+    let models = ENDPOINTS.iter().filter_map(|endpoint| Model::of(endpoint.name));
+    let keys = models.flat_map(|model| model.relations.iter().map(move |relation| (model, relation)));
+    let by_key = keys.filter_map(|(model, relation)| match relation.join {
+        // An id never changes; who refers to a record by it changes when that record goes.
+        Join::Holds { key, detail, .. } if relation.to == of => Some(Shown {
+            of: relation.to,
+            by: model.endpoint,
+            way: Way::Holding { relation: relation.name, key },
+            fields: if key == "id" { &["id"] } else { &["name", "nickname", "username"] },
+            detail,
+        }),
+        _ => None,
+    });
+    declared.chain(by_key).collect()
+}

@@ -1,0 +1,286 @@
+//! Synchronising: Alyx's tables are fetched whole once, and then kept up with (REST.md 6).
+//!
+//! A cycle goes through the tables one by one: [`fill`] makes what is not here, [`increment`] brings the rest
+//! up to date, and what shows changed records is fetched again. A request that fails ends its table's run; the
+//! others go on, and the next cycle tries again. Everything is asked in the name of the service account, behind
+//! the requests of people, and not at all while Alyx is away.
+
+mod apply;
+mod ask;
+mod cursor;
+mod fill;
+mod increment;
+mod progress;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rusqlite::OptionalExtension;
+use tokio::sync::Notify;
+
+pub use progress::{Progress, TableProgress};
+
+use super::{
+    database::{Mirror, MirrorError},
+    generation::{self, Scope},
+    shape::{Shape, Table},
+};
+use crate::{
+    alyx::{Endpoint, changes::Changes},
+    clock::{self, Millis},
+    settings::Settings,
+    upstream::{Account, AccountError, Upstream},
+};
+use ask::Source;
+
+/// Why a table was not synchronised.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// Nothing can be asked.
+    #[error("{0}")]
+    Account(#[from] AccountError),
+    /// Alyx answered otherwise than expected.
+    #[error("{0}: Alyx answered with status {1}, and not as expected")]
+    Strange(String, u16),
+    /// The list changed while it was read, again and again.
+    #[error("/{0}: the list does not hold still")]
+    Unsteady(&'static str),
+    /// The database's word.
+    #[error("{0}")]
+    Mirror(#[from] MirrorError),
+}
+
+/// Which tables a cycle goes through, and which of them are read as a whole whether or not it is time.
+#[derive(Debug, Clone, Copy)]
+pub enum Cycle<'e> {
+    /// All that are kept, as the settings say.
+    Due,
+    /// These, now; all that are kept if none is named.
+    Now(&'e [&'static Endpoint]),
+}
+
+/// Keeps the mirror as Alyx is.
+#[derive(Debug)]
+pub struct Synchroniser {
+    mirror: Arc<Mirror>,
+    settings: Arc<ArcSwap<Settings>>,
+    source: Source,
+    /// How far it has come.
+    pub progress: Progress,
+    asked: Notify,
+    /// When a table's run failed last, and how often in a row.
+    failures: Mutex<HashMap<&'static str, (Millis, u32)>>,
+    /// One cycle at a time; held across the requests of it.
+    cycling: tokio::sync::Mutex<()>,
+}
+
+/// How long one waits after being asked for a cycle, so that many writes make one.
+const SOON: Duration = Duration::from_secs(2);
+/// No request of ours may take less time than this: pages of a thousand records are slow (REST.md 6.5).
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Synchroniser {
+    /// What synchronises this mirror in the name of the account that the settings name; none without account.
+    pub fn new(
+        mirror: Arc<Mirror>,
+        upstream: Arc<Upstream>,
+        settings: Arc<ArcSwap<Settings>>,
+    ) -> Result<Option<Arc<Self>>, AccountError> {
+        let now = settings.load();
+        let Some(account) = Account::of(&now.mirror)? else { return Ok(None) };
+        let timeout = now.upstream.timeout.0.max(PATIENCE);
+        Ok(Some(Arc::new(Self {
+            mirror,
+            source: Source { upstream, account, timeout },
+            settings: settings.clone(),
+            progress: Progress::default(),
+            asked: Notify::new(),
+            failures: Mutex::default(),
+            cycling: tokio::sync::Mutex::new(()),
+        })))
+    }
+
+    /// Synchronises for as long as it is polled: now, every `mirror.every`, and when it is asked to.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            if self.source.upstream.health.is_down() {
+                tokio::time::sleep(SOON).await;
+                continue;
+            }
+            self.cycle(Cycle::Due).await;
+            let every = self.settings.load().mirror.every.0;
+            if tokio::time::timeout(every, self.asked.notified()).await.is_ok() {
+                tokio::time::sleep(SOON).await;
+            }
+        }
+    }
+
+    /// Asks for a cycle soon.
+    pub fn request_cycle(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Goes through the tables once; the errors of those that failed.
+    pub async fn cycle(&self, cycle: Cycle<'_>) -> Vec<(&'static str, SyncError)> {
+        let _alone = self.cycling.lock().await;
+        let mut errors = Vec::new();
+        let tables = self.tables(cycle);
+        if matches!(cycle, Cycle::Due) {
+            self.drop_others().await;
+        }
+        for table in &tables {
+            let result = self.table(table, cycle).await;
+            self.ended(table, result, &mut errors);
+        }
+        // What shows changed records; which may itself be shown.
+        for _ in 0..3 {
+            let mut any = false;
+            for table in &tables {
+                let scope = self.scope(table);
+                match self.renew(table, &scope).await {
+                    Ok(renewed) => any |= renewed,
+                    Err(error) => self.ended(table, Err(error), &mut errors),
+                }
+            }
+            if !any {
+                break;
+            }
+        }
+        errors
+    }
+
+    fn tables(&self, cycle: Cycle<'_>) -> Vec<&'static Table> {
+        let settings = self.settings.load();
+        let named = |endpoint: &Endpoint| match cycle {
+            Cycle::Now(named) if !named.is_empty() => named.iter().any(|other| other.name == endpoint.name),
+            _ => settings.mirror.keeps(endpoint),
+        };
+        let mut tables: Vec<_> = Shape::get().tables().iter().filter(|table| named(table.endpoint)).collect();
+        // Change times of some stand in others; details show the records of others: sessions come last.
+        tables.sort_by_key(|table| {
+            (table.has_details(), matches!(Changes::of(table.endpoint.name), Changes::With { .. }))
+        });
+        tables
+    }
+
+    fn scope(&self, table: &Table) -> Scope {
+        self.settings.load().mirror.scope_of(table.endpoint.name)
+    }
+
+    fn ended(
+        &self,
+        table: &'static Table,
+        result: Result<(), SyncError>,
+        errors: &mut Vec<(&'static str, SyncError)>,
+    ) {
+        let endpoint = table.endpoint.name;
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        self.progress.ended(endpoint, result.as_ref().err().map(ToString::to_string));
+        match result {
+            Ok(()) => drop(failures.remove(endpoint)),
+            Err(error) => {
+                tracing::warn!(endpoint, %error, "not synchronised");
+                metrics::counter!("alyx_proxy_mirror_failures_total").increment(1);
+                let failed = failures.entry(endpoint).or_default();
+                *failed = (clock::now(), failed.1.saturating_add(1));
+                errors.push((endpoint, error));
+            }
+        }
+    }
+
+    /// Whether a table failed so lately that it is left alone: longer each time.
+    fn rests(&self, endpoint: &str) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(endpoint).is_some_and(|(at, times)| {
+            clock::now().saturating_sub(*at) < 5_000 * i64::from(2_u32.saturating_pow((*times).min(8)))
+        })
+    }
+
+    async fn table(&self, table: &'static Table, cycle: Cycle<'_>) -> Result<(), SyncError> {
+        let endpoint = table.endpoint.name;
+        let forced = matches!(cycle, Cycle::Now(_));
+        if !forced && self.rests(endpoint) {
+            return Ok(());
+        }
+        let settings = self.settings.load_full();
+        let scope = self.scope(table);
+        let known = self
+            .mirror
+            .read(move |connection, states| {
+                let listed_at: Option<Millis> = connection
+                    .query_row("SELECT listed_at FROM state WHERE endpoint = ?1", [endpoint], |row| {
+                        row.get(0)
+                    })
+                    .optional()?;
+                Ok(listed_at.zip(states.of(endpoint).map(|state| (state.scope.clone(), state.rows))))
+            })
+            .await?;
+        match known {
+            Some((listed_at, (within, rows))) if within == scope => {
+                self.progress.rows(endpoint, rows, rows);
+                if Changes::of(endpoint) != Changes::Unknown && ask::by_ranges(table) {
+                    self.progress.phase(endpoint, "changes");
+                    self.increment(table, &scope).await?;
+                } else if forced
+                    || clock::now().saturating_sub(listed_at) >= settings.mirror.full_every.millis()
+                {
+                    self.progress.phase(endpoint, "list");
+                    self.relist(table, &scope).await?;
+                }
+            }
+            _ => {
+                self.progress.phase(endpoint, "fill");
+                self.fill(table, &scope).await?;
+            }
+        }
+        if settings.mirror.keeps_details(table.endpoint) {
+            self.progress.phase(endpoint, "details");
+            self.fill_details(table).await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches one record again, its detail too, after it was written through the proxy.
+    pub async fn touch(&self, endpoint: &'static Endpoint, key: &str) -> Result<(), SyncError> {
+        let Some(table) = Shape::get().table(endpoint.name) else { return Ok(()) };
+        if self.mirror.states().of(endpoint.name).is_none() || !ask::by_ranges(table) {
+            return Ok(());
+        }
+        let column = match endpoint.detail.map(|detail| detail.key) {
+            Some(crate::alyx::Key::Name(name)) => name,
+            _ => "id",
+        };
+        let parameters = ask::with_django(&self.scope(table), &format!("{column},{key}"));
+        let records = self.source.page(endpoint, &parameters, ask::PAGE, 0).await?.records;
+        let records = self.with_details(table, records).await?;
+        self.mirror
+            .write(move |connection| {
+                for (list, detail) in &records {
+                    let n = ask::identity(table, list)
+                        .map_or(Ok(None), |id| apply::number(connection, table, &id))?;
+                    apply::put(connection, table, n, list, detail.as_deref())?;
+                }
+                Ok(generation::recount(connection, table)?)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Removes the tables that the settings no longer name.
+    async fn drop_others(&self) {
+        let settings = self.settings.load_full();
+        let states = self.mirror.states();
+        let others = states.iter().filter_map(|(endpoint, _)| Shape::get().table(endpoint));
+        for table in others.filter(|table| !settings.mirror.keeps(table.endpoint)) {
+            let dropped =
+                self.mirror.write(move |connection| Ok(generation::forget(connection, table)?)).await;
+            if let Err(error) = dropped {
+                tracing::warn!(%error, endpoint = table.endpoint.name, "not removed from the mirror");
+            }
+        }
+    }
+}
