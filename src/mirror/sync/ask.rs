@@ -182,8 +182,8 @@ impl Source {
             let answer = self.get(path.clone()).await?;
             match answer.status.as_u16() {
                 200 => Ok((n, Some(String::from_utf8_lossy(&answer.body).into_owned()))),
-                // It has gone meanwhile, or its name is not unique.
-                404 | 500 => Ok((n, None)),
+                // It has gone meanwhile, its name is not unique, or the miniature has no such detail.
+                404 | 500 | 501 => Ok((n, None)),
                 status => Err(SyncError::Strange(path, status)),
             }
         });
