@@ -212,10 +212,9 @@ async fn changes_of_all_kinds_are_found() {
             "/sessions".to_owned(),
             Some(json!({
                 "subject": text(&subject, "nickname"), "start_time": "2026-01-02T03:04:05", "number": 1,
-                "users": ["demo"], "type": "Experiment", "task_protocol": "new",
+                "users": [], "type": "Experiment", "task_protocol": "new",
             })),
         ),
-        (Method::POST, "/tags".to_owned(), Some(json!({ "name": "brand new" }))),
         (Method::DELETE, format!("/insertions/{}", id(&insertion)), None),
     ];
     for (method, path, body) in writes {

@@ -52,6 +52,15 @@ pub enum Way {
         /// Their key.
         key: &'static str,
     },
+    /// The other names a third record, which names them; all by their ids.
+    Over {
+        /// The other's column.
+        column: &'static str,
+        /// The endpoint of the third record.
+        third: &'static str,
+        /// Its column.
+        names: &'static str,
+    },
     /// They hold the other's key in this relation.
     Holding {
         /// The relation.
@@ -96,6 +105,13 @@ const INFO: &[&str] = &["subject", "start_time", "number", "lab", "projects", "t
 const SHOWN: &[Shown] = &[
     in_detail("datasets", "sessions", "session", "id"),
     in_detail("insertions", "sessions", "session", "id"),
+    Shown {
+        of: "trajectories",
+        by: "sessions",
+        way: Way::Over { column: "probe_insertion", third: "insertions", names: "session" },
+        fields: &[],
+        detail: true,
+    },
     in_detail("fields-of-view", "sessions", "session", "id"),
     in_detail("water-administrations", "sessions", "session", "id"),
     in_detail("notes", "sessions", "object_id", "id"),

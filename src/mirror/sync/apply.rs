@@ -114,6 +114,16 @@ fn mark(connection: &Connection, table: &Table, n: i64, touched: &[Shown]) -> ru
             Way::Named { column, key } if table.column(column).is_some() => {
                 (by.name.clone(), format!("b.\"{key}\" = o.\"{column}\""))
             }
+            Way::Over { column, third, names } if table.column(column).is_some() => {
+                let Some(third) = Shape::get().table(third) else { continue };
+                if generation::state(connection, third.endpoint.name)?.is_none() {
+                    continue;
+                }
+                let third = &third.name;
+                let on =
+                    format!("b.id = (SELECT t.\"{names}\" FROM \"{third}\" t WHERE t.id = o.\"{column}\")");
+                (by.name.clone(), on)
+            }
             Way::Holding { relation, key } if table.column(key).is_some() => match by.many(relation) {
                 Some(many) => (many.table.clone(), format!("b.key = o.\"{key}\"")),
                 None if by.column(relation).is_some() => {
