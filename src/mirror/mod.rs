@@ -8,6 +8,7 @@ pub mod answer;
 pub mod answers;
 pub mod functions;
 pub mod load;
+mod pick;
 pub mod plan;
 pub mod shape;
 pub mod state;
