@@ -249,8 +249,12 @@ fn of_text(recording: &Value) -> Option<Recording> {
 fn of_json(recording: &Value) -> Option<Recording> {
     let path = recording["path_and_query"].as_str()?.to_owned();
     let json = recording["headers"]["content-type"] == "application/json";
+    // Asked under another name, Alyx makes other links.
+    let headers = &recording["req_headers"];
+    let usual = ["Host", "X-Forwarded-Host", "X-Forwarded-Proto"].iter().all(|name| headers[name].is_null());
     let plain = recording["method"] == "GET"
         && json
+        && usual
         && recording["body"].is_object()
         && !matches!(status(recording), 401 | 403 | 406 | 429)
         && is_plain(&path);
