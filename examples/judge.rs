@@ -16,10 +16,16 @@ mod judge;
 #[path = "../tests/judge/tables.rs"]
 mod tables;
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 /// Of the questions that can be decided, so many percent must be answered.
 const LEAST: f64 = 95.0;
+/// A question that takes longer is named at once.
+const SLOW: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -38,7 +44,11 @@ fn main() -> ExitCode {
     let verdict = judge::judge(&recordings, |path| {
         let start = Instant::now();
         let said = tables.ask(path);
-        times.push((start.elapsed(), path.to_owned()));
+        let took = start.elapsed();
+        if took > SLOW {
+            println!("SLOW {took:?}: {path}");
+        }
+        times.push((took, path.to_owned()));
         said
     });
     verdict.print();

@@ -114,8 +114,7 @@ fn list(connection: &Connection, states: &States, question: &Question<'_>) -> Re
         return Ok(Outcome::Old(old));
     }
     let window = Window::of(question.pairs);
-    let count = plan.count(connection)?;
-    let records = plan.page(connection, window)?;
+    let (count, records) = plan.answer(connection, window)?;
     let (next, previous) = window.links(question.url, question.pairs, count);
     let body = page(count, next.as_deref(), previous.as_deref(), &records);
     let tables = tables(states, &plan.needs);

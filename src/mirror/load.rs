@@ -6,8 +6,11 @@ use jiff::civil::{Date, DateTime};
 use rusqlite::{Connection, types::Value as Sql};
 use serde_json::Value;
 
-use super::shape::{Column, Many, Store, Table};
-use crate::alyx::{endpoint::Order, model::Kind, place, record};
+use super::{
+    pick::Picked,
+    shape::{Column, Many, Store, Table},
+};
+use crate::alyx::{endpoint::Order, model::Kind, place};
 
 /// A record and, where it is another, its detail, as Alyx sent them.
 #[derive(Debug, Clone, Copy)]
@@ -69,12 +72,11 @@ pub fn add(
         row.push(order_key(order, source.column(column)?));
     }
     insert(connection, &format!("{prefix}{name}"), &row)?;
-    let detail = record.detail.map_or(Sql::Null, |text| Sql::Text(text.to_owned()));
-    insert(
-        connection,
-        &format!("{prefix}{name}__body"),
-        &[Sql::Integer(n), Sql::Text(record.list.to_owned()), detail],
-    )?;
+    connection.prepare_cached(&format!("INSERT INTO \"{prefix}{name}__body\" VALUES(?,?,?)"))?.execute((
+        n,
+        record.list,
+        record.detail,
+    ))?;
     if !table.wide.is_empty() {
         let mut row = vec![Sql::Integer(n)];
         for column in &table.wide {
@@ -156,8 +158,9 @@ fn order_key(order: &Order, value: Sql) -> Sql {
 }
 
 fn insert(connection: &Connection, table: &str, row: &[Sql]) -> rusqlite::Result<()> {
-    let places = vec!["?"; row.len()].join(",");
-    let mut statement = connection.prepare_cached(&format!("INSERT INTO \"{table}\" VALUES({places})"))?;
+    // Every row has at least its number.
+    let more = ",?".repeat(row.len().saturating_sub(1));
+    let mut statement = connection.prepare_cached(&format!("INSERT INTO \"{table}\" VALUES(?{more})"))?;
     statement.execute(rusqlite::params_from_iter(row))?;
     Ok(())
 }
@@ -165,22 +168,27 @@ fn insert(connection: &Connection, table: &str, row: &[Sql]) -> rusqlite::Result
 /// The values of a record.
 struct Source<'t> {
     endpoint: &'static str,
-    record: Record<'t>,
-    list: Value,
-    /// Null where the detail is not there; the record of the list where it is the same.
-    detail: Cow<'t, Value>,
+    list: Picked<'t>,
+    /// Empty where the detail is not there.
+    detail: Picked<'t>,
 }
 
 impl<'t> Source<'t> {
     fn new(table: &Table, record: Record<'t>) -> Result<Self, LoadError> {
         let endpoint = table.endpoint.name;
-        let list = object(endpoint, record.list)?;
-        let detail = record.detail.map_or(Ok(Value::Null), |text| object(endpoint, text))?;
-        Ok(Self { endpoint, record, list, detail: Cow::Owned(detail) })
+        let pick =
+            |text, detail| Picked::of(text, table.picks(detail)).ok_or(LoadError::NotAnObject(endpoint));
+        let list = pick(record.list, false)?;
+        let detail = record.detail.map_or_else(|| Ok(Picked::default()), |text| pick(text, true))?;
+        Ok(Self { endpoint, list, detail })
+    }
+
+    fn picked(&self, detail: bool) -> &Picked<'t> {
+        if detail { &self.detail } else { &self.list }
     }
 
     fn of(&self, detail: bool) -> &Value {
-        if detail { &self.detail } else { &self.list }
+        &self.picked(detail).value
     }
 
     fn column(&self, column: &Column) -> Result<Sql, LoadError> {
@@ -193,10 +201,8 @@ impl<'t> Source<'t> {
 
     /// JSON keeps its own text.
     fn json(&self, column: &Column) -> Sql {
-        let text = if column.detail { self.record.detail } else { Some(self.record.list) };
-        let field = text.and_then(|text| record::fields(text).find(|(name, _)| *name == column.at));
-        match field {
-            Some((_, text)) if text != "null" => Sql::Text(text.to_owned()),
+        match self.picked(column.detail).json.iter().find(|(name, _)| *name == column.at) {
+            Some((_, text)) if *text != "null" => Sql::Text((*text).to_owned()),
             _ => Sql::Null,
         }
     }
@@ -242,11 +248,6 @@ fn empty_key(column: &Column, stored: Sql) -> Sql {
         Sql::Text(text) if text.is_empty() && column.empty_is_null => Sql::Null,
         stored => stored,
     }
-}
-
-fn object(endpoint: &'static str, text: &str) -> Result<Value, LoadError> {
-    let value = record::parse(text);
-    if value.is_object() { Ok(value) } else { Err(LoadError::NotAnObject(endpoint)) }
 }
 
 #[cfg(test)]

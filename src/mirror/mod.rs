@@ -10,6 +10,7 @@ pub mod database;
 pub mod functions;
 mod generation;
 pub mod load;
+mod pick;
 pub mod plan;
 pub mod shape;
 pub mod state;

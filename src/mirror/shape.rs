@@ -16,6 +16,7 @@
 
 use std::{collections::HashMap, fmt::Write, sync::LazyLock};
 
+use super::pick::Picks;
 use crate::alyx::{
     ENDPOINTS, Endpoint, Shape as DetailShape,
     endpoint::Order,
@@ -48,6 +49,8 @@ pub struct Table {
     /// them so that ascending order is Alyx's. Empty where a value is another record's, and where there is
     /// no order: see [`Table::served`].
     pub order: Vec<(&'static Order, Column)>,
+    /// The fields that columns are read from: of the record in the list, and of the detail.
+    picks: [Picks; 2],
 }
 
 /// A column of a table.
@@ -146,11 +149,13 @@ impl Table {
             wide: Vec::new(),
             many: Vec::new(),
             order: Vec::new(),
+            picks: <_>::default(),
             name,
         };
         if let Some(model) = model {
             table.derive(model);
         }
+        table.picks = [table.picked(false), table.picked(true)];
         let own = |order: &'static Order| {
             let column = table.columns.iter().find(|column| column.name == order.path)?;
             Some((order, column.clone()))
@@ -205,6 +210,24 @@ impl Table {
     fn add_many(&mut self, path: &'static str, mut key: Column, columns: Vec<Column>) {
         "key".clone_into(&mut key.name);
         self.many.push(Many { path, table: format!("{}__{path}", self.name), key, columns });
+    }
+
+    /// The fields that its columns are read from.
+    pub(super) fn picks(&self, detail: bool) -> &Picks {
+        &self.picks[usize::from(detail)]
+    }
+
+    fn picked(&self, detail: bool) -> Picks {
+        let mut picks = Picks::default();
+        let many = self.many.iter().map(|many| &many.key);
+        for column in self.columns.iter().chain(&self.wide).chain(many).filter(|one| one.detail == detail) {
+            if Store::of(column.kind) == Store::Json {
+                picks.json.push(column.at);
+            } else if let Some(field) = column.at.split(['.', '[', '#', '<', '>']).next() {
+                picks.values.push(field);
+            }
+        }
+        picks
     }
 
     /// The column of this name, be it wide or not.
@@ -275,7 +298,8 @@ impl Table {
     pub fn index(&self, prefix: &str, generation: i64) -> String {
         let mut sql = String::new();
         let name = &self.name;
-        for column in self.columns.iter().filter(|column| indexed(column)) {
+        // Truth and labels have few values; but an index has all that counting them needs.
+        for column in &self.columns {
             let column = &column.name;
             let _ = writeln!(
                 sql,
@@ -296,11 +320,6 @@ impl Table {
         }
         sql
     }
-}
-
-/// Truth and labels have too few values for an index to help.
-fn indexed(column: &Column) -> bool {
-    !matches!(column.kind, Kind::Boolean | Kind::Labels(_))
 }
 
 fn key_kind(relation: &Relation, key: &str) -> Kind {

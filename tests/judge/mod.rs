@@ -64,7 +64,7 @@ pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
 /// Puts every recording's question and judges the answers.
 pub fn judge(recordings: &[Recording], mut ask: impl FnMut(&str) -> Said) -> Verdict {
     let mut verdict = Verdict::default();
-    let mut whole = HashMap::new();
+    let mut whole = Whole::default();
     for recording in recordings {
         let Some(endpoint) = endpoint(&recording.path) else { continue };
         let count = verdict.counts.entry(endpoint.name).or_default();
@@ -136,7 +136,7 @@ fn difference(
     status: u16,
     body: &str,
     ask: &mut impl FnMut(&str) -> Said,
-    whole: &mut HashMap<String, HashSet<String>>,
+    whole: &mut Whole,
 ) -> Option<String> {
     if status != recording.status {
         return Some(format!(
@@ -182,9 +182,8 @@ fn difference(
         let differs = own.iter().zip(&recorded).find(|(own, recorded)| own != recorded);
         return differs.map(|(own, recorded)| format!("{} instead of {}", cut(own), cut(recorded)));
     }
-    let all =
-        whole.entry(without_paging(&recording.path)).or_insert_with(|| whole_list(&recording.path, ask));
-    let missing = recorded.iter().map(sorted).find(|record| !all.contains(record));
+    let all = whole.list(&recording.path, ask);
+    let missing = recorded.iter().map(sorted).find(|record| !all.contains(&hash(record)));
     missing.map(|record| format!("lacks {}", cut(&record)))
 }
 
@@ -194,24 +193,45 @@ fn without_paging(path: &str) -> String {
     format!("{path}?{}", kept.collect::<Vec<_>>().join("&"))
 }
 
-/// All records of the question, over all pages, each exactly as often as the count says.
-fn whole_list(path: &str, ask: &mut impl FnMut(&str) -> Said) -> HashSet<String> {
-    let path = without_paging(path);
-    let mut all = HashSet::new();
-    for page in 0.. {
-        let between = if path.ends_with('?') { "" } else { "&" };
-        let Said::Answer { body, .. } = ask(&format!("{path}{between}limit=1000&offset={}", page * 1000))
-        else {
-            break;
-        };
-        let value = record::parse(&body);
-        let records = value["results"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if records.is_empty() {
-            break;
-        }
-        all.extend(records.iter().map(sorted));
+/// Whole lists, as hashes: those of large tables would not fit into memory as text.
+#[derive(Debug, Default)]
+struct Whole {
+    lists: HashMap<String, HashSet<u64>>,
+    /// For the text of a record that was seen: the hash of the record sorted.
+    known: HashMap<u64, u64>,
+}
+
+impl Whole {
+    /// All records of the question, over all pages.
+    fn list(&mut self, path: &str, ask: &mut impl FnMut(&str) -> Said) -> &HashSet<u64> {
+        let (path, known) = (without_paging(path), &mut self.known);
+        self.lists.entry(path.clone()).or_insert_with(|| {
+            let mut all = HashSet::new();
+            for page in 0.. {
+                let between = if path.ends_with('?') { "" } else { "&" };
+                let Said::Answer { body, .. } =
+                    ask(&format!("{path}{between}limit=1000&offset={}", page * 1000))
+                else {
+                    break;
+                };
+                let before = all.len();
+                let results = record::fields(&body).find(|(name, _)| *name == "results");
+                all.extend(results.into_iter().flat_map(|(_, results)| record::members(results)).map(
+                    |text| *known.entry(hash(text)).or_insert_with(|| hash(&sorted(&record::parse(text)))),
+                ));
+                if all.len() == before {
+                    break;
+                }
+            }
+            all
+        })
     }
-    all
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(text, &mut hasher);
+    std::hash::Hasher::finish(&hasher)
 }
 
 /// A record with its nested arrays sorted, whose order Alyx leaves open (REST.md 3.1).

@@ -11,6 +11,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use alyx_proxy::{
@@ -35,6 +36,15 @@ pub struct Tables {
     states: States,
     base: String,
     today: Date,
+    pub filling: Filling,
+}
+
+/// What filling the tables took.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Filling {
+    pub records: u64,
+    pub putting: Duration,
+    pub indexing: Duration,
 }
 
 fn lines(path: &Path) -> impl Iterator<Item = String> {
@@ -67,11 +77,17 @@ fn archive(path: &Path) -> Files {
 
 impl Tables {
     pub fn load(folder: &Path, today: Date) -> Self {
+        Self::load_into(Connection::open_in_memory().unwrap(), folder, today)
+    }
+
+    /// The tables of a folder in this database, which is empty.
+    pub fn load_into(connection: Connection, folder: &Path, today: Date) -> Self {
         let packed = folder.join("tables-detail.tar.zst");
         let files = if packed.exists() { archive(&packed) } else { HashMap::new() };
-        let connection = Connection::open_in_memory().unwrap();
         functions::register(&connection).unwrap();
+        connection.set_prepared_statement_cache_capacity(256);
         let mut states = HashMap::new();
+        let mut filling = Filling::default();
         for endpoint in ENDPOINTS {
             let name = endpoint.name;
             let records: Vec<String> = if packed.exists() {
@@ -95,18 +111,19 @@ impl Tables {
                     .filter_map(|text| Some((key_of(endpoint, &record::parse(&text))?, text)))
                     .collect()
             };
-            if let Some(state) = fill(&connection, endpoint, &records, &details) {
+            if let Some(state) = fill(&connection, endpoint, &records, &details, &mut filling) {
                 states.insert(name, state);
             }
         }
         connection.execute_batch("ANALYZE").unwrap();
-        let first = recordings(folder)
+        let recorded = packed.exists() || folder.join("golden").exists();
+        let first = if recorded { recordings(folder) } else { Vec::new() }
             .into_iter()
             .find(|one| one.body.contains("\"next\":\"http") || one.body.contains("\"url\":\"http"));
         let body = first.map(|one| one.body).unwrap_or_default();
         let at = body.find("http").unwrap_or(0);
         let base = body[at..].split('/').take(3).collect::<Vec<_>>().join("/");
-        Self { connection, states: States::new(1, states), base, today }
+        Self { connection, states: States::new(1, states), base, today, filling }
     }
 
     /// The mirror's own answer.
@@ -140,6 +157,7 @@ fn fill(
     endpoint: &'static Endpoint,
     records: &[String],
     details: &HashMap<String, String>,
+    filling: &mut Filling,
 ) -> Option<State> {
     let table = Shape::get().table(endpoint.name).unwrap();
     connection.execute_batch(&table.create("")).unwrap();
@@ -159,9 +177,12 @@ fn fill(
             }
             continue;
         }
-        let detail = key_of(endpoint, &record::parse(text)).and_then(|key| details.get(&key));
+        let detail = (!details.is_empty())
+            .then(|| key_of(endpoint, &record::parse(text)).and_then(|key| details.get(&key)))
+            .flatten();
         whole = whole && detail.is_some();
         n += 1;
+        let start = Instant::now();
         load::add(
             connection,
             table,
@@ -170,11 +191,17 @@ fn fill(
             Record { list: text, detail: detail.filter(|_| table.has_details()).map(String::as_str) },
         )
         .unwrap();
+        filling.putting += start.elapsed();
     }
+    let start = Instant::now();
     connection.execute_batch("COMMIT").unwrap();
+    filling.putting += start.elapsed();
+    let start = Instant::now();
     connection.execute_batch(&table.index("", 1)).unwrap();
+    filling.indexing += start.elapsed();
     let ambiguous = state::ambiguous(connection, table, "").unwrap();
     let rows = u64::try_from(n).unwrap();
+    filling.records += rows;
     Some(State {
         synced_at: 0,
         rows,
@@ -222,8 +249,12 @@ fn of_text(recording: &Value) -> Option<Recording> {
 fn of_json(recording: &Value) -> Option<Recording> {
     let path = recording["path_and_query"].as_str()?.to_owned();
     let json = recording["headers"]["content-type"] == "application/json";
+    // Asked under another name, Alyx makes other links.
+    let headers = &recording["req_headers"];
+    let usual = ["Host", "X-Forwarded-Host", "X-Forwarded-Proto"].iter().all(|name| headers[name].is_null());
     let plain = recording["method"] == "GET"
         && json
+        && usual
         && recording["body"].is_object()
         && !matches!(status(recording), 401 | 403 | 406 | 429)
         && is_plain(&path);

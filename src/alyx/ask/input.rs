@@ -78,8 +78,18 @@ fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>,
     if text.is_empty() {
         return Ok(None);
     }
-    if text.contains('\0') && !matches!(input, Input::SelectedBoolean | Input::Boolean) {
-        return invalid("Null characters are not allowed.");
+    if text.contains('\0') {
+        match input {
+            Input::Text
+            | Input::DateText
+            | Input::NumberText
+            | Input::Label(_)
+            | Input::CodeLabel(_)
+            | Input::Pairs => return invalid("Null characters are not allowed."),
+            // It is in no number and in no truth: they are judged as such.
+            Input::Number | Input::SelectedBoolean | Input::Boolean => {}
+            _ => return unsure("a null character"),
+        }
     }
     match input {
         Input::Text

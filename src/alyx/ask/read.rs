@@ -86,10 +86,15 @@ pub(crate) fn time(text: &str) -> Read<DateTime> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Read::Not;
     }
-    let (date_text, time_text) = match text.split_once(['T', ' ']) {
+    let (date_text, time_text) = match text.split_once(['T', 't', ' ']) {
         Some((date, time)) => (date, Some(time.trim_start())),
         None => (text, None),
     };
+    // Python takes any character between the two.
+    let between = |at: usize| clock(text.get(at..)?.get(text[at..].chars().next()?.len_utf8()..)?);
+    if time_text.is_none() && (between(8).is_some() || between(10).is_some()) {
+        return Read::Unsure;
+    }
     let date = match day(date_text) {
         Read::Is(date) => date,
         Read::Not => return Read::Not,
@@ -183,6 +188,8 @@ mod tests {
         assert_eq!(form_day("1/13/2020"), Read::Is(date(2020, 1, 13)));
         assert_eq!(time("2024-01-01"), Read::Is(date(2024, 1, 1).at(0, 0, 0, 0)));
         assert_eq!(time("2024-01-01T10:20:30.5"), Read::Is(date(2024, 1, 1).at(10, 20, 30, 500_000_000)));
+        assert_eq!(time("2024-01-01t10:20"), Read::Is(date(2024, 1, 1).at(10, 20, 0, 0)));
+        assert_eq!(time("2024-01-01_10:20"), Read::Unsure);
         assert_eq!(time("2024-01-01T10:20+02:00"), Read::Unsure);
         assert_eq!(time("junk"), Read::Not);
     }

@@ -230,6 +230,34 @@ fn no_division_by_zero(context: &Context<'_>, table: &Table, others: &[Sql]) -> 
 }
 
 impl Plan {
+    /// The number of rows, and the texts of a page's records.
+    pub fn answer(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<String>), Failed> {
+        let searches = self.holds.text.contains("SELECT") && self.repeats.is_none();
+        if searches && self.order.join.is_empty() {
+            // What it takes to find the records is done once, not for the count and for the page.
+            let (count, rows) = self.at_once(connection, window)?;
+            return Ok((count, self.texts(connection, rows)?));
+        }
+        let count = self.count(connection)?;
+        // What counts as none may still be many that are listed only where more is joined for the order.
+        let none = count == 0 && self.order.join.is_empty();
+        Ok((count, if none { Vec::new() } else { self.page(connection, window)? }))
+    }
+
+    fn at_once(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<Row>), Failed> {
+        let sql = self.listing();
+        let mut statement = connection.prepare_cached(&sql.text)?;
+        let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
+        let (mut count, mut rows) = (0, Vec::new());
+        while let Some(row) = found.next()? {
+            if count >= window.offset && (rows.len() as u64) < window.limit {
+                rows.push(Row { n: row.get(0)?, repeats: 1 });
+            }
+            count += 1;
+        }
+        Ok((count, rows))
+    }
+
     /// The number of rows.
     pub fn count(&self, connection: &Connection) -> Result<u64, Failed> {
         if let Some(rows) = self.rows {
@@ -242,7 +270,10 @@ impl Plan {
 
     /// The texts of a page's records.
     pub fn page(&self, connection: &Connection, window: Window) -> Result<Vec<String>, Failed> {
-        let rows = self.rows_of(connection, window)?;
+        self.texts(connection, self.rows_of(connection, window)?)
+    }
+
+    fn texts(&self, connection: &Connection, rows: Vec<Row>) -> Result<Vec<String>, Failed> {
         let sql = format!("SELECT list FROM {} WHERE n = ?1", quoted(&format!("{}__body", self.table.name)));
         let mut statement = connection.prepare_cached(&sql)?;
         let text = |row: Row| -> rusqlite::Result<String> {
@@ -279,16 +310,21 @@ impl Plan {
             .sql(self.condition())
     }
 
-    fn page_sql(&self, window: Window) -> Sql {
+    /// All rows in their order.
+    fn listing(&self) -> Sql {
         let repeats = match &self.repeats {
             Some(repeats) if !self.distinct || always_grouped(self.endpoint) => repeats.clone(),
             _ => Sql::new("1"),
         };
-        let sql = Sql::new(format!("SELECT {OWN}.n, "))
+        Sql::new(format!("SELECT {OWN}.n, "))
             .sql(repeats)
             .text(&format!(" FROM {} {OWN}{}", quoted(&self.table.name), self.order.join))
             .sql(self.condition())
-            .text(&format!(" ORDER BY {}", self.order.by));
+            .text(&format!(" ORDER BY {}", self.order.by))
+    }
+
+    fn page_sql(&self, window: Window) -> Sql {
+        let sql = self.listing();
         if self.multiplies() {
             return sql;
         }

@@ -14,7 +14,7 @@ use crate::{
     alyx::{
         ask::{
             Unanswered, Undecided,
-            compare::Comparison,
+            compare::{Comparison, TextTest},
             path::{Leaf, Path},
         },
         model::{Join, Model, Relation},
@@ -175,7 +175,30 @@ impl Walk<'_, '_> {
                 .sql(holds)
                 .text(&format!(" FROM {name} {inner} WHERE {inner}.n = {alias}.n)")));
         }
-        compare::holds(&format!("{alias}.{}", quoted(column)), kind, self.comparison)
+        let own = format!("{alias}.{}", quoted(column));
+        if self.looks_into_text() && self.context.repeats(table, column) {
+            // The few different texts are looked into once each, instead of every record's.
+            let inner = self.context.alias();
+            let name = format!("{inner}.{}", quoted(column));
+            let holds = compare::holds(&name, kind, self.comparison)?;
+            return Ok(Sql::new(format!(
+                "{own} IN (SELECT DISTINCT {name} FROM {} {inner} WHERE ",
+                quoted(&table.name)
+            ))
+            .sql(holds)
+            .text(")"));
+        }
+        compare::holds(&own, kind, self.comparison)
+    }
+
+    /// Whether an index does not help to find what is asked for.
+    fn looks_into_text(&self) -> bool {
+        matches!(
+            self.comparison,
+            Comparison::Text(TextTest::Contains | TextTest::Starts | TextTest::Ends, ..)
+                | Comparison::Text(TextTest::Is, _, false)
+                | Comparison::Matches(_)
+        )
     }
 
     fn ways(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> Result<Sql> {
