@@ -37,7 +37,7 @@ pub(super) fn answer(data: &Data, endpoint: &'static Endpoint, request: &Ask) ->
 }
 
 /// The number that Alyx gives: it counts a stack once, though it lists it once for each of its slices.
-fn count(endpoint: &Endpoint, records: &[Arc<Record>], rows: &[Row]) -> u64 {
+pub(super) fn count(endpoint: &Endpoint, records: &[Arc<Record>], rows: &[Row]) -> u64 {
     if endpoint.name != "imaging-stack" {
         return rows.len() as u64;
     }
@@ -46,7 +46,7 @@ fn count(endpoint: &Endpoint, records: &[Arc<Record>], rows: &[Row]) -> u64 {
 }
 
 /// The text of a row. Alyx counts the tags of a dataset over all joined tables (REST.md 3.3).
-fn text<'r>(endpoint: &Endpoint, records: &'r [Arc<Record>], row: Row) -> Cow<'r, str> {
+pub(super) fn text<'r>(endpoint: &Endpoint, records: &'r [Arc<Record>], row: Row) -> Cow<'r, str> {
     let record = &records[row.place];
     if endpoint.name != "datasets" || row.repeats == 1 {
         return Cow::Borrowed(record.text());

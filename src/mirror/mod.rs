@@ -9,5 +9,7 @@ pub mod answers;
 pub mod functions;
 pub mod load;
 pub mod plan;
+#[cfg(test)]
+mod properties;
 pub mod shape;
 pub mod state;

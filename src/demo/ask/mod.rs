@@ -6,6 +6,8 @@
 mod compare;
 mod datasets;
 mod django;
+#[cfg(test)]
+pub(crate) mod naive;
 mod path;
 mod region;
 mod special;
