@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::ask;
-use crate::alyx::{Endpoint, Key, endpoint::Shape, record::Record};
+use serde_json::Value;
+
+use crate::alyx::{Endpoint, Key, endpoint::Shape, place, record::Record};
 
 /// Every table. A clone shares all records; a write changes a clone and puts it in place.
 #[derive(Debug, Default)]
@@ -40,6 +41,15 @@ impl Data {
         self.tables.get(name).map_or_else(|| EMPTY.get_or_init(Table::default), Arc::as_ref)
     }
 
+    /// Whether the table of an endpoint is one and the same in both.
+    pub(super) fn shares(&self, other: &Self, endpoint: &str) -> bool {
+        match (self.tables.get(endpoint), other.tables.get(endpoint)) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
     /// Where the records of an endpoint are by the keys at a place of them, or of their details.
     pub(super) fn index(&self, endpoint: &'static str, at: &'static str, detail: bool) -> Arc<Index> {
         let known = self.indexes.lock().unwrap_or_else(PoisonError::into_inner).get(&(endpoint, at)).cloned();
@@ -48,7 +58,7 @@ impl Data {
             let mut index = Index::new();
             for (place, record) in table.records().iter().enumerate() {
                 let detailed = if detail { table.detail(place) } else { None };
-                for key in ask::keys(detailed.as_ref().unwrap_or(record).value(), at) {
+                for key in keys(detailed.as_ref().unwrap_or(record).value(), at) {
                     index.entry(key).or_default().push(place);
                 }
             }
@@ -150,4 +160,15 @@ impl Table {
 /// The primary key of a record: its `id`, or the end of its `url`.
 pub(super) fn id(record: &Record) -> Option<&str> {
     record.plain("id").or_else(|| record.plain("url")?.rsplit('/').next())
+}
+
+/// The keys at a place of a record; an empty name is none.
+pub(super) fn keys(record: &Value, at: &str) -> Vec<String> {
+    let values = place::values(record, at);
+    let text = |value: &Value| match value {
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    values.iter().filter_map(|value| text(value)).collect()
 }

@@ -6,10 +6,12 @@
 //! cut and restored.
 
 mod answer;
+#[cfg(test)]
 mod ask;
 mod data;
-mod detail;
+mod engine;
 mod form;
+#[cfg(test)]
 mod list;
 mod negotiate;
 mod network;

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
-    Asked, Options, answer::Answer, data::Data, detail, list, negotiate, sample, services, who, write,
+    Asked, Options, answer::Answer, data::Data, engine::Engine, negotiate, sample, services, who, write,
 };
 use crate::alyx::{
     Endpoint, Route, Service, links,
@@ -31,6 +31,7 @@ const BODY_LIMIT: usize = 32 << 20;
 #[derive(Debug)]
 pub(super) struct Alyx {
     pub(super) data: RwLock<Arc<Data>>,
+    engine: Engine,
     pub(super) asked: Mutex<Vec<Asked>>,
     pub(super) users: who::Users,
     serves_me: bool,
@@ -63,6 +64,7 @@ impl Alyx {
     pub(super) fn new(options: &Options) -> io::Result<Self> {
         Ok(Self {
             data: RwLock::new(sample::load(options.complete)?),
+            engine: Engine::new(),
             asked: Mutex::default(),
             users: who::Users::new(&options.users, options.throttle),
             serves_me: options.serves_me,
@@ -101,6 +103,11 @@ impl Alyx {
         }
     }
 
+    fn read(&self, endpoint: &'static Endpoint, key: Option<&str>, ask: &Ask) -> Answer {
+        let url = format!("{}{}", sample::BASE, ask.path);
+        self.engine.answer(&self.data(), endpoint, key, &ask.pairs, &url)
+    }
+
     /// Everything that a view checks before it works.
     fn admit(&self, view: &View, ask: &mut Ask) -> Result<(), Answer> {
         negotiate::check(view.renders, ask)?;
@@ -128,8 +135,8 @@ impl Alyx {
             Route::List(endpoint) if ask.method == Method::HEAD && head_fails(endpoint) => {
                 Answer::failed("'NoneType' object is not callable")
             }
-            Route::List(endpoint) if reads => list::answer(&self.data(), endpoint, ask),
-            Route::Detail(endpoint, key) if reads => detail::answer(&self.data(), endpoint, key),
+            Route::List(endpoint) if reads => self.read(endpoint, None, ask),
+            Route::Detail(endpoint, key) if reads => self.read(endpoint, Some(key), ask),
             Route::List(endpoint) => self.write(|data| write::answer(data, endpoint, None, ask)),
             Route::Detail(endpoint, key) => self.write(|data| write::answer(data, endpoint, Some(key), ask)),
             Route::Service(Service::RegisterFile) => self.write(|data| write::register(data, ask)),

@@ -4,13 +4,16 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::path::Cell;
+use super::{
+    path::Cell,
+    scalar::{order, scalar},
+};
 use crate::alyx::{
     ask::{
         Unanswered,
         compare::{Comparison, text_holds},
         path::Leaf,
-        scalar::{Scalar, order, scalar},
+        scalar::Scalar,
     },
     model::Kind,
 };

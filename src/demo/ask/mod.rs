@@ -10,9 +10,9 @@ mod django;
 pub(crate) mod naive;
 mod path;
 mod region;
+mod scalar;
 mod special;
 
-pub(super) use path::keys;
 use special::Condition;
 
 use super::{data::Data, sample};

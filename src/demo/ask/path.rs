@@ -14,7 +14,7 @@ use crate::{
         place,
         record::Record,
     },
-    demo::data::Data,
+    demo::data::{Data, keys},
 };
 
 /// A value that a path leads to; null also where a relation leads nowhere.
@@ -123,19 +123,6 @@ fn ambiguous(endpoint: &str, key: &str) -> Unanswered {
 
 fn column_at(endpoint: &str, column: &'static str) -> &'static str {
     Model::of(endpoint).and_then(|model| model.column(column)).map_or(column, |column| column.at)
-}
-
-/// The keys at a place of a record; an empty name is none.
-pub(in crate::demo) fn keys(record: &Value, at: &str) -> Vec<String> {
-    let text = |cell: Cell<'_>| match cell {
-        Cell::Value(value) => match value.as_ref() {
-            Value::String(text) if text.is_empty() => None,
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        },
-        _ => None,
-    };
-    find(record, at).into_iter().filter_map(text).collect()
 }
 
 /// The values at a place of a record, which outlive the look at it.

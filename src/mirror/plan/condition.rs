@@ -128,7 +128,7 @@ fn pair(context: &Context<'_>, pair: &Pair) -> Result<Condition> {
     let Pair { path, comparison, excludes } = pair;
     if !excludes {
         let holds = path::holds(context, OWN, path, comparison)?;
-        let ways = if path.many() { Some(path::ways(context, OWN, path, comparison)?) } else { None };
+        let ways = if pair.multiplies() { Some(path::ways(context, OWN, path, comparison)?) } else { None };
         return Ok(Condition { holds, ways, kind: Kind::Plain });
     }
     if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
