@@ -6,7 +6,6 @@
 mod compare;
 mod datasets;
 mod django;
-#[cfg(test)]
 pub(crate) mod naive;
 mod path;
 mod region;

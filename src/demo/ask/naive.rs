@@ -1,13 +1,14 @@
 //! The evaluation record by record as the tests of the mirror use it: tables made from texts, and what they
 //! say to a question.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, cmp::Ordering, collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
 use super::{
     path::{Cell, Leads},
     rows,
+    scalar::{order, scalar},
 };
 use crate::{
     alyx::{
@@ -15,7 +16,7 @@ use crate::{
         ask::{
             Unanswered,
             path::Path,
-            scalar::{Scalar, Transform, scalar},
+            scalar::{Scalar, Transform},
         },
         query::Pairs,
         record::Record,
@@ -120,4 +121,18 @@ impl Naive {
         let records = self.0.table(endpoint).records().iter().enumerate();
         records.map(|(place, record)| (record.text().to_owned(), key(place))).collect()
     }
+}
+
+/// The order of two records: nulls last where values ascend, first where they descend.
+pub(crate) fn rank(endpoint: &Endpoint, one: &[Option<Scalar>], two: &[Option<Scalar>]) -> Ordering {
+    let each = endpoint.order.iter().zip(one.iter().zip(two)).map(|(by, (one, two))| {
+        let ascending = match (one, two) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (Some(one), Some(two)) => order(one, two).unwrap_or(Ordering::Equal),
+        };
+        if by.descending { ascending.reverse() } else { ascending }
+    });
+    each.fold(Ordering::Equal, Ordering::then)
 }

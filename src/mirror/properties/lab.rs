@@ -87,7 +87,7 @@ pub(super) fn pick(dice: &mut Dice<'_>) -> HashMap<&'static str, Vec<Texts>> {
         let once = places
             .into_iter()
             .map(text)
-            .filter(|one| seen.insert(one.list.clone()) || name == "water-restriction");
+            .filter(|one| seen.insert(one.list.clone()) || name != "imaging-stack");
         (name, once.collect())
     };
     picked.into_iter().map(texts).collect()

@@ -16,7 +16,6 @@ mod tables;
 
 use std::{
     cell::RefCell,
-    cmp::Ordering,
     collections::{BTreeMap, HashMap},
 };
 
@@ -31,21 +30,18 @@ use tables::{Said, Tables};
 use crate::{
     alyx::{
         ENDPOINTS, Endpoint,
-        ask::{
-            Refusal, Unanswered,
-            scalar::{Scalar, order},
-        },
+        ask::{Refusal, Unanswered, scalar::Scalar},
         paging::Window,
         query::{Pairs, encode_sorted},
         record::Record,
     },
-    demo::naive::{Naive, Texts},
+    demo::naive::{Naive, Texts, rank},
 };
 
 /// Questions to each lab.
 const QUESTIONS: usize = 220;
 /// Labs, where nothing else is said.
-const LABS: u32 = 8;
+const LABS: u32 = 20;
 /// Of all questions so many percent must have been decided by both.
 const LEAST: usize = 55;
 
@@ -230,18 +226,4 @@ impl Asking<'_> {
             None => Ok(()),
         }
     }
-}
-
-/// The order of two records: nulls last where values ascend, first where they descend.
-fn rank(endpoint: &Endpoint, one: &[Option<Scalar>], two: &[Option<Scalar>]) -> Ordering {
-    let each = endpoint.order.iter().zip(one.iter().zip(two)).map(|(by, (one, two))| {
-        let ascending = match (one, two) {
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(_), None) => Ordering::Less,
-            (Some(one), Some(two)) => order(one, two).unwrap_or(Ordering::Equal),
-        };
-        if by.descending { ascending.reverse() } else { ascending }
-    });
-    each.fold(Ordering::Equal, Ordering::then)
 }

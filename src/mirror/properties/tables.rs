@@ -66,7 +66,7 @@ fn fill(connection: &Connection, naive: &Naive, endpoint: &'static Endpoint) -> 
     let (mut n, mut whole, mut seen) = (0, true, HashSet::new());
     for texts in naive.texts(endpoint) {
         // A stack stands in its list once for each slice, and here once.
-        if !seen.insert(texts.list.clone()) && endpoint.name != "water-restriction" {
+        if !seen.insert(texts.list.clone()) && endpoint.name == "imaging-stack" {
             continue;
         }
         n += 1;
