@@ -23,7 +23,7 @@ use dice::Dice;
 use proptest::{
     collection::vec,
     prelude::any,
-    test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner},
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use tables::{Said, Tables};
 
@@ -61,7 +61,7 @@ struct Counts {
 fn sql_says_what_a_look_at_every_record_says() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     let cases = number("PROPERTY_CASES").unwrap_or(LABS);
-    let config = Config { cases, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, max_shrink_iters: 20, failure_persistence: None, ..Config::default() };
     let seed = number("PROPERTY_SEED").unwrap_or_default().to_le_bytes().repeat(8);
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
     let counts = RefCell::new(Counts::default());
@@ -73,7 +73,10 @@ fn sql_says_what_a_look_at_every_record_says() {
         if differences.is_empty() {
             return Ok(());
         }
-        Err(proptest::test_runner::TestCaseError::fail(differences.join("\n")))
+        if std::env::var_os("PROPERTY_REPORT").is_some() {
+            println!("{}", differences.join("\n"));
+        }
+        Err(TestCaseError::fail(differences.join("\n")))
     });
     if let Err(TestError::Fail(reason, (_, changes, _))) = result {
         panic!("after {} changes:\n{reason}", changes.len());
