@@ -31,6 +31,9 @@ use std::{
 use http::{Method, StatusCode};
 use respond::Alyx;
 
+#[cfg(test)]
+pub(crate) use ask::naive;
+
 /// Someone who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {

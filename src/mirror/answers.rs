@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::alyx::{
     ENDPOINTS, Endpoint,
-    filter::{Decided, Filter, Test},
+    ask::path::{Leaf, Path},
+    filter::{Decided, Filter, Input, Keyed, Test},
     model::{Column, Join, Model},
 };
 
@@ -98,15 +99,8 @@ fn parameter(
     filter: &'static Filter,
     have: &dyn Fn(&str, bool) -> bool,
 ) -> Parameter {
-    let need = |endpoint, details| Need { endpoint, details, here: have(endpoint, details) };
-    let mut needs = vec![need(endpoint.name, filter.decided == Decided::Detail)];
-    if let Decided::With(others) = filter.decided {
-        for other in others {
-            needs.retain(|need| need.endpoint != *other);
-            // What procedures a session was, only its detail says.
-            needs.push(need(other, matches!(filter.test, Test::Histology)));
-        }
-    }
+    let need = |(endpoint, details)| Need { endpoint, details, here: have(endpoint, details) };
+    let mut needs: Vec<Need> = tables(endpoint, filter).into_iter().map(need).collect();
     let answered = match filter.decided {
         Decided::Nowhere => Answered::Forwarded,
         Decided::ByPath => Answered::ByPath,
@@ -117,6 +111,68 @@ fn parameter(
     }
     let ready = answered != Answered::Forwarded && needs.iter().all(|need| need.here);
     Parameter { name: filter.name, answered, needs, ready, why: why(filter) }
+}
+
+/// The tables that a filter needs, and of which also the details; that of the endpoint is the first.
+fn tables(endpoint: &'static Endpoint, filter: &'static Filter) -> Vec<(&'static str, bool)> {
+    let own = endpoint.name;
+    let mut found = vec![(own, filter.decided == Decided::Detail)];
+    if let Decided::With(others) = filter.decided {
+        // What procedures a session was, only its detail says.
+        let details = |other| matches!(filter.test, Test::Histology) && other == own;
+        found.extend(others.iter().map(|other| (*other, details(*other))));
+    }
+    if let Input::Key(Keyed { by: Some(by), .. }) | Input::Keys(Keyed { by: Some(by), .. }) = filter.input {
+        found.push((by, false));
+    }
+    for order in endpoint.order {
+        found.extend(along(own, order.path));
+    }
+    if let Test::Column(path, _) = filter.test {
+        found.extend(along(own, path));
+    }
+    let mut needs: Vec<(&'static str, bool)> = Vec::new();
+    for (name, details) in found {
+        match needs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known |= details,
+            None => needs.push((name, details)),
+        }
+    }
+    needs
+}
+
+/// The tables that a path leads through.
+fn along(endpoint: &'static str, path: &str) -> Vec<(&'static str, bool)> {
+    let Ok(path) = Path::resolve(endpoint, path) else { return Vec::new() };
+    let (mut at, mut found) = (endpoint, Vec::new());
+    for (number, hop) in path.hops.iter().enumerate() {
+        // Some related records stand within the record.
+        let stands_within = number + 1 == path.hops.len()
+            && matches!(path.leaf, Leaf::Value { column, .. } if is_embedded(at, hop.name, column));
+        if stands_within {
+            return found;
+        }
+        let held = |by| Model::of(hop.to).and_then(|model| model.relation(by));
+        match hop.join {
+            Join::Holds { detail, .. } => found.extend([(at, detail), (hop.to, false)]),
+            Join::HeldAs(by) => {
+                let detail =
+                    held(by).is_some_and(|held| matches!(held.join, Join::Holds { detail: true, .. }));
+                found.push((hop.to, detail));
+            }
+        }
+        at = hop.to;
+    }
+    if let Leaf::Value { detail, .. } = path.leaf {
+        found.push((at, detail));
+    }
+    found
+}
+
+fn is_embedded(endpoint: &str, relation: &str, column: &str) -> bool {
+    let embedded = Model::of(endpoint).map(|model| model.embedded).unwrap_or_default();
+    let mut of_relation = embedded.iter().filter(|embedded| embedded.relation == relation);
+    of_relation.any(|embedded| embedded.columns.iter().any(|known| known.name == column))
 }
 
 fn why(filter: &Filter) -> &'static str {

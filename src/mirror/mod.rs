@@ -12,6 +12,8 @@ mod generation;
 pub mod load;
 mod pick;
 pub mod plan;
+#[cfg(test)]
+mod properties;
 pub mod shape;
 pub mod state;
 pub mod sync;

@@ -85,6 +85,11 @@ impl Test {
         Ok(Self { keys: keys.iter().map(|&key| key.to_owned()).collect(), lookup })
     }
 
+    /// Whether it asks for nothing: fulfilled also where a relation to the column's record leads nowhere.
+    pub(crate) fn wants_null(&self) -> bool {
+        matches!(self.lookup, Lookup::Null(true))
+    }
+
     /// Whether the column's value fulfils it; none is null. A record shows null for a column that is
     /// null and for one that holds JSON's null, so what tells the two apart can't be decided.
     pub(crate) fn holds(&self, column: Option<&Value>) -> Result<bool, Unanswered> {

@@ -206,3 +206,17 @@ pub fn secret<'p>(endpoint: &super::Endpoint, pairs: &'p super::query::Pairs) ->
 fn is_secret(name: &str) -> bool {
     SECRETS.contains(&name.trim())
 }
+
+/// Reads the pairs of `django=`, or of a filter of a JSON column, as far as that needs no records: how many
+/// they are, or why Alyx refuses them.
+pub fn check_pairs(endpoint: &super::Endpoint, text: &str) -> Result<usize, Unanswered> {
+    let tests = django::json_tests(text);
+    if endpoint.filter("django").is_none() {
+        return tests.map(|tests| tests.len());
+    }
+    let pairs = django::pairs(text)?;
+    for (field, value) in &pairs {
+        django::Pair::new(endpoint.name, field, value)?;
+    }
+    Ok(pairs.len())
+}

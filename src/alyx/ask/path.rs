@@ -13,6 +13,9 @@ pub(crate) struct Path {
     pub(crate) rest: Vec<String>,
 }
 
+/// Relations beyond so many are not followed: they lead round in circles, and every one costs a joined table.
+const MOST_HOPS: usize = 16;
+
 /// What is at the end of a path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Leaf {
@@ -98,6 +101,9 @@ impl Path {
                 self.end(Leaf::Value { name, column: relation.name, kind: column.kind, at, detail }, rest);
                 return Ok(());
             }
+        }
+        if self.hops.len() >= MOST_HOPS {
+            return Err(Unanswered::beyond("follow so many relations"));
         }
         self.hops.push(relation);
         if rest.first().is_some_and(|name| known(target, name)) {

@@ -93,9 +93,12 @@ fn is_superscript(c: char) -> bool {
     matches!(c, '²' | '³' | '¹' | '⁰'..='⁹' | '₀'..='₉')
 }
 
+/// Brackets within brackets beyond this are not read: nobody asks so, but for who wants our stack to overflow.
+const DEEPEST: usize = 50;
+
 /// Reads a list or tuple of literals.
 fn literal(text: &str) -> Result<Python, Unanswered> {
-    let mut reader = Reader { rest: text };
+    let mut reader = Reader { rest: text, depth: 0 };
     match reader.value() {
         Some(value) if reader.rest.trim().is_empty() => Ok(value),
         _ => Err(match unbalanced(text) {
@@ -113,6 +116,8 @@ fn unbalanced(text: &str) -> Option<String> {
     let mut open = Vec::new();
     for c in text.chars() {
         match c {
+            // What is nested too deeply Python refuses with another message.
+            '[' | '(' | '{' if open.len() > DEEPEST => return None,
             '[' | '(' | '{' => open.push(c),
             ']' | ')' | '}' => {
                 let opening = match c {
@@ -137,10 +142,21 @@ fn unbalanced(text: &str) -> Option<String> {
 
 struct Reader<'t> {
     rest: &'t str,
+    depth: usize,
 }
 
 impl Reader<'_> {
     fn value(&mut self) -> Option<Python> {
+        if self.depth > DEEPEST {
+            return None;
+        }
+        self.depth += 1;
+        let value = self.any();
+        self.depth -= 1;
+        value
+    }
+
+    fn any(&mut self) -> Option<Python> {
         self.rest = self.rest.trim_start();
         match self.rest.chars().next()? {
             '[' => self.items(']').map(|(items, _)| Python::List(items)),
@@ -262,6 +278,15 @@ mod tests {
         for text in ["[cortexlab]", "[1,2)", "[07]", "[__import__('os')]", "[1,,2]", "['a' 'b']", "(1 2)"] {
             assert!(Python::convert(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn reads_no_deeper_than_the_stack_allows() {
+        for (open, close) in [("[", "]"), ("(", ")"), ("[{'a':", "}]"), ("[", "")] {
+            let text = format!("[{}1{}]", open.repeat(100_000), close.repeat(100_000));
+            assert!(Python::convert(&text).is_err());
+        }
+        assert!(Python::convert(&format!("{}1{}", "[".repeat(40), "]".repeat(40))).is_ok());
     }
 
     #[test]

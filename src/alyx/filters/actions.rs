@@ -63,7 +63,13 @@ pub(super) const SESSIONS: &[Filter] = &[
     region("atlas_name", Seed::Name, Rows::Multiply, REGIONS),
     region("atlas_acronym", Seed::Acronym, Rows::Multiply, REGIONS),
     region("atlas_id", Seed::Id, Rows::Multiply, REGIONS),
-    asks("histology", Input::SelectedBoolean, Test::Histology, Rows::Distinct, with(&["sessions"])),
+    asks(
+        "histology",
+        Input::SelectedBoolean,
+        Test::Histology,
+        Rows::Distinct,
+        with(&["sessions", "subjects"]),
+    ),
     distinct(icontains("tag", "data_dataset_session_related__tags__name", with(&["datasets"]))),
 ];
 

@@ -6,6 +6,7 @@
 mod compare;
 mod datasets;
 mod django;
+pub(crate) mod naive;
 mod path;
 mod region;
 mod scalar;

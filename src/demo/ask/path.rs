@@ -55,8 +55,12 @@ impl Leads for Path {
             match (row, self.leaf) {
                 (None, _) => cells.push(Cell::Null),
                 (Some(_), Leaf::Record) => cells.push(Cell::Exists),
-                (Some((endpoint, place)), Leaf::Value { at, detail, .. }) => {
-                    cells.extend(values(data, endpoint, place, at, detail)?);
+                (Some((endpoint, place)), Leaf::Value { column, at, detail, .. }) => {
+                    // A relation to nothing may be shown as an empty name.
+                    let names = Model::of(endpoint).is_some_and(|model| model.relation(column).is_some());
+                    let nothing = |cell: &Cell<'_>| matches!(cell, Cell::Value(value) if names && value.as_str() == Some(""));
+                    let found = values(data, endpoint, place, at, detail)?.into_iter();
+                    cells.extend(found.map(|cell| if nothing(&cell) { Cell::Null } else { cell }));
                 }
             }
         }

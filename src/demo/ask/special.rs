@@ -8,7 +8,7 @@ use super::{
     Query, Ways,
     compare::Compares,
     datasets, django,
-    path::{Cell, Leads},
+    path::{self, Cell, Leads},
     region::Regions,
 };
 use crate::alyx::{
@@ -22,6 +22,7 @@ use crate::alyx::{
         path::Path,
     },
     filter::{Filter, Rows, Test},
+    model::Model,
 };
 
 type Result<T> = std::result::Result<T, Unanswered>;
@@ -174,10 +175,13 @@ impl Condition {
                 truth(any(manages, &|value| value == Some(&Value::Bool(true)))? == *wanted)
             }
             Self::WaterRestricted { death, wanted } => {
-                // The restrictions name subjects by nicknames, which are not unique; the subject's own
-                // record says since when it is restricted, if it is.
-                let record = data.table(query.endpoint).records()[place].value();
-                let open = !record["last_water_restriction"].is_null();
+                let endpoint = query.endpoint.name;
+                let restrictions = Model::of(endpoint)
+                    .and_then(|model| model.relation("actions_waterrestrictions"))
+                    .ok_or_else(|| Unanswered::beyond("know water restrictions"))?;
+                let own = path::related(data, endpoint, place, restrictions)?;
+                let records = data.named(restrictions.to).records();
+                let open = own.iter().any(|place| records[*place].value()["end_time"].is_null());
                 truth(open == *wanted && any(death, &alive)?)
             }
             Self::Nothing => Ok(Ways(1)),

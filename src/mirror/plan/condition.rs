@@ -192,6 +192,7 @@ fn histology(context: &Context<'_>, wanted: bool) -> Result<Condition> {
         Sql::new(format!("SELECT {inner}.subject FROM {} {inner} WHERE ", quoted(&table.name))).sql(holds);
     let subject = Path::resolve(endpoint, "subject__id")?;
     for hop in &subject.hops {
+        context.table(hop.to, false)?;
         if context.is_ambiguous(hop.to, "nickname") {
             let target = context.table(hop.to, false)?;
             let sql = Sql::new(format!("SELECT nickname FROM {} WHERE nickname IN (", quoted(&target.name)))

@@ -75,7 +75,11 @@ struct Walk<'w, 'c> {
 impl Walk<'_, '_> {
     /// Whether a relation that leads nowhere fulfils the comparison.
     fn of_nothing(&self) -> bool {
-        matches!(self.comparison, Comparison::Null(true))
+        match self.comparison {
+            Comparison::Null(wanted) => *wanted,
+            Comparison::Json(test) => test.wants_null(),
+            _ => false,
+        }
     }
 
     fn holds(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> Result<Sql> {
