@@ -65,6 +65,8 @@ pub struct Endpoint {
     pub detail: Option<Detail>,
     /// The columns that its list is ordered by, after which ties stand in any order.
     pub order: &'static [Order],
+    /// Fields of its records that Alyx computes anew at each request, from the time of day (REST.md 3.8).
+    pub clock: &'static [&'static str],
     /// What its list can be asked for, in the order in which Alyx validates and applies it.
     pub filters: &'static [Filter],
 }
@@ -102,11 +104,17 @@ const READ: &[&str] = &[];
 
 impl Endpoint {
     const fn new(name: &'static str, model: &'static str, class: Class) -> Self {
-        Self { name, model, class, create: false, detail: None, order: &[], filters: filters::of(name) }
+        let filters = filters::of(name);
+        Self { name, model, class, create: false, detail: None, order: &[], clock: &[], filters }
     }
 
     const fn ordered(mut self, order: &'static [Order]) -> Self {
         self.order = order;
+        self
+    }
+
+    const fn by_the_clock(mut self, fields: &'static [&'static str]) -> Self {
+        self.clock = fields;
         self
     }
 
@@ -147,6 +155,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .shaped(Shape::Own),
     Endpoint::new("subjects", "Subject", Class::Records)
         .ordered(BY_NICKNAME)
+        .by_the_clock(&[
+            "age_weeks",
+            "alive",
+            "reference_weight",
+            "last_water_restriction",
+            "expected_water",
+            "remaining_water",
+        ])
         .creates()
         .detail(Key::Name("nickname"), ALL)
         .shaped(Shape::Own),
@@ -190,7 +206,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("water-administrations", "WaterAdministration", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("water-restriction", "WaterRestriction", Class::Records)
         .ordered(&[down("end_time"), down("start_time")]),
-    Endpoint::new("water-restricted-subjects", "Subject", Class::Records).ordered(BY_NICKNAME),
+    Endpoint::new("water-restricted-subjects", "Subject", Class::Records)
+        .ordered(BY_NICKNAME)
+        .by_the_clock(&["expected_water", "remaining_water", "reference_weight", "last_water_restriction"]),
     Endpoint::new("water-type", "WaterType", Class::Reference).creates(),
     Endpoint::new("labs", "Lab", Class::Reference).creates().detail(NAME, ALL),
     Endpoint::new("projects", "Project", Class::Reference).creates().detail(NAME, ALL),

@@ -6,8 +6,11 @@
 
 pub mod answer;
 pub mod answers;
+mod database;
 pub mod functions;
 pub mod load;
 pub mod plan;
 pub mod shape;
 pub mod state;
+
+pub use database::{Mirror, MirrorError, MirrorOpenError};

@@ -47,6 +47,13 @@ impl Media {
     }
 }
 
+impl Media {
+    /// Whether it is JSON without any form of its own.
+    pub fn is_plain(&self) -> bool {
+        self.0 == PLAIN
+    }
+}
+
 fn essence(range: &str) -> &str {
     range.split(';').next().unwrap_or_default().trim()
 }

@@ -1,7 +1,8 @@
 //! The way of a request: which floor answers it.
 //!
 //! ```text
-//! read    ▸ who asks ▸ stored and fresh? ▸ Alyx, once for all who ask ▸ stored however old ▸ refusal
+//! read    ▸ who asks ▸ mirrored lately? ▸ stored and fresh? ▸ Alyx, once for all who ask
+//!         ▸ stored or mirrored, however old ▸ refusal
 //! write   ▸ marked stale what it may change ▸ Alyx
 //! others  ▸ Alyx, as a stream
 //! ```
@@ -11,6 +12,7 @@ mod base_url;
 mod coding;
 mod files;
 mod login;
+mod mirrored;
 mod own;
 mod pass;
 mod proxy;

@@ -8,11 +8,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::status::Counters;
+use super::{mirrored::Recent, status::Counters};
 use crate::{
     access::{Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
     alyx::errors,
     clock::{self, Millis},
+    mirror::{Mirror, MirrorOpenError},
     responses::{Entry, Key, Responses},
     settings::Settings,
     store::{self, Store, StoreError},
@@ -51,6 +52,10 @@ pub struct Proxy {
     pub upstream: Arc<Upstream>,
     pub(super) store: Arc<Store>,
     pub(super) responses: Responses,
+    /// Whole tables of Alyx; none where nothing is to be mirrored.
+    pub(super) mirror: Option<Arc<Mirror>>,
+    /// What the mirror said lately.
+    pub(super) recent: Recent,
     pub(super) tokens: Tokens,
     pub(super) logins: Logins,
     pub(super) key: SecretKey,
@@ -88,6 +93,9 @@ pub enum OpenError {
     /// The database can't be read.
     #[error(transparent)]
     Read(#[from] StoreError),
+    /// The mirror can't be opened.
+    #[error("the mirror: {0}")]
+    Mirror(#[from] MirrorOpenError),
     /// The kept files can't be had.
     #[error("the folder `files`: {0}")]
     Files(#[from] super::files::FilesError),
@@ -108,12 +116,15 @@ impl Proxy {
         let opening = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(data_dir.clone(), io::Error::other(error)))??);
+        let mirror = open_mirror(&store, &data_dir).await?;
         let responses = Responses::open(store.clone(), upstream.base(), &settings).await?;
         let files = super::files::Files::open(&store).await?;
         Ok(Arc::new(Self {
             tokens: Tokens::load(&store).await?,
             logins: Logins::default(),
             flights: Flights::default(),
+            recent: Recent::new(settings.storage.memory.0 / 8),
+            mirror,
             large: moka::sync::Cache::new(10_000),
             alone: std::sync::atomic::AtomicU64::default(),
             counters: Counters::default(),
@@ -164,6 +175,12 @@ impl Proxy {
             self.tokens.forget(token, &self.store).await;
         }
     }
+}
+
+async fn open_mirror(store: &Store, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {
+    let folder = store.folder().to_owned();
+    let opening = tokio::task::spawn_blocking(move || Mirror::open(&folder)).await;
+    Ok(Some(opening.map_err(|error| OpenError::Io(data_dir.to_owned(), io::Error::other(error)))??))
 }
 
 /// Whether Alyx refuses the token itself rather than what was asked with it.

@@ -14,6 +14,7 @@ mod layer;
 pub mod load;
 mod log;
 mod mask;
+mod mirror;
 mod place;
 mod reload;
 mod server;
@@ -28,6 +29,7 @@ pub use freshness::Freshness;
 pub use health::Health;
 pub use load::{Effective, Loaded, Override, Sources, load};
 pub use log::{Log, LogFormat};
+pub use mirror::Mirror;
 pub use reload::{reloadable_difference, reloaded};
 pub use server::Server;
 pub use storage::Storage;
@@ -53,6 +55,9 @@ pub struct Settings {
     pub cache: Cache,
     /// How long an answer counts as fresh.
     pub freshness: Freshness,
+    /// Which tables are kept here.
+    #[serde(skip)]
+    pub mirror: Mirror,
     /// What it tells its operator.
     pub log: Log,
 }
