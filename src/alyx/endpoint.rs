@@ -94,6 +94,17 @@ const BY_START: &[Order] = &[down("start_time")];
 const BY_SESSION: &[Order] = &[down("session__start_time"), up("name")];
 const BY_NICKNAME: &[Order] = &[up("nickname"), down("birth_date")];
 
+/// The endpoint of brain regions, whose tree filters of others walk (REST.md 2.4).
+pub const BRAIN_REGIONS: &str = "brain-regions";
+/// The endpoint of channels, which lie in brain regions.
+pub const CHANNELS: &str = "channels";
+/// The endpoint of trajectories, which have channels.
+pub const TRAJECTORIES: &str = "trajectories";
+/// The endpoint of the locations of fields of view, which touch brain regions.
+pub const FOV_LOCATION: &str = "fov-location";
+/// The endpoint of datasets, by whose files and quality others are asked for.
+pub const DATASETS: &str = "datasets";
+
 const UUID: Key = Key::Uuid;
 const NAME: Key = Key::Name("name");
 

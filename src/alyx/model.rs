@@ -10,6 +10,8 @@
 //! `projects[]` each item of an array, `url#` the id at the end of a link, and `type<.` and `type>.` what is
 //! before and after the first point.
 
+pub use super::models::MODELS;
+
 /// A model and the endpoint that lists it.
 #[derive(Debug)]
 pub struct Model {
@@ -176,10 +178,20 @@ impl Labels {
     }
 }
 
+impl Kind {
+    /// A key in a path as the JSON that a record shows for it.
+    pub fn json_of(self, key: &str) -> serde_json::Value {
+        match self {
+            Self::Integer => key.parse::<i64>().map_or_else(|_| key.into(), Into::into),
+            _ => key.into(),
+        }
+    }
+}
+
 impl Model {
     /// The model whose records this endpoint lists.
     pub fn of(endpoint: &str) -> Option<&'static Self> {
-        super::models::MODELS.iter().copied().find(|model| model.endpoint == endpoint)
+        MODELS.iter().copied().find(|model| model.endpoint == endpoint)
     }
 
     /// The column of this name; `pk` is the primary key.

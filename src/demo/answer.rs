@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use crate::alyx::ask::{Refusal, Unanswered};
+
 /// An answer before its links are moved and its view's headers are set.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
@@ -98,5 +100,18 @@ impl Answer {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         }
         response
+    }
+}
+
+impl From<Unanswered> for Answer {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Refused(Refusal { status, body }) => {
+                // Every status of a refusal is one.
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Self::new(status, JSON, body)
+            }
+            Unanswered::Undecided(reason) => Self::refused(StatusCode::NOT_IMPLEMENTED, &reason.to_string()),
+        }
     }
 }

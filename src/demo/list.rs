@@ -17,7 +17,7 @@ use crate::alyx::{Endpoint, paging::Window, record::Record};
 pub(super) fn answer(data: &Data, endpoint: &'static Endpoint, request: &Ask) -> Answer {
     let rows = match ask::rows(data, endpoint, &request.pairs) {
         Ok(rows) => rows,
-        Err(refusal) => return refusal,
+        Err(unanswered) => return unanswered.into(),
     };
     let records = data.table(endpoint).records();
     let count = count(endpoint, records, &rows);

@@ -87,7 +87,7 @@ pub struct Answer {
     /// The tables that it was made from, and when the last synchronisation of each began.
     pub tables: Vec<(&'static str, Millis)>,
     /// The parameters that took effect.
-    pub used: Vec<String>,
+    pub used: Vec<&'static str>,
     /// The state of the tables: any change of them makes another.
     pub version: i64,
 }

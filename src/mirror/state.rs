@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::clock::Millis;
+use rusqlite::Connection;
+
+use super::shape::Table;
+use crate::{
+    alyx::model::{Join, MODELS},
+    clock::Millis,
+};
 
 /// The state of one endpoint's table: a generation of it that is whole within its scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,4 +59,27 @@ impl States {
     pub fn whole(&self, endpoint: &str, details: bool) -> bool {
         self.of(endpoint).is_some_and(|state| state.scope.is_empty() && (state.details || !details))
     }
+}
+
+/// The columns of a table that relations use as keys and in which a value stands twice.
+pub fn ambiguous(connection: &Connection, table: &Table, prefix: &str) -> rusqlite::Result<BTreeSet<String>> {
+    let keys = MODELS.iter().flat_map(|model| model.relations).filter_map(|relation| match relation.join {
+        Join::Holds { key, .. } if relation.to == table.endpoint.name => Some(key),
+        _ => None,
+    });
+    let mut found = BTreeSet::new();
+    for key in keys.collect::<BTreeSet<_>>() {
+        if table.columns.iter().all(|column| column.name != key) {
+            continue;
+        }
+        let name = &table.name;
+        let sql = format!(
+            "SELECT EXISTS(SELECT 1 FROM \"{prefix}{name}\" WHERE \"{key}\" IS NOT NULL \
+             GROUP BY \"{key}\" HAVING count(*) > 1)"
+        );
+        if connection.query_row(&sql, [], |row| row.get(0))? {
+            found.insert(key.to_owned());
+        }
+    }
+    Ok(found)
 }

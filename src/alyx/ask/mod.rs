@@ -3,6 +3,17 @@
 //! Nothing here looks at records. What is read is refused as Alyx refuses it ([`Refusal`]), or it is said
 //! why it can't be decided here what Alyx would answer ([`Undecided`]); no answer is ever guessed.
 
+pub(crate) mod compare;
+mod convert;
+pub(crate) mod django;
+pub(crate) mod input;
+pub(crate) mod json;
+pub(crate) mod meaning;
+pub(crate) mod path;
+pub(crate) mod python;
+pub(crate) mod read;
+pub(crate) mod scalar;
+
 use std::fmt;
 
 use serde_json::{Map, Value, json};
@@ -63,6 +74,8 @@ pub enum Undecided {
         /// The parameter.
         parameter: String,
     },
+    /// A column or record that Alyx shows nowhere; completes the sentence "This proxy can't know …".
+    Hidden(String),
     /// Something that no table can tell; completes the sentence "This proxy can't …".
     Beyond(String),
 }
@@ -80,6 +93,7 @@ impl Undecided {
             Self::Missing { details: true, .. } => "no-details",
             Self::OutOfScope { .. } => "out-of-scope",
             Self::Distrusted { .. } => "distrusted",
+            Self::Hidden(_) => "hidden",
             Self::Beyond(_) => "undecidable",
         }
     }
@@ -97,7 +111,7 @@ impl Undecided {
                 Some(format!("Widen `mirror.scope.{endpoint}` to have it next time."))
             }
             Self::Distrusted { .. } => Some("It is trusted again after the next synchronisation.".to_owned()),
-            Self::Beyond(_) => None,
+            Self::Hidden(_) | Self::Beyond(_) => None,
         }
     }
 }
@@ -119,6 +133,7 @@ impl fmt::Display for Undecided {
             Self::Distrusted { endpoint, parameter } => {
                 write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")
             }
+            Self::Hidden(what) => write!(f, "This proxy can't know {what}: Alyx shows it in no record."),
             Self::Beyond(what) => write!(f, "This proxy can't {what}."),
         }
     }
@@ -131,6 +146,28 @@ pub enum Unanswered {
     Refused(Refusal),
     /// It can't be decided here.
     Undecided(Undecided),
+}
+
+impl Unanswered {
+    /// Invalid input ([`Refusal::invalid`]).
+    pub(crate) fn invalid<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
+        Self::Refused(Refusal::invalid(fields))
+    }
+
+    /// An exception in Alyx's own code ([`Refusal::failed`]).
+    pub(crate) fn failed(detail: &str) -> Self {
+        Self::Refused(Refusal::failed(detail))
+    }
+
+    /// What Alyx shows nowhere ([`Undecided::Hidden`]).
+    pub(crate) fn hidden(what: &str) -> Self {
+        Self::Undecided(Undecided::Hidden(what.to_owned()))
+    }
+
+    /// What no table can tell ([`Undecided::Beyond`]).
+    pub(crate) fn beyond(what: &str) -> Self {
+        Self::Undecided(Undecided::beyond(what))
+    }
 }
 
 impl From<Refusal> for Unanswered {

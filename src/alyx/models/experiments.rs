@@ -1,6 +1,6 @@
 //! Probes, where they went, and what was imaged.
 
-use super::super::model::{Kind, Model, PROVENANCE, shorthand::*};
+use super::super::model::{Embedded, Kind, Model, PROVENANCE, shorthand::*};
 
 pub(super) static PROBE_INSERTION: Model = Model {
     endpoint: "insertions",
@@ -172,5 +172,5 @@ pub(super) static IMAGING_STACK: Model = Model {
     hidden: &[],
     complete: false,
     shortcuts: &[],
-    embedded: &[],
+    embedded: &[Embedded { relation: "slices", columns: &[column("name", Kind::Text)] }],
 };

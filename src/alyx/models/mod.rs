@@ -12,7 +12,7 @@ mod subjects;
 use super::model::Model;
 
 /// Every model that an endpoint lists.
-pub(super) static MODELS: &[&Model] = &[
+pub static MODELS: &[&Model] = &[
     &actions::SESSION,
     &actions::SURGERY,
     &actions::WEIGHING,

@@ -6,16 +6,13 @@ use serde_json::Value;
 
 use super::{
     Query, Ways,
-    input::Asked,
-    path::{self, Path},
-    read,
+    compare::Compares,
+    path::{self, Leads},
 };
-use crate::{
-    alyx::{
-        filter::{Filter, Test},
-        model::{Model, QC, Relation},
-    },
-    demo::answer::Answer,
+use crate::alyx::{
+    ask::{Unanswered, compare::Comparison, input::Asked, meaning, path::Path, python::Python},
+    filter::{Filter, Test},
+    model::{Model, QC, Relation},
 };
 
 /// The quality that datasets may have at worst, where nothing is said.
@@ -53,13 +50,15 @@ enum Counts {
     Datasets,
 }
 
-type Result<T> = std::result::Result<T, Answer>;
+type Result<T> = std::result::Result<T, Unanswered>;
 
 impl Condition {
     pub(super) fn new(query: &Query<'_>, filter: &Filter, asked: &Asked) -> Result<Self> {
         let relation = |name: &str| {
             let model = Model::of(query.endpoint.name);
-            model.and_then(|model| model.relation(name)).ok_or_else(|| Answer::beyond("know such datasets"))
+            model
+                .and_then(|model| model.relation(name))
+                .ok_or_else(|| Unanswered::beyond("know such datasets"))
         };
         let items = |text: &str| -> (HashSet<String>, usize) {
             (text.split(',').map(str::to_owned).collect(), text.split(',').count())
@@ -86,7 +85,8 @@ impl Condition {
             // Its presence is enough, with whatever value.
             (Test::DatasetQc(_), _) if query.raw("datasets").is_some() => Self::Nothing,
             (Test::DatasetQc(name), Asked::Text(text)) => {
-                let wanted = Wanted { quality: Some(code(text)?), ..Wanted::all(Counts::Datasets) };
+                let wanted =
+                    Wanted { quality: Some(meaning::quality(text)?), ..Wanted::all(Counts::Datasets) };
                 Self::Several { relation: relation(name)?, wanted, least: 1 }
             }
             (Test::ExistsOnServer, Asked::Bool(exists)) => {
@@ -101,21 +101,21 @@ impl Condition {
                 Self::Tagged { tags, wanted: *wanted }
             }
             (Test::AnyDataset, Asked::Keys(ids)) => Self::Any(ids.iter().cloned().collect()),
-            _ => return Err(Answer::beyond(&format!("evaluate {}", filter.name))),
+            _ => return Err(Unanswered::beyond(&format!("evaluate {}", filter.name))),
         })
     }
 
     fn of_insertion(query: &Query<'_>, id: &str) -> Result<Self> {
         let insertions = query.data.named("insertions");
         let Some(place) = insertions.find(id).first() else {
-            return Err(Answer::failed("ProbeInsertion matching query does not exist."));
+            return Err(Unanswered::failed("ProbeInsertion matching query does not exist."));
         };
         let insertion = insertions.records()[*place].value();
         match (insertion["session"].as_str(), insertion["name"].as_str()) {
             (Some(session), Some(name)) => {
                 Ok(Self::Of { session: session.to_owned(), name: name.to_owned() })
             }
-            _ => Err(Answer::beyond("know the datasets of an insertion without a session")),
+            _ => Err(Unanswered::beyond("know the datasets of an insertion without a session")),
         }
     }
 
@@ -141,8 +141,8 @@ impl Condition {
                 let of_session =
                     record["session"].as_str().is_some_and(|url| url.ends_with(session.as_str()));
                 let path = Path::resolve("datasets", "collection__icontains")?;
-                let wanted = super::python::Python::Text(name.clone());
-                let contains = super::compare::Comparison::new(&path, &wanted)?;
+                let wanted = Python::Text(name.clone());
+                let contains = Comparison::new(&path, &wanted)?;
                 let cells = path.cells(query.data, place)?;
                 let mut holds = of_session;
                 for cell in &cells {
@@ -220,16 +220,5 @@ fn servers(query: &Query<'_>) -> HashSet<String> {
 
 /// The worst quality that is asked for beside `datasets`, as it stands in the request.
 fn quality(query: &Query<'_>) -> Result<i64> {
-    query.raw("dataset_qc_lte").map_or(Ok(FAIL), code)
-}
-
-/// A quality by its name in any case, or by its number.
-fn code(text: &str) -> Result<i64> {
-    let by_label = QC.labels.iter().find(|(_, label)| label.eq_ignore_ascii_case(text));
-    let by_code = || {
-        let code = read::whole(text)?;
-        QC.labels.iter().find(|(number, _)| number.is_some_and(|number| i128::from(number) == code))
-    };
-    let found = by_label.or_else(by_code).and_then(|(number, _)| *number);
-    found.ok_or_else(|| Answer::failed(&format!("{text} is not a valid QC")))
+    query.raw("dataset_qc_lte").map_or(Ok(FAIL), meaning::quality)
 }

@@ -1,114 +1,20 @@
-//! `django=` and the filters of JSON columns: pairs of field and value (REST.md 2.2, 2.3).
+//! In how many ways a record fulfils the pairs of `django=`.
 
-use super::{Ways, compare::Comparison, json, path::Path, python::Python};
-use crate::demo::{answer::Answer, data::Data};
+use super::{Ways, compare::Compares, path::Leads};
+use crate::{
+    alyx::ask::{Unanswered, django::Pair},
+    demo::data::Data,
+};
 
-/// The pairs of a text, their values converted.
-pub(super) fn pairs(text: &str) -> Result<Vec<(String, Python)>, Answer> {
-    let tokens = split(text.trim());
-    let mut pairs: Vec<(String, Python)> = Vec::new();
-    for pair in tokens.chunks(2) {
-        let [field, value] = pair else { return Err(Answer::failed("list index out of range")) };
-        let value = Python::convert(value)?;
-        if pairs.iter().any(|(known, _)| known == field) {
-            return Err(Answer::failed(&format!("Duplicated fields in \"{}\"", text.trim())));
-        }
-        pairs.push((field.clone(), value));
+/// In how many ways the record fulfils a pair; an exclusion has one way or none.
+pub(super) fn ways(pair: &Pair, data: &Data, place: usize) -> Result<Ways, Unanswered> {
+    let cells = pair.path.cells(data, place)?;
+    if pair.excludes {
+        return Ok(Ways(usize::from(pair.comparison.leaves(pair.path.leaf, &cells)?)));
     }
-    Ok(pairs)
-}
-
-/// Splits at commas outside brackets. An opening bracket within another replaces it, as in Alyx.
-fn split(text: &str) -> Vec<String> {
-    let (mut tokens, mut token, mut closer) = (Vec::new(), String::new(), None);
-    for c in text.chars() {
-        match (c, closer) {
-            (',', None) => {
-                tokens.push(std::mem::take(&mut token));
-                continue;
-            }
-            ('[', _) => closer = Some(']'),
-            ('(', _) => closer = Some(')'),
-            (c, Some(wanted)) if c == wanted => closer = None,
-            _ => {}
-        }
-        token.push(c);
+    let mut matching = 0;
+    for cell in &cells {
+        matching += usize::from(pair.comparison.holds(pair.path.leaf, cell)?);
     }
-    tokens.push(token);
-    tokens
-}
-
-/// The condition of one pair.
-#[derive(Debug)]
-pub(super) struct Pair {
-    path: Path,
-    comparison: Comparison,
-    excludes: bool,
-}
-
-impl Pair {
-    pub(super) fn new(endpoint: &'static str, field: &str, value: &Python) -> Result<Self, Answer> {
-        let (excludes, field) = match field.strip_prefix('~') {
-            Some(field) => (true, field),
-            None => (false, field),
-        };
-        if field.is_empty() {
-            return Err(Answer::failed("Cannot parse keyword query ''"));
-        }
-        let path = Path::resolve(endpoint, field)?;
-        let comparison = Comparison::new(&path, value)?;
-        Ok(Self { path, comparison, excludes })
-    }
-
-    /// In how many ways the record fulfils it; an exclusion has one way or none.
-    pub(super) fn ways(&self, data: &Data, place: usize) -> Result<Ways, Answer> {
-        let cells = self.path.cells(data, place)?;
-        if self.excludes {
-            return Ok(Ways(usize::from(self.comparison.leaves(self.path.leaf, &cells)?)));
-        }
-        let mut matching = 0;
-        for cell in &cells {
-            matching += usize::from(self.comparison.holds(self.path.leaf, cell)?);
-        }
-        Ok(Ways(matching))
-    }
-
-    /// Whether it joins a table with several rows for a record.
-    pub(super) fn multiplies(&self) -> bool {
-        !self.excludes && self.path.many()
-    }
-}
-
-/// The conditions of `json=` or `extended_qc=`, all on one column.
-pub(super) fn json_tests(text: &str) -> Result<Vec<json::Test>, Answer> {
-    pairs(text)?
-        .iter()
-        .map(|(field, value)| {
-            let keys: Vec<&str> = field.split("__").collect();
-            json::Test::new(&keys, value)
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn splits_as_alyx_does() {
-        assert_eq!(split("a,b,c"), ["a", "b", "c"]);
-        assert_eq!(split("a__in,[1,2],b,(3,4)"), ["a__in", "[1,2]", "b", "(3,4)"]);
-        assert_eq!(split("n,[(1,2),3]"), ["n", "[(1,2)", "3]"]);
-        assert_eq!(split("n,[1,2"), ["n", "[1,2"]);
-        assert_eq!(split("n,1,"), ["n", "1", ""]);
-    }
-
-    #[test]
-    fn refuses_half_pairs_and_doubles() {
-        assert!(pairs("a").is_err());
-        assert!(pairs("a,1,a,1").is_err());
-        assert_eq!(pairs("a,1,~a,1").unwrap().len(), 2);
-    }
+    Ok(Ways(matching))
 }

@@ -4,26 +4,24 @@
 //! What the records of the sample can't decide is refused; no answer is ever guessed.
 
 mod compare;
-mod convert;
 mod datasets;
 mod django;
-mod input;
-mod json;
 mod path;
-mod python;
-mod read;
 mod region;
-mod scalar;
 mod special;
 
-use input::{Asked, Used};
 pub(super) use path::keys;
 use special::Condition;
 
-use super::{answer::Answer, data::Data, sample};
+use super::{data::Data, sample};
 use crate::alyx::{
     Endpoint,
+    ask::{
+        Unanswered,
+        input::{self, Asked, Keys, Used},
+    },
     filter::{Rows, Test},
+    model::Model,
     query::Pairs,
 };
 
@@ -41,8 +39,16 @@ pub(super) struct Row {
     pub(super) repeats: usize,
 }
 
+impl Keys for Data {
+    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, Unanswered> {
+        let column = Model::of(endpoint).and_then(|model| model.column("id"));
+        let column = column.ok_or_else(|| Unanswered::beyond("know the keys of such records"))?;
+        Ok(self.index(endpoint, column.at, false).contains_key(key))
+    }
+}
+
 /// The rows of a list that this query asks for, in the table's order.
-pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> Result<Vec<Row>, Answer> {
+pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> Result<Vec<Row>, Unanswered> {
     let used = input::read(data, endpoint, pairs)?;
     let all = data.table(endpoint).records().len();
     if used.is_empty() {
@@ -52,7 +58,7 @@ pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> R
     let conditions = used
         .iter()
         .map(|(filter, asked)| Ok((*filter, Condition::new(&query, filter, asked)?)))
-        .collect::<Result<Vec<_>, Answer>>()?;
+        .collect::<Result<Vec<_>, Unanswered>>()?;
     if let Some(lineage) = region::lineage(&query)? {
         return Ok(lineage.into_iter().map(|place| Row { place, repeats: 1 }).collect());
     }
@@ -113,11 +119,11 @@ impl Query<'_> {
 
     /// Alyx counts the users of every joined row, so that another filter with several matches can
     /// make up for one who is missing (REST.md 2.6).
-    fn enough_users(&self, found: usize, repeats: usize) -> Result<bool, Answer> {
+    fn enough_users(&self, found: usize, repeats: usize) -> Result<bool, Unanswered> {
         let wanted = self.text("users").map_or(0, |users| users.split(',').count());
         let subqueries = ["datasets", "histology"].iter().any(|name| self.raw(name).is_some());
         if found < wanted && subqueries {
-            return Err(Answer::beyond("count users beside this filter"));
+            return Err(Unanswered::beyond("count users beside this filter"));
         }
         Ok(found * repeats >= wanted)
     }

@@ -1,4 +1,4 @@
-//! Paths of Django's names over the records: which values they lead to (REST.md 2.2).
+//! The values that paths of Django's names lead to in the records.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -6,37 +6,16 @@ use serde_json::Value;
 
 use crate::{
     alyx::{
-        model::{Column, Join, Kind, Model, Relation},
+        ask::{
+            Unanswered,
+            path::{Leaf, Path},
+        },
+        model::{Join, Model, Relation},
         place,
         record::Record,
     },
-    demo::{answer::Answer, data::Data},
+    demo::data::Data,
 };
-
-/// A path resolved: relations to follow, what is at their end, and what of the path is left: the
-/// transforms and the lookup.
-#[derive(Debug, Clone)]
-pub(super) struct Path {
-    endpoint: &'static str,
-    hops: Vec<&'static Relation>,
-    pub(super) leaf: Leaf,
-    pub(super) rest: Vec<String>,
-}
-
-/// What is at the end of a path.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Leaf {
-    /// A value in the record.
-    Value {
-        /// The column's name, as messages have it.
-        name: &'static str,
-        kind: Kind,
-        at: &'static str,
-        detail: bool,
-    },
-    /// A related record, of whose key nothing is known.
-    Record,
-}
 
 /// A value that a path leads to; null also where a relation leads nowhere.
 #[derive(Debug)]
@@ -47,101 +26,14 @@ pub(super) enum Cell<'d> {
     Exists,
 }
 
-impl Path {
-    /// Resolves a path of an endpoint's model.
-    pub(super) fn resolve(endpoint: &'static str, path: &str) -> Result<Self, Answer> {
-        let segments: Vec<&str> = path.split("__").collect();
-        let mut at = Self { endpoint, hops: Vec::new(), leaf: Leaf::Record, rest: Vec::new() };
-        at.walk(endpoint, &segments)?;
-        Ok(at)
-    }
-
-    fn walk(&mut self, endpoint: &'static str, segments: &[&str]) -> Result<(), Answer> {
-        let Some(model) = Model::of(endpoint) else { return Err(unknown(endpoint, segments)) };
-        if self.hops.is_empty()
-            && let Some((shortcut, rest)) =
-                model.shortcuts.iter().find_map(|shortcut| Some((shortcut, after(segments, shortcut.path)?)))
-        {
-            let name = shortcut.path.rsplit("__").next().unwrap_or(shortcut.path);
-            self.end(Leaf::Value { name, kind: shortcut.kind, at: shortcut.at, detail: false }, rest);
-            return Ok(());
-        }
-        if let Some((column, rest)) = column(model, segments) {
-            let Column { name, kind, at, detail } = *column;
-            self.end(Leaf::Value { name, kind, at, detail }, rest);
-            return Ok(());
-        }
-        let [name, rest @ ..] = segments else { return Err(unknown(endpoint, segments)) };
-        if let Some(relation) = model.relation(name) {
-            return self.follow(relation, rest);
-        }
-        // A relation to records that no endpoint lists is null where what is shown of them is.
-        if let ["isnull"] = rest
-            && let Some(column) =
-                model.columns.iter().find(|column| column.name.split("__").next() == Some(name))
-        {
-            let Column { name, kind, at, detail } = *column;
-            self.end(Leaf::Value { name, kind, at, detail }, rest);
-            return Ok(());
-        }
-        if model.hidden.contains(name) {
-            return Err(Answer::beyond(&format!("know {} of {endpoint}", segments.join("__"))));
-        }
-        if model.complete {
-            let mut names: Vec<&str> = model.columns.iter().map(|column| column.name).collect();
-            names.extend(model.relations.iter().map(|relation| relation.name));
-            names.extend(model.hidden);
-            names.sort_unstable();
-            let (name, names) = (name, names.join(", "));
-            return Err(Answer::failed(&format!(
-                "Cannot resolve keyword '{name}' into field. Choices are: {names}"
-            )));
-        }
-        Err(unknown(endpoint, segments))
-    }
-
-    fn follow(&mut self, relation: &'static Relation, rest: &[&str]) -> Result<(), Answer> {
-        let target = Model::of(relation.to);
-        let key_column = |key: &str| target.and_then(|model| model.column(key));
-        if let Join::Holds { at, key, detail } = relation.join {
-            let names_key = rest.first().is_some_and(|name| *name == key || (*name == "pk" && key == "id"));
-            let is_key = key == "id" && rest.first().is_none_or(|name| !known(target, name));
-            if (names_key || is_key)
-                && let Some(column) = key_column(key)
-            {
-                let name = if names_key { column.name } else { relation.name };
-                let rest = if names_key { &rest[1..] } else { rest };
-                self.end(Leaf::Value { name, kind: column.kind, at, detail }, rest);
-                return Ok(());
-            }
-        }
-        self.hops.push(relation);
-        if rest.first().is_some_and(|name| known(target, name)) {
-            return self.walk(relation.to, rest);
-        }
-        match key_column("id") {
-            Some(Column { kind, at, detail, .. }) => {
-                let leaf = Leaf::Value { name: relation.name, kind: *kind, at, detail: *detail };
-                self.end(leaf, rest);
-            }
-            None => self.end(Leaf::Record, rest),
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, leaf: Leaf, rest: &[&str]) {
-        self.leaf = leaf;
-        self.rest = rest.iter().map(|&name| name.to_owned()).collect();
-    }
-
-    /// Whether one record may lead to many values.
-    pub(super) fn many(&self) -> bool {
-        let holds_many = matches!(self.leaf, Leaf::Value { at, .. } if at.contains("[]"));
-        holds_many || self.hops.iter().any(|hop| hop.many)
-    }
-
+/// Where a path leads.
+pub(super) trait Leads {
     /// The values that the record at this place leads to: one for each row of the joined tables.
-    pub(super) fn cells<'d>(&self, data: &'d Data, place: usize) -> Result<Vec<Cell<'d>>, Answer> {
+    fn cells<'d>(&self, data: &'d Data, place: usize) -> Result<Vec<Cell<'d>>, Unanswered>;
+}
+
+impl Leads for Path {
+    fn cells<'d>(&self, data: &'d Data, place: usize) -> Result<Vec<Cell<'d>>, Unanswered> {
         let mut rows = vec![Some((self.endpoint, place))];
         for hop in &self.hops {
             let mut next = Vec::new();
@@ -172,47 +64,11 @@ impl Path {
     }
 }
 
-fn unknown(endpoint: &str, segments: &[&str]) -> Answer {
-    Answer::beyond(&format!("know {} of {endpoint}", segments.join("__")))
-}
-
-/// Whether a model has anything of this name.
-fn known(model: Option<&Model>, name: &str) -> bool {
-    model.is_some_and(|model| {
-        let first = |path: &str| path.split("__").next() == Some(name);
-        name == "pk"
-            || model.columns.iter().any(|column| first(column.name))
-            || model.relations.iter().any(|relation| relation.name == name)
-            || model.hidden.contains(&name)
-    })
-}
-
-/// The column that the segments begin with, and the segments after it.
-fn column<'s, 'p>(model: &Model, segments: &'s [&'p str]) -> Option<(&'static Column, &'s [&'p str])> {
-    if let ["pk", rest @ ..] = segments {
-        return Some((model.column("id")?, rest));
-    }
-    model.columns.iter().find_map(|column| Some((column, after(segments, column.name)?)))
-}
-
-/// The segments after this path, if they begin with it.
-fn after<'s, 'p>(segments: &'s [&'p str], path: &str) -> Option<&'s [&'p str]> {
-    let mut rest = segments;
-    for wanted in path.split("__") {
-        let [first, others @ ..] = rest else { return None };
-        if *first != wanted {
-            return None;
-        }
-        rest = others;
-    }
-    Some(rest)
-}
-
 /// The record at this place, or its detail.
-fn record(data: &Data, endpoint: &str, place: usize, detail: bool) -> Result<Arc<Record>, Answer> {
+fn record(data: &Data, endpoint: &str, place: usize, detail: bool) -> Result<Arc<Record>, Unanswered> {
     let table = data.named(endpoint);
     if detail {
-        let missing = || Answer::beyond(&format!("have the detail of every record of {endpoint}"));
+        let missing = || Unanswered::beyond(&format!("have the detail of every record of {endpoint}"));
         return table.detail(place).ok_or_else(missing);
     }
     Ok(Arc::clone(&table.records()[place]))
@@ -224,7 +80,7 @@ pub(super) fn related(
     endpoint: &'static str,
     place: usize,
     relation: &'static Relation,
-) -> Result<Vec<usize>, Answer> {
+) -> Result<Vec<usize>, Unanswered> {
     match relation.join {
         Join::Holds { at, key, detail } => {
             let record = record(data, endpoint, place, detail)?;
@@ -261,8 +117,8 @@ pub(super) fn related(
     }
 }
 
-fn ambiguous(endpoint: &str, key: &str) -> Answer {
-    Answer::beyond(&format!("tell apart the {endpoint} that are named {key}"))
+fn ambiguous(endpoint: &str, key: &str) -> Unanswered {
+    Unanswered::beyond(&format!("tell apart the {endpoint} that are named {key}"))
 }
 
 fn column_at(endpoint: &str, column: &'static str) -> &'static str {
@@ -289,7 +145,7 @@ fn values<'d>(
     place: usize,
     at: &str,
     detail: bool,
-) -> Result<Vec<Cell<'d>>, Answer> {
+) -> Result<Vec<Cell<'d>>, Unanswered> {
     if !detail {
         return Ok(find(data.named(endpoint).records()[place].value(), at));
     }

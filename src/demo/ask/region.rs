@@ -4,21 +4,21 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{
-    Query, Ways,
-    compare::{TextTest, text_holds},
-    input::Asked,
-    path,
-};
+use super::{Query, Ways, path};
 use crate::{
     alyx::{
+        ask::{
+            Unanswered,
+            compare::{TextTest, text_holds},
+            input::Asked,
+        },
         filter::{Seed, Test},
         model::Model,
     },
-    demo::{answer::Answer, data::Data},
+    demo::data::Data,
 };
 
-type Result<T> = std::result::Result<T, Answer>;
+type Result<T> = std::result::Result<T, Unanswered>;
 
 /// What lies in the regions that are asked for.
 pub(super) struct Regions {
@@ -90,7 +90,7 @@ impl Regions {
                 Ok(Ways(inside(rows(&["trajectory_estimate"])?, &self.trajectories).0))
             }
             "fields-of-view" => Ok(Ways(inside(rows(&["location"])?, &self.locations).0)),
-            other => Err(Answer::beyond(&format!("know the brain regions of {other}"))),
+            other => Err(Unanswered::beyond(&format!("know the brain regions of {other}"))),
         }
     }
 }
@@ -105,7 +105,7 @@ fn joined(
     let (mut endpoint, mut rows) = (endpoint, vec![Some(place)]);
     for name in relations {
         let Some(relation) = Model::of(endpoint).and_then(|model| model.relation(name)) else {
-            return Err(Answer::beyond(&format!("know {name} of {endpoint}")));
+            return Err(Unanswered::beyond(&format!("know {name} of {endpoint}")));
         };
         let mut next = Vec::new();
         for row in rows {
@@ -158,7 +158,7 @@ pub(super) fn lineage(query: &Query<'_>) -> Result<Option<Vec<usize>>> {
         };
         let found = regions.iter().map(|record| record.value()).find(|region| named(region)).and_then(number);
         let Some(found) = found else {
-            return Err(Answer::failed("BrainRegion matching query does not exist."));
+            return Err(Unanswered::failed("BrainRegion matching query does not exist."));
         };
         let tree = Tree::of(query.data);
         let above: HashSet<i64> = tree.upwards(found).collect();

@@ -6,33 +6,30 @@ use serde_json::Value;
 
 use super::{
     Query, Ways,
-    compare::Comparison,
-    convert::bad_day,
-    datasets,
-    django::{self, Pair},
-    input::Asked,
-    json,
-    path::Path,
-    python::Python,
-    read::{self, Read},
+    compare::Compares,
+    datasets, django,
+    path::{Cell, Leads},
     region::Regions,
 };
-use crate::{
-    alyx::{
-        filter::{Filter, Input, Lookup, Rows, Test},
-        model::{Kind, Labels, Model},
+use crate::alyx::{
+    ask::{
+        Unanswered,
+        compare::Comparison,
+        django::{Pair, json_tests, pairs},
+        input::Asked,
+        json,
+        meaning::{self, beyond, broken},
+        path::Path,
     },
-    demo::answer::Answer,
+    filter::{Filter, Rows, Test},
 };
 
-type Result<T> = std::result::Result<T, Answer>;
+type Result<T> = std::result::Result<T, Unanswered>;
 
 /// What a filter asks of a record.
 pub(super) enum Condition {
     /// One of the values on a path compares so.
     On(Path, Comparison),
-    /// The label of a column, where its number is not needed.
-    Label(Path, &'static str),
     /// The pairs of `django=`.
     Pairs(Vec<Pair>),
     /// Tests on one JSON column.
@@ -65,26 +62,24 @@ impl Condition {
         let endpoint = query.endpoint.name;
         let at = |path: &'static str| Path::resolve(endpoint, path);
         Ok(match (filter.test, asked) {
-            (Test::Column(path, lookup), _) => return Self::column(endpoint, filter, path, lookup, asked),
+            (Test::Column(path, lookup), _) => {
+                let (path, comparison) = meaning::column(endpoint, filter, path, lookup, asked)?;
+                Self::On(path, comparison)
+            }
             (Test::Django, Asked::Text(text)) => {
-                let pairs = django::pairs(text)?;
+                let pairs = pairs(text)?;
                 let pairs = pairs.iter().map(|(field, value)| Pair::new(endpoint, field, value));
                 Self::Pairs(pairs.collect::<Result<_>>()?)
             }
             (Test::JsonKeys(column), Asked::Text(text)) => {
-                let tests = django::json_tests(text)?;
+                let tests = json_tests(text)?;
                 Self::Json(at(column)?, tests)
             }
             (Test::Users, Asked::Text(text)) => {
                 Self::Users(at("users__username")?, text.split(',').map(str::to_owned).collect())
             }
             (Test::DateRange, Asked::Text(text)) => {
-                let mut days = text.split(',');
-                let (from, until) = (days.next().unwrap_or_default(), days.next());
-                let Some(until) = until else { return Err(Answer::failed("list index out of range")) };
-                let path = "start_time__date";
-                let first = Comparison::new(&on_day(endpoint, path, "gte")?, &day_text(from)?)?;
-                let last = Comparison::new(&on_day(endpoint, path, "lte")?, &day_text(until)?)?;
+                let (first, last) = meaning::days(endpoint, text)?;
                 Self::Between(at("start_time")?, first, last)
             }
             (
@@ -121,59 +116,6 @@ impl Condition {
         })
     }
 
-    fn column(
-        endpoint: &'static str,
-        filter: &'static Filter,
-        path: &'static str,
-        lookup: Lookup,
-        asked: &Asked,
-    ) -> Result<Self> {
-        let value = match (asked, filter.input) {
-            (Asked::Text(text), Input::Label(labels)) => {
-                return Ok(Self::Label(Path::resolve(endpoint, path)?, label(labels, text)?));
-            }
-            (Asked::Text(text), Input::CodeLabel(codes)) => {
-                let same = |label: &str| label.to_lowercase() == text.trim().to_lowercase();
-                match codes.iter().find(|(_, label)| same(label)) {
-                    Some((code, _)) => Python::Text((*code).to_owned()),
-                    // Alyx fails while it writes the message.
-                    None => {
-                        return Err(Answer::failed(
-                            "sequence item 0: expected str instance, __proxy__ found",
-                        ));
-                    }
-                }
-            }
-            (Asked::Text(text), Input::DateText) => day_text(text)?,
-            (Asked::Text(text) | Asked::Uuid(text) | Asked::Key(text), _) => Python::Text(text.clone()),
-            (Asked::Number(number), _) => Python::Float(*number),
-            (Asked::Bool(truth), _) => Python::Bool(*truth),
-            (Asked::Day(day), _) => Python::Text(day.to_string()),
-            (Asked::Time(time), _) => match lookup {
-                Lookup::DateFrom | Lookup::DateUntil => Python::Text(time.date().to_string()),
-                _ => Python::Text(time.to_string()),
-            },
-            (Asked::Keys(keys), _) => Python::List(keys.iter().cloned().map(Python::Text).collect()),
-        };
-        let mut path = Path::resolve(endpoint, path).map_err(|_| beyond(endpoint, filter))?;
-        let json_text = matches!(path.leaf, super::path::Leaf::Value { kind: Kind::Json, .. });
-        if !path.rest.is_empty() && !json_text {
-            return Err(beyond(endpoint, filter));
-        }
-        let rest: &[&str] = match lookup {
-            Lookup::Exact if matches!(asked, Asked::Keys(_)) => &["in"],
-            Lookup::Exact => &["exact"],
-            Lookup::IExact => &["iexact"],
-            Lookup::IContains => &["icontains"],
-            Lookup::Date => &["date"],
-            Lookup::DateFrom => &["date", "gte"],
-            Lookup::DateUntil => &["date", "lte"],
-        };
-        path.rest = rest.iter().map(|&name| name.to_owned()).collect();
-        let comparison = Comparison::new(&path, &value)?;
-        Ok(Self::On(path, comparison))
-    }
-
     /// In how many ways the record at this place fulfils it.
     pub(super) fn ways(&self, query: &Query<'_>, place: usize) -> Result<Ways> {
         let data = query.data;
@@ -190,13 +132,10 @@ impl Condition {
         let truth = |holds: bool| Ok(Ways(usize::from(holds)));
         match self {
             Self::On(path, comparison) => count(path, comparison).map(Ways),
-            Self::Label(path, label) => {
-                truth(any(path, &|value| value.is_some_and(|value| value == *label))?)
-            }
             Self::Pairs(pairs) => {
                 let mut ways = 1;
                 for pair in pairs {
-                    ways *= pair.ways(data, place)?.0;
+                    ways *= django::ways(pair, data, place)?.0;
                     if ways == 0 {
                         break;
                     }
@@ -257,9 +196,9 @@ impl Condition {
     }
 }
 
-fn value<'c>(cell: &'c super::path::Cell<'_>) -> Option<&'c Value> {
+fn value<'c>(cell: &'c Cell<'_>) -> Option<&'c Value> {
     match cell {
-        super::path::Cell::Value(value) => Some(value.as_ref()),
+        Cell::Value(value) => Some(value.as_ref()),
         _ => None,
     }
 }
@@ -269,40 +208,17 @@ fn alive(death: Option<&Value>) -> bool {
     died.is_none_or(|died: jiff::civil::Date| died > Query::today())
 }
 
-/// A path whose transform and lookup are these.
-fn on_day(endpoint: &'static str, path: &'static str, lookup: &'static str) -> Result<Path> {
-    let mut path = Path::resolve(endpoint, path)?;
-    path.rest.push(lookup.to_owned());
-    Ok(path)
-}
-
-/// A day that is written as text; 500 if it is none.
-fn day_text(text: &str) -> Result<Python> {
-    match read::day(text) {
-        Read::Is(day) => Ok(Python::Text(day.to_string())),
-        Read::Not => Err(bad_day(text)),
-        Read::Unsure => Err(Answer::beyond(&format!("read {text} as a day"))),
-    }
-}
-
-fn label(labels: &'static Labels, text: &str) -> Result<&'static str> {
-    labels.label(text).ok_or_else(|| {
-        let choices: Vec<&str> = labels.labels.iter().map(|(_, label)| *label).collect();
-        Answer::failed(&format!("Invalid{}, choices are: {}", labels.name, choices.join(", ")))
-    })
-}
-
 /// 100 × correct / trials as PostgreSQL divides whole numbers; null where either is.
 fn performance(query: &Query<'_>, place: usize, percent: f64, least: bool) -> Result<bool> {
     let table = query.data.table(query.endpoint);
-    let missing = || Answer::beyond("have the detail of every session");
+    let missing = || Unanswered::beyond("have the detail of every session");
     let detail = table.detail(place).ok_or_else(missing)?;
     let number = |field: &str| detail.value()[field].as_i64();
     let (Some(trials), Some(correct)) = (number("n_trials"), number("n_correct_trials")) else {
         return Ok(false);
     };
     // Whether Alyx evaluates such a row, and fails, depends on the plan of its database.
-    let own = (100 * correct).checked_div(trials).ok_or_else(|| Answer::beyond("divide by no trials"))?;
+    let own = (100 * correct).checked_div(trials).ok_or_else(|| Unanswered::beyond("divide by no trials"))?;
     #[allow(clippy::cast_precision_loss, reason = "a percentage")]
     let own = own as f64;
     Ok(if least { own >= percent } else { own <= percent })
@@ -318,31 +234,12 @@ fn subjects_with_histology(query: &Query<'_>) -> Result<HashSet<String>> {
             && let Some(nickname) = record.value()["subject"].as_str()
         {
             if query.data.index("subjects", "nickname", false).get(nickname).map_or(0, Vec::len) > 1 {
-                return Err(Answer::beyond(&format!("tell apart the subjects that are named {nickname}")));
+                return Err(Unanswered::beyond(&format!(
+                    "tell apart the subjects that are named {nickname}"
+                )));
             }
             subjects.insert(nickname.to_owned());
         }
     }
     Ok(subjects)
-}
-
-fn beyond(endpoint: &str, filter: &Filter) -> Answer {
-    Answer::beyond(&format!("evaluate {} on /{endpoint}", filter.name))
-}
-
-/// Parameters that the endpoint has from a common base and whose columns its model lacks.
-fn broken(endpoint: &str, filter: &Filter, asked: &Asked) -> Answer {
-    let days = matches!(asked, Asked::Text(text) if filter.name == "date_range" && !text.contains(','));
-    if days {
-        return Answer::failed("list index out of range");
-    }
-    let keyword = if filter.name == "date_range" { "start_time" } else { filter.name };
-    let complete = Model::of(endpoint).filter(|model| model.complete);
-    match complete {
-        Some(_) => match Path::resolve(complete.map_or("", |model| model.endpoint), keyword) {
-            Err(answer) => answer,
-            Ok(_) => beyond(endpoint, filter),
-        },
-        None => beyond(endpoint, filter),
-    }
 }

@@ -1,17 +1,35 @@
 //! The plan of a question: which tables it needs, and the SQL that answers it.
 
+mod compare;
+mod condition;
+mod context;
+mod datasets;
+mod order;
+mod path;
+mod region;
+mod sql;
+
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 use rusqlite::Connection;
-use serde::Serialize;
 
-use super::state::States;
+use condition::{Condition, Kind, OWN};
+use context::Context;
+use order::Order;
+use sql::{Sql, quoted};
+
+use super::{functions, shape::Table, state::States};
 use crate::alyx::{
-    Endpoint,
-    ask::{Refusal, Unanswered, Undecided},
+    Endpoint, Shape,
+    ask::{
+        Refusal, Unanswered, Undecided,
+        input::{self, Used},
+    },
+    filter::Rows,
     paging::Window,
     query::Pairs,
+    record::Record,
 };
 
 /// Why a question has no answer from the tables.
@@ -42,53 +60,324 @@ impl From<Undecided> for Failed {
 }
 
 impl From<rusqlite::Error> for Failed {
+    /// A row that can't be decided makes the whole question undecided (see [`functions::UNDECIDED`]).
     fn from(error: rusqlite::Error) -> Self {
+        if let rusqlite::Error::SqliteFailure(_, Some(words)) = &error
+            && let Some(what) = words.strip_prefix(functions::UNDECIDED)
+        {
+            return Undecided::beyond(what).into();
+        }
         Self::Sqlite(error)
     }
 }
 
 /// How a list is answered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The tables that it needs, and of which also the details.
     pub needs: BTreeSet<(&'static str, bool)>,
     /// The parameters that took effect.
-    pub used: Vec<String>,
-    /// The SQL that counts the rows.
-    pub count: String,
-    /// The SQL that gives the numbers of a page's records.
-    pub page: String,
+    pub used: Vec<&'static str>,
+    endpoint: &'static Endpoint,
+    table: &'static Table,
+    /// The number of rows, where it is known beforehand.
+    rows: Option<u64>,
+    holds: Sql,
+    /// How often a record stands in the list, or in what it counts; none where that is once.
+    repeats: Option<Sql>,
+    order: Order,
+    /// Whether repeated rows show as such.
+    distinct: bool,
+}
+
+/// A row of a page.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    n: i64,
+    repeats: u64,
 }
 
 /// The plan of a list.
 pub fn list(
-    _connection: &Connection,
-    _states: &States,
+    connection: &Connection,
+    states: &States,
     endpoint: &'static Endpoint,
-    _pairs: &Pairs,
-    _today: Date,
+    pairs: &Pairs,
+    today: Date,
 ) -> Result<Plan, Failed> {
-    Err(Undecided::Missing { endpoint: endpoint.name, details: false }.into())
+    let context = Context::new(connection, states, endpoint, pairs, today);
+    let table = context.table(endpoint.name, false)?;
+    let used = input::read(&context, endpoint, pairs)?;
+    trusted(states, endpoint, &used)?;
+    let mut conditions = Vec::new();
+    for (filter, asked) in &used {
+        for condition in condition::of(&context, filter, asked, &used)? {
+            if condition.kind == Kind::Lineage {
+                conditions.clear();
+            }
+            conditions.push(condition);
+        }
+    }
+    if let Some(last) = conditions.iter().rposition(|condition| condition.kind == Kind::Lineage) {
+        // What was asked before and after it is asked in vain.
+        conditions = conditions.drain(last..=last).collect();
+    }
+    let order = Order::of(&context, table)?;
+    context.check_guards()?;
+    let distinct = always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == Rows::Distinct);
+    let (holds, repeats) = joined(&context, table, &used, conditions)?;
+    let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
+    let used = used.iter().map(|(filter, _)| filter.name).collect();
+    Ok(Plan { needs: context.needs(), used, endpoint, table, rows, holds, repeats, order, distinct })
 }
 
-/// The text of a detail.
-pub fn detail(
-    _connection: &Connection,
-    _states: &States,
-    endpoint: &'static Endpoint,
-    _key: &str,
-) -> Result<String, Failed> {
-    Err(Undecided::Missing { endpoint: endpoint.name, details: true }.into())
+/// Refuses what lately was answered here in another way than by Alyx.
+fn trusted(states: &States, endpoint: &'static Endpoint, used: &[Used]) -> Result<(), Undecided> {
+    let Some(state) = states.of(endpoint.name) else { return Ok(()) };
+    let names = used.iter().map(|(filter, _)| filter.name).chain([""]);
+    match names.into_iter().find(|name| state.distrusted.contains(*name)) {
+        Some(name) => Err(Undecided::Distrusted { endpoint: endpoint.name, parameter: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Alyx counts the tags of datasets, and so groups them in every query (REST.md 2.5).
+fn always_grouped(endpoint: &Endpoint) -> bool {
+    !counted_fields(endpoint).is_empty()
+}
+
+/// Fields that hold numbers of joined rows: those that the detail lacks.
+fn counted_fields(endpoint: &Endpoint) -> &'static [&'static str] {
+    match endpoint.detail.map(|detail| detail.shape) {
+        Some(Shape::Without(fields)) => fields,
+        _ => &[],
+    }
+}
+
+/// All conditions together, and the product of their ways.
+fn joined(
+    context: &Context<'_>,
+    table: &Table,
+    used: &[Used],
+    conditions: Vec<Condition>,
+) -> Result<(Sql, Option<Sql>), Failed> {
+    let (mut holds, mut ways, mut users, mut divides) = (Vec::new(), Vec::new(), None, false);
+    let mut quotients = Vec::new();
+    for condition in conditions {
+        let test = Sql::new("(").sql(condition.holds).text(")");
+        match condition.kind {
+            Kind::Performance => {
+                divides = true;
+                quotients.push(test);
+            }
+            _ => holds.push(test),
+        }
+        match (condition.kind, condition.ways) {
+            (Kind::Users, found) => users = found,
+            (_, Some(found)) => ways.push(found),
+            (_, None) => {}
+        }
+    }
+    let repeats = (!ways.is_empty()).then(|| Sql::join(ways, " * "));
+    if let Some(found) = users.clone() {
+        let wanted = i64::try_from(condition::users_wanted(used)).unwrap_or(i64::MAX);
+        // Alyx counts the users of every joined row, so that another filter with several matches can
+        // make up for one who is missing (REST.md 2.6).
+        let rows = match &repeats {
+            Some(repeats) => found.clone().text(" * ").sql(repeats.clone()),
+            None => found.clone(),
+        };
+        if ["datasets", "histology"].iter().any(|name| context.raw(name).is_some()) {
+            let others = Sql::join(holds.iter().cloned(), " AND ");
+            let few = Sql::new(format!("SELECT 1 FROM {} {OWN} WHERE ", quoted(&table.name)))
+                .sql(others)
+                .text(" AND ")
+                .sql(found)
+                .text(" < ")
+                .bind(rusqlite::types::Value::Integer(wanted));
+            if context.finds(&few)? {
+                return Err(Undecided::beyond("count users beside this filter").into());
+            }
+        }
+        holds.push(rows.text(" >= ").bind(rusqlite::types::Value::Integer(wanted)));
+    }
+    if divides {
+        no_division_by_zero(context, table, &holds)?;
+    }
+    holds.extend(quotients);
+    let repeats = match (repeats, users) {
+        (Some(repeats), Some(found)) => Some(repeats.text(" * ").sql(found)),
+        (repeats, found) => repeats.or(found),
+    };
+    Ok((Sql::join(holds, " AND "), repeats))
+}
+
+/// Alyx fails where it divides by a session's zero trials. Whether it comes to that for sessions which other
+/// filters leave out is up to the plan of its database.
+fn no_division_by_zero(context: &Context<'_>, table: &Table, others: &[Sql]) -> Result<(), Failed> {
+    let zero = Sql::new(format!(
+        "SELECT 1 FROM {} {OWN} WHERE {OWN}.n_trials = 0 AND {OWN}.n_correct_trials IS NOT NULL",
+        quoted(&table.name)
+    ));
+    if !context.finds(&zero)? {
+        return Ok(());
+    }
+    let certain = others.iter().fold(zero, |sql, other| sql.text(" AND ").sql(other.clone()));
+    if context.finds(&certain)? {
+        return Err(Refusal::failed("division by zero\n").into());
+    }
+    Err(Undecided::beyond("know whether Alyx divides by the zero trials of a session").into())
 }
 
 impl Plan {
     /// The number of rows.
-    pub fn count(&self, _connection: &Connection) -> Result<u64, Failed> {
-        Ok(0)
+    pub fn count(&self, connection: &Connection) -> Result<u64, Failed> {
+        if let Some(rows) = self.rows {
+            return Ok(rows);
+        }
+        let sql = self.count_sql();
+        let mut statement = connection.prepare_cached(&sql.text)?;
+        Ok(statement.query_row(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?)
     }
 
     /// The texts of a page's records.
-    pub fn page(&self, _connection: &Connection, _window: Window) -> Result<Vec<String>, Failed> {
-        Ok(Vec::new())
+    pub fn page(&self, connection: &Connection, window: Window) -> Result<Vec<String>, Failed> {
+        let rows = self.rows_of(connection, window)?;
+        let sql = format!("SELECT list FROM {} WHERE n = ?1", quoted(&format!("{}__body", self.table.name)));
+        let mut statement = connection.prepare_cached(&sql)?;
+        let text = |row: Row| -> rusqlite::Result<String> {
+            let text: String = statement.query_row([row.n], |found| found.get(0))?;
+            Ok(if row.repeats == 1 { text } else { self.multiplied(text, row.repeats) })
+        };
+        Ok(rows.into_iter().map(text).collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The SQL that counts the rows and the SQL that gives a page's, values in their places.
+    pub fn shown(&self, window: Window) -> (String, String) {
+        (self.count_sql().shown(), self.page_sql(window).shown())
+    }
+
+    /// Whether records stand in the list as often as they fulfil the conditions.
+    fn multiplies(&self) -> bool {
+        self.repeats.is_some() && !self.distinct
+    }
+
+    fn condition(&self) -> Sql {
+        if self.holds.text.is_empty() { Sql::default() } else { Sql::new(" WHERE ").sql(self.holds.clone()) }
+    }
+
+    fn count_sql(&self) -> Sql {
+        let counted = match &self.repeats {
+            Some(repeats) if self.multiplies() => {
+                Sql::new("coalesce(sum(").sql(repeats.clone()).text("), 0)")
+            }
+            _ => Sql::new("count(*)"),
+        };
+        Sql::new("SELECT ")
+            .sql(counted)
+            .text(&format!(" FROM {} {OWN}", quoted(&self.table.name)))
+            .sql(self.condition())
+    }
+
+    fn page_sql(&self, window: Window) -> Sql {
+        let repeats = match &self.repeats {
+            Some(repeats) if !self.distinct || always_grouped(self.endpoint) => repeats.clone(),
+            _ => Sql::new("1"),
+        };
+        let sql = Sql::new(format!("SELECT {OWN}.n, "))
+            .sql(repeats)
+            .text(&format!(" FROM {} {OWN}{}", quoted(&self.table.name), self.order.join))
+            .sql(self.condition())
+            .text(&format!(" ORDER BY {}", self.order.by));
+        if self.multiplies() {
+            return sql;
+        }
+        let number = |number: u64| rusqlite::types::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        sql.text(" LIMIT ").bind(number(window.limit)).text(" OFFSET ").bind(number(window.offset))
+    }
+
+    fn rows_of(&self, connection: &Connection, window: Window) -> Result<Vec<Row>, Failed> {
+        let sql = self.page_sql(window);
+        let mut statement = connection.prepare_cached(&sql.text)?;
+        let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
+        let (mut rows, mut skip) = (Vec::new(), window.offset);
+        while let Some(row) = found.next()? {
+            let row = Row { n: row.get(0)?, repeats: row.get(1)? };
+            if !self.multiplies() {
+                rows.push(row);
+                continue;
+            }
+            for _ in 0..row.repeats {
+                if skip > 0 {
+                    skip -= 1;
+                } else if (rows.len() as u64) < window.limit {
+                    rows.push(Row { repeats: 1, ..row });
+                } else {
+                    return Ok(rows);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// A record whose numbers of rows are multiplied by the joined tables (REST.md 3.3).
+    fn multiplied(&self, text: String, repeats: u64) -> String {
+        let mut record = Record::new(text);
+        for field in counted_fields(self.endpoint) {
+            let own: u64 = record.plain(field).and_then(|number| number.parse().ok()).unwrap_or_default();
+            record = record.with(field, &(own * repeats).to_string());
+        }
+        record.text().to_owned()
+    }
+}
+
+/// The text of a detail.
+pub fn detail(
+    connection: &Connection,
+    states: &States,
+    endpoint: &'static Endpoint,
+    key: &str,
+) -> Result<String, Failed> {
+    let missing = |details| Undecided::Missing { endpoint: endpoint.name, details };
+    let (Some(table), Some(state), Some(detail)) =
+        (super::shape::Shape::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
+    else {
+        return Err(missing(false).into());
+    };
+    if state.distrusted.contains("") {
+        return Err(Undecided::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
+    }
+    let column = match detail.key {
+        crate::alyx::Key::Name(field) => field,
+        _ => "id",
+    };
+    let known = table.column(column).ok_or_else(|| missing(false))?;
+    let Some(value) = super::load::store(known.kind, &known.kind.json_of(key)) else {
+        return Err(Refusal::not_found(endpoint.model).into());
+    };
+    let (name, body) = (quoted(&table.name), quoted(&format!("{}__body", table.name)));
+    let sql = format!(
+        "SELECT b.list, b.detail FROM {name} t JOIN {body} b ON b.n = t.n WHERE t.{} = ?1 LIMIT 1000",
+        quoted(column)
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found: Vec<(String, Option<String>)> = statement
+        .query_map([value], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    match found.as_slice() {
+        [] if !state.scope.is_empty() => {
+            Err(Undecided::OutOfScope { endpoint: endpoint.name, scope: state.scope.clone() }.into())
+        }
+        [] => Err(Refusal::not_found(endpoint.model).into()),
+        [(list, own)] => match detail.shape {
+            Shape::AsListed => Ok(list.clone()),
+            Shape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
+            Shape::Own => own.clone().ok_or_else(|| missing(true).into()),
+        },
+        several => {
+            let (model, count) = (endpoint.model, several.len());
+            let text = format!("get() returned more than one {model} -- it returned {count}!");
+            Err(Refusal::failed(&text).into())
+        }
     }
 }

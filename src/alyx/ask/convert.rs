@@ -5,24 +5,25 @@ use std::cmp::Ordering;
 use jiff::civil::Date;
 
 use super::{
+    Unanswered,
     compare::{Comparison, TextTest, unsupported},
     python::Python,
     read::{self, Read},
     scalar::{Scalar, Transform},
 };
-use crate::{alyx::model::Kind, demo::answer::Answer};
+use crate::alyx::model::Kind;
 
-type Result<T> = std::result::Result<T, Answer>;
+type Result<T> = std::result::Result<T, Unanswered>;
 
 /// A column with what is taken of its values.
-pub(super) struct Typed {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) transform: Transform,
+pub(crate) struct Typed {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) transform: Transform,
 }
 
 impl Typed {
-    pub(super) fn single(&self, lookup: &str, value: &Python) -> Result<Comparison> {
+    pub(crate) fn single(&self, lookup: &str, value: &Python) -> Result<Comparison> {
         let text_test = match lookup {
             "contains" | "icontains" => Some(TextTest::Contains),
             "startswith" | "istartswith" => Some(TextTest::Starts),
@@ -42,12 +43,12 @@ impl Typed {
             "gte" => Ordering::is_ge,
             "lt" => Ordering::is_lt,
             "lte" => Ordering::is_le,
-            "regex" | "iregex" => return Err(Answer::beyond("match regular expressions")),
+            "regex" | "iregex" => return Err(Unanswered::beyond("match regular expressions")),
             _ if self.transform == Transform::None => return Err(unsupported(self.kind, lookup)),
-            _ => return Err(Answer::beyond(&format!("know the lookup {lookup} after a transform"))),
+            _ => return Err(Unanswered::beyond(&format!("know the lookup {lookup} after a transform"))),
         };
         if let (Kind::Text, false) = (self.kind, lookup == "exact") {
-            return Err(Answer::beyond("know the order of text in Alyx's database"));
+            return Err(Unanswered::beyond("know the order of text in Alyx's database"));
         }
         let up = matches!(lookup, "gte" | "lt");
         Ok(Comparison::Order(self.convert(value, up)?, fulfils, self.transform))
@@ -62,15 +63,15 @@ impl Typed {
                 let number = |item: &Python| match item {
                     Python::Float(number) => Ok(*number),
                     Python::Int(number) => Ok(as_float(*number)),
-                    _ => Err(Answer::beyond("compare arrays with such a value")),
+                    _ => Err(Unanswered::beyond("compare arrays with such a value")),
                 };
                 items.iter().map(number).collect::<Result<_>>().map(Comparison::Holds)
             }
-            _ => Err(Answer::beyond(&format!("know the lookup {lookup} of the array {}", self.name))),
+            _ => Err(Unanswered::beyond(&format!("know the lookup {lookup} of the array {}", self.name))),
         }
     }
 
-    pub(super) fn several(&self, lookup: &str, value: &Python) -> Result<Comparison> {
+    pub(crate) fn several(&self, lookup: &str, value: &Python) -> Result<Comparison> {
         let items: Vec<Python> = match value {
             Python::List(items) => items.clone(),
             // A text is taken as its characters.
@@ -78,7 +79,7 @@ impl Typed {
             Python::Dict(items) => items.iter().map(|(key, _)| Python::Text(key.clone())).collect(),
             scalar => {
                 let kind = scalar.scalar_type().unwrap_or_default();
-                return Err(Answer::failed(&format!("'{kind}' object is not iterable")));
+                return Err(Unanswered::failed(&format!("'{kind}' object is not iterable")));
             }
         };
         let known = items.iter().filter(|item| **item != Python::None);
@@ -88,23 +89,24 @@ impl Typed {
             ("range", [from, until]) if !matches!(self.kind, Kind::Text) => {
                 Ok(Comparison::Between(from.clone(), until.clone(), self.transform))
             }
-            _ => Err(Answer::beyond("know such a range")),
+            _ => Err(Unanswered::beyond("know such a range")),
         }
     }
 
     /// The value as what the column holds. Fractions on whole numbers are cut, or rounded `up`.
     fn convert(&self, value: &Python, up: bool) -> Result<Scalar> {
-        let expected =
-            |got: &str| Answer::failed(&format!("Field '{}' expected a number but got {got}.", self.name));
+        let expected = |got: &str| {
+            Unanswered::failed(&format!("Field '{}' expected a number but got {got}.", self.name))
+        };
         match (self.kind, self.transform) {
             (_, Transform::Date) | (Kind::Date, Transform::None) => match read::day(&value.text()?) {
                 Read::Is(day) => Ok(Scalar::Day(day)),
                 Read::Not => Err(bad_day(&value.text()?)),
-                Read::Unsure => Err(Answer::beyond(&format!("read {} as a day", value.text()?))),
+                Read::Unsure => Err(Unanswered::beyond(&format!("read {} as a day", value.text()?))),
             },
             (_, Transform::Time) => match read::clock(&value.text()?) {
                 Some(time) => Ok(Scalar::Time(Date::MIN.to_datetime(time))),
-                None => Err(Answer::beyond("read such a time of day")),
+                None => Err(Unanswered::beyond("read such a time of day")),
             },
             (Kind::DateTime, Transform::None) => match read::time(&value.text()?) {
                 Read::Is(time) => Ok(Scalar::Time(time)),
@@ -112,9 +114,9 @@ impl Typed {
                     let form = "YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ]";
                     let text = value.text()?;
                     let reason = format!("value has an invalid format. It must be in {form} format.");
-                    Err(Answer::failed(&format!("['“{text}” {reason}']")))
+                    Err(Unanswered::failed(&format!("['“{text}” {reason}']")))
                 }
-                Read::Not | Read::Unsure => Err(Answer::beyond("read such a time")),
+                Read::Not | Read::Unsure => Err(Unanswered::beyond("read such a time")),
             },
             (Kind::Integer | Kind::Labels(_), Transform::None)
             | (
@@ -135,7 +137,7 @@ impl Typed {
                     Some(number) => Ok(Scalar::Number(as_float(number))),
                     None => Err(expected(&format!("'{text}'"))),
                 },
-                _ => Err(Answer::beyond("take such a value for a number")),
+                _ => Err(Unanswered::beyond("take such a value for a number")),
             },
             (Kind::Float, _) | (Kind::Array, Transform::Item(_)) => match value {
                 Python::Float(number) => Ok(Scalar::Number(*number)),
@@ -145,34 +147,34 @@ impl Typed {
                     Ok(number) => Ok(Scalar::Number(number)),
                     Err(_) => Err(expected(&format!("'{text}'"))),
                 },
-                _ => Err(Answer::beyond("take such a value for a number")),
+                _ => Err(Unanswered::beyond("take such a value for a number")),
             },
             (Kind::Uuid, _) => {
                 let text = value.text()?;
-                let bad = || Answer::failed(&format!("['“{text}” is not a valid UUID.']"));
+                let bad = || Unanswered::failed(&format!("['“{text}” is not a valid UUID.']"));
                 read::uuid(&text).map(Scalar::Text).ok_or_else(bad)
             }
             (Kind::Boolean, _) => match value {
                 Python::Bool(truth) => Ok(Scalar::Bool(*truth)),
                 Python::Float(number) if [0.0, 1.0].contains(number) => Ok(Scalar::Bool(*number > 0.5)),
-                _ => Err(Answer::beyond("take such a value for true or false")),
+                _ => Err(Unanswered::beyond("take such a value for true or false")),
             },
             (Kind::Text, _) => value.text().map(Scalar::Text),
             (Kind::Json | Kind::Array | Kind::Date | Kind::Integer | Kind::Labels(_) | Kind::DateTime, _) => {
-                Err(Answer::beyond("compare such values"))
+                Err(Unanswered::beyond("compare such values"))
             }
         }
     }
 }
 
 /// Django's message for a day that is none.
-pub(super) fn bad_day(text: &str) -> Answer {
+pub(crate) fn bad_day(text: &str) -> Unanswered {
     let reason = "value has an invalid date format. It must be in YYYY-MM-DD format.";
-    Answer::failed(&format!("['“{text}” {reason}']"))
+    Unanswered::failed(&format!("['“{text}” {reason}']"))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "numbers of records are small")]
-pub(super) fn as_float(number: i128) -> f64 {
+pub(crate) fn as_float(number: i128) -> f64 {
     number as f64
 }
 

@@ -2,20 +2,25 @@
 
 use jiff::civil::{Date, DateTime};
 
-use super::read::{self, Read};
-use crate::{
-    alyx::{
-        Endpoint,
-        filter::{Filter, Input, Keyed},
-        model::Model,
-        query::Pairs,
-    },
-    demo::{answer::Answer, data::Data},
+use super::{
+    Unanswered,
+    read::{self, Read},
 };
+use crate::alyx::{
+    Endpoint,
+    filter::{Filter, Input, Keyed},
+    query::Pairs,
+};
+
+/// Where it is looked up which records there are.
+pub(crate) trait Keys {
+    /// Whether an endpoint has a record of this primary key.
+    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, Unanswered>;
+}
 
 /// The value of a filter.
 #[derive(Debug, Clone)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     Text(String),
     Uuid(String),
     Number(f64),
@@ -28,7 +33,7 @@ pub(super) enum Asked {
 }
 
 /// A filter that the request uses, with its value.
-pub(super) type Used = (&'static Filter, Asked);
+pub(crate) type Used = (&'static Filter, Asked);
 
 /// The greatest number that Alyx takes.
 const GREATEST: f64 = 1e50;
@@ -36,17 +41,17 @@ const GREATEST: f64 = 1e50;
 /// Why a text was not taken.
 enum Problem {
     Invalid(String),
-    Beyond(Answer),
+    Beyond(Unanswered),
 }
 
 /// What the request asks for, in the order of the filters, or every message about what can't be read.
-pub(super) fn read(data: &Data, endpoint: &Endpoint, pairs: &Pairs) -> Result<Vec<Used>, Answer> {
+pub(crate) fn read(keys: &dyn Keys, endpoint: &Endpoint, pairs: &Pairs) -> Result<Vec<Used>, Unanswered> {
     let (mut used, mut invalid) = (Vec::new(), Vec::new());
     let mut beyond = None;
     for filter in endpoint.filters {
         let texts: Vec<&str> =
             pairs.iter().filter(|(name, _)| name == filter.name).map(|(_, text)| text.as_str()).collect();
-        match value(data, filter.input, &texts) {
+        match value(keys, filter.input, &texts) {
             Ok(Some(value)) => used.push((filter, value)),
             Ok(None) => {}
             Err(Problem::Invalid(message)) => invalid.push((filter.name, vec![message])),
@@ -55,18 +60,19 @@ pub(super) fn read(data: &Data, endpoint: &Endpoint, pairs: &Pairs) -> Result<Ve
     }
     match (beyond, invalid.is_empty()) {
         (Some(answer), _) => Err(answer),
-        (None, false) => Err(Answer::invalid(invalid)),
+        (None, false) => Err(Unanswered::invalid(invalid)),
         (None, true) => Ok(used),
     }
 }
 
 /// The value of these repetitions of a parameter; none if it asks nothing.
-fn value(data: &Data, input: Input, texts: &[&str]) -> Result<Option<Asked>, Problem> {
+fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>, Problem> {
     let invalid = |message: &str| Err(Problem::Invalid(message.to_owned()));
-    let unsure = |text: &str| Err(Problem::Beyond(Answer::beyond(&format!("read {text} as Django does"))));
+    let unsure =
+        |text: &str| Err(Problem::Beyond(Unanswered::beyond(&format!("read {text} as Django does"))));
     let Some(raw) = texts.last() else { return Ok(None) };
     if let Input::Keys(keyed) = input {
-        return keys(data, keyed, texts);
+        return several(keys, keyed, texts);
     }
     let text = if input.strips() { raw.trim() } else { raw };
     if text.is_empty() {
@@ -116,7 +122,7 @@ fn value(data: &Data, input: Input, texts: &[&str]) -> Result<Option<Asked>, Pro
         Input::Choice(_) => {
             invalid(&format!("Select a valid choice. {text} is not one of the available choices."))
         }
-        Input::Key(keyed) => match key(data, keyed, text)? {
+        Input::Key(keyed) => match key(keys, keyed, text)? {
             Some(key) => Ok(Some(Asked::Key(key))),
             None => invalid("Select a valid choice. That choice is not one of the available choices."),
         },
@@ -142,14 +148,14 @@ fn read_time(input: Input, text: &str) -> Read<DateTime> {
     }
 }
 
-fn keys(data: &Data, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Problem> {
+fn several(keys: &dyn Keys, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Problem> {
     let mut found = Vec::new();
     // An empty text is a key that is none, not an absent parameter.
     for text in texts {
         if keyed.integer && read::whole(text).is_none() {
             return Err(Problem::Invalid(format!("“{text}” is not a valid value.")));
         }
-        let Some(key) = key(data, keyed, text)? else {
+        let Some(key) = key(keys, keyed, text)? else {
             let reason = "is not one of the available choices.";
             return Err(Problem::Invalid(format!("Select a valid choice. {text} {reason}")));
         };
@@ -159,7 +165,7 @@ fn keys(data: &Data, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Prob
 }
 
 /// The key of a record that exists; none if there is no such record.
-fn key(data: &Data, keyed: Keyed, text: &str) -> Result<Option<String>, Problem> {
+fn key(keys: &dyn Keys, keyed: Keyed, text: &str) -> Result<Option<String>, Problem> {
     let key = if keyed.integer {
         read::whole(text).map(|number| number.to_string())
     } else {
@@ -167,10 +173,9 @@ fn key(data: &Data, keyed: Keyed, text: &str) -> Result<Option<String>, Problem>
         Some(read::uuid(text).ok_or_else(malformed)?)
     };
     let Some(key) = key else { return Ok(None) };
-    let column = keyed.by.and_then(|by| Some((by, Model::of(by)?.column("id")?)));
-    let Some((by, column)) = column else {
-        return Err(Problem::Beyond(Answer::beyond(&format!("know which record {text} is the key of"))));
+    let Some(by) = keyed.by else {
+        return Err(Problem::Beyond(Unanswered::hidden(&format!("which record {text} is the key of"))));
     };
-    let found = data.index(by, column.at, false).contains_key(&key);
+    let found = keys.exists(by, &key).map_err(Problem::Beyond)?;
     Ok(found.then_some(key))
 }

@@ -3,11 +3,11 @@
 //! Alyx evaluates what stands in brackets as Python. Here only literals are read; whatever else stands
 //! there is refused.
 
-use crate::demo::answer::Answer;
+use super::Unanswered;
 
 /// A value of a pair.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Python {
+pub(crate) enum Python {
     None,
     Bool(bool),
     Int(i128),
@@ -19,7 +19,7 @@ pub(super) enum Python {
 
 impl Python {
     /// Converts the text of a value.
-    pub(super) fn convert(text: &str) -> Result<Self, Answer> {
+    pub(crate) fn convert(text: &str) -> Result<Self, Unanswered> {
         if text == "None" {
             return Ok(Self::None);
         }
@@ -36,9 +36,9 @@ impl Python {
                 Err(_)
                     if digits.chars().all(|c| c.is_ascii_digit() || !c.is_numeric() || is_superscript(c)) =>
                 {
-                    Err(Answer::failed(&format!("could not convert string to float: '{text}'")))
+                    Err(Unanswered::failed(&format!("could not convert string to float: '{text}'")))
                 }
-                Err(_) => Err(Answer::beyond("read digits of other scripts")),
+                Err(_) => Err(Unanswered::beyond("read digits of other scripts")),
             };
         }
         let bracketed = text.starts_with(['(', '[']) && text.ends_with([')', ']']);
@@ -46,7 +46,7 @@ impl Python {
     }
 
     /// The value's name for its type, where iterating over it fails.
-    pub(super) fn scalar_type(&self) -> Option<&'static str> {
+    pub(crate) fn scalar_type(&self) -> Option<&'static str> {
         match self {
             Self::None => Some("NoneType"),
             Self::Bool(_) => Some("bool"),
@@ -57,7 +57,7 @@ impl Python {
     }
 
     /// `str()` of it, where the miniature knows it.
-    pub(super) fn text(&self) -> Result<String, Answer> {
+    pub(crate) fn text(&self) -> Result<String, Unanswered> {
         match self {
             Self::None => Ok("None".to_owned()),
             Self::Bool(true) => Ok("True".to_owned()),
@@ -67,9 +67,21 @@ impl Python {
             Self::Float(number) if number.abs() >= 1e-4 && number.abs() < 1e16 => Ok(number.to_string()),
             Self::Text(text) => Ok(text.clone()),
             Self::Float(_) | Self::List(_) | Self::Dict(_) => {
-                Err(Answer::beyond("write such a value as Python does"))
+                Err(Unanswered::beyond("write such a value as Python does"))
             }
         }
+    }
+}
+
+impl From<bool> for Python {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+impl From<&str> for Python {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
     }
 }
 
@@ -82,13 +94,13 @@ fn is_superscript(c: char) -> bool {
 }
 
 /// Reads a list or tuple of literals.
-fn literal(text: &str) -> Result<Python, Answer> {
+fn literal(text: &str) -> Result<Python, Unanswered> {
     let mut reader = Reader { rest: text };
     match reader.value() {
         Some(value) if reader.rest.trim().is_empty() => Ok(value),
         _ => Err(match unbalanced(text) {
-            Some(reason) => Answer::failed(&format!("{reason} (<string>, line 1)")),
-            None => Answer::beyond(&format!("evaluate {text} as Python does")),
+            Some(reason) => Unanswered::failed(&format!("{reason} (<string>, line 1)")),
+            None => Unanswered::beyond(&format!("evaluate {text} as Python does")),
         }),
     }
 }

@@ -2,31 +2,52 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
+use super::Unanswered;
 use super::{
     compare::{TextTest, text_holds},
     python::Python,
 };
-use crate::demo::answer::Answer;
 
 /// A test on a JSON column, or on what is under keys of it.
-#[derive(Debug)]
-pub(super) struct Test {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Test {
     keys: Vec<String>,
     lookup: Lookup,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Lookup {
     /// The column is, or is not, null; under keys: the key is, or is not, absent.
     Null(bool),
     Equal(Value),
     In(Vec<Value>),
-    Order(Value, fn(Ordering) -> bool),
+    Order(Value, Op),
     Text(TextTest, String, bool),
     HasKeys(Vec<String>),
     Contains(Value),
+}
+
+/// Which orders fulfil a comparison.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Op {
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+}
+
+impl Op {
+    fn is_fulfilled(self, order: Ordering) -> bool {
+        match self {
+            Self::Gt => order.is_gt(),
+            Self::Gte => order.is_ge(),
+            Self::Lt => order.is_lt(),
+            Self::Lte => order.is_le(),
+        }
+    }
 }
 
 const LOOKUPS: &[&str] = &[
@@ -55,7 +76,7 @@ const LOOKUPS: &[&str] = &[
 
 impl Test {
     /// Keys, then a lookup if the last is one.
-    pub(super) fn new(rest: &[&str], value: &Python) -> Result<Self, Answer> {
+    pub(crate) fn new(rest: &[&str], value: &Python) -> Result<Self, Unanswered> {
         let (keys, lookup) = match rest {
             [keys @ .., last] if LOOKUPS.contains(last) => (keys, *last),
             keys => (keys, "exact"),
@@ -66,7 +87,7 @@ impl Test {
 
     /// Whether the column's value fulfils it; none is null. A record shows null for a column that is
     /// null and for one that holds JSON's null, so what tells the two apart can't be decided.
-    pub(super) fn holds(&self, column: Option<&Value>) -> Result<bool, Answer> {
+    pub(crate) fn holds(&self, column: Option<&Value>) -> Result<bool, Unanswered> {
         let tells_nulls_apart = match &self.lookup {
             Lookup::Null(_) => self.keys.is_empty(),
             Lookup::Equal(wanted) => self.keys.is_empty() && wanted.is_null(),
@@ -78,14 +99,14 @@ impl Test {
         let value = self.under_keys(column);
         let numbers = self.numbers().any(|number| !exact(number)) || value.is_some_and(|value| !exact(value));
         if numbers {
-            return Err(Answer::beyond("compare numbers of so many digits"));
+            return Err(Unanswered::beyond("compare numbers of so many digits"));
         }
         Ok(self.fulfils(value))
     }
 
     /// Whether excluding what fulfils it leaves the record. Alyx's database drops a record that lacks the
     /// key, but not one whose column is null.
-    pub(super) fn leaves(&self, column: Option<&Value>) -> Result<bool, Answer> {
+    pub(crate) fn leaves(&self, column: Option<&Value>) -> Result<bool, Unanswered> {
         match (self.keys.is_empty(), column, &self.lookup) {
             (_, _, Lookup::Null(_)) => Ok(!self.holds(column)?),
             (false, None, _) => Err(two_nulls()),
@@ -129,7 +150,7 @@ impl Test {
             (Lookup::In(wanted), Some(value)) => {
                 wanted.iter().any(|one| order(value, one) == Ordering::Equal)
             }
-            (Lookup::Order(wanted, fulfils), Some(value)) => fulfils(order(value, wanted)),
+            (Lookup::Order(wanted, fulfils), Some(value)) => fulfils.is_fulfilled(order(value, wanted)),
             (Lookup::Text(relation, wanted, cased), Some(value)) => {
                 // Taken out as text, JSON's null is SQL's.
                 let shown = match value {
@@ -148,8 +169,8 @@ impl Test {
     }
 }
 
-fn two_nulls() -> Answer {
-    Answer::beyond("tell a column that is null from one that holds JSON's null")
+fn two_nulls() -> Unanswered {
+    Unanswered::beyond("tell a column that is null from one that holds JSON's null")
 }
 
 /// Whether a number is read without loss. Jsonb compares every digit.
@@ -164,13 +185,13 @@ fn exact(value: &Value) -> bool {
 }
 
 impl Lookup {
-    fn new(lookup: &str, value: &Python, under_keys: bool) -> Result<Self, Answer> {
+    fn new(lookup: &str, value: &Python, under_keys: bool) -> Result<Self, Unanswered> {
         let text = |test, cased| value.text().map(|text| Self::Text(test, text, cased));
         let order = |fulfils| value_of(value).map(|value| Self::Order(value, fulfils));
         match (lookup, value) {
             ("isnull", Python::Bool(wanted)) => Ok(Self::Null(*wanted)),
             ("isnull", _) => {
-                Err(Answer::failed("The QuerySet value for an isnull lookup must be True or False."))
+                Err(Unanswered::failed("The QuerySet value for an isnull lookup must be True or False."))
             }
             ("exact", _) => value_of(value).map(Self::Equal),
             ("has_key", _) => Ok(Self::HasKeys(vec![value.text()?])),
@@ -181,40 +202,40 @@ impl Lookup {
             ("in", Python::List(items)) if under_keys => {
                 items.iter().map(value_of).collect::<Result<_, _>>().map(Self::In)
             }
-            (_, Python::None) => Err(Answer::beyond("compare JSON with None so")),
-            ("gt", _) if under_keys => order(Ordering::is_gt),
-            ("gte", _) if under_keys => order(Ordering::is_ge),
-            ("lt", _) if under_keys => order(Ordering::is_lt),
-            ("lte", _) if under_keys => order(Ordering::is_le),
+            (_, Python::None) => Err(Unanswered::beyond("compare JSON with None so")),
+            ("gt", _) if under_keys => order(Op::Gt),
+            ("gte", _) if under_keys => order(Op::Gte),
+            ("lt", _) if under_keys => order(Op::Lt),
+            ("lte", _) if under_keys => order(Op::Lte),
             ("icontains", Python::Text(_)) if under_keys => text(TextTest::Contains, false),
             ("startswith", Python::Text(_)) if under_keys => text(TextTest::Starts, true),
             ("istartswith", Python::Text(_)) if under_keys => text(TextTest::Starts, false),
             ("endswith", Python::Text(_)) if under_keys => text(TextTest::Ends, true),
             ("iendswith", Python::Text(_)) if under_keys => text(TextTest::Ends, false),
-            _ => Err(Answer::beyond(&format!("know the lookup {lookup} of JSON"))),
+            _ => Err(Unanswered::beyond(&format!("know the lookup {lookup} of JSON"))),
         }
     }
 }
 
-fn value_of(value: &Python) -> Result<Value, Answer> {
+fn value_of(value: &Python) -> Result<Value, Unanswered> {
     let number = |number: f64| {
         Number::from_f64(number)
             .map(Value::Number)
-            .ok_or_else(|| Answer::beyond("compare JSON with such a number"))
+            .ok_or_else(|| Unanswered::beyond("compare JSON with such a number"))
     };
     Ok(match value {
         Python::None => Value::Null,
         Python::Bool(truth) => Value::Bool(*truth),
         Python::Int(whole) => match i64::try_from(*whole) {
             Ok(whole) => Value::from(whole),
-            Err(_) => return Err(Answer::beyond("compare JSON with such a number")),
+            Err(_) => return Err(Unanswered::beyond("compare JSON with such a number")),
         },
         Python::Float(float) => number(*float)?,
         Python::Text(text) => Value::from(text.as_str()),
         Python::List(items) => Value::Array(items.iter().map(value_of).collect::<Result<_, _>>()?),
         Python::Dict(items) => {
             let pair = |(key, value): &(String, Python)| Ok((key.clone(), value_of(value)?));
-            Value::Object(items.iter().map(pair).collect::<Result<Map<_, _>, Answer>>()?)
+            Value::Object(items.iter().map(pair).collect::<Result<Map<_, _>, Unanswered>>()?)
         }
     })
 }

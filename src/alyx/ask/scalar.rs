@@ -5,14 +5,15 @@ use std::cmp::Ordering;
 use jiff::civil::{Date, DateTime};
 use serde_json::Value;
 
+use super::Unanswered;
 use super::path::Leaf;
-use crate::{alyx::model::Kind, demo::answer::Answer};
+use crate::alyx::model::Kind;
 
-type Result<T> = std::result::Result<T, Answer>;
+type Result<T> = std::result::Result<T, Unanswered>;
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     Text(String),
     Number(f64),
     Bool(bool),
@@ -22,7 +23,7 @@ pub(super) enum Scalar {
 
 /// What is taken of a value before it is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transform {
+pub(crate) enum Transform {
     None,
     Date,
     Year,
@@ -37,7 +38,7 @@ pub(super) enum Transform {
 }
 
 /// What the database holds where the record shows this value.
-pub(super) fn scalar(leaf: Leaf, value: &Value, transform: Transform) -> Result<Option<Scalar>> {
+pub(crate) fn scalar(leaf: Leaf, value: &Value, transform: Transform) -> Result<Option<Scalar>> {
     let Leaf::Value { kind, .. } = leaf else { return Ok(None) };
     if let Transform::Item(index) = transform {
         return Ok(value.get(index).and_then(Value::as_f64).map(Scalar::Number));
@@ -51,7 +52,7 @@ pub(super) fn scalar(leaf: Leaf, value: &Value, transform: Transform) -> Result<
         Kind::Boolean => value.as_bool().map(Scalar::Bool),
         Kind::Labels(labels) => {
             let label = value.as_str().unwrap_or_default();
-            let unknown = || Answer::beyond(&format!("know the number of {} {label}", labels.name));
+            let unknown = || Unanswered::beyond(&format!("know the number of {} {label}", labels.name));
             #[allow(clippy::cast_precision_loss, reason = "codes are small")]
             let number = labels.number(label).ok_or_else(unknown)? as f64;
             Some(Scalar::Number(number))
@@ -74,7 +75,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-fn taken(day: Date, transform: Transform) -> Scalar {
+pub(crate) fn taken(day: Date, transform: Transform) -> Scalar {
     let number = |number: i16| Scalar::Number(f64::from(number));
     match transform {
         Transform::Year => number(day.year()),
@@ -86,7 +87,7 @@ fn taken(day: Date, transform: Transform) -> Scalar {
     }
 }
 
-fn taken_of_time(time: DateTime, transform: Transform) -> Scalar {
+pub(crate) fn taken_of_time(time: DateTime, transform: Transform) -> Scalar {
     let number = |number: i8| Scalar::Number(f64::from(number));
     match transform {
         Transform::Date | Transform::Year | Transform::Month | Transform::Day | Transform::WeekDay => {
@@ -101,7 +102,7 @@ fn taken_of_time(time: DateTime, transform: Transform) -> Scalar {
 }
 
 /// The order of two scalars of one kind. For PostgreSQL NaN is equal to itself and above all else.
-pub(super) fn order(own: &Scalar, other: &Scalar) -> Option<Ordering> {
+pub(crate) fn order(own: &Scalar, other: &Scalar) -> Option<Ordering> {
     match (own, other) {
         (Scalar::Text(own), Scalar::Text(other)) => Some(own.cmp(other)),
         (Scalar::Bool(own), Scalar::Bool(other)) => Some(own.cmp(other)),

@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime, Time, date};
 
 /// A text that ought to be a day or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read<T> {
+pub(crate) enum Read<T> {
     /// It is this.
     Is(T),
     /// It is none.
@@ -14,7 +14,7 @@ pub(super) enum Read<T> {
 }
 
 /// A UUID in any form that Python takes, in its usual form.
-pub(super) fn uuid(text: &str) -> Option<String> {
+pub(crate) fn uuid(text: &str) -> Option<String> {
     let text = text.replace("urn:", "").replace("uuid:", "");
     let hex: String = text.trim_matches(['{', '}']).replace('-', "");
     if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -25,7 +25,7 @@ pub(super) fn uuid(text: &str) -> Option<String> {
 }
 
 /// A number as Python's `Decimal` reads it, which has no greatest one; infinities by name are none.
-pub(super) fn decimal(text: &str) -> Option<f64> {
+pub(crate) fn decimal(text: &str) -> Option<f64> {
     let text = text.trim().replace('_', "");
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
     let plain =
@@ -34,7 +34,7 @@ pub(super) fn decimal(text: &str) -> Option<f64> {
 }
 
 /// A whole number as Python's `int` reads it.
-pub(super) fn whole(text: &str) -> Option<i128> {
+pub(crate) fn whole(text: &str) -> Option<i128> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let sound =
@@ -43,7 +43,7 @@ pub(super) fn whole(text: &str) -> Option<i128> {
 }
 
 /// A day as Django's `parse_date` reads it.
-pub(super) fn day(text: &str) -> Read<Date> {
+pub(crate) fn day(text: &str) -> Read<Date> {
     let parts: Vec<&str> = text.split('-').collect();
     if let [year, month, day] = parts.as_slice()
         && let (Some(year), Some(month), Some(day)) =
@@ -81,7 +81,7 @@ fn digits(text: &str, least: usize, most: usize) -> Option<u32> {
 
 /// A date and time as Django's `parse_datetime` reads it, with a day alone as its midnight. Times with a
 /// zone are not read here: the server's own is not known.
-pub(super) fn time(text: &str) -> Read<DateTime> {
+pub(crate) fn time(text: &str) -> Read<DateTime> {
     let text = text.trim();
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Read::Not;
@@ -103,7 +103,7 @@ pub(super) fn time(text: &str) -> Read<DateTime> {
 }
 
 /// `HH:MM[:SS[.ffffff]]`
-pub(super) fn clock(text: &str) -> Option<Time> {
+pub(crate) fn clock(text: &str) -> Option<Time> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut parts = whole.split(':').map(|part| digits(part, 2, 2));
     let (hour, minute) = (parts.next()??, parts.next()??);
@@ -123,7 +123,7 @@ pub(super) fn clock(text: &str) -> Option<Time> {
 }
 
 /// A day in a form: `YYYY-MM-DD` or `M/D/Y`.
-pub(super) fn form_day(text: &str) -> Read<Date> {
+pub(crate) fn form_day(text: &str) -> Read<Date> {
     let text = text.trim();
     if let [month, day, year] = text.split('/').collect::<Vec<_>>().as_slice()
         && let (Some(month), Some(day)) = (digits(month, 1, 2), digits(day, 1, 2))

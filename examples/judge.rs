@@ -1,0 +1,53 @@
+//! Holds the mirror's answers against recordings of a real Alyx.
+//!
+//! ```sh
+//! cargo run --release --example judge -- FOLDER [YYYY-MM-DD]
+//! ```
+//!
+//! `FOLDER` holds the tables and what Alyx said (see `tests/judge/tables.rs` for the two forms); the day is the
+//! one at which Alyx's clock stood, for `alive` and the like. Prints for each endpoint how many questions were
+//! answered, refused, can't be decided from what Alyx shows (hidden), and answered wrongly. Fails where one is
+//! wrong, or fewer than 95 % of those that can be decided are answered. `SHOW_REFUSED=1` lists the refusals.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../tests/judge/mod.rs"]
+mod judge;
+#[path = "../tests/judge/tables.rs"]
+mod tables;
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+/// Of the questions that can be decided, so many percent must be answered.
+const LEAST: f64 = 95.0;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let Some(folder) = arguments.next().map(PathBuf::from) else {
+        eprintln!("usage: judge FOLDER [YYYY-MM-DD]");
+        return ExitCode::from(2);
+    };
+    let today = arguments
+        .next()
+        .map_or(jiff::civil::date(2026, 11, 23), |day| day.parse().expect("a day such as 2026-11-23"));
+    let start = Instant::now();
+    let tables = tables::Tables::load(&folder, today);
+    println!("tables are here after {:.1} s", start.elapsed().as_secs_f64());
+    let recordings = tables::recordings(&folder);
+    let mut times = Vec::new();
+    let verdict = judge::judge(&recordings, |path| {
+        let start = Instant::now();
+        let said = tables.ask(path);
+        times.push((start.elapsed(), path.to_owned()));
+        said
+    });
+    verdict.print();
+    times.sort();
+    if let (Some((median, _)), Some((longest, path))) = (times.get(times.len() / 2), times.last()) {
+        println!("{} questions, median {median:?}, longest {longest:?}: {path}", times.len());
+    }
+    for wrong in &verdict.wrong {
+        println!("WRONG {wrong}");
+    }
+    if verdict.wrong.is_empty() && verdict.share() >= LEAST { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,163 @@
+//! Paths of Django's names, resolved over the models (REST.md 2.2).
+
+use super::Unanswered;
+use crate::alyx::model::{Column, Join, Kind, Model, Relation};
+
+/// A path resolved: relations to follow, what is at their end, and what of the path is left: the
+/// transforms and the lookup.
+#[derive(Debug, Clone)]
+pub(crate) struct Path {
+    pub(crate) endpoint: &'static str,
+    pub(crate) hops: Vec<&'static Relation>,
+    pub(crate) leaf: Leaf,
+    pub(crate) rest: Vec<String>,
+}
+
+/// What is at the end of a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Leaf {
+    /// A value in the record.
+    Value {
+        /// The column's name, as messages have it.
+        name: &'static str,
+        /// The path, from the model at the end of the relations, under which the mirror keeps it.
+        column: &'static str,
+        kind: Kind,
+        at: &'static str,
+        detail: bool,
+    },
+    /// A related record, of whose key nothing is known.
+    Record,
+}
+
+impl Path {
+    /// Resolves a path of an endpoint's model.
+    pub(crate) fn resolve(endpoint: &'static str, path: &str) -> Result<Self, Unanswered> {
+        let segments: Vec<&str> = path.split("__").collect();
+        let mut at = Self { endpoint, hops: Vec::new(), leaf: Leaf::Record, rest: Vec::new() };
+        at.walk(endpoint, &segments)?;
+        Ok(at)
+    }
+
+    fn walk(&mut self, endpoint: &'static str, segments: &[&str]) -> Result<(), Unanswered> {
+        let Some(model) = Model::of(endpoint) else { return Err(unknown(endpoint, segments)) };
+        if self.hops.is_empty()
+            && let Some((shortcut, rest)) =
+                model.shortcuts.iter().find_map(|shortcut| Some((shortcut, after(segments, shortcut.path)?)))
+        {
+            let name = shortcut.path.rsplit("__").next().unwrap_or(shortcut.path);
+            let (column, kind, at) = (shortcut.path, shortcut.kind, shortcut.at);
+            self.end(Leaf::Value { name, column, kind, at, detail: false }, rest);
+            return Ok(());
+        }
+        if let Some((column, rest)) = column(model, segments) {
+            let Column { name, kind, at, detail } = *column;
+            self.end(Leaf::Value { name, column: name, kind, at, detail }, rest);
+            return Ok(());
+        }
+        let [name, rest @ ..] = segments else { return Err(unknown(endpoint, segments)) };
+        if let Some(relation) = model.relation(name) {
+            return self.follow(relation, rest);
+        }
+        // A relation to records that no endpoint lists is null where what is shown of them is.
+        if let ["isnull"] = rest
+            && let Some(column) =
+                model.columns.iter().find(|column| column.name.split("__").next() == Some(name))
+        {
+            let Column { name, kind, at, detail } = *column;
+            self.end(Leaf::Value { name, column: name, kind, at, detail }, rest);
+            return Ok(());
+        }
+        if model.hidden.contains(name) {
+            return Err(Unanswered::hidden(&format!("{} of {endpoint}", segments.join("__"))));
+        }
+        if model.complete {
+            let mut names: Vec<&str> = model.columns.iter().map(|column| column.name).collect();
+            names.extend(model.relations.iter().map(|relation| relation.name));
+            names.extend(model.hidden);
+            names.sort_unstable();
+            let (name, names) = (name, names.join(", "));
+            return Err(Unanswered::failed(&format!(
+                "Cannot resolve keyword '{name}' into field. Choices are: {names}"
+            )));
+        }
+        Err(unknown(endpoint, segments))
+    }
+
+    fn follow(&mut self, relation: &'static Relation, rest: &[&str]) -> Result<(), Unanswered> {
+        let target = Model::of(relation.to);
+        let key_column = |key: &str| target.and_then(|model| model.column(key));
+        if let Join::Holds { at, key, detail } = relation.join {
+            let names_key = rest.first().is_some_and(|name| *name == key || (*name == "pk" && key == "id"));
+            let is_key = key == "id" && rest.first().is_none_or(|name| !known(target, name));
+            if (names_key || is_key)
+                && let Some(column) = key_column(key)
+            {
+                let name = if names_key { column.name } else { relation.name };
+                let rest = if names_key { &rest[1..] } else { rest };
+                self.end(Leaf::Value { name, column: relation.name, kind: column.kind, at, detail }, rest);
+                return Ok(());
+            }
+        }
+        self.hops.push(relation);
+        if rest.first().is_some_and(|name| known(target, name)) {
+            return self.walk(relation.to, rest);
+        }
+        match key_column("id") {
+            Some(Column { kind, at, detail, .. }) => {
+                let (name, column) = (relation.name, "id");
+                let leaf = Leaf::Value { name, column, kind: *kind, at, detail: *detail };
+                self.end(leaf, rest);
+            }
+            None => self.end(Leaf::Record, rest),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, leaf: Leaf, rest: &[&str]) {
+        self.leaf = leaf;
+        self.rest = rest.iter().map(|&name| name.to_owned()).collect();
+    }
+
+    /// Whether one record may lead to many values.
+    pub(crate) fn many(&self) -> bool {
+        let holds_many = matches!(self.leaf, Leaf::Value { at, .. } if at.contains("[]"));
+        holds_many || self.hops.iter().any(|hop| hop.many)
+    }
+}
+
+fn unknown(endpoint: &str, segments: &[&str]) -> Unanswered {
+    Unanswered::hidden(&format!("{} of {endpoint}", segments.join("__")))
+}
+
+/// Whether a model has anything of this name.
+fn known(model: Option<&Model>, name: &str) -> bool {
+    model.is_some_and(|model| {
+        let first = |path: &str| path.split("__").next() == Some(name);
+        name == "pk"
+            || model.columns.iter().any(|column| first(column.name))
+            || model.relations.iter().any(|relation| relation.name == name)
+            || model.hidden.contains(&name)
+    })
+}
+
+/// The column that the segments begin with, and the segments after it.
+fn column<'s, 'p>(model: &Model, segments: &'s [&'p str]) -> Option<(&'static Column, &'s [&'p str])> {
+    if let ["pk", rest @ ..] = segments {
+        return Some((model.column("id")?, rest));
+    }
+    model.columns.iter().find_map(|column| Some((column, after(segments, column.name)?)))
+}
+
+/// The segments after this path, if they begin with it.
+fn after<'s, 'p>(segments: &'s [&'p str], path: &str) -> Option<&'s [&'p str]> {
+    let mut rest = segments;
+    for wanted in path.split("__") {
+        let [first, others @ ..] = rest else { return None };
+        if *first != wanted {
+            return None;
+        }
+        rest = others;
+    }
+    Some(rest)
+}

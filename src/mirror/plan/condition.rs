@@ -1,0 +1,228 @@
+//! The conditions of filters in SQL (REST.md 2.7).
+
+use rusqlite::types::Value;
+
+use super::{
+    context::{Context, text_of},
+    datasets, path, region,
+    sql::{Sql, quoted},
+};
+use crate::{
+    alyx::{
+        ask::{
+            Unanswered,
+            compare::Comparison,
+            django::{Pair, json_tests, pairs},
+            input::{Asked, Used},
+            meaning,
+            path::{Leaf, Path},
+            python::Python,
+        },
+        filter::{Filter, Rows, Test},
+    },
+    mirror::load::days,
+};
+
+pub(super) type Result<T> = std::result::Result<T, Unanswered>;
+
+/// The alias of the table that the list is of.
+pub(super) const OWN: &str = "t";
+
+/// What a filter asks of the record `t`.
+#[derive(Debug)]
+pub(super) struct Condition {
+    /// Whether it is fulfilled; null counts as no.
+    pub(super) holds: Sql,
+    /// In how many ways, where these are rows of Alyx's joined tables.
+    pub(super) ways: Option<Sql>,
+    /// What else is to be done with it.
+    pub(super) kind: Kind,
+}
+
+/// What a condition does beyond its own test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Plain,
+    /// It counts users over the joined rows of all conditions (REST.md 2.6): `ways` is the number found.
+    Users,
+    /// It divides by the number of trials.
+    Performance,
+    /// It replaces the conditions before it.
+    Lineage,
+}
+
+impl Condition {
+    pub(super) fn plain(holds: Sql) -> Self {
+        Self { holds, ways: None, kind: Kind::Plain }
+    }
+
+    pub(super) fn counted(holds: Sql, ways: Sql) -> Self {
+        Self { holds, ways: Some(ways), kind: Kind::Plain }
+    }
+}
+
+/// The conditions of one filter: `django=` has one for each pair.
+pub(super) fn of(
+    context: &Context<'_>,
+    filter: &'static Filter,
+    asked: &Asked,
+    used: &[Used],
+) -> Result<Vec<Condition>> {
+    let endpoint = context.endpoint.name;
+    let at = |path: &str| Path::resolve(endpoint, path);
+    let one = |condition: Condition| Ok(vec![condition]);
+    match (filter.test, asked) {
+        (Test::Column(path, lookup), _) => {
+            let (path, comparison) = meaning::column(endpoint, filter, path, lookup, asked)?;
+            let holds = path::holds(context, OWN, &path, &comparison)?;
+            let multiplies = filter.rows != Rows::One || path.many();
+            let ways = if multiplies { Some(path::ways(context, OWN, &path, &comparison)?) } else { None };
+            one(Condition { holds, ways, kind: Kind::Plain })
+        }
+        (Test::Django, Asked::Text(text)) => pairs(text)?
+            .iter()
+            .map(|(field, value)| pair(context, &Pair::new(endpoint, field, value)?))
+            .collect(),
+        (Test::JsonKeys(column), Asked::Text(text)) => {
+            let path = at(column)?;
+            let tests = json_tests(text)?;
+            let holds =
+                |test| Ok(Condition::plain(path::holds(context, OWN, &path, &Comparison::Json(test))?));
+            tests.into_iter().map(holds).collect()
+        }
+        (Test::Users, Asked::Text(text)) => one(users(context, text)?),
+        (Test::DateRange, Asked::Text(text)) => {
+            let (from, until) = meaning::days(endpoint, text)?;
+            let start = at("start_time")?;
+            let from = path::holds(context, OWN, &start, &from)?;
+            let until = path::holds(context, OWN, &start, &until)?;
+            one(Condition::plain(from.text(" AND ").sql(until)))
+        }
+        (Test::PerformanceFrom, Asked::Number(percent)) => one(performance(context, ">=", *percent)?),
+        (Test::PerformanceUntil, Asked::Number(percent)) => one(performance(context, "<=", *percent)?),
+        (Test::Region(seed), _) => one(region::inside(context, filter, seed, asked)?),
+        (Test::Ancestors | Test::Descendants, Asked::Text(text)) => {
+            one(region::lineage(context, matches!(filter.test, Test::Ancestors), text)?)
+        }
+        (Test::Histology, Asked::Bool(wanted)) => one(histology(context, *wanted)?),
+        (Test::Alive, Asked::Bool(wanted)) => one(Condition::plain(alive(context, *wanted)?)),
+        (Test::Stock, Asked::Bool(wanted)) => {
+            let comparison = Comparison::new(&at("responsible_user__is_stock_manager")?, &true.into())?;
+            let manages = path::holds(context, OWN, &at("responsible_user__is_stock_manager")?, &comparison)?;
+            one(Condition::plain(wished(manages, *wanted)))
+        }
+        (Test::WaterRestricted, Asked::Bool(wanted)) => {
+            let open = at("actions_waterrestrictions__end_time")?;
+            context.table(endpoint, false)?;
+            let restricted = restricted(context, &open)?;
+            one(Condition::plain(wished(restricted, *wanted).text(" AND ").sql(alive(context, true)?)))
+        }
+        (Test::Broken, Asked::Text(_) | Asked::Number(_)) => Err(meaning::broken(endpoint, filter, asked)),
+        _ => datasets::of(context, filter, asked, used),
+    }
+}
+
+/// One pair of `django=`.
+fn pair(context: &Context<'_>, pair: &Pair) -> Result<Condition> {
+    let Pair { path, comparison, excludes } = pair;
+    if !excludes {
+        let holds = path::holds(context, OWN, path, comparison)?;
+        let ways = if path.many() { Some(path::ways(context, OWN, path, comparison)?) } else { None };
+        return Ok(Condition { holds, ways, kind: Kind::Plain });
+    }
+    if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
+        (comparison, path.leaf, path.hops.is_empty())
+    {
+        let table = context.table(path.endpoint, detail)?;
+        let spec = serde_json::to_string(test).map_err(|_| Unanswered::beyond("write down such a test"))?;
+        let leaves = Sql::new("(SELECT json_leaves(").bind(Value::Text(spec)).text(&format!(
+            ", w.{}) FROM {} w WHERE w.n = {OWN}.n)",
+            quoted(column),
+            quoted(&format!("{}__wide", table.name))
+        ));
+        return Ok(Condition::plain(leaves));
+    }
+    if matches!(comparison, Comparison::Json(_)) {
+        return Err(Unanswered::beyond("exclude by the JSON of a related record"));
+    }
+    let holds = path::holds(context, OWN, path, comparison)?;
+    Ok(Condition::plain(wished(holds, false)))
+}
+
+/// A condition, or that it does not hold; null counts as no.
+pub(super) fn wished(holds: Sql, wanted: bool) -> Sql {
+    Sql::new("(").sql(holds).text(if wanted { ") IS TRUE" } else { ") IS NOT TRUE" })
+}
+
+/// Rows of the users that are asked for; how many there must be is decided where all conditions are known.
+fn users(context: &Context<'_>, text: &str) -> Result<Condition> {
+    let path = Path::resolve(context.endpoint.name, "users__username")?;
+    let names = text.split(',').map(|name| Python::Text(name.to_owned())).collect();
+    let mut among = path.clone();
+    among.rest = vec!["in".to_owned()];
+    let comparison = Comparison::new(&among, &Python::List(names))?;
+    let holds = path::holds(context, OWN, &path, &comparison)?;
+    let ways = path::ways(context, OWN, &path, &comparison)?;
+    Ok(Condition { holds, ways: Some(ways), kind: Kind::Users })
+}
+
+/// How many users were asked for.
+pub(super) fn users_wanted(used: &[Used]) -> usize {
+    text_of(used, "users").map_or(0, |users| users.split(',').count())
+}
+
+/// 100 × correct / trials as PostgreSQL divides whole numbers; SQLite does the same.
+fn performance(context: &Context<'_>, operator: &str, percent: f64) -> Result<Condition> {
+    context.table(context.endpoint.name, true)?;
+    let holds = Sql::new(format!("(100 * {OWN}.n_correct_trials / {OWN}.n_trials) {operator} "))
+        .bind(Value::Real(percent));
+    Ok(Condition { holds, ways: None, kind: Kind::Performance })
+}
+
+/// The subject has a session with the procedure `Histology`.
+fn histology(context: &Context<'_>, wanted: bool) -> Result<Condition> {
+    let endpoint = context.endpoint.name;
+    let procedures = Path::resolve(endpoint, "procedures__name")?;
+    let comparison = Comparison::new(&procedures, &"Histology".into())?;
+    let inner = context.alias();
+    let holds = path::holds(context, &inner, &procedures, &comparison)?;
+    let table = context.table(endpoint, true)?;
+    let subjects =
+        Sql::new(format!("SELECT {inner}.subject FROM {} {inner} WHERE ", quoted(&table.name))).sql(holds);
+    let subject = Path::resolve(endpoint, "subject__id")?;
+    for hop in &subject.hops {
+        if context.is_ambiguous(hop.to, "nickname") {
+            let target = context.table(hop.to, false)?;
+            let sql = Sql::new(format!("SELECT nickname FROM {} WHERE nickname IN (", quoted(&target.name)))
+                .sql(subjects.clone())
+                .text(") GROUP BY 1 HAVING count(*) > 1");
+            context.guard(sql, path::namesakes(hop.to, "nickname"));
+        }
+    }
+    let among = Sql::new(format!("{OWN}.subject IN (")).sql(subjects).text(")");
+    Ok(Condition::plain(wished(among, wanted)))
+}
+
+/// Not dead today.
+fn alive(context: &Context<'_>, wanted: bool) -> Result<Sql> {
+    context.table(context.endpoint.name, false)?;
+    let dead = Sql::new(format!("{OWN}.death_date <= ")).bind(Value::Integer(days(context.today)));
+    Ok(wished(dead, !wanted))
+}
+
+/// Whether a restriction of the subject has no end: a row of its own, not merely none at all.
+fn restricted(context: &Context<'_>, end: &Path) -> Result<Sql> {
+    let [hop] = end.hops.as_slice() else { return Err(Unanswered::beyond("follow water restrictions")) };
+    let target = context.table(hop.to, false)?;
+    let open = format!("SELECT r.subject FROM {} r WHERE r.end_time IS NULL", quoted(&target.name));
+    if context.is_ambiguous(context.endpoint.name, "nickname") {
+        let own = context.table(context.endpoint.name, false)?;
+        let sql = Sql::new(format!(
+            "SELECT nickname FROM {} WHERE nickname IN ({open}) GROUP BY 1 HAVING count(*) > 1",
+            quoted(&own.name)
+        ));
+        context.guard(sql, path::namesakes(context.endpoint.name, "nickname"));
+    }
+    Ok(Sql::new(format!("{OWN}.nickname IN ({open})")))
+}

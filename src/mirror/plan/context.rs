@@ -1,0 +1,153 @@
+//! What a plan is made in: the tables that are here, and what it turns out to need of them.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
+
+use jiff::civil::Date;
+use rusqlite::{Connection, OptionalExtension, types::Value};
+
+use super::{Failed, sql::Sql};
+use crate::{
+    alyx::{
+        Endpoint,
+        ask::{
+            Unanswered, Undecided,
+            input::{Asked, Keys, Used},
+        },
+        query::Pairs,
+    },
+    mirror::{
+        shape::{Shape, Table},
+        state::States,
+    },
+};
+
+/// A question while its plan is made.
+pub(super) struct Context<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) states: &'c States,
+    pub(super) endpoint: &'static Endpoint,
+    pub(super) pairs: &'c Pairs,
+    pub(super) today: Date,
+    needs: RefCell<BTreeSet<(&'static str, bool)>>,
+    aliases: Cell<u32>,
+    guards: RefCell<Vec<Guard>>,
+}
+
+/// A query that must find nothing, or the question can't be decided.
+pub(super) struct Guard {
+    pub(super) sql: Sql,
+    pub(super) otherwise: Undecided,
+}
+
+impl<'c> Context<'c> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        states: &'c States,
+        endpoint: &'static Endpoint,
+        pairs: &'c Pairs,
+        today: Date,
+    ) -> Self {
+        let (needs, aliases, guards) = <_>::default();
+        Self { connection, states, endpoint, pairs, today, needs, aliases, guards }
+    }
+
+    /// The table of an endpoint, if it is here for this question; from then on the plan needs it.
+    pub(super) fn table(&self, endpoint: &'static str, details: bool) -> Result<&'static Table, Unanswered> {
+        let missing = |details| Unanswered::Undecided(Undecided::Missing { endpoint, details });
+        let table = Shape::get().table(endpoint).ok_or_else(|| missing(false))?;
+        let state = self.states.of(endpoint).ok_or_else(|| missing(false))?;
+        if details && table.has_details() && !state.details {
+            return Err(missing(true));
+        }
+        // What a question asks of one table says nothing of which records of another it needs.
+        let within = state.scope.is_empty()
+            || endpoint == self.endpoint.name && state.scope.iter().all(|pair| self.pairs.contains(pair));
+        if !within {
+            return Err(Undecided::OutOfScope { endpoint, scope: state.scope.clone() }.into());
+        }
+        self.needs.borrow_mut().insert((endpoint, details));
+        Ok(table)
+    }
+
+    /// A name that no other part of the SQL has.
+    pub(super) fn alias(&self) -> String {
+        let number = self.aliases.get();
+        self.aliases.set(number + 1);
+        format!("x{number}")
+    }
+
+    /// The plan holds only where this finds nothing.
+    pub(super) fn guard(&self, sql: Sql, otherwise: Undecided) {
+        self.guards.borrow_mut().push(Guard { sql, otherwise });
+    }
+
+    /// Whether values of a column of an endpoint's records, by which others name them, are not unique.
+    pub(super) fn is_ambiguous(&self, endpoint: &str, column: &str) -> bool {
+        self.states.of(endpoint).is_some_and(|state| state.ambiguous.contains(column))
+    }
+
+    /// Whether a query finds anything.
+    pub(super) fn finds(&self, sql: &Sql) -> Result<bool, Failed> {
+        let mut statement = self.connection.prepare_cached(&format!("SELECT EXISTS({})", sql.text))?;
+        Ok(statement.query_row(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?)
+    }
+
+    /// Refuses where a guard finds something.
+    pub(super) fn check_guards(&self) -> Result<(), Failed> {
+        for guard in self.guards.take() {
+            if self.finds(&guard.sql)? {
+                return Err(guard.otherwise.into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn needs(&self) -> BTreeSet<(&'static str, bool)> {
+        self.needs.borrow().clone()
+    }
+
+    /// The raw text of a parameter, if it is present; the last counts.
+    pub(super) fn raw(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
+    }
+}
+
+/// The text of a parameter that takes effect.
+pub(super) fn text_of<'u>(used: &'u [Used], name: &str) -> Option<&'u str> {
+    used.iter().find_map(|(filter, asked)| match asked {
+        Asked::Text(text) if filter.name == name => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+impl Keys for Context<'_> {
+    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, Unanswered> {
+        let unknown = || Unanswered::beyond("know the keys of such records");
+        // Of a part of a table it can be told that a record is in it, not that there is none.
+        let scope = self.states.of(endpoint).map(|state| state.scope.clone()).unwrap_or_default();
+        if scope.is_empty() {
+            self.table(endpoint, false)?;
+        } else {
+            self.needs.borrow_mut().insert((endpoint, false));
+        }
+        let table = Shape::get().table(endpoint).ok_or_else(unknown)?;
+        let column = table.column("id").ok_or_else(unknown)?;
+        let value = match uuid::Uuid::parse_str(key) {
+            Ok(id) => Value::Blob(id.as_bytes().to_vec()),
+            Err(_) => key.parse().map(Value::Integer).map_err(|_| unknown())?,
+        };
+        let sql = format!("SELECT 1 FROM \"{}\" WHERE \"{}\" = ?1 LIMIT 1", table.name, column.name);
+        let found = self
+            .connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_row([value], |_| Ok(())).optional())
+            .map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))?;
+        match (found, scope.is_empty()) {
+            (None, false) => Err(Undecided::OutOfScope { endpoint, scope }.into()),
+            (found, _) => Ok(found.is_some()),
+        }
+    }
+}

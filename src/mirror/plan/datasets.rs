@@ -1,0 +1,274 @@
+//! Conditions on datasets and their files in SQL (REST.md 2.7.1, 2.7.2, 2.7.11).
+
+use rusqlite::{OptionalExtension, types::Value};
+
+use super::{
+    condition::{Condition, OWN, Result, wished},
+    context::Context,
+    sql::{Sql, quoted},
+};
+use crate::{
+    alyx::{
+        ask::{
+            Unanswered,
+            input::{Asked, Used},
+            meaning,
+        },
+        filter::{Filter, Test},
+        model::{Join, Model, Relation},
+    },
+    mirror::shape::Table,
+};
+
+/// The quality that datasets may have at worst, where nothing is said.
+const FAIL: i64 = 40;
+
+/// The condition of a filter on datasets.
+pub(super) fn of(
+    context: &Context<'_>,
+    filter: &'static Filter,
+    asked: &Asked,
+    _used: &[Used],
+) -> Result<Vec<Condition>> {
+    let one = |condition| Ok(vec![condition]);
+    match (filter.test, asked) {
+        (Test::DatasetTypes(relation), Asked::Text(text)) => {
+            let names = Names::of(text);
+            let passes = |x: &str| Ok(among(x, "dataset_type", &names));
+            one(several(context, relation, &passes, "dataset_type", names.least, true)?)
+        }
+        (Test::SessionDatasets, Asked::Text(text)) => {
+            let (names, worst) = (Names::of(text), quality(context)?);
+            let passes = |x: &str| {
+                let servers = on_server(context, x, true)?;
+                Ok(among(x, "name", &names).text(" AND ").sql(no_worse(x, worst)).text(" AND ").sql(servers))
+            };
+            one(several(context, "data_dataset_session_related", &passes, "name", names.least, false)?)
+        }
+        (Test::Datasets { relation, qc }, Asked::Text(text)) => {
+            let names = Names::of(text);
+            let worst = if qc { Some(quality(context)?) } else { None };
+            let passes = |x: &str| {
+                let named = among(x, "name", &names);
+                Ok(match worst {
+                    Some(worst) => named.text(" AND ").sql(no_worse(x, worst)),
+                    None => named,
+                })
+            };
+            one(several(context, relation, &passes, "id", names.least, true)?)
+        }
+        // The presence of `datasets` is enough, with whatever value.
+        (Test::DatasetQc(_), _) if context.raw("datasets").is_some() => Ok(Vec::new()),
+        (Test::DatasetQc(relation), Asked::Text(text)) => {
+            let worst = meaning::quality(text)?;
+            let passes = |x: &str| Ok(no_worse(x, worst));
+            one(several(context, relation, &passes, "id", 1, true)?)
+        }
+        (Test::ExistsOnServer, Asked::Bool(exists)) => {
+            if !has_servers(context)? {
+                return Ok(Vec::new());
+            }
+            one(Condition::plain(on_server(context, OWN, *exists)?))
+        }
+        (Test::OfInsertion, Asked::Uuid(id)) => one(of_insertion(context, id)?),
+        (Test::Tagged(flag), Asked::Bool(wanted)) => one(tagged(context, flag, *wanted)?),
+        (Test::AnyDataset, Asked::Keys(ids)) => one(any(context, ids)?),
+        _ => Err(meaning::beyond(context.endpoint.name, filter)),
+    }
+}
+
+/// A list of names between commas.
+struct Names<'t> {
+    names: Vec<&'t str>,
+    /// How many different ones there must be; a name that stands twice can't be fulfilled.
+    least: usize,
+}
+
+impl<'t> Names<'t> {
+    fn of(text: &'t str) -> Self {
+        let names: Vec<&str> = text.split(',').collect();
+        Self { least: names.len(), names }
+    }
+}
+
+fn among(alias: &str, column: &str, names: &Names<'_>) -> Sql {
+    let values = names.names.iter().map(|name| Value::Text((*name).to_owned()));
+    Sql::new(format!("{alias}.{column} IN (")).sql(Sql::values(values)).text(")")
+}
+
+fn no_worse(alias: &str, worst: i64) -> Sql {
+    Sql::new(format!("{alias}.qc <= ")).bind(Value::Integer(worst))
+}
+
+/// The worst quality that is asked for beside `datasets`, as it stands in the request.
+fn quality(context: &Context<'_>) -> Result<i64> {
+    context.raw("dataset_qc_lte").map_or(Ok(FAIL), meaning::quality)
+}
+
+/// Over a relation to datasets: at least so many different values of a column among those that pass.
+fn several(
+    context: &Context<'_>,
+    relation: &str,
+    passes: &dyn Fn(&str) -> Result<Sql>,
+    counted: &str,
+    least: usize,
+    joined: bool,
+) -> Result<Condition> {
+    let beyond = || Unanswered::beyond("know such datasets");
+    let endpoint = context.endpoint.name;
+    let own = context.table(endpoint, false)?;
+    let relation = Model::of(endpoint).and_then(|model| model.relation(relation)).ok_or_else(beyond)?;
+    let datasets = context.table(relation.to, false)?;
+    let x = context.alias();
+    let links = Links::of(own, relation, datasets, &x).ok_or_else(beyond)?;
+    let least = Value::Integer(i64::try_from(least).unwrap_or(i64::MAX));
+    let holds = Sql::new(format!("{} IN (SELECT {} FROM {} WHERE ", links.own, links.theirs, links.tables))
+        .sql(passes(&x)?)
+        .text(&format!(" GROUP BY 1 HAVING count(DISTINCT {x}.{counted}) >= "))
+        .bind(least)
+        .text(")");
+    if !joined {
+        return Ok(Condition::plain(holds));
+    }
+    let ways = Sql::new(format!(
+        "(SELECT count(*) FROM {} WHERE {} = {} AND ",
+        links.tables, links.theirs, links.own
+    ))
+    .sql(passes(&x)?)
+    .text(")");
+    Ok(Condition::counted(holds, ways))
+}
+
+/// How records and their datasets find each other.
+struct Links {
+    tables: String,
+    own: String,
+    theirs: String,
+}
+
+impl Links {
+    fn of(own: &Table, relation: &Relation, datasets: &Table, x: &str) -> Option<Self> {
+        let rows = quoted(&datasets.name);
+        match relation.join {
+            Join::HeldAs(by) => {
+                let held = Model::of(relation.to)?.relation(by)?;
+                let Join::Holds { key, .. } = held.join else { return None };
+                Some(Self {
+                    tables: format!("{rows} {x}"),
+                    own: format!("{OWN}.{}", quoted(key)),
+                    theirs: format!("{x}.{}", quoted(by)),
+                })
+            }
+            Join::Holds { key, .. } => {
+                let many = own.many(relation.name)?;
+                Some(Self {
+                    tables: format!(
+                        "{} {x}_m JOIN {rows} {x} ON {x}.{} = {x}_m.key",
+                        quoted(&many.table),
+                        quoted(key)
+                    ),
+                    own: format!("{OWN}.n"),
+                    theirs: format!("{x}_m.n"),
+                })
+            }
+        }
+    }
+}
+
+/// Where files are, and which places are servers.
+fn repositories(context: &Context<'_>) -> Result<&'static Table> {
+    let beyond = || Unanswered::beyond("know where files lie");
+    let files = Model::of(context.endpoint.name)
+        .filter(|model| model.relation("file_records").is_some())
+        .or_else(|| Model::of(crate::alyx::endpoint::DATASETS))
+        .and_then(|model| model.relation("file_records"))
+        .ok_or_else(beyond)?;
+    let repository = Model::of(files.to).and_then(|model| model.relation("data_repository"));
+    context.table(repository.ok_or_else(beyond)?.to, false)
+}
+
+fn has_servers(context: &Context<'_>) -> Result<bool> {
+    let table = repositories(context)?;
+    let sql = format!("SELECT EXISTS(SELECT 1 FROM {} WHERE globus_is_personal = 0)", quoted(&table.name));
+    let read =
+        context.connection.prepare_cached(&sql).and_then(|mut one| one.query_row([], |row| row.get(0)));
+    read.map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))
+}
+
+/// A file of the dataset `alias` exists, or does not, on a server.
+fn on_server(context: &Context<'_>, alias: &str, exists: bool) -> Result<Sql> {
+    let servers = repositories(context)?;
+    let datasets = context.table(crate::alyx::endpoint::DATASETS, false)?;
+    let files = datasets.many("file_records").ok_or_else(|| Unanswered::beyond("know where files lie"))?;
+    Ok(Sql::new(format!(
+        "EXISTS (SELECT 1 FROM {} f WHERE f.n = {alias}.n AND f.\"exists\" = {} AND f.data_repository IN \
+         (SELECT name FROM {} WHERE globus_is_personal = 0))",
+        quoted(&files.table),
+        i32::from(exists),
+        quoted(&servers.name)
+    )))
+}
+
+/// Of the insertion's session, its name in the collection.
+fn of_insertion(context: &Context<'_>, id: &str) -> Result<Condition> {
+    let endpoint = Model::of(context.endpoint.name)
+        .and_then(|model| model.relation("probe_insertion"))
+        .ok_or_else(|| Unanswered::beyond("know the datasets of an insertion"))?
+        .to;
+    let table = context.table(endpoint, false)?;
+    let id = uuid::Uuid::parse_str(id).map_err(|_| Unanswered::beyond("read such an id"))?;
+    let sql = format!("SELECT session, name FROM {} WHERE id = ?1", quoted(&table.name));
+    let found: Option<(Value, Option<String>)> = context
+        .connection
+        .prepare_cached(&sql)
+        .and_then(|mut one| one.query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))?;
+    match found {
+        None => Err(Unanswered::failed("ProbeInsertion matching query does not exist.")),
+        Some((session @ Value::Blob(_), Some(name))) => {
+            let name = Value::Text(crate::alyx::ask::compare::upper(&name));
+            Ok(Condition::plain(
+                Sql::new(format!("{OWN}.session = "))
+                    .bind(session)
+                    .text(&format!(" AND upper_contains({OWN}.collection, "))
+                    .bind(name)
+                    .text(")"),
+            ))
+        }
+        Some(_) => Err(Unanswered::beyond("know the datasets of an insertion without a session")),
+    }
+}
+
+/// A tag of the dataset has this flag, or none has.
+fn tagged(context: &Context<'_>, flag: &str, wanted: bool) -> Result<Condition> {
+    let beyond = || Unanswered::beyond("know such tags");
+    let own = context.table(context.endpoint.name, false)?;
+    let relation =
+        Model::of(context.endpoint.name).and_then(|model| model.relation("tags")).ok_or_else(beyond)?;
+    let tags = context.table(relation.to, false)?;
+    let rows = own.many("tags").ok_or_else(beyond)?;
+    let flagged = format!(
+        "FROM {} m WHERE m.key IN (SELECT name FROM {} WHERE {} = 1)",
+        quoted(&rows.table),
+        quoted(&tags.name),
+        quoted(flag)
+    );
+    let holds = Sql::new(format!("{OWN}.n IN (SELECT m.n {flagged})"));
+    if !wanted {
+        return Ok(Condition::plain(wished(holds, false)));
+    }
+    let ways = Sql::new(format!("(SELECT count(*) {flagged} AND m.n = {OWN}.n)"));
+    Ok(Condition::counted(holds, ways))
+}
+
+/// Any of these datasets.
+fn any(context: &Context<'_>, ids: &[String]) -> Result<Condition> {
+    let own = context.table(context.endpoint.name, false)?;
+    let rows = own.many("datasets").ok_or_else(|| Unanswered::beyond("know such datasets"))?;
+    let ids = ids.iter().filter_map(|id| uuid::Uuid::parse_str(id).ok());
+    let ids = Sql::values(ids.map(|id| Value::Blob(id.as_bytes().to_vec())));
+    let from = format!("FROM {} m WHERE m.key IN (", quoted(&rows.table));
+    let holds = Sql::new(format!("{OWN}.n IN (SELECT m.n {from}")).sql(ids.clone()).text("))");
+    let ways = Sql::new(format!("(SELECT count(*) {from}")).sql(ids).text(&format!(") AND m.n = {OWN}.n)"));
+    Ok(Condition::counted(holds, ways))
+}

@@ -1,0 +1,351 @@
+//! Paths of Django's names in SQL: whether a record leads to a value that compares so, and in how many
+//! ways: how many rows the joined tables of Alyx have for it (REST.md 2.5).
+//!
+//! Where the names that relations go by are not unique (two subjects of one nickname) a record doesn't say
+//! which of the two it belongs to. That matters only where the two differ in what is asked: a guard looks
+//! for that.
+
+use super::{
+    compare,
+    context::Context,
+    sql::{Sql, quoted},
+};
+use crate::{
+    alyx::{
+        ask::{
+            Unanswered, Undecided,
+            compare::Comparison,
+            path::{Leaf, Path},
+        },
+        model::{Join, Model, Relation},
+    },
+    mirror::shape::{Many, Table},
+};
+
+type Result<T> = std::result::Result<T, Unanswered>;
+
+/// Whether the record `alias` of the path's endpoint leads to a value that compares so. Null counts as no.
+pub(super) fn holds(context: &Context<'_>, alias: &str, path: &Path, comparison: &Comparison) -> Result<Sql> {
+    Walk { context, path, comparison }.holds(alias, path.endpoint, &path.hops)
+}
+
+/// In how many ways it does.
+pub(super) fn ways(context: &Context<'_>, alias: &str, path: &Path, comparison: &Comparison) -> Result<Sql> {
+    Walk { context, path, comparison }.ways(alias, path.endpoint, &path.hops)
+}
+
+/// The value at the end of a path that leads to one value.
+pub(super) fn expression(context: &Context<'_>, alias: &str, path: &Path) -> Result<Sql> {
+    let mut sql = Sql::default();
+    let (mut alias, mut endpoint, mut depth) = (alias.to_owned(), path.endpoint, 0);
+    let Leaf::Value { column, detail, .. } = path.leaf else {
+        return Err(Unanswered::beyond("order by a record"));
+    };
+    let mut ends = Vec::new();
+    for hop in &path.hops {
+        let Join::Holds { key, detail, .. } = hop.join else {
+            return Err(Unanswered::beyond("order by many records"));
+        };
+        context.table(endpoint, detail)?;
+        let target = context.table(hop.to, false)?;
+        let inner = context.alias();
+        sql = sql.text("(SELECT ");
+        ends.push(format!(
+            " FROM {} {inner} WHERE {inner}.{} = {alias}.{} LIMIT 1)",
+            quoted(&target.name),
+            quoted(key),
+            quoted(hop.name)
+        ));
+        (alias, endpoint, depth) = (inner, hop.to, depth + 1);
+    }
+    context.table(endpoint, detail)?;
+    sql = sql.text(&format!("{alias}.{}", quoted(column)));
+    for end in ends.iter().rev() {
+        sql = sql.text(end);
+    }
+    Ok(sql)
+}
+
+struct Walk<'w, 'c> {
+    context: &'w Context<'c>,
+    path: &'w Path,
+    comparison: &'w Comparison,
+}
+
+impl Walk<'_, '_> {
+    /// Whether a relation that leads nowhere fulfils the comparison.
+    fn of_nothing(&self) -> bool {
+        matches!(self.comparison, Comparison::Null(true))
+    }
+
+    fn holds(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> Result<Sql> {
+        let Some((hop, rest)) = hops.split_first() else { return self.leaf(alias, endpoint) };
+        let (nothing, found) = match hop.join {
+            Join::Holds { key, detail, .. } if !hop.many => {
+                self.context.table(endpoint, detail)?;
+                let target = self.context.table(hop.to, false)?;
+                let held = format!("{alias}.{}", quoted(hop.name));
+                let found = self.among(&held, target, key, rest)?;
+                self.same_for_namesakes(endpoint, hop, target, key, rest)?;
+                (format!("{held} IS NULL"), found)
+            }
+            Join::Holds { key, detail, .. } => {
+                let many = self.many(endpoint, hop.name, detail)?;
+                let inner = self.context.alias();
+                let within = match self.embedded(&inner, many, rest)? {
+                    Some(within) => within,
+                    None => {
+                        let target = self.context.table(hop.to, false)?;
+                        self.among(&format!("{inner}.key"), target, key, rest)?
+                    }
+                };
+                let rows = quoted(&many.table);
+                let found = Sql::new(format!("{alias}.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE "))
+                    .sql(within)
+                    .text(")");
+                (format!("NOT EXISTS (SELECT 1 FROM {rows} m WHERE m.n = {alias}.n)"), found)
+            }
+            Join::HeldAs(by) => {
+                let Held { other, key, many } = self.held(endpoint, hop, by)?;
+                let inner = self.context.alias();
+                let within = self.holds(&inner, hop.to, rest)?;
+                let own = format!("{alias}.{}", quoted(key));
+                let rows = quoted(&other.name);
+                let holders = match many {
+                    None => Sql::new(format!("SELECT {inner}.{} FROM {rows} {inner} WHERE ", quoted(by)))
+                        .sql(within),
+                    Some(many) => Sql::new(format!(
+                        "SELECT m.key FROM {} m WHERE m.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE ",
+                        quoted(&many.table)
+                    ))
+                    .sql(within)
+                    .text(")"),
+                };
+                let (table, column) = match many {
+                    None => (rows.clone(), quoted(by)),
+                    Some(many) => (quoted(&many.table), "key".to_owned()),
+                };
+                let any = format!("SELECT m.{column} FROM {table} m WHERE m.{column} IS NOT NULL");
+                self.one_holder(
+                    endpoint,
+                    key,
+                    if self.of_nothing() { Sql::new(any) } else { holders.clone() },
+                )?;
+                let found = Sql::new(format!("{own} IN (")).sql(holders).text(")");
+                (format!("NOT EXISTS (SELECT 1 FROM {table} m WHERE m.{column} = {own})"), found)
+            }
+        };
+        if !self.of_nothing() {
+            return Ok(found);
+        }
+        Ok(Sql::new(format!("({nothing} OR ")).sql(found).text(")"))
+    }
+
+    /// Whether this is the key of a record that leads on so.
+    fn among(&self, held: &str, target: &Table, key: &str, rest: &[&'static Relation]) -> Result<Sql> {
+        let inner = self.context.alias();
+        let within = self.holds(&inner, target.endpoint.name, rest)?;
+        let (key, name) = (quoted(key), quoted(&target.name));
+        Ok(Sql::new(format!("{held} IN (SELECT {inner}.{key} FROM {name} {inner} WHERE "))
+            .sql(within)
+            .text(")"))
+    }
+
+    fn leaf(&self, alias: &str, endpoint: &'static str) -> Result<Sql> {
+        let Leaf::Value { column, kind, detail, .. } = self.path.leaf else {
+            return Ok(Sql::new(if self.of_nothing() { "0" } else { "1" }));
+        };
+        let table = self.context.table(endpoint, detail)?;
+        if let Some(many) = table.many(column) {
+            let rows = quoted(&many.table);
+            if self.of_nothing() {
+                return Ok(Sql::new(format!("NOT EXISTS (SELECT 1 FROM {rows} m WHERE m.n = {alias}.n)")));
+            }
+            let inner = self.context.alias();
+            let holds = compare::holds(&format!("{inner}.key"), kind, self.comparison)?;
+            return Ok(Sql::new(format!("{alias}.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE "))
+                .sql(holds)
+                .text(")"));
+        }
+        if table.wide.iter().any(|wide| wide.name == column) {
+            let inner = self.context.alias();
+            let holds = compare::holds(&format!("{inner}.{}", quoted(column)), kind, self.comparison)?;
+            let name = quoted(&format!("{}__wide", table.name));
+            return Ok(Sql::new("(SELECT ")
+                .sql(holds)
+                .text(&format!(" FROM {name} {inner} WHERE {inner}.n = {alias}.n)")));
+        }
+        compare::holds(&format!("{alias}.{}", quoted(column)), kind, self.comparison)
+    }
+
+    fn ways(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> Result<Sql> {
+        let Some((hop, rest)) = hops.split_first() else { return self.leaf_ways(alias, endpoint) };
+        let (nothing, found) = match hop.join {
+            Join::Holds { key, detail, .. } if !hop.many => {
+                self.context.table(endpoint, detail)?;
+                let target = self.context.table(hop.to, false)?;
+                let inner = self.context.alias();
+                let within = self.ways(&inner, hop.to, rest)?;
+                let held = format!("{alias}.{}", quoted(hop.name));
+                let found = Sql::new("coalesce((SELECT ").sql(within).text(&format!(
+                    " FROM {} {inner} WHERE {inner}.{} = {held} LIMIT 1), 0)",
+                    quoted(&target.name),
+                    quoted(key)
+                ));
+                (format!("{held} IS NULL"), found)
+            }
+            Join::Holds { key, detail, .. } => {
+                let many = self.many(endpoint, hop.name, detail)?;
+                let rows = quoted(&many.table);
+                let inner = self.context.alias();
+                let found = match self.embedded(&inner, many, rest)? {
+                    Some(within) => Sql::new(format!(
+                        "(SELECT count(*) FROM {rows} {inner} WHERE {inner}.n = {alias}.n AND "
+                    ))
+                    .sql(within)
+                    .text(")"),
+                    None => {
+                        let target = self.context.table(hop.to, false)?;
+                        let record = self.context.alias();
+                        Sql::new("(SELECT coalesce(sum(").sql(self.ways(&record, hop.to, rest)?).text(&format!(
+                            "), 0) FROM {rows} {inner} JOIN {} {record} ON {record}.{} = {inner}.key WHERE \
+                             {inner}.n = {alias}.n)",
+                            quoted(&target.name),
+                            quoted(key)
+                        ))
+                    }
+                };
+                (format!("NOT EXISTS (SELECT 1 FROM {rows} m WHERE m.n = {alias}.n)"), found)
+            }
+            Join::HeldAs(by) => {
+                let Held { other, key, many } = self.held(endpoint, hop, by)?;
+                let inner = self.context.alias();
+                let within = self.ways(&inner, hop.to, rest)?;
+                let (own, rows) = (format!("{alias}.{}", quoted(key)), quoted(&other.name));
+                let joined = match many {
+                    None => format!("{rows} {inner} WHERE {inner}.{} = {own}", quoted(by)),
+                    Some(many) => format!(
+                        "{} m JOIN {rows} {inner} ON {inner}.n = m.n WHERE m.key = {own}",
+                        quoted(&many.table)
+                    ),
+                };
+                let found =
+                    Sql::new("(SELECT coalesce(sum(").sql(within).text(&format!("), 0) FROM {joined})"));
+                (format!("NOT EXISTS (SELECT 1 FROM {joined})"), found)
+            }
+        };
+        if !self.of_nothing() {
+            return Ok(found);
+        }
+        Ok(Sql::new(format!("CASE WHEN {nothing} THEN 1 ELSE ")).sql(found).text(" END"))
+    }
+
+    fn leaf_ways(&self, alias: &str, endpoint: &'static str) -> Result<Sql> {
+        if let Leaf::Value { column, kind, detail, .. } = self.path.leaf {
+            let table = self.context.table(endpoint, detail)?;
+            if let Some(many) = table.many(column)
+                && !self.of_nothing()
+            {
+                let inner = self.context.alias();
+                let holds = compare::holds(&format!("{inner}.key"), kind, self.comparison)?;
+                let rows = quoted(&many.table);
+                return Ok(Sql::new(format!(
+                    "(SELECT count(*) FROM {rows} {inner} WHERE {inner}.n = {alias}.n AND "
+                ))
+                .sql(holds)
+                .text(")"));
+            }
+        }
+        Ok(Sql::new("(").sql(self.leaf(alias, endpoint)?).text(" IS TRUE)"))
+    }
+
+    /// What is asked of a related record, where it stands within the record itself.
+    fn embedded(&self, alias: &str, many: &'static Many, rest: &[&'static Relation]) -> Result<Option<Sql>> {
+        let has = |name: &str| many.columns.iter().any(|column| column.name == name);
+        match (rest, self.path.leaf) {
+            ([], Leaf::Value { column, kind, .. }) if has(column) => {
+                compare::holds(&format!("{alias}.{}", quoted(column)), kind, self.comparison).map(Some)
+            }
+            ([hop, rest @ ..], _) if has(hop.name) && !hop.many && !self.of_nothing() => {
+                let Join::Holds { key, .. } = hop.join else { return Ok(None) };
+                let target = self.context.table(hop.to, false)?;
+                self.among(&format!("{alias}.{}", quoted(hop.name)), target, key, rest).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn many(&self, endpoint: &'static str, relation: &str, detail: bool) -> Result<&'static Many> {
+        let many = self.context.table(endpoint, detail)?.many(relation);
+        many.ok_or_else(|| Unanswered::beyond(&format!("follow {relation} of /{endpoint}")))
+    }
+
+    fn held(&self, endpoint: &'static str, hop: &Relation, by: &str) -> Result<Held> {
+        let relation = Model::of(hop.to).and_then(|model| model.relation(by));
+        let Some(Relation { join: Join::Holds { key, detail, .. }, many, .. }) = relation else {
+            return Err(Unanswered::beyond(&format!("follow {} of /{endpoint}", hop.name)));
+        };
+        self.context.table(endpoint, false)?;
+        let other = self.context.table(hop.to, *detail)?;
+        let many = if *many { other.many(by) } else { None };
+        Ok(Held { other, key, many })
+    }
+
+    /// Records name another by `key`, which several may share: they must not differ in what is asked.
+    fn same_for_namesakes(
+        &self,
+        endpoint: &'static str,
+        hop: &Relation,
+        target: &Table,
+        key: &str,
+        rest: &[&'static Relation],
+    ) -> Result<()> {
+        if !self.context.is_ambiguous(hop.to, key) {
+            return Ok(());
+        }
+        let inner = self.context.alias();
+        let within = self.holds(&inner, hop.to, rest)?;
+        let holders = self.context.table(endpoint, false)?;
+        let (name, key_name) = (quoted(&target.name), quoted(key));
+        let sql = Sql::new(format!("SELECT 1 FROM {name} {inner} WHERE {inner}.{key_name} IN (SELECT "))
+            .text(&format!(
+                "{key_name} FROM {name} GROUP BY 1 HAVING count(*) > 1) AND EXISTS (SELECT 1 FROM "
+            ))
+            .text(&format!(
+                "{} h WHERE h.{} = {inner}.{key_name}) GROUP BY {inner}.{key_name} HAVING count(DISTINCT (",
+                quoted(&holders.name),
+                quoted(hop.name)
+            ))
+            .sql(within)
+            .text(") IS TRUE) > 1");
+        self.context.guard(sql, namesakes(hop.to, key));
+        Ok(())
+    }
+
+    /// Others name this record by `key`, which several may share: no other may, where it matters.
+    fn one_holder(&self, endpoint: &'static str, key: &str, holders: Sql) -> Result<()> {
+        if !self.context.is_ambiguous(endpoint, key) {
+            return Ok(());
+        }
+        let own = self.context.table(endpoint, false)?;
+        let (name, key_name) = (quoted(&own.name), quoted(key));
+        let sql = Sql::new(format!("SELECT {key_name} FROM {name} WHERE {key_name} IN ("))
+            .sql(holders)
+            .text(") GROUP BY 1 HAVING count(*) > 1");
+        self.context.guard(sql, namesakes(endpoint, key));
+        Ok(())
+    }
+}
+
+/// The records that hold this record's key.
+struct Held {
+    other: &'static Table,
+    /// The own column that they hold.
+    key: &'static str,
+    /// The table of the relation, where one of them holds many keys.
+    many: Option<&'static Many>,
+}
+
+pub(super) fn namesakes(endpoint: &str, key: &str) -> Undecided {
+    Undecided::beyond(format!("tell apart the {endpoint} that have the same {key}"))
+}

@@ -1,0 +1,246 @@
+//! Brain regions in SQL: their tree, and what lies in them (REST.md 2.4, 2.7.6).
+
+use rusqlite::{OptionalExtension, types::Value};
+
+use super::{
+    condition::{Condition, Kind, OWN, Result},
+    context::Context,
+    sql::{Sql, quoted},
+};
+use crate::{
+    alyx::{
+        ask::{Unanswered, compare::upper, input::Asked},
+        endpoint::{BRAIN_REGIONS, CHANNELS, FOV_LOCATION, TRAJECTORIES},
+        filter::{Filter, Rows, Seed},
+        model::{Join, Model, PROVENANCE, Relation},
+    },
+    mirror::shape::Table,
+};
+
+/// Only trajectories that were aligned with electrophysiology count.
+const ALIGNED: &str = "Ephys aligned histology track";
+
+/// What is asked for lies in a region, or below it.
+pub(super) fn inside(context: &Context<'_>, filter: &Filter, seed: Seed, asked: &Asked) -> Result<Condition> {
+    let regions = regions(context, seed, asked)?;
+    let (holds, ways) = match Way::of(context)? {
+        Way::Probes(tracks) => {
+            let inside = tracks_inside(context, &regions)?;
+            let holds = tracks.holds(&inside);
+            (holds, tracks.ways(&inside))
+        }
+        Way::Locations(fields) => {
+            let inside = locations_inside(context, &regions)?;
+            (fields.holds(&inside), fields.ways(&inside))
+        }
+        Way::Both(tracks, fields) => {
+            let (tracks_in, fields_in) =
+                (tracks_inside(context, &regions)?, locations_inside(context, &regions)?);
+            let holds = Sql::new("(")
+                .sql(tracks.holds(&tracks_in))
+                .text(" OR ")
+                .sql(fields.holds(&fields_in))
+                .text(")");
+            // Each row of the one stands beside each row of the other; either may lie inside.
+            let (t, f) = (tracks.ways(&tracks_in), fields.ways(&fields_in));
+            let ways = Sql::new("(")
+                .sql(t.clone())
+                .text(" * ")
+                .sql(fields.rows())
+                .text(" + ")
+                .sql(f.clone())
+                .text(" * ")
+                .sql(tracks.rows())
+                .text(" - ")
+                .sql(t)
+                .text(" * ")
+                .sql(f)
+                .text(")");
+            (holds, ways)
+        }
+    };
+    Ok(Condition { holds, ways: (filter.rows == Rows::Multiply).then_some(ways), kind: Kind::Plain })
+}
+
+/// How an endpoint's records lead to what lies in regions.
+enum Way {
+    Probes(Steps),
+    Locations(Steps),
+    Both(Steps, Steps),
+}
+
+impl Way {
+    fn of(context: &Context<'_>) -> Result<Self> {
+        let endpoint = context.endpoint.name;
+        let steps = |names: &[&str]| Steps::of(context, names);
+        let has = |name: &str| Model::of(endpoint).and_then(|model| model.relation(name)).is_some();
+        if has("probe_insertion") && has("field_of_view") {
+            let tracks = steps(&["probe_insertion", "trajectory_estimate"])?;
+            return Ok(Self::Both(tracks, steps(&["field_of_view", "location"])?));
+        }
+        if has("trajectory_estimate") {
+            return Ok(Self::Probes(steps(&["trajectory_estimate"])?));
+        }
+        if has("location") {
+            return Ok(Self::Locations(steps(&["location"])?));
+        }
+        Err(Unanswered::beyond(&format!("know the brain regions of /{endpoint}")))
+    }
+}
+
+/// Relations followed one after the other; each gives the joined tables and how they hang together.
+struct Steps {
+    /// For each step: its table in SQL, the condition that joins it to the one before, its alias.
+    joins: Vec<(String, String, String)>,
+    /// The key of what is at the end.
+    key: String,
+}
+
+impl Steps {
+    fn of(context: &Context<'_>, names: &[&str]) -> Result<Self> {
+        let beyond = |name: &str| Unanswered::beyond(&format!("follow {name}"));
+        let (mut endpoint, mut alias, mut joins) = (context.endpoint.name, OWN.to_owned(), Vec::new());
+        for name in names {
+            let relation =
+                Model::of(endpoint).and_then(|model| model.relation(name)).ok_or_else(|| beyond(name))?;
+            let own = context.table(endpoint, false)?;
+            let target = context.table(relation.to, false)?;
+            let x = context.alias();
+            joins.push(step(own, relation, target, &alias, &x).ok_or_else(|| beyond(name))?);
+            (endpoint, alias) = (relation.to, x);
+        }
+        Ok(Self { joins, key: format!("{alias}.id") })
+    }
+
+    /// Whether any leads inside.
+    fn holds(&self, inside: &Sql) -> Sql {
+        let mut sql = Sql::new("EXISTS (SELECT 1 FROM ");
+        let tables: Vec<&str> = self.joins.iter().map(|(table, _, _)| table.as_str()).collect();
+        let on: Vec<&str> = self.joins.iter().map(|(_, on, _)| on.as_str()).collect();
+        sql = sql.text(&format!("{} WHERE {} AND {} IN (", tables.join(", "), on.join(" AND "), self.key));
+        sql.sql(inside.clone()).text("))")
+    }
+
+    /// How many rows lead inside.
+    fn ways(&self, inside: &Sql) -> Sql {
+        let tables: Vec<&str> = self.joins.iter().map(|(table, _, _)| table.as_str()).collect();
+        let on: Vec<&str> = self.joins.iter().map(|(_, on, _)| on.as_str()).collect();
+        Sql::new(format!(
+            "(SELECT count(*) FROM {} WHERE {} AND {} IN (",
+            tables.join(", "),
+            on.join(" AND "),
+            self.key
+        ))
+        .sql(inside.clone())
+        .text("))")
+    }
+
+    /// How many rows there are, with one where a step leads nowhere.
+    fn rows(&self) -> Sql {
+        let left: Vec<String> =
+            self.joins.iter().map(|(table, on, _)| format!(" LEFT JOIN {table} ON {on}")).collect();
+        Sql::new(format!("(SELECT count(*) FROM (SELECT 1){})", left.concat()))
+    }
+}
+
+fn step(
+    own: &Table,
+    relation: &Relation,
+    target: &Table,
+    alias: &str,
+    x: &str,
+) -> Option<(String, String, String)> {
+    let rows = quoted(&target.name);
+    match relation.join {
+        Join::HeldAs(by) => {
+            let held = Model::of(relation.to)?.relation(by)?;
+            let Join::Holds { key, .. } = held.join else { return None };
+            let on = format!("{x}.{} = {alias}.{}", quoted(by), quoted(key));
+            Some((format!("{rows} {x}"), on, x.to_owned()))
+        }
+        Join::Holds { key, .. } => {
+            let many = own.many(relation.name)?;
+            let table = format!(
+                "(SELECT m.n AS of_n, r.* FROM {} m JOIN {rows} r ON r.{} = m.key) {x}",
+                quoted(&many.table),
+                quoted(key)
+            );
+            Some((table, format!("{x}.of_n = {alias}.n"), x.to_owned()))
+        }
+    }
+}
+
+/// The numbers of the regions that are asked for, with all below them.
+fn regions(context: &Context<'_>, seed: Seed, asked: &Asked) -> Result<Sql> {
+    let table = quoted(&context.table(BRAIN_REGIONS, false)?.name);
+    let seeds = match (seed, asked) {
+        (Seed::Id, Asked::Number(number)) => Sql::new("id = ").bind(Value::Real(number.trunc())),
+        (Seed::Acronym, Asked::Text(text)) => {
+            Sql::new("upper_is(acronym, ").bind(Value::Text(upper(text))).text(")")
+        }
+        (Seed::Name, Asked::Text(text)) => {
+            Sql::new("upper_contains(name, ").bind(Value::Text(upper(text))).text(")")
+        }
+        _ => return Err(Unanswered::beyond("read such a region")),
+    };
+    Ok(Sql::new(format!("WITH RECURSIVE below(id) AS (SELECT id FROM {table} WHERE ")).sql(seeds).text(
+        &format!(" UNION SELECT r.id FROM {table} r JOIN below b ON r.parent = b.id) SELECT id FROM below"),
+    ))
+}
+
+/// Trajectories of which a channel lies in one of the regions.
+fn tracks_inside(context: &Context<'_>, regions: &Sql) -> Result<Sql> {
+    let trajectories = quoted(&context.table(TRAJECTORIES, false)?.name);
+    let channels = quoted(&context.table(CHANNELS, false)?.name);
+    let aligned = Value::Integer(PROVENANCE.number(ALIGNED).unwrap_or_default());
+    Ok(Sql::new(format!("SELECT j.id FROM {trajectories} j WHERE j.provenance >= "))
+        .bind(aligned)
+        .text(&format!(
+            " AND j.id IN (SELECT c.trajectory_estimate FROM {channels} c WHERE c.brain_region IN ("
+        ))
+        .sql(regions.clone())
+        .text("))"))
+}
+
+/// Default locations of fields of view that touch one of the regions.
+fn locations_inside(context: &Context<'_>, regions: &Sql) -> Result<Sql> {
+    let table = context.table(FOV_LOCATION, false)?;
+    let rows =
+        table.many("brain_region").ok_or_else(|| Unanswered::beyond("know the regions of a location"))?;
+    Ok(Sql::new(format!(
+        "SELECT l.id FROM {} l WHERE l.default_provenance = 1 AND l.n IN (SELECT m.n FROM {} m WHERE m.key IN (",
+        quoted(&table.name),
+        quoted(&rows.table)
+    ))
+    .sql(regions.clone())
+    .text("))"))
+}
+
+/// `ancestors` and `descendants`: the region named and those above or below it, but for the void around the
+/// brain; they replace all other questions, and the second the first.
+pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> Result<Condition> {
+    let table = quoted(&context.table(BRAIN_REGIONS, false)?.name);
+    let by_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    let (column, value) = match name.parse() {
+        Ok(number) if by_number => ("id", Value::Integer(number)),
+        _ => ("acronym", Value::Text(name.to_owned())),
+    };
+    let sql = format!("SELECT id FROM {table} WHERE {column} = ?1 LIMIT 1");
+    let found: Option<i64> = context
+        .connection
+        .prepare_cached(&sql)
+        .and_then(|mut one| one.query_row([value], |row| row.get(0)).optional())
+        .map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))?;
+    let Some(found) = found else {
+        return Err(Unanswered::failed("BrainRegion matching query does not exist."));
+    };
+    let step = if above {
+        format!("SELECT r.parent FROM {table} r JOIN line l ON r.id = l.id WHERE r.parent IS NOT NULL")
+    } else {
+        format!("SELECT r.id FROM {table} r JOIN line l ON r.parent = l.id")
+    };
+    let holds = Sql::new(format!("{OWN}.id <> 0 AND {OWN}.id IN (WITH RECURSIVE line(id) AS (SELECT "))
+        .bind(Value::Integer(found))
+        .text(&format!(" UNION {step}) SELECT id FROM line)"));
+    Ok(Condition { holds, ways: None, kind: Kind::Lineage })
+}
