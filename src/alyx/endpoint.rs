@@ -1,6 +1,8 @@
 //! The endpoints that keep records: lists with filters, and details by a key.
 
-use super::{filter::Filter, filters};
+use serde_json::Value;
+
+use super::{filter::Filter, filters, query};
 
 /// How fast the answers of an endpoint go out of date; the settings give each class its span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,6 +151,22 @@ impl Endpoint {
     /// Its filter of this name.
     pub fn filter(&self, name: &str) -> Option<&'static Filter> {
         self.filters.iter().find(|filter| filter.name == name)
+    }
+
+    /// The key of a record's detail, as far as the record shows it.
+    pub fn key_of(&self, record: &Value) -> Option<String> {
+        let field = match self.detail?.key {
+            Key::Name(field) => field,
+            Key::Uuid | Key::Integer => "id",
+        };
+        match record.get(field) {
+            Some(Value::String(key)) => Some(key.clone()),
+            Some(Value::Number(key)) => Some(key.to_string()),
+            _ => {
+                let url = record.get("url")?.as_str()?;
+                query::segments(url).pop()
+            }
+        }
     }
 
     /// The endpoint of this name.

@@ -12,5 +12,7 @@ pub mod load;
 pub mod plan;
 pub mod shape;
 pub mod state;
+pub mod sync;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};
+pub use sync::Synchroniser;

@@ -22,6 +22,7 @@ mod run;
 mod status;
 mod verdict;
 mod write;
+mod written;
 
 use std::{
     net::{IpAddr, SocketAddr},

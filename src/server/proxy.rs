@@ -13,7 +13,7 @@ use crate::{
     access::{Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
     alyx::errors,
     clock::{self, Millis},
-    mirror::{Mirror, MirrorOpenError},
+    mirror::{Mirror, MirrorOpenError, Synchroniser},
     responses::{Entry, Key, Responses},
     settings::Settings,
     store::{self, Store, StoreError},
@@ -54,6 +54,8 @@ pub struct Proxy {
     pub(super) responses: Responses,
     /// Whole tables of Alyx; none where nothing is to be mirrored.
     pub(super) mirror: Option<Arc<Mirror>>,
+    /// Keeps the mirror up to date; none where nothing is to be mirrored.
+    pub(super) synchroniser: Option<Arc<Synchroniser>>,
     /// What the mirror said lately.
     pub(super) recent: Recent,
     pub(super) tokens: Tokens,
@@ -125,6 +127,7 @@ impl Proxy {
             flights: Flights::default(),
             recent: Recent::new(settings.storage.memory.0 / 8),
             mirror,
+            synchroniser: Some(Arc::default()),
             large: moka::sync::Cache::new(10_000),
             alone: std::sync::atomic::AtomicU64::default(),
             counters: Counters::default(),
