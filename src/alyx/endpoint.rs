@@ -153,6 +153,11 @@ impl Endpoint {
         self.filters.iter().find(|filter| filter.name == name)
     }
 
+    /// Whether its details are other than the records of its list.
+    pub fn has_own_details(&self) -> bool {
+        self.detail.is_some_and(|detail| detail.shape == Shape::Own)
+    }
+
     /// The key of a record's detail, as far as the record shows it.
     pub fn key_of(&self, record: &Value) -> Option<String> {
         let field = match self.detail?.key {

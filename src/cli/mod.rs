@@ -8,8 +8,10 @@
 //! | 3 | no proxy is running there |
 
 mod args;
+mod ask;
 mod check_config;
 mod demo;
+mod explain;
 mod serve;
 mod status;
 mod version;
@@ -80,6 +82,9 @@ async fn dispatch(cli: Cli) -> Outcome {
         }
         Some(Command::Status { common: more, status }) => {
             status::run(&sources(common.and(more), Vec::new())?, &status).await
+        }
+        Some(Command::Explain { common: more, explain }) => {
+            explain::run(&sources(common.and(more), Vec::new())?, &explain).await
         }
         Some(Command::Version { json }) => version::run(json),
     }

@@ -1,15 +1,14 @@
 //! `status`: asks a running proxy how it is (`/-/status.json`).
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use alyx_proxy::settings::{Sources, load};
 use anyhow::anyhow;
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Failure, Outcome, args, print, print_json};
-
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::{Failure, Outcome, args, ask, print, print_json};
 
 /// What is shown of the proxy's answer; `--json` passes all of it on.
 #[derive(Debug, Deserialize)]
@@ -36,6 +35,8 @@ struct Answers {
     memory: u64,
     disk: u64,
     stale: u64,
+    #[serde(default)]
+    mirror: u64,
     upstream: u64,
     collapsed: u64,
     refused: u64,
@@ -50,36 +51,17 @@ struct Stored {
 
 pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> Outcome {
     let base = args.base_url(load(sources)?.settings.server.listen);
-    let (raw, status) = ask(&base).await?;
+    let (raw, status) = status(&base).await?;
     if args.json { print_json(&raw) } else { print(&readable(&status)) }
 }
 
-async fn ask(base: &str) -> Result<(Value, Status), Failure> {
+async fn status(base: &str) -> Result<(Value, Status), Failure> {
     let url = format!("{base}/-/status.json");
-    // The proxy is a neighbour: no other proxy lies between, whatever the environment says.
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
-    let response = client.map_err(anyhow::Error::from)?.get(&url).send().await;
-    let response = response.map_err(|error| no_answer(base, &error))?;
-    let code = response.status();
-    let body = response.bytes().await.map_err(|error| no_answer(base, &error))?;
+    let (code, raw) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));
-    let answer = serde_json::from_slice(&body).ok().filter(|_| code.is_success()).and_then(status);
+    let answer = raw.filter(|_| code.is_success()).and_then(status);
     let stranger = || anyhow!("{url} answers {code}, but not as this version of alyx-proxy does");
     answer.ok_or_else(|| stranger().into())
-}
-
-fn no_answer(base: &str, error: &reqwest::Error) -> Failure {
-    if error.is_builder() {
-        return Failure::Usage(format!("--url {base}: must be an http or https URL"));
-    }
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    if error.is_connect() {
-        return Failure::NotRunning(format!("no proxy is running at {base}: {cause}"));
-    }
-    anyhow!("{base} took the request, but did not answer it: {cause}").into()
 }
 
 fn readable(status: &Status) -> String {
@@ -93,10 +75,11 @@ fn readable(status: &Status) -> String {
         (
             "answers",
             format!(
-                "{} from memory, {} from disk, {} stale, {} from upstream, {} shared, {} refused",
+                "{} from memory, {} from disk, {} stale, {} from the mirror, {} from upstream, {} shared, {} refused",
                 answers.memory,
                 answers.disk,
                 answers.stale,
+                answers.mirror,
                 answers.upstream,
                 answers.collapsed,
                 answers.refused

@@ -21,7 +21,7 @@ use crate::{
     alyx::{Class, ENDPOINTS, Endpoint, Route, ask::Undecided},
     clock::{self, Millis},
     mirror::{
-        self,
+        self, Mirror,
         answer::{Answer, Outcome, Recency},
     },
     responses::{Directives, Entry, Key, Question, freshness},
@@ -66,6 +66,15 @@ impl Silence {
             Self::MayBeNew => Some("may-be-new"),
         }
     }
+}
+
+/// What a question asks of the mirror.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) mirror: &'a Arc<Mirror>,
+    pub(super) endpoint: &'static Endpoint,
+    /// The key of a detail.
+    pub(super) key: Option<String>,
 }
 
 /// An answer that is kept for as long as the tables stay as they are.
@@ -115,7 +124,7 @@ impl Proxy {
         settings: &Settings,
         recency: Option<Recency>,
     ) -> Mirrored {
-        let (mirror, (endpoint, key)) = match self.mirror_for(question) {
+        let Target { mirror, endpoint, key } = match self.mirror_for(question) {
             Ok(found) => found,
             Err(silence) => return Mirrored::Silent(silence),
         };
@@ -159,12 +168,9 @@ impl Proxy {
     }
 
     /// The mirror, and what a question asks of it.
-    pub(super) fn mirror_for(
-        &self,
-        question: &Question,
-    ) -> Result<(&Arc<mirror::Mirror>, (&'static Endpoint, Option<String>)), Silence> {
+    pub(super) fn mirror_for(&self, question: &Question) -> Result<Target<'_>, Silence> {
         let mirror = self.mirror.as_ref().ok_or(Silence::NotAsked)?;
-        let target = match &question.route {
+        let (endpoint, key) = match &question.route {
             Route::List(endpoint) => (*endpoint, None),
             Route::Detail(endpoint, key) => (*endpoint, Some(key.clone())),
             Route::Service(_) | Route::Other => return Err(Silence::NotAsked),
@@ -180,7 +186,7 @@ impl Proxy {
             let what = "answer from its tables what `access.per_user` keeps apart";
             return Err(Silence::Undecided(Undecided::beyond(what)));
         }
-        Ok((mirror, target))
+        Ok(Target { mirror, endpoint, key })
     }
 
     /// How recent tables must be for a request while Alyx can be reached.

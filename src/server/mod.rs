@@ -10,10 +10,12 @@
 mod answer;
 mod base_url;
 mod coding;
+mod explain;
 mod files;
 mod login;
 mod mirrored;
 mod own;
+mod pages;
 mod pass;
 mod proxy;
 mod read;

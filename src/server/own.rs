@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
 use super::{
-    Proxy, refusal,
+    Proxy, pages, refusal,
     status::{CACHE_STATUS, How},
 };
 use crate::clock;
@@ -26,13 +26,19 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, request: Request<Body>) -> Respon
         "/-/health" => text("ok\n", "text/plain; charset=utf-8"),
         "/-/ready" => text("ready\n", "text/plain; charset=utf-8"),
         "/-/status" | "/-/status.json" => text(&format!("{:#}\n", proxy.status()), "application/json"),
+        "/-/answers" => match proxy.answers_page() {
+            Ok(page) => text(&page, "text/html; charset=utf-8"),
+            Err(status) => refusal::plain(status.as_u16(), "The page can't be made; the log says more."),
+        },
+        "/-/answers.json" => text(&proxy.answers_json(), "application/json"),
+        "/-/style.css" => text(pages::STYLE, "text/css; charset=utf-8"),
         "/-/metrics" => {
             proxy.gauge();
             text(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
         _ => refusal::plain(
             404,
-            "The proxy has no such page. It has /-/status.json, /-/health, /-/ready and /-/metrics.",
+            "The proxy has no such page. It has /-/status.json, /-/answers, /-/health, /-/ready and /-/metrics.",
         ),
     }
 }

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use super::{
     Asked, Proxy,
     answer::Giving,
+    explain,
     mirrored::{Mirrored, Silence},
     pass,
     proxy::{Company, Fetched, Outcome, refuses_token},
@@ -67,8 +68,9 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     let open = matches!(asked.route, Route::Service(service) if service.open());
     let may = proxy.may(&credentials, open, &asked.settings);
     let up = !proxy.upstream.health.is_down();
+    let explain = explain::is_wished(&asked.headers);
     let mut silence = Silence::NotAsked;
-    if may == May::Have && up {
+    if may == May::Have && up && !explain {
         match proxy.mirrored_now(&asked, &question, &directives).await {
             Mirrored::Answer(entry) => return proxy.give_mirrored(&asked, &question, &entry, None).await,
             Mirrored::Silent(why) => silence = why,
@@ -87,6 +89,9 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
         held,
         silence,
     };
+    if explain {
+        return reading.explain(&directives).await;
+    }
     if proxy.large.contains_key(&question.key) && up {
         return pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await;
     }
@@ -180,6 +185,24 @@ impl Reading<'_> {
             return Some(self.proxy.refuse(504, errors::detail(504, text), "only-if-cached"));
         }
         self.ask_or_wait(&directives).await
+    }
+
+    /// Says what would be done; a token that Alyx has yet to judge is judged first.
+    async fn explain(&self, directives: &Directives) -> Response<Body> {
+        if self.proxy.upstream.health.is_down() {
+            if let Some(refusal) = self.proxy.refuse_caller(self.may, &Failure::Away, &self.question.route) {
+                return refusal;
+            }
+        } else if !self.may.sees_stored() {
+            match self.board(true).outcome().await {
+                Some(Ok(fetched)) if !matches!(fetched.answer.status.as_u16(), 401 | 403) => {}
+                Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
+                Some(Err(failure)) => return self.without_alyx(&failure).await,
+                None => return self.without_alyx(&Failure::Reset).await,
+            }
+        }
+        let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
+        self.proxy.explain(self.asked, self.question, directives, stored).await
     }
 
     /// Takes a seat on the flight of this question.

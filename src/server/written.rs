@@ -29,7 +29,9 @@ impl Proxy {
             }
             Route::List(endpoint) if response.status() == StatusCode::CREATED => {
                 let (response, created) = created(endpoint, response).await;
-                created.iter().for_each(|key| synchroniser.touch(endpoint.name, key));
+                for key in &created {
+                    synchroniser.touch(endpoint.name, key);
+                }
                 response
             }
             _ => response,
@@ -43,7 +45,7 @@ impl Proxy {
 async fn created(endpoint: &Endpoint, response: Response<Body>) -> (Response<Body>, Vec<String>) {
     let length = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     // Only what has been read whole has its length set, and is JSON.
-    if !length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length <= LONGEST) {
+    if length.and_then(|length| length.parse().ok()).is_none_or(|length: usize| length > LONGEST) {
         return (response, Vec::new());
     }
     let (parts, body) = response.into_parts();
