@@ -20,6 +20,30 @@ struct Status {
     answers: Answers,
     stored: Stored,
     tokens: u64,
+    mirror: Option<Mirror>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mirror {
+    tables: Vec<Table>,
+    verified: Verified,
+}
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    endpoint: String,
+    rows: u64,
+    details: bool,
+    age_seconds: u64,
+    scope: Vec<String>,
+    distrusted: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Verified {
+    same: u64,
+    changed: u64,
+    different: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +89,7 @@ async fn status(base: &str) -> Result<(Value, Status), Failure> {
 }
 
 fn readable(status: &Status) -> String {
-    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens } = status;
+    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens, mirror } = status;
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
     let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
     let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -91,7 +115,37 @@ fn readable(status: &Status) -> String {
         ),
         ("tokens", format!("{tokens} accepted by Alyx")),
     ];
-    lines.map(|(name, text)| format!("{name:<11} {text}")).join("\n")
+    let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
+    lines.extend(mirror.iter().flat_map(readable_mirror));
+    lines.join("\n")
+}
+
+/// The mirror as a whole, and table by table.
+fn readable_mirror(mirror: &Mirror) -> Vec<String> {
+    let Mirror { tables, verified: Verified { same, changed, different } } = mirror;
+    if tables.is_empty() {
+        return vec![format!("{:<11} nothing yet", "mirror")];
+    }
+    let rows: u64 = tables.iter().map(|table| table.rows).sum();
+    let mut lines = vec![format!(
+        "{:<11} {} tables, {rows} records; compared with Alyx: {same} the same, {changed} changed meanwhile, \
+         {different} different",
+        "mirror",
+        tables.len()
+    )];
+    let width = tables.iter().map(|table| table.endpoint.len()).max().unwrap_or_default();
+    for Table { endpoint, rows, details, age_seconds, scope, distrusted } in tables {
+        let details = if *details { ", details" } else { "" };
+        let scope = if scope.is_empty() { String::new() } else { format!(", only {}", scope.join("&")) };
+        let distrusted = if distrusted.is_empty() {
+            String::new()
+        } else {
+            format!(", not answering {}", distrusted.join(", "))
+        };
+        let age = humantime::format_duration(Duration::from_secs(*age_seconds));
+        lines.push(format!("  {endpoint:<width$} {rows:>8} records{details}{scope}, {age} old{distrusted}"));
+    }
+    lines
 }
 
 /// A size to be read at a glance: three digits will do.

@@ -97,7 +97,7 @@ struct Stored {
 impl Proxy {
     /// Explains what would be done about a read; the caller may have its answer.
     pub(super) async fn explain(
-        self: &Arc<Self>,
+        &self,
         asked: &Asked,
         question: &Question,
         directives: &Directives,

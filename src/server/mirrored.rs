@@ -79,12 +79,14 @@ pub(super) struct Target<'a> {
 
 /// An answer that is kept for as long as the tables stay as they are.
 #[derive(Debug, Clone)]
-struct Kept {
-    version: i64,
+pub(super) struct Kept {
+    pub(super) version: i64,
     today: jiff::civil::Date,
     /// The tables that it was made from, and when each was synchronised.
-    tables: Vec<(&'static str, Millis)>,
-    entry: Arc<Entry>,
+    pub(super) tables: Vec<(&'static str, Millis)>,
+    /// The parameters that took effect.
+    pub(super) used: Vec<&'static str>,
+    pub(super) entry: Arc<Entry>,
 }
 
 /// Answers of the mirror that were given lately, by the key of the question.
@@ -102,7 +104,7 @@ impl Recent {
 impl Proxy {
     /// The mirror's answer to a question while Alyx can be reached.
     pub(super) async fn mirrored_now(
-        self: &Arc<Self>,
+        &self,
         asked: &Asked,
         question: &Question,
         directives: &Directives,
@@ -119,22 +121,32 @@ impl Proxy {
 
     /// The mirror's answer to a question; from tables of any age where `recency` is none.
     pub(super) async fn mirrored(
-        self: &Arc<Self>,
+        &self,
         question: &Question,
         settings: &Settings,
         recency: Option<Recency>,
     ) -> Mirrored {
-        let Target { mirror, endpoint, key } = match self.mirror_for(question) {
-            Ok(found) => found,
-            Err(silence) => return Mirrored::Silent(silence),
-        };
+        match self.kept(question, settings, recency).await {
+            Ok(kept) => Mirrored::Answer(kept.entry),
+            Err(silence) => Mirrored::Silent(silence),
+        }
+    }
+
+    /// The same with what is known of the answer.
+    pub(super) async fn kept(
+        &self,
+        question: &Question,
+        settings: &Settings,
+        recency: Option<Recency>,
+    ) -> Result<Kept, Silence> {
+        let Target { mirror, endpoint, key } = self.mirror_for(question)?;
         let today = clock::today(&settings.mirror.time_zone);
         if let Some(kept) = self.recent.0.get(&question.key)
             && kept.version == mirror.version()
             && kept.today == today
             && recency.as_ref().is_none_or(|recency| allowed(&kept.tables, recency))
         {
-            return Mirrored::Answer(kept.entry);
+            return Ok(kept);
         }
         let (question, base) = (question.clone(), self.upstream.base().to_owned());
         let look = move |connection: &rusqlite::Connection, states: &Arc<mirror::state::States>| {
@@ -152,17 +164,17 @@ impl Proxy {
         match mirror.read(look).await {
             Ok(Outcome::Answer((key, Some(kept)))) => {
                 self.recent.0.insert(key, kept.clone());
-                Mirrored::Answer(kept.entry)
+                Ok(kept)
             }
             Ok(Outcome::Answer((_, None))) => {
                 tracing::error!(endpoint = endpoint.name, "the mirror made an answer that is no JSON");
-                Mirrored::Silent(Silence::NotAsked)
+                Err(Silence::NotAsked)
             }
-            Ok(Outcome::Undecided(reason)) => Mirrored::Silent(Silence::Undecided(reason)),
-            Ok(Outcome::Old(table)) => Mirrored::Silent(Silence::Old(table)),
+            Ok(Outcome::Undecided(reason)) => Err(Silence::Undecided(reason)),
+            Ok(Outcome::Old(table)) => Err(Silence::Old(table)),
             Err(error) => {
                 tracing::error!(%error, "the mirror can't be read");
-                Mirrored::Silent(Silence::NotAsked)
+                Err(Silence::NotAsked)
             }
         }
     }
@@ -258,12 +270,13 @@ fn says_there_is_none(entry: &Entry) -> bool {
     }
 }
 
-fn keep(answer: Answer, question: &Question, today: jiff::civil::Date, base: &str) -> Option<Kept> {
+fn keep(mut answer: Answer, question: &Question, today: jiff::civil::Date, base: &str) -> Option<Kept> {
     let synced_at = answer.synced_at();
     let status = StatusCode::from_u16(answer.status).ok()?;
-    let body = answer.body.into();
+    let body = std::mem::take(&mut answer.body).into();
     let entry = Entry::made(status, headers_of(&question.route), body, question, synced_at, base)?;
-    Some(Kept { version: answer.version, today, tables: answer.tables, entry: Arc::new(entry) })
+    let Answer { tables, used, version, .. } = answer;
+    Some(Kept { version, today, tables, used, entry: Arc::new(entry) })
 }
 
 /// The fields of Alyx's own answers of this route.

@@ -23,6 +23,7 @@ mod refusal;
 mod run;
 mod status;
 mod verdict;
+mod verify;
 mod write;
 mod written;
 

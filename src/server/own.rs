@@ -99,6 +99,16 @@ pub(super) fn recorder() -> &'static PrometheusHandle {
             "Size of the stored answers"
         );
         metrics::describe_gauge!("alyx_proxy_stored_responses", "Number of stored answers");
+        metrics::describe_gauge!("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint");
+        metrics::describe_gauge!(
+            "alyx_proxy_mirror_age_seconds",
+            metrics::Unit::Seconds,
+            "Time since an endpoint's table was synchronised last"
+        );
+        metrics::describe_counter!(
+            "alyx_proxy_verified_total",
+            "Answers of the mirror that were compared with Alyx's, by what came of it"
+        );
         metrics::describe_histogram!(
             "alyx_proxy_request_duration_seconds",
             metrics::Unit::Seconds,
@@ -131,6 +141,7 @@ impl Proxy {
             },
             "answers": answers,
             "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
+            "mirror": self.mirror_status(),
             "tokens": self.tokens.len(),
             "set_aside": self.set_aside().map(|path| path.display().to_string()),
         })
@@ -148,6 +159,7 @@ impl Proxy {
         let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
         set("alyx_proxy_stored_bytes", stored.bytes);
         set("alyx_proxy_stored_responses", stored.responses);
+        self.gauge_mirror();
     }
 
     /// Adds the notice that Alyx is away.

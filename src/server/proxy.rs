@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{mirrored::Recent, status::Counters};
+use super::{mirrored::Recent, status::Counters, verify::Samples};
 use crate::{
     access::{Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
     alyx::errors,
@@ -58,6 +58,8 @@ pub struct Proxy {
     pub(super) synchroniser: Option<Arc<Synchroniser>>,
     /// What the mirror said lately.
     pub(super) recent: Recent,
+    /// Some of the questions that it answered, to be put to Alyx too.
+    pub(super) samples: Samples,
     pub(super) tokens: Tokens,
     pub(super) logins: Logins,
     pub(super) key: SecretKey,
@@ -127,6 +129,7 @@ impl Proxy {
             flights: Flights::default(),
             recent: Recent::new(settings.storage.memory.0 / 8),
             mirror,
+            samples: Samples::default(),
             synchroniser: Some(Arc::default()),
             large: moka::sync::Cache::new(10_000),
             alone: std::sync::atomic::AtomicU64::default(),

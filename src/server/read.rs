@@ -72,7 +72,10 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     let mut silence = Silence::NotAsked;
     if may == May::Have && up && !explain {
         match proxy.mirrored_now(&asked, &question, &directives).await {
-            Mirrored::Answer(entry) => return proxy.give_mirrored(&asked, &question, &entry, None).await,
+            Mirrored::Answer(entry) => {
+                proxy.sample(&question);
+                return proxy.give_mirrored(&asked, &question, &entry, None).await;
+            }
             Mirrored::Silent(why) => silence = why,
         }
     }

@@ -49,18 +49,14 @@ async fn created(endpoint: &Endpoint, response: Response<Body>) -> (Response<Bod
         return (response, Vec::new());
     }
     let (parts, body) = response.into_parts();
-    match Limited::new(body, LONGEST).collect().await {
-        Ok(body) => {
-            let body = body.to_bytes();
-            let keys = keys(endpoint, &body);
-            (Response::from_parts(parts, Body::from(body)), keys)
-        }
-        Err(_) => {
-            tracing::error!(endpoint = endpoint.name, "the answer to a write was lost on its way");
-            let text = "The write was passed on to Alyx, but its answer was lost.";
-            (super::refusal::plain(502, text), Vec::new())
-        }
-    }
+    let Ok(body) = Limited::new(body, LONGEST).collect().await else {
+        tracing::error!(endpoint = endpoint.name, "the answer to a write was lost on its way");
+        let text = "The write was passed on to Alyx, but its answer was lost.";
+        return (super::refusal::plain(502, text), Vec::new());
+    };
+    let body = body.to_bytes();
+    let keys = keys(endpoint, &body);
+    (Response::from_parts(parts, Body::from(body)), keys)
 }
 
 fn keys(endpoint: &Endpoint, body: &Bytes) -> Vec<String> {
