@@ -11,6 +11,12 @@ pub fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
+/// The day in a time zone by its IANA name; in UTC where there is no such zone.
+pub fn today(time_zone: &str) -> jiff::civil::Date {
+    let zone = jiff::tz::TimeZone::get(time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    jiff::Timestamp::now().to_zoned(zone).date()
+}
+
 /// `2026-11-23 09:12 UTC`, for people.
 pub fn for_people(at: Millis) -> String {
     jiff::Timestamp::from_millisecond(at)

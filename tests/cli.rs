@@ -314,7 +314,7 @@ fn a_status() -> Value {
         "version": "1.2.3", "uptime_seconds": 3661, "listen": "127.0.0.1:8040",
         "upstream": {"url": "https://alyx.example.org", "state": "down",
                      "since": "2026-11-23T06:00:00Z", "reason": "connection refused"},
-        "answers": {"memory": 11, "disk": 22, "stale": 33, "upstream": 44, "collapsed": 55, "refused": 66},
+        "answers": {"memory": 11, "disk": 22, "stale": 33, "mirror": 4, "upstream": 44, "collapsed": 55, "refused": 66},
         "stored": {"responses": 77, "bytes": 1_572_864, "limit": 4_294_967_296_u64},
         "tokens": 88, "of_a_later_version": true,
     })
@@ -331,7 +331,7 @@ fn status_of_a_running_proxy_is_readable_or_whole_json() {
         text(&output.stdout),
         "alyx-proxy  1.2.3, listening on 127.0.0.1:8040, running for 1h 1m 1s\n\
          upstream    https://alyx.example.org: down since 2026-11-23T06:00:00Z (connection refused)\n\
-         answers     11 from memory, 22 from disk, 33 stale, 44 from upstream, 55 shared, 66 refused\n\
+         answers     11 from memory, 22 from disk, 33 stale, 4 from the mirror, 44 from upstream, 55 shared, 66 refused\n\
          stored      77 responses, 1.5 MiB of 4.0 GiB\n\
          tokens      88 accepted by Alyx\n"
     );

@@ -1,6 +1,8 @@
 //! The endpoints that keep records: lists with filters, and details by a key.
 
-use super::{filter::Filter, filters};
+use serde_json::Value;
+
+use super::{filter::Filter, filters, query};
 
 /// How fast the answers of an endpoint go out of date; the settings give each class its span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +67,8 @@ pub struct Endpoint {
     pub detail: Option<Detail>,
     /// The columns that its list is ordered by, after which ties stand in any order.
     pub order: &'static [Order],
+    /// Fields of its records that Alyx computes anew at each request, from the time of day (REST.md 3.8).
+    pub clock: &'static [&'static str],
     /// What its list can be asked for, in the order in which Alyx validates and applies it.
     pub filters: &'static [Filter],
 }
@@ -113,11 +117,17 @@ const READ: &[&str] = &[];
 
 impl Endpoint {
     const fn new(name: &'static str, model: &'static str, class: Class) -> Self {
-        Self { name, model, class, create: false, detail: None, order: &[], filters: filters::of(name) }
+        let filters = filters::of(name);
+        Self { name, model, class, create: false, detail: None, order: &[], clock: &[], filters }
     }
 
     const fn ordered(mut self, order: &'static [Order]) -> Self {
         self.order = order;
+        self
+    }
+
+    const fn by_the_clock(mut self, fields: &'static [&'static str]) -> Self {
+        self.clock = fields;
         self
     }
 
@@ -143,6 +153,27 @@ impl Endpoint {
         self.filters.iter().find(|filter| filter.name == name)
     }
 
+    /// Whether its details are other than the records of its list.
+    pub fn has_own_details(&self) -> bool {
+        self.detail.is_some_and(|detail| detail.shape == Shape::Own)
+    }
+
+    /// The key of a record's detail, as far as the record shows it.
+    pub fn key_of(&self, record: &Value) -> Option<String> {
+        let field = match self.detail?.key {
+            Key::Name(field) => field,
+            Key::Uuid | Key::Integer => "id",
+        };
+        match record.get(field) {
+            Some(Value::String(key)) => Some(key.clone()),
+            Some(Value::Number(key)) => Some(key.to_string()),
+            _ => {
+                let url = record.get("url")?.as_str()?;
+                query::segments(url).pop()
+            }
+        }
+    }
+
     /// The endpoint of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ENDPOINTS.iter().find(|endpoint| endpoint.name == name)
@@ -158,6 +189,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .shaped(Shape::Own),
     Endpoint::new("subjects", "Subject", Class::Records)
         .ordered(BY_NICKNAME)
+        .by_the_clock(&[
+            "age_weeks",
+            "alive",
+            "reference_weight",
+            "last_water_restriction",
+            "expected_water",
+            "remaining_water",
+        ])
         .creates()
         .detail(Key::Name("nickname"), ALL)
         .shaped(Shape::Own),
@@ -201,7 +240,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("water-administrations", "WaterAdministration", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("water-restriction", "WaterRestriction", Class::Records)
         .ordered(&[down("end_time"), down("start_time")]),
-    Endpoint::new("water-restricted-subjects", "Subject", Class::Records).ordered(BY_NICKNAME),
+    Endpoint::new("water-restricted-subjects", "Subject", Class::Records)
+        .ordered(BY_NICKNAME)
+        .by_the_clock(&["expected_water", "remaining_water", "reference_weight", "last_water_restriction"]),
     Endpoint::new("water-type", "WaterType", Class::Reference).creates(),
     Endpoint::new("labs", "Lab", Class::Reference).creates().detail(NAME, ALL),
     Endpoint::new("projects", "Project", Class::Reference).creates().detail(NAME, ALL),

@@ -69,6 +69,16 @@ pub(super) enum Command {
         #[command(flatten)]
         sync: SyncFlags,
     },
+    /// Say how a running proxy would answer a question, and why
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy explain '/sessions?lab=cortexlab&performance_gte=70' --token TOKEN\n\n{EXIT}"
+    ))]
+    Explain {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        explain: ExplainFlags,
+    },
     /// Print the version
     #[command(after_help = "Example:\n  alyx-proxy version --json")]
     Version {
@@ -166,6 +176,26 @@ pub(super) struct SyncFlags {
     /// A summary as JSON at the end, for other programs
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainFlags {
+    /// Path and query, as ONE asks them
+    #[arg(value_name = "PATH")]
+    pub(super) path: String,
+    /// A token that Alyx accepts [default: $ALYX_PROXY_TOKEN, which other users of this machine can't see]
+    #[arg(long)]
+    token: Option<String>,
+    #[command(flatten)]
+    pub(super) proxy: StatusFlags,
+}
+
+impl ExplainFlags {
+    /// The token to ask with.
+    pub(super) fn token(&self) -> Option<String> {
+        let variable = || std::env::var(alyx_proxy::settings::TOKEN_VARIABLE).ok();
+        self.token.clone().or_else(variable).filter(|token| !token.is_empty())
+    }
 }
 
 #[derive(Debug, Args)]

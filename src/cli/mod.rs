@@ -8,8 +8,10 @@
 //! | 3 | no proxy is running there |
 
 mod args;
+mod ask;
 mod check_config;
 mod demo;
+mod explain;
 mod serve;
 mod status;
 mod sync;
@@ -84,6 +86,9 @@ async fn dispatch(cli: Cli) -> Outcome {
         }
         Some(Command::Sync { common: more, sync }) => {
             sync::run(&sources(common.and(more), Vec::new())?, &sync).await
+        }
+        Some(Command::Explain { common: more, explain }) => {
+            explain::run(&sources(common.and(more), Vec::new())?, &explain).await
         }
         Some(Command::Version { json }) => version::run(json),
     }

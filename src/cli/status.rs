@@ -1,15 +1,14 @@
 //! `status`: asks a running proxy how it is (`/-/status.json`).
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use alyx_proxy::settings::{Sources, load};
 use anyhow::anyhow;
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Failure, Outcome, args, print, print_json};
-
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::{Failure, Outcome, args, ask, print, print_json};
 
 /// What is shown of the proxy's answer; `--json` passes all of it on.
 #[derive(Debug, Deserialize)]
@@ -21,6 +20,30 @@ struct Status {
     answers: Answers,
     stored: Stored,
     tokens: u64,
+    mirror: Option<Mirror>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mirror {
+    tables: Vec<Table>,
+    verified: Verified,
+}
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    endpoint: String,
+    rows: u64,
+    details: bool,
+    age_seconds: u64,
+    scope: Vec<String>,
+    distrusted: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Verified {
+    same: u64,
+    changed: u64,
+    different: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,6 +59,8 @@ struct Answers {
     memory: u64,
     disk: u64,
     stale: u64,
+    #[serde(default)]
+    mirror: u64,
     upstream: u64,
     collapsed: u64,
     refused: u64,
@@ -50,40 +75,21 @@ struct Stored {
 
 pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> Outcome {
     let base = args.base_url(load(sources)?.settings.server.listen);
-    let (raw, status) = ask(&base).await?;
+    let (raw, status) = status(&base).await?;
     if args.json { print_json(&raw) } else { print(&readable(&status)) }
 }
 
-async fn ask(base: &str) -> Result<(Value, Status), Failure> {
+async fn status(base: &str) -> Result<(Value, Status), Failure> {
     let url = format!("{base}/-/status.json");
-    // The proxy is a neighbour: no other proxy lies between, whatever the environment says.
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
-    let response = client.map_err(anyhow::Error::from)?.get(&url).send().await;
-    let response = response.map_err(|error| no_answer(base, &error))?;
-    let code = response.status();
-    let body = response.bytes().await.map_err(|error| no_answer(base, &error))?;
+    let (code, raw) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));
-    let answer = serde_json::from_slice(&body).ok().filter(|_| code.is_success()).and_then(status);
+    let answer = raw.filter(|_| code.is_success()).and_then(status);
     let stranger = || anyhow!("{url} answers {code}, but not as this version of alyx-proxy does");
     answer.ok_or_else(|| stranger().into())
 }
 
-fn no_answer(base: &str, error: &reqwest::Error) -> Failure {
-    if error.is_builder() {
-        return Failure::Usage(format!("--url {base}: must be an http or https URL"));
-    }
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    if error.is_connect() {
-        return Failure::NotRunning(format!("no proxy is running at {base}: {cause}"));
-    }
-    anyhow!("{base} took the request, but did not answer it: {cause}").into()
-}
-
 fn readable(status: &Status) -> String {
-    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens } = status;
+    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens, mirror } = status;
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
     let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
     let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -93,10 +99,11 @@ fn readable(status: &Status) -> String {
         (
             "answers",
             format!(
-                "{} from memory, {} from disk, {} stale, {} from upstream, {} shared, {} refused",
+                "{} from memory, {} from disk, {} stale, {} from the mirror, {} from upstream, {} shared, {} refused",
                 answers.memory,
                 answers.disk,
                 answers.stale,
+                answers.mirror,
                 answers.upstream,
                 answers.collapsed,
                 answers.refused
@@ -108,7 +115,37 @@ fn readable(status: &Status) -> String {
         ),
         ("tokens", format!("{tokens} accepted by Alyx")),
     ];
-    lines.map(|(name, text)| format!("{name:<11} {text}")).join("\n")
+    let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
+    lines.extend(mirror.iter().flat_map(readable_mirror));
+    lines.join("\n")
+}
+
+/// The mirror as a whole, and table by table.
+fn readable_mirror(mirror: &Mirror) -> Vec<String> {
+    let Mirror { tables, verified: Verified { same, changed, different } } = mirror;
+    if tables.is_empty() {
+        return vec![format!("{:<11} nothing yet", "mirror")];
+    }
+    let rows: u64 = tables.iter().map(|table| table.rows).sum();
+    let mut lines = vec![format!(
+        "{:<11} {} tables, {rows} records; compared with Alyx: {same} the same, {changed} changed meanwhile, \
+         {different} different",
+        "mirror",
+        tables.len()
+    )];
+    let width = tables.iter().map(|table| table.endpoint.len()).max().unwrap_or_default();
+    for Table { endpoint, rows, details, age_seconds, scope, distrusted } in tables {
+        let details = if *details { ", details" } else { "" };
+        let scope = if scope.is_empty() { String::new() } else { format!(", only {}", scope.join("&")) };
+        let distrusted = if distrusted.is_empty() {
+            String::new()
+        } else {
+            format!(", not answering {}", distrusted.join(", "))
+        };
+        let age = humantime::format_duration(Duration::from_secs(*age_seconds));
+        lines.push(format!("  {endpoint:<width$} {rows:>8} records{details}{scope}, {age} old{distrusted}"));
+    }
+    lines
 }
 
 /// A size to be read at a glance: three digits will do.

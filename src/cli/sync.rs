@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use alyx_proxy::{
     alyx::Endpoint,
     mirror::{
-        Mirror,
-        sync::{Cycle, Synchroniser, TableProgress},
+        Mirror, Synchroniser,
+        sync::{Cycle, TableProgress},
     },
     server::{OpenError, Proxy},
     settings::Sources,
     upstream::health,
 };
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::json;
 
 use super::{Failure, Outcome, args::SyncFlags, prepare, print, print_json};
@@ -35,11 +35,7 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
         }
         Err(error) => return Err(anyhow::Error::from(error).into()),
     };
-    let folder = proxy.folder().to_owned();
-    let opening = tokio::task::spawn_blocking(move || Mirror::open(&folder)).await;
-    let mirror = opening.context("the mirror was not opened")?.map_err(anyhow::Error::from)?;
-    let synchroniser = Synchroniser::new(mirror.clone(), proxy.upstream.clone(), proxy.settings().clone());
-    let Some(synchroniser) = synchroniser.map_err(anyhow::Error::from)? else {
+    let (Some(mirror), Some(synchroniser)) = (proxy.mirror().cloned(), proxy.synchroniser().cloned()) else {
         return Err(Failure::Usage(
             "no account to synchronise by: set mirror.username and mirror.password, or mirror.token"
                 .to_owned(),
@@ -59,9 +55,7 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     };
     watching.abort();
     let result = summary(&mirror, &synchroniser, flags.json);
-    let closing = tokio::task::spawn_blocking(move || mirror.close()).await;
     proxy.close().await;
-    closing.context("the mirror was not closed properly")?;
     result?;
     match errors.len() {
         0 => Ok(()),

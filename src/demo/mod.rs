@@ -118,6 +118,12 @@ impl Miniature {
         format!("http://{}", self.addr())
     }
 
+    /// The day that its clock stands at.
+    #[allow(clippy::unused_self, reason = "a property of it, which happens to be the same for all")]
+    pub fn today(&self) -> jiff::civil::Date {
+        sample::TODAY
+    }
+
     /// Cuts the network: connections are refused, open ones dropped. Done when this returns.
     pub fn cut(&self) {
         self.network.cut();

@@ -41,6 +41,8 @@ pub struct Question<'q> {
 pub struct Recency {
     /// A synchronisation that began before this time is too old.
     pub since: Millis,
+    /// The same for tables that go out of date sooner or later than the others.
+    pub exceptions: HashMap<&'static str, Millis>,
     /// When a write through the proxy last touched a table; it must have been synchronised after that.
     pub written: HashMap<&'static str, Millis>,
 }
@@ -48,19 +50,31 @@ pub struct Recency {
 impl Recency {
     /// Whether a table that was synchronised then is current.
     pub fn allows(&self, endpoint: &str, synced_at: Millis) -> bool {
-        synced_at >= self.since && self.written.get(endpoint).is_none_or(|written| *written < synced_at)
+        let since = self.exceptions.get(endpoint).copied().unwrap_or(self.since);
+        synced_at >= since && self.written.get(endpoint).is_none_or(|written| *written < synced_at)
     }
 }
 
 /// What the mirror can say to a question.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Outcome<T = Answer> {
     /// The answer.
-    Answer(Answer),
+    Answer(T),
     /// It can't be decided from the tables that are here.
     Undecided(Undecided),
     /// It could be decided, but this table is too old.
     Old(&'static str),
+}
+
+impl<T> Outcome<T> {
+    /// The outcome with something made of the answer.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Answer(answer) => Outcome::Answer(make(answer)),
+            Self::Undecided(reason) => Outcome::Undecided(reason),
+            Self::Old(table) => Outcome::Old(table),
+        }
+    }
 }
 
 /// An answer with what is known of it.

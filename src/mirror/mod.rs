@@ -19,3 +19,4 @@ pub mod state;
 pub mod sync;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};
+pub use sync::Synchroniser;

@@ -1,5 +1,7 @@
 //! A stored answer, and the representations of it that clients get.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -29,6 +31,9 @@ const OF_THE_EXCHANGE: [HeaderName; 9] = [
     header::STRICT_TRANSPORT_SECURITY,
 ];
 
+/// Numbers for the entries that were made here.
+static MADE: AtomicU64 = AtomicU64::new(1);
+
 /// An answer as it is stored: the body is Alyx's own text with Alyx's own links.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -44,6 +49,9 @@ pub struct Entry {
     envelope: Option<Envelope>,
     /// The parameters with which it was asked: its links repeat them.
     pairs: Pairs,
+    /// A number of its own where it was made here from tables: two of them may differ though question and
+    /// time are the same. 0 for what Alyx said.
+    made: u64,
     /// When the question left; what was written later is not in it.
     pub asked_at: Millis,
     /// When the answer was here.
@@ -108,6 +116,21 @@ impl Entry {
         )
     }
 
+    /// An answer that was made here, as Alyx would have given it at that time; `None` if it is no JSON.
+    pub fn made(
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        question: &Question,
+        at: Millis,
+        base: &str,
+    ) -> Option<Self> {
+        let query = question.query().to_owned();
+        let parts = Parts { status, headers, body, query, asked_at: at, received_at: at };
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        Some(Self { made, ..Self::from_parts(parts, &Base::new(base))? })
+    }
+
     /// The entry that was stored in these parts; `None` if its body is no JSON.
     pub(super) fn from_parts(parts: Parts, base: &Base) -> Option<Self> {
         let Parts { status, headers, body, query, asked_at, received_at } = parts;
@@ -121,6 +144,7 @@ impl Entry {
             links,
             envelope,
             pairs: query::parse(&query),
+            made: 0,
             asked_at,
             received_at,
         })
@@ -132,7 +156,7 @@ impl Entry {
     }
 
     /// The bytes that it holds in memory.
-    pub(super) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         self.body.len() + self.links.len() * size_of::<Link>() + 1024
     }
 
@@ -225,7 +249,11 @@ fn varies_as_known(headers: &HeaderMap) -> bool {
 /// What a representation depends on, as one hash: another spelling or base is another body.
 pub(super) fn representation_key(key: &Key, entry: &Entry, asker: &Asker<'_>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(key).update(&entry.asked_at.to_le_bytes()).update(&entry.received_at.to_le_bytes());
+    hasher
+        .update(key)
+        .update(&entry.made.to_le_bytes())
+        .update(&entry.asked_at.to_le_bytes())
+        .update(&entry.received_at.to_le_bytes());
     hasher.update(&(asker.base.len() as u64).to_le_bytes()).update(asker.base.as_bytes());
     if !entry.speaks_for(asker.question) {
         hasher.update(spelling(&asker.question.pairs).as_bytes());

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::{Directives, Entry, Question};
 use crate::{
-    alyx::{Class, Route},
+    alyx::{Class, Endpoint, Route},
     clock,
     settings::{Settings, value::Span},
 };
@@ -84,21 +84,29 @@ pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings) ->
     }
 }
 
-/// How long an answer to this question counts as fresh.
-fn lifetime(question: &Question, status: StatusCode, settings: &Settings) -> Span {
+/// How long what an endpoint says counts as fresh.
+pub fn of_endpoint(endpoint: &Endpoint, settings: &Settings) -> Span {
+    let by_name = settings.freshness.endpoints.get(endpoint.name).copied();
+    by_name.unwrap_or_else(|| of_class(endpoint.class, settings))
+}
+
+fn of_class(class: Class, settings: &Settings) -> Span {
     let freshness = &settings.freshness;
-    let by_class = match question.class {
+    match class {
         Class::Reference => freshness.reference,
         Class::Records => freshness.records,
         Class::Volatile => freshness.volatile,
         Class::Schema => freshness.schema,
         Class::Tables => freshness.tables,
+    }
+}
+
+/// How long an answer to this question counts as fresh.
+fn lifetime(question: &Question, status: StatusCode, settings: &Settings) -> Span {
+    let span = match &question.route {
+        Route::List(endpoint) | Route::Detail(endpoint, _) => of_endpoint(endpoint, settings),
+        Route::Service(_) | Route::Other => of_class(question.class, settings),
     };
-    let by_name = match &question.route {
-        Route::List(endpoint) | Route::Detail(endpoint, _) => freshness.endpoints.get(endpoint.name).copied(),
-        Route::Service(_) | Route::Other => None,
-    };
-    let span = by_name.unwrap_or(by_class);
     if status == StatusCode::NOT_FOUND { span.min(settings.cache.negative) } else { span }
 }
 

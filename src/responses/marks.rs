@@ -17,7 +17,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    alyx::writes::Scope,
+    alyx::{ENDPOINTS, Endpoint, writes::Scope},
     clock::{self, Millis},
     store::{Store, StoreError},
 };
@@ -25,6 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Marks {
     at: RwLock<HashMap<String, Millis>>,
+    /// When a write last touched an endpoint's records, made from `at` when that changes.
+    endpoints: RwLock<HashMap<&'static str, Millis>>,
     next_write: AtomicI64,
 }
 
@@ -55,13 +57,19 @@ impl Marks {
                 rows.collect::<rusqlite::Result<HashMap<_, _>>>()
             })
             .await?;
-        Ok(Self { at: RwLock::new(rows), next_write: AtomicI64::new(1) })
+        let endpoints = RwLock::new(by_endpoint(&rows));
+        Ok(Self { at: RwLock::new(rows), endpoints, next_write: AtomicI64::new(1) })
     }
 
     /// The latest time at which one of these scopes was marked.
     pub(super) fn since(&self, scopes: &[String]) -> Millis {
         let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
         scopes.iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
+    }
+
+    /// When a write last touched records of an endpoint, for those that were touched.
+    pub(super) fn by_endpoint(&self) -> HashMap<&'static str, Millis> {
+        self.endpoints.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A write is about to be passed on; returns when that is on disk.
@@ -90,6 +98,7 @@ impl Marks {
         if changed {
             let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
             at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
+            *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
         }
         let settle = move |connection: &Connection| {
             if changed {
@@ -113,4 +122,13 @@ impl Marks {
             });
         }
     }
+}
+
+/// A write to any record of an endpoint marks its lists too; so these, the details and everything suffice.
+fn by_endpoint(at: &HashMap<String, Millis>) -> HashMap<&'static str, Millis> {
+    let last = |endpoint: &Endpoint| {
+        let scopes = [Scope::Everything, Scope::Lists(endpoint.name), Scope::Details(endpoint.name)];
+        scopes.iter().filter_map(|scope| at.get(&scope.name())).copied().max()
+    };
+    ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.name, last(endpoint)?))).collect()
 }

@@ -47,6 +47,18 @@ impl Media {
     }
 }
 
+impl Media {
+    /// JSON without any form of its own.
+    pub fn plain() -> Self {
+        Self(PLAIN.to_owned())
+    }
+
+    /// Whether it is JSON without any form of its own.
+    pub fn is_plain(&self) -> bool {
+        self.0 == PLAIN
+    }
+}
+
 fn essence(range: &str) -> &str {
     range.split(';').next().unwrap_or_default().trim()
 }

@@ -1,7 +1,8 @@
 //! Answers in memory: as stored, and as they were last sent.
 //!
-//! Half of `storage.memory` holds entries, half the bodies made from them for one base URL; a body
-//! without links to move shares its bytes with its entry. What was not used lately goes first.
+//! Three eighths of `storage.memory` hold entries, half the bodies made from them for one base URL (the last
+//! eighth holds what the mirror said lately, which is the server's business); a body without links to move
+//! shares its bytes with its entry. What was not used lately goes first.
 
 use std::sync::Arc;
 
@@ -19,11 +20,11 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(size: Size) -> Self {
-        let half = size.0 / 2;
+        let (half, entries) = (size.0 / 2, size.0 / 8 * 3);
         let weight = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         Self {
             entries: Cache::builder()
-                .max_capacity(half)
+                .max_capacity(entries)
                 .weigher(move |_, entry: &Arc<Entry>| weight(entry.weight()))
                 .build(),
             bodies: Cache::builder()

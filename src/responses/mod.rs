@@ -13,7 +13,7 @@ mod media;
 mod memory;
 mod question;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -136,6 +136,11 @@ impl Responses {
     /// may bring an answer from before.
     pub fn written_at(&self, question: &Question) -> Millis {
         self.marks.since(&question.scopes)
+    }
+
+    /// When a write through this proxy last touched records of an endpoint, for those that were touched.
+    pub fn written_lists(&self) -> HashMap<&'static str, Millis> {
+        self.marks.by_endpoint()
     }
 
     /// Notes that a write which may change these scopes is about to be passed on.

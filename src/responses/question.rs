@@ -42,6 +42,8 @@ pub struct Question {
     pub path_and_query: String,
     /// Its parameters as they were asked, decoded.
     pub pairs: Pairs,
+    /// Whether it asks for JSON in its plain form.
+    pub plain: bool,
     /// Whose answer it is, where answers are kept apart for each user.
     pub owner: Option<TokenHash>,
     /// The names of the scopes that its answer belongs to.
@@ -62,7 +64,8 @@ impl Question {
         let path_and_query = uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
         let list = digest(&path, &of_list, media, owner, "list");
         let key = digest(&path, &[of_list, of_page].concat(), media, owner, "page");
-        Self { route, class, key, family: list, window, path, path_and_query, pairs, owner, scopes }
+        let plain = media.is_plain() && !pairs.iter().any(|(name, _)| name == "format");
+        Self { route, class, key, family: list, window, path, path_and_query, pairs, plain, owner, scopes }
     }
 
     /// Whether the answer is a page of a list.

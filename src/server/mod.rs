@@ -1,7 +1,8 @@
 //! The way of a request: which floor answers it.
 //!
 //! ```text
-//! read    ▸ who asks ▸ stored and fresh? ▸ Alyx, once for all who ask ▸ stored however old ▸ refusal
+//! read    ▸ who asks ▸ mirrored lately? ▸ stored and fresh? ▸ Alyx, once for all who ask
+//!         ▸ stored or mirrored, however old ▸ refusal
 //! write   ▸ marked stale what it may change ▸ Alyx
 //! others  ▸ Alyx, as a stream
 //! ```
@@ -9,9 +10,12 @@
 mod answer;
 mod base_url;
 mod coding;
+mod explain;
 mod files;
 mod login;
+mod mirrored;
 mod own;
+mod pages;
 mod pass;
 mod proxy;
 mod read;
@@ -19,7 +23,9 @@ mod refusal;
 mod run;
 mod status;
 mod verdict;
+mod verify;
 mod write;
+mod written;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
 use super::{
-    Proxy, refusal,
+    Proxy, pages, refusal,
     status::{CACHE_STATUS, How},
 };
 use crate::clock;
@@ -26,13 +26,19 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, request: Request<Body>) -> Respon
         "/-/health" => text("ok\n", "text/plain; charset=utf-8"),
         "/-/ready" => text("ready\n", "text/plain; charset=utf-8"),
         "/-/status" | "/-/status.json" => text(&format!("{:#}\n", proxy.status()), "application/json"),
+        "/-/answers" => match proxy.answers_page() {
+            Ok(page) => text(&page, "text/html; charset=utf-8"),
+            Err(status) => refusal::plain(status.as_u16(), "The page can't be made; the log says more."),
+        },
+        "/-/answers.json" => text(&proxy.answers_json(), "application/json"),
+        "/-/style.css" => text(pages::STYLE, "text/css; charset=utf-8"),
         "/-/metrics" => {
             proxy.gauge();
             text(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
         _ => refusal::plain(
             404,
-            "The proxy has no such page. It has /-/status.json, /-/health, /-/ready and /-/metrics.",
+            "The proxy has no such page. It has /-/status.json, /-/answers, /-/health, /-/ready and /-/metrics.",
         ),
     }
 }
@@ -93,6 +99,16 @@ pub(super) fn recorder() -> &'static PrometheusHandle {
             "Size of the stored answers"
         );
         metrics::describe_gauge!("alyx_proxy_stored_responses", "Number of stored answers");
+        metrics::describe_gauge!("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint");
+        metrics::describe_gauge!(
+            "alyx_proxy_mirror_age_seconds",
+            metrics::Unit::Seconds,
+            "Time since an endpoint's table was synchronised last"
+        );
+        metrics::describe_counter!(
+            "alyx_proxy_verified_total",
+            "Answers of the mirror that were compared with Alyx's, by what came of it"
+        );
         metrics::describe_histogram!(
             "alyx_proxy_request_duration_seconds",
             metrics::Unit::Seconds,
@@ -125,6 +141,7 @@ impl Proxy {
             },
             "answers": answers,
             "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
+            "mirror": self.mirror_status(),
             "tokens": self.tokens.len(),
             "set_aside": self.set_aside().map(|path| path.display().to_string()),
         })
@@ -142,6 +159,7 @@ impl Proxy {
         let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
         set("alyx_proxy_stored_bytes", stored.bytes);
         set("alyx_proxy_stored_responses", stored.responses);
+        self.gauge_mirror();
     }
 
     /// Adds the notice that Alyx is away.

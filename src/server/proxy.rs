@@ -8,11 +8,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::status::Counters;
+use super::{mirrored::Recent, status::Counters, verify::Samples};
 use crate::{
     access::{Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
     alyx::errors,
     clock::{self, Millis},
+    mirror::{Mirror, MirrorOpenError, Synchroniser},
     responses::{Entry, Key, Responses},
     settings::Settings,
     store::{self, Store, StoreError},
@@ -51,6 +52,14 @@ pub struct Proxy {
     pub upstream: Arc<Upstream>,
     pub(super) store: Arc<Store>,
     pub(super) responses: Responses,
+    /// Whole tables of Alyx; none where nothing is to be mirrored.
+    pub(super) mirror: Option<Arc<Mirror>>,
+    /// Keeps the mirror up to date; none where nothing is to be mirrored.
+    pub(super) synchroniser: Option<Arc<Synchroniser>>,
+    /// What the mirror said lately.
+    pub(super) recent: Recent,
+    /// Some of the questions that it answered, to be put to Alyx too.
+    pub(super) samples: Samples,
     pub(super) tokens: Tokens,
     pub(super) logins: Logins,
     pub(super) key: SecretKey,
@@ -88,9 +97,15 @@ pub enum OpenError {
     /// The database can't be read.
     #[error(transparent)]
     Read(#[from] StoreError),
+    /// The mirror can't be opened.
+    #[error("the mirror: {0}")]
+    Mirror(#[from] MirrorOpenError),
     /// The kept files can't be had.
     #[error("the folder `files`: {0}")]
     Files(#[from] super::files::FilesError),
+    /// The account that the mirror is synchronised by can't be had.
+    #[error("the account in [mirror]: {0}")]
+    Account(#[from] crate::upstream::AccountError),
     /// The upstream can't be asked with these settings.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -108,19 +123,30 @@ impl Proxy {
         let opening = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(data_dir.clone(), io::Error::other(error)))??);
-        let responses = Responses::open(store.clone(), upstream.base(), &settings).await?;
+        let mirror = open_mirror(&store, &data_dir).await?;
+        let memory = settings.storage.memory;
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let synchroniser = match &mirror {
+            Some(mirror) => Synchroniser::new(mirror.clone(), upstream.clone(), settings.clone())?,
+            None => None,
+        };
+        let responses = Responses::open(store.clone(), upstream.base(), &settings.load_full()).await?;
         let files = super::files::Files::open(&store).await?;
         Ok(Arc::new(Self {
             tokens: Tokens::load(&store).await?,
             logins: Logins::default(),
             flights: Flights::default(),
+            recent: Recent::new(memory.0 / 8),
+            mirror,
+            samples: Samples::default(),
+            synchroniser,
             large: moka::sync::Cache::new(10_000),
             alone: std::sync::atomic::AtomicU64::default(),
             counters: Counters::default(),
             started_at: clock::now(),
             bound: std::sync::OnceLock::new(),
             demo: std::sync::OnceLock::new(),
-            settings: Arc::new(ArcSwap::from_pointee(settings)),
+            settings,
             upstream,
             responses,
             files,
@@ -135,9 +161,14 @@ impl Proxy {
         &self.settings
     }
 
-    /// The folder of what is remembered of this Alyx.
-    pub fn folder(&self) -> &Path {
-        self.store.folder()
+    /// Whole tables of this Alyx.
+    pub fn mirror(&self) -> Option<&Arc<Mirror>> {
+        self.mirror.as_ref()
+    }
+
+    /// What keeps the mirror up to date; none where no account is set.
+    pub fn synchroniser(&self) -> Option<&Arc<Synchroniser>> {
+        self.synchroniser.as_ref()
     }
 
     /// Where a damaged database was put at the start.
@@ -154,8 +185,14 @@ impl Proxy {
     /// Writes down what is waiting.
     pub async fn close(&self) {
         self.responses.tidy();
-        let store = self.store.clone();
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        let (store, mirror) = (self.store.clone(), self.mirror.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            store.close();
+            if let Some(mirror) = mirror {
+                mirror.close();
+            }
+        });
+        if closing.await.is_err() {
             tracing::error!("the database was not closed properly");
         }
     }
@@ -169,6 +206,12 @@ impl Proxy {
             self.tokens.forget(token, &self.store).await;
         }
     }
+}
+
+async fn open_mirror(store: &Store, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {
+    let folder = store.folder().to_owned();
+    let opening = tokio::task::spawn_blocking(move || Mirror::open(&folder)).await;
+    Ok(Some(opening.map_err(|error| OpenError::Io(data_dir.to_owned(), io::Error::other(error)))??))
 }
 
 /// Whether Alyx refuses the token itself rather than what was asked with it.

@@ -15,6 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use super::{
     Asked, Proxy,
     answer::Giving,
+    explain,
+    mirrored::{Mirrored, Silence},
     pass,
     proxy::{Company, Fetched, Outcome, refuses_token},
     status::{CACHE_STATUS, Forward, How, StandIn},
@@ -48,6 +50,8 @@ struct Reading<'a> {
     known: bool,
     /// What is stored for it and may be given to this caller.
     held: Option<Held>,
+    /// Why the mirror does not answer it.
+    silence: Silence,
 }
 
 /// Answers a GET or HEAD.
@@ -63,12 +67,35 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     }
     let open = matches!(asked.route, Route::Service(service) if service.open());
     let may = proxy.may(&credentials, open, &asked.settings);
+    let up = !proxy.upstream.health.is_down();
+    let explain = explain::is_wished(&asked.headers);
+    let mut silence = Silence::NotAsked;
+    if may == May::Have && up && !explain {
+        match proxy.mirrored_now(&asked, &question, &directives).await {
+            Mirrored::Answer(entry) => {
+                proxy.sample(&question);
+                return proxy.give_mirrored(&asked, &question, &entry, None).await;
+            }
+            Mirrored::Silent(why) => silence = why,
+        }
+    }
     let stored = proxy.held(&question, &asked, &directives).await;
     let known = stored.is_some();
     let held = stored.filter(|_| may.sees_stored());
-    let reading =
-        Reading { proxy, asked: &asked, credentials: &credentials, question: &question, may, known, held };
-    if proxy.large.contains_key(&question.key) && !proxy.upstream.health.is_down() {
+    let reading = Reading {
+        proxy,
+        asked: &asked,
+        credentials: &credentials,
+        question: &question,
+        may,
+        known,
+        held,
+        silence,
+    };
+    if explain {
+        return reading.explain(&directives).await;
+    }
+    if proxy.large.contains_key(&question.key) && up {
         return pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await;
     }
     if let Some(response) = reading.answer(directives).await {
@@ -160,7 +187,25 @@ impl Reading<'_> {
             let text = "The request allows only what is stored, and nothing fresh is stored for it.";
             return Some(self.proxy.refuse(504, errors::detail(504, text), "only-if-cached"));
         }
-        self.ask_or_wait().await
+        self.ask_or_wait(&directives).await
+    }
+
+    /// Says what would be done; a token that Alyx has yet to judge is judged first.
+    async fn explain(&self, directives: &Directives) -> Response<Body> {
+        if self.proxy.upstream.health.is_down() {
+            if let Some(refusal) = self.proxy.refuse_caller(self.may, &Failure::Away, &self.question.route) {
+                return refusal;
+            }
+        } else if !self.may.sees_stored() {
+            match self.board(true).outcome().await {
+                Some(Ok(fetched)) if !matches!(fetched.answer.status.as_u16(), 401 | 403) => {}
+                Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
+                Some(Err(failure)) => return self.without_alyx(&failure).await,
+                None => return self.without_alyx(&Failure::Reset).await,
+            }
+        }
+        let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
+        self.proxy.explain(self.asked, self.question, directives, stored).await
     }
 
     /// Takes a seat on the flight of this question.
@@ -202,19 +247,16 @@ impl Reading<'_> {
         }
     }
 
-    async fn ask_or_wait(&self) -> Option<Response<Body>> {
+    async fn ask_or_wait(&self, directives: &Directives) -> Option<Response<Body>> {
         let mut seat = self.board(false);
         let mut joined = seat.joined;
-        let patience = self.asked.settings.upstream.patience.0;
-        let waiting_may_end = self.held.as_ref().filter(|held| match held.verdict {
-            Verdict::Fresh { .. } => true,
-            Verdict::Stale(staleness) => staleness.may_stand_in(),
-        });
+        let slow = self.when_slow(directives);
+        tokio::pin!(slow);
         let deadline = tokio::time::Instant::now() + self.asked.settings.upstream.timeout.0;
         for _ in 0..2 {
             let outcome = tokio::select! {
                 outcome = seat.outcome() => outcome,
-                held = after(patience, waiting_may_end) => return Some(self.stand_in(held, StandIn::Slow).await),
+                response = &mut slow => return Some(response),
                 () = tokio::time::sleep_until(deadline) => Some(Err(Failure::Timeout)),
                 () = self.proxy.upstream.health.until_down() => Some(Err(Failure::Away)),
             };
@@ -247,7 +289,7 @@ impl Reading<'_> {
             _ if self.known && self.may != May::Have => Forward::Token,
             Some(Held { verdict: Verdict::Stale(staleness), .. }) => Forward::Stale(*staleness),
             Some(_) => Forward::Stale(Staleness::Request),
-            None => Forward::UriMiss,
+            None => self.silence.name().map_or(Forward::UriMiss, Forward::Silent),
         }
     }
 
@@ -260,41 +302,71 @@ impl Reading<'_> {
         if let Some(refusal) = self.proxy.refuse_caller(self.may, failure, &self.question.route) {
             return refusal;
         }
-        match &self.held {
-            Some(held) => self.stand_in(held, StandIn::Offline).await,
-            None => match failure {
+        let mirrored = self.proxy.mirrored(self.question, &self.asked.settings, None).await;
+        match (&self.held, mirrored) {
+            (Some(held), Mirrored::Answer(entry)) if self.prefers(held, &entry) => {
+                self.stand_in(held, StandIn::Offline).await
+            }
+            (_, Mirrored::Answer(entry)) => self.give_mirrored(&entry, StandIn::Offline).await,
+            (Some(held), Mirrored::Silent(_)) => self.stand_in(held, StandIn::Offline).await,
+            (None, Mirrored::Silent(silence)) => match failure {
                 Failure::Throttled(length) => self.proxy.pause(failure, *length),
-                _ => self.proxy.not_stored(failure, self.question).await,
+                _ => self.proxy.not_stored(failure, self.question, &silence).await,
             },
         }
     }
 
+    /// Whether a stored answer is to be preferred to the mirror's: it is the newer one, and no write came
+    /// after it. One page of many is not: its siblings come from the mirror, and pages of two times don't fit.
+    fn prefers(&self, held: &Held, mirrored: &Entry) -> bool {
+        let one_of_many = self.question.window.is_some_and(|window| {
+            window.offset > 0 || held.entry.count().is_some_and(|count| count > window.limit)
+        });
+        let written = held.verdict == Verdict::Stale(Staleness::Written);
+        held.entry.asked_at > mirrored.asked_at && !written && !one_of_many
+    }
+
+    /// What is given when patience is at its end; never completes where there is nothing to give.
+    async fn when_slow(&self, directives: &Directives) -> Response<Body> {
+        tokio::time::sleep(self.asked.settings.upstream.patience.0).await;
+        let held = self.held.as_ref().filter(|held| match held.verdict {
+            Verdict::Fresh { .. } => true,
+            Verdict::Stale(staleness) => staleness.may_stand_in(),
+        });
+        let mirrored = self.mirrored_when_slow(directives).await;
+        match (held, mirrored) {
+            (Some(held), Some(entry)) if self.prefers(held, &entry) => {
+                self.stand_in(held, StandIn::Slow).await
+            }
+            (_, Some(entry)) => self.give_mirrored(&entry, StandIn::Slow).await,
+            (Some(held), None) => self.stand_in(held, StandIn::Slow).await,
+            (None, None) => std::future::pending().await,
+        }
+    }
+
+    /// From tables of any age that have seen the last write; nobody shall miss their own.
+    async fn mirrored_when_slow(&self, directives: &Directives) -> Option<Arc<Entry>> {
+        if !self.may.sees_stored() {
+            return None;
+        }
+        let directives = Directives { no_cache: false, max_stale: Some(Duration::MAX), ..*directives };
+        match self.proxy.mirrored_now(self.asked, self.question, &directives).await {
+            Mirrored::Answer(entry) => Some(entry),
+            Mirrored::Silent(_) => None,
+        }
+    }
+
+    async fn give_mirrored(&self, entry: &Arc<Entry>, reason: StandIn) -> Response<Body> {
+        self.proxy.give_mirrored(self.asked, self.question, entry, Some(reason)).await
+    }
+
     async fn stand_in(&self, held: &Held, reason: StandIn) -> Response<Body> {
-        let notice = match reason {
-            StandIn::Offline => self.proxy.notice_away(),
-            StandIn::Slow => Some(HeaderValue::from_static(
-                "!!!Alyx is slow; this proxy answers from what it remembers and goes on asking",
-            )),
-            StandIn::WhileRevalidating => Some(HeaderValue::from_static(
-                "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
-            )),
-        };
+        let notice = self.proxy.notice(reason);
         let how = How::StandIn { reason, place: held.place, ttl: held.verdict.ttl() };
         self.give(held, Giving { how, notice }).await
     }
 
     async fn give(&self, held: &Held, giving: Giving) -> Response<Body> {
         self.proxy.give(self.asked, self.question, &held.entry, giving).await
-    }
-}
-
-/// Gives the stored answer when patience is at its end; never, where there is none to give.
-async fn after<T>(patience: Duration, held: Option<T>) -> T {
-    match held {
-        Some(held) => {
-            tokio::time::sleep(patience).await;
-            held
-        }
-        None => std::future::pending().await,
     }
 }

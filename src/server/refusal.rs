@@ -5,7 +5,8 @@ use http::{HeaderValue, Response, header};
 
 use super::{
     Proxy,
-    status::{CACHE_STATUS, How},
+    mirrored::Silence,
+    status::{CACHE_STATUS, How, StandIn},
 };
 use crate::{
     alyx::errors,
@@ -49,9 +50,22 @@ impl Proxy {
     }
 
     /// 504 for a question whose answer is not stored, with what is stored that comes near.
-    pub(super) async fn not_stored(&self, failure: &Failure, question: &Question) -> Response<Body> {
+    ///
+    /// Where the mirror can't decide it either, it says what is missing and how to have it next time.
+    pub(super) async fn not_stored(
+        &self,
+        failure: &Failure,
+        question: &Question,
+        silence: &Silence,
+    ) -> Response<Body> {
         let near = self.responses.near(question).await;
         let mut more = String::from("The answer to this question is not stored here.");
+        let mut reason = None;
+        if let Silence::Undecided(undecided) = silence {
+            let remedy = undecided.remedy().map(|remedy| format!(" {remedy}")).unwrap_or_default();
+            more = format!("{more} {undecided}{remedy}");
+            reason = Some(undecided.name());
+        }
         if !near.is_empty() {
             let near: Vec<String> = near
                 .iter()
@@ -63,7 +77,13 @@ impl Proxy {
                 .collect();
             more = format!("{more} Stored is: {}.", near.join(", "));
         }
-        self.out_of_reach(failure, &more)
+        match reason {
+            Some(reason) => {
+                let text = format!("{} {more}", self.why_away(failure));
+                self.refuse(504, errors::detail(504, &text), reason)
+            }
+            None => self.out_of_reach(failure, &more),
+        }
     }
 
     /// 429: Alyx asked for a pause that is longer than anyone may wait.
@@ -85,6 +105,19 @@ impl Proxy {
                 format!("Alyx ({base}) has been out of reach since {}: {reason}.", clock::for_people(since))
             }
             _ => format!("Alyx ({base}) could not be asked: {failure}."),
+        }
+    }
+
+    /// What ONE shows its user about an answer that stands in for Alyx's.
+    pub(super) fn notice(&self, reason: StandIn) -> Option<HeaderValue> {
+        match reason {
+            StandIn::Offline => self.notice_away(),
+            StandIn::Slow => Some(HeaderValue::from_static(
+                "!!!Alyx is slow; this proxy answers from what it remembers and goes on asking",
+            )),
+            StandIn::WhileRevalidating => Some(HeaderValue::from_static(
+                "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
+            )),
         }
     }
 

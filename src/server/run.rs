@@ -15,7 +15,7 @@ use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
-use super::{Proxy, answer, own};
+use super::{Proxy, answer, own, verify};
 use crate::upstream::health;
 
 /// A client that takes longer to say what it wants is sent away.
@@ -52,6 +52,11 @@ impl Listening {
         let Self { listener, proxy } = self;
         let watching = tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone()));
         let tidying = tokio::spawn(tidy(proxy.clone()));
+        let verifying = tokio::spawn(verify::run(proxy.clone()));
+        let synchronising = proxy.synchroniser().map(|synchroniser| tokio::spawn(synchroniser.clone().run()));
+        if synchronising.is_none() {
+            tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");
+        }
         let graceful = GracefulShutdown::new();
         tokio::pin!(shutdown);
         loop {
@@ -70,6 +75,10 @@ impl Listening {
         drop(listener);
         watching.abort();
         tidying.abort();
+        verifying.abort();
+        if let Some(synchronising) = synchronising {
+            synchronising.abort();
+        }
         let drain = proxy.settings().load().server.drain.0;
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("open requests were cut off after `server.drain`");

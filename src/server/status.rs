@@ -22,6 +22,8 @@ pub(super) const CACHE_STATUS: header::HeaderName = header::HeaderName::from_sta
 pub(super) enum Forward {
     /// Nothing is stored for it.
     UriMiss,
+    /// Nothing is stored for it, and the mirror can't answer it.
+    Silent(&'static str),
     /// What is stored is not fresh.
     Stale(Staleness),
     /// Its token is to be judged by Alyx.
@@ -55,6 +57,9 @@ pub(super) enum How {
         /// Seconds that it would be fresh yet; negative where its time is over.
         ttl: i64,
     },
+    /// From the mirror's tables; for a reason where they are not as recent as they should be. Fields that
+    /// change with the time of day are as they were when the tables were synchronised.
+    Mirror { reason: Option<StandIn>, as_synchronised: bool },
     /// From Alyx.
     Forwarded { why: Forward, status: u16, stored: bool, collapsed: bool },
     /// Refused here.
@@ -72,6 +77,12 @@ impl How {
             Self::Hit(place, left) => write!(value, "; hit; ttl={}; detail={}", left.as_secs(), place.name()),
             Self::StandIn { reason, place, ttl } => {
                 write!(value, "; hit; ttl={ttl}; detail=\"{}, {}\"", reason.name(), place.name())
+            }
+            Self::Mirror { reason: None, as_synchronised: false } => write!(value, "; hit; detail=mirror"),
+            Self::Mirror { reason, as_synchronised } => {
+                let reason = reason.map(|reason| format!(", {}", reason.name())).unwrap_or_default();
+                let fields = if as_synchronised { ", as-synchronised" } else { "" };
+                write!(value, "; hit; detail=\"mirror{reason}{fields}\"")
             }
             Self::Forwarded { why, status, stored, collapsed } => {
                 let _ = write!(value, "; fwd={}; fwd-status={status}", why.token());
@@ -95,6 +106,7 @@ impl How {
         match self {
             Self::Hit(place, _) => place.name(),
             Self::StandIn { .. } => "stale",
+            Self::Mirror { .. } => "mirror",
             Self::Forwarded { collapsed: true, .. } => "collapsed",
             Self::Forwarded { .. } => "upstream",
             Self::Refused(_) => "refused",
@@ -116,7 +128,7 @@ impl StandIn {
 impl Forward {
     fn token(self) -> &'static str {
         match self {
-            Self::UriMiss => "uri-miss",
+            Self::UriMiss | Self::Silent(_) => "uri-miss",
             Self::Stale(Staleness::Request) => "request",
             Self::Stale(_) => "stale",
             Self::Token => "miss",
@@ -129,7 +141,7 @@ impl Forward {
         match self {
             Self::Stale(staleness) => Some(staleness.name()),
             Self::Token => Some("token-check"),
-            Self::Bypass(reason) => Some(reason),
+            Self::Bypass(reason) | Self::Silent(reason) => Some(reason),
             Self::UriMiss | Self::Method => None,
         }
     }
@@ -141,6 +153,7 @@ pub struct Counters {
     memory: AtomicU64,
     disk: AtomicU64,
     stale: AtomicU64,
+    mirror: AtomicU64,
     upstream: AtomicU64,
     collapsed: AtomicU64,
     refused: AtomicU64,
@@ -154,6 +167,7 @@ impl Counters {
             "memory" => &self.memory,
             "disk" => &self.disk,
             "stale" => &self.stale,
+            "mirror" => &self.mirror,
             "upstream" => &self.upstream,
             "collapsed" => &self.collapsed,
             _ => &self.refused,
@@ -163,12 +177,13 @@ impl Counters {
     }
 
     /// The counts by name.
-    pub(super) fn by_name(&self) -> [(&'static str, u64); 6] {
+    pub(super) fn by_name(&self) -> [(&'static str, u64); 7] {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("memory", read(&self.memory)),
             ("disk", read(&self.disk)),
             ("stale", read(&self.stale)),
+            ("mirror", read(&self.mirror)),
             ("upstream", read(&self.upstream)),
             ("collapsed", read(&self.collapsed)),
             ("refused", read(&self.refused)),

@@ -36,7 +36,17 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     if let Err(error) = proxy.responses.end_write(pending, changed).await {
         tracing::error!(%error, "what a write changed was not marked anew on disk");
     }
-    result.unwrap_or_else(|failure| proxy.failed_pass(&failure))
+    match result {
+        // After the marks: what is synchronised from now on has seen the write.
+        Ok(response) if changed && !scopes.is_empty() => proxy.tell_mirror(&route, response).await,
+        Ok(response) => response,
+        Err(failure) => {
+            if changed && let Some(synchroniser) = &proxy.synchroniser {
+                synchroniser.request_cycle();
+            }
+            proxy.failed_pass(&failure)
+        }
+    }
 }
 
 /// `/register-file` registers one file after the other and may fail in between (REST.md 7).

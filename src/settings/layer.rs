@@ -11,7 +11,11 @@ use figment::{
 };
 use serde_json::Value;
 
-use super::{error::SettingsError, keys, mask, place::CONFIG_VARIABLE};
+use super::{
+    error::SettingsError,
+    keys, mask,
+    place::{CONFIG_VARIABLE, TOKEN_VARIABLE},
+};
 
 const PREFIX: &str = "ALYX_PROXY_";
 
@@ -41,7 +45,7 @@ pub(super) fn file(path: &Path) -> Result<Vec<Said>, SettingsError> {
 pub(super) fn variable(name: &OsStr, value: &OsStr) -> Result<Option<Said>, SettingsError> {
     let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { return Ok(None) };
     let lossy = value.to_string_lossy();
-    if name == CONFIG_VARIABLE || is_of_an_orchestrator(name, &lossy) {
+    if name == CONFIG_VARIABLE || name == TOKEN_VARIABLE || is_of_an_orchestrator(name, &lossy) {
         return Ok(None);
     }
     let origin = format!("environment variable {name}");

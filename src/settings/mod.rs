@@ -30,6 +30,7 @@ pub use health::Health;
 pub use load::{Effective, Loaded, Override, Sources, load};
 pub use log::{Log, LogFormat};
 pub use mirror::Mirror;
+pub use place::TOKEN_VARIABLE;
 pub use reload::{reloadable_difference, reloaded};
 pub use server::Server;
 pub use storage::Storage;

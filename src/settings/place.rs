@@ -11,6 +11,8 @@ use super::{Storage, error::SettingsError};
 
 /// The variable that names the settings file.
 pub(super) const CONFIG_VARIABLE: &str = "ALYX_PROXY_CONFIG";
+/// Holds a user's token for commands that ask a running proxy; it is no setting.
+pub const TOKEN_VARIABLE: &str = "ALYX_PROXY_TOKEN";
 
 const SYSTEM_FILE: &str = "/etc/alyx-proxy/alyx-proxy.toml";
 

@@ -59,7 +59,7 @@ pub(super) fn by_ranges(table: &Table) -> bool {
 }
 
 impl Source {
-    async fn get(&self, path_and_query: String) -> Result<Answer, SyncError> {
+    pub(super) async fn get(&self, path_and_query: String) -> Result<Answer, SyncError> {
         let ask = Ask {
             path_and_query,
             accept: Some(HeaderValue::from_static("application/json")),

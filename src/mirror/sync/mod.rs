@@ -33,7 +33,7 @@ use crate::{
     alyx::{Endpoint, changes::Changes},
     clock::{self, Millis},
     settings::Settings,
-    upstream::{Account, AccountError, Upstream},
+    upstream::{Account, AccountError, Answer, Upstream},
 };
 use ask::Source;
 
@@ -117,6 +117,11 @@ impl Synchroniser {
                 tokio::time::sleep(SOON).await;
             }
         }
+    }
+
+    /// Asks Alyx a question under the account's name, behind the requests of people.
+    pub async fn ask(&self, path_and_query: &str) -> Result<Answer, SyncError> {
+        self.source.get(path_and_query.to_owned()).await
     }
 
     /// Asks for a cycle soon.

@@ -1,0 +1,120 @@
+//! `explain`: asks a running proxy how it would answer a question, and why.
+
+use alyx_proxy::settings::{Sources, load};
+use anyhow::anyhow;
+use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Failure, Outcome, args, ask, print, print_json};
+
+/// What is shown of the explanation; `--json` passes all of it on.
+#[derive(Debug, Deserialize)]
+struct Explanation {
+    path: String,
+    decision: String,
+    why: String,
+    remedy: Option<String>,
+    upstream: String,
+    plan: Option<Plan>,
+    stored: Option<Stored>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Plan {
+    tables: Vec<Table>,
+    parameters: Vec<String>,
+    count: Option<String>,
+    page: Option<String>,
+    refusal: Option<Refusal>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    status: u16,
+    body: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    endpoint: String,
+    details: bool,
+    rows: u64,
+    age_seconds: u64,
+    scope: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stored {
+    age_seconds: u64,
+    fresh: bool,
+}
+
+pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Outcome {
+    let base = args.proxy.base_url(load(sources)?.settings.server.listen);
+    // A whole URL may be pasted, too.
+    let path = args.path.strip_prefix(base.as_str()).unwrap_or(&args.path);
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let mut headers = HeaderMap::new();
+    headers.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
+    if let Some(token) = args.token() {
+        let mut field = HeaderValue::try_from(format!("Token {token}"))
+            .map_err(|_| Failure::Usage("--token: not a token".to_owned()))?;
+        field.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, field);
+    }
+    let (code, raw) = ask::json(&base, &path, &headers).await?;
+    let raw = raw.ok_or_else(|| anyhow!("{base}{path} answers {code}, and not with an explanation"))?;
+    let Ok(explanation) = serde_json::from_value::<Explanation>(raw.clone()) else {
+        let detail = raw["detail"].as_str().unwrap_or("not with an explanation");
+        return Err(anyhow!("{base}{path} answers {code}: {detail}").into());
+    };
+    if args.proxy.json { print_json(&raw) } else { print(&readable(&explanation)) }
+}
+
+fn readable(explanation: &Explanation) -> String {
+    let Explanation { path, decision, why, remedy, upstream, plan, stored } = explanation;
+    let decision = match decision.as_str() {
+        "mirror" => "answered from the mirror",
+        "stored" => "answered with what is stored",
+        "forwarded" => "forwarded to Alyx",
+        "refused" => "refused: Alyx is out of reach",
+        other => other,
+    };
+    let mut lines = vec![line("question", path), line("decision", decision), line("why", why)];
+    lines.extend(remedy.as_ref().map(|remedy| line("remedy", remedy)));
+    lines.push(line("upstream", upstream));
+    if let Some(plan) = plan {
+        lines.extend(plan.tables.iter().map(|table| line("table", &readable_table(table))));
+        if !plan.parameters.is_empty() {
+            lines.push(line("parameters", &plan.parameters.join(", ")));
+        }
+        let refusal = plan
+            .refusal
+            .as_ref()
+            .map(|Refusal { status, body }| format!("Alyx refuses with {status}: {body}"));
+        lines.extend(refusal.map(|text| line("answer", &text)));
+        lines.extend(plan.count.as_ref().map(|sql| line("count", sql)));
+        lines.extend(plan.page.as_ref().map(|sql| line("page", sql)));
+    }
+    if let Some(Stored { age_seconds, fresh }) = stored {
+        let fresh = if *fresh { "fresh" } else { "not fresh" };
+        lines.push(line("stored", &format!("{fresh}, {} old", ago(*age_seconds))));
+    }
+    lines.join("\n")
+}
+
+fn readable_table(table: &Table) -> String {
+    let Table { endpoint, details, rows, age_seconds, scope } = table;
+    let details = if *details { " with details" } else { "" };
+    let scope = if scope.is_empty() { String::new() } else { format!(", only {}", scope.join("&")) };
+    format!("/{endpoint}{details}: {rows} rows{scope}, {} old", ago(*age_seconds))
+}
+
+fn ago(seconds: u64) -> String {
+    alyx_proxy::clock::span_for_people(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000))
+}
+
+fn line(name: &str, text: &str) -> String {
+    format!("{name:<11} {text}")
+}

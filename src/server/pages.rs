@@ -1,0 +1,82 @@
+//! What is told of the mirror: the page of what it can answer, its state, its metrics.
+
+use askama::Template;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::Proxy;
+use crate::{
+    clock,
+    mirror::answers::{self, Answers},
+};
+
+/// How all pages of the proxy look.
+pub(super) const STYLE: &str = include_str!("../../templates/style.css");
+
+#[derive(Template)]
+#[template(path = "answers.html")]
+struct Page {
+    endpoints: Vec<Answers>,
+}
+
+impl Proxy {
+    /// What can be answered here, by endpoint and parameter.
+    fn answers(&self) -> Vec<Answers> {
+        let states = self.mirror.as_ref().map(|mirror| mirror.states());
+        answers::all(&|endpoint, details| {
+            let state = states.as_ref().and_then(|states| states.of(endpoint));
+            state.is_some_and(|state| state.details || !details)
+        })
+    }
+
+    /// The page of it.
+    pub(super) fn answers_page(&self) -> Result<String, StatusCode> {
+        Page { endpoints: self.answers() }.render().map_err(|error| {
+            tracing::error!(%error, "the page of answers can't be made");
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
+    }
+
+    /// The same as JSON.
+    pub(super) fn answers_json(&self) -> String {
+        serde_json::json!({ "endpoints": self.answers() }).to_string()
+    }
+
+    /// What the mirror holds, table by table, and how it fares.
+    pub(super) fn mirror_status(&self) -> Option<Value> {
+        let states = self.mirror.as_ref()?.states();
+        let now = clock::now();
+        let mut tables: Vec<_> = states.iter().collect();
+        tables.sort_unstable_by_key(|(endpoint, _)| *endpoint);
+        let table = |(endpoint, state): (&str, &crate::mirror::state::State)| {
+            json!({
+                "endpoint": endpoint,
+                "rows": state.rows,
+                "details": state.details,
+                "synced_at": clock::for_machines(state.synced_at),
+                "age_seconds": (now - state.synced_at).max(0) / 1000,
+                "scope": state.scope.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
+                "distrusted": state.distrusted,
+            })
+        };
+        let verified: Map<String, Value> =
+            self.samples.by_name().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+        Some(json!({
+            "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
+            "verified": verified,
+            "progress": self.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
+        }))
+    }
+
+    /// Sets the mirror's gauges.
+    pub(super) fn gauge_mirror(&self) {
+        let Some(mirror) = &self.mirror else { return };
+        let now = clock::now();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
+        for (endpoint, state) in mirror.states().iter() {
+            metrics::gauge!("alyx_proxy_mirror_rows", "endpoint" => endpoint).set(state.rows as f64);
+            let age = (now - state.synced_at).max(0) as f64 / 1000.0;
+            metrics::gauge!("alyx_proxy_mirror_age_seconds", "endpoint" => endpoint).set(age);
+        }
+    }
+}

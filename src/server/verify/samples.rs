@@ -1,0 +1,90 @@
+//! A few of the questions that were lately answered from the tables, chosen at random.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use rand::Rng;
+
+use super::whole;
+use crate::responses::Question;
+
+/// Questions that are kept; of more that come between two comparisons each has the same chance.
+const KEPT: usize = 32;
+
+/// What came of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum Verified {
+    /// Both said the same.
+    Same,
+    /// They differed until the next synchronisation: Alyx's records had changed.
+    Changed,
+    /// They differ: the mirror is wrong.
+    Different,
+    /// One of both did not answer, or something changed meanwhile.
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    questions: Vec<Question>,
+    seen: usize,
+}
+
+/// The samples, and the counts of what came of them.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Samples {
+    pool: Mutex<Pool>,
+    counts: [AtomicU64; 4],
+}
+
+impl Samples {
+    /// Keeps a question, or does not.
+    pub(super) fn note(&self, question: &Question) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.seen = pool.seen.saturating_add(1);
+        if pool.questions.len() < KEPT {
+            pool.questions.push(question.clone());
+        } else {
+            let place = rand::rng().random_range(0..pool.seen);
+            if let Some(old) = pool.questions.get_mut(place) {
+                *old = question.clone();
+            }
+        }
+    }
+
+    /// Takes one of them.
+    pub(super) fn take(&self) -> Option<Question> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.seen = pool.questions.len();
+        let count = pool.questions.len();
+        let question = (count > 0).then(|| pool.questions.swap_remove(rand::rng().random_range(0..count)))?;
+        drop(pool);
+        whole(&question)
+    }
+
+    /// Counts what came of a comparison.
+    pub(super) fn count(&self, verified: Verified) {
+        self.counts[verified as usize].fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("alyx_proxy_verified_total", "outcome" => verified.name()).increment(1);
+    }
+
+    /// The counts by name.
+    pub(in crate::server) fn by_name(&self) -> [(&'static str, u64); 4] {
+        [Verified::Same, Verified::Changed, Verified::Different, Verified::Unknown]
+            .map(|verified| (verified.name(), self.counts[verified as usize].load(Ordering::Relaxed)))
+    }
+}
+
+impl Verified {
+    /// Its name in metrics and status.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Changed => "changed",
+            Self::Different => "different",
+            Self::Unknown => "unknown",
+        }
+    }
+}
