@@ -16,7 +16,7 @@ use std::{
 use alyx_proxy::demo::{self, Miniature, Options, User};
 use one::{Document, Login, One};
 use serde_json::{Value, json};
-use support::{Client, Proxy};
+use support::{Client, Proxy, Setup};
 
 const DEMO: Login = Login::Password { username: "demo", password: "demo" };
 
@@ -113,6 +113,39 @@ async fn one_3_with_a_token_notices_no_proxy() {
         let proxy = proxy.restart().await;
         one.run(&proxy.url(), login).must_equal(&direct, "with a token, offline after a restart");
     }
+}
+
+/// Issue "The mirror", acceptance 3: what nobody has asked before is answered without Alyx as Alyx answers it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_3_asks_what_nobody_asked_before_without_alyx() {
+    let one = One::newest();
+    let alyx = miniature().await;
+    let user = demo_user();
+    let direct = one.run_script(one::QUESTIONS, &alyx.url(), DEMO);
+
+    let everything = alyx_proxy::alyx::ENDPOINTS.iter().map(|endpoint| endpoint.name);
+    let proxy = Setup::new(&alyx.url())
+        .set("mirror.token", &user.token)
+        .set("mirror.endpoints", &everything.collect::<Vec<_>>().join(","))
+        .start()
+        .await;
+    proxy.until_mirrored().await;
+    // What ONE asks before all else, and a log-in; both are no questions about records.
+    let client = proxy.client().with_authorization(&format!("Token {}", user.token));
+    client
+        .ask("GET", "/api/schema")
+        .header("accept", "application/vnd.oai.openapi+json")
+        .send()
+        .await
+        .expect(200);
+    let form = format!("username={}&password={}", user.name, user.password);
+    let login = proxy.client().ask("POST", "/auth-token");
+    login.body("application/x-www-form-urlencoded", form).send().await.expect(200);
+
+    alyx.cut();
+    alyx.forget_requests();
+    one.run_script(one::QUESTIONS, &proxy.url(), DEMO).must_equal(&direct, "from the mirror, offline");
+    assert!(alyx.requests().is_empty());
 }
 
 /// A running demo; killed when it is dropped.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use alyx_proxy::{
+    alyx::ENDPOINTS,
     demo::{self, Miniature, Options},
     server::Proxy,
     settings::{Settings, Sources},
@@ -27,6 +28,11 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> Outcome {
     }
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], flags.port));
     settings.upstream.url = miniature.url();
+    // All of the sample lab is mirrored at the start: with the network cut, anything can be asked.
+    settings.upstream.rate = 0;
+    settings.mirror.endpoints = ENDPOINTS.iter().map(|endpoint| endpoint.name.to_owned()).collect();
+    settings.mirror.token =
+        Options::default().users.first().map(|user| user.token.clone()).unwrap_or_default();
     let proxy = Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?;
     proxy.attach_demo(miniature.clone());
     let listening = bind(&proxy, &settings).await?;
@@ -68,7 +74,7 @@ In Python (pip install ONE-api):
   one = ONE(base_url='{url}', username='demo', password='demo', silent=True)
   one.alyx.rest('sessions', 'list', performance_gte=70, task_protocol='ephys')
 
-Cut the network to Alyx, ask again, and restore it:
+Cut the network to Alyx, ask again what you asked or anything new, and restore it:
   curl -X POST {url}/-/demo/offline
   curl -X POST {url}/-/demo/online
 

@@ -63,7 +63,7 @@ class Questions(Scenario):
                          'data_dataset_session_related__dataset_type__name,spikes.times',
                          'probe_insertion__name,probe00,number__lte,3', 'extended_qc__behavior,1',
                          'subject__birth_date__year,2021', 'users__username__startswith,o'],
-            'insertions': ['session__lab__name,cortexlab', 'session__projects__name__icontains,ibl_neuropixel_brainwide_01,session__qc__lt,50,~json__qc,CRITICAL',
+            'insertions': ['session__lab__name,cortexlab', 'session__projects__name__icontains,ibl_neuropixel_brainwide_01,session__qc__lt,50,~name,probe01',
                            'trajectory_estimate__provenance,70', 'datasets__name__icontains,spikes',
                            '~session__projects__name__icontains,ibl'],
             'datasets': ['session__subject__nickname,KS004', "name__in,['spikes.times.npy','spikes.clusters.npy']",

@@ -133,6 +133,24 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
+    /// Waits until all tables that it is to mirror are here, with all details that there are.
+    pub async fn until_mirrored(&self) {
+        let start = Instant::now();
+        loop {
+            let status = self.status().await;
+            let progress = status["mirror"]["progress"].as_object().cloned().unwrap_or_default();
+            let tables = status["mirror"]["tables"].as_array().map_or(0, Vec::len);
+            if tables > 0
+                && tables == progress.len()
+                && progress.values().all(|table| table["phase"] == "done")
+            {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(180), "not mirrored: {status:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
