@@ -23,8 +23,8 @@ fn settings(alyx: &Miniature) -> Settings {
     settings.upstream.url = alyx.url();
     settings.upstream.rate = 0;
     settings.mirror.endpoints = vec!["all".to_owned(), "tasks".to_owned()];
-    settings.mirror.username = "demo".to_owned();
-    settings.mirror.password = "demo".to_owned();
+    "demo".clone_into(&mut settings.mirror.username);
+    "demo".clone_into(&mut settings.mirror.password);
     settings
 }
 
@@ -39,7 +39,7 @@ impl Kept {
         let mirror = Mirror::open(folder).unwrap();
         let upstream = Upstream::new(&settings).unwrap();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
-        let synchroniser = Synchroniser::new(mirror.clone(), upstream, settings).unwrap().unwrap();
+        let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
         Self { mirror, synchroniser }
     }
 

@@ -126,6 +126,8 @@ async fn one_3_asks_what_nobody_asked_before_without_alyx() {
     let everything = alyx_proxy::alyx::ENDPOINTS.iter().map(|endpoint| endpoint.name);
     let proxy = Setup::new(&alyx.url())
         .set("mirror.token", &user.token)
+        // Users are kept apart for each who asks, unless this says otherwise.
+        .set("access.per_user", "/me")
         .set("mirror.endpoints", &everything.collect::<Vec<_>>().join(","))
         .start()
         .await;
@@ -139,7 +141,7 @@ async fn one_3_asks_what_nobody_asked_before_without_alyx() {
         .await
         .expect(200);
     let form = format!("username={}&password={}", user.name, user.password);
-    let login = proxy.client().ask("POST", "/auth-token");
+    let login = proxy.client().anonymous().ask("POST", "/auth-token");
     login.body("application/x-www-form-urlencoded", form).send().await.expect(200);
 
     alyx.cut();

@@ -104,11 +104,11 @@ impl Mirror {
             spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
         }
         let (writes, inbox) = mpsc::channel::<Write>();
-        let writer = spawn("mirror-writer".to_owned(), &path, move || write_on(connection, &inbox))?;
+        let thread = spawn("mirror-writer".to_owned(), &path, move || write_on(connection, &inbox))?;
         Ok(Arc::new(Self {
             reads,
             writes: Mutex::new(Some(writes)),
-            writer: Mutex::new(Some(writer)),
+            writer: Mutex::new(Some(thread)),
             states,
             set_aside,
         }))

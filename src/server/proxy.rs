@@ -127,7 +127,7 @@ impl Proxy {
         let memory = settings.storage.memory;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let synchroniser = match &mirror {
-            Some(mirror) => Synchroniser::new(mirror.clone(), upstream.clone(), settings.clone())?,
+            Some(mirror) => Synchroniser::new(mirror.clone(), upstream.clone(), &settings)?,
             None => None,
         };
         let responses = Responses::open(store.clone(), upstream.base(), &settings.load_full()).await?;

@@ -103,7 +103,7 @@ pub(super) fn private(path: &Path) -> Result<(), SettingsError> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = std::fs::metadata(path).map_err(|error| SettingsError::file(path, &error))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
     Err(SettingsError::Open { path: path.display().to_string(), mode: format!("{mode:04o}") })

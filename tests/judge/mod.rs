@@ -243,7 +243,7 @@ fn sorted(record: &Value) -> String {
                 items.sort_by_key(Value::to_string);
             }
             Value::Object(fields) => {
-                fields.iter_mut().filter(|(name, _)| *name != "json").for_each(|(_, value)| sort(value))
+                fields.iter_mut().filter(|(name, _)| *name != "json").for_each(|(_, value)| sort(value));
             }
             _ => {}
         }

@@ -49,10 +49,10 @@ pub(super) fn of(
             let names = Names::of(text);
             let worst = if qc { Some(quality(context)?) } else { None };
             let passes = |x: &str| {
-                let named = among(x, "name", &names);
+                let by_name = among(x, "name", &names);
                 Ok(match worst {
-                    Some(worst) => named.text(" AND ").sql(no_worse(x, worst)),
-                    None => named,
+                    Some(worst) => by_name.text(" AND ").sql(no_worse(x, worst)),
+                    None => by_name,
                 })
             };
             one(several(context, relation, &passes, "id", names.least, true)?)

@@ -96,12 +96,11 @@ impl Walk<'_, '_> {
             Join::Holds { key, detail, .. } => {
                 let many = self.many(endpoint, hop.name, detail)?;
                 let inner = self.context.alias();
-                let within = match self.embedded(&inner, many, rest)? {
-                    Some(within) => within,
-                    None => {
-                        let target = self.context.table(hop.to, false)?;
-                        self.among(&format!("{inner}.key"), target, key, rest)?
-                    }
+                let within = if let Some(within) = self.embedded(&inner, many, rest)? {
+                    within
+                } else {
+                    let target = self.context.table(hop.to, false)?;
+                    self.among(&format!("{inner}.key"), target, key, rest)?
                 };
                 let rows = quoted(&many.table);
                 let found = Sql::new(format!("{alias}.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE "))
@@ -225,22 +224,19 @@ impl Walk<'_, '_> {
                 let many = self.many(endpoint, hop.name, detail)?;
                 let rows = quoted(&many.table);
                 let inner = self.context.alias();
-                let found = match self.embedded(&inner, many, rest)? {
-                    Some(within) => Sql::new(format!(
-                        "(SELECT count(*) FROM {rows} {inner} WHERE {inner}.n = {alias}.n AND "
+                let found = if let Some(within) = self.embedded(&inner, many, rest)? {
+                    Sql::new(format!("(SELECT count(*) FROM {rows} {inner} WHERE {inner}.n = {alias}.n AND "))
+                        .sql(within)
+                        .text(")")
+                } else {
+                    let target = self.context.table(hop.to, false)?;
+                    let record = self.context.alias();
+                    Sql::new("(SELECT coalesce(sum(").sql(self.ways(&record, hop.to, rest)?).text(&format!(
+                        "), 0) FROM {rows} {inner} JOIN {} {record} ON {record}.{} = {inner}.key WHERE \
+                         {inner}.n = {alias}.n)",
+                        quoted(&target.name),
+                        quoted(key)
                     ))
-                    .sql(within)
-                    .text(")"),
-                    None => {
-                        let target = self.context.table(hop.to, false)?;
-                        let record = self.context.alias();
-                        Sql::new("(SELECT coalesce(sum(").sql(self.ways(&record, hop.to, rest)?).text(&format!(
-                            "), 0) FROM {rows} {inner} JOIN {} {record} ON {record}.{} = {inner}.key WHERE \
-                             {inner}.n = {alias}.n)",
-                            quoted(&target.name),
-                            quoted(key)
-                        ))
-                    }
                 };
                 (format!("NOT EXISTS (SELECT 1 FROM {rows} m WHERE m.n = {alias}.n)"), found)
             }

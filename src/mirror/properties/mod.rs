@@ -88,7 +88,9 @@ fn sql_says_what_a_look_at_every_record_says() {
          decided only by SQL: {only_sql}, only by the look at every record: {only_naive}, by neither: {neither}"
     );
     if std::env::var_os("PROPERTY_REPORT").is_some() {
-        reasons.iter().for_each(|(reason, count)| println!("{count:5} × {reason}"));
+        for (reason, count) in reasons {
+            println!("{count:5} × {reason}");
+        }
     }
     let compared = records + nothing + refusals;
     let all = compared + only_sql + only_naive + neither;
@@ -130,7 +132,7 @@ fn compare(lab: &[u16], changes: &[Vec<u16>], questions: &[Vec<u16>], counts: &m
 
 /// Alyx lists a stack once for each of its slices.
 fn each_slice(tables: &mut HashMap<&'static str, Vec<Texts>>) {
-    for stacks in tables.get_mut("imaging-stack").into_iter() {
+    if let Some(stacks) = tables.get_mut("imaging-stack") {
         let slices = |texts: &Texts| {
             Record::new(texts.list.as_str()).value()["slices"]
                 .as_array()

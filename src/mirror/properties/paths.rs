@@ -71,18 +71,15 @@ fn pair(naive: &Naive, endpoint: &'static str, dice: &mut Dice<'_>) -> String {
         }
         _ => Model::of(at).and_then(|model| dice.pick(model.columns)),
     };
-    let (lookup, value) = match column {
-        Some(column) => {
-            names.push(column.name.to_owned());
-            asked(naive, at, column, dice)
-        }
-        None => {
-            let id = value_of(naive, at, "id", dice);
-            match dice.below(3) {
-                0 => ("__isnull".to_owned(), dice.word(&["True", "False"]).to_owned()),
-                1 => (String::new(), "None".to_owned()),
-                _ => (String::new(), shown(&id)),
-            }
+    let (lookup, value) = if let Some(column) = column {
+        names.push(column.name.to_owned());
+        asked(naive, at, column, dice)
+    } else {
+        let id = value_of(naive, at, "id", dice);
+        match dice.below(3) {
+            0 => ("__isnull".to_owned(), dice.word(&["True", "False"]).to_owned()),
+            1 => (String::new(), "None".to_owned()),
+            _ => (String::new(), shown(&id)),
         }
     };
     let not = if dice.once_in(4) { "~" } else { "" };

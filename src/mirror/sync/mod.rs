@@ -88,7 +88,7 @@ impl Synchroniser {
     pub fn new(
         mirror: Arc<Mirror>,
         upstream: Arc<Upstream>,
-        settings: Arc<ArcSwap<Settings>>,
+        settings: &Arc<ArcSwap<Settings>>,
     ) -> Result<Option<Arc<Self>>, AccountError> {
         let now = settings.load();
         let Some(account) = Account::of(&now.mirror)? else { return Ok(None) };
