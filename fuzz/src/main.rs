@@ -50,7 +50,11 @@ fn run((name, target): &Target, time: Duration, seed: u64) -> bool {
         slowest = slowest.max(took);
         if outcome.is_err() || took > LONGEST {
             let file = keep(&folder.join("artifacts").join(name), tried, &input);
-            eprintln!("{name}: {} after {took:?}: {}", if outcome.is_err() { "panic" } else { "slow" }, file.display());
+            eprintln!(
+                "{name}: {} after {took:?}: {}",
+                if outcome.is_err() { "panic" } else { "slow" },
+                file.display()
+            );
             return false;
         }
     }
@@ -64,8 +68,9 @@ fn corpus(folder: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<PathBuf> = files.map(|file| file.path()).collect();
     files.sort();
     let texts = files.iter().filter_map(|file| fs::read(file).ok());
-    let mut lines: Vec<Vec<u8>> =
-        texts.flat_map(|text| text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()).collect();
+    let mut lines: Vec<Vec<u8>> = texts
+        .flat_map(|text| text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>())
+        .collect();
     lines.retain(|line| !line.is_empty());
     lines.push(Vec::new());
     lines
@@ -97,8 +102,39 @@ impl Random {
     /// An input of the corpus, changed in a few places.
     fn mutation(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         const PIECES: &[&str] = &[
-            ",", "__", "~", "[", "]", "(", ")", "{", "}", "'", "\"", "\\", "%", "%25", "&", "=", "+", "\0", "é", "²",
-            "None", "True", "1e999", "-1", "isnull", "__in", "NaN", "http://alyx/", ":", "?", "/", "limit=", "\u{85}",
+            ",",
+            "__",
+            "~",
+            "[",
+            "]",
+            "(",
+            ")",
+            "{",
+            "}",
+            "'",
+            "\"",
+            "\\",
+            "%",
+            "%25",
+            "&",
+            "=",
+            "+",
+            "\0",
+            "é",
+            "²",
+            "None",
+            "True",
+            "1e999",
+            "-1",
+            "isnull",
+            "__in",
+            "NaN",
+            "http://alyx/",
+            ":",
+            "?",
+            "/",
+            "limit=",
+            "\u{85}",
         ];
         let mut input = corpus[self.below(corpus.len())].clone();
         for _ in 0..=self.below(6) {
