@@ -115,7 +115,7 @@ async fn details_equal(alyx: &Miniature, mirror: &Mirror, endpoint: &'static str
     let name = Shape::get().table(endpoint).unwrap().name.clone();
     let details: Vec<(String, String)> = mirror
         .read(move |connection, _| {
-            let sql = format!("SELECT list, detail FROM \"{name}__body\" WHERE detail IS NOT NULL");
+            let sql = format!("SELECT list, detail FROM \"{name}__body\" WHERE detail <> ''");
             connection.prepare(&sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })
         .await

@@ -61,7 +61,7 @@ pub(super) enum Command {
     },
     /// Synchronise the mirror now: fetch whole tables of Alyx, or what has changed in them
     #[command(after_help = format!(
-        "Example:\n  ALYX_PROXY_MIRROR__TOKEN=… alyx-proxy sync sessions insertions\n\n{EXIT}"
+        "Example:\n  alyx-proxy sync sessions insertions --set mirror.token_file=/etc/alyx-proxy/token\n\n{EXIT}"
     ))]
     Sync {
         #[command(flatten)]

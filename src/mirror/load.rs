@@ -17,9 +17,12 @@ use crate::alyx::{endpoint::Order, model::Kind, place};
 pub struct Record<'t> {
     /// The record of the list.
     pub list: &'t str,
-    /// The detail; none where it has not been fetched.
+    /// The detail; none where it has not been fetched, empty where Alyx itself can't show it ([`NONE`]).
     pub detail: Option<&'t str>,
 }
+
+/// The detail of a record that Alyx can't show, because another has the same name (REST.md 8, trap 19).
+pub const NONE: &str = "";
 
 /// A record that does not fit into its table.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +182,8 @@ impl<'t> Source<'t> {
         let pick =
             |text, detail| Picked::of(text, table.picks(detail)).ok_or(LoadError::NotAnObject(endpoint));
         let list = pick(record.list, false)?;
-        let detail = record.detail.map_or_else(|| Ok(Picked::default()), |text| pick(text, true))?;
+        let known = record.detail.filter(|detail| *detail != NONE);
+        let detail = known.map_or_else(|| Ok(Picked::default()), |text| pick(text, true))?;
         Ok(Self { endpoint, list, detail })
     }
 

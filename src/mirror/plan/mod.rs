@@ -408,7 +408,9 @@ pub fn detail(
         [(list, own)] => match detail.shape {
             Shape::AsListed => Ok(list.clone()),
             Shape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
-            Shape::Own => own.clone().ok_or_else(|| missing(true).into()),
+            Shape::Own => {
+                own.clone().filter(|own| own != super::load::NONE).ok_or_else(|| missing(true).into())
+            }
         },
         several => {
             let (model, count) = (endpoint.model, several.len());

@@ -11,7 +11,7 @@ use crate::{
         Endpoint, Key, query,
         record::{self, Record},
     },
-    mirror::{generation::Scope, shape::Table},
+    mirror::{generation::Scope, load::NONE, shape::Table},
     upstream::{Account, Answer, Ask, Upstream},
 };
 
@@ -182,7 +182,8 @@ impl Source {
             let answer = self.get(path.clone()).await?;
             match answer.status.as_u16() {
                 200 => Ok((n, Some(String::from_utf8_lossy(&answer.body).into_owned()))),
-                // It has gone meanwhile, its name is not unique, or the miniature has no such detail.
+                500 if ambiguous(&answer.body) => Ok((n, Some(NONE.to_owned()))),
+                // It has gone meanwhile, or the miniature has no such detail.
                 404 | 500 | 501 => Ok((n, None)),
                 status => Err(SyncError::Strange(path, status)),
             }
@@ -204,6 +205,11 @@ pub(super) fn identity(table: &Table, text: &str) -> Option<String> {
         Some(field) => record.plain(field).and_then(|link| link.rsplit('/').next()).map(str::to_owned),
         None => record.plain(at).map(str::to_owned),
     }
+}
+
+/// Whether Alyx says that several records have the name that was asked for.
+fn ambiguous(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"get() returned more than one").is_some()
 }
 
 fn detail_path(endpoint: &Endpoint, list: &str) -> Option<String> {
