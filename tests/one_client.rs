@@ -123,15 +123,15 @@ async fn one_3_asks_what_nobody_asked_before_without_alyx() {
     let user = demo_user();
     let direct = one.run_script(one::QUESTIONS, &alyx.url(), DEMO);
 
-    let everything = alyx_proxy::alyx::ENDPOINTS.iter().map(|endpoint| endpoint.name);
+    let everything: Vec<_> = alyx_proxy::alyx::ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
     let proxy = Setup::new(&alyx.url())
         .set("mirror.token", &user.token)
         // Users are kept apart for each who asks, unless this says otherwise.
         .set("access.per_user", "/me")
-        .set("mirror.endpoints", &everything.collect::<Vec<_>>().join(","))
+        .set("mirror.endpoints", &everything.join(","))
         .start()
         .await;
-    proxy.until_mirrored().await;
+    proxy.until_mirrored(everything.len()).await;
     // What ONE asks before all else, and a log-in; both are no questions about records.
     let client = proxy.client().with_authorization(&format!("Token {}", user.token));
     client

@@ -212,11 +212,19 @@ fn fill(
     })
 }
 
+/// The host under which the sample was recorded.
+pub const HOST: &str = "127.0.0.1:8010";
+
+/// The recordings of one file with bodies as text.
+pub fn recordings_in(file: &Path) -> Vec<Recording> {
+    lines(file).filter_map(|line| of_text(&serde_json::from_str(&line).unwrap())).collect()
+}
+
 /// The recorded GETs of lists and details, asked as ONE asks.
 pub fn recordings(folder: &Path) -> Vec<Recording> {
     let packed = folder.join("golden.jsonl.zst");
     if packed.exists() {
-        return lines(&packed).filter_map(|line| of_text(&serde_json::from_str(&line).unwrap())).collect();
+        return recordings_in(&packed);
     }
     let mut files: Vec<_> =
         std::fs::read_dir(folder.join("golden")).unwrap().map(|file| file.unwrap().path()).collect();
