@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     access::{Credentials, credentials},
-    alyx::{Route, errors, query, route::appended_slash},
+    alyx::{Route, ask, errors, query, route::appended_slash},
     clock,
     responses::{Directives, Entry, Media, Place, Question, Staleness, Verdict},
     upstream::{Ask, Failure, has_body},
@@ -61,6 +61,12 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
         Ok(question) => question,
         Err(reason) => return pass::answer(proxy, asked, body, Forward::Bypass(reason)).await,
     };
+    if let Route::List(endpoint) = &question.route
+        && ask::secret(endpoint, &question.pairs).is_some()
+    {
+        // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
+        return pass::answer(proxy, asked, body, Forward::Bypass("secret")).await;
+    }
     let directives = Directives::of(&asked.headers);
     if directives.no_store && !proxy.upstream.health.is_down() {
         return pass::answer(proxy, asked, body, Forward::Bypass("no-store")).await;
