@@ -159,6 +159,44 @@ async fn what_can_not_be_decided_is_refused_with_the_reason_and_the_remedy() {
     assert!(apart.text().contains("access.per_user"), "{}", apart.text());
 }
 
+/// Issue "The mirror", acceptance 6.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_lab_all_is_answered_and_of_others_nothing() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx)
+        .set("mirror.endpoints", "sessions,labs")
+        .set("mirror.scope.sessions.lab", "cortexlab")
+        .start()
+        .await;
+    mirrored(&proxy, &["sessions", "labs"]).await;
+    let upstream = support::Client::new(alyx.addr());
+    let new = "/sessions?lab=cortexlab&performance_gte=60&limit=4&offset=1";
+    let (others, unscoped) = ("/sessions?lab=mainenlab&limit=3", "/sessions?number=1&limit=3");
+    let theirs = |answer: &Answer| answer.text().replace(&alyx.url(), &proxy.url());
+    let said = theirs(&upstream.get(new).await);
+    assert!(said.contains("\"next\":\"http"), "{said}");
+    let here = proxy.get(new).await;
+    assert!(is_mirrored(&here) && here.text() == said, "{}", here.describe());
+    for path in [others, unscoped] {
+        let forwarded = proxy.get(path).await;
+        assert!(!is_mirrored(&forwarded), "{}", forwarded.describe());
+        assert_eq!(forwarded.text(), theirs(&upstream.get(path).await));
+    }
+    alyx.cut();
+    proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);
+    proxy.until_upstream_is("down").await;
+    let asked_anew = "/sessions?number=1&lab=cortexlab&limit=2";
+    assert!(is_mirrored(&proxy.get(asked_anew).await.expect(200)));
+    for path in ["/sessions?lab=mainenlab&limit=4", "/sessions?number=2", "/insertions?lab=cortexlab"] {
+        let refusal = proxy.get(path).await.expect(504);
+        let text = refusal.json()["detail"].as_str().unwrap().to_owned();
+        let reasons =
+            ["Of /sessions only lab=cortexlab is mirrored here.", "/insertions, which is needed, is not"];
+        assert!(reasons.iter().any(|reason| text.contains(reason)), "{text}");
+        assert!(text.contains("to have it next time"), "{text}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_answered_without_a_token_that_alyx_has_accepted() {
     let alyx = miniature().await;
