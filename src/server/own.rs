@@ -52,6 +52,10 @@ async fn network(proxy: &Proxy, miniature: &crate::demo::Miniature, wish: &str) 
         _ => return refusal::plain(404, "The demo knows /-/demo/offline and /-/demo/online."),
     };
     if offline {
+        // The demo promises that anything can be asked then.
+        if let Some(synchroniser) = proxy.synchroniser() {
+            synchroniser.idle().await;
+        }
         miniature.cut();
     } else if let Err(error) = miniature.restore().await {
         return refusal::plain(500, &format!("The miniature Alyx can't listen again: {error}"));

@@ -124,6 +124,11 @@ impl Synchroniser {
         self.source.get(path_and_query.to_owned()).await
     }
 
+    /// Waits until the cycle that is under way has ended.
+    pub async fn idle(&self) {
+        drop(self.cycling.lock().await);
+    }
+
     /// Asks for a cycle soon.
     pub fn request_cycle(&self) {
         self.asked.notify_one();
