@@ -1,6 +1,6 @@
 //! `sync`: synchronises the mirror now, while no proxy is running on its data directory.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
 use alyx_proxy::{
     alyx::Endpoint,
@@ -13,12 +13,10 @@ use alyx_proxy::{
     upstream::health,
 };
 use anyhow::anyhow;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{Failure, Outcome, args::SyncFlags, prepare, print, print_json};
-
-/// Time between two looks at how far it is.
-const LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     let named = flags.endpoints.iter().map(|name| {
@@ -45,12 +43,13 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     let errors = {
         let cycle = synchroniser.cycle(Cycle::Now(&named));
         tokio::pin!(cycle);
-        let mut told = BTreeMap::new();
+        let mut teller = Teller::new();
         loop {
-            if let Ok(errors) = tokio::time::timeout(LOOK, &mut cycle).await {
+            let ended = tokio::time::timeout(teller.pause(), &mut cycle).await;
+            teller.tell(&synchroniser);
+            if let Ok(errors) = ended {
                 break errors;
             }
-            tell(&synchroniser, &mut told);
         }
     };
     watching.abort();
@@ -63,21 +62,62 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     }
 }
 
-/// A line on the standard error output for each table that has moved on.
-fn tell(synchroniser: &Arc<Synchroniser>, told: &mut BTreeMap<&'static str, TableProgress>) {
-    for (endpoint, table) in synchroniser.progress.snapshot() {
-        let moving = !matches!(table.phase, "done" | "waiting");
-        if moving && told.get(endpoint) != Some(&table) {
-            let TableProgress { phase, rows, total, details, .. } = &table;
-            let rate = table.rate();
-            let left = total.saturating_sub(*rows.max(details)).checked_div(rate).unwrap_or_default();
-            let details = if *details > 0 { format!(", {details} details") } else { String::new() };
-            eprintln!(
-                "{endpoint:<26} {phase:<8} {rows} of {total} records{details}, {rate} a second, {left} s left"
-            );
-        }
-        told.insert(endpoint, table);
+/// Tells on the standard error output how far it is: bars on a terminal, lines elsewhere.
+struct Teller {
+    bars: Option<MultiProgress>,
+    known: BTreeMap<&'static str, (TableProgress, Option<ProgressBar>)>,
+}
+
+impl Teller {
+    fn new() -> Self {
+        let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
+        Self { bars, known: BTreeMap::new() }
     }
+
+    /// Time between two looks.
+    fn pause(&self) -> Duration {
+        if self.bars.is_some() { Duration::from_millis(100) } else { Duration::from_secs(2) }
+    }
+
+    fn tell(&mut self, synchroniser: &Synchroniser) {
+        for (endpoint, table) in synchroniser.progress.snapshot() {
+            let moving = !matches!(table.phase, "done" | "waiting");
+            let before = self.known.remove(endpoint);
+            let changed = before.as_ref().is_none_or(|(before, _)| *before != table);
+            let mut bar = before.and_then(|(_, bar)| bar);
+            match &self.bars {
+                Some(bars) if moving => {
+                    let bar = bar.get_or_insert_with(|| bars.add(new_bar(endpoint)));
+                    bar.set_length(table.total);
+                    // Details come after all records, one for each.
+                    bar.set_position(if table.details > 0 { table.details } else { table.rows });
+                    bar.set_message(table.phase);
+                }
+                Some(_) => {
+                    if let Some(bar) = bar.take() {
+                        bar.finish_and_clear();
+                    }
+                }
+                None if moving && changed => eprintln!("{}", line(endpoint, &table)),
+                None => {}
+            }
+            self.known.insert(endpoint, (table, bar));
+        }
+    }
+}
+
+fn new_bar(endpoint: &'static str) -> ProgressBar {
+    let form = "{prefix:<26} {msg:<8} {bar:30} {pos}/{len} {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style).with_prefix(endpoint)
+}
+
+fn line(endpoint: &str, table: &TableProgress) -> String {
+    let TableProgress { phase, rows, total, details, .. } = table;
+    let rate = table.rate();
+    let left = total.saturating_sub(*rows.max(details)).checked_div(rate).unwrap_or_default();
+    let details = if *details > 0 { format!(", {details} details") } else { String::new() };
+    format!("{endpoint:<26} {phase:<8} {rows} of {total} records{details}, {rate} a second, {left} s left")
 }
 
 fn summary(mirror: &Mirror, synchroniser: &Synchroniser, as_json: bool) -> Outcome {

@@ -28,6 +28,7 @@ use super::{
     database::{Mirror, MirrorError},
     generation::{self, Scope},
     shape::{Shape, Table},
+    state::States,
 };
 use crate::{
     alyx::{Endpoint, changes::Changes},
@@ -138,6 +139,7 @@ impl Synchroniser {
     pub async fn cycle(&self, cycle: Cycle<'_>) -> Vec<(&'static str, SyncError)> {
         let _alone = self.cycling.lock().await;
         let mut errors = Vec::new();
+        let before = self.mirror.states();
         let tables = self.tables(cycle);
         if matches!(cycle, Cycle::Due) {
             self.drop_others().await;
@@ -153,7 +155,10 @@ impl Synchroniser {
                 let scope = self.scope(table);
                 match self.renew(table, &scope).await {
                     Ok(renewed) => any |= renewed,
-                    Err(error) => self.ended(table, Err(error), &mut errors),
+                    Err(error) => {
+                        self.hold_back(table, &before).await;
+                        self.ended(table, Err(error), &mut errors);
+                    }
                 }
             }
             if !any {
@@ -161,6 +166,20 @@ impl Synchroniser {
             }
         }
         errors
+    }
+
+    /// A table some of whose records could not be renewed is no younger than it was.
+    async fn hold_back(&self, table: &'static Table, before: &States) {
+        let Some(synced_at) = before.of(table.endpoint.name).map(|state| state.synced_at) else { return };
+        let endpoint = table.endpoint.name;
+        let held = self.mirror.write(move |connection| {
+            let sql = "UPDATE state SET synced_at = min(synced_at, ?2) WHERE endpoint = ?1";
+            connection.execute(sql, (endpoint, synced_at))?;
+            Ok(generation::bump(connection)?)
+        });
+        if let Err(error) = held.await {
+            tracing::error!(endpoint, %error, "the age of a table can't be noted");
+        }
     }
 
     fn tables(&self, cycle: Cycle<'_>) -> Vec<&'static Table> {
