@@ -47,8 +47,11 @@ pub struct Table {
     pub many: Vec<Many>,
     /// What the list is ordered by, with values that can be had from the record itself: `order_1`, … hold
     /// them so that ascending order is Alyx's. Empty where a value is another record's, and where there is
-    /// no order: see [`Table::served`].
+    /// no order.
     pub order: Vec<(&'static Order, Column)>,
+    /// Whether `n` is the place in which Alyx serves a record: where that is by text, which every database
+    /// orders by a collation of its own (REST.md 1, "Collation").
+    pub ranked: bool,
     /// The fields that columns are read from: of the record in the list, and of the detail.
     picks: [Picks; 2],
 }
@@ -149,6 +152,7 @@ impl Table {
             wide: Vec::new(),
             many: Vec::new(),
             order: Vec::new(),
+            ranked: model.is_none(),
             picks: <_>::default(),
             name,
         };
@@ -161,6 +165,10 @@ impl Table {
             Some((order, column.clone()))
         };
         table.order = endpoint.order.iter().map(own).collect::<Option<_>>().unwrap_or_default();
+        if table.order.first().is_some_and(|(_, column)| matches!(column.kind, Kind::Text)) {
+            table.order.clear();
+            table.ranked = true;
+        }
         table
     }
 
@@ -238,12 +246,6 @@ impl Table {
     /// The table of the relation, or of the path of a shortcut, to many.
     pub fn many(&self, path: &str) -> Option<&Many> {
         self.many.iter().find(|many| many.path == path)
-    }
-
-    /// Whether the records stand in the order in which they were served: where Alyx has no order, and where
-    /// the order is of values that the record does not show.
-    pub fn served(&self) -> bool {
-        self.order.is_empty()
     }
 
     /// Whether details are other than the records of the list and must be fetched one by one.
@@ -363,9 +365,9 @@ mod tests {
         let served: Vec<&str> = Shape::get()
             .tables()
             .iter()
-            .filter(|table| !table.endpoint.order.is_empty() && table.served())
+            .filter(|table| !table.endpoint.order.is_empty() && table.order.is_empty() && !table.ranked)
             .map(|table| table.endpoint.name)
             .collect();
-        assert_eq!(served, ["fields-of-view", "imaging-stack", "tasks", "water-restricted-subjects"]);
+        assert_eq!(served, ["fields-of-view", "imaging-stack", "tasks"], "by other records' values");
     }
 }

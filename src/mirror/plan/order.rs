@@ -27,7 +27,7 @@ pub(super) struct Order {
 impl Order {
     pub(super) fn of(context: &Context<'_>, table: &Table) -> Result<Self> {
         let (mut join, mut keys) = (String::new(), Vec::new());
-        if table.order.is_empty() && table.model.is_some() {
+        if table.order.is_empty() && !table.ranked {
             for order in table.endpoint.order {
                 let path = Path::resolve(table.endpoint.name, order.path)?;
                 let expression = match many(table, &path) {

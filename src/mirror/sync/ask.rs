@@ -55,7 +55,7 @@ pub(super) fn by_ranges(table: &Table) -> bool {
     let id = table.column("id").filter(|id| !id.detail);
     table.endpoint.filter("django").is_some()
         && id.is_some_and(|id| matches!(id.kind, crate::alyx::model::Kind::Uuid))
-        && table.endpoint.order.iter().all(|order| order.path != "username")
+        && !table.ranked
 }
 
 impl Source {

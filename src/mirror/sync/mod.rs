@@ -276,7 +276,7 @@ impl Synchroniser {
     /// Fetches one record again, its detail too, after it was written through the proxy.
     pub async fn touch(&self, endpoint: &'static Endpoint, key: &str) -> Result<(), SyncError> {
         let Some(table) = Shape::get().table(endpoint.name) else { return Ok(()) };
-        if self.mirror.states().of(endpoint.name).is_none() || !ask::by_ranges(table) {
+        if self.mirror.states().of(endpoint.name).is_none() || endpoint.filter("django").is_none() {
             return Ok(());
         }
         let column = match endpoint.detail.map(|detail| detail.key) {
@@ -291,7 +291,10 @@ impl Synchroniser {
                 for (list, detail) in &records {
                     let n = ask::identity(table, list)
                         .map_or(Ok(None), |id| apply::number(connection, table, &id))?;
-                    apply::put(connection, table, n, list, detail.as_deref())?;
+                    // The place of a new record among others is known when all are listed.
+                    if n.is_some() || ask::by_ranges(table) {
+                        apply::put(connection, table, n, list, detail.as_deref())?;
+                    }
                 }
                 Ok(generation::recount(connection, table)?)
             })
