@@ -2,7 +2,7 @@
 //! cargo-fuzz.
 //!
 //! ```sh
-//! cargo run --manifest-path fuzz/Cargo.toml -- [SECONDS] [SEED]
+//! cargo run --package alyx-proxy-fuzz -- [SECONDS] [SEED]
 //! ```
 //!
 //! `SECONDS` (20) are shared by the targets. The same seed (1) gives the same inputs. An input that breaks a
