@@ -5,12 +5,15 @@
 //! while Alyx is away it goes on counting for `access.grace`. Tokens are kept as keyed hashes only;
 //! for log-ins offline a token is sealed under the user's password ([`login`]).
 
+pub mod admin;
 mod attempts;
 mod credentials;
 mod login;
+mod private;
 mod secret;
 mod tokens;
 
+pub use admin::Admin;
 pub use attempts::Attempts;
 pub use credentials::{Credentials, credentials};
 pub use login::{LogIn, Logins};

@@ -2,13 +2,13 @@
 
 use std::{
     fs, io,
-    io::Write,
     path::{Path, PathBuf},
 };
 
 use rand::RngCore;
 use zeroize::Zeroizing;
 
+use super::private;
 use crate::upstream::pace::Caller;
 
 const NAME: &str = "secret.key";
@@ -41,7 +41,7 @@ pub enum SecretError {
     Io(PathBuf, io::Error),
     /// The file is not one that this program wrote.
     #[error(
-        "{0}: holds {1} bytes instead of {LENGTH}; restore it, or move it away to begin anew (stored log-ins and tokens are lost then)"
+        "{0}: holds {1} bytes, and not what was once written into it; restore it, or move it away to begin anew (without `secret.key`, stored log-ins and tokens are lost)"
     )]
     Length(PathBuf, usize),
     /// Others can read it.
@@ -56,7 +56,7 @@ impl SecretKey {
         match fs::read(&path) {
             Ok(bytes) => {
                 let bytes = Zeroizing::new(bytes);
-                check_mode(&path)?;
+                private::check(&path)?;
                 let key = bytes.as_slice().try_into().map_err(|_| SecretError::Length(path, bytes.len()))?;
                 Ok(Self(Zeroizing::new(key)))
             }
@@ -68,14 +68,7 @@ impl SecretKey {
     fn make(path: &Path) -> Result<Self, SecretError> {
         let mut key = Zeroizing::new([0; LENGTH]);
         rand::rng().fill_bytes(key.as_mut_slice());
-        // Written beside and renamed, so that a crash leaves no half of a key.
-        let beside = path.with_extension("new");
-        let written = fs::remove_file(&beside)
-            .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-            .and_then(|()| for_owner_only(&beside))
-            .and_then(|mut file| file.write_all(key.as_slice()).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&beside, path));
-        written.map_err(|error| SecretError::Io(path.to_owned(), error))?;
+        private::write(path, key.as_slice()).map_err(|error| SecretError::Io(path.to_owned(), error))?;
         Ok(Self(key))
     }
 
@@ -94,31 +87,6 @@ impl SecretKey {
         hasher.update(kind.as_bytes()).update(&[0]).update(text.as_bytes());
         *hasher.finalize().as_bytes()
     }
-}
-
-#[cfg(unix)]
-fn for_owner_only(path: &Path) -> io::Result<fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-#[cfg(not(unix))]
-fn for_owner_only(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().write(true).create_new(true).open(path)
-}
-
-#[cfg(unix)]
-fn check_mode(path: &Path) -> Result<(), SecretError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode =
-        fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
-    let others = mode & 0o077;
-    if others == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
-}
-
-#[cfg(not(unix))]
-fn check_mode(_: &Path) -> Result<(), SecretError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -79,6 +79,34 @@ pub(super) enum Command {
         #[command(flatten)]
         explain: ExplainFlags,
     },
+    /// Have a running proxy forget stored answers
+    ///
+    /// What is mirrored stays; `alyx-proxy sync` brings it up to date.
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy purge --endpoint subjects\n  alyx-proxy purge --question '/sessions?lab=cortexlab'\n\n{EXIT}"
+    ))]
+    Purge {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        purge: PurgeFlags,
+    },
+    /// Have a running proxy keep away from Alyx, as if it were out of reach
+    #[command(after_help = format!("Example:\n  alyx-proxy offline\n\n{EXIT}"))]
+    Offline {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        proxy: StatusFlags,
+    },
+    /// Have a running proxy ask Alyx again, after `offline`
+    #[command(after_help = format!("Example:\n  alyx-proxy online\n\n{EXIT}"))]
+    Online {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        proxy: StatusFlags,
+    },
     /// Print the version
     #[command(after_help = "Example:\n  alyx-proxy version --json")]
     Version {
@@ -176,6 +204,32 @@ pub(super) struct SyncFlags {
     /// A summary as JSON at the end, for other programs
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PurgeFlags {
+    #[command(flatten)]
+    pub(super) what: PurgeWhat,
+    #[command(flatten)]
+    pub(super) proxy: StatusFlags,
+}
+
+/// Exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct PurgeWhat {
+    /// All stored answers
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Those of an endpoint, e.g. subjects: its lists and its records
+    #[arg(long, value_name = "NAME")]
+    pub(super) endpoint: Option<String>,
+    /// Those of a path and all below it
+    #[arg(long, value_name = "PATH")]
+    pub(super) prefix: Option<String>,
+    /// Those to one question, path and query, however it is spelt
+    #[arg(long, value_name = "PATH")]
+    pub(super) question: Option<String>,
 }
 
 #[derive(Debug, Args)]

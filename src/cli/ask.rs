@@ -3,11 +3,12 @@
 use std::{error::Error, time::Duration};
 
 use anyhow::anyhow;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::Failure;
 
+const A_DAY: Duration = Duration::from_secs(86_400);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a proxy says at this path: the status, and the body where it is JSON.
@@ -16,11 +17,30 @@ pub(super) async fn json(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<(StatusCode, Option<Value>), Failure> {
-    // The proxy is a neighbour: no other proxy lies between, whatever the environment says.
+    read(base, client()?.get(format!("{base}{path}")).headers(headers.clone())).await
+}
+
+/// Sends an administrator's wish: the status, and the body where it is JSON.
+pub(super) async fn wish(
+    base: &str,
+    path: &str,
+    token: &str,
+    wish: &Value,
+) -> Result<(StatusCode, Option<Value>), Failure> {
+    // Some wishes take their time; whoever waits too long can interrupt the command.
+    let request = client()?.post(format!("{base}{path}")).bearer_auth(token).timeout(A_DAY);
+    let json = HeaderValue::from_static("application/json");
+    read(base, request.header(header::CONTENT_TYPE, json).body(wish.to_string())).await
+}
+
+/// The proxy is a neighbour: no other proxy lies between, whatever the environment says.
+fn client() -> Result<reqwest::Client, Failure> {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build();
-    let request = client.map_err(anyhow::Error::from)?.get(format!("{base}{path}"));
-    let response = request.headers(headers.clone()).send().await;
-    let response = response.map_err(|error| no_answer(base, &error))?;
+    Ok(client.map_err(anyhow::Error::from)?)
+}
+
+async fn read(base: &str, request: reqwest::RequestBuilder) -> Result<(StatusCode, Option<Value>), Failure> {
+    let response = request.send().await.map_err(|error| no_answer(base, &error))?;
     let code = response.status();
     let body = response.bytes().await.map_err(|error| no_answer(base, &error))?;
     Ok((code, serde_json::from_slice(&body).ok()))

@@ -10,6 +10,7 @@
 mod args;
 mod ask;
 mod check_config;
+mod control;
 mod demo;
 mod explain;
 mod serve;
@@ -89,6 +90,15 @@ async fn dispatch(cli: Cli) -> Outcome {
         }
         Some(Command::Explain { common: more, explain }) => {
             explain::run(&sources(common.and(more), Vec::new())?, &explain).await
+        }
+        Some(Command::Purge { common: more, purge }) => {
+            control::purge(&sources(common.and(more), Vec::new())?, &purge).await
+        }
+        Some(Command::Offline { common: more, proxy }) => {
+            control::offline(&sources(common.and(more), Vec::new())?, &proxy).await
+        }
+        Some(Command::Online { common: more, proxy }) => {
+            control::online(&sources(common.and(more), Vec::new())?, &proxy).await
         }
         Some(Command::Version { json }) => version::run(json),
     }

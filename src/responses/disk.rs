@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Entry, Key, Question, entry::Parts};
+use super::{Entry, Key, Purge, Question, entry::Parts};
 use crate::{
     alyx::links::Base,
     clock::{self, Millis},
@@ -134,6 +134,21 @@ impl Disk {
             row.insert(connection, &totals)?;
             make_room(connection, &totals, limit, &used)
         });
+    }
+
+    /// Removes answers; how many there were.
+    pub(super) async fn purge(&self, what: Purge) -> Result<u64, StoreError> {
+        let (totals, count) = (self.totals.clone(), Arc::new(AtomicU64::new(0)));
+        let counted = count.clone();
+        let change = move |connection: &Connection| {
+            for size in what.remove(connection)? {
+                totals.removed(Some(size));
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        self.store.write_through("a purge", change).await?;
+        Ok(count.load(Ordering::Relaxed))
     }
 
     /// An entry was used.

@@ -4,7 +4,10 @@
 //! eighth holds what the mirror said lately, which is the server's business); a body without links to move
 //! shares its bytes with its entry. What was not used lately goes first.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -16,6 +19,7 @@ use crate::settings::value::Size;
 pub(super) struct Memory {
     entries: Cache<Key, Arc<Entry>>,
     bodies: Cache<Key, Representation>,
+    purges: AtomicU64,
 }
 
 impl Memory {
@@ -23,6 +27,7 @@ impl Memory {
         let (half, entries) = (size.0 / 2, size.0 / 8 * 3);
         let weight = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         Self {
+            purges: AtomicU64::new(0),
             entries: Cache::builder()
                 .max_capacity(entries)
                 .weigher(move |_, entry: &Arc<Entry>| weight(entry.weight()))
@@ -36,6 +41,26 @@ impl Memory {
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.entries.get(key)
+    }
+
+    /// How often it was cleared.
+    pub(super) fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    /// Keeps what was read from disk, if nothing was purged since then: it might have been that.
+    pub(super) fn put_unless_purged(&self, key: Key, entry: Arc<Entry>, purges: u64) {
+        self.entries.insert(key, entry);
+        if self.purges() != purges {
+            self.entries.invalidate(&key);
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.purges.fetch_add(1, Ordering::AcqRel);
+        self.entries.invalidate_all();
+        self.bodies.invalidate_all();
     }
 
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) {

@@ -11,6 +11,7 @@ pub mod freshness;
 mod marks;
 mod media;
 mod memory;
+mod purge;
 mod question;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -24,6 +25,7 @@ pub use entry::{Asker, Entry, Representation};
 pub use freshness::{Staleness, Verdict};
 pub use marks::Pending;
 pub use media::Media;
+pub use purge::Purge;
 pub use question::{Key, Question};
 
 use disk::Disk;
@@ -89,10 +91,11 @@ impl Responses {
             self.disk.used(question.key);
             return Some((entry, Place::Memory));
         }
+        let purges = self.memory.purges();
         match self.disk.get(question.key, &self.base).await {
             Ok(entry) => {
                 let entry = Arc::new(entry?);
-                self.memory.put(question.key, entry.clone());
+                self.memory.put_unless_purged(question.key, entry.clone(), purges);
                 self.disk.used(question.key);
                 Some((entry, Place::Disk))
             }
@@ -178,6 +181,14 @@ impl Responses {
     /// What is stored that comes near a question: the same path, other parameters.
     pub async fn near(&self, question: &Question) -> Vec<Near> {
         self.disk.near(question).await.unwrap_or_default()
+    }
+
+    /// Forgets stored answers; how many there were on disk.
+    pub async fn purge(&self, what: Purge) -> Result<u64, StoreError> {
+        let purged = self.disk.purge(what).await?;
+        // What is in memory alone is on its way to the disk, so it may go with the rest.
+        self.memory.clear();
+        Ok(purged)
     }
 
     /// How much is stored on disk.

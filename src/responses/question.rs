@@ -84,6 +84,16 @@ impl Question {
     }
 }
 
+/// Whether two queries ask the same of a route, spelt as they may be; in which form of JSON is left out.
+pub(super) fn same_query(route: &Route, one: &str, other: &str) -> bool {
+    let canonical = |text: &str| {
+        let mut pairs = canonical_pairs(route, &query::parse(text));
+        pairs.retain(|(name, _)| name != "format");
+        pairs
+    };
+    canonical(one) == canonical(other)
+}
+
 fn is_paging(name: &str) -> bool {
     matches!(name, "limit" | "offset")
 }

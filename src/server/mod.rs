@@ -10,6 +10,7 @@
 mod answer;
 mod base_url;
 mod coding;
+mod control;
 mod explain;
 mod files;
 mod login;
@@ -67,7 +68,7 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> 
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get("x-request-id").cloned();
     let response = if uri.path() == "/-" || uri.path().starts_with("/-/") {
-        own::answer(&proxy, request).await
+        own::answer(&proxy, peer.ip(), request).await
     } else {
         match ask(&proxy, peer, request) {
             Ok((asked, body)) => of_alyx(&proxy, asked, body).await,

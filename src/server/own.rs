@@ -1,6 +1,9 @@
 //! The proxy's own paths, below `/-/`: whether it lives, whether it is ready, what it is doing.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -8,14 +11,17 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
 use super::{
-    Proxy, pages, refusal,
+    Proxy, control, pages, refusal,
     status::{CACHE_STATUS, How},
 };
 use crate::clock;
 
 /// Answers a request for one of the proxy's own paths.
-pub(super) async fn answer(proxy: &Arc<Proxy>, request: Request<Body>) -> Response<Body> {
+pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
     let path = request.uri().path();
+    if let Some(action) = path.strip_prefix("/-/api/").map(str::to_owned) {
+        return control::answer(proxy, peer, &action, request).await;
+    }
     if let (Some(miniature), Some(wish)) = (proxy.demo.get(), path.strip_prefix("/-/demo/")) {
         return network(proxy, miniature, wish).await;
     }
@@ -142,6 +148,7 @@ impl Proxy {
                 "state": state.name(),
                 "since": state.since().map(clock::for_machines),
                 "reason": state.reason(),
+                "on_purpose": state.is_on_purpose(),
             },
             "answers": answers,
             "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },

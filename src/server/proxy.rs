@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::{mirrored::Recent, status::Counters, verify::Samples};
 use crate::{
-    access::{Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
+    access::{Admin, Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
     alyx::errors,
     clock::{self, Millis},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
@@ -63,6 +63,7 @@ pub struct Proxy {
     pub(super) tokens: Tokens,
     pub(super) logins: Logins,
     pub(super) key: SecretKey,
+    pub(super) admin: Admin,
     pub(super) flights: Flights<FlightKey, Outcome>,
     /// Questions whose answers are too large to be remembered: they are passed on at once.
     pub(super) large: moka::sync::Cache<Key, ()>,
@@ -118,6 +119,7 @@ impl Proxy {
         make_private(&data_dir).map_err(|error| OpenError::Io(data_dir.clone(), error))?;
         let lock = lock(&data_dir)?;
         let key = SecretKey::of(&data_dir)?;
+        let admin = Admin::of(&data_dir, &settings.access.admin_token)?;
         let upstream = Upstream::new(&settings)?;
         let folder = data_dir.join("upstreams").join(folder_name(upstream.base()));
         let opening = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
@@ -152,6 +154,7 @@ impl Proxy {
             files,
             store,
             key,
+            admin,
             _lock: lock,
         }))
     }

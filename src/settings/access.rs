@@ -16,6 +16,8 @@ pub struct Access {
     pub attempts: u32,
     /// The time in which `attempts` are counted.
     pub window: Span,
+    /// The token that `/-/api/` asks for; empty: one is made, in `admin-token` in the data directory.
+    pub admin_token: String,
 }
 
 impl Default for Access {
@@ -26,6 +28,7 @@ impl Default for Access {
             per_user: vec!["/users".to_owned(), "/me".to_owned()],
             attempts: 10,
             window: Span::minutes(10),
+            admin_token: String::new(),
         }
     }
 }

@@ -19,6 +19,9 @@ use crate::alyx::ENDPOINTS;
 /// No span is longer, so that adding it to a point in time can't overflow.
 const LONGEST: Span = Span::days(3650);
 
+/// Nobody guesses a random text of this length.
+const SHORTEST_SECRET: usize = 16;
+
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The kinds of values there are.
@@ -50,6 +53,8 @@ pub(super) enum Kind {
     Zone,
     /// Any text.
     Text,
+    /// A secret that is asked for: nothing, or too long to be guessed.
+    Secret,
     /// The path of a file.
     File,
 }
@@ -86,6 +91,9 @@ impl Kind {
             }
             Self::Zone => "a time zone such as \"UTC\" or \"Europe/London\"".to_owned(),
             Self::Text => "text".to_owned(),
+            Self::Secret => {
+                format!("a text of at least {SHORTEST_SECRET} visible ASCII characters, or nothing")
+            }
             Self::File => "the path of a file".to_owned(),
         }
     }
@@ -99,6 +107,10 @@ impl Kind {
             Self::BaseUrl { empty } => {
                 text.is_some_and(|text| (empty && text.is_empty()) || base_url(text).is_some())
             }
+            Self::Secret => text.is_some_and(|text| {
+                text.is_empty()
+                    || text.len() >= SHORTEST_SECRET && text.bytes().all(|byte| byte.is_ascii_graphic())
+            }),
             Self::Directory | Self::Text | Self::File => text.is_some(),
             Self::Endpoints => {
                 all(value, |text| text == ALL || ENDPOINTS.iter().any(|endpoint| endpoint.name == text))

@@ -185,7 +185,11 @@ fn effective(settings: &Settings, figment: &Figment) -> Vec<Effective> {
 /// A file that holds a secret is for its owner alone.
 fn check_secrets(settings: &Settings, figment: &Figment, file: Option<&Path>) -> Result<(), SettingsError> {
     let mirror = &settings.mirror;
-    let said = [("mirror.password", &mirror.password), ("mirror.token", &mirror.token)];
+    let said = [
+        ("mirror.password", &mirror.password),
+        ("mirror.token", &mirror.token),
+        ("access.admin_token", &settings.access.admin_token),
+    ];
     if let Some(path) = file {
         let here = |key: &str| origin(figment, key) == path.display().to_string();
         if said.iter().any(|(key, value)| !value.is_empty() && here(key)) {

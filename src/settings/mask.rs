@@ -1,6 +1,6 @@
 //! No password reaches a screen or a log, neither in a list of settings nor in an error about one.
 //!
-//! Besides `mirror.password` and `mirror.token`, people write passwords into URLs and make up keys for them.
+//! Besides the settings that are secrets, people write passwords into URLs and make up keys for them.
 
 use serde_json::Value;
 

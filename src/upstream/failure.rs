@@ -8,6 +8,9 @@ pub enum Failure {
     /// It is known to be away, so it was not asked.
     #[error("it was not asked, being known to be away")]
     Away,
+    /// An administrator keeps the proxy apart from it.
+    #[error("an administrator has taken this proxy offline")]
+    OnPurpose,
     /// Its host name can't be resolved.
     #[error("its host name can't be resolved")]
     Dns,
@@ -54,6 +57,7 @@ impl Failure {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Away => "away",
+            Self::OnPurpose => "on-purpose",
             Self::Dns => "dns",
             Self::Refused => "refused",
             Self::Connect(_) => "connect",
@@ -77,12 +81,13 @@ impl Failure {
 
     /// Whether it speaks of Alyx being away rather than of this one request.
     pub fn is_outage(&self) -> bool {
-        !matches!(self, Self::Away | Self::Throttled(_) | Self::TooLarge | Self::BadAddress)
+        !matches!(self, Self::Away | Self::OnPurpose | Self::Throttled(_) | Self::TooLarge | Self::BadAddress)
     }
 
     /// Whether the request surely never reached Alyx, so that a write did nothing.
     pub fn never_sent(&self) -> bool {
-        self.is_unreachable() || matches!(self, Self::Away | Self::BadAddress | Self::Throttled(_))
+        self.is_unreachable()
+            || matches!(self, Self::Away | Self::OnPurpose | Self::BadAddress | Self::Throttled(_))
     }
 
     /// Whether another try soon may fare better (for reads only).

@@ -63,6 +63,11 @@ impl State {
         matches!(self, Self::Down { .. })
     }
 
+    /// Whether it is not asked because an administrator wants it so.
+    pub fn is_on_purpose(&self) -> bool {
+        matches!(self, Self::Down { reason: Failure::OnPurpose, .. })
+    }
+
     /// Why it is away, for people.
     pub fn reason(&self) -> Option<String> {
         match self {
@@ -126,7 +131,7 @@ impl Health {
     pub fn answered(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.state.send_if_modified(|state| {
-            if matches!(state, State::Up { .. }) {
+            if matches!(state, State::Up { .. }) || state.is_on_purpose() {
                 return false;
             }
             if state.is_down() {
@@ -150,6 +155,9 @@ impl Health {
 
     fn went_down(&self, failure: &Failure) {
         self.state.send_if_modified(|state| {
+            if state.is_on_purpose() {
+                return false;
+            }
             if let State::Down { reason, .. } = state {
                 reason.clone_from(failure);
             } else {
@@ -158,6 +166,27 @@ impl Health {
             }
             true
         });
+    }
+
+    /// Keeps away from Alyx until [`Self::release`]. A restart forgets it.
+    pub fn hold(&self) {
+        tracing::warn!("an administrator has taken this proxy offline");
+        self.state.send_replace(State::Down { since: clock::now(), reason: Failure::OnPurpose });
+    }
+
+    /// Looks for Alyx again. Does nothing where nobody keeps away from it on purpose.
+    pub fn release(&self) {
+        let released = self.state.send_if_modified(|state| {
+            let held = state.is_on_purpose();
+            if held {
+                *state = State::Unknown;
+            }
+            held
+        });
+        if released {
+            tracing::info!("an administrator lets this proxy ask Alyx again");
+            self.look.notify_one();
+        }
     }
 
     /// Waits until a failure asks for a look or nothing was heard for `idle` (zero: no limit).
@@ -180,6 +209,10 @@ impl Health {
 pub async fn watch(upstream: Arc<Upstream>, settings: Arc<ArcSwap<Settings>>) {
     let health = &upstream.health;
     loop {
+        if health.state().is_on_purpose() {
+            health.look.notified().await;
+            continue;
+        }
         let pace = settings.load().health.clone();
         match upstream.look(pace.timeout.0).await {
             Ok(()) => health.answered(),

@@ -1,19 +1,20 @@
 //! How far synchronising has come, for status pages.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{self, Millis};
 
 /// How far one table has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableProgress {
     /// `waiting`, `fill`, `details`, `changes`, `list` or `done`.
-    pub phase: &'static str,
+    pub phase: Cow<'static, str>,
     /// Records that are here of those that are being fetched.
     pub rows: u64,
     /// Records that there are.
@@ -52,7 +53,7 @@ impl Progress {
 
     pub(super) fn phase(&self, endpoint: &'static str, phase: &'static str) {
         self.change(endpoint, |table| {
-            table.phase = phase;
+            table.phase = phase.into();
             table.since = clock::now();
             table.details = 0;
         });
@@ -68,7 +69,7 @@ impl Progress {
 
     pub(super) fn ended(&self, endpoint: &'static str, error: Option<String>) {
         self.change(endpoint, |table| {
-            table.phase = if error.is_some() { "waiting" } else { "done" };
+            table.phase = if error.is_some() { "waiting" } else { "done" }.into();
             if error.is_none() {
                 table.succeeded_at = Some(clock::now());
             }

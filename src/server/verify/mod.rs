@@ -57,8 +57,8 @@ pub(super) async fn run(proxy: Arc<Proxy>) {
     loop {
         let rate = proxy.settings.load().mirror.verify;
         let pause = REST.checked_div(rate).unwrap_or(REST);
-        tokio::time::sleep(pause).await;
-        if rate == 0 || proxy.upstream.health.is_down() {
+        let hurried = proxy.samples.pause(pause).await;
+        if rate == 0 && !hurried || proxy.upstream.health.is_down() {
             continue;
         }
         let due = suspects.iter().position(|suspect| proxy.synchronised_since(suspect));

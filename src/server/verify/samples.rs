@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use rand::Rng;
@@ -37,6 +37,9 @@ struct Pool {
 pub(in crate::server) struct Samples {
     pool: Mutex<Pool>,
     counts: [AtomicU64; 4],
+    /// Comparisons that are to be made without a pause between them.
+    hurried: AtomicUsize,
+    hurry: tokio::sync::Notify,
 }
 
 impl Samples {
@@ -52,6 +55,22 @@ impl Samples {
                 *old = question.clone();
             }
         }
+    }
+
+    /// Has what is kept compared now instead of by and by; how many questions that are.
+    pub(in crate::server) fn hurry(&self) -> usize {
+        let count = self.pool.lock().unwrap_or_else(PoisonError::into_inner).questions.len();
+        self.hurried.store(count, Ordering::Relaxed);
+        self.hurry.notify_one();
+        count
+    }
+
+    /// Waits for so long, or until it is in a hurry; whether it is.
+    pub(super) async fn pause(&self, length: std::time::Duration) -> bool {
+        let one_less = |count: usize| count.checked_sub(1);
+        let hurried = || self.hurried.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        // A permit that nobody waited for is spent by the first of the hurried ones.
+        hurried() || tokio::time::timeout(length, self.hurry.notified()).await.is_ok() && hurried()
     }
 
     /// Takes one of them.

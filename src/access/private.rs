@@ -1,0 +1,47 @@
+//! Files that are for their owner alone.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use super::SecretError;
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Written beside and renamed, so that a crash leaves no half of a secret.
+    let beside = PathBuf::from(format!("{}.new", path.display()));
+    fs::remove_file(&beside)
+        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        .and_then(|()| for_owner_only(&beside))
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path))
+}
+
+#[cfg(unix)]
+fn for_owner_only(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(not(unix))]
+fn for_owner_only(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Refuses a file that others can read.
+#[cfg(unix)]
+pub(super) fn check(path: &Path) -> Result<(), SecretError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode =
+        fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
+    let others = mode & 0o077;
+    if others == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
+}
+
+/// Other systems have other means.
+#[cfg(not(unix))]
+pub(super) fn check(_: &Path) -> Result<(), SecretError> {
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! `purge`, `offline`, `online`: what an administrator has a running proxy do (`/-/api/`).
+
+use alyx_proxy::{
+    access::admin,
+    settings::{Settings, Sources, load},
+};
+use anyhow::anyhow;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{
+    Failure, Outcome,
+    args::{PurgeFlags, StatusFlags},
+    ask, print, print_json,
+};
+
+/// A running proxy, and the token that controls it.
+pub(super) struct Control {
+    /// Its base URL.
+    pub(super) base: String,
+    token: Zeroizing<String>,
+}
+
+impl Control {
+    /// The proxy that the settings and flags name.
+    pub(super) fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, Failure> {
+        let data_dir = settings.storage.directory()?;
+        let token = admin::known(&data_dir, &settings.access.admin_token).map_err(anyhow::Error::from)?;
+        let token = token.ok_or_else(|| {
+            Failure::Usage(format!(
+                "no administrator's token: {} has no `admin-token`; run this as the user that runs the proxy (--data-dir \
+                 names its directory), or set `access.admin_token`",
+                data_dir.display()
+            ))
+        })?;
+        Ok(Self { base: flags.base_url(settings.server.listen), token })
+    }
+
+    /// Has the proxy do something; what it says of that.
+    pub(super) async fn wish(&self, action: &str, wish: &Value) -> Result<Value, Failure> {
+        let (status, body) = ask::wish(&self.base, &format!("/-/api/{action}"), &self.token, wish).await?;
+        match body {
+            Some(body) if status.is_success() => Ok(body),
+            Some(body) if body["detail"].is_string() => {
+                Err(anyhow!("{}", body["detail"].as_str().unwrap_or_default()).into())
+            }
+            _ => Err(anyhow!("{} answered with status {status}: is it an alyx-proxy?", self.base).into()),
+        }
+    }
+}
+
+pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> Outcome {
+    let control = Control::of(&load(sources)?.settings, &flags.proxy)?;
+    let what = &flags.what;
+    let wish = [("endpoint", &what.endpoint), ("prefix", &what.prefix), ("question", &what.question)]
+        .into_iter()
+        .find_map(|(name, value)| value.as_ref().map(|value| json!({ name: value })))
+        .unwrap_or_else(|| json!({ "all": true }));
+    let done = control.wish("purge", &wish).await?;
+    if flags.proxy.json {
+        return print_json(&done);
+    }
+    print(&match done["purged"].as_u64().unwrap_or_default() {
+        0 => "Nothing was stored of that.".to_owned(),
+        1 => "1 stored answer is forgotten.".to_owned(),
+        purged => format!("{purged} stored answers are forgotten."),
+    })
+}
+
+pub(super) async fn offline(sources: &Sources, flags: &StatusFlags) -> Outcome {
+    let done = Control::of(&load(sources)?.settings, flags)?.wish("offline", &json!({})).await?;
+    if flags.json {
+        return print_json(&done);
+    }
+    print("The proxy keeps away from Alyx until `alyx-proxy online`, or until it is started again.")
+}
+
+pub(super) async fn online(sources: &Sources, flags: &StatusFlags) -> Outcome {
+    let done = Control::of(&load(sources)?.settings, flags)?.wish("online", &json!({})).await?;
+    if flags.json {
+        return print_json(&done);
+    }
+    print("The proxy asks Alyx again.")
+}

@@ -1,0 +1,115 @@
+//! `sync`: synchronises the mirror now; a proxy that is running on the data directory does it itself.
+
+mod running;
+mod teller;
+
+use std::collections::BTreeMap;
+
+use alyx_proxy::{
+    alyx::Endpoint,
+    mirror::sync::{Cycle, Progress, TableProgress},
+    server::{OpenError, Proxy},
+    settings::Sources,
+    upstream::health,
+};
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::{Failure, Outcome, args::SyncFlags, prepare, print, print_json};
+use teller::Teller;
+
+pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
+    let named = flags.endpoints.iter().map(|name| {
+        Endpoint::named(name).ok_or_else(|| Failure::Usage(format!("there is no endpoint `{name}`")))
+    });
+    let named: Vec<&'static Endpoint> = named.collect::<Result<_, _>>()?;
+    let (loaded, _log) = prepare(sources)?;
+    let mut settings = loaded.settings;
+    settings.storage.data_dir = settings.storage.directory()?;
+    let proxy = match Proxy::open(settings).await {
+        Ok(proxy) => proxy,
+        Err(OpenError::InUse(..)) => return running::run(sources, &named, flags.json).await,
+        Err(error) => return Err(anyhow::Error::from(error).into()),
+    };
+    let (Some(mirror), Some(synchroniser)) = (proxy.mirror().cloned(), proxy.synchroniser().cloned()) else {
+        return Err(Failure::Usage(
+            "no account to synchronise by: set mirror.username and mirror.password, or mirror.token"
+                .to_owned(),
+        ));
+    };
+    let watching = tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone()));
+    let errors = {
+        let cycle = synchroniser.cycle(Cycle::Now(&named));
+        tokio::pin!(cycle);
+        let mut teller = Teller::new();
+        loop {
+            let ended = tokio::time::timeout(teller.pause(), &mut cycle).await;
+            teller.tell(snapshot(&synchroniser.progress));
+            if let Ok(errors) = ended {
+                break errors;
+            }
+        }
+    };
+    watching.abort();
+    let states = mirror.states();
+    let lines: Vec<Line> = synchroniser
+        .progress
+        .snapshot()
+        .into_iter()
+        .map(|(endpoint, table)| {
+            let state = states.of(endpoint);
+            Line {
+                endpoint: endpoint.to_owned(),
+                rows: state.map_or(0, |state| state.rows),
+                details: state.is_some_and(|state| state.details),
+                error: table.error,
+            }
+        })
+        .collect();
+    proxy.close().await;
+    report(&lines, flags.json)?;
+    failed(errors.len())
+}
+
+fn failed(tables: usize) -> Outcome {
+    match tables {
+        0 => Ok(()),
+        failed => Err(anyhow!("{failed} tables were not synchronised").into()),
+    }
+}
+
+fn snapshot(progress: &Progress) -> BTreeMap<String, TableProgress> {
+    progress.snapshot().into_iter().map(|(endpoint, table)| (endpoint.to_owned(), table)).collect()
+}
+
+/// How a table stands in the end.
+struct Line {
+    endpoint: String,
+    rows: u64,
+    details: bool,
+    error: Option<String>,
+}
+
+fn report(lines: &[Line], as_json: bool) -> Outcome {
+    if as_json {
+        let tables: serde_json::Map<_, _> = lines
+            .iter()
+            .map(|Line { endpoint, rows, details, error }| {
+                (endpoint.clone(), json!({ "rows": rows, "details": details, "error": error }))
+            })
+            .collect();
+        return print_json(&json!({ "tables": tables }));
+    }
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|Line { endpoint, rows, details, error }| {
+            let rest = match error {
+                Some(error) => format!("  {error}"),
+                None if *details => String::new(),
+                None => "  (not all details)".to_owned(),
+            };
+            format!("{endpoint:<26} {rows:>8} records{rest}")
+        })
+        .collect();
+    print(&lines.join("\n"))
+}
