@@ -13,6 +13,7 @@ pub mod access;
 pub mod alyx;
 pub mod clock;
 pub mod demo;
+pub mod docs;
 pub mod log;
 pub mod mirror;
 pub mod responses;
