@@ -15,6 +15,7 @@ pub mod clock;
 pub mod demo;
 pub mod log;
 pub mod mirror;
+pub mod one;
 pub mod responses;
 pub mod server;
 pub mod settings;
