@@ -16,6 +16,7 @@ pub mod demo;
 pub mod docs;
 pub mod log;
 pub mod mirror;
+pub mod one;
 pub mod responses;
 pub mod server;
 pub mod settings;
