@@ -1,11 +1,11 @@
 //! Holds the mirror's answers against recordings of a real Alyx.
 //!
 //! ```sh
-//! cargo run --release --example judge -- FOLDER [YYYY-MM-DD]
+//! cargo run --release --example judge -- FOLDER [YYYY-MM-DD [EVERY]]
 //! ```
 //!
 //! `FOLDER` holds the tables and what Alyx said (see `tests/judge/tables.rs` for the two forms); the day is the
-//! one at which Alyx's clock stood, for `alive` and the like. Prints for each endpoint how many questions were
+//! one at which Alyx's clock stood, for `alive` and the like; with `EVERY` 5, every fifth question is put. Prints for each endpoint how many questions were
 //! answered, refused, can't be decided from what Alyx shows (hidden), and answered wrongly. Fails where one is
 //! wrong, or fewer than 95 % of those that can be decided are answered. `SHOW_REFUSED=1` lists the refusals.
 
@@ -39,7 +39,8 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let tables = tables::Tables::load(&folder, today);
     println!("tables are here after {:.1} s", start.elapsed().as_secs_f64());
-    let recordings = tables::recordings(&folder);
+    let every = arguments.next().map_or(1, |every| every.parse().expect("a whole number above zero"));
+    let recordings: Vec<_> = tables::recordings(&folder).into_iter().step_by(every).collect();
     let mut times = Vec::new();
     let verdict = judge::judge(&recordings, |path| {
         let start = Instant::now();

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{
-    Asked, Proxy,
-    coding::Coding,
-    refusal::NOTICE,
-    status::{CACHE_STATUS, How},
-};
+use super::{Asked, Proxy, coding::Coding, refusal::NOTICE, status::How};
 use crate::{
     clock,
     responses::{Asker, Entry, Question},
@@ -66,6 +61,7 @@ impl Proxy {
             }
         }
         *response.headers_mut() = headers;
+        giving.how.mark(&mut response);
         response
     }
 }
@@ -74,7 +70,6 @@ fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &Giving, tag: &Hea
     let age = u64::try_from((clock::now() - entry.received_at) / 1000).unwrap_or(0);
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::ETAG, tag.clone());
-    headers.insert(CACHE_STATUS, giving.how.header());
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     if let Some(notice) = &giving.notice {
         headers.insert(NOTICE, notice.clone());

@@ -7,14 +7,15 @@
 //! others  ▸ Alyx, as a stream
 //! ```
 
+mod activity;
 mod answer;
 mod base_url;
 mod coding;
 mod control;
-mod docs;
 mod explain;
 mod files;
 mod login;
+mod mirror_status;
 mod mirrored;
 mod own;
 mod pages;
@@ -76,7 +77,12 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> 
             Err(refusal) => *refusal,
         }
     };
-    status::log(&method, &uri, id.as_ref(), &response, start.elapsed());
+    let (endpoint, took) = (status::endpoint(&uri), start.elapsed());
+    status::log(&method, &uri, endpoint, id.as_ref(), &response, took);
+    if let Some(how) = response.extensions().get().copied() {
+        let status = response.status().as_u16();
+        proxy.activity.answered(&activity::Seen { how, endpoint, uri: &uri, status, took });
+    }
     response
 }
 
@@ -97,6 +103,7 @@ fn ask(
     let base = base_url::of(&parts, peer.ip(), &settings.server)
         .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
     let client = base_url::client(&parts, peer.ip(), &settings.server);
+    proxy.activity.client(client, &parts.headers);
     let segments = query::segments(parts.uri.path());
     let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);

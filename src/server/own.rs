@@ -6,14 +6,11 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
-use super::{
-    Proxy, control, docs, pages, refusal,
-    status::{CACHE_STATUS, How},
-};
+use super::{Proxy, control, pages, refusal, status::How};
 use crate::clock;
 
 /// Answers a request for one of the proxy's own paths.
@@ -25,35 +22,22 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
     if let (Some(miniature), Some(wish)) = (proxy.demo.get(), path.strip_prefix("/-/demo/")) {
         return network(proxy, miniature, wish).await;
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return refusal::plain(405, "The proxy's own pages can only be read.");
-    }
-    if let Some(rest) = path.strip_prefix("/-/docs")
-        && (rest.is_empty() || rest.starts_with('/'))
-        && let Some(page) = docs::answer(rest.trim_matches('/'))
-    {
-        return page;
-    }
     match path {
         "/-/health" => text("ok\n", "text/plain; charset=utf-8"),
         "/-/ready" => text("ready\n", "text/plain; charset=utf-8"),
-        "/-/status" | "/-/status.json" => text(&format!("{:#}\n", proxy.status()), "application/json"),
-        "/-/answers" => match proxy.answers_page() {
-            Ok(page) => text(&page, "text/html; charset=utf-8"),
-            Err(status) => refusal::plain(status.as_u16(), "The page can't be made; the log says more."),
-        },
-        "/-/answers.json" => text(&proxy.answers_json(), "application/json"),
-        "/-/style.css" => text(pages::STYLE, "text/css; charset=utf-8"),
         "/-/metrics" => {
             proxy.gauge();
             text(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
-        _ => refusal::plain(
-            404,
-            "The proxy has no such page. It has /-/status.json, /-/answers, /-/docs, /-/health, /-/ready and /-/metrics.",
-        ),
+        _ => match pages::answer(proxy, peer, request).await {
+            Some(response) => response,
+            None => refusal::plain(404, NO_PAGE),
+        },
     }
 }
+
+const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/docs, \
+                       /-/health, /-/ready and /-/metrics; pages are JSON too, with .json behind the name.";
 
 /// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
 /// answers when the proxy has noticed.
@@ -85,8 +69,8 @@ pub(super) fn text(body: &str, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_STATUS, How::Own.header());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    How::Own.mark(&mut response);
     response
 }
 
@@ -140,7 +124,7 @@ pub(super) fn recorder() -> &'static PrometheusHandle {
 
 impl Proxy {
     /// What the proxy is doing, for programs and for `alyx-proxy status`.
-    fn status(&self) -> serde_json::Value {
+    pub(super) fn status(&self) -> serde_json::Value {
         let state = self.upstream.health.state();
         let stored = self.responses.stored();
         let answers: serde_json::Map<String, serde_json::Value> = self
@@ -163,6 +147,7 @@ impl Proxy {
             "answers": answers,
             "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
             "mirror": self.mirror_status(),
+            "activity": self.activity_status(),
             "tokens": self.tokens.len(),
             "set_aside": self.set_aside().map(|path| path.display().to_string()),
         })

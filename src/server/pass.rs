@@ -12,7 +12,7 @@ use http_body_util::Limited;
 
 use super::{
     Asked, Proxy, refusal,
-    status::{CACHE_STATUS, Forward, How},
+    status::{Forward, How},
 };
 use crate::{
     access::{Credentials, credentials},
@@ -67,7 +67,7 @@ pub(super) async fn through(
     let max_json = settings.cache.max_response.bytes();
     let mut response = proxy.with_links_moved(relayed, &credentials, &asked.base, max_json).await?;
     move_location(response.headers_mut(), proxy.upstream.base(), &asked.base);
-    response.headers_mut().insert(CACHE_STATUS, how.header());
+    how.mark(&mut response);
     proxy.counters.count(how);
     Ok(response)
 }
@@ -127,12 +127,12 @@ impl Proxy {
         let mut headers = answer.headers.clone();
         headers.remove(header::CONTENT_ENCODING);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers.insert(CACHE_STATUS, how.header());
         move_location(&mut headers, self.upstream.base(), &asked.base);
         let mut response =
             Response::new(if asked.method == http::Method::HEAD { Body::empty() } else { Body::from(body) });
         *response.status_mut() = answer.status;
         *response.headers_mut() = headers;
+        how.mark(&mut response);
         response
     }
 }

@@ -71,6 +71,10 @@ pub struct Proxy {
     pub(super) alone: std::sync::atomic::AtomicU64,
     pub(super) files: super::files::Files,
     pub(super) counters: Counters,
+    /// Browsers that are logged in to its pages.
+    pub(super) sessions: super::pages::Sessions,
+    /// What it has been doing, for pages.
+    pub(super) activity: super::activity::Activity,
     pub(super) started_at: Millis,
     /// Where it listens, once it does: the settings may leave the choice of the port to the system.
     pub(super) bound: std::sync::OnceLock<std::net::SocketAddr>,
@@ -145,6 +149,8 @@ impl Proxy {
             large: moka::sync::Cache::new(10_000),
             alone: std::sync::atomic::AtomicU64::default(),
             counters: Counters::default(),
+            sessions: super::pages::Sessions::default(),
+            activity: super::activity::Activity::default(),
             started_at: clock::now(),
             bound: std::sync::OnceLock::new(),
             demo: std::sync::OnceLock::new(),

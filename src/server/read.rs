@@ -19,7 +19,7 @@ use super::{
     mirrored::{Mirrored, Silence},
     pass,
     proxy::{Company, Fetched, Outcome, refuses_token},
-    status::{CACHE_STATUS, Forward, How, StandIn},
+    status::{Forward, How, StandIn},
     verdict::May,
 };
 use crate::{
@@ -118,10 +118,10 @@ fn moved_permanently(to: &str) -> Response<Body> {
     *response.status_mut() = http::StatusCode::MOVED_PERMANENTLY;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CACHE_STATUS, How::Refused("offline-redirect").header());
     if let Ok(to) = HeaderValue::try_from(to) {
         headers.insert(header::LOCATION, to);
     }
+    How::Refused("offline-redirect").mark(&mut response);
     response
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, header};
 use super::{
     Proxy,
     mirrored::Silence,
-    status::{CACHE_STATUS, How, StandIn},
+    status::{How, StandIn},
 };
 use crate::{
     alyx::errors,
@@ -29,9 +29,8 @@ pub(super) fn json(status: u16, body: String, how: How) -> Response<Body> {
     // Every status given here is one.
     *response.status_mut() =
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_STATUS, how.header());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    how.mark(&mut response);
     response
 }
 

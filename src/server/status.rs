@@ -101,6 +101,12 @@ impl How {
         HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("alyx-proxy"))
     }
 
+    /// Says so in a response, to its reader and to the proxy's own records.
+    pub(super) fn mark(self, response: &mut Response<Body>) {
+        response.headers_mut().insert(CACHE_STATUS, self.header());
+        response.extensions_mut().insert(self);
+    }
+
     /// Its name in logs and metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -192,7 +198,7 @@ impl Counters {
 }
 
 /// The endpoint of a path for logs and metrics: a name that is Alyx's, never the user's text.
-fn endpoint(uri: &Uri) -> &'static str {
+pub(super) fn endpoint(uri: &Uri) -> &'static str {
     let segments = query::segments(uri.path());
     match classify(&segments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
@@ -206,13 +212,13 @@ fn endpoint(uri: &Uri) -> &'static str {
 pub(super) fn log(
     method: &Method,
     uri: &Uri,
+    endpoint: &'static str,
     id: Option<&HeaderValue>,
     response: &Response<Body>,
     took: Duration,
 ) {
     let field =
         |name: &header::HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let endpoint = endpoint(uri);
     metrics::histogram!("alyx_proxy_request_duration_seconds", "endpoint" => endpoint)
         .record(took.as_secs_f64());
     tracing::info!(

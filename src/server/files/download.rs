@@ -23,7 +23,7 @@ use crate::{
     responses::Entry,
     server::{
         Asked, Proxy,
-        status::{CACHE_STATUS, Forward, How},
+        status::{Forward, How},
     },
     upstream::Failure,
 };
@@ -78,7 +78,7 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::ETAG, Kept::entity_tag(&name));
         response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
-    response.headers_mut().insert(CACHE_STATUS, how.header());
+    how.mark(&mut response);
     let path = proxy.files.folder.join(&name);
     let kept =
         Kept { name, path, headers, length: 0, info: info.map(hash_of), asked_at, received_at: asked_at };

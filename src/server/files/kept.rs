@@ -19,7 +19,7 @@ use crate::{
         Asked, Proxy,
         answer::not_modified,
         refusal::{self, NOTICE},
-        status::{CACHE_STATUS, How},
+        status::How,
     },
     store::{Store, StoreError},
 };
@@ -150,10 +150,10 @@ impl Kept {
         headers.insert(header::AGE, HeaderValue::from(age));
         headers.insert(header::ETAG, tag.clone());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.insert(CACHE_STATUS, how.header());
         if let Some(notice) = notice {
             headers.insert(NOTICE, notice);
         }
+        how.mark(&mut response);
         if not_modified(&asked.headers, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else if let Err(error) = self.fill(asked, &tag, &mut response).await {

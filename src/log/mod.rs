@@ -1,9 +1,14 @@
 //! The log: on standard error, for people on a terminal and as JSON elsewhere.
 
+mod events;
+
 use std::io::{IsTerminal, stderr};
 
+pub use events::{Happened, lately};
+
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
 use crate::settings::{Log, LogFormat};
@@ -31,7 +36,9 @@ pub fn init(settings: &Log) -> Result<Handle, LogError> {
         lines.with_ansi(stderr().is_terminal()).boxed()
     };
     let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
-    let log = tracing_subscriber::registry().with(filter).with(lines);
+    // What is kept for the status page does not depend on how much is written.
+    let kept = events::Keeper.with_filter(LevelFilter::INFO);
+    let log = tracing_subscriber::registry().with(lines.with_filter(filter)).with(kept);
     log.try_init().map_err(|error| LogError(error.to_string()))?;
     Ok(Handle(handle))
 }

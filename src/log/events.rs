@@ -1,0 +1,102 @@
+//! What happened lately, for the status page: the log's own lines of the last while, but for those about requests.
+//!
+//! Of a line its message and its harmless fields are kept (`reason`, `endpoint`, `error`): a question that a line
+//! names is its asker's business.
+
+use std::{
+    collections::VecDeque,
+    fmt::{Debug, Write},
+    sync::{Mutex, PoisonError},
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context};
+
+use crate::clock::{self, Millis};
+
+/// Lines that are kept.
+const KEPT: usize = 100;
+/// Characters of a line that are kept.
+const LONGEST: usize = 300;
+/// Fields that are shown with a message.
+const FIELDS: [&str; 5] = ["reason", "endpoint", "error", "purged", "what"];
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub struct Happened {
+    /// When.
+    pub at: Millis,
+    /// How bad it is: `ERROR`, `WARN` or `INFO`.
+    pub level: &'static str,
+    /// What.
+    pub text: String,
+}
+
+static LATELY: Mutex<VecDeque<Happened>> = Mutex::new(VecDeque::new());
+
+/// What happened lately, the last first.
+pub fn lately() -> Vec<Happened> {
+    LATELY.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+}
+
+/// Keeps what happens.
+pub(super) struct Keeper;
+
+impl<S: Subscriber> Layer<S> for Keeper {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let level = *metadata.level();
+        let ours = metadata.target().starts_with("alyx_proxy") && metadata.target() != "alyx_proxy::access";
+        if !ours || level > Level::INFO {
+            return;
+        }
+        let mut text = Text::default();
+        event.record(&mut text);
+        let happened = Happened { at: clock::now(), level: level.as_str(), text: text.line() };
+        let mut lately = LATELY.lock().unwrap_or_else(PoisonError::into_inner);
+        // The same again and again is one thing that goes on.
+        if let Some(last) = lately.back_mut()
+            && last.text == happened.text
+        {
+            last.at = happened.at;
+            return;
+        }
+        if lately.len() == KEPT {
+            lately.pop_front();
+        }
+        lately.push_back(happened);
+    }
+}
+
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Text {
+    fn line(self) -> String {
+        let line =
+            if self.fields.is_empty() { self.message } else { format!("{} ({})", self.message, self.fields) };
+        line.chars().take(LONGEST).collect()
+    }
+}
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing to a String can't fail.
+        if field.name() == "message" {
+            let _ = write!(self.message, "{value:?}");
+        } else if FIELDS.contains(&field.name()) {
+            let comma = if self.fields.is_empty() { "" } else { ", " };
+            let _ = write!(self.fields, "{comma}{}: {value:?}", field.name());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What is asked most, and what takes longest.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::Mutex,
+    time::Duration,
+};
+
+use super::Seen;
+use crate::clock::{self, Millis};
+
+/// Questions that are told apart; those that were not asked for longest make room.
+const KEPT: usize = 2_000;
+/// Questions that are shown.
+const SHOWN: usize = 10;
+/// Characters of a question that are kept.
+const LONGEST: usize = 400;
+
+/// A question, and how often and how fast it was answered.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Asked {
+    pub(in crate::server) endpoint: &'static str,
+    /// Its path and query, which is for those to see who have logged in.
+    pub(in crate::server) question: String,
+    /// The names of its parameters.
+    pub(in crate::server) parameters: String,
+    pub(in crate::server) count: u64,
+    pub(in crate::server) slowest: Duration,
+    pub(in crate::server) total: Duration,
+    last: Millis,
+}
+
+impl Asked {
+    /// Mean time until an answer was ready.
+    pub(in crate::server) fn mean(&self) -> Duration {
+        self.total / u32::try_from(self.count.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    known: Mutex<HashMap<u64, Asked>>,
+    hasher: RandomState,
+}
+
+impl Questions {
+    pub(super) fn note(&self, seen: &Seen<'_>) {
+        let key = self.hasher.hash_one((seen.uri.path(), seen.uri.query()));
+        let Ok(mut known) = self.known.try_lock() else { return };
+        if known.len() >= KEPT && !known.contains_key(&key) {
+            make_room(&mut known);
+        }
+        let asked = known.entry(key).or_insert_with(|| Asked {
+            endpoint: seen.endpoint,
+            question: shortened(seen.uri),
+            parameters: parameters(seen.uri),
+            count: 0,
+            slowest: Duration::ZERO,
+            total: Duration::ZERO,
+            last: 0,
+        });
+        asked.count += 1;
+        asked.slowest = asked.slowest.max(seen.took);
+        asked.total += seen.took;
+        asked.last = clock::now();
+    }
+
+    pub(super) fn top(&self) -> (Vec<Asked>, Vec<Asked>) {
+        let mut all: Vec<Asked> =
+            self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).values().cloned().collect();
+        all.sort_unstable_by_key(|asked| std::cmp::Reverse(asked.slowest));
+        let slowest = all.iter().take(SHOWN).cloned().collect();
+        all.sort_unstable_by_key(|asked| std::cmp::Reverse(asked.count));
+        all.truncate(SHOWN);
+        (all, slowest)
+    }
+}
+
+/// Drops the half that was not asked for longest.
+fn make_room(known: &mut HashMap<u64, Asked>) {
+    let mut times: Vec<Millis> = known.values().map(|asked| asked.last).collect();
+    let middle = times.len() / 2;
+    let (_, median, _) = times.select_nth_unstable(middle);
+    let median = *median;
+    known.retain(|_, asked| asked.last > median);
+}
+
+fn shortened(uri: &http::Uri) -> String {
+    let text = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn parameters(uri: &http::Uri) -> String {
+    let pairs = crate::alyx::query::parse(uri.query().unwrap_or_default());
+    let mut names: Vec<String> =
+        pairs.into_iter().map(|(name, _)| name).filter(|name| is_name(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+/// What looks like a parameter's name; anything else may be anybody's text.
+fn is_name(name: &str) -> bool {
+    name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}

@@ -1,0 +1,141 @@
+//! `/-/mirror`: the tables, how far a synchronisation is, and the administrator's buttons.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::body::Body;
+use http::Response;
+use serde_json::{Value, json};
+
+use super::{
+    Visit, field,
+    frame::{Frame, page},
+    refusal, to,
+};
+use crate::{alyx::Endpoint, clock, mirror::sync::TableProgress};
+
+#[derive(Template)]
+#[template(path = "mirror.html")]
+struct Page<'p> {
+    frame: Frame,
+    message: &'p str,
+    is_admin: bool,
+    has_account: bool,
+    tables: Vec<Row>,
+    verified: Vec<(&'static str, u64)>,
+}
+
+struct Row {
+    endpoint: &'static str,
+    rows: String,
+    /// `complete`, `without details`, `not here yet`.
+    state: &'static str,
+    age: String,
+    scope: String,
+    distrusted: String,
+    phase: String,
+    done: u64,
+    total: u64,
+    moving: bool,
+    error: String,
+}
+
+impl Visit {
+    pub(super) fn mirror_page(&self, message: &str) -> Response<Body> {
+        let content = Page {
+            frame: self.frame("mirror", "Mirror"),
+            message,
+            is_admin: self.is_admin(),
+            has_account: self.proxy.synchroniser.is_some(),
+            tables: self.rows(),
+            verified: self.proxy.samples.by_name().to_vec(),
+        };
+        page(&content, 200)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let Some(mirror) = &self.proxy.mirror else { return Vec::new() };
+        let (states, now) = (mirror.states(), clock::now());
+        let progress = self.proxy.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot());
+        let progress = progress.unwrap_or_default();
+        let kept = |endpoint: &&Endpoint| {
+            states.of(endpoint.name).is_some()
+                || self.proxy.synchroniser.is_some() && self.settings.mirror.keeps(endpoint)
+        };
+        crate::alyx::ENDPOINTS
+            .iter()
+            .filter(kept)
+            .map(|endpoint| {
+                let state = states.of(endpoint.name);
+                let run = progress.get(endpoint.name).cloned().unwrap_or_default();
+                let details = endpoint.has_own_details() && self.settings.mirror.keeps_details(endpoint);
+                Row {
+                    endpoint: endpoint.name,
+                    rows: state.map_or_else(|| "–".to_owned(), |state| state.rows.to_string()),
+                    state: match state {
+                        None => "not here yet",
+                        Some(state) if details && !state.details => "details to come",
+                        Some(state) if endpoint.has_own_details() && !state.details => "without details",
+                        Some(_) => "complete",
+                    },
+                    age: state
+                        .map_or_else(String::new, |state| clock::span_for_people(now - state.synced_at)),
+                    scope: state.map_or_else(String::new, |state| pairs(&state.scope)),
+                    distrusted: state.map_or_else(String::new, |state| {
+                        state.distrusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                    }),
+                    done: run.rows.max(run.details),
+                    total: run.total.max(1),
+                    moving: is_moving(&run),
+                    phase: run.phase.into_owned(),
+                    error: run.error.unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn mirror_json(&self) -> Value {
+        json!({ "mirror": self.proxy.mirror_status() })
+    }
+
+    pub(super) fn mirror_action(&self, form: &[(String, String)]) -> Response<Body> {
+        if !self.is_admin() {
+            return to("/-/admin");
+        }
+        if !self.is_own_form(form) {
+            return refusal::plain(403, "The form is out of date: load the page again.");
+        }
+        let done = match field(form, "action") {
+            "sync" => {
+                let named = Some(field(form, "endpoint")).filter(|name| !name.is_empty());
+                let named: BTreeSet<String> = named.map(str::to_owned).into_iter().collect();
+                self.proxy.synchronise_now(&named).map(|_| "Synchronising.")
+            }
+            "verify" => self
+                .proxy
+                .verify_now()
+                .map(|_| "Answers that were given lately are being compared with Alyx's."),
+            "offline" => {
+                self.proxy.hold_offline();
+                Ok("The proxy keeps away from Alyx.")
+            }
+            "online" => {
+                self.proxy.release_online();
+                Ok("The proxy asks Alyx again.")
+            }
+            _ => return refusal::plain(400, "There is no such button."),
+        };
+        match done {
+            Ok(message) => self.mirror_page(message),
+            Err(refused) => self.mirror_page(&refused.why),
+        }
+    }
+}
+
+fn is_moving(run: &TableProgress) -> bool {
+    !matches!(run.phase.as_ref(), "" | "done" | "waiting")
+}
+
+fn pairs(scope: &[(String, String)]) -> String {
+    scope.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+}

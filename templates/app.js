@@ -1,0 +1,43 @@
+// What a page can't do without a script: copying, and bars that move. Every page works without it.
+'use strict';
+
+for (const button of document.querySelectorAll('button.copy')) {
+  button.hidden = false;
+  button.addEventListener('click', async () => {
+    const text = document.getElementById(button.dataset.copy).textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // Without TLS browsers have no clipboard for pages: select it, and let them copy.
+      const range = document.createRange();
+      range.selectNodeContents(document.getElementById(button.dataset.copy));
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      document.execCommand('copy');
+    }
+    button.textContent = 'Copied';
+    setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+  });
+}
+
+const tables = document.getElementById('tables');
+async function follow() {
+  try {
+    const { mirror } = await (await fetch('/-/mirror.json')).json();
+    for (const row of tables.querySelectorAll('tr[data-endpoint]')) {
+      const run = (mirror.progress || {})[row.dataset.endpoint];
+      const table = mirror.tables.find((one) => one.endpoint === row.dataset.endpoint);
+      if (table) row.querySelector('.rows').textContent = table.rows;
+      if (!run) continue;
+      const bar = row.querySelector('progress');
+      bar.hidden = run.phase === 'done' || run.phase === 'waiting';
+      bar.max = Math.max(run.total, 1);
+      bar.value = Math.max(run.rows, run.details);
+      row.querySelector('.phase').textContent = run.phase;
+    }
+  } catch {
+    // The proxy is being restarted, perhaps: the next look will tell.
+  }
+  setTimeout(follow, 1000);
+}
+if (tables) follow();
