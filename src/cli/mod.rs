@@ -14,6 +14,7 @@ mod control;
 mod demo;
 mod explain;
 mod serve;
+mod service;
 mod status;
 mod sync;
 mod version;
