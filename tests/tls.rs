@@ -224,7 +224,9 @@ async fn a_pair_that_cannot_be_used_is_named_at_the_start() {
         let said = String::from_utf8(output.stderr).unwrap();
         let line = said.lines().find(|line| line.starts_with("alyx-proxy: ")).expect("one line says why");
         assert_eq!(output.status.code(), Some(status), "{said}");
-        words.iter().for_each(|word| assert!(line.contains(word), "{word}: {line}"));
+        for word in words {
+            assert!(line.contains(word), "{word}: {line}");
+        }
     };
     let (certificate, key) = (files.certificate(), files.key());
     refused(start(&certificate, Path::new("")), 2, &["server.tls_certificate", "server.tls_key is not"]);
