@@ -109,6 +109,34 @@ pub(super) enum Command {
         #[command(flatten)]
         proxy: StatusFlags,
     },
+    /// Make a proxy the database that ONE asks, on this machine and for this user
+    ///
+    /// Writes ONE's own parameter files (~/.one), and keeps the present folder for data files, so that nothing is
+    /// downloaded again.
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy one-setup --url http://lab-server:8040\n  alyx-proxy one-setup --undo\n\n{EXIT}"
+    ))]
+    OneSetup {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        setup: OneSetupFlags,
+    },
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Example:\n  alyx-proxy completions bash > ~/.local/share/bash-completion/completions/alyx-proxy"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands to a folder
+    #[command(after_help = "Example:\n  alyx-proxy man | man -l -")]
+    Man {
+        /// An existing folder, such as /usr/local/share/man/man1
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Print the version
     #[command(after_help = "Example:\n  alyx-proxy version --json")]
     Version {
@@ -206,6 +234,34 @@ pub(super) struct SyncFlags {
     /// A summary as JSON at the end, for other programs
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct OneSetupFlags {
+    #[command(flatten)]
+    pub(super) proxy: StatusFlags,
+    /// Put back what was there before, byte for byte
+    #[arg(long, conflicts_with_all = ["like", "username", "dry_run", "unchecked", "url"])]
+    pub(super) undo: bool,
+    /// With --undo: also where somebody has changed a file since
+    #[arg(long, requires = "undo")]
+    pub(super) force: bool,
+    /// Take folder and parameters of this database [default: the Alyx behind the proxy, or ONE's default]
+    #[arg(long, value_name = "URL")]
+    pub(super) like: Option<String>,
+    /// Your user name in Alyx [default: the one that ONE has]
+    #[arg(long, value_name = "NAME")]
+    pub(super) username: Option<String>,
+    /// Only show what would change
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Don't ask the proxy whether it is one
+    #[arg(long)]
+    pub(super) unchecked: bool,
+    /// Another home directory than yours
+    #[arg(long, value_name = "DIR")]
+    pub(super) home: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,8 @@ mod check_config;
 mod control;
 mod demo;
 mod explain;
+mod man;
+mod one_setup;
 mod serve;
 mod service;
 mod status;
@@ -22,7 +24,7 @@ mod version;
 use std::process::ExitCode;
 
 use alyx_proxy::settings::{Loaded, SettingsError, Sources, load};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command, CommonFlags};
 
@@ -100,6 +102,14 @@ async fn dispatch(cli: Cli) -> Outcome {
         }
         Some(Command::Online { common: more, proxy }) => {
             control::online(&sources(common.and(more), Vec::new())?, &proxy).await
+        }
+        Some(Command::OneSetup { common: more, setup }) => {
+            one_setup::run(&sources(common.and(more), Vec::new())?, &setup).await
+        }
+        Some(Command::Man { folder }) => man::run(folder.as_deref()),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "alyx-proxy", &mut std::io::stdout());
+            Ok(())
         }
         Some(Command::Version { json }) => version::run(json),
     }

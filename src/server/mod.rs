@@ -11,6 +11,7 @@ mod answer;
 mod base_url;
 mod coding;
 mod control;
+mod docs;
 mod explain;
 mod files;
 mod login;

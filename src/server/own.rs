@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
 use super::{
-    Proxy, control, pages, refusal,
+    Proxy, control, docs, pages, refusal,
     status::{CACHE_STATUS, How},
 };
 use crate::clock;
@@ -27,6 +27,12 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return refusal::plain(405, "The proxy's own pages can only be read.");
+    }
+    if let Some(rest) = path.strip_prefix("/-/docs")
+        && (rest.is_empty() || rest.starts_with('/'))
+        && let Some(page) = docs::answer(rest.trim_matches('/'))
+    {
+        return page;
     }
     match path {
         "/-/health" => text("ok\n", "text/plain; charset=utf-8"),
@@ -44,7 +50,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
         }
         _ => refusal::plain(
             404,
-            "The proxy has no such page. It has /-/status.json, /-/answers, /-/health, /-/ready and /-/metrics.",
+            "The proxy has no such page. It has /-/status.json, /-/answers, /-/docs, /-/health, /-/ready and /-/metrics.",
         ),
     }
 }
@@ -75,7 +81,7 @@ async fn network(proxy: &Proxy, miniature: &crate::demo::Miniature, wish: &str) 
     text(&format!("{}\n", json!({ "network": network })), "application/json")
 }
 
-fn text(body: &str, media_type: &'static str) -> Response<Body> {
+pub(super) fn text(body: &str, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -114,6 +120,10 @@ pub(super) fn recorder() -> &'static PrometheusHandle {
             "alyx_proxy_mirror_age_seconds",
             metrics::Unit::Seconds,
             "Time since an endpoint's table was synchronised last"
+        );
+        metrics::describe_counter!(
+            "alyx_proxy_mirror_failures_total",
+            "Runs of synchronising a table that failed"
         );
         metrics::describe_counter!(
             "alyx_proxy_verified_total",

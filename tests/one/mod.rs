@@ -2,6 +2,8 @@
 //!
 //! An environment is made once, below cargo's target directory, and used again while it fits.
 
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -88,6 +90,11 @@ impl One {
         succeed(Command::new(&python).args(pip).args(requirements), &hint);
         std::fs::write(&mark, fits).unwrap();
         Self { python, version }
+    }
+
+    /// The interpreter of its environment.
+    pub(crate) fn python(&self) -> &Path {
+        &self.python
     }
 
     /// Whether this version shows `Alyx-API-Notice` to its user.
