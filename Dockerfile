@@ -1,11 +1,15 @@
 # syntax=docker/dockerfile:1
 #
 #   docker build -t alyx-proxy .
-#   docker run -d --name alyx-proxy -p 8040:8040 -v alyx-proxy:/data \
+#   docker run -d --name alyx-proxy --restart unless-stopped -p 8040:8040 -v alyx-proxy:/data \
+#     --read-only --cap-drop ALL --security-opt no-new-privileges \
 #     -e ALYX_PROXY_UPSTREAM__URL=https://alyx.example.org alyx-proxy
+#
+# or, with the settings in a file: compose.yaml.
 
 FROM rust:1.95-slim-bookworm AS build
 # SQLite and the cryptography of TLS are compiled from C.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends build-essential \
  && rm -rf /var/lib/apt/lists/*
@@ -16,10 +20,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked && cp target/release/alyx-proxy /alyx-proxy
 
 FROM debian:bookworm-slim
+ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="alyx-proxy" \
       org.opencontainers.image.description="A lab's own Alyx: caches, answers offline, and takes the load off the central database" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 # Which certificates Alyx may have is the system's business.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
@@ -27,12 +35,15 @@ RUN apt-get update \
  && install --directory --owner=alyx-proxy --group=alyx-proxy --mode=0700 /data
 COPY --from=build /alyx-proxy /usr/local/bin/alyx-proxy
 COPY config/alyx-proxy.toml LICENSE /usr/share/doc/alyx-proxy/
-USER alyx-proxy
+# By number, so that an orchestrator sees that it isn't root.
+USER 10001:10001
+# All that it writes is below /data; the rest may be read-only.
 ENV ALYX_PROXY_SERVER__LISTEN=0.0.0.0:8040 \
     ALYX_PROXY_STORAGE__DATA_DIR=/data
-VOLUME /data
+VOLUME ["/data"]
 EXPOSE 8040
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=6s --start-period=10s CMD ["alyx-proxy", "status"]
+# Whether the proxy answers, not whether Alyx does: without Alyx it has its work to do.
+HEALTHCHECK --interval=30s --timeout=6s --start-period=10s --retries=3 CMD ["alyx-proxy", "status"]
 ENTRYPOINT ["alyx-proxy"]
 CMD ["serve"]

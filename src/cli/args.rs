@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use alyx_proxy::settings::{Override, SettingsError};
+use alyx_proxy::settings::{Override, Server, SettingsError};
 use clap::{Args, Parser, Subcommand};
+
+use super::ask::Place;
 
 const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 not running";
 
@@ -127,6 +129,13 @@ pub(super) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands to a folder
+    #[command(after_help = "Example:\n  alyx-proxy man | man -l -")]
+    Man {
+        /// An existing folder, such as /usr/local/share/man/man1
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
     },
     /// Print the version
     #[command(after_help = "Example:\n  alyx-proxy version --json")]
@@ -312,18 +321,23 @@ pub(super) struct StatusFlags {
 }
 
 impl StatusFlags {
-    /// The base URL to ask. A proxy that listens everywhere is asked on this machine.
-    pub(super) fn base_url(&self, listen: SocketAddr) -> String {
+    /// The proxy to ask. One that listens everywhere is asked on this machine.
+    pub(super) fn place(&self, server: &Server) -> Place {
         use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
         if let Some(url) = &self.url {
-            return url.trim_end_matches('/').to_owned();
+            return Place { url: url.trim_end_matches('/').to_owned(), certificate: None };
         }
+        let listen = server.listen;
         let ip = match listen.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        format!("http://{}", SocketAddr::new(ip, listen.port()))
+        let scheme = if server.has_tls() { "https" } else { "http" };
+        Place {
+            url: format!("{scheme}://{}", SocketAddr::new(ip, listen.port())),
+            certificate: server.has_tls().then(|| server.tls_certificate.clone()),
+        }
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
 
 /// A running proxy, and the token that controls it.
 pub(super) struct Control {
-    /// Its base URL.
-    pub(super) base: String,
+    /// Where it is.
+    pub(super) base: ask::Place,
     token: Zeroizing<String>,
 }
 
@@ -33,7 +33,7 @@ impl Control {
                 data_dir.display()
             ))
         })?;
-        Ok(Self { base: flags.base_url(settings.server.listen), token })
+        Ok(Self { base: flags.place(&settings.server), token })
     }
 
     /// Has the proxy do something; what it says of that.

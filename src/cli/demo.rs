@@ -27,6 +27,7 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> Outcome {
         settings.storage.data_dir = scratch.0.clone();
     }
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], flags.port));
+    (settings.server.tls_certificate, settings.server.tls_key) = Default::default();
     settings.upstream.url = miniature.url();
     // All of the sample lab is mirrored at the start: with the network cut, anything can be asked.
     settings.upstream.rate = 0;

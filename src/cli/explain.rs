@@ -51,9 +51,9 @@ struct Stored {
 }
 
 pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Outcome {
-    let base = args.proxy.base_url(load(sources)?.settings.server.listen);
+    let base = args.proxy.place(&load(sources)?.settings.server);
     // A whole URL may be pasted, too.
-    let path = args.path.strip_prefix(base.as_str()).unwrap_or(&args.path);
+    let path = args.path.strip_prefix(base.url.as_str()).unwrap_or(&args.path);
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let mut headers = HeaderMap::new();
     headers.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));

@@ -13,8 +13,10 @@ mod check_config;
 mod control;
 mod demo;
 mod explain;
+mod man;
 mod one_setup;
 mod serve;
+mod service;
 mod status;
 mod sync;
 mod version;
@@ -104,6 +106,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Some(Command::OneSetup { common: more, setup }) => {
             one_setup::run(&sources(common.and(more), Vec::new())?, &setup).await
         }
+        Some(Command::Man { folder }) => man::run(folder.as_deref()),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "alyx-proxy", &mut std::io::stdout());
             Ok(())

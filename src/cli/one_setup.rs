@@ -10,7 +10,12 @@ use anyhow::anyhow;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{Failure, Outcome, args::OneSetupFlags, ask, print, print_json};
+use super::{
+    Failure, Outcome,
+    args::OneSetupFlags,
+    ask::{self, Place},
+    print, print_json,
+};
 
 /// ONE's folder in a home.
 const FOLDER: &str = ".one";
@@ -24,13 +29,15 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
     if flags.undo {
         return undo(&folder, flags);
     }
-    let url = flags.proxy.base_url(load(sources)?.settings.server.listen);
+    // ONE trusts by name and authority only; a certificate that it would refuse is found out here.
+    let place = Place { certificate: None, ..flags.proxy.place(&load(sources)?.settings.server) };
+    let url = place.url.clone();
     let parsed =
         url::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if parsed.is_none() {
         return Err(Failure::Usage(format!("--url {url}: must be an http or https URL")));
     }
-    let upstream = if flags.unchecked { None } else { Some(upstream_of(&url).await?) };
+    let upstream = if flags.unchecked { None } else { Some(upstream_of(&place).await?) };
     let wanted = Wanted {
         url,
         upstream,
@@ -109,7 +116,7 @@ fn failure(error: OneError) -> Failure {
 }
 
 /// The Alyx behind the proxy: whose data files they are.
-async fn upstream_of(base: &str) -> Result<String, Failure> {
+async fn upstream_of(base: &Place) -> Result<String, Failure> {
     let (status, body) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let url = body.as_ref().and_then(|body| body["upstream"]["url"].as_str());
     url.map(str::to_owned).ok_or_else(|| {

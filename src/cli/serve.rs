@@ -4,36 +4,48 @@ use std::{net::SocketAddr, sync::Arc};
 
 use alyx_proxy::{
     log,
-    server::{self, Listening, Proxy},
+    server::{self, ListenError, Listening, Proxy},
     settings::{Loaded, Settings, Sources, load, reloadable_difference, reloaded},
-    upstream::health::State,
 };
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Outcome, prepare, print};
+use super::{Outcome, prepare, print, service};
 
 pub(super) async fn run(sources: &Sources) -> Outcome {
+    let given = service::socket()?;
     let (loaded, log) = prepare(sources)?;
     let signals = Signals::new().context("signals can't be heard")?;
     let Loaded { mut settings, file, .. } = loaded;
     settings.storage.data_dir = settings.storage.directory()?;
     let proxy = Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?;
-    let listening = bind(&proxy, &settings).await?;
+    let listening = match given {
+        Some(socket) => server::listen_on(proxy.clone(), socket).await.map_err(anyhow::Error::from)?,
+        None => bind(&proxy, &settings).await?,
+    };
     let url = base_url(&listening, &settings)?;
     let address = listening.address().context("the bound address is not known")?;
     print(&greeting(address, &url, &proxy, &settings, file.as_deref()))?;
     tokio::spawn(tell_upstream(proxy.clone()));
-    tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), proxy, log));
-    listening.serve(asked_to_stop(signals.terminate, signals.interrupt)).await;
+    tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), proxy.clone(), log));
+    let telling = tokio::spawn(service::tell(proxy));
+    let stop = async {
+        asked_to_stop(signals.terminate, signals.interrupt).await;
+        telling.abort();
+        service::stopping();
+    };
+    listening.serve(stop).await;
     Ok(())
 }
 
 /// Binds the address, or says what to do.
 pub(super) async fn bind(proxy: &Arc<Proxy>, settings: &Settings) -> anyhow::Result<Listening> {
     let address = settings.server.listen;
-    server::listen(proxy.clone()).await.with_context(|| {
-        format!("can't listen on {address} (setting `server.listen`, flag `--listen`); is something else listening there?")
+    server::listen(proxy.clone()).await.map_err(|error| match error {
+        ListenError::Address(error) => anyhow::Error::new(error).context(format!(
+            "can't listen on {address} (setting `server.listen`, flag `--listen`); is something else listening there?"
+        )),
+        ListenError::Tls(_) => error.into(),
     })
 }
 
@@ -41,9 +53,13 @@ pub(super) async fn bind(proxy: &Arc<Proxy>, settings: &Settings) -> anyhow::Res
 pub(super) fn base_url(listening: &Listening, settings: &Settings) -> anyhow::Result<String> {
     let address = listening.address().context("the bound address is not known")?;
     Ok(match settings.server.public_url.as_str() {
-        "" => format!("http://{address}"),
+        "" => format!("{}://{address}", scheme(settings)),
         public => public.to_owned(),
     })
+}
+
+fn scheme(settings: &Settings) -> &'static str {
+    if settings.server.has_tls() { "https" } else { "http" }
 }
 
 fn greeting(
@@ -60,7 +76,7 @@ fn greeting(
     });
     format!(
         "alyx-proxy {}
-Listening on http://{address}
+Listening on {}://{address}
 Upstream      {}
 Remembers in  {}
 Settings      {file}
@@ -71,6 +87,7 @@ In Python:
   one.search(lab='cortexlab', query_type='remote')
 ",
         env!("CARGO_PKG_VERSION"),
+        scheme(settings),
         proxy.upstream.base(),
         settings.storage.data_dir.display(),
     )
@@ -78,13 +95,14 @@ In Python:
 
 /// Says once whether upstream answers, as soon as that is known.
 async fn tell_upstream(proxy: Arc<Proxy>) {
-    let line = match proxy.upstream.health.until_known().await {
-        State::Down { reason, .. } => {
-            format!(
-                "Upstream is out of reach: {reason}. What is remembered is answered; it is looked for meanwhile."
-            )
-        }
-        _ => "Upstream answers.".to_owned(),
+    let state = proxy.upstream.health.until_known().await;
+    let line = if state.is_down() {
+        format!(
+            "Upstream is out of reach: {}. What is remembered is answered; it is looked for meanwhile.",
+            state.reason().unwrap_or_default()
+        )
+    } else {
+        "Upstream answers.".to_owned()
     };
     // A closed standard output is no reason to stop serving.
     let _ = print(&line);

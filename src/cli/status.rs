@@ -74,12 +74,12 @@ struct Stored {
 }
 
 pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> Outcome {
-    let base = args.base_url(load(sources)?.settings.server.listen);
+    let base = args.place(&load(sources)?.settings.server);
     let (raw, status) = status(&base).await?;
     if args.json { print_json(&raw) } else { print(&readable(&status)) }
 }
 
-async fn status(base: &str) -> Result<(Value, Status), Failure> {
+async fn status(base: &ask::Place) -> Result<(Value, Status), Failure> {
     let url = format!("{base}/-/status.json");
     let (code, raw) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));

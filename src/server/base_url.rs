@@ -1,7 +1,8 @@
 //! The base URL under which a client knows this proxy: where links in its answers lead.
 //!
 //! A configured `server.public_url` wins; then `X-Forwarded-Proto` and `X-Forwarded-Host`, from
-//! reverse proxies that are trusted by name only; then the request's own `Host`.
+//! reverse proxies that are trusted by name only; then the request's own `Host`, and whether it came
+//! by TLS.
 
 use std::net::IpAddr;
 
@@ -27,6 +28,7 @@ pub(super) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> 
     };
     let scheme = match forwarded("x-forwarded-proto") {
         Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        None if settings.has_tls() => "https",
         _ => "http",
     };
     let authority: Authority = host.parse().map_err(|_| NoHost)?;
@@ -88,6 +90,10 @@ mod tests {
         assert_eq!(base(&forwarded, &settings).unwrap(), "http://lab:8040");
         settings.trusted_proxies = vec![IpAddr::from([10, 0, 0, 1])];
         assert_eq!(base(&forwarded, &settings).unwrap(), "https://alyx.lab");
+        let through = [("host", "lab:8040"), ("x-forwarded-proto", "http")];
+        settings.tls_certificate = "certificate.pem".into();
+        assert_eq!(base(&through[..1], &settings).unwrap(), "https://lab:8040");
+        assert_eq!(base(&through, &settings).unwrap(), "http://lab:8040", "by TLS from the proxy only");
         settings.public_url = "https://public".to_owned();
         assert_eq!(base(&forwarded, &settings).unwrap(), "https://public");
     }

@@ -25,6 +25,7 @@ mod read;
 mod refusal;
 mod run;
 mod status;
+mod tls;
 mod verdict;
 mod verify;
 mod write;
@@ -40,8 +41,9 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request, Response, Uri};
 
 pub use proxy::{OpenError, Proxy};
-pub use run::{Listening, listen};
+pub use run::{ListenError, Listening, listen, listen_on};
 pub use status::Counters;
+pub use tls::{TlsError, only as only_this_certificate};
 
 use crate::{
     alyx::{Route, Service, query, route::classify, writes},

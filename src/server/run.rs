@@ -6,16 +6,26 @@ use axum::body::Body;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tower::{Layer, ServiceExt};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
-use super::{Proxy, answer, own, verify};
+use super::{
+    Proxy, answer, own,
+    tls::{Tls, TlsError},
+    verify,
+};
 use crate::upstream::health;
 
 /// A client that takes longer to say what it wants is sent away.
@@ -27,17 +37,40 @@ const TIDY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Listening {
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     proxy: Arc<Proxy>,
 }
 
+/// Why a proxy can't listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address can't be had.
+    #[error(transparent)]
+    Address(#[from] io::Error),
+    /// The certificate can't be used.
+    #[error("server.tls_certificate and server.tls_key can't be used")]
+    Tls(#[from] TlsError),
+}
+
 /// Binds the proxy's address.
-pub async fn listen(proxy: Arc<Proxy>) -> io::Result<Listening> {
+pub async fn listen(proxy: Arc<Proxy>) -> Result<Listening, ListenError> {
     let address = proxy.settings().load().server.listen;
-    let listener = TcpListener::bind(address).await?;
+    on(proxy, TcpListener::bind(address).await?).await
+}
+
+/// Takes a socket that somebody else has bound, as service managers do.
+pub async fn listen_on(proxy: Arc<Proxy>, socket: std::net::TcpListener) -> Result<Listening, ListenError> {
+    socket.set_nonblocking(true)?;
+    on(proxy, TcpListener::from_std(socket)?).await
+}
+
+async fn on(proxy: Arc<Proxy>, listener: TcpListener) -> Result<Listening, ListenError> {
     let bound = listener.local_addr()?;
+    let settings = proxy.settings().load_full();
+    let tls = Tls::of(&settings.server).await?;
     // Listening a second time doesn't change where it listens first.
     proxy.bound.get_or_init(|| bound);
-    Ok(Listening { listener, proxy })
+    Ok(Listening { listener, tls, proxy })
 }
 
 impl Listening {
@@ -49,12 +82,16 @@ impl Listening {
     /// Serves until `shutdown` completes, then lets open requests end for `server.drain`.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         own::recorder();
-        let Self { listener, proxy } = self;
-        let watching = tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone()));
-        let tidying = tokio::spawn(tidy(proxy.clone()));
-        let verifying = tokio::spawn(verify::run(proxy.clone()));
-        let synchronising = proxy.synchroniser().map(|synchroniser| tokio::spawn(synchroniser.clone().run()));
-        if synchronising.is_none() {
+        let Self { listener, tls, proxy } = self;
+        let mut beside = vec![
+            tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone())),
+            tokio::spawn(tidy(proxy.clone())),
+            tokio::spawn(verify::run(proxy.clone())),
+        ];
+        beside.extend(tls.clone().map(|tls| tokio::spawn(tls.watch())));
+        if let Some(synchroniser) = proxy.synchroniser() {
+            beside.push(tokio::spawn(synchroniser.clone().run()));
+        } else {
             tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");
         }
         let graceful = GracefulShutdown::new();
@@ -62,7 +99,10 @@ impl Listening {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => connection(&graceful, proxy.clone(), stream, peer),
+                    Ok((stream, peer)) => {
+                        let connection = connection(graceful.watcher(), proxy.clone(), tls.clone(), stream, peer);
+                        tokio::spawn(connection);
+                    }
                     Err(error) => {
                         // Out of file descriptors, most likely: it passes when others end.
                         tracing::error!(%error, "a connection was not accepted");
@@ -73,11 +113,8 @@ impl Listening {
             }
         }
         drop(listener);
-        watching.abort();
-        tidying.abort();
-        verifying.abort();
-        if let Some(synchronising) = synchronising {
-            synchronising.abort();
+        for task in beside {
+            task.abort();
         }
         let drain = proxy.settings().load().server.drain.0;
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
@@ -87,11 +124,32 @@ impl Listening {
     }
 }
 
-fn connection(graceful: &GracefulShutdown, proxy: Arc<Proxy>, stream: TcpStream, peer: SocketAddr) {
+/// A connection from its first byte to its last.
+async fn connection(
+    watcher: Watcher,
+    proxy: Arc<Proxy>,
+    tls: Option<Arc<Tls>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
     // Small answers leave at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    match tls {
+        None => requests(watcher, proxy, stream, peer).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => requests(watcher, proxy, stream, peer).await,
+            Err(error) => tracing::debug!(%error, %peer, "no handshake"),
+        },
+    }
+}
+
+/// The requests of a connection.
+async fn requests<S>(watcher: Watcher, proxy: Arc<Proxy>, stream: S, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let floors = tower::service_fn(move |request: Request<Incoming>| {
         let proxy = proxy.clone();
         async move { Ok::<_, Infallible>(answer(proxy, peer, request.map(Body::new)).await) }
@@ -107,12 +165,10 @@ fn connection(graceful: &GracefulShutdown, proxy: Arc<Proxy>, stream: TcpStream,
         .max_concurrent_streams(100)
         .keep_alive_interval(Some(HEADER_TIMEOUT));
     let service = service_fn(move |request| floors.clone().oneshot(request));
-    let serving = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-    tokio::spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    });
+    let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(serving).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }
 
 async fn tidy(proxy: Arc<Proxy>) {

@@ -53,6 +53,16 @@ pub enum SettingsError {
         /// What it may be.
         allowed: String,
     },
+    /// Of two keys that belong together one is set.
+    #[error("{origin}: {key} is set, but {other} is not; both are needed, or none")]
+    Half {
+        /// The file, variable or flag.
+        origin: String,
+        /// The key that is set.
+        key: &'static str,
+        /// The one that is missing.
+        other: &'static str,
+    },
     /// A file that holds a secret can be read by others.
     #[error("{path} holds a password or token and may be read by others (mode {mode}): `chmod 600 {path}`")]
     Open {

@@ -38,6 +38,8 @@ const ANY_SIZE: Kind = Kind::Size { least: Size(0) };
 /// Every key but the names under [`EXCEPTIONS`].
 pub(super) const KEYS: &[Key] = &[
     fixed("server.listen", Kind::Address),
+    fixed("server.tls_certificate", Kind::File),
+    fixed("server.tls_key", Kind::File),
     live("server.public_url", Kind::BaseUrl { empty: true }),
     live("server.trusted_proxies", Kind::Addresses),
     live("server.max_body", ANY_SIZE),

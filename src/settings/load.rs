@@ -142,6 +142,15 @@ fn normalise(settings: &mut Settings) {
 
 /// What concerns two values at once. The one that somebody has set is the one to name.
 fn check_together(settings: &Settings, figment: &Figment) -> Result<(), SettingsError> {
+    let pair = [
+        ("server.tls_certificate", &settings.server.tls_certificate),
+        ("server.tls_key", &settings.server.tls_key),
+    ];
+    for ((key, path), (other, missing)) in [(pair[0], pair[1]), (pair[1], pair[0])] {
+        if !path.as_os_str().is_empty() && missing.as_os_str().is_empty() {
+            return Err(SettingsError::Half { origin: origin(figment, key), key, other });
+        }
+    }
     let upstream = &settings.upstream;
     if upstream.patience <= upstream.timeout {
         return Ok(());

@@ -1,4 +1,7 @@
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +13,10 @@ use super::value::{Size, Span};
 pub struct Server {
     /// Address and port to listen on. `0.0.0.0:8040` serves the whole lab.
     pub listen: SocketAddr,
+    /// The proxy's certificate and those that vouch for it, in PEM form; empty: plain HTTP.
+    pub tls_certificate: PathBuf,
+    /// The certificate's private key, in PEM form.
+    pub tls_key: PathBuf,
     /// The base URL that clients use, if it can't be told from their requests; empty: from `Host`.
     pub public_url: String,
     /// Reverse proxies whose `X-Forwarded-Host`, `X-Forwarded-Proto` and `X-Forwarded-For` are believed.
@@ -26,11 +33,20 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8040)),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
             public_url: String::new(),
             trusted_proxies: Vec::new(),
             max_body: Size::gib(1),
             max_url: Size::kib(32),
             drain: Span::seconds(10),
         }
+    }
+}
+
+impl Server {
+    /// Whether it speaks TLS. A certificate without a key, or the other way round, is never loaded.
+    pub fn has_tls(&self) -> bool {
+        !self.tls_certificate.as_os_str().is_empty()
     }
 }

@@ -122,9 +122,14 @@ impl Health {
 
     /// Completes when Alyx is known to be away.
     pub async fn until_down(&self) {
+        self.until_down_is(true).await;
+    }
+
+    /// Completes when Alyx is away, or no longer so.
+    pub async fn until_down_is(&self, down: bool) {
         let mut state = self.state.subscribe();
         // The sender lives as long as `self`, so waiting can't fail.
-        let _ = state.wait_for(State::is_down).await;
+        let _ = state.wait_for(|state| state.is_down() == down).await;
     }
 
     /// Alyx gave an answer of its own, whatever it said.

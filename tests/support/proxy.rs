@@ -104,9 +104,8 @@ impl Setup {
         loop {
             let stdout = std::fs::read_to_string(self.home.path().join("stdout")).unwrap();
             let lines = stdout.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-            let url =
-                lines.filter_map(|line| line.split_once("Listening on http://")).map(|(_, url)| url).next();
-            if let Some(url) = url {
+            let url = lines.filter_map(|line| line.split_once("Listening on ")).map(|(_, url)| url).next();
+            if let Some((_, url)) = url.and_then(|url| url.split_once("://")) {
                 let address = url.split_whitespace().next().unwrap_or_default().trim_end_matches('/');
                 return address.parse().unwrap_or_else(|e| panic!("{e}: {url}"));
             }

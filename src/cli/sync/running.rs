@@ -70,7 +70,7 @@ pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json:
     failed(errors.len())
 }
 
-async fn mirror(base: &str) -> Result<Mirror, Failure> {
+async fn mirror(base: &ask::Place) -> Result<Mirror, Failure> {
     let (_, body) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let status: Status = serde_json::from_value(body.unwrap_or_default()).map_err(anyhow::Error::from)?;
     Ok(status.mirror)

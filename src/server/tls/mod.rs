@@ -1,0 +1,99 @@
+//! TLS: a certificate for the proxy itself, exchanged while it runs.
+//!
+//! The pair of files is read again every few seconds, so that whatever renews it needs to tell nobody.
+//! A new pair that can't be used is named in the log once, and the one in use stays. Connections that
+//! are open go on with the pair they began with. Client certificates are not asked for: who may ask is
+//! Alyx's business.
+
+mod pair;
+mod pin;
+
+pub use pair::TlsError;
+pub use pin::only;
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+
+use crate::settings;
+use pair::Pair;
+
+/// A client that takes longer to shake hands is sent away.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time between two looks at the files.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The certificate in use, and where the next one will be.
+#[derive(Debug)]
+pub(super) struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    config: ArcSwap<ServerConfig>,
+    /// Of the pair that is in use.
+    first: [u8; 32],
+}
+
+impl Tls {
+    /// Reads the pair that the settings name; none where they name none.
+    pub(super) async fn of(settings: &settings::Server) -> Result<Option<Arc<Self>>, TlsError> {
+        if !settings.has_tls() {
+            return Ok(None);
+        }
+        let (certificate, key) = (settings.tls_certificate.clone(), settings.tls_key.clone());
+        let found = read(certificate.clone(), key.clone(), None).await?;
+        Ok(found
+            .map(|(first, config)| Arc::new(Self { certificate, key, config: ArcSwap::new(config), first })))
+    }
+
+    /// Shakes hands with a client, within a limit of time.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let acceptor = TlsAcceptor::from(self.config.load_full());
+        tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await?
+    }
+
+    /// Looks after the files for as long as it is let.
+    pub(super) async fn watch(self: Arc<Self>) {
+        let mut seen = self.first;
+        // What was said last, so that a fault that lasts is told once.
+        let mut told = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let fault = match read(self.certificate.clone(), self.key.clone(), Some(seen)).await {
+                Ok(found) => {
+                    told = None;
+                    if let Some((fingerprint, config)) = found {
+                        self.config.store(config);
+                        seen = fingerprint;
+                        let certificate = self.certificate.display();
+                        tracing::info!(%certificate, "a new certificate is in use");
+                    }
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            if told.as_ref() != Some(&fault) {
+                tracing::error!("the certificate in use stays, as the new one can't be used: {fault}");
+                told = Some(fault);
+            }
+        }
+    }
+}
+
+/// What tells a pair from others, and how to shake hands with it.
+type Found = ([u8; 32], Arc<ServerConfig>);
+
+/// Reads both files; none if they are those that were `seen`.
+async fn read(certificate: PathBuf, key: PathBuf, seen: Option<[u8; 32]>) -> Result<Option<Found>, TlsError> {
+    let path = certificate.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let pair = Pair::read(&certificate, &key)?;
+        let fingerprint = pair.fingerprint();
+        if seen == Some(fingerprint) {
+            return Ok(None);
+        }
+        Ok(Some((fingerprint, pair.config(&certificate, &key)?)))
+    });
+    reading.await.unwrap_or_else(|error| Err(TlsError::Io(path, io::Error::other(error))))
+}
