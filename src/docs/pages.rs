@@ -38,7 +38,6 @@ const FILES: &[(&str, &str)] = files![
     "how.md",
     "index.md",
     "install.md",
-    "journey.md",
     "logs.md",
     "mirror.md",
     "monitoring.md",
