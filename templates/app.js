@@ -21,7 +21,10 @@ for (const button of document.querySelectorAll('button.copy')) {
 }
 
 const tables = document.getElementById('tables');
+const opened = Date.now();
 async function follow() {
+  // A small lab is synchronised within seconds: whoever has just pressed the button is to see it.
+  let pause = Date.now() - opened < 5000 ? 100 : 2000;
   try {
     const { mirror } = await (await fetch('/-/mirror.json')).json();
     for (const row of tables.querySelectorAll('tr[data-endpoint]')) {
@@ -31,6 +34,7 @@ async function follow() {
       if (!run) continue;
       const bar = row.querySelector('progress');
       bar.hidden = run.phase === 'done' || run.phase === 'waiting';
+      if (!bar.hidden) pause = 250;
       bar.max = Math.max(run.total, 1);
       bar.value = Math.max(run.rows, run.details);
       row.querySelector('.phase').textContent = run.phase;
@@ -38,6 +42,6 @@ async function follow() {
   } catch {
     // The proxy is being restarted, perhaps: the next look will tell.
   }
-  setTimeout(follow, 1000);
+  setTimeout(follow, pause);
 }
 if (tables) follow();

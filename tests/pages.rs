@@ -52,6 +52,8 @@ async fn people_explore_watch_synchronise_and_go_on_offline() {
     let alyx = miniature().await;
     let proxy = proxy(&alyx).await;
     proxy.until_mirrored(mirrored(&alyx)).await;
+    // From now on at a pace at which people can watch.
+    let proxy = proxy.restart_with("upstream.rate", "300").await;
     let browser = Browser::open().await;
     browser.size(1280, 900).await;
 
@@ -136,6 +138,7 @@ async fn people_explore_watch_synchronise_and_go_on_offline() {
     browser.until("logged out", async |browser| browser.texts(".top form").await.is_empty()).await;
     go(&browser, &proxy, "/-/explore/sessions").await;
     assert!(browser.text("h1").await.contains("Log in"));
+    browser.close().await;
 }
 
 /// The bars that are to be seen, with their values.
@@ -196,5 +199,6 @@ async fn nobody_is_kept_out_and_every_page_has_its_picture() {
             );
         }
     }
+    browser.close().await;
     assert!(barriers.is_empty(), "{barriers:#?}");
 }

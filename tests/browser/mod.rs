@@ -130,6 +130,11 @@ impl Browser {
         serde_json::from_value(found).unwrap()
     }
 
+    /// Ends the browser.
+    pub(crate) async fn close(&self) {
+        self.page.clone().close().await.unwrap();
+    }
+
     pub(crate) async fn until(&self, what: &str, mut done: impl AsyncFnMut(&Self) -> bool) {
         let start = Instant::now();
         while !done(self).await {
@@ -141,7 +146,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.driver.kill();
+        // Asked to end, the driver ends its browser too; killed, it would leave it behind.
+        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
         let _ = self.driver.wait();
     }
 }
