@@ -20,5 +20,6 @@ pub mod one;
 pub mod responses;
 pub mod server;
 pub mod settings;
+pub mod snapshot;
 pub mod store;
 pub mod upstream;

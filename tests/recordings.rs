@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use alyx_proxy::alyx::{Endpoint, ask as asking, query};
 use futures_util::StreamExt;
-use support::{Answer, Client, Proxy, Recording, Recordings, Setup, Upstream, client::Ask, recordings::BASE};
+use support::{
+    Answer, Client, Proxy, Recording, Recordings, Setup, Upstream, client::Ask, command, recordings::BASE,
+};
 
 /// Clients at once. Identical questions among them become one upstream, which must not show.
 const AT_ONCE: usize = 8;
@@ -197,6 +199,48 @@ async fn every_get_is_alyx_s_own_online_and_offline() {
         (Offline::GoneSecret, 2),
     ];
     assert_eq!(counted, all, "of each kind as many as there are");
+}
+
+/// Issue "For the people in the lab", acceptance 4: a snapshot carries all of it to a proxy that has no network.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_answers_elsewhere_as_here() {
+    let (recordings, upstream) = replay().await;
+    let gets: Vec<&Recording> = recordings.gets();
+    // Answers that are kept apart for single users stay here; and nobody there has a token that is known.
+    let setup = || Setup::new(&upstream.url()).set("access.per_user", "");
+    let here = setup().start().await;
+    compare(&gets, &here.client(), |recording, answer| {
+        Expected::of(recording, &recordings, &here).differs(answer)
+    })
+    .await;
+    upstream.cut().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lab.tar.zst");
+    let file = file.to_str().unwrap();
+    command::done(&command::run_for(&here, &["export", file]));
+    drop(here);
+
+    let there = setup().set("access.open", "true").start().await;
+    there.until_upstream_is("down").await;
+    let told = command::done(&command::run_for(&there, &["import", file, "--json"]));
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["kept_answers"], 0);
+    let same = |recording: &&Recording| {
+        let expected = Expected::of(recording, &recordings, &there);
+        Offline::of(recording, expected.recording) == Offline::Same
+    };
+    let same: Vec<&Recording> = gets.into_iter().filter(same).collect();
+    assert_eq!(same.len(), 2095);
+    let mut blanked = 0;
+    compare(&same, &there.client(), |recording, answer| {
+        let differs = Expected::of(recording, &recordings, &there).differs(answer)?;
+        // The keys of data repositories don't travel.
+        let keys = recording.path.starts_with("/data-repository") && differs.contains("FAKE");
+        blanked += usize::from(keys);
+        (!keys).then_some(differs)
+    })
+    .await;
+    assert_eq!(blanked, 6);
 }
 
 /// What is wrong with an answer that must say that upstream is gone.

@@ -82,6 +82,11 @@ impl SecretKey {
         self.hash("user", name)
     }
 
+    /// A text in the form of Alyx's tokens, where everybody is let in and none is asked for.
+    pub fn stand_in(&self, name: &str) -> String {
+        blake3::Hash::from_bytes(self.hash("stand-in", name)).to_hex()[..40].to_owned()
+    }
+
     fn hash(&self, kind: &str, text: &str) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(kind.as_bytes()).update(&[0]).update(text.as_bytes());

@@ -20,6 +20,7 @@ pub mod query;
 pub mod record;
 pub mod route;
 pub mod schema;
+pub mod secrets;
 pub mod tables;
 pub mod writes;
 

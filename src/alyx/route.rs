@@ -43,6 +43,15 @@ pub enum Service {
 }
 
 impl Route {
+    /// How fast the answer to a GET of it goes out of date; none where it is never kept.
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::List(endpoint) | Self::Detail(endpoint, _) => Some(endpoint.class),
+            Self::Service(service) => service.class(),
+            Self::Other => None,
+        }
+    }
+
     /// The methods that Alyx allows here, as its `Allow` lists them.
     pub fn methods(&self) -> String {
         let more: &[&str] = match self {

@@ -122,6 +122,30 @@ pub(super) enum Command {
         #[command(flatten)]
         setup: OneSetupFlags,
     },
+    /// Write everything that the lab knows to one file: a snapshot
+    ///
+    /// It holds the mirror and the stored answers, and no token, password or key. It can be imported elsewhere, or
+    /// served alone: a read-only Alyx as of today.
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy export paper-2026.tar.zst --name 'as in the paper'\n  alyx-proxy export mine.tar.zst --lab cortexlab\n\n{EXIT}"
+    ))]
+    Export {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        export: ExportFlags,
+    },
+    /// Take in a snapshot: what it knows and this lab doesn't, or only as it was before
+    #[command(after_help = format!("Example:\n  alyx-proxy import paper-2026.tar.zst\n\n{EXIT}"))]
+    Import {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        import: ImportFlags,
+    },
+    /// Show what a snapshot holds, and whether it is sound
+    #[command(after_help = format!("Example:\n  alyx-proxy inspect paper-2026.tar.zst\n\n{EXIT}"))]
+    Inspect(InspectFlags),
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  alyx-proxy completions bash > ~/.local/share/bash-completion/completions/alyx-proxy"
@@ -194,16 +218,23 @@ pub(super) struct ServeFlags {
     /// The Alyx behind the proxy [setting: upstream.url]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// Serve this snapshot and nothing else: a read-only Alyx as of its day, for everybody who can reach it
+    #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
+    pub(super) snapshot: Option<PathBuf>,
 }
 
 impl ServeFlags {
     pub(super) fn is_given(&self) -> bool {
-        self.listen.is_some() || self.upstream.is_some()
+        self.listen.is_some() || self.upstream.is_some() || self.snapshot.is_some()
     }
 
     /// What stands before the command and what stands after it; the latter wins.
     pub(super) fn and(self, more: Self) -> Self {
-        Self { listen: more.listen.or(self.listen), upstream: more.upstream.or(self.upstream) }
+        Self {
+            listen: more.listen.or(self.listen),
+            upstream: more.upstream.or(self.upstream),
+            snapshot: more.snapshot.or(self.snapshot),
+        }
     }
 
     pub(super) fn overrides(self) -> Vec<Override> {
@@ -262,6 +293,49 @@ pub(super) struct OneSetupFlags {
     /// Another home directory than yours
     #[arg(long, value_name = "DIR")]
     pub(super) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportFlags {
+    /// The file to write, e.g. lab.tar.zst
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// What it is called [default: the file's name]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Only this endpoint, e.g. sessions; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(super) endpoint: Vec<String>,
+    /// Only what belongs to this lab
+    #[arg(long, value_name = "NAME")]
+    pub(super) lab: Option<String>,
+    /// Only what belongs to this project
+    #[arg(long, value_name = "NAME")]
+    pub(super) project: Option<String>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportFlags {
+    /// The snapshot
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectFlags {
+    /// The snapshot
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

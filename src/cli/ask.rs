@@ -1,13 +1,20 @@
 //! Asking a running proxy, and saying plainly where none answers.
 
-use std::{error::Error, fmt, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use alyx_proxy::server::only_this_certificate;
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::ReaderStream;
 
-use super::Failure;
+use super::{Failure, bar::Bar, control::Control};
 
 const A_DAY: Duration = Duration::from_secs(86_400);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,6 +54,70 @@ pub(super) async fn wish(
     let request = client(base)?.post(format!("{base}{path}")).bearer_auth(token).timeout(A_DAY);
     let json = HeaderValue::from_static("application/json");
     read(base, request.header(header::CONTENT_TYPE, json).body(wish.to_string())).await
+}
+
+/// Sends an administrator's wish, and writes what comes back to a file that only its owner can read.
+pub(super) async fn download(
+    control: &Control,
+    path: &str,
+    wish: &Value,
+    to: &Path,
+    bar: &Bar,
+) -> Result<(), Failure> {
+    let base = &control.base;
+    let request = client(base)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
+    let json = HeaderValue::from_static("application/json");
+    let request = request.timeout(A_DAY).header(header::CONTENT_TYPE, json).body(wish.to_string());
+    let mut response = request.send().await.map_err(|error| no_answer(base, &error))?;
+    if !response.status().is_success() {
+        return Err(refusal(response).await);
+    }
+    let failed = |error| anyhow::Error::new(error).context(to.display().to_string());
+    let mut file = tokio::fs::OpenOptions::new();
+    let file = file.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = file.open(to).await.map_err(failed)?;
+    let (mut done, total) = (0, response.content_length().unwrap_or_default());
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(base, &error))? {
+        file.write_all(&chunk).await.map_err(failed)?;
+        done += chunk.len() as u64;
+        bar.bytes("receiving", done, total);
+    }
+    Ok(file.sync_all().await.map_err(failed)?)
+}
+
+/// Sends an administrator's file; what the proxy says when it has done its work with it.
+pub(super) async fn upload(control: &Control, path: &str, from: &Path, bar: &Bar) -> Result<Value, Failure> {
+    let base = &control.base;
+    let opened = async {
+        let file = tokio::fs::File::open(from).await?;
+        let length = file.metadata().await?.len();
+        Ok::<_, std::io::Error>((file, length))
+    };
+    let (file, length) = opened.await.with_context(|| from.display().to_string())?;
+    let request = client(base)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
+    let kind = HeaderValue::from_static("application/zstd");
+    bar.wait("sending, and having it imported");
+    let request = request
+        .timeout(A_DAY)
+        .header(header::CONTENT_TYPE, kind)
+        .header(header::CONTENT_LENGTH, length)
+        .body(reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 << 10)));
+    let response = request.send().await.map_err(|error| no_answer(base, &error))?;
+    if !response.status().is_success() {
+        return Err(refusal(response).await);
+    }
+    let body = response.bytes().await.map_err(|error| no_answer(base, &error))?;
+    Ok(serde_json::from_slice(&body).map_err(anyhow::Error::from)?)
+}
+
+/// A refusal in the proxy's own words.
+async fn refusal(response: reqwest::Response) -> Failure {
+    let (status, url) = (response.status(), response.url().clone());
+    let body: Value = serde_json::from_slice(&response.bytes().await.unwrap_or_default()).unwrap_or_default();
+    match body["detail"].as_str() {
+        Some(why) => anyhow!("{why}").into(),
+        None => anyhow!("{url} answered with status {status}: is it an alyx-proxy?").into(),
+    }
 }
 
 /// The proxy is a neighbour: no other proxy lies between, whatever the environment says.

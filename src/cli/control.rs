@@ -18,7 +18,7 @@ use super::{
 pub(super) struct Control {
     /// Where it is.
     pub(super) base: ask::Place,
-    token: Zeroizing<String>,
+    pub(super) token: Zeroizing<String>,
 }
 
 impl Control {

@@ -9,6 +9,7 @@
 
 mod args;
 mod ask;
+mod bar;
 mod check_config;
 mod control;
 mod demo;
@@ -17,6 +18,7 @@ mod man;
 mod one_setup;
 mod serve;
 mod service;
+mod snapshot;
 mod status;
 mod sync;
 mod version;
@@ -72,12 +74,17 @@ async fn dispatch(cli: Cli) -> Outcome {
     let Cli { common, serve, command } = cli;
     let for_serve = matches!(command, None | Some(Command::Serve { .. }));
     if !for_serve && serve.is_given() {
-        return Err(Failure::Usage("--listen and --upstream belong to `serve`".to_owned()));
+        return Err(Failure::Usage("--listen, --upstream and --snapshot belong to `serve`".to_owned()));
     }
     match command {
-        None => serve::run(&sources(common, serve.overrides())?).await,
+        None => {
+            let snapshot = serve.snapshot.clone();
+            serve::run(&sources(common, serve.overrides())?, snapshot.as_deref()).await
+        }
         Some(Command::Serve { common: more, serve: flags }) => {
-            serve::run(&sources(common.and(more), serve.and(flags).overrides())?).await
+            let serve = serve.and(flags);
+            let snapshot = serve.snapshot.clone();
+            serve::run(&sources(common.and(more), serve.overrides())?, snapshot.as_deref()).await
         }
         Some(Command::Demo { common: more, demo }) => {
             demo::run(&sources(common.and(more), Vec::new())?, &demo).await
@@ -106,6 +113,13 @@ async fn dispatch(cli: Cli) -> Outcome {
         Some(Command::OneSetup { common: more, setup }) => {
             one_setup::run(&sources(common.and(more), Vec::new())?, &setup).await
         }
+        Some(Command::Export { common: more, export }) => {
+            snapshot::export(&sources(common.and(more), Vec::new())?, &export).await
+        }
+        Some(Command::Import { common: more, import }) => {
+            snapshot::import(&sources(common.and(more), Vec::new())?, &import).await
+        }
+        Some(Command::Inspect(flags)) => snapshot::inspect(&flags).await,
         Some(Command::Man { folder }) => man::run(folder.as_deref()),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "alyx-proxy", &mut std::io::stdout());

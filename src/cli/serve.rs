@@ -1,24 +1,32 @@
 //! `serve`: the real thing.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use alyx_proxy::{
-    log,
-    server::{self, ListenError, Listening, Proxy},
+    clock, log,
+    server::{self, Frozen, ListenError, Listening, Proxy},
     settings::{Loaded, Settings, Sources, load, reloadable_difference, reloaded},
+    snapshot::{Archive, check},
 };
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Outcome, prepare, print, service};
+use super::{Outcome, bar::Bar, prepare, print, service};
 
-pub(super) async fn run(sources: &Sources) -> Outcome {
+pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> Outcome {
     let given = service::socket()?;
     let (loaded, log) = prepare(sources)?;
     let signals = Signals::new().context("signals can't be heard")?;
     let Loaded { mut settings, file, .. } = loaded;
     settings.storage.data_dir = settings.storage.directory()?;
-    let proxy = Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?;
+    let proxy = match snapshot {
+        Some(file) => {
+            let proxy = frozen(file, settings).await?;
+            settings = proxy.settings().load().as_ref().clone();
+            proxy
+        }
+        None => Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?,
+    };
     let listening = match given {
         Some(socket) => server::listen_on(proxy.clone(), socket).await.map_err(anyhow::Error::from)?,
         None => bind(&proxy, &settings).await?,
@@ -26,7 +34,9 @@ pub(super) async fn run(sources: &Sources) -> Outcome {
     let url = base_url(&listening, &settings)?;
     let address = listening.address().context("the bound address is not known")?;
     print(&greeting(address, &url, &proxy, &settings, file.as_deref()))?;
-    tokio::spawn(tell_upstream(proxy.clone()));
+    if snapshot.is_none() {
+        tokio::spawn(tell_upstream(proxy.clone()));
+    }
     tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), proxy.clone(), log));
     let telling = tokio::spawn(service::tell(proxy));
     let stop = async {
@@ -36,6 +46,31 @@ pub(super) async fn run(sources: &Sources) -> Outcome {
     };
     listening.serve(stop).await;
     Ok(())
+}
+
+/// What is written when a snapshot has been taken in, so that it need not be again.
+const TAKEN_IN: &str = "taken-in";
+
+/// A proxy that serves a snapshot and nothing else. It is taken in once; the next time it is there.
+async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<Proxy>> {
+    let (path, teller) = (file.to_owned(), Bar::teller());
+    let archive = tokio::task::spawn_blocking(move || Archive::open(&path, &*teller)).await??;
+    let frozen = Frozen::new(&archive);
+    let settings = frozen.over(settings);
+    let taken_in = settings.storage.data_dir.join(TAKEN_IN);
+    let proxy = Proxy::open(settings).await?;
+    if !taken_in.exists() {
+        let teller = Bar::teller();
+        let checking = {
+            let teller = teller.clone();
+            move || check(&archive, &*teller).map(|contents| (archive, contents))
+        };
+        let (archive, contents) = tokio::task::spawn_blocking(checking).await??;
+        proxy.take_in(archive, contents, teller).await?;
+        std::fs::write(&taken_in, "").with_context(|| taken_in.display().to_string())?;
+    }
+    proxy.freeze(frozen);
+    Ok(proxy)
 }
 
 /// Binds the address, or says what to do.
@@ -74,10 +109,19 @@ fn greeting(
     let aside = proxy.set_aside().map_or_else(String::new, |path| {
         format!("ATTENTION     the database was damaged; it was set aside as {}\n", path.display())
     });
+    let source = match proxy.frozen() {
+        Some(frozen) => format!(
+            "Snapshot      {} (`{}`, {}); read-only, for everybody who can reach this address",
+            clock::for_people(frozen.as_of()),
+            frozen.manifest().name,
+            frozen.manifest().upstream
+        ),
+        None => format!("Upstream      {}", proxy.upstream.base()),
+    };
     format!(
         "alyx-proxy {}
 Listening on {}://{address}
-Upstream      {}
+{source}
 Remembers in  {}
 Settings      {file}
 {aside}
@@ -88,7 +132,6 @@ In Python:
 ",
         env!("CARGO_PKG_VERSION"),
         scheme(settings),
-        proxy.upstream.base(),
         settings.storage.data_dir.display(),
     )
 }
@@ -153,6 +196,9 @@ fn apply(mut new: Settings, proxy: &Proxy, log: &log::Handle) {
     match new.storage.directory() {
         Ok(directory) => new.storage.data_dir = directory,
         Err(error) => return tracing::error!("settings stay as they were: {error}"),
+    }
+    if let Some(frozen) = proxy.frozen() {
+        new = frozen.over(new);
     }
     let running = proxy.settings().load();
     let needs_restart = reloadable_difference(&running, &new);

@@ -38,6 +38,7 @@ const FILES: &[(&str, &str)] = files![
     "how.md",
     "index.md",
     "install.md",
+    "journey.md",
     "logs.md",
     "mirror.md",
     "monitoring.md",

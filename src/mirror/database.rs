@@ -81,6 +81,7 @@ pub struct Mirror {
     writes: Mutex<Option<mpsc::Sender<Write>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     states: Arc<ArcSwap<States>>,
+    path: PathBuf,
     set_aside: Option<PathBuf>,
 }
 
@@ -96,10 +97,7 @@ impl Mirror {
         let (reads, inbox) = mpsc::channel::<Read>();
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..READERS {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(&path, flags)
-                .and_then(|connection| configure(&connection).map(|()| connection))
-                .map_err(sqlite)?;
+            let connection = beside(&path).map_err(sqlite)?;
             let (inbox, states) = (inbox.clone(), states.clone());
             spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
         }
@@ -110,6 +108,7 @@ impl Mirror {
             writes: Mutex::new(Some(writes)),
             writer: Mutex::new(Some(thread)),
             states,
+            path,
             set_aside,
         }))
     }
@@ -182,6 +181,11 @@ impl Mirror {
             return Err(MirrorError::Closed);
         }
         told.await.map_err(|_| MirrorError::Closed)?
+    }
+
+    /// A connection of one's own, for work that takes long.
+    pub(super) fn connection(&self) -> rusqlite::Result<Connection> {
+        beside(&self.path)
     }
 
     /// Writes what is waiting and closes the database. Blocks: not for the async runtime's threads.
@@ -295,6 +299,13 @@ fn try_open(path: &Path) -> Result<Connection, Trouble> {
     }
     connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "user_version", FORM)?;
+    Ok(connection)
+}
+
+fn beside(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure(&connection)?;
     Ok(connection)
 }
 

@@ -95,6 +95,18 @@ pub fn add(
     Ok(())
 }
 
+/// Whether a record fits into its table: what [`add`] would say.
+pub fn check(table: &Table, record: Record<'_>) -> Result<(), LoadError> {
+    let source = Source::new(table, record)?;
+    for column in table.columns.iter().chain(&table.wide) {
+        source.column(column)?;
+    }
+    for many in &table.many {
+        source.many(0, many)?;
+    }
+    Ok(())
+}
+
 /// Takes out the record of this number, if there is one.
 pub fn remove(connection: &Connection, table: &Table, prefix: &str, n: i64) -> rusqlite::Result<()> {
     for name in table.names(prefix) {

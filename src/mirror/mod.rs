@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod answers;
+pub mod carry;
 pub mod database;
 pub mod functions;
 mod generation;

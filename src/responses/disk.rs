@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Entry, Key, Purge, Question, entry::Parts};
+use super::{Arrived, Entry, Key, Purge, Question, entry::Parts};
 use crate::{
     alyx::links::Base,
     clock::{self, Millis},
@@ -63,7 +63,7 @@ pub(super) struct Disk {
 }
 
 /// A row before its body is unpacked.
-struct Raw {
+pub(super) struct Raw {
     status: u16,
     headers: String,
     body: Vec<u8>,
@@ -121,19 +121,33 @@ impl Disk {
     pub(super) fn put(&self, question: &Question, entry: Arc<Entry>) {
         let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
         let used = self.used.clone();
-        let row = NewRow {
-            key: question.key,
-            family: question.family,
-            page_offset: i64::try_from(question.offset()).unwrap_or(i64::MAX),
-            owner: question.owner.map(|owner| owner.0),
-            path: question.path.clone(),
-            query: question.query().to_owned(),
-            entry,
-        };
+        let row = NewRow::of(question, entry);
         self.store.write("an answer", weight, move |connection| {
             row.insert(connection, &totals)?;
             make_room(connection, &totals, limit, &used)
         });
+    }
+
+    /// Stores answers that came with a snapshot, and makes room for them; how many of them were newer than what
+    /// was here.
+    pub(super) async fn arrive(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
+        let (totals, limit, used) = (self.totals.clone(), self.limit, self.used.clone());
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        let change = move |connection: &Connection| {
+            let sql = "SELECT EXISTS(SELECT 1 FROM responses WHERE key = ?1 AND asked_at >= ?2)";
+            let mut known = connection.prepare_cached(sql)?;
+            for Arrived { question, entry, .. } in answers {
+                if known.query_row((question.key, entry.asked_at), |row| row.get(0))? {
+                    continue;
+                }
+                let kept = NewRow::of(&question, entry).insert(connection, &totals)?;
+                counted.fetch_add(kept.into(), Ordering::Relaxed);
+            }
+            make_room(connection, &totals, limit, &used)
+        };
+        self.store.write_through("answers of a snapshot", change).await?;
+        Ok(count.load(Ordering::Relaxed))
     }
 
     /// Removes answers; how many there were.
@@ -209,7 +223,7 @@ fn select(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Raw>> {
     connection.prepare_cached(sql)?.query_row([key], raw).optional()
 }
 
-fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+pub(super) fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
     Ok(Raw {
         status: row.get(0)?,
         headers: row.get(1)?,
@@ -238,7 +252,7 @@ fn checksum(
 }
 
 /// A row's parts, if they are what was once stored.
-fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
+pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
     let body = zstd::bulk::decompress(&raw.body, raw.length).ok()?;
     let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
     if checksum(key, row, &body) != raw.checksum {
@@ -277,12 +291,26 @@ struct NewRow {
     owner: Option<[u8; 32]>,
     path: String,
     query: String,
+    media: String,
     entry: Arc<Entry>,
 }
 
 impl NewRow {
-    /// Packs and writes the row; runs on the writer's thread.
-    fn insert(self, connection: &Connection, totals: &Totals) -> rusqlite::Result<()> {
+    fn of(question: &Question, entry: Arc<Entry>) -> Self {
+        Self {
+            key: question.key,
+            family: question.family,
+            page_offset: i64::try_from(question.offset()).unwrap_or(i64::MAX),
+            owner: question.owner.map(|owner| owner.0),
+            path: question.path.clone(),
+            query: question.query().to_owned(),
+            media: question.media.0.clone(),
+            entry,
+        }
+    }
+
+    /// Packs and writes the row, unless a newer one is there; whether it did. Runs on the writer's thread.
+    fn insert(self, connection: &Connection, totals: &Totals) -> rusqlite::Result<bool> {
         let entry = &self.entry;
         let packed = zstd::bulk::compress(&entry.body, LEVEL)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
@@ -298,8 +326,8 @@ impl NewRow {
         totals.removed(old);
         let sql =
             "INSERT INTO responses (key, family, page_offset, count, owner, path, query, status, headers,
-                     body, length, checksum, asked_at, received_at, used_at, size)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15)
+                     body, length, checksum, asked_at, received_at, used_at, size, media)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15, ?16)
                    ON CONFLICT (key) DO NOTHING";
         let inserted = connection.prepare_cached(sql)?.execute(rusqlite::params![
             self.key,
@@ -317,11 +345,12 @@ impl NewRow {
             entry.asked_at,
             entry.received_at,
             size,
+            self.media,
         ])?;
         if inserted == 1 {
             totals.added(size as u64);
         }
-        Ok(())
+        Ok(inserted == 1)
     }
 }
 

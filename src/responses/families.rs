@@ -34,6 +34,14 @@ impl Families {
         since
     }
 
+    /// Pages of this question's list from before this time are of an older generation.
+    pub(super) async fn older_before(&self, question: &Question, since: Millis, disk: &Disk) {
+        if since > self.since(question.family, disk).await {
+            self.since.insert(question.family, since);
+            disk.put_family(question.family, since);
+        }
+    }
+
     /// A page was asked anew, and replaces an elder one if there was one.
     pub(super) async fn refreshed(
         &self,

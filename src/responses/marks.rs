@@ -110,6 +110,31 @@ impl Marks {
         store.write_through("what a write changed", settle).await
     }
 
+    /// Takes over marks of another proxy, and marks these endpoints now; returns when that is on disk.
+    pub(super) async fn take(
+        &self,
+        mut marks: Vec<(String, Millis)>,
+        endpoints: &[&'static str],
+        store: &Store,
+    ) -> Result<(), StoreError> {
+        let now = clock::now();
+        let scopes = endpoints.iter().flat_map(|name| [Scope::Lists(name), Scope::Details(name)]);
+        marks.extend(scopes.map(|scope| (scope.name(), now)));
+        {
+            let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+            for (scope, marked) in &marks {
+                let known = at.entry(scope.clone()).or_insert(*marked);
+                *known = (*known).max(*marked);
+            }
+            *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
+        }
+        let take = move |connection: &Connection| {
+            let mut mark = connection.prepare_cached(MARK)?;
+            marks.iter().try_for_each(|(scope, at)| mark.execute((scope, at)).map(drop))
+        };
+        store.write_through("marks of a snapshot", take).await
+    }
+
     /// Drops marks that are older than any answer can be fresh.
     pub(super) fn tidy(&self, store: &Store, longest: Duration) {
         let before = clock::now() - Millis::try_from(longest.as_millis()).unwrap_or(Millis::MAX);

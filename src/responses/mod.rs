@@ -3,6 +3,7 @@
 //! Memory in front of disk; a few marks say what writes have made stale. This floor knows when an
 //! answer counts as fresh ([`freshness`]), not what to do when it doesn't: that is the server's.
 
+mod carry;
 mod directives;
 mod disk;
 mod entry;
@@ -18,6 +19,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+pub use carry::{Arrived, Carried, NoAnswer, Stays, each};
 pub use directives::Directives;
 pub use disk::{Near, Stored};
 pub(crate) use disk::{read_headers, write_headers};
@@ -189,6 +191,27 @@ impl Responses {
         // What is in memory alone is on its way to the disk, so it may go with the rest.
         self.memory.clear();
         Ok(purged)
+    }
+
+    /// Keeps answers that came with a snapshot, where there are none that are newer; how many were kept.
+    pub async fn arrive(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
+        for arrived in &answers {
+            if let Some(since) = arrived.pages_since {
+                self.families.older_before(&arrived.question, since, &self.disk).await;
+            }
+        }
+        let kept = self.disk.arrive(answers).await?;
+        self.memory.clear();
+        Ok(kept)
+    }
+
+    /// Takes over what writes had made stale where a snapshot was made, and marks `endpoints` as written now.
+    pub async fn take_marks(
+        &self,
+        marks: Vec<(String, Millis)>,
+        endpoints: &[&'static str],
+    ) -> Result<(), StoreError> {
+        self.marks.take(marks, endpoints, self.disk.store()).await
     }
 
     /// How much is stored on disk.

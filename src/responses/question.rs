@@ -42,6 +42,8 @@ pub struct Question {
     pub path_and_query: String,
     /// Its parameters as they were asked, decoded.
     pub pairs: Pairs,
+    /// The form of JSON that it asks for.
+    pub media: Media,
     /// Whether it asks for JSON in its plain form.
     pub plain: bool,
     /// Whose answer it is, where answers are kept apart for each user.
@@ -65,7 +67,21 @@ impl Question {
         let list = digest(&path, &of_list, media, owner, "list");
         let key = digest(&path, &[of_list, of_page].concat(), media, owner, "page");
         let plain = media.is_plain() && !pairs.iter().any(|(name, _)| name == "format");
-        Self { route, class, key, family: list, window, path, path_and_query, pairs, plain, owner, scopes }
+        let media = media.clone();
+        Self {
+            route,
+            class,
+            key,
+            family: list,
+            window,
+            path,
+            path_and_query,
+            pairs,
+            media,
+            plain,
+            owner,
+            scopes,
+        }
     }
 
     /// Whether the answer is a page of a list.

@@ -142,7 +142,7 @@ impl Proxy {
 
     async fn planned(&self, asked: &Asked, question: &Question) -> Option<Planned> {
         let target = self.mirror_for(question).ok()?;
-        let today = clock::today(&asked.settings.mirror.time_zone);
+        let today = self.today(&asked.settings);
         let (endpoint, key, question) = (target.endpoint, target.key, question.clone());
         let look = move |connection: &rusqlite::Connection, states: &Arc<States>| {
             if let Some(key) = key {

@@ -140,9 +140,7 @@ impl Proxy {
         recency: Option<Recency>,
     ) -> Result<Kept, Silence> {
         let Target { mirror, endpoint, key } = self.mirror_for(question)?;
-        // The demo's Alyx stands at a day of its own.
-        let today =
-            self.demo.get().map_or_else(|| clock::today(&settings.mirror.time_zone), |demo| demo.today());
+        let today = self.today(settings);
         if let Some(kept) = self.recent.0.get(&question.key)
             && kept.version == mirror.version()
             && kept.today == today

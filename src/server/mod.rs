@@ -14,6 +14,7 @@ mod coding;
 mod control;
 mod explain;
 mod files;
+mod frozen;
 mod login;
 mod mirror_status;
 mod mirrored;
@@ -24,6 +25,7 @@ mod proxy;
 mod read;
 mod refusal;
 mod run;
+mod snapshot;
 mod status;
 mod tls;
 mod verdict;
@@ -40,8 +42,10 @@ use std::{
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, Response, Uri};
 
+pub use frozen::Frozen;
 pub use proxy::{OpenError, Proxy};
 pub use run::{ListenError, Listening, listen, listen_on};
+pub use snapshot::Teller;
 pub use status::Counters;
 pub use tls::{TlsError, only as only_this_certificate};
 

@@ -144,6 +144,10 @@ impl Proxy {
                 "reason": state.reason(),
                 "on_purpose": state.is_on_purpose(),
             },
+            "snapshot": self.frozen().map(|frozen| json!({
+                "name": frozen.manifest().name,
+                "as_of": clock::for_machines(frozen.as_of()),
+            })),
             "answers": answers,
             "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
             "mirror": self.mirror_status(),

@@ -80,6 +80,8 @@ pub struct Proxy {
     pub(super) bound: std::sync::OnceLock<std::net::SocketAddr>,
     /// The miniature Alyx whose network can be cut, in the demo.
     pub(super) demo: std::sync::OnceLock<Arc<crate::demo::Miniature>>,
+    /// The snapshot that is served alone.
+    pub(super) frozen: std::sync::OnceLock<super::Frozen>,
     /// Held for as long as the proxy lives: nobody else may use this folder.
     _lock: fs::File,
 }
@@ -154,6 +156,7 @@ impl Proxy {
             started_at: clock::now(),
             bound: std::sync::OnceLock::new(),
             demo: std::sync::OnceLock::new(),
+            frozen: std::sync::OnceLock::new(),
             settings,
             upstream,
             responses,

@@ -23,7 +23,7 @@ use super::{
     verdict::May,
 };
 use crate::{
-    access::{Credentials, credentials},
+    access::{Credentials, Standing, TokenHash, credentials},
     alyx::{Route, ask, errors, query, route::appended_slash},
     clock,
     responses::{Directives, Entry, Media, Place, Question, Staleness, Verdict},
@@ -131,11 +131,10 @@ fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Ques
     {
         return Err("foreign-credentials");
     }
-    let class = match &asked.route {
-        Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.class,
-        Route::Service(service) => service.class().ok_or("never-stored")?,
-        Route::Other => return Err("not-rest"),
-    };
+    let class = asked.route.class().ok_or(match asked.route {
+        Route::Other => "not-rest",
+        _ => "never-stored",
+    })?;
     if has_body(&asked.headers)
         && asked.headers.get(header::CONTENT_LENGTH) != Some(&HeaderValue::from_static("0"))
     {
@@ -218,7 +217,7 @@ impl Reading<'_> {
     fn board(&self, alone: bool) -> crate::upstream::flight::Seat<Outcome> {
         // A token that Alyx has yet to judge must not get what was fetched with another one.
         let company = match (self.may, self.credentials.token()) {
-            (May::Have, _) if !alone => Company::Accepted,
+            (May::Have, token) if !alone && !self.is_unknown(token) => Company::Accepted,
             (_, Some(token)) => Company::Token(token),
             (_, None) => Company::Alone(self.proxy.alone.fetch_add(1, Ordering::Relaxed)),
         };
@@ -227,6 +226,13 @@ impl Reading<'_> {
         let ask = self.ask();
         let key = (question.key, company, proxy.responses.written_at(&question));
         self.proxy.flights.join(key, move || async move { proxy.ask_alyx(ask, question, credentials).await })
+    }
+
+    /// Whether somebody is let in only because everybody is (`access.open`).
+    fn is_unknown(&self, token: Option<TokenHash>) -> bool {
+        let access = &self.asked.settings.access;
+        let vouched = |token| self.proxy.tokens.standing(&token, access) == Standing::Vouched;
+        access.open && !token.is_some_and(vouched)
     }
 
     fn ask(&self) -> Ask {

@@ -99,6 +99,9 @@ impl Proxy {
     /// Why Alyx could not be asked, in a sentence.
     fn why_away(&self, failure: &Failure) -> String {
         let base = self.upstream.base();
+        if let Some(frozen) = self.frozen() {
+            return format!("This is {}, and nothing newer is asked for.", frozen.for_people());
+        }
         match self.upstream.health.state() {
             State::Down { since, reason } => {
                 format!("Alyx ({base}) has been out of reach since {}: {reason}.", clock::for_people(since))
@@ -123,12 +126,13 @@ impl Proxy {
     /// The notice of an answer that is given because Alyx is away. It changes only with the outage,
     /// so that ONE shows it once.
     pub(super) fn notice_away(&self) -> Option<HeaderValue> {
-        let text = match self.upstream.health.state() {
-            State::Down { since, .. } => format!(
+        let text = match (self.frozen(), self.upstream.health.state()) {
+            (Some(frozen), _) => format!("!!!This is {}; nothing newer is shown", frozen.for_people()),
+            (None, State::Down { since, .. }) => format!(
                 "!!!Alyx is out of reach since {}; this proxy answers from what it remembers",
                 clock::for_people(since)
             ),
-            _ => "!!!Alyx could not be asked; this proxy answers from what it remembers".to_owned(),
+            (None, _) => "!!!Alyx could not be asked; this proxy answers from what it remembers".to_owned(),
         };
         HeaderValue::try_from(text).ok()
     }

@@ -28,6 +28,9 @@ pub(super) enum May {
 impl Proxy {
     /// What a caller with these credentials may have; `open` where Alyx asks for none (REST.md 1).
     pub(super) fn may(&self, credentials: &Credentials, open: bool, settings: &Settings) -> May {
+        if settings.access.open && !matches!(credentials, Credentials::Foreign) {
+            return May::Have;
+        }
         match credentials {
             Credentials::None | Credentials::OtherScheme if open => May::Have,
             Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {

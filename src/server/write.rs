@@ -9,13 +9,17 @@ use axum::body::Body;
 use http::Response;
 
 use super::{Asked, Proxy, pass, refusal, status::Forward};
-use crate::alyx::{Route, Service, writes};
+use crate::alyx::{Route, Service, errors, writes};
 
 const NO_DISK: &str = "This proxy can't write to its disk, so it could not remember what this request \
                        changes. The request was not passed on to Alyx.";
 
 /// Answers a POST, PUT, PATCH or DELETE, and whatever else may write.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
+    if let Some(frozen) = proxy.frozen() {
+        let text = format!("This is {}: nothing can be written into it.", frozen.for_people());
+        return proxy.refuse(403, errors::detail(403, &text), "snapshot");
+    }
     if proxy.upstream.health.is_down() {
         return proxy.failed_pass(&crate::upstream::Failure::Away);
     }

@@ -12,6 +12,8 @@ pub struct Access {
     pub grace: Span,
     /// Paths (and what lies below them) whose answers are kept apart for each user.
     pub per_user: Vec<String>,
+    /// Whether whoever can reach the proxy may read what it knows, with any token or none.
+    pub open: bool,
     /// Failed log-ins of one user name or one address within `window` before further ones are refused.
     pub attempts: u32,
     /// The time in which `attempts` are counted.
@@ -26,6 +28,7 @@ impl Default for Access {
             recheck: Span::minutes(15),
             grace: Span::days(30),
             per_user: vec!["/users".to_owned(), "/me".to_owned()],
+            open: false,
             attempts: 10,
             window: Span::minutes(10),
             admin_token: String::new(),

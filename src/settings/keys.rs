@@ -61,6 +61,7 @@ pub(super) const KEYS: &[Key] = &[
     live("access.recheck", ANY_SPAN),
     live("access.grace", ANY_SPAN),
     live("access.per_user", Kind::Paths),
+    live("access.open", Kind::Switch),
     live("access.attempts", Kind::Count { least: 1, most: 1_000_000 }),
     live("access.window", SOME_TIME),
     fixed("access.admin_token", Kind::Secret),

@@ -57,6 +57,8 @@ pub(super) enum Kind {
     Secret,
     /// The path of a file.
     File,
+    /// Yes or no.
+    Switch,
 }
 
 impl Kind {
@@ -95,6 +97,7 @@ impl Kind {
                 format!("a text of at least {SHORTEST_SECRET} visible ASCII characters, or nothing")
             }
             Self::File => "the path of a file".to_owned(),
+            Self::Switch => "true or false".to_owned(),
         }
     }
 
@@ -128,6 +131,7 @@ impl Kind {
             }
             Self::Level => text.is_some_and(level),
             Self::Format => serde_json::from_value::<LogFormat>(value.clone()).is_ok(),
+            Self::Switch => value.is_boolean(),
         }
     }
 
@@ -142,6 +146,7 @@ impl Kind {
             Self::Addresses | Self::Paths | Self::Endpoints => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }
+            Self::Switch => text.trim().parse::<bool>().map_or_else(|_| text.into(), Value::from),
             _ => text.into(),
         }
     }

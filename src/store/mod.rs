@@ -95,6 +95,12 @@ impl Store {
         self.readers.read(look).await
     }
 
+    /// A connection of one's own, for work that takes long, as what has been submitted so far has been written.
+    pub async fn connection(&self) -> Result<Connection, StoreError> {
+        self.write_through("what is waiting", |_| Ok(())).await?;
+        Ok(open::beside(&self.folder)?)
+    }
+
     /// Writes what is waiting and closes the database.
     pub fn close(&self) {
         self.writer.close();

@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use crate::clock;
 
 const NAME: &str = "proxy.db";
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../../migrations/0001_first.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("../../migrations/0001_first.sql")),
+    M::up(include_str!("../../migrations/0002_media.sql")),
+];
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +92,14 @@ fn sound(path: &Path) -> Result<Connection, Trouble> {
         }
         Err(error) => Err(Trouble::Refused(OpenError::Migration(path.to_owned(), error))),
     }
+}
+
+/// Another connection to the folder's database.
+pub(super) fn beside(folder: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(folder.join(NAME), flags)?;
+    configure(&connection)?;
+    Ok(connection)
 }
 
 /// Settings of every connection. The page size counts only for a file that is new.

@@ -11,6 +11,9 @@ pub enum Failure {
     /// An administrator keeps the proxy apart from it.
     #[error("an administrator has taken this proxy offline")]
     OnPurpose,
+    /// A snapshot is served alone.
+    #[error("a snapshot is served, and nothing newer is asked for")]
+    Frozen,
     /// Its host name can't be resolved.
     #[error("its host name can't be resolved")]
     Dns,
@@ -58,6 +61,7 @@ impl Failure {
         match self {
             Self::Away => "away",
             Self::OnPurpose => "on-purpose",
+            Self::Frozen => "snapshot",
             Self::Dns => "dns",
             Self::Refused => "refused",
             Self::Connect(_) => "connect",
@@ -81,13 +85,24 @@ impl Failure {
 
     /// Whether it speaks of Alyx being away rather than of this one request.
     pub fn is_outage(&self) -> bool {
-        !matches!(self, Self::Away | Self::OnPurpose | Self::Throttled(_) | Self::TooLarge | Self::BadAddress)
+        !matches!(
+            self,
+            Self::Away
+                | Self::OnPurpose
+                | Self::Frozen
+                | Self::Throttled(_)
+                | Self::TooLarge
+                | Self::BadAddress
+        )
     }
 
     /// Whether the request surely never reached Alyx, so that a write did nothing.
     pub fn never_sent(&self) -> bool {
         self.is_unreachable()
-            || matches!(self, Self::Away | Self::OnPurpose | Self::BadAddress | Self::Throttled(_))
+            || matches!(
+                self,
+                Self::Away | Self::OnPurpose | Self::Frozen | Self::BadAddress | Self::Throttled(_)
+            )
     }
 
     /// Whether another try soon may fare better (for reads only).

@@ -63,9 +63,9 @@ impl State {
         matches!(self, Self::Down { .. })
     }
 
-    /// Whether it is not asked because an administrator wants it so.
+    /// Whether it is not asked because somebody wants it so.
     pub fn is_on_purpose(&self) -> bool {
-        matches!(self, Self::Down { reason: Failure::OnPurpose, .. })
+        matches!(self, Self::Down { reason: Failure::OnPurpose | Failure::Frozen, .. })
     }
 
     /// Why it is away, for people.
@@ -179,10 +179,15 @@ impl Health {
         self.state.send_replace(State::Down { since: clock::now(), reason: Failure::OnPurpose });
     }
 
+    /// Never asks Alyx anything: a snapshot is served alone.
+    pub fn freeze(&self) {
+        self.state.send_replace(State::Down { since: clock::now(), reason: Failure::Frozen });
+    }
+
     /// Looks for Alyx again. Does nothing where nobody keeps away from it on purpose.
     pub fn release(&self) {
         let released = self.state.send_if_modified(|state| {
-            let held = state.is_on_purpose();
+            let held = matches!(state, State::Down { reason: Failure::OnPurpose, .. });
             if held {
                 *state = State::Unknown;
             }

@@ -16,6 +16,7 @@
 
 pub mod cache_status;
 pub mod client;
+pub mod command;
 pub mod lab;
 pub mod proxy;
 pub mod recordings;

@@ -18,6 +18,8 @@ use super::{Client, until};
 #[derive(Clone)]
 pub struct Setup {
     upstream: String,
+    /// The snapshot to serve instead of an upstream.
+    snapshot: Option<PathBuf>,
     settings: Vec<(String, String)>,
     home: Arc<TempDir>,
 }
@@ -35,7 +37,7 @@ impl Setup {
     pub fn new(upstream: &str) -> Self {
         let home = TempDir::with_prefix("alyx-proxy-test-").unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
-        Self { upstream: upstream.to_owned(), settings: Vec::new(), home: Arc::new(home) }
+        Self { upstream: upstream.to_owned(), snapshot: None, settings: Vec::new(), home: Arc::new(home) }
             .set("upstream.rate", "0")
             .set("health.probe", "100ms")
             .set("health.idle_probe", "0s")
@@ -47,6 +49,12 @@ impl Setup {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// One that serves a snapshot and nothing else.
+    #[must_use]
+    pub fn of_snapshot(file: &Path) -> Self {
+        Self { snapshot: Some(file.to_owned()), ..Self::new("") }
     }
 
     #[must_use]
@@ -86,9 +94,12 @@ impl Setup {
         for (name, value) in &self.settings {
             command.env(format!("ALYX_PROXY_{}", name.to_uppercase().replace('.', "__")), value);
         }
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
+        match &self.snapshot {
+            Some(file) => command.arg("--snapshot").arg(file),
+            None => command.args(["--upstream", &self.upstream]),
+        };
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--upstream", &self.upstream, "--data-dir"])
-            .arg(self.data_dir())
             .env("HOME", self.home.path())
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_CONFIG_HOME")

@@ -258,6 +258,15 @@ impl Plan {
         Ok((count, rows))
     }
 
+    /// The numbers of all records that are listed, in ascending order.
+    pub fn numbers(&self, connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+        let sql = Sql::new(format!("SELECT {OWN}.n FROM {} {OWN}", quoted(&self.table.name)))
+            .sql(self.condition())
+            .text(&format!(" ORDER BY {OWN}.n"));
+        let mut statement = connection.prepare(&sql.text)?;
+        statement.query_map(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?.collect()
+    }
+
     /// The number of rows.
     pub fn count(&self, connection: &Connection) -> Result<u64, Failed> {
         if let Some(rows) = self.rows {

@@ -130,6 +130,11 @@ impl Synchroniser {
         drop(self.cycling.lock().await);
     }
 
+    /// Keeps cycles from beginning for as long as what is returned lives; waits for one that is under way.
+    pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.cycling.lock().await
+    }
+
     /// Asks for a cycle soon.
     pub fn request_cycle(&self) {
         self.asked.notify_one();

@@ -50,6 +50,10 @@ struct Plain {}
 impl Proxy {
     /// Does what an administrator wishes, and says what was done.
     pub(super) async fn act(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, Refused> {
+        if let Some(frozen) = self.frozen() {
+            let why = format!("This is {}: it stays as it is.", frozen.for_people());
+            return Err(Refused::new(409, why));
+        }
         match action {
             "purge" => self.purge(&read::<PurgeWish>(wish)?).await,
             "sync" => self.synchronise(&read(wish)?).await,
@@ -67,7 +71,7 @@ impl Proxy {
             }
             _ => Err(Refused::new(
                 404,
-                "There is no such wish. There are: purge, sync, verify, offline, online.",
+                "There is no such wish. There are: purge, sync, verify, offline, online, export, import.",
             )),
         }
     }
@@ -155,7 +159,7 @@ impl Proxy {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(wish: Value) -> Result<T, Refused> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(wish: Value) -> Result<T, Refused> {
     serde_json::from_value(wish)
         .map_err(|error| Refused::new(400, format!("The wish can't be read: {error}.")))
 }

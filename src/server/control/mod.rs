@@ -6,6 +6,8 @@
 //! POST /-/api/verify   {}                             compares answers of the mirror with Alyx's, now
 //! POST /-/api/offline  {}                             keeps away from Alyx
 //! POST /-/api/online   {}                             asks Alyx again
+//! POST /-/api/export   {"name": "paper", "choice": {"lab": "x"}}      answers with a snapshot
+//! POST /-/api/import   a snapshot, as `application/zstd`
 //! ```
 //!
 //! Each asks for `Authorization: Bearer` with the administrator's token. No browser sends that header, nor JSON, of its
@@ -14,6 +16,7 @@
 
 mod actions;
 mod site;
+mod snapshot;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -57,6 +60,9 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
+    if action == "import" {
+        return snapshot::import(proxy, &parts.headers, body).await;
+    }
     let json = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if json.is_none_or(|value| !value.to_ascii_lowercase().starts_with("application/json")) {
         return refusal::plain(415, "A wish is JSON: `Content-Type: application/json`.");
@@ -69,8 +75,13 @@ pub(super) async fn answer(
         Ok(_) => return refusal::plain(400, "A wish is a JSON object, `{}` where there is nothing to say."),
         Err(error) => return refusal::plain(400, &format!("The wish is not JSON: {error}.")),
     };
-    match proxy.act(action, wish).await {
-        Ok(done) => refusal::json(200, format!("{done}\n"), How::Own),
+    let done = if action == "export" {
+        snapshot::export(proxy, wish).await
+    } else {
+        proxy.act(action, wish).await.map(|done| refusal::json(200, format!("{done}\n"), How::Own))
+    };
+    match done {
+        Ok(response) => response,
         Err(Refused { status, why }) => refusal::json(status, errors::detail(status, &why), How::Own),
     }
 }

@@ -21,6 +21,7 @@ use crate::{
         refusal::{self, NOTICE},
         status::How,
     },
+    snapshot::{FileHead, KeptFile},
     store::{Store, StoreError},
 };
 
@@ -71,6 +72,55 @@ impl Files {
 
     pub(super) fn get(&self, tag: &str) -> Option<Arc<Kept>> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).get(tag).cloned()
+    }
+
+    /// All kept files, for a snapshot.
+    pub(in crate::server) fn carried(&self) -> Vec<KeptFile> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let head = |(tag, kept): (&String, &Arc<Kept>)| {
+            let fields = kept.headers.iter();
+            let fields =
+                fields.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+            let head = FileHead {
+                tag: tag.clone(),
+                headers: fields.collect(),
+                length: kept.length,
+                info: kept.info.map(|info| blake3::Hash::from_bytes(info).to_hex().to_string()),
+                asked_at: kept.asked_at,
+                received_at: kept.received_at,
+            };
+            (head, kept.path.clone())
+        };
+        kept.iter().map(head).collect()
+    }
+
+    /// A path for a new file.
+    pub(in crate::server) fn place(&self) -> PathBuf {
+        self.folder.join(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// Keeps a file that came with a snapshot and lies whole at a path of [`Self::place`]; whether it is newer than
+    /// what was kept of its tag.
+    pub(in crate::server) async fn arrive(
+        &self,
+        head: FileHead,
+        path: PathBuf,
+        store: &Store,
+    ) -> Result<bool, StoreError> {
+        if self.get(&head.tag).is_some_and(|here| here.received_at >= head.received_at) {
+            return Ok(false);
+        }
+        let fields = serde_json::to_string(&head.headers).unwrap_or_default();
+        let kept = Kept {
+            name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            headers: crate::responses::read_headers(&fields).unwrap_or_default(),
+            length: head.length,
+            info: head.info.and_then(|info| blake3::Hash::from_hex(info).ok()).map(|info| *info.as_bytes()),
+            asked_at: head.asked_at,
+            received_at: head.received_at,
+            path,
+        };
+        self.keep(&head.tag, kept, store).await.map(|()| true)
     }
 
     /// Keeps a file that is whole and in its place, instead of the one before.

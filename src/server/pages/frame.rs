@@ -5,6 +5,7 @@ use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{Visit, own, refusal};
+use crate::{clock, server::Frozen};
 
 /// What the base template needs.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ impl Visit {
         let state = self.proxy.upstream.health.state();
         let state_text = match state.name() {
             "up" => "Alyx answers".to_owned(),
+            "down" if self.proxy.frozen().is_some() => {
+                let at = self.proxy.frozen().map(Frozen::as_of).unwrap_or_default();
+                format!("snapshot of {}", clock::for_people(at))
+            }
             "down" if state.is_on_purpose() => "offline on purpose".to_owned(),
             "down" => "Alyx is out of reach".to_owned(),
             _ => "not known yet".to_owned(),

@@ -1,0 +1,102 @@
+//! `export`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use alyx_proxy::{
+    settings::Sources,
+    snapshot::{Archive, Choice, Contents, Manifest, SnapshotError, check},
+};
+use anyhow::{Context, anyhow};
+use serde_json::json;
+
+use super::{Worker, lines};
+use crate::cli::{
+    Failure, Outcome, args::ExportFlags, ask, bar::Bar, control::Control, prepare, print, print_json,
+};
+
+pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> Outcome {
+    let path = &flags.file;
+    if path.exists() && !flags.force {
+        return Err(anyhow::Error::from(SnapshotError::Exists(path.clone())).into());
+    }
+    let choice = Choice {
+        endpoints: flags.endpoint.iter().cloned().collect(),
+        lab: flags.lab.clone(),
+        project: flags.project.clone(),
+    };
+    choice.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    let name = flags.name.clone().unwrap_or_else(|| stem(path));
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(Failure::Usage(
+            "--name: a name has 1 to 100 characters, none of them invisible".to_owned(),
+        ));
+    }
+    let (loaded, _log) = prepare(sources)?;
+    let (manifest, contents) = match Worker::of(&loaded.settings, &flags.proxy).await? {
+        Worker::Here(proxy) => {
+            let exported = proxy.export(&name, &choice, path, Bar::teller()).await;
+            proxy.close().await;
+            exported.map_err(anyhow::Error::from)?
+        }
+        Worker::There(control) => fetch(&control, &name, &choice, path).await?,
+    };
+    let size = fs::metadata(path).with_context(|| path.display().to_string())?.len();
+    if flags.proxy.json {
+        return print_json(
+            &json!({ "path": path, "bytes": size, "manifest": manifest, "contents": contents }),
+        );
+    }
+    print(&format!(
+        "{}\n\nWritten to {}. It holds data of your lab, and no password, token or key; give it to those only who may see it.\n\
+         To serve it alone: alyx-proxy serve --snapshot {}",
+        lines(&manifest, &contents, size),
+        path.display(),
+        path.display()
+    ))
+}
+
+/// The file's name without what says of which kind it is.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// Has a running proxy send a snapshot, and puts it into its place when it is whole.
+async fn fetch(
+    control: &Control,
+    name: &str,
+    choice: &Choice,
+    path: &Path,
+) -> Result<(Manifest, Contents), Failure> {
+    let beside = PathBuf::from(format!("{}.part", path.display()));
+    let fetched = async {
+        let bar = Bar::new();
+        bar.wait("exporting");
+        ask::download(control, "/-/api/export", &json!({ "name": name, "choice": choice }), &beside, &bar)
+            .await?;
+        drop(bar);
+        let (beside, teller) = (beside.clone(), Bar::teller());
+        let checking = move || {
+            let archive = Archive::open(&beside, &*teller)?;
+            let contents = check(&archive, &*teller)?;
+            Ok::<_, SnapshotError>((archive.manifest.clone(), contents))
+        };
+        let checked = tokio::task::spawn_blocking(checking).await.map_err(anyhow::Error::from)?;
+        Ok::<_, Failure>(checked.map_err(anyhow::Error::from)?)
+    };
+    let result = Arc::new(fetched.await);
+    let placed = match &*result {
+        Ok(_) => fs::rename(&beside, path).map_err(|error| anyhow!("{}: {error}", path.display()).into()),
+        Err(_) => Ok(()),
+    };
+    if result.is_err() || placed.is_err() {
+        // Whatever it was that failed is told.
+        let _ = fs::remove_file(&beside);
+    }
+    placed
+        .and_then(|()| Arc::into_inner(result).unwrap_or_else(|| Err(anyhow!("nothing was fetched").into())))
+}

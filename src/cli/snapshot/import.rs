@@ -1,0 +1,52 @@
+//! `import`.
+
+use alyx_proxy::{settings::Sources, snapshot::Archive};
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::Worker;
+use crate::cli::{Failure, Outcome, args::ImportFlags, ask, bar::Bar, prepare, print, print_json};
+
+pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> Outcome {
+    let path = &flags.file;
+    let (loaded, _log) = prepare(sources)?;
+    let done = match Worker::of(&loaded.settings, &flags.proxy).await? {
+        Worker::Here(proxy) => {
+            let imported = proxy.import(path, Bar::teller()).await;
+            proxy.close().await;
+            json!(imported.map_err(anyhow::Error::from)?)
+        }
+        Worker::There(control) => {
+            // What is damaged is not even sent.
+            let (opened, teller) = (path.clone(), Bar::teller());
+            let opening = tokio::task::spawn_blocking(move || Archive::open(&opened, &*teller).map(drop));
+            opening.await.context("the snapshot was not read")?.map_err(anyhow::Error::from)?;
+            ask::upload(&control, "/-/api/import", path, &Bar::new()).await?
+        }
+    };
+    if flags.proxy.json {
+        return print_json(&done);
+    }
+    told(&done)
+}
+
+fn told(done: &Value) -> Result<(), Failure> {
+    let tables = |field: &str| -> Vec<String> {
+        let names = done[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(ToOwned::to_owned).collect()
+    };
+    let count = |field: &str| done[field].as_u64().unwrap_or_default();
+    let (came, kept) = (tables("tables"), tables("kept_tables"));
+    let mut lines = vec![format!("{} tables and {} answers came in.", came.len(), count("answers"))];
+    if !came.is_empty() {
+        lines.push(format!("  {}", came.join(", ")));
+    }
+    if !kept.is_empty() || count("kept_answers") > 0 {
+        lines.push(format!(
+            "{} tables and {} answers stayed as they were: those here are not older.",
+            kept.len(),
+            count("kept_answers")
+        ));
+    }
+    print(&lines.join("\n"))
+}

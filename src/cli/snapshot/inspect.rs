@@ -1,0 +1,24 @@
+//! `inspect`.
+
+use alyx_proxy::snapshot::{Archive, SnapshotError, check};
+use serde_json::json;
+
+use super::lines;
+use crate::cli::{Outcome, args::InspectFlags, bar::Bar, print, print_json};
+
+pub(in crate::cli) async fn run(flags: &InspectFlags) -> Outcome {
+    let (path, teller) = (flags.file.clone(), Bar::teller());
+    let looking = move || {
+        let archive = Archive::open(&path, &*teller)?;
+        let contents = check(&archive, &*teller)?;
+        Ok::<_, SnapshotError>((archive, contents))
+    };
+    let looked = tokio::task::spawn_blocking(looking).await.map_err(anyhow::Error::from)?;
+    let (archive, contents) = looked.map_err(anyhow::Error::from)?;
+    if flags.json {
+        return print_json(
+            &json!({ "bytes": archive.size(), "manifest": archive.manifest, "contents": contents }),
+        );
+    }
+    print(&format!("{}\n\nIt is sound.", lines(&archive.manifest, &contents, archive.size())))
+}

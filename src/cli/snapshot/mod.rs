@@ -1,0 +1,100 @@
+//! `export`, `import`, `inspect`: snapshots of everything that a lab knows.
+//!
+//! A proxy that is running on the data directory does the work itself; where none is running, these commands do.
+
+mod export;
+mod import;
+mod inspect;
+
+pub(super) use export::run as export;
+pub(super) use import::run as import;
+pub(super) use inspect::run as inspect;
+
+use std::sync::Arc;
+
+use alyx_proxy::{
+    clock,
+    server::{OpenError, Proxy},
+    settings::Settings,
+    snapshot::{Choice, Contents, Manifest},
+};
+use indicatif::HumanBytes;
+
+use super::{Failure, args::StatusFlags, control::Control};
+
+/// The proxy that does the work.
+enum Worker {
+    /// This program, with the data directory.
+    Here(Arc<Proxy>),
+    /// One that is running.
+    There(Control),
+}
+
+impl Worker {
+    async fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, Failure> {
+        if flags.url.is_some() {
+            return Ok(Self::There(Control::of(settings, flags)?));
+        }
+        let mut own = settings.clone();
+        own.storage.data_dir = own.storage.directory()?;
+        match Proxy::open(own).await {
+            Ok(proxy) => Ok(Self::Here(proxy)),
+            Err(OpenError::InUse(..)) => Ok(Self::There(Control::of(settings, flags)?)),
+            Err(error) => Err(anyhow::Error::from(error).into()),
+        }
+    }
+}
+
+/// What a snapshot is and holds, line by line.
+fn lines(manifest: &Manifest, contents: &Contents, size: u64) -> String {
+    let mut lines = vec![
+        format!("{:<14}{}", "Name", manifest.name),
+        format!("{:<14}{}", "As of", clock::for_people(manifest.as_of)),
+        format!("{:<14}{}", "Made", clock::for_people(manifest.created_at)),
+        format!("{:<14}{}", "Of", manifest.upstream),
+        format!("{:<14}{}", "Holds", what(&manifest.choice)),
+        format!("{:<14}{}", "Size", HumanBytes(size)),
+        format!("{:<14}alyx-proxy {}", "Written by", manifest.program),
+        String::new(),
+        format!("{:<26} {:>10} {:>10}", "endpoint", "records", "answers"),
+    ];
+    let names: std::collections::BTreeSet<_> =
+        contents.tables.keys().chain(contents.answers.keys()).collect();
+    for name in names {
+        let table = contents.tables.get(name);
+        let records = table.map_or_else(|| "-".to_owned(), |table| table.records.to_string());
+        let answers = contents.answers.get(name).copied().unwrap_or_default();
+        let scope: Vec<String> = table
+            .map(|table| table.scope.iter().map(|(name, value)| format!("{name}={value}")).collect())
+            .unwrap_or_default();
+        let scope = if scope.is_empty() { String::new() } else { format!("  only {}", scope.join("&")) };
+        lines.push(format!("{name:<26} {records:>10} {answers:>10}{scope}"));
+    }
+    lines.extend(left_out(contents));
+    lines.join("\n")
+}
+
+/// What did not go in, and why.
+fn left_out(contents: &Contents) -> Vec<String> {
+    let mut lines = Vec::new();
+    let blanked: u64 = contents.blanked.values().sum();
+    for (count, what) in [
+        (blanked, "secrets of data repositories were blanked"),
+        (contents.for_single_users, "answers are kept apart for single users, and were left out"),
+        (contents.of_unknown_form, "answers in an unknown form of JSON were left out"),
+        (contents.damaged, "answers are damaged or too large, and were left out"),
+    ] {
+        if count > 0 {
+            lines.push(format!("{count} {what}"));
+        }
+    }
+    lines.extend(contents.left_out.iter().map(|(name, why)| format!("{name} was left out: {why}")));
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
+    }
+    lines
+}
+
+fn what(choice: &Choice) -> String {
+    if choice.is_everything() { "everything that the proxy knew".to_owned() } else { choice.for_people() }
+}

@@ -1,0 +1,171 @@
+//! Tables as they travel in a snapshot: their state and their records as Alyx sent them.
+
+use std::sync::{Arc, mpsc::Receiver};
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Mirror, MirrorError,
+    generation::{self, NEXT},
+    load::{self, LoadError, Record},
+    plan::{self, Failed},
+    shape::{Shape, Table},
+    state::States,
+};
+use crate::{
+    alyx::{Endpoint, ask::Unanswered, query::Pairs},
+    clock::{self, Millis},
+};
+
+/// What is known of a table: all that its synchronisation needs to go on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// When the synchronisation began that last covered all of it.
+    pub synced_at: Millis,
+    /// When it was last listed as a whole.
+    pub listed_at: Millis,
+    /// Up to when changes are surely known, by the server's clock, in microseconds.
+    pub low: i64,
+    /// The latest change that was seen, and
+    pub seen: i64,
+    /// when that was.
+    pub seen_at: Millis,
+    /// The parameters that all its records fulfil.
+    pub scope: Vec<(String, String)>,
+    /// Parameters whose answers differed from Alyx's.
+    pub distrusted: Vec<String>,
+    /// Records to be fetched again, by number, and whether in the list too.
+    pub due: Vec<(i64, bool)>,
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// Its number in the table.
+    pub n: i64,
+    /// The record of the list, as Alyx sent it.
+    pub list: String,
+    /// The detail, where it is another and was fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// One state of all tables, read by a connection of its own for as long as it takes.
+#[derive(Debug)]
+pub struct Frozen {
+    connection: Connection,
+    /// What the tables are in it.
+    pub states: Arc<States>,
+}
+
+impl Mirror {
+    /// One state of all tables, however they change meanwhile.
+    pub async fn frozen(&self) -> Result<Frozen, MirrorError> {
+        // A turn of the writer: what was submitted so far is in it.
+        self.write(|_| Ok(())).await?;
+        let connection = self.connection()?;
+        connection.execute_batch("BEGIN")?;
+        let states = Arc::new(generation::states(&connection)?);
+        Ok(Frozen { connection, states })
+    }
+
+    /// Puts a table that came with a snapshot in the place of the one that is here, in one transaction: the records
+    /// are received while it lasts. An error that is received undoes it.
+    pub async fn arrive(
+        &self,
+        table: &'static Table,
+        head: Head,
+        records: Receiver<Result<Vec<Carried>, MirrorError>>,
+    ) -> Result<(), MirrorError> {
+        self.write(move |connection| {
+            generation::begin(connection, table, head.synced_at, &head.scope, head.low, 0)?;
+            for chunk in records {
+                for Carried { n, list, detail } in chunk? {
+                    let record = Record { list: &list, detail: detail.as_deref() };
+                    load::add(connection, table, NEXT, n, record)?;
+                }
+            }
+            generation::publish(connection, table)?;
+            let endpoint = table.endpoint.name;
+            connection.execute(
+                "UPDATE state SET listed_at = ?2, seen = ?3, seen_at = ?4, distrusted = ?5 WHERE endpoint = ?1",
+                (endpoint, head.listed_at, head.seen, head.seen_at, generation::json(&head.distrusted)),
+            )?;
+            let mut due = connection.prepare("INSERT OR IGNORE INTO due VALUES(?1, ?2, ?3)")?;
+            for (n, list) in head.due {
+                due.execute((endpoint, n, list))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whether a record fits into its table.
+pub fn check(table: &Table, record: &Carried) -> Result<(), LoadError> {
+    load::check(table, Record { list: &record.list, detail: record.detail.as_deref() })
+}
+
+impl Frozen {
+    /// What is known of a table; none where it is not here.
+    pub fn head(&self, table: &Table) -> rusqlite::Result<Option<Head>> {
+        let endpoint = table.endpoint.name;
+        let Some(state) = self.states.of(endpoint) else { return Ok(None) };
+        let sql = "SELECT listed_at, low, seen, seen_at FROM state WHERE endpoint = ?1";
+        let times = self
+            .connection
+            .query_row(sql, [endpoint], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        let Some((listed_at, low, seen, seen_at)) = times.optional()? else { return Ok(None) };
+        let mut due = self.connection.prepare("SELECT n, list FROM due WHERE endpoint = ?1 ORDER BY n")?;
+        let due = due.query_map([endpoint], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Some(Head {
+            synced_at: state.synced_at,
+            listed_at,
+            low,
+            seen,
+            seen_at,
+            scope: state.scope.clone(),
+            distrusted: state.distrusted.iter().cloned().collect(),
+            due: due.collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// The numbers of the records that a list with these parameters has; a text that says why that can't be said.
+    pub fn numbers(
+        &self,
+        endpoint: &'static Endpoint,
+        pairs: &Pairs,
+    ) -> rusqlite::Result<Result<Vec<i64>, String>> {
+        let today = clock::today("UTC");
+        match plan::list(&self.connection, &self.states, endpoint, pairs, today) {
+            Ok(plan) => plan.numbers(&self.connection).map(Ok),
+            Err(Failed::Sqlite(error)) => Err(error),
+            Err(Failed::Unanswered(Unanswered::Undecided(reason))) => Ok(Err(reason.to_string())),
+            Err(Failed::Unanswered(Unanswered::Refused(refusal))) => Ok(Err(refusal.body)),
+        }
+    }
+
+    /// Shows every record of a table in the order of their numbers.
+    pub fn each<E: From<rusqlite::Error>>(
+        &self,
+        table: &Table,
+        mut show: impl FnMut(Carried) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = format!("SELECT n, list, detail FROM \"{}__body\" ORDER BY n", table.name);
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            show(Carried { n: row.get(0)?, list: row.get(1)?, detail: row.get(2)? })?;
+        }
+        Ok(())
+    }
+
+    /// The tables that are here.
+    pub fn tables(&self) -> impl Iterator<Item = &'static Table> {
+        let here = |table: &&Table| self.states.of(table.endpoint.name).is_some();
+        Shape::get().tables().iter().filter(here)
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a snapshot is not written or not read.
+
+use std::{
+    fmt::Display,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    alyx::json::JsonError,
+    mirror::{MirrorError, load::LoadError},
+    store::StoreError,
+};
+
+/// Why a snapshot is not written or not read. Each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file system's word.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The file is there already.
+    #[error("{0}: there is such a file already; choose another name, or say --force to replace it")]
+    Exists(PathBuf),
+    /// The file is something else.
+    #[error("{0}: is not a snapshot of alyx-proxy")]
+    Foreign(PathBuf),
+    /// The end is missing.
+    #[error(
+        "{0}: its end is missing: it was cut short (a download or copy that did not finish?); nothing of it was used"
+    )]
+    CutShort(PathBuf),
+    /// The checksum is wrong.
+    #[error(
+        "{0}: is damaged: it is not what was once written (its checksum differs); nothing of it was used"
+    )]
+    Damaged(PathBuf),
+    /// A newer program has written it.
+    #[error(
+        "{path}: was written by alyx-proxy {program} in form {form}, and this program reads form {known}; use that version or a newer one"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The program that wrote it.
+        program: String,
+        /// Its form.
+        form: u32,
+        /// The newest form that is known here.
+        known: u32,
+    },
+    /// Something within it is not as it must be.
+    #[error("{path}: holds what no snapshot holds: `{member}`: {why}; nothing of it was used")]
+    Member {
+        /// The file.
+        path: PathBuf,
+        /// The member's name, as far as it can be shown.
+        member: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is of another Alyx than the one that the proxy stands before.
+    #[error("{path}: is of {theirs}, and this proxy stands before {ours}; set `upstream.url` to import it")]
+    OtherAlyx {
+        /// The file.
+        path: PathBuf,
+        /// The Alyx that the snapshot is of.
+        theirs: String,
+        /// The proxy's own.
+        ours: String,
+    },
+    /// What is to be exported can't be chosen so.
+    #[error("{0}")]
+    Choice(String),
+    /// The database of answers failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The mirror failed.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+    /// The work was given up: the program ends.
+    #[error("the work was given up")]
+    GivenUp,
+}
+
+impl SnapshotError {
+    pub(super) fn io(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |error| Self::Io(path.to_owned(), error)
+    }
+
+    pub(super) fn member(path: &Path, member: &str, why: &dyn Display) -> Self {
+        // A name that somebody made up may hold anything, and any amount of it.
+        let shown: String = member.chars().take(120).flat_map(char::escape_debug).collect();
+        Self::Member { path: path.to_owned(), member: shown, why: why.to_string() }
+    }
+
+    /// Whether it is the file that is at fault, or what is wished, and not the program's own means.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Io(..) | Self::Store(_) | Self::Mirror(_) | Self::GivenUp)
+    }
+}
+
+impl From<rusqlite::Error> for SnapshotError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<LoadError> for SnapshotError {
+    fn from(error: LoadError) -> Self {
+        Self::Mirror(error.into())
+    }
+}
+
+impl From<JsonError> for SnapshotError {
+    fn from(error: JsonError) -> Self {
+        Self::Choice(format!("a stored text is not JSON: {error}"))
+    }
+}

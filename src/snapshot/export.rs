@@ -1,0 +1,304 @@
+//! Writing a snapshot.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use super::{
+    Choice, Contents, KeptFile, Manifest, SnapshotError, Step, TableLine, Tell,
+    archive::{MAX_MEMBER, Writer},
+    choice::Narrowed,
+    files,
+    manifest::{FORM, FORMAT},
+    member::Member,
+};
+use crate::{
+    alyx::{Endpoint, Route, secrets},
+    clock::{self, Millis},
+    mirror::{
+        carry::{Carried as Record, Frozen},
+        shape::Table,
+    },
+    responses::{self, Carried, Stays},
+};
+
+/// A member is ended when it has grown to this.
+const CHUNK: usize = 4 << 20;
+
+/// Where a snapshot is taken from: one state of the answers and one of the mirror.
+#[derive(Debug)]
+pub struct Exporting {
+    /// The database of answers, read by nobody else.
+    pub answers: Connection,
+    /// The mirror, if there is one.
+    pub mirror: Option<Frozen>,
+    /// ONE's cache tables that are kept.
+    pub files: Vec<KeptFile>,
+    /// The base URL of the Alyx that all of it is of.
+    pub upstream: String,
+    /// The time zone of that Alyx's server.
+    pub time_zone: String,
+}
+
+/// Writes a snapshot called `name` to `path`: whole, or not at all. It is its owner's alone (mode 0600). Blocks.
+pub fn export(
+    from: &Exporting,
+    name: &str,
+    choice: &Choice,
+    path: &Path,
+    tell: Tell<'_>,
+) -> Result<(Manifest, Contents), SnapshotError> {
+    choice.check()?;
+    // One state of the database, however long it takes.
+    from.answers.execute_batch("BEGIN")?;
+    let now = clock::now();
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        form: FORM,
+        name: name.to_owned(),
+        created_at: now,
+        as_of: as_of(from)?.unwrap_or(now),
+        upstream: from.upstream.clone(),
+        time_zone: from.time_zone.clone(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        choice: choice.clone(),
+    };
+    let writer = Writer::create(path, now).map_err(SnapshotError::io(path))?;
+    let mut snapshot = Snapshot { writer, path, choice, tell, contents: Contents::default() };
+    snapshot.json(Member::Manifest, &manifest)?;
+    snapshot.marks(&from.answers)?;
+    if let Some(mirror) = &from.mirror {
+        for table in mirror.tables().filter(|table| choice.has(table.endpoint)) {
+            snapshot.table(mirror, table)?;
+        }
+    }
+    snapshot.answers(&from.answers)?;
+    if choice.is_everything() {
+        for (number, file) in (1..).zip(&from.files) {
+            snapshot.file(number, file)?;
+        }
+    }
+    let contents = snapshot.contents.clone();
+    snapshot.json(Member::Contents, &contents)?;
+    snapshot.writer.finish(path).map_err(SnapshotError::io(path))?;
+    Ok((manifest, contents))
+}
+
+/// The time of the newest that is known.
+fn as_of(from: &Exporting) -> Result<Option<Millis>, SnapshotError> {
+    let answers: Option<Millis> =
+        from.answers.query_row("SELECT max(received_at) FROM responses", [], |row| row.get(0))?;
+    let tables = from.mirror.iter().flat_map(|mirror| mirror.states.iter().map(|(_, state)| state.synced_at));
+    Ok(tables.chain(answers).max())
+}
+
+struct Snapshot<'a> {
+    writer: Writer,
+    path: &'a Path,
+    choice: &'a Choice,
+    tell: Tell<'a>,
+    contents: Contents,
+}
+
+/// Lines on their way into members.
+#[derive(Default)]
+struct Lines {
+    text: Vec<u8>,
+    members: u32,
+}
+
+impl Snapshot<'_> {
+    fn json(&mut self, member: Member, value: &impl Serialize) -> Result<(), SnapshotError> {
+        self.member(member, &to_json(value))
+    }
+
+    fn member(&mut self, member: Member, bytes: &[u8]) -> Result<(), SnapshotError> {
+        self.writer.member(member, bytes).map_err(SnapshotError::io(self.path))
+    }
+
+    /// Adds a line, and ends the member when it is large enough; whether the line fits at all.
+    fn line(
+        &mut self,
+        lines: &mut Lines,
+        of: impl Fn(u32) -> Member,
+        value: &impl Serialize,
+    ) -> Result<bool, SnapshotError> {
+        let line = to_json(value);
+        if line.len() as u64 >= MAX_MEMBER {
+            return Ok(false);
+        }
+        if !lines.text.is_empty() && lines.text.len() + line.len() > CHUNK {
+            self.end(lines, &of)?;
+        }
+        lines.text.extend_from_slice(&line);
+        lines.text.push(b'\n');
+        Ok(true)
+    }
+
+    fn end(&mut self, lines: &mut Lines, of: &impl Fn(u32) -> Member) -> Result<(), SnapshotError> {
+        if lines.text.is_empty() {
+            return Ok(());
+        }
+        lines.members += 1;
+        self.member(of(lines.members), &lines.text)?;
+        lines.text.clear();
+        Ok(())
+    }
+
+    fn marks(&mut self, answers: &Connection) -> Result<(), SnapshotError> {
+        let mut statement = answers.prepare("SELECT scope, at FROM marks ORDER BY scope")?;
+        let marks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut text = Vec::new();
+        for mark in marks {
+            let (scope, at): (String, Millis) = mark?;
+            text.extend_from_slice(&to_json(&(scope, at)));
+            text.push(b'\n');
+        }
+        self.member(Member::Marks, &text)
+    }
+
+    fn table(&mut self, mirror: &Frozen, table: &'static Table) -> Result<(), SnapshotError> {
+        let endpoint = table.endpoint;
+        let Some(mut head) = mirror.head(table)? else { return Ok(()) };
+        let mut chosen = None;
+        match self.choice.narrowed(endpoint) {
+            Narrowed::To(pairs) if pairs.is_empty() => {}
+            Narrowed::To(pairs) => {
+                let more = pairs.into_iter().filter(|pair| !head.scope.contains(pair)).collect::<Vec<_>>();
+                head.scope.extend(more);
+                match mirror.numbers(endpoint, &head.scope)? {
+                    Ok(numbers) => chosen = Some(numbers),
+                    Err(why) => {
+                        self.leave_out(endpoint, why);
+                        return Ok(());
+                    }
+                }
+            }
+            Narrowed::Not(why) => {
+                self.leave_out(endpoint, why);
+                return Ok(());
+            }
+        }
+        let takes = |n: i64| chosen.as_ref().is_none_or(|chosen| chosen.binary_search(&n).is_ok());
+        head.due.retain(|(n, _)| takes(*n));
+        self.json(Member::Table(endpoint), &head)?;
+        let total = mirror.states.of(endpoint.name).map_or(0, |state| state.rows);
+        let secret = secrets::ENDPOINTS.contains(&endpoint.name);
+        let (mut lines, mut records, mut seen) = (Lines::default(), 0, 0_u64);
+        let of = |number| Member::Records(endpoint, number);
+        mirror.each(table, |mut record: Record| {
+            seen += 1;
+            if takes(record.n) {
+                if secret {
+                    record.list = self.blanked(endpoint, record.list)?;
+                    record.detail = record.detail.map(|detail| self.blanked(endpoint, detail)).transpose()?;
+                }
+                if !self.line(&mut lines, of, &record)? {
+                    return Err(SnapshotError::Choice(format!(
+                        "a record of /{} is too large",
+                        endpoint.name
+                    )));
+                }
+                records += 1;
+            }
+            if seen.is_multiple_of(1_000) {
+                (self.tell)(Step { what: endpoint.name, done: seen, total });
+            }
+            Ok::<_, SnapshotError>(())
+        })?;
+        self.end(&mut lines, &of)?;
+        (self.tell)(Step { what: endpoint.name, done: total, total });
+        let line = TableLine { records, synced_at: head.synced_at, scope: head.scope };
+        self.contents.tables.insert(endpoint.name.to_owned(), line);
+        Ok(())
+    }
+
+    fn leave_out(&mut self, endpoint: &Endpoint, why: String) {
+        self.contents.left_out.insert(endpoint.name.to_owned(), why);
+    }
+
+    fn blanked(&mut self, endpoint: &Endpoint, text: String) -> Result<String, SnapshotError> {
+        // The detail of a record that Alyx can't show.
+        if text.is_empty() {
+            return Ok(text);
+        }
+        let (text, count) = secrets::blanked(&text)?;
+        if count > 0 {
+            *self.contents.blanked.entry(endpoint.name.to_owned()).or_default() += count as u64;
+        }
+        Ok(text)
+    }
+
+    fn answers(&mut self, answers: &Connection) -> Result<(), SnapshotError> {
+        const WHAT: &str = "answers";
+        let total: u64 = answers.query_row("SELECT count(*) FROM responses", [], |row| row.get(0))?;
+        let (mut lines, mut seen) = (Lines::default(), 0_u64);
+        responses::each(answers, |answer| {
+            seen += 1;
+            if seen.is_multiple_of(200) {
+                (self.tell)(Step { what: WHAT, done: seen, total });
+            }
+            match answer {
+                Ok(answer) if self.choice.takes(&answer) => self.answer(&mut lines, answer),
+                Ok(_) => Ok(()),
+                Err(Stays::OneUsers) => {
+                    self.contents.for_single_users += 1;
+                    Ok(())
+                }
+                Err(Stays::UnknownForm) => {
+                    self.contents.of_unknown_form += 1;
+                    Ok(())
+                }
+                Err(Stays::Damaged) => {
+                    self.contents.damaged += 1;
+                    Ok(())
+                }
+            }
+        })?;
+        self.end(&mut lines, &Member::Answers)?;
+        (self.tell)(Step { what: WHAT, done: total, total });
+        Ok(())
+    }
+
+    fn file(&mut self, number: u32, (head, path): &KeptFile) -> Result<(), SnapshotError> {
+        self.json(Member::File(number), head)?;
+        let (mut part, mut length) = (0, 0);
+        files::in_pieces(path, CHUNK, |piece| {
+            part += 1;
+            length += piece.len() as u64;
+            (self.tell)(Step { what: "cache.zip", done: length, total: head.length });
+            self.member(Member::Part(number, part), piece)
+        })?;
+        if length != head.length {
+            // Replaced while it was read: what was written so far can't be taken back.
+            return Err(SnapshotError::Choice(format!("{}: it changed while it was read", path.display())));
+        }
+        self.contents.files.insert(head.tag.clone(), length);
+        Ok(())
+    }
+
+    fn answer(&mut self, lines: &mut Lines, mut answer: Carried) -> Result<(), SnapshotError> {
+        let name = match answer.route() {
+            Route::List(endpoint) | Route::Detail(endpoint, _) => {
+                if secrets::ENDPOINTS.contains(&endpoint.name) {
+                    answer.body = self.blanked(endpoint, answer.body)?;
+                }
+                endpoint.name
+            }
+            Route::Service(service) => service.name(),
+            Route::Other => return Ok(()),
+        };
+        if self.line(lines, Member::Answers, &answer)? {
+            *self.contents.answers.entry(name.to_owned()).or_default() += 1;
+        } else {
+            self.contents.damaged += 1;
+        }
+        Ok(())
+    }
+}
+
+/// All that is written here can be written as JSON.
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}

@@ -1,0 +1,213 @@
+//! Taking in a snapshot that has been checked.
+//!
+//! What is newer here stays. Each table takes its place in one transaction, answers come in by the hundreds; each
+//! is right by itself, so an import that is killed half-way has done no harm and can be repeated.
+
+use std::sync::{
+    Arc,
+    mpsc::{SyncSender, sync_channel},
+};
+
+use serde::Serialize;
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::{
+    Archive, Contents, Keeper, SnapshotError, Tell,
+    check::{json, lines},
+    files::Arriving,
+    member::Member,
+};
+use crate::{
+    alyx::{Endpoint, links::Base, secrets},
+    clock::Millis,
+    mirror::{
+        Mirror, MirrorError,
+        carry::{Carried as Record, Head},
+        shape::Shape,
+    },
+    responses::{Carried, Responses},
+};
+
+/// Chunks of records that may wait for the mirror's writing thread.
+const AHEAD: usize = 2;
+/// Answers that are written in one transaction.
+const BATCH: usize = 500;
+
+/// Where a snapshot goes.
+#[expect(missing_debug_implementations, reason = "whoever keeps files need not show it")]
+pub struct Importing<'a> {
+    /// Stored answers.
+    pub answers: &'a Responses,
+    /// The mirror, if there is one. Nothing else may fill its tables meanwhile.
+    pub mirror: Option<Arc<Mirror>>,
+    /// Who keeps files.
+    pub files: &'a dyn Keeper,
+    /// The base URL of the Alyx behind this proxy.
+    pub upstream: &'a str,
+    /// The runtime that carries out what is asynchronous.
+    pub runtime: Handle,
+}
+
+/// What an import has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// Tables that came in.
+    pub tables: Vec<&'static str>,
+    /// Tables of which a newer state, or a wider one of the same age, is here.
+    pub kept_tables: Vec<&'static str>,
+    /// Answers that came in.
+    pub answers: u64,
+    /// Answers of which there was one here that is not older.
+    pub kept_answers: u64,
+    /// Files with ONE's cache tables that came in.
+    pub files: u64,
+}
+
+/// Takes in what [`super::check`] found to be sound, and to have these contents. Blocks: not for the async runtime's
+/// threads.
+pub fn import(
+    archive: &Archive,
+    contents: &Contents,
+    into: &Importing<'_>,
+    tell: Tell<'_>,
+) -> Result<Imported, SnapshotError> {
+    if archive.manifest.upstream != into.upstream {
+        return Err(SnapshotError::OtherAlyx {
+            path: archive.path().to_owned(),
+            theirs: archive.manifest.upstream.clone(),
+            ours: into.upstream.to_owned(),
+        });
+    }
+    let blanked =
+        secrets::ENDPOINTS.into_iter().filter(|name| contents.blanked.contains_key(*name)).collect();
+    let base = Base::new(into.upstream);
+    let mut import =
+        Import { archive, into, base, blanked, table: None, file: None, done: Imported::default() };
+    let walked = archive.walk(tell, "importing", |member, bytes| import.take(member, bytes));
+    // Dropping a table's way in without ending it undoes it.
+    if walked.is_ok() {
+        import.end_table()?;
+        import.end_file()?;
+    }
+    walked.map(|()| std::mem::take(&mut import.done))
+}
+
+struct Import<'a> {
+    archive: &'a Archive,
+    into: &'a Importing<'a>,
+    base: Base,
+    /// Endpoints some of whose secrets were blanked.
+    blanked: Vec<&'static str>,
+    table: Option<Table>,
+    file: Option<Arriving>,
+    done: Imported,
+}
+
+/// A table on its way in.
+struct Table {
+    endpoint: &'static Endpoint,
+    records: SyncSender<Result<Vec<Record>, MirrorError>>,
+    written: JoinHandle<Result<(), MirrorError>>,
+}
+
+impl Import<'_> {
+    fn take(&mut self, member: Member, bytes: &[u8]) -> Result<(), SnapshotError> {
+        match member {
+            Member::Manifest => Ok(()),
+            Member::Marks => {
+                let marks: Vec<(String, Millis)> = lines(self.archive, member, bytes)?;
+                // What was blanked is not what Alyx says; it may stand in only while Alyx can't be asked.
+                let taken = self.into.answers.take_marks(marks, &self.blanked);
+                Ok(self.into.runtime.block_on(taken)?)
+            }
+            Member::Table(endpoint) => {
+                self.end_table()?;
+                self.begin_table(endpoint, json(self.archive, member, bytes)?);
+                Ok(())
+            }
+            Member::Records(endpoint, _) => {
+                let Some(table) = self.table.as_ref().filter(|table| table.endpoint == endpoint) else {
+                    return Ok(());
+                };
+                let records = lines(self.archive, member, bytes)?;
+                // A writer that has gone tells why when it is waited for.
+                if table.records.send(Ok(records)).is_err() { self.end_table() } else { Ok(()) }
+            }
+            Member::Answers(_) => {
+                self.end_table()?;
+                self.answers(member, bytes)
+            }
+            Member::File(_) => {
+                self.end_table()?;
+                self.end_file()?;
+                self.file =
+                    Some(Arriving::begin(json(self.archive, member, bytes)?, self.into.files.place())?);
+                Ok(())
+            }
+            Member::Part(..) => self.file.as_mut().map_or(Ok(()), |file| file.add(bytes)),
+            Member::Contents => self.end_table(),
+        }
+    }
+
+    fn begin_table(&mut self, endpoint: &'static Endpoint, head: Head) {
+        let (Some(mirror), Some(table)) = (&self.into.mirror, Shape::get().table(endpoint.name)) else {
+            return;
+        };
+        let states = mirror.states();
+        let keeps = states.of(endpoint.name).is_some_and(|here| {
+            let wider = here.scope.is_empty() && !head.scope.is_empty();
+            here.synced_at >= head.synced_at || wider
+        });
+        if keeps {
+            self.done.kept_tables.push(endpoint.name);
+            return;
+        }
+        let (records, inbox) = sync_channel(AHEAD);
+        let mirror = mirror.clone();
+        let written = self.into.runtime.spawn(async move { mirror.arrive(table, head, inbox).await });
+        self.table = Some(Table { endpoint, records, written });
+    }
+
+    fn end_table(&mut self) -> Result<(), SnapshotError> {
+        let Some(Table { endpoint, records, written }) = self.table.take() else { return Ok(()) };
+        drop(records);
+        self.into.runtime.block_on(written).map_err(|_| SnapshotError::GivenUp)??;
+        self.done.tables.push(endpoint.name);
+        Ok(())
+    }
+
+    fn end_file(&mut self) -> Result<(), SnapshotError> {
+        if let Some(file) = self.file.take() {
+            self.done.files += u64::from(file.end(self.into.files)?);
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self, member: Member, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let mut answers = lines::<Carried>(self.archive, member, bytes)?.into_iter();
+        loop {
+            let batch = answers
+                .by_ref()
+                .take(BATCH)
+                .map(|answer| answer.arrive(&self.base).map_err(|error| self.archive.wrong(member, &error)))
+                .collect::<Result<Vec<_>, _>>()?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let count = batch.len() as u64;
+            let kept = self.into.runtime.block_on(self.into.answers.arrive(batch))?;
+            self.done.answers += kept;
+            self.done.kept_answers += count - kept;
+        }
+    }
+}
+
+impl Drop for Import<'_> {
+    /// A table that did not come in whole does not come in.
+    fn drop(&mut self) {
+        if let Some(table) = self.table.take() {
+            // Nobody is there to be told where the writer has gone already.
+            let _ = table.records.send(Err(MirrorError::Closed));
+        }
+    }
+}

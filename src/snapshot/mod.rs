@@ -1,0 +1,54 @@
+//! Snapshots: everything that a lab knows of its Alyx, in one file.
+//!
+//! A snapshot is a `tar` archive under zstd, so that anybody can look into it with common tools:
+//!
+//! ```text
+//! manifest.json                   what it is: form, name, day, of which Alyx
+//! marks.jsonl                     what writes have made stale
+//! mirror/sessions/table.json      a table of the mirror: as of when, within which scope
+//! mirror/sessions/000001.jsonl    its records, as Alyx sent them
+//! answers/000001.jsonl            stored answers, each with its question
+//! files/000001/file.json          ONE's cache tables that are kept: of which tag, as of when
+//! files/000001/000001.part        and their bytes
+//! contents.json                   how much there is of everything
+//! ```
+//!
+//! Behind the archive stands a zstd frame that decoders skip: it holds the BLAKE3 of all that lies before it. So
+//! what was cut short or changed by a single bit is found before anything of it is read ([`archive`]).
+//!
+//! Tokens, log-ins and keys are never in it: answers that are kept apart for single users stay out, and the secrets
+//! of data repositories are blanked ([`crate::alyx::secrets`]). It holds questions, not the hashes that name them
+//! here, so that it outlives another form of the canonical key.
+
+pub mod archive;
+mod check;
+mod choice;
+mod error;
+mod export;
+mod files;
+mod import;
+mod manifest;
+mod member;
+
+pub use archive::Archive;
+pub use check::check;
+pub use choice::Choice;
+pub use error::SnapshotError;
+pub use export::{Exporting, export};
+pub use files::{FileHead, Keeper, KeptFile};
+pub use import::{Imported, Importing, import};
+pub use manifest::{Contents, Manifest, TableLine};
+
+/// How far a long piece of work has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// What is being done, for people: `checking`, `sessions`, `answers`.
+    pub what: &'a str,
+    /// How much of it is done: bytes or records.
+    pub done: u64,
+    /// How much there is; 0 where that is not known.
+    pub total: u64,
+}
+
+/// Is told how far the work has come.
+pub type Tell<'a> = &'a (dyn Fn(Step<'_>) + Sync);
