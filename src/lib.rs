@@ -22,4 +22,5 @@ pub mod server;
 pub mod settings;
 pub mod snapshot;
 pub mod store;
+pub mod tables;
 pub mod upstream;

@@ -4,6 +4,7 @@
 //! input or output, and this module imports no other of the program.
 
 pub mod ask;
+pub mod cache_tables;
 pub mod changes;
 pub mod coreapi;
 pub mod endpoint;

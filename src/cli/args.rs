@@ -146,6 +146,18 @@ pub(super) enum Command {
     /// Show what a snapshot holds, and whether it is sound
     #[command(after_help = format!("Example:\n  alyx-proxy inspect paper-2026.tar.zst\n\n{EXIT}"))]
     Inspect(InspectFlags),
+    /// Write what is mirrored as ONE's cache tables, for ONE's `local` mode
+    ///
+    /// Reads the data directory, also beside a running proxy. /sessions, /datasets and /data-repository must be mirrored.
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy tables ~/one-tables\n  alyx-proxy tables cache.zip\n\n{EXIT}"
+    ))]
+    Tables {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        tables: TablesFlags,
+    },
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  alyx-proxy completions bash > ~/.local/share/bash-completion/completions/alyx-proxy"
@@ -326,6 +338,16 @@ pub(super) struct ImportFlags {
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TablesFlags {
+    /// A folder for the tables, or one file that ends in .zip
+    #[arg(value_name = "FOLDER|FILE", default_value = "cache.zip")]
+    pub(super) to: PathBuf,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ mod service;
 mod snapshot;
 mod status;
 mod sync;
+mod tables;
 mod version;
 
 use std::process::ExitCode;
@@ -120,6 +121,9 @@ async fn dispatch(cli: Cli) -> Outcome {
             snapshot::import(&sources(common.and(more), Vec::new())?, &import).await
         }
         Some(Command::Inspect(flags)) => snapshot::inspect(&flags).await,
+        Some(Command::Tables { common: more, tables }) => {
+            tables::run(&sources(common.and(more), Vec::new())?, &tables).await
+        }
         Some(Command::Man { folder }) => man::run(folder.as_deref()),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "alyx-proxy", &mut std::io::stdout());

@@ -1,12 +1,16 @@
 //! Tables as they travel in a snapshot: their state and their records as Alyx sent them.
 
-use std::sync::{Arc, mpsc::Receiver};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, mpsc::Receiver},
+};
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Mirror, MirrorError,
+    Mirror, MirrorError, database,
     generation::{self, NEXT},
     load::{self, LoadError, Record},
     plan::{self, Failed},
@@ -159,6 +163,37 @@ impl Frozen {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             show(Carried { n: row.get(0)?, list: row.get(1)?, detail: row.get(2)? })?;
+        }
+        Ok(())
+    }
+
+    /// The state of the database in an upstream's folder, be it in use or not; none where there is none.
+    pub fn beside(folder: &Path) -> rusqlite::Result<Option<Self>> {
+        let Some(connection) = database::beside(folder)? else { return Ok(None) };
+        connection.execute_batch("BEGIN")?;
+        let states = generation::states(&connection)?;
+        let mut known = HashMap::new();
+        for (endpoint, state) in states.iter() {
+            // A table of another version of the program has other columns.
+            if let Some(table) = Shape::get().table(endpoint)
+                && generation::fits(&connection, table)?
+            {
+                known.insert(endpoint, state.clone());
+            }
+        }
+        Ok(Some(Self { connection, states: Arc::new(States::new(states.version(), known)) }))
+    }
+
+    /// Shows every row of a query.
+    pub fn rows<E: From<rusqlite::Error>>(
+        &self,
+        sql: &str,
+        mut show: impl FnMut(&rusqlite::Row<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            show(row)?;
         }
         Ok(())
     }

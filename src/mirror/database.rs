@@ -97,7 +97,7 @@ impl Mirror {
         let (reads, inbox) = mpsc::channel::<Read>();
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..READERS {
-            let connection = beside(&path).map_err(sqlite)?;
+            let connection = connect(&path).map_err(sqlite)?;
             let (inbox, states) = (inbox.clone(), states.clone());
             spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
         }
@@ -185,7 +185,7 @@ impl Mirror {
 
     /// A connection of one's own, for work that takes long.
     pub(super) fn connection(&self) -> rusqlite::Result<Connection> {
-        beside(&self.path)
+        connect(&self.path)
     }
 
     /// Writes what is waiting and closes the database. Blocks: not for the async runtime's threads.
@@ -302,7 +302,13 @@ fn try_open(path: &Path) -> Result<Connection, Trouble> {
     Ok(connection)
 }
 
-fn beside(path: &Path) -> rusqlite::Result<Connection> {
+/// A connection to the database in a folder, be it in use or not; none where there is no database.
+pub(super) fn beside(folder: &Path) -> rusqlite::Result<Option<Connection>> {
+    let path = folder.join(NAME);
+    if path.exists() { connect(&path).map(Some) } else { Ok(None) }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     configure(&connection)?;

@@ -37,6 +37,13 @@ fn fingerprint(table: &Table) -> String {
     blake3::hash(form.as_bytes()).to_hex()[..16].to_owned()
 }
 
+/// Whether the table that is here has today's shape.
+pub(super) fn fits(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
+    let sql = "SELECT shape FROM state WHERE endpoint = ?1";
+    let shape = connection.query_row(sql, [table.endpoint.name], |row| row.get::<_, String>(0)).optional()?;
+    Ok(shape.is_some_and(|shape| shape == fingerprint(table)))
+}
+
 /// Drops tables of another shape than today's; what the tables are then.
 pub(super) fn prepare(connection: &mut Connection, shape: &Shape) -> rusqlite::Result<States> {
     let transaction = connection.transaction()?;

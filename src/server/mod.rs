@@ -43,7 +43,7 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request, Response, Uri};
 
 pub use frozen::Frozen;
-pub use proxy::{OpenError, Proxy};
+pub use proxy::{OpenError, Proxy, upstream_folder};
 pub use run::{ListenError, Listening, listen, listen_on};
 pub use snapshot::Teller;
 pub use status::Counters;

@@ -127,7 +127,7 @@ impl Proxy {
         let key = SecretKey::of(&data_dir)?;
         let admin = Admin::of(&data_dir, &settings.access.admin_token)?;
         let upstream = Upstream::new(&settings)?;
-        let folder = data_dir.join("upstreams").join(folder_name(upstream.base()));
+        let folder = upstream_folder(&data_dir, upstream.base());
         let opening = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(data_dir.clone(), io::Error::other(error)))??);
@@ -232,6 +232,11 @@ pub(super) fn refuses_token(answer: &Answer) -> bool {
     matches!(answer.status.as_u16(), 401 | 403)
         && serde_json::from_slice::<serde_json::Value>(&answer.body)
             .is_ok_and(|body| refusals.iter().any(|refusal| body["detail"] == *refusal))
+}
+
+/// Where what is remembered of the Alyx at this URL lies in a data directory.
+pub fn upstream_folder(data_dir: &Path, url: &str) -> PathBuf {
+    data_dir.join("upstreams").join(folder_name(url))
 }
 
 /// What is remembered belongs to one upstream: its host for people, a hash of its whole URL for us.

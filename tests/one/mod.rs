@@ -20,6 +20,8 @@ use tempfile::TempDir;
 pub(crate) const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/one/scenario.py");
 /// Questions that are asked nowhere else.
 pub(crate) const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/one/questions.py");
+/// The same questions with and without a server.
+pub(crate) const LOCAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/one/local.py");
 
 /// A version of ONE, ready to run.
 pub(crate) struct One {
@@ -110,6 +112,11 @@ impl One {
     /// Runs one of the scripts of this folder, each of which prints a document.
     pub(crate) fn run_script(&self, script: &str, base_url: &str, login: Login) -> Document {
         let home = TempDir::with_prefix("one-home-").unwrap();
+        self.run_at(home.path(), script, base_url, login)
+    }
+
+    /// The same in a home that is there.
+    pub(crate) fn run_at(&self, home: &Path, script: &str, base_url: &str, login: Login) -> Document {
         let mut command = Command::new(&self.python);
         command.arg(script).args(["--base-url", base_url]);
         match login {
@@ -123,7 +130,7 @@ impl One {
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         // No proxy between ONE and this machine, and no parameters but those made here.
-        command.env_clear().env("PATH", path).env("HOME", home.path()).env("NO_PROXY", "*");
+        command.env_clear().env("PATH", path).env("HOME", home).env("NO_PROXY", "*");
         let output = run(&mut command);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "ONE {} at {base_url} failed:\n{error}", self.version);

@@ -1,0 +1,54 @@
+//! `tables`: ONE's cache tables, made of what is mirrored.
+
+use alyx_proxy::{
+    clock,
+    mirror::carry::Frozen,
+    server::upstream_folder,
+    settings::{Sources, load},
+    tables::{self, Form, TablesError},
+};
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::{Outcome, args::TablesFlags, bar::Bar, print, print_json};
+
+pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> Outcome {
+    let settings = load(sources)?.settings;
+    let folder = upstream_folder(&settings.storage.directory()?, &settings.upstream.url);
+    let upstream = settings.upstream.url.clone();
+    let (path, teller) = (flags.to.clone(), Bar::teller());
+    let form = if path.is_dir() || path.extension().is_none() { Form::Folder } else { Form::Zip };
+    let work = move || {
+        let Some(mirror) = Frozen::beside(&folder).map_err(TablesError::from)? else {
+            return Err(anyhow!("nothing of {upstream} is mirrored in {}", folder.display()));
+        };
+        let at = tables::as_of(&mirror)?;
+        let info = tables::write(&mirror, tables::origin_of(&upstream), &path, form, &*teller)?;
+        Ok((at, tables::scopes(&mirror), info))
+    };
+    let (at, scopes, info) = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)??;
+    if flags.json {
+        return print_json(&json!({ "path": flags.to, "as_of": clock::for_machines(at), "info": info }));
+    }
+    let scopes: Vec<String> = scopes
+        .into_iter()
+        .map(|(name, scope)| {
+            let scope: Vec<String> = scope.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("\n/{name} is mirrored for {} only.", scope.join("&"))
+        })
+        .collect();
+    let path = flags.to.display();
+    let how = match form {
+        Form::Folder => format!(
+            "\n\nIn Python:\n  from one.api import ONE\n  one = ONE(mode='local', tables_dir='{path}', cache_dir='YOUR_DATA_FOLDER')"
+        ),
+        Form::Zip => "\n\nUnpack it into the folder that ONE keeps its tables in.".to_owned(),
+    };
+    print(&format!(
+        "{} sessions and {} datasets as of {}, in {path}.{}{how}",
+        info.tables.sessions.nrecs,
+        info.tables.datasets.nrecs,
+        clock::for_people(at),
+        scopes.concat(),
+    ))
+}
