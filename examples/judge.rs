@@ -11,16 +11,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../tests/judge/mod.rs"]
+#[path = "../tests/it/judge/mod.rs"]
 mod judge;
-#[path = "../tests/judge/tables.rs"]
-mod tables;
 
 use std::{
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
+
+use judge::tables;
 
 /// Of the questions that can be decided, so many percent must be answered.
 const LEAST: f64 = 95.0;

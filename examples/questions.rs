@@ -10,10 +10,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
-#[path = "../tests/judge/mod.rs"]
+#[path = "../tests/it/judge/mod.rs"]
 mod judge;
-#[path = "../tests/judge/tables.rs"]
-mod tables;
 
 use std::{
     path::PathBuf,
@@ -21,7 +19,7 @@ use std::{
 };
 
 use alyx_proxy::alyx::record;
-use judge::Said;
+use judge::{Said, tables};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use rand::RngCore;
+use rand::Rng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 

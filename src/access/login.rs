@@ -9,7 +9,7 @@ use std::{net::IpAddr, time::Duration};
 
 use argon2::Argon2;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead::Aead};
-use rand::RngCore;
+use rand::Rng;
 use rusqlite::OptionalExtension;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;

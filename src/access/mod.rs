@@ -8,6 +8,7 @@
 pub mod admin;
 mod attempts;
 mod credentials;
+mod history;
 mod login;
 mod private;
 mod secret;
@@ -16,6 +17,7 @@ mod tokens;
 pub use admin::Admin;
 pub use attempts::Attempts;
 pub use credentials::{Credentials, credentials};
+pub use history::{History, Past};
 pub use login::{LogIn, Logins};
 pub use secret::{SecretError, SecretKey, TokenHash};
 pub use tokens::{Standing, Tokens};

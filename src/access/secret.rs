@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rand::RngCore;
+use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::private;

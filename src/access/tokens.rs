@@ -64,6 +64,13 @@ impl Tokens {
         }
     }
 
+    /// Until when this token counts without Alyx; none if it doesn't.
+    pub fn counts_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
+        let vouched_at = *self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token)?;
+        let until = vouched_at.saturating_add(settings.grace.millis());
+        (until > clock::now()).then_some(until)
+    }
+
     /// Alyx has accepted this token.
     pub fn vouch(&self, token: TokenHash, store: &Store) {
         let now = clock::now();

@@ -122,6 +122,20 @@ pub(super) enum Command {
         #[command(flatten)]
         setup: OneSetupFlags,
     },
+    /// Before a journey: have a running proxy fetch what you will ask, and say what will work without Alyx
+    ///
+    /// Asks as ONE asks, with your own token: $ALYX_PROXY_TOKEN, or the one that ONE has for this proxy. Of a session it
+    /// fetches all that ONE and the loaders ask of it. Where nothing is named it reads queries and ids of sessions from
+    /// standard input, one a line.
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy pack '/sessions?lab=cortexlab' --sessions\n  alyx-proxy pack --from-log 14\n\n{EXIT}"
+    ))]
+    Pack {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        pack: PackFlags,
+    },
     /// Write everything that the lab knows to one file: a snapshot
     ///
     /// It holds the mirror and the stored answers, and no token, password or key. It can be imported elsewhere, or
@@ -391,14 +405,46 @@ pub(super) struct ExplainFlags {
     /// Path and query, as ONE asks them
     #[arg(value_name = "PATH")]
     pub(super) path: String,
-    /// A token that Alyx accepts [default: $ALYX_PROXY_TOKEN, which other users of this machine can't see]
-    #[arg(long)]
-    token: Option<String>,
+    #[command(flatten)]
+    pub(super) token: TokenFlag,
     #[command(flatten)]
     pub(super) proxy: StatusFlags,
 }
 
-impl ExplainFlags {
+#[derive(Debug, Args)]
+pub(super) struct PackFlags {
+    /// Queries as ONE asks them (/sessions?lab=cortexlab, or a whole URL), and ids of sessions
+    #[arg(value_name = "QUERY|SESSION")]
+    pub(super) wanted: Vec<String>,
+    /// A session, by its id; may be repeated
+    #[arg(long, value_name = "EID")]
+    pub(super) session: Vec<uuid::Uuid>,
+    /// What you asked through this proxy in the last so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(super) from_log: Option<u32>,
+    /// Also all that belongs to the sessions that the queries find
+    #[arg(long)]
+    pub(super) sessions: bool,
+    /// The most pages of one query
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) pages: u64,
+    /// Whose token of ONE's to take [default: the one who logs in by default]
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<String>,
+    #[command(flatten)]
+    pub(super) token: TokenFlag,
+    #[command(flatten)]
+    pub(super) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenFlag {
+    /// A token that Alyx accepts [default: $ALYX_PROXY_TOKEN, which other users of this machine can't see]
+    #[arg(long)]
+    token: Option<String>,
+}
+
+impl TokenFlag {
     /// The token to ask with.
     pub(super) fn token(&self) -> Option<String> {
         let variable = || std::env::var(alyx_proxy::settings::TOKEN_VARIABLE).ok();

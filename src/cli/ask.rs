@@ -34,13 +34,54 @@ impl fmt::Display for Place {
     }
 }
 
+/// Somebody who asks one proxy many things.
+pub(super) struct Asker {
+    base: Place,
+    client: reqwest::Client,
+    headers: HeaderMap,
+}
+
+/// What a proxy said.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The body, where it is JSON.
+    pub(super) body: Option<Value>,
+}
+
+impl Asker {
+    /// One who sends these fields with everything, and waits this long for an answer.
+    pub(super) fn new(base: Place, headers: HeaderMap, patience: Duration) -> Result<Self, Failure> {
+        Ok(Self { client: client(&base, patience)?, base, headers })
+    }
+
+    /// Asks this, with these fields besides.
+    pub(super) async fn get(&self, path: &str, more: HeaderMap) -> Result<Reply, Failure> {
+        let mut headers = self.headers.clone();
+        headers.extend(more);
+        let request = self.client.get(format!("{}{path}", self.base)).headers(headers);
+        let response = request.send().await.map_err(|error| no_answer(&self.base, &error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(|error| no_answer(&self.base, &error))?;
+        Ok(Reply { status, headers, body: serde_json::from_slice(&body).ok() })
+    }
+}
+
+/// The field that shows this token.
+pub(super) fn authorization(token: &str) -> Result<HeaderValue, Failure> {
+    let mut field = HeaderValue::try_from(format!("Token {token}"))
+        .map_err(|_| Failure::Usage("--token: not a token".to_owned()))?;
+    field.set_sensitive(true);
+    Ok(field)
+}
+
 /// What a proxy says at this path: the status, and the body where it is JSON.
 pub(super) async fn json(
     base: &Place,
     path: &str,
     headers: &HeaderMap,
 ) -> Result<(StatusCode, Option<Value>), Failure> {
-    read(base, client(base)?.get(format!("{base}{path}")).headers(headers.clone())).await
+    read(base, client(base, PATIENCE)?.get(format!("{base}{path}")).headers(headers.clone())).await
 }
 
 /// Sends an administrator's wish: the status, and the body where it is JSON.
@@ -51,7 +92,7 @@ pub(super) async fn wish(
     wish: &Value,
 ) -> Result<(StatusCode, Option<Value>), Failure> {
     // Some wishes take their time; whoever waits too long can interrupt the command.
-    let request = client(base)?.post(format!("{base}{path}")).bearer_auth(token).timeout(A_DAY);
+    let request = client(base, PATIENCE)?.post(format!("{base}{path}")).bearer_auth(token).timeout(A_DAY);
     let json = HeaderValue::from_static("application/json");
     read(base, request.header(header::CONTENT_TYPE, json).body(wish.to_string())).await
 }
@@ -65,7 +106,7 @@ pub(super) async fn download(
     bar: &Bar,
 ) -> Result<(), Failure> {
     let base = &control.base;
-    let request = client(base)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
+    let request = client(base, PATIENCE)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
     let json = HeaderValue::from_static("application/json");
     let request = request.timeout(A_DAY).header(header::CONTENT_TYPE, json).body(wish.to_string());
     let mut response = request.send().await.map_err(|error| no_answer(base, &error))?;
@@ -94,7 +135,7 @@ pub(super) async fn upload(control: &Control, path: &str, from: &Path, bar: &Bar
         Ok::<_, std::io::Error>((file, length))
     };
     let (file, length) = opened.await.with_context(|| from.display().to_string())?;
-    let request = client(base)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
+    let request = client(base, PATIENCE)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
     let kind = HeaderValue::from_static("application/zstd");
     bar.wait("sending, and having it imported");
     let request = request
@@ -121,8 +162,8 @@ async fn refusal(response: reqwest::Response) -> Failure {
 }
 
 /// The proxy is a neighbour: no other proxy lies between, whatever the environment says.
-fn client(place: &Place) -> Result<reqwest::Client, Failure> {
-    let mut client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+fn client(place: &Place, patience: Duration) -> Result<reqwest::Client, Failure> {
+    let mut client = reqwest::Client::builder().no_proxy().timeout(patience);
     if let Some(certificate) = &place.certificate {
         client = client
             .tls_backend_preconfigured(only_this_certificate(certificate).map_err(anyhow::Error::from)?);

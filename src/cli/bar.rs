@@ -41,6 +41,11 @@ impl Bar {
         self.tell(Step { what, done, total });
     }
 
+    /// Shows how many of the things to do are done.
+    pub(super) fn step(&self, what: &str, done: u64, total: u64) {
+        self.tell(Step { what, done, total });
+    }
+
     fn tell(&self, step: Step<'_>) {
         let Some(bar) = &self.0 else { return };
         if bar.prefix() != step.what {

@@ -21,10 +21,10 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> Outcome {
     let (loaded, _log) = prepare(sources)?;
     let miniature = Arc::new(miniature(flags).await?);
     // The demo leaves nothing behind, unless it is told where.
-    let scratch = Scratch::new().context("no scratch folder")?;
+    let scratch = tempfile::TempDir::with_prefix("alyx-proxy-demo-").context("no scratch folder")?;
     let mut settings = loaded.settings;
     if !loaded.origins.iter().any(|value| value.key == "storage.data_dir" && value.origin != "default") {
-        settings.storage.data_dir = scratch.0.clone();
+        settings.storage.data_dir = scratch.path().to_owned();
     }
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], flags.port));
     (settings.server.tls_certificate, settings.server.tls_key) = Default::default();
@@ -84,23 +84,4 @@ Stop with Ctrl-C.
         env!("CARGO_PKG_VERSION"),
         settings.storage.data_dir.display(),
     )
-}
-
-/// A folder that goes when the demo ends.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("alyx-proxy-demo-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "the demo's folder was not removed");
-        }
-    }
 }

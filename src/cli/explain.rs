@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Failure, Outcome, args, ask, print, print_json};
+use super::{Outcome, args, ask, print, print_json};
 
 /// What is shown of the explanation; `--json` passes all of it on.
 #[derive(Debug, Deserialize)]
@@ -15,6 +15,7 @@ struct Explanation {
     decision: String,
     why: String,
     remedy: Option<String>,
+    offline: String,
     upstream: String,
     plan: Option<Plan>,
     stored: Option<Stored>,
@@ -57,11 +58,8 @@ pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Outcome
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let mut headers = HeaderMap::new();
     headers.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
-    if let Some(token) = args.token() {
-        let mut field = HeaderValue::try_from(format!("Token {token}"))
-            .map_err(|_| Failure::Usage("--token: not a token".to_owned()))?;
-        field.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, field);
+    if let Some(token) = args.token.token() {
+        headers.insert(header::AUTHORIZATION, ask::authorization(&token)?);
     }
     let (code, raw) = ask::json(&base, &path, &headers).await?;
     let raw = raw.ok_or_else(|| anyhow!("{base}{path} answers {code}, and not with an explanation"))?;
@@ -73,7 +71,7 @@ pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Outcome
 }
 
 fn readable(explanation: &Explanation) -> String {
-    let Explanation { path, decision, why, remedy, upstream, plan, stored } = explanation;
+    let Explanation { path, decision, why, remedy, offline, upstream, plan, stored } = explanation;
     let decision = match decision.as_str() {
         "mirror" => "answered from the mirror",
         "stored" => "answered with what is stored",
@@ -83,6 +81,13 @@ fn readable(explanation: &Explanation) -> String {
     };
     let mut lines = vec![line("question", path), line("decision", decision), line("why", why)];
     lines.extend(remedy.as_ref().map(|remedy| line("remedy", remedy)));
+    let offline = match offline.as_str() {
+        "mirror" => "answered from the mirror",
+        "stored" => "answered with what is stored",
+        "refused" => "refused: only Alyx can answer it",
+        other => other,
+    };
+    lines.push(line("offline", offline));
     lines.push(line("upstream", upstream));
     if let Some(plan) = plan {
         lines.extend(plan.tables.iter().map(|table| line("table", &readable_table(table))));

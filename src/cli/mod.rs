@@ -16,6 +16,7 @@ mod demo;
 mod explain;
 mod man;
 mod one_setup;
+mod pack;
 mod serve;
 mod service;
 mod snapshot;
@@ -119,6 +120,9 @@ async fn dispatch(cli: Cli) -> Outcome {
         }
         Some(Command::Import { common: more, import }) => {
             snapshot::import(&sources(common.and(more), Vec::new())?, &import).await
+        }
+        Some(Command::Pack { common: more, pack }) => {
+            pack::run(&sources(common.and(more), Vec::new())?, &pack).await
         }
         Some(Command::Inspect(flags)) => snapshot::inspect(&flags).await,
         Some(Command::Tables { common: more, tables }) => {

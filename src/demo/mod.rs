@@ -60,6 +60,8 @@ pub struct Options {
     pub serves_me: bool,
     /// Requests a minute for each user, above which 429 is answered.
     pub throttle: Option<u32>,
+    /// Whether it has ONE's cache tables; many an Alyx was never told to make any.
+    pub cache_tables: bool,
 }
 
 impl Default for Options {
@@ -76,6 +78,7 @@ impl Default for Options {
             users: vec![demo],
             serves_me: true,
             throttle: None,
+            cache_tables: true,
         }
     }
 }

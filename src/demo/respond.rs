@@ -35,6 +35,7 @@ pub(super) struct Alyx {
     pub(super) asked: Mutex<Vec<Asked>>,
     pub(super) users: who::Users,
     serves_me: bool,
+    pub(super) cache_tables: bool,
 }
 
 /// A request as the views see it.
@@ -68,6 +69,7 @@ impl Alyx {
             asked: Mutex::default(),
             users: who::Users::new(&options.users, options.throttle),
             serves_me: options.serves_me,
+            cache_tables: options.cache_tables,
         })
     }
 

@@ -33,6 +33,9 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
     match service {
         Service::AuthToken => log_in(alyx, ask),
         Service::Me => Answer::json(StatusCode::OK, &json!({ "username": ask.user })),
+        Service::CacheZip | Service::CacheInfo if !alyx.cache_tables => {
+            Answer::failed("[Errno 2] No such file or directory: '/cache_info.json'")
+        }
         Service::CacheZip => {
             let zip = Answer::new(StatusCode::OK, "application/zip", sample::CACHE_ZIP);
             zip.with_header(

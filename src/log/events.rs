@@ -35,11 +35,30 @@ pub struct Happened {
     pub text: String,
 }
 
+impl Happened {
+    fn is_wrong(&self) -> bool {
+        self.level != Level::INFO.as_str()
+    }
+}
+
 static LATELY: Mutex<VecDeque<Happened>> = Mutex::new(VecDeque::new());
 
 /// What happened lately, the last first.
 pub fn lately() -> Vec<Happened> {
     LATELY.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+}
+
+/// As many of them as fit on a page, the last first. What is wrong is not pushed out by what goes as it should.
+pub fn worth_telling(most: usize) -> Vec<Happened> {
+    let mut lately = lately();
+    let room = most.saturating_sub(lately.iter().filter(|event| event.is_wrong()).count());
+    let mut routine = 0;
+    lately.retain(|event| {
+        routine += usize::from(!event.is_wrong());
+        event.is_wrong() || routine <= room
+    });
+    lately.truncate(most);
+    lately
 }
 
 /// Keeps what happens.

@@ -4,7 +4,7 @@ mod events;
 
 use std::io::{IsTerminal, stderr};
 
-pub use events::{Happened, lately};
+pub use events::{Happened, lately, worth_telling};
 
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,

@@ -6,11 +6,13 @@
 
 mod files;
 mod plan;
+mod token;
 mod undo;
 
 use std::path::{Path, PathBuf};
 
 pub use plan::{Change, Plan, Wanted, plan};
+pub use token::token;
 pub use undo::{Undone, undo};
 
 /// Why ONE's files can't be set up, or put back.

@@ -49,6 +49,8 @@ struct Explanation {
     why: String,
     /// What would have the mirror answer it.
     remedy: Option<String>,
+    /// What would answer it without Alyx: `mirror`, `stored` or nothing (`refused`).
+    offline: &'static str,
     /// Whether Alyx can be reached, as far as is known.
     upstream: &'static str,
     /// The plan of the mirror's answer, where it has one.
@@ -104,11 +106,13 @@ impl Proxy {
         stored: Option<(clock::Millis, Verdict)>,
     ) -> Response<Body> {
         let down = self.upstream.health.is_down();
-        let mirrored = if down {
-            self.mirrored(question, &asked.settings, None).await
-        } else {
-            self.mirrored_now(asked, question, directives).await
+        let away = self.mirrored(question, &asked.settings, None).await;
+        let offline = match (&away, &stored) {
+            (Mirrored::Answer(_), _) => "mirror",
+            (Mirrored::Silent(_), Some(_)) => "stored",
+            (Mirrored::Silent(_), None) => "refused",
         };
+        let mirrored = if down { away } else { self.mirrored_now(asked, question, directives).await };
         let fresh = matches!(stored, Some((_, Verdict::Fresh { .. })));
         let (decision, why, remedy) = match &mirrored {
             Mirrored::Answer(_) => ("mirror", "The tables that it needs are here.".to_owned(), None),
@@ -128,6 +132,7 @@ impl Proxy {
             decision,
             why,
             remedy,
+            offline,
             upstream: self.upstream.health.state().name(),
             plan: self.planned(asked, question).await,
             stored: stored.map(|(asked_at, _)| Stored {

@@ -3,14 +3,17 @@
 //! Nothing is asked of Alyx, nothing newer is taken in, and whoever can reach the proxy may read: whoever has the file
 //! has all that is in it anyhow.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::Proxy;
 use crate::{
     clock::{self, Millis},
-    settings::{Settings, value::Size},
+    settings::{
+        Settings,
+        value::{Size, Span},
+    },
     snapshot::{Archive, Manifest},
 };
 
@@ -39,6 +42,7 @@ impl Frozen {
         settings.upstream.url.clone_from(&self.manifest.upstream);
         settings.access.open = true;
         settings.access.per_user.clear();
+        settings.access.history = Span(Duration::ZERO);
         let mirror = &mut settings.mirror;
         mirror.time_zone.clone_from(&self.manifest.time_zone);
         for secret in [&mut mirror.username, &mut mirror.password, &mut mirror.token] {

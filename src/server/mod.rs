@@ -9,6 +9,7 @@
 
 mod activity;
 mod answer;
+mod asked;
 mod base_url;
 mod coding;
 mod control;

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, header};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
-use super::{Proxy, control, pages, refusal, status::How};
+use super::{Proxy, asked, control, pages, refusal, status::How};
 use crate::clock;
 
 /// Answers a request for one of the proxy's own paths.
@@ -29,6 +29,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
             proxy.gauge();
             text(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
+        "/-/asked" => asked::answer(proxy, request.uri(), request.headers()).await,
         _ => match pages::answer(proxy, peer, request).await {
             Some(response) => response,
             None => refusal::plain(404, NO_PAGE),

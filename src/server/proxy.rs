@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::{mirrored::Recent, status::Counters, verify::Samples};
 use crate::{
-    access::{Admin, Credentials, Logins, SecretError, SecretKey, TokenHash, Tokens},
+    access::{Admin, Credentials, History, Logins, SecretError, SecretKey, TokenHash, Tokens},
     alyx::errors,
     clock::{self, Millis},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
@@ -62,6 +62,8 @@ pub struct Proxy {
     pub(super) samples: Samples,
     pub(super) tokens: Tokens,
     pub(super) logins: Logins,
+    /// What each user asked lately.
+    pub(super) history: History,
     pub(super) key: SecretKey,
     pub(super) admin: Admin,
     pub(super) flights: Flights<FlightKey, Outcome>,
@@ -143,6 +145,7 @@ impl Proxy {
         Ok(Arc::new(Self {
             tokens: Tokens::load(&store).await?,
             logins: Logins::default(),
+            history: History::default(),
             flights: Flights::default(),
             recent: Recent::new(memory.0 / 8),
             mirror,

@@ -10,12 +10,12 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
     Asked, Proxy,
     answer::Giving,
-    explain,
+    explain, files,
     mirrored::{Mirrored, Silence},
     pass,
     proxy::{Company, Fetched, Outcome, refuses_token},
@@ -67,55 +67,63 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
         // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
         return pass::answer(proxy, asked, body, Forward::Bypass("secret")).await;
     }
+    let response = read(proxy, &asked, body, &credentials, &question).await;
+    let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
+    if answered && let Some(token) = credentials.token() {
+        proxy.history.note(token, &question, asked.settings.access.history.0, &proxy.store);
+    }
+    response
+}
+
+async fn read(
+    proxy: &Arc<Proxy>,
+    asked: &Asked,
+    body: Body,
+    credentials: &Credentials,
+    question: &Question,
+) -> Response<Body> {
     let directives = Directives::of(&asked.headers);
     if directives.no_store && !proxy.upstream.health.is_down() {
-        return pass::answer(proxy, asked, body, Forward::Bypass("no-store")).await;
+        return pass::answer(proxy, asked.clone(), body, Forward::Bypass("no-store")).await;
     }
     let open = matches!(asked.route, Route::Service(service) if service.open());
-    let may = proxy.may(&credentials, open, &asked.settings);
+    let may = proxy.may(credentials, open, &asked.settings);
     let up = !proxy.upstream.health.is_down();
     let explain = explain::is_wished(&asked.headers);
     let mut silence = Silence::NotAsked;
     if may == May::Have && up && !explain {
-        match proxy.mirrored_now(&asked, &question, &directives).await {
+        match proxy.mirrored_now(asked, question, &directives).await {
             Mirrored::Answer(entry) => {
-                proxy.sample(&question);
-                return proxy.give_mirrored(&asked, &question, &entry, None).await;
+                proxy.sample(question);
+                return proxy.give_mirrored(asked, question, &entry, None).await;
             }
             Mirrored::Silent(why) => silence = why,
         }
     }
-    let stored = proxy.held(&question, &asked, &directives).await;
+    let stored = proxy.held(question, asked, &directives).await;
     let known = stored.is_some();
-    let held = stored.filter(|_| may.sees_stored());
-    let reading = Reading {
-        proxy,
-        asked: &asked,
-        credentials: &credentials,
-        question: &question,
-        may,
-        known,
-        held,
-        silence,
-    };
+    // That Alyx has no tables is no answer to stay with: the proxy makes its own.
+    let none = |held: &Held| held.entry.status != StatusCode::OK && files::describes_all(question);
+    let held = stored.filter(|held| may.sees_stored() && !none(held));
+    let reading = Reading { proxy, asked, credentials, question, may, known, held, silence };
     if explain {
         return reading.explain(&directives).await;
     }
     if proxy.large.contains_key(&question.key) && up {
-        return pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await;
+        return pass::answer(proxy, asked.clone(), body, Forward::Bypass("too-large")).await;
     }
     if let Some(response) = reading.answer(directives).await {
         return response;
     }
     // Too large to be remembered: Alyx is asked once more, as a stream.
     proxy.large.insert(question.key, ());
-    pass::answer(proxy, asked, body, Forward::Bypass("too-large")).await
+    pass::answer(proxy, asked.clone(), body, Forward::Bypass("too-large")).await
 }
 
 /// Django's own redirect to the path with a slash, which ONE counts on (REST.md 5).
 fn moved_permanently(to: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = http::StatusCode::MOVED_PERMANENTLY;
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     if let Ok(to) = HeaderValue::try_from(to) {
@@ -145,10 +153,7 @@ fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Ques
     let media =
         Media::negotiate(&asked.route, asked.headers.get(header::ACCEPT), format).ok_or("not-json")?;
     let path = query::canonical_path(&query::segments(asked.uri.path()));
-    let per_user = asked.settings.access.per_user.iter().any(|prefix| {
-        path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
-    let owner = if per_user { credentials.token() } else { None };
+    let owner = if asked.settings.access.keeps_apart(&path) { credentials.token() } else { None };
     Ok(Question::new(asked.route.clone(), class, &asked.uri, &media, owner))
 }
 
@@ -289,6 +294,12 @@ impl Reading<'_> {
     /// What Alyx has just said.
     async fn deliver(&self, fetched: &Fetched, collapsed: bool) -> Response<Body> {
         let status = fetched.answer.status.as_u16();
+        if files::describes_all(self.question)
+            && files::offers_none(fetched.answer.status)
+            && let Some(own) = self.proxy.give_own_description(self.asked, None).await
+        {
+            return own;
+        }
         let how = How::Forwarded { why: self.why(), status, stored: fetched.entry.is_some(), collapsed };
         match &fetched.entry {
             Some(entry) => self.proxy.give(self.asked, self.question, entry, Giving::plainly(how)).await,
@@ -321,10 +332,20 @@ impl Reading<'_> {
             }
             (_, Mirrored::Answer(entry)) => self.give_mirrored(&entry, StandIn::Offline).await,
             (Some(held), Mirrored::Silent(_)) => self.stand_in(held, StandIn::Offline).await,
-            (None, Mirrored::Silent(silence)) => match failure {
-                Failure::Throttled(length) => self.proxy.pause(failure, *length),
-                _ => self.proxy.not_stored(failure, self.question, &silence).await,
-            },
+            (None, Mirrored::Silent(silence)) => self.refuse(failure, &silence).await,
+        }
+    }
+
+    /// Neither stored nor mirrored. ONE's cache tables can be made all the same.
+    async fn refuse(&self, failure: &Failure, silence: &Silence) -> Response<Body> {
+        if files::describes_all(self.question)
+            && let Some(own) = self.proxy.give_own_description(self.asked, Some(StandIn::Offline)).await
+        {
+            return own;
+        }
+        match failure {
+            Failure::Throttled(length) => self.proxy.pause(failure, *length),
+            _ => self.proxy.not_stored(failure, self.question, silence).await,
         }
     }
 

@@ -14,12 +14,24 @@ pub struct Access {
     pub per_user: Vec<String>,
     /// Whether whoever can reach the proxy may read what it knows, with any token or none.
     pub open: bool,
+    /// How long it is remembered what each user asked, for them alone; zero: not at all.
+    pub history: Span,
     /// Failed log-ins of one user name or one address within `window` before further ones are refused.
     pub attempts: u32,
     /// The time in which `attempts` are counted.
     pub window: Span,
     /// The token that `/-/api/` asks for; empty: one is made, in `admin-token` in the data directory.
     pub admin_token: String,
+}
+
+impl Access {
+    /// Whether answers at this path are kept apart for each user (`per_user`).
+    pub fn keeps_apart(&self, path: &str) -> bool {
+        let below = |prefix: &String| {
+            path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.per_user.iter().any(below)
+    }
 }
 
 impl Default for Access {
@@ -29,6 +41,7 @@ impl Default for Access {
             grace: Span::days(30),
             per_user: vec!["/users".to_owned(), "/me".to_owned()],
             open: false,
+            history: Span::days(30),
             attempts: 10,
             window: Span::minutes(10),
             admin_token: String::new(),

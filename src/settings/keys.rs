@@ -1,6 +1,6 @@
 //! Every key there is, in the order of the file: what it may be, and when a change takes effect.
 //!
-//! `tests/settings.rs` holds this table against the structs and against `config/alyx-proxy.toml`.
+//! `tests/it/settings.rs` holds this table against the structs and against `config/alyx-proxy.toml`.
 
 use super::{kind::Kind, value::Size};
 use crate::alyx::{ENDPOINTS, Endpoint};
@@ -62,6 +62,7 @@ pub(super) const KEYS: &[Key] = &[
     live("access.grace", ANY_SPAN),
     live("access.per_user", Kind::Paths),
     live("access.open", Kind::Switch),
+    live("access.history", ANY_SPAN),
     live("access.attempts", Kind::Count { least: 1, most: 1_000_000 }),
     live("access.window", SOME_TIME),
     fixed("access.admin_token", Kind::Secret),

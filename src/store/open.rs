@@ -14,6 +14,7 @@ const NAME: &str = "proxy.db";
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0001_first.sql")),
     M::up(include_str!("../../migrations/0002_media.sql")),
+    M::up(include_str!("../../migrations/0003_history.sql")),
 ];
 
 /// Why there is no database.

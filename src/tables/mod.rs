@@ -65,7 +65,7 @@ pub struct Size {
 }
 
 /// What the tables are made of: the endpoints that must be mirrored.
-const NEEDED: [&str; 3] = [shape::SESSIONS, shape::DATASETS, shape::REPOSITORIES];
+pub const NEEDED: [&str; 3] = [shape::SESSIONS, shape::DATASETS, shape::REPOSITORIES];
 
 /// As of when tables would be that are made of this state of the mirror: the age of the oldest of what they need.
 pub fn as_of(mirror: &Frozen) -> Result<Millis, TablesError> {

@@ -47,11 +47,13 @@ pub fn write(
         Form::Folder => path,
     };
     fs::create_dir_all(folder).map_err(io_error(folder))?;
-    let scratch = Scratch::new(folder)?;
+    // For what is not whole yet; it goes with all that is in it.
+    let scratch = tempfile::Builder::new().prefix(".alyx-proxy-").tempdir_in(folder);
+    let scratch = scratch.map_err(io_error(folder))?;
     let about = json!({
         "date_created": date_created, "origin": origin, "min_api_version": shape::MIN_API_VERSION,
     });
-    let part = |name: &str| scratch.0.join(name);
+    let part = |name: &str| scratch.path().join(name);
     let sessions = table::<Sessions>(
         mirror,
         &SESSIONS,
@@ -86,31 +88,12 @@ pub fn write(
             }
         }
         Form::Zip => {
-            let zipped = scratch.0.join("cache.zip");
+            let zipped = scratch.path().join("cache.zip");
             zip(&names.map(part), &zipped).map_err(io_error(&zipped))?;
             fs::rename(&zipped, path).map_err(io_error(path))?;
         }
     }
     Ok(info)
-}
-
-/// A folder for what is not whole yet; it goes with all that is in it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(beside: &Path) -> Result<Self, TablesError> {
-        let path = beside.join(format!(".alyx-proxy-{}", uuid::Uuid::new_v4()));
-        fs::create_dir(&path).map_err(io_error(&path))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "a temporary folder was not removed");
-        }
-    }
 }
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> TablesError {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::{fs::File, io::AsyncWriteExt, sync::mpsc};
 
-use super::{Kept, hash_of};
+use super::{Kept, hash_of, offers_none};
 use crate::{
     access::Credentials,
     clock,
@@ -56,6 +56,11 @@ pub(super) async fn answer(
     let upstream =
         proxy.upstream.download(&place, field, credentials.token().map(Into::into).as_ref(), timeout).await?;
     let status = upstream.status();
+    if offers_none(status)
+        && let Some(own) = super::own(proxy, asked, tag, None).await
+    {
+        return Ok(own);
+    }
     let length = upstream.content_length();
     let storable =
         status == StatusCode::OK && length.is_none_or(|length| length <= asked.settings.cache.max_file.0);

@@ -46,6 +46,8 @@ pub(in crate::server) struct Files {
     kept: RwLock<HashMap<String, Arc<Kept>>>,
     /// Tags whose tables are being fetched.
     pub(super) under_way: std::sync::Mutex<std::collections::HashSet<String>>,
+    /// Tables of the proxy's own making; they are not found again after a restart.
+    pub(super) own: super::own::Making,
 }
 
 impl Files {
@@ -67,7 +69,8 @@ impl Files {
                 fs::remove_file(file.path())?;
             }
         }
-        Ok(Self { folder, kept: RwLock::new(kept), under_way: std::sync::Mutex::default() })
+        let kept = RwLock::new(kept);
+        Ok(Self { folder, kept, under_way: std::sync::Mutex::default(), own: super::own::Making::default() })
     }
 
     pub(super) fn get(&self, tag: &str) -> Option<Arc<Kept>> {

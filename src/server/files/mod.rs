@@ -6,6 +6,7 @@
 
 mod download;
 mod kept;
+mod own;
 mod range;
 
 use std::{sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use kept::Kept;
 pub(super) use kept::{Files, FilesError};
+pub(super) use own::{describes_all, offers_none};
 
 use super::{
     Asked, Proxy, pass, refusal,
@@ -28,6 +30,10 @@ use crate::{
     responses::{Directives, Entry, Media, Place, Question, Staleness},
     upstream::{Ask, Failure},
 };
+
+/// Only a description says where the tables of a tag lie.
+const NO_PLACE: &str =
+    "Where the tables of this database tag lie is not known here: ask for /cache/info/<tag>/ first.";
 
 /// Answers a GET or HEAD of `cache.zip`.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
@@ -52,18 +58,32 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
         (Some(kept), _) if proxy.upstream.health.is_down() => return give_offline(proxy, &asked, kept).await,
         _ => {}
     }
-    if kept.is_none() && asked.method == Method::HEAD {
+    if kept.is_none() && asked.method == Method::HEAD && !proxy.upstream.health.is_down() {
         return pass::answer(proxy, asked, Body::empty(), Forward::UriMiss).await;
     }
     let why = stale.and_then(Result::err).map_or(Forward::UriMiss, Forward::Stale);
     match download::answer(proxy, &asked, &credentials, &tag, info.as_deref(), why).await {
         Ok(response) => response,
+        Err(Failure::BadAddress) => refusal::plain(404, NO_PLACE),
         Err(failure) => match (proxy.refuse_caller(may, &failure, &asked.route), &kept) {
             (Some(refusal), _) => refusal,
             (None, Some(kept)) => give_offline(proxy, &asked, kept).await,
-            (None, None) => proxy.failed_pass(&failure),
+            (None, None) => match own(proxy, &asked, &tag, Some(StandIn::Offline)).await {
+                Some(response) => response,
+                None => proxy.failed_pass(&failure),
+            },
         },
     }
+}
+
+/// The tables of all data as the proxy makes them itself; `None` where it can't, or those of a tag are asked for.
+async fn own(
+    proxy: &Arc<Proxy>,
+    asked: &Asked,
+    tag: &str,
+    reason: Option<StandIn>,
+) -> Option<Response<Body>> {
+    if tag.is_empty() { proxy.give_own_tables(asked, reason).await } else { None }
 }
 
 async fn give_offline(proxy: &Proxy, asked: &Asked, kept: &Kept) -> Response<Body> {

@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, header};
 use moka::sync::Cache;
-use rand::RngCore;
+use rand::Rng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 

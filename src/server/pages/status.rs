@@ -96,9 +96,8 @@ impl Visit {
             limit: size(stored.limit),
             used: (stored.bytes.saturating_mul(100)).checked_div(stored.limit).unwrap_or(0).min(100),
             clients: logged_in.then(|| proxy.activity.clients().into_iter().map(client).collect()),
-            events: log::lately()
+            events: log::worth_telling(20)
                 .into_iter()
-                .take(20)
                 .map(|event| Happened {
                     at: clock::for_people(event.at),
                     level: event.level,

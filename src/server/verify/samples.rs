@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use rand::Rng;
+use rand::RngExt;
 
 use super::whole;
 use crate::responses::Question;

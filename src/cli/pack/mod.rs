@@ -1,0 +1,135 @@
+//! `pack`: has a running proxy fetch what will be asked on a journey, and says what will work there without Alyx.
+//!
+//! It asks as ONE asks, with the traveller's own token: what the proxy knows already costs Alyx nothing.
+
+mod fetch;
+mod report;
+mod session;
+mod wishes;
+
+use std::time::Duration;
+
+use alyx_proxy::{one, settings::load};
+use anyhow::anyhow;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{
+    Failure, Outcome,
+    args::PackFlags,
+    ask::{self, Asker, Place},
+    bar::Bar,
+    print, print_json,
+};
+use alyx_proxy::settings::Sources;
+use fetch::Packer;
+use report::Report;
+use wishes::Wish;
+
+/// Wishes that are filled at a time: a person's own share of what Alyx takes.
+const AT_A_TIME: usize = 4;
+
+/// The proxy itself ends a request long before.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> Outcome {
+    let place = flags.proxy.place(&load(sources)?.settings.server);
+    let token = token(&place, flags)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::AUTHORIZATION, ask::authorization(&token)?);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let asker = Asker::new(place.clone(), headers, PATIENCE)?;
+
+    let mut wishes = wishes::given(flags)?;
+    if let Some(days) = flags.from_log {
+        wishes.extend(past(&asker, days).await?);
+    }
+    if wishes.is_empty() {
+        return Err(Failure::Usage(match flags.from_log {
+            Some(days) => format!("you asked nothing in the last {days} days through {place}"),
+            None => "nothing is wanted: name queries and sessions, or give --from-log DAYS".to_owned(),
+        }));
+    }
+    wishes.insert(0, Wish::Beginning);
+
+    let bar = Bar::new();
+    let packer = Packer::new(&asker, flags.pages, flags.sessions);
+    let total = wishes.len() as u64;
+    let mut filled = Vec::new();
+    // In the order of the wishes, though several are under way.
+    let mut under_way = stream::iter(wishes.into_iter().map(|wish| packer.fill(wish))).buffered(AT_A_TIME);
+    while let Some(item) = under_way.next().await {
+        filled.push(item?);
+        bar.step("packing", filled.len() as u64, total);
+    }
+    drop(under_way);
+    let more: Vec<Wish> = packer.found().into_iter().map(Wish::Session).collect();
+    let total = more.len() as u64;
+    let mut under_way = stream::iter(more.into_iter().map(|wish| packer.fill(wish))).buffered(AT_A_TIME);
+    let mut done = 0;
+    while let Some(item) = under_way.next().await {
+        filled.push(item?);
+        done += 1;
+        bar.step("packing sessions", done, total);
+    }
+    drop(under_way);
+    drop(bar);
+
+    let (_, me) = answered(&asker, "/-/asked?days=0").await?;
+    let report = Report {
+        place: place.url,
+        items: filled,
+        requests: packer.requests(),
+        from_alyx: packer.put_to_alyx(),
+        token_counts_until: me["token_counts_until"].as_str().map(str::to_owned),
+        is_away: packer.is_away(),
+    };
+    if flags.proxy.json {
+        print_json(&report.json())?;
+    } else {
+        print(&report.readable())?;
+    }
+    match report.missing() {
+        0 => Ok(()),
+        missing => Err(anyhow!("{missing} of what was wanted will not work without Alyx").into()),
+    }
+}
+
+/// The token to ask with: that of the environment, or the one that ONE has for this proxy.
+fn token(place: &Place, flags: &PackFlags) -> Result<Zeroizing<String>, Failure> {
+    if let Some(token) = flags.token.token() {
+        return Ok(Zeroizing::new(token));
+    }
+    let home = etcetera::home_dir().map_err(|error| anyhow!("no home directory: {error}"))?;
+    let found =
+        one::token(&home.join(".one"), &place.url, flags.user.as_deref()).map_err(anyhow::Error::from)?;
+    found.ok_or_else(|| {
+        let variable = alyx_proxy::settings::TOKEN_VARIABLE;
+        let who = flags.user.as_deref().map_or_else(String::new, |user| format!(" as {user}"));
+        Failure::Usage(format!(
+            "ONE has no token for {place}{who}: log in once with ONE(base_url='{place}'), or set {variable}"
+        ))
+    })
+}
+
+/// What was asked in the last days, the last first.
+async fn past(asker: &Asker, days: u32) -> Result<Vec<Wish>, Failure> {
+    let (_, past) = answered(asker, &format!("/-/asked?days={days}")).await?;
+    let questions = past["questions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |past: &Value| past["question"].as_str().map(|text| Wish::Question(text.to_owned()));
+    Ok(questions.iter().filter_map(text).collect())
+}
+
+/// One of the proxy's own answers.
+async fn answered(asker: &Asker, path: &str) -> Result<(HeaderMap, Value), Failure> {
+    let reply = asker.get(path, HeaderMap::new()).await?;
+    match reply.body {
+        Some(body) if reply.status.is_success() => Ok((reply.headers, body)),
+        Some(body) if body["detail"].is_string() => {
+            Err(anyhow!("{}", body["detail"].as_str().unwrap_or_default()).into())
+        }
+        _ => Err(anyhow!("{path} answered with status {}: is it an alyx-proxy?", reply.status).into()),
+    }
+}

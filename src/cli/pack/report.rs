@@ -1,0 +1,105 @@
+//! What will work on the journey, and what won't.
+
+use serde_json::{Value, json};
+
+use super::fetch::{Item, Packed};
+
+/// What came of it.
+pub(super) struct Report {
+    pub(super) place: String,
+    pub(super) items: Vec<Item>,
+    pub(super) requests: u64,
+    pub(super) from_alyx: u64,
+    /// Until when the traveller's token counts without Alyx.
+    pub(super) token_counts_until: Option<String>,
+    /// Whether Alyx was out of reach meanwhile.
+    pub(super) is_away: bool,
+}
+
+impl Item {
+    /// The questions that will meet no answer, each with the reason.
+    fn missing(&self) -> Vec<(&str, &str)> {
+        self.asked
+            .iter()
+            .filter_map(|asked| match &asked.outcome {
+                Packed::No(why) => Some((asked.question.as_str(), why.as_str())),
+                Packed::Mirror | Packed::Stored => None,
+            })
+            .collect()
+    }
+
+    fn count(&self, outcome: &Packed) -> usize {
+        self.asked.iter().filter(|asked| asked.outcome == *outcome).count()
+    }
+}
+
+impl Report {
+    /// How many wishes will not be met whole.
+    pub(super) fn missing(&self) -> usize {
+        self.items.iter().filter(|item| !item.missing().is_empty()).count()
+    }
+
+    /// For other programs.
+    pub(super) fn json(&self) -> Value {
+        let item = |item: &Item| {
+            let missing: Vec<Value> = item
+                .missing()
+                .into_iter()
+                .map(|(question, why)| json!({ "question": question, "why": why }))
+                .collect();
+            json!({
+                "wanted": item.name, "requests": item.asked.len(), "mirror": item.count(&Packed::Mirror),
+                "stored": item.count(&Packed::Stored), "works_offline": missing.is_empty(), "missing": missing,
+            })
+        };
+        json!({
+            "url": self.place, "requests": self.requests, "from_alyx": self.from_alyx,
+            "alyx_is_away": self.is_away, "token_counts_until": self.token_counts_until,
+            "wanted": self.items.iter().map(item).collect::<Vec<_>>(),
+        })
+    }
+
+    /// For people.
+    pub(super) fn readable(&self) -> String {
+        let mut lines = vec![format!(
+            "{} requests; Alyx was asked for {} of them, the others were here already.",
+            self.requests, self.from_alyx
+        )];
+        if self.is_away {
+            lines.push("Alyx is out of reach now: nothing more could be fetched.".to_owned());
+        }
+        let (good, bad): (Vec<&Item>, Vec<&Item>) =
+            self.items.iter().partition(|item| item.missing().is_empty());
+        if !good.is_empty() {
+            lines.push("\nWill work without Alyx:".to_owned());
+            lines.extend(good.into_iter().map(|item| format!("  {}   {}", item.name, from(item))));
+        }
+        if !bad.is_empty() {
+            lines.push("\nWill not work, or not wholly:".to_owned());
+        }
+        for item in bad {
+            lines.push(format!("  {}", item.name));
+            lines.extend(item.missing().into_iter().map(|(question, why)| match question {
+                question if question == item.name => format!("    {why}"),
+                question => format!("    {question}: {why}"),
+            }));
+        }
+        if let Some(until) = &self.token_counts_until {
+            lines.push(format!("\nYour token counts here without Alyx until {until}."));
+        }
+        lines.push(
+            "Data files don't pass through this proxy: load those that you will need once, with ONE."
+                .to_owned(),
+        );
+        lines.push("To take it all to another machine: alyx-proxy export lab.tar.zst".to_owned());
+        lines.join("\n")
+    }
+}
+
+/// Where its answers will come from.
+fn from(item: &Item) -> String {
+    let places = [(item.count(&Packed::Mirror), "mirror"), (item.count(&Packed::Stored), "stored")];
+    let places = places.into_iter().filter(|(count, _)| *count > 0);
+    let places: Vec<String> = places.map(|(count, place)| format!("{count} {place}")).collect();
+    format!("({})", places.join(", "))
+}

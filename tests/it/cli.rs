@@ -1,0 +1,368 @@
+//! The program's commands, run as people run them: their output, their one-line errors, their exit status.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Output},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+/// The program in an environment of its own: no settings but those of the test.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
+        command.args(arguments).env_clear().env("HOME", self.path());
+        command
+    }
+
+    fn run(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+        self.command(arguments).envs(environment.iter().copied()).output().unwrap()
+    }
+
+    /// The value and origin of `key` as `check-config` tells them.
+    fn effective(&self, environment: &[(&str, &str)], arguments: &[&str], key: &str) -> (Value, String) {
+        let output = self.run(environment, &[&["check-config", "--json"], arguments].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let settings = shown["settings"].as_array().unwrap();
+        let found = settings.iter().find(|setting| setting["key"] == key).unwrap();
+        (found["value"].clone(), found["origin"].as_str().unwrap().to_owned())
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn settings_come_from_defaults_file_environment_and_flags_the_later_over_the_earlier() {
+    let place = Place::new();
+    let file = place.write("lab.toml", "[upstream]\ntimeout = \"20s\"\n");
+    let variable = ("ALYX_PROXY_UPSTREAM__TIMEOUT", "30s");
+    let with_file = ["--config", file.as_str()];
+    let with_flag = ["--config", file.as_str(), "--set", "upstream.timeout=40s"];
+    for (environment, arguments, value, origin) in [
+        (&[][..], &[][..], "1m", "default"),
+        (&[], &with_file, "20s", file.as_str()),
+        (&[variable], &with_file, "30s", "environment variable ALYX_PROXY_UPSTREAM__TIMEOUT"),
+        (&[variable], &with_flag, "40s", "--set"),
+    ] {
+        let found = place.effective(environment, arguments, "upstream.timeout");
+        assert_eq!(found, (json!(value), origin.to_owned()));
+    }
+}
+
+#[test]
+fn the_file_is_the_flags_then_the_variables_then_the_users_own() {
+    let place = Place::new();
+    let own = place.write(".config/alyx-proxy/config.toml", "[upstream]\nrate = 1\n");
+    let xdg = place.write("xdg/alyx-proxy/config.toml", "[upstream]\nrate = 2\n");
+    let named = place.write("named.toml", "[upstream]\nrate = 3\n");
+    let flag = place.write("flag.toml", "[upstream]\nrate = 4\n");
+    let xdg_home = place.path().join("xdg").display().to_string();
+    let xdg_variable = ("XDG_CONFIG_HOME", xdg_home.as_str());
+    let variable = ("ALYX_PROXY_CONFIG", named.as_str());
+    for (environment, arguments, value, origin) in [
+        (&[][..], &[][..], 1, &own),
+        (&[xdg_variable], &[], 2, &xdg),
+        (&[xdg_variable, ("ALYX_PROXY_CONFIG", "")], &[], 2, &xdg),
+        (&[xdg_variable, variable], &[], 3, &named),
+        (&[xdg_variable, variable], &["--config", &flag], 4, &flag),
+    ] {
+        let found = place.effective(environment, arguments, "upstream.rate");
+        assert_eq!(found, (json!(value), origin.clone()));
+    }
+}
+
+#[test]
+fn flags_stand_before_or_after_the_command_and_none_is_lost() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| {
+        let output = place.run(&[], arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let shown =
+        run(&["--set", "upstream.rate=7", "--log", "warn", "check-config", "--set", "upstream.retries=5"]);
+    for line in ["upstream.rate 7 --set", "upstream.retries 5 --set", "log.level \"warn\" --log"] {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.lines().any(|shown| words(shown) == line), "{line} in\n{shown}");
+    }
+    let shown = run(&["--set", "upstream.rate=7", "check-config", "--set", "upstream.rate=8"]);
+    assert!(shown.contains(" 8 "), "the later one wins:\n{shown}");
+}
+
+#[test]
+fn check_config_aligns_its_columns_and_names_the_places() {
+    let place = Place::new();
+    let output = place.run(&[], &["check-config", "--data-dir", "/data/alyx"]);
+    let shown = text(&output.stdout);
+    let rows: Vec<_> = shown.lines().take_while(|line| !line.is_empty()).collect();
+    let origin = rows[0].find("default").unwrap();
+    for row in &rows {
+        assert!(row[origin..].starts_with("default") || row[origin..].starts_with("--data-dir"), "{row}");
+        assert_eq!(&row[origin - 2..origin], "  ");
+    }
+    assert!(shown.ends_with("settings file:  none\ndata directory: /data/alyx\n"), "{shown}");
+}
+
+#[test]
+fn a_wrong_file_key_or_value_is_told_in_one_line_with_what_is_allowed() {
+    let place = Place::new();
+    let file = |name: &str, text: &str| place.write(name, text);
+    let missing = place.path().join("missing.toml").display().to_string();
+    let no_toml = file("no.toml", "[upstream]\nurl = \n");
+    let section = file("section.toml", "[upstreams]\nurl = \"http://a\"\n");
+    let key = file("key.toml", "[upstream]\nurls = \"http://a\"\n");
+    let no_table = file("table.toml", "upstream = 5\n");
+    let kind = file("kind.toml", "[upstream]\nurl = 5\n");
+    let lines = file("lines.toml", "[log]\nlevel = \"a\\nb\"\n");
+    let endpoint = file("endpoint.toml", "[freshness.endpoints]\nsession = \"1m\"\n");
+    let hidden = file("hidden.toml", "[upstream]\nrate = -1\n");
+    let set = |value: &str| vec!["--set".to_owned(), value.to_owned()];
+    let config = |path: &str| vec!["--config".to_owned(), path.to_owned()];
+    let flag = |flag: &str, value: &str| vec!["serve".to_owned(), flag.to_owned(), value.to_owned()];
+    let none = Vec::new;
+    for (environment, arguments, expected) in [
+        (None, config(&missing), &[&missing, "can't be read", "No such file"][..]),
+        (None, config(&no_toml), &[&no_toml, "line 2", "not TOML"]),
+        (
+            None,
+            config(&section),
+            &[&section, "upstreams", "http://a", "allowed: the sections server, storage"],
+        ),
+        (None, config(&key), &[&key, "upstream.urls", "\"http://a\"", "in [upstream] url, connect_timeout"]),
+        (None, config(&no_table), &[&no_table, "upstream = 5", "must be a table"]),
+        (None, config(&kind), &[&kind, "upstream.url = 5", "must be an http or https URL with a host"]),
+        (None, config(&lines), &[&lines, r#"log.level = "a\nb""#, "one of off, error, warn, info"]),
+        (None, config(&endpoint), &[&endpoint, "freshness.endpoints.session = \"1m\"", "sessions"]),
+        (
+            Some(("ALYX_PROXY_UPSTREAM__RATE", "5")),
+            config(&hidden),
+            &[&hidden, "upstream.rate = -1", "from 0 to"],
+        ),
+        (Some(("ALYX_PROXY_CONFIG", missing.as_str())), none(), &[&missing, "can't be read"]),
+        (
+            Some(("ALYX_PROXY_UPSTREAM__TIMEOUT", "5x")),
+            none(),
+            &[
+                "variable ALYX_PROXY_UPSTREAM__TIMEOUT: ",
+                "upstream.timeout = \"5x\"",
+                "a span of time such as \"30s\"",
+            ],
+        ),
+        (
+            Some(("ALYX_PROXY_UPSTREAM__URLS", "a")),
+            none(),
+            &["variable ALYX_PROXY_UPSTREAM__URLS: ", "upstream.urls = \"a\"", "in [upstream] url"],
+        ),
+        (
+            Some(("ALYX_PROXY_UPSTREAM_URL", "http://a")),
+            none(),
+            &[
+                "variable ALYX_PROXY_UPSTREAM_URL: ",
+                "\"http://a\"",
+                "ALYX_PROXY_<SECTION>__<KEY>, with two `_`",
+            ],
+        ),
+        (None, set("upstream.timeout"), &["--set upstream.timeout", "SECTION.KEY=VALUE"]),
+        (None, set("upstream.timeout=0s"), &["--set: upstream.timeout = \"0s\"", "more than 0s"]),
+        (None, set("upstream.timeout=99999d"), &["--set: upstream.timeout = \"99999d\"", "at most 3650d"]),
+        (
+            None,
+            set("upstream.timeout=1s"),
+            &["upstream.timeout = \"1s\"", "at least upstream.patience, which is \"2s\""],
+        ),
+        (
+            None,
+            set("upstream.patience=2m"),
+            &["upstream.patience = \"2m\"", "at most upstream.timeout, which is \"1m\""],
+        ),
+        (None, set("upstream.concurrency=0"), &["upstream.concurrency = 0", "a whole number from 1"]),
+        (None, set("upstream.rate=many"), &["upstream.rate = \"many\"", "a whole number"]),
+        (None, set("upstream.rate=1.5"), &["upstream.rate = \"1.5\"", "a whole number"]),
+        (None, set("upstream.url=ftp://a"), &["upstream.url = \"ftp://a\"", "http or https"]),
+        (None, set("server.public_url=lab:8040"), &["server.public_url = \"lab:8040\"", ", or nothing"]),
+        (None, set("server.trusted_proxies=::1,lab"), &["[\"::1\",\"lab\"]", "a list of IP addresses"]),
+        (None, set("access.per_user=users"), &["access.per_user = [\"users\"]", "start with `/`"]),
+        (None, set("storage.disk=4 gigs"), &["storage.disk = \"4 gigs\"", "a size such as"]),
+        (None, set("log.format=xml"), &["log.format = \"xml\"", "auto, human, json"]),
+        (None, flag("--listen", "8040"), &["--listen: server.listen = \"8040\"", "127.0.0.1:8040"]),
+        (None, flag("--upstream", "alyx"), &["--upstream: upstream.url = \"alyx\"", "http or https"]),
+        (None, flag("--log", "inof"), &["--log: log.level = \"inof\"", "one of off, error"]),
+    ] {
+        let serve = arguments.first().is_some_and(|first| first == "serve");
+        let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        if !serve {
+            all.push("check-config");
+        }
+        let output = place.run(environment.as_slice(), &all);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{all:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{all:?}: {error}");
+        for part in expected {
+            assert!(error.contains(part), "{all:?}: {part:?} is not in {error}");
+        }
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn no_password_is_shown() {
+    let place = Place::new();
+    let in_file = place.write("a.toml", "[upstream]\nurl = \"https://me:hunter2@alyx\"\n");
+    let made_up = place.write("b.toml", "[upstream.login]\nuser = \"me\"\npassword = \"hunter2\"\n");
+    for (environment, arguments) in [
+        (&[][..], &["--config", in_file.as_str()][..]),
+        (&[], &["--config", made_up.as_str()]),
+        (&[], &["--set", "upstream.url=http://me:hunter2@alyx"]),
+        (&[], &["--set", "upstream.token=hunter2"]),
+        (&[("ALYX_PROXY_UPSTREAM__URL", "http://me:hunter2@alyx")], &[]),
+        (&[("ALYX_PROXY_PASSWORD", "hunter2")], &[]),
+    ] {
+        let output = place.run(environment, &[&["check-config"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let error = text(&output.stderr);
+        assert!(error.contains("***") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    let place = Place::new();
+    for arguments in [
+        &["serv"][..],
+        &["--what"],
+        &["--listen", "127.0.0.1:1", "status"],
+        &["status", "--url", "lab"],
+        &["demo", "--port", "99999"],
+    ] {
+        let output = place.run(&[], arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn version_says_which_version_it_is() {
+    let place = Place::new();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(text(&place.run(&[], &["version"]).stdout), format!("alyx-proxy {version}\n"));
+    let shown: Value = serde_json::from_slice(&place.run(&[], &["version", "--json"]).stdout).unwrap();
+    assert_eq!(shown, json!({"name": "alyx-proxy", "version": version}));
+}
+
+#[test]
+fn status_of_a_proxy_that_is_not_running_is_status_3() {
+    let place = Place::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("server.listen=0.0.0.0:{port}");
+    let output = place.run(&[], &["status", "--set", &listen]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains(&format!("no proxy is running at http://127.0.0.1:{port}")), "{error}");
+}
+
+/// Answers one request with `body`, and hands back what was asked.
+fn answer_once(status: &'static str, body: String) -> (String, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            asked.push(byte[0]);
+        }
+        let length = body.len();
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+            .unwrap();
+        text(&asked).lines().next().unwrap().to_owned()
+    });
+    (url, server)
+}
+
+fn a_status() -> Value {
+    json!({
+        "version": "1.2.3", "uptime_seconds": 3661, "listen": "127.0.0.1:8040",
+        "upstream": {"url": "https://alyx.example.org", "state": "down",
+                     "since": "2026-11-23T06:00:00Z", "reason": "connection refused"},
+        "answers": {"memory": 11, "disk": 22, "stale": 33, "mirror": 4, "upstream": 44, "collapsed": 55, "refused": 66},
+        "stored": {"responses": 77, "bytes": 1_572_864, "limit": 4_294_967_296_u64},
+        "tokens": 88, "of_a_later_version": true,
+    })
+}
+
+#[test]
+fn status_of_a_running_proxy_is_readable_or_whole_json() {
+    let place = Place::new();
+    let (url, server) = answer_once("200 OK", a_status().to_string());
+    let output = place.run(&[], &["status", "--url", &format!("{url}/")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(server.join().unwrap(), "GET /-/status.json HTTP/1.1");
+    assert_eq!(
+        text(&output.stdout),
+        "alyx-proxy  1.2.3, listening on 127.0.0.1:8040, running for 1h 1m 1s\n\
+         upstream    https://alyx.example.org: down since 2026-11-23T06:00:00Z (connection refused)\n\
+         answers     11 from memory, 22 from disk, 33 stale, 4 from the mirror, 44 from upstream, 55 shared, 66 refused\n\
+         stored      77 responses, 1.5 MiB of 4.0 GiB\n\
+         tokens      88 accepted by Alyx\n"
+    );
+    let (url, _server) = answer_once("200 OK", a_status().to_string());
+    let output = place.run(&[], &["status", "--json", "--url", &url]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), a_status());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_asks_the_real_proxy_where_the_settings_let_it_listen() {
+    let place = Place::new();
+    let proxy = crate::support::Proxy::start("http://127.0.0.1:1").await;
+    let listen = format!("server.listen={}", proxy.address());
+    let output = place.run(&[], &["status", "--set", &listen]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(shown.contains(&format!("listening on {}", proxy.address())), "{shown}");
+    assert!(shown.contains("upstream    http://127.0.0.1:1: "), "{shown}");
+    let output = place.run(&[], &["status", "--json", "--set", &listen]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["upstream"]["url"], "http://127.0.0.1:1");
+}
+
+#[test]
+fn status_of_something_else_is_status_1() {
+    let place = Place::new();
+    for (status, body) in [
+        ("200 OK", "<html>".to_owned()),
+        ("200 OK", "{}".to_owned()),
+        ("404 Not Found", a_status().to_string()),
+    ] {
+        let (url, _server) = answer_once(status, body);
+        let output = place.run(&[], &["status", "--url", &url]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("not as this version of alyx-proxy does"));
+    }
+}

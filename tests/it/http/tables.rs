@@ -1,0 +1,104 @@
+//! ONE's cache tables: `cache.zip` in one piece and in ranges (RFC 9110 14), and where `cache/info` says it is.
+
+use super::{
+    etag, get, open, open_with,
+    support::{Fault, lab, until},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cache_zip_is_kept_and_served_in_pieces() {
+    const ZIP: &str = "/cache.zip";
+    let (lab, proxy) = open().await;
+    let zip = lab::zip(1);
+    let len = zip.len();
+    let whole = proxy.get(ZIP).await.expect(200);
+    assert_eq!(whole.body, zip);
+    // ONE refuses a download without it (REST.md 9.2).
+    assert_eq!(whole.header("content-length"), Some(len.to_string().as_str()));
+    assert_eq!(whole.header("content-type"), Some("application/zip"));
+    assert_eq!(whole.header("content-disposition"), Some("inline; filename=\"cache.zip\""));
+    let tag = etag(&whole);
+    until("it is stored", async || proxy.get(ZIP).await.cache().hit()).await;
+    let before = lab.count(ZIP);
+
+    let last = len - 1;
+    for (range, from, to) in [
+        ("bytes=0-0", 0, 0),
+        ("bytes=10-19", 10, 19),
+        ("bytes=99990-", 99_990, last),
+        ("bytes=-5", len - 5, last),
+        ("bytes=0-999999999", 0, last),
+    ] {
+        let answer = get(&proxy, ZIP, &[("range", range)]).await.expect(206);
+        assert_eq!(answer.body, zip[from..=to], "{range}");
+        assert_eq!(
+            answer.header("content-range"),
+            Some(format!("bytes {from}-{to}/{len}").as_str()),
+            "{range}"
+        );
+        assert_eq!(answer.header("content-length"), Some((to - from + 1).to_string().as_str()), "{range}");
+        assert_eq!(answer.header("etag"), Some(tag.as_str()), "{range}");
+        assert_eq!(answer.header("content-encoding"), None, "{range}");
+    }
+    for range in ["bytes=100000-", "bytes=200000-300000", "bytes=-0"] {
+        let answer = get(&proxy, ZIP, &[("range", range)]).await.expect(416);
+        assert_eq!(answer.header("content-range"), Some(format!("bytes */{len}").as_str()), "{range}");
+    }
+    // What is no range of bytes is ignored (RFC 9110 14.2).
+    for range in ["lines=1-2", "bytes=b-c", "bytes=5-3"] {
+        assert_eq!(get(&proxy, ZIP, &[("range", range)]).await.expect(200).body, zip, "{range}");
+    }
+    for (if_range, status) in [(tag.as_str(), 206), ("\"another\"", 200), (&format!("W/{tag}"), 200)] {
+        let answer = get(&proxy, ZIP, &[("range", "bytes=0-9"), ("if-range", if_range)]).await;
+        assert_eq!(answer.status, status, "If-Range: {if_range}: {}", answer.describe());
+    }
+    get(&proxy, ZIP, &[("if-none-match", &tag)]).await.expect(304);
+    let head = proxy.client().ask("HEAD", ZIP).send().await.expect(200);
+    assert_eq!(head.header("content-length"), Some(len.to_string().as_str()));
+    assert_eq!(head.header("accept-ranges"), Some("bytes"));
+    assert_eq!(lab.count(ZIP), before);
+
+    lab.upstream.cut().await;
+    let proxy = proxy.restart().await;
+    assert_eq!(get(&proxy, ZIP, &[("range", "bytes=500-599")]).await.expect(206).body, zip[500..600]);
+    assert_eq!(proxy.get(ZIP).await.expect(200).body, zip);
+    proxy.client().anonymous().get(ZIP).await.expect(403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_cache_zip_replaces_the_old_one_whole() {
+    const ZIP: &str = "/cache.zip";
+    let (lab, proxy) = open_with(&[("cache.stale_while_revalidate", "0s")]).await;
+    let old = proxy.get(ZIP).await.expect(200);
+    until("it is stored", async || proxy.get(ZIP).await.cache().hit()).await;
+    lab.renew();
+    let new = get(&proxy, ZIP, &[("cache-control", "no-cache")]).await.expect(200);
+    assert_eq!(new.body, lab::zip(2));
+    assert_ne!(etag(&new), etag(&old));
+    // A download of the old one that goes on must not be continued with the new one.
+    let etag = etag(&old);
+    let rest = get(&proxy, ZIP, &[("range", "bytes=50000-"), ("if-range", &etag)]).await.expect(200);
+    assert_eq!(rest.body, lab::zip(2));
+    // One that breaks off replaces nothing.
+    lab.renew();
+    lab.upstream.break_down(Fault::Truncated).await;
+    let _ = proxy.client().ask("GET", ZIP).header("cache-control", "no-cache").try_send().await;
+    lab.upstream.cut().await;
+    assert_eq!(proxy.get(ZIP).await.expect(200).body, lab::zip(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_location_of_the_cache_tables_is_this_proxy() {
+    let (lab, proxy) = open().await;
+    for offline in [false, true] {
+        if offline {
+            lab.upstream.cut().await;
+        }
+        let info = proxy.get("/cache/info/").await.expect(200).json();
+        assert_eq!(info["location"], format!("{}/cache.zip", proxy.url()), "offline: {offline}");
+        // ONE asks without the slash, and follows.
+        let moved = proxy.get("/cache/info").await.expect(301);
+        let to = moved.header("location").unwrap();
+        assert!(to == "/cache/info/" || to == format!("{}/cache/info/", proxy.url()), "{to}");
+    }
+}

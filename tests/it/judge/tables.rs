@@ -1,0 +1,279 @@
+//! A folder of recordings: the tables of a real Alyx, and what it said to questions.
+//!
+//! Two forms are read: `tables/<endpoint>.jsonl.zst` with `<endpoint>.detail.jsonl.zst` and
+//! `golden/<endpoint>.jsonl.zst` (bodies as JSON), and `tables-detail.tar.zst` with `golden.jsonl.zst` (bodies
+//! as text).
+
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use alyx_proxy::{
+    alyx::{ENDPOINTS, Endpoint, Key, query, record},
+    mirror::{
+        answer::{self, Outcome, Question},
+        functions,
+        load::{self, Record},
+        shape::Shape,
+        state::{self, State, States},
+    },
+};
+use jiff::civil::Date;
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::{Recording, Said, endpoint};
+
+/// The tables of a folder in memory, as the mirror keeps them.
+pub struct Tables {
+    connection: Connection,
+    states: States,
+    base: String,
+    today: Date,
+    pub filling: Filling,
+}
+
+/// What filling the tables took.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Filling {
+    pub records: u64,
+    pub putting: Duration,
+    pub indexing: Duration,
+}
+
+fn lines(path: &Path) -> impl Iterator<Item = String> {
+    let reader = BufReader::new(zstd::Decoder::new(File::open(path).unwrap()).unwrap());
+    reader.lines().map(|line| line.unwrap())
+}
+
+/// The key by which the detail of a record is asked for.
+fn key_of(endpoint: &Endpoint, record: &Value) -> Option<String> {
+    match endpoint.detail?.key {
+        Key::Name(field) => record[field].as_str().map(str::to_owned),
+        _ => record["id"].as_str().or_else(|| record["url"].as_str()?.rsplit('/').next()).map(str::to_owned),
+    }
+}
+
+type Files = HashMap<String, Vec<String>>;
+
+fn archive(path: &Path) -> Files {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(File::open(path).unwrap()).unwrap());
+    let mut files = HashMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_string_lossy().into_owned();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        files.insert(name, text.lines().map(str::to_owned).collect());
+    }
+    files
+}
+
+impl Tables {
+    pub fn load(folder: &Path, today: Date) -> Self {
+        Self::load_into(Connection::open_in_memory().unwrap(), folder, today)
+    }
+
+    /// The tables of a folder in this database, which is empty.
+    pub fn load_into(connection: Connection, folder: &Path, today: Date) -> Self {
+        let packed = folder.join("tables-detail.tar.zst");
+        let files = if packed.exists() { archive(&packed) } else { HashMap::new() };
+        functions::register(&connection).unwrap();
+        connection.set_prepared_statement_cache_capacity(256);
+        let mut states = HashMap::new();
+        let mut filling = Filling::default();
+        for endpoint in ENDPOINTS {
+            let name = endpoint.name;
+            let records: Vec<String> = if packed.exists() {
+                files[&format!("tables/{name}.jsonl")].clone()
+            } else {
+                let path = folder.join(format!("tables/{name}.jsonl.zst"));
+                if !path.exists() {
+                    continue;
+                }
+                lines(&path).collect()
+            };
+            let details: HashMap<String, String> = if packed.exists() {
+                let paths = files.get(&format!("detail/{name}.paths")).cloned().unwrap_or_default();
+                let keys = paths.iter().map(|path| query::segments(path).pop().unwrap());
+                keys.zip(files.get(&format!("detail/{name}.jsonl")).cloned().unwrap_or_default()).collect()
+            } else {
+                let path = folder.join(format!("tables/{name}.detail.jsonl.zst"));
+                let found: Vec<String> = if path.exists() { lines(&path).collect() } else { Vec::new() };
+                found
+                    .into_iter()
+                    .filter_map(|text| Some((key_of(endpoint, &record::parse(&text))?, text)))
+                    .collect()
+            };
+            if let Some(state) = fill(&connection, endpoint, &records, &details, &mut filling) {
+                states.insert(name, state);
+            }
+        }
+        connection.execute_batch("ANALYZE").unwrap();
+        let recorded = packed.exists() || folder.join("golden").exists();
+        let first = if recorded { recordings(folder) } else { Vec::new() }
+            .into_iter()
+            .find(|one| one.body.contains("\"next\":\"http") || one.body.contains("\"url\":\"http"));
+        let body = first.map(|one| one.body).unwrap_or_default();
+        let at = body.find("http").unwrap_or(0);
+        let base = body[at..].split('/').take(3).collect::<Vec<_>>().join("/");
+        Self { connection, states: States::new(1, states), base, today, filling }
+    }
+
+    /// The mirror's own answer.
+    pub fn ask(&self, path: &str) -> Said {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let pairs = query::parse(query);
+        let segments = query::segments(path);
+        let endpoint = endpoint(path).unwrap();
+        let key = (segments.len() == 2 && endpoint.detail.is_some()).then(|| segments[1].clone());
+        let url = format!("{}{}", self.base, query::canonical_path(&segments));
+        let question = Question {
+            endpoint,
+            key: key.as_deref(),
+            pairs: &pairs,
+            url: &url,
+            today: self.today,
+            recency: None,
+        };
+        match answer::answer(&self.connection, &self.states, &question).unwrap() {
+            Outcome::Answer(answer) => Said::Answer { status: answer.status, body: answer.body },
+            Outcome::Undecided(reason) => {
+                Said::Refused { decidable: reason.name() != "hidden", reason: reason.to_string() }
+            }
+            Outcome::Old(table) => panic!("{table} can't be old"),
+        }
+    }
+}
+
+fn fill(
+    connection: &Connection,
+    endpoint: &'static Endpoint,
+    records: &[String],
+    details: &HashMap<String, String>,
+    filling: &mut Filling,
+) -> Option<State> {
+    let table = Shape::get().table(endpoint.name).unwrap();
+    connection.execute_batch(&table.create("")).unwrap();
+    let mut seen = HashSet::new();
+    let (mut n, mut whole) = (0, true);
+    connection.execute_batch("BEGIN").unwrap();
+    for text in records {
+        // A stack is listed once for each of its slices. A list that lost records to paging repeats others.
+        if !seen.insert(text) && endpoint.name != "water-restriction" {
+            if endpoint.name != "imaging-stack" {
+                println!(
+                    "/{}: the recording of the table has a record twice, and so lacks another",
+                    endpoint.name
+                );
+                connection.execute_batch("COMMIT").unwrap();
+                return None;
+            }
+            continue;
+        }
+        let detail = (!details.is_empty())
+            .then(|| key_of(endpoint, &record::parse(text)).and_then(|key| details.get(&key)))
+            .flatten();
+        whole = whole && detail.is_some();
+        n += 1;
+        let start = Instant::now();
+        load::add(
+            connection,
+            table,
+            "",
+            n,
+            Record { list: text, detail: detail.filter(|_| table.has_details()).map(String::as_str) },
+        )
+        .unwrap();
+        filling.putting += start.elapsed();
+    }
+    let start = Instant::now();
+    connection.execute_batch("COMMIT").unwrap();
+    filling.putting += start.elapsed();
+    let start = Instant::now();
+    connection.execute_batch(&table.index("", 1)).unwrap();
+    filling.indexing += start.elapsed();
+    let ambiguous = state::ambiguous(connection, table, "").unwrap();
+    let rows = u64::try_from(n).unwrap();
+    filling.records += rows;
+    Some(State {
+        synced_at: 0,
+        rows,
+        details: whole && table.has_details(),
+        scope: Vec::new(),
+        ambiguous,
+        distrusted: <_>::default(),
+    })
+}
+
+/// The host under which the sample was recorded.
+pub const HOST: &str = "127.0.0.1:8010";
+
+/// The recordings of one file with bodies as text.
+pub fn recordings_in(file: &Path) -> Vec<Recording> {
+    lines(file).filter_map(|line| of_text(&serde_json::from_str(&line).unwrap())).collect()
+}
+
+/// The recorded GETs of lists and details, asked as ONE asks.
+pub fn recordings(folder: &Path) -> Vec<Recording> {
+    let packed = folder.join("golden.jsonl.zst");
+    if packed.exists() {
+        return recordings_in(&packed);
+    }
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.join("golden")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.iter().flat_map(|file| lines(file)).filter_map(|line| of_json(&record::parse(&line))).collect()
+}
+
+fn is_plain(path: &str) -> bool {
+    if path.contains('#') {
+        return false;
+    }
+    endpoint(path).is_some()
+        && !query::parse(path.split_once('?').map_or("", |(_, q)| q)).iter().any(|(n, _)| n == "format")
+}
+
+fn of_text(recording: &Value) -> Option<Recording> {
+    let path = recording["path"].as_str()?.to_owned();
+    let usual = recording
+        .get("accept")
+        .is_none_or(|accept| accept.is_null() || accept == "application/json" || accept == "*/*")
+        && recording.get("authorization").is_none()
+        && recording.get("request_headers").is_none()
+        && recording.get("request_body").is_none();
+    let body = recording["body_text"].as_str()?.to_owned();
+    let json = recording["headers"]["content-type"] == "application/json";
+    let plain = recording["method"] == "GET" && usual && json && is_plain(&path);
+    plain.then(|| Recording { path, status: status(recording), body, exact: true })
+}
+
+fn of_json(recording: &Value) -> Option<Recording> {
+    let path = recording["path_and_query"].as_str()?.to_owned();
+    let json = recording["headers"]["content-type"] == "application/json";
+    // Asked under another name, Alyx makes other links.
+    let headers = &recording["req_headers"];
+    let usual = ["Host", "X-Forwarded-Host", "X-Forwarded-Proto"].iter().all(|name| headers[name].is_null());
+    let plain = recording["method"] == "GET"
+        && json
+        && usual
+        && recording["body"].is_object()
+        && !matches!(status(recording), 401 | 403 | 406 | 429)
+        && is_plain(&path);
+    plain.then(|| Recording {
+        path,
+        status: status(recording),
+        body: recording["body"].to_string(),
+        exact: false,
+    })
+}
+
+fn status(recording: &Value) -> u16 {
+    u16::try_from(recording["status"].as_u64().unwrap()).unwrap()
+}

@@ -1,0 +1,43 @@
+//! All tests of the program from outside: one file for each promise, one crate for all of them, which is built and
+//! linked once. `cargo test --test it tables::` runs the promises of one file.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+// What they share: the program and its upstreams, the real ONE client, a real browser, what judges answers, raw HTTP.
+mod browser;
+mod judge;
+mod one;
+mod support;
+mod wire;
+
+mod access;
+mod cli;
+mod coalescing;
+mod control;
+mod docs;
+mod durability;
+mod failures;
+mod filters;
+mod http;
+mod miniature;
+mod miniature_network;
+mod miniature_writes;
+mod mirror_kills;
+mod mirror_recordings;
+mod mirror_server;
+mod mirror_sync;
+mod one_client;
+mod one_setup;
+mod operation;
+mod pack;
+mod packages;
+mod pages;
+mod pages_http;
+mod recordings;
+mod reload;
+mod schema;
+mod service;
+mod settings;
+mod snapshot;
+mod tables;
+mod tls;
+mod writes;

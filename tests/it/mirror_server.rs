@@ -1,0 +1,326 @@
+//! Questions that nobody has asked before: answered from the mirror as Alyx would, or refused with the reason.
+
+use std::{process::Command, sync::Arc, time::Duration};
+
+use crate::support::{Answer, Proxy, Setup, miniature, until, users};
+use alyx_proxy::{
+    alyx::ENDPOINTS,
+    demo::{self, Miniature, Options},
+};
+use serde_json::{Value, json};
+
+/// Someone whose token the service account has not.
+const READER: users::User = users::ONEUSER;
+
+async fn miniature() -> Arc<Miniature> {
+    Arc::new(miniature::start(Options { complete: true, ..Options::default() }).await)
+}
+
+/// A proxy that mirrors as `users::ADMIN`.
+fn setup(alyx: &Miniature) -> Setup {
+    Setup::new(&alyx.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.every", "1s")
+        .set("mirror.full_every", "2s")
+        .set("mirror.verify", "0")
+}
+
+/// Waits until these tables are whole, and until Alyx has accepted the reader's token.
+async fn mirrored(proxy: &Proxy, wanted: &[&str]) {
+    let start = std::time::Instant::now();
+    loop {
+        let status = proxy.status().await;
+        let tables = status["mirror"]["tables"].as_array().unwrap().clone();
+        let whole = |name: &&str| {
+            let own = ENDPOINTS.iter().any(|endpoint| endpoint.name == *name && endpoint.has_own_details());
+            tables.iter().any(|table| table["endpoint"] == *name && (!own || table["details"] == true))
+        };
+        if wanted.iter().all(whole) {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "not mirrored: {status:#}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);
+}
+
+fn is_mirrored(answer: &Answer) -> bool {
+    answer.cache().get("detail").is_some_and(|detail| detail.starts_with("mirror"))
+}
+
+async fn cut(alyx: &Miniature, proxy: &Proxy) {
+    alyx.cut();
+    proxy.get("/labs?never=asked").await;
+    proxy.until_upstream_is("down").await;
+}
+
+const NEW: &[&str] = &[
+    "/sessions?lab=cortexlab&performance_gte=70&limit=3",
+    "/sessions?django=start_time__year__gte,2019,~lab__name,x&limit=2&offset=1",
+    "/insertions?lab=cortexlab&limit=5",
+    "/datasets?limit=7&offset=3",
+    "/trajectories?provenance=Planned&limit=2",
+    "/brain-regions?acronym=CA1",
+    "/labs/cortexlab",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_questions_are_answered_as_alyx_answers_them() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx).start().await;
+    mirrored(&proxy, &["sessions", "insertions", "datasets", "trajectories", "brain-regions", "labs"]).await;
+    let direct = crate::support::Client::new(alyx.addr());
+    let mut said = Vec::new();
+    for question in NEW {
+        said.push(direct.get(question).await.expect(200).text().replace(&alyx.url(), &proxy.url()));
+    }
+    alyx.forget_requests();
+    for (question, said) in NEW.iter().zip(&said) {
+        let answer = proxy.get(question).await.expect(200);
+        assert!(is_mirrored(&answer), "{question}: {}", answer.describe());
+        assert_eq!(answer.cache().get("detail"), Some("mirror"), "{question}");
+        assert!(answer.age().is_some_and(|age| age < 60), "{question}");
+        assert_eq!(sorted(&answer.json()), sorted(&serde_json::from_str(said).unwrap()), "{question}");
+    }
+    let path = |asked: &demo::Asked| asked.path_and_query.clone();
+    let asked: Vec<String> =
+        alyx.requests().iter().map(path).filter(|asked| NEW.contains(&asked.as_str())).collect();
+    assert!(asked.is_empty(), "Alyx was asked: {asked:?}");
+
+    cut(&alyx, &proxy).await;
+    for (question, said) in NEW.iter().zip(&said) {
+        let answer = proxy.get(question).await.expect(200);
+        assert_eq!(answer.cache().get("detail"), Some("mirror, offline"), "{question}");
+        assert!(
+            answer
+                .header("alyx-api-notice")
+                .is_some_and(|notice| notice.starts_with("!!!Alyx is out of reach"))
+        );
+        assert_eq!(sorted(&answer.json()), sorted(&serde_json::from_str(said).unwrap()), "{question}");
+    }
+    // What Alyx refuses is refused as by Alyx.
+    proxy.get("/sessions?number=x").await.expect(400);
+    proxy.get("/sessions/00000000-0000-4000-8000-000000000000").await.expect(404);
+    let status = proxy.status().await;
+    assert!(status["answers"]["mirror"].as_u64().unwrap() >= 2 * NEW.len() as u64, "{status:#}");
+    let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
+    assert!(metrics.text().contains("alyx_proxy_mirror_rows{endpoint=\"sessions\"}"), "{}", metrics.text());
+}
+
+/// Alyx leaves the order of many lists open.
+fn sorted(body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Some(records) = body["results"].as_array_mut() {
+        records.sort_by_key(ToString::to_string);
+    }
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_alyx_is_there_it_is_asked_for_what_must_be_current() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx).start().await;
+    mirrored(&proxy, &["sessions", "labs", "subjects"]).await;
+    let forwarded = |answer: &Answer| answer.cache().fwd().map(ToOwned::to_owned);
+    // A record that is not here may have been created a moment ago.
+    let unknown = proxy.get("/labs/nobody").await.expect(404);
+    assert_eq!(forwarded(&unknown).as_deref(), Some("uri-miss"));
+    assert_eq!(unknown.cache().get("detail"), Some("may-be-new"));
+    let current =
+        proxy.client().ask("GET", "/sessions?limit=1").header("cache-control", "no-cache").send().await;
+    assert!(forwarded(&current.expect(200)).is_some());
+    assert!(forwarded(&proxy.get("/tasks?limit=1").await.expect(200)).is_some());
+    // Fields that change with the time of day are as they were.
+    let subjects = proxy.get("/subjects?limit=1").await.expect(200);
+    assert_eq!(subjects.cache().get("detail"), Some("mirror, as-synchronised"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_decided_is_refused_with_the_reason_and_the_remedy() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx).set("mirror.endpoints", "sessions,labs").start().await;
+    mirrored(&proxy, &["sessions", "labs"]).await;
+    cut(&alyx, &proxy).await;
+    let missing = proxy.get("/insertions?name=probe00").await.expect(504);
+    let detail = missing.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("/insertions") && detail.contains("`mirror.endpoints`"), "{detail}");
+    assert_eq!(missing.cache().get("detail"), Some("not-mirrored"));
+    let apart = proxy.get("/users?limit=1").await.expect(504);
+    assert!(apart.text().contains("access.per_user"), "{}", apart.text());
+}
+
+/// Issue "The mirror", acceptance 6.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_lab_all_is_answered_and_of_others_nothing() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx)
+        .set("mirror.endpoints", "sessions,labs")
+        .set("mirror.scope.sessions.lab", "cortexlab")
+        .start()
+        .await;
+    mirrored(&proxy, &["sessions", "labs"]).await;
+    let upstream = crate::support::Client::new(alyx.addr());
+    let new = "/sessions?lab=cortexlab&performance_gte=60&limit=4&offset=1";
+    let (others, unscoped) = ("/sessions?lab=mainenlab&limit=3", "/sessions?number=1&limit=3");
+    let theirs = |answer: &Answer| answer.text().replace(&alyx.url(), &proxy.url());
+    let said = theirs(&upstream.get(new).await);
+    assert!(said.contains("\"next\":\"http"), "{said}");
+    let here = proxy.get(new).await;
+    assert!(is_mirrored(&here) && here.text() == said, "{}", here.describe());
+    for path in [others, unscoped] {
+        let forwarded = proxy.get(path).await;
+        assert!(!is_mirrored(&forwarded), "{}", forwarded.describe());
+        assert_eq!(forwarded.text(), theirs(&upstream.get(path).await));
+    }
+    alyx.cut();
+    proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);
+    proxy.until_upstream_is("down").await;
+    let asked_anew = "/sessions?number=1&lab=cortexlab&limit=2";
+    assert!(is_mirrored(&proxy.get(asked_anew).await.expect(200)));
+    for path in ["/sessions?lab=mainenlab&limit=4", "/sessions?number=2", "/insertions?lab=cortexlab"] {
+        let refusal = proxy.get(path).await.expect(504);
+        let text = refusal.json()["detail"].as_str().unwrap().to_owned();
+        let reasons =
+            ["Of /sessions only lab=cortexlab is mirrored here.", "/insertions, which is needed, is not"];
+        assert!(reasons.iter().any(|reason| text.contains(reason)), "{text}");
+        assert!(text.contains("to have it next time"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_answered_without_a_token_that_alyx_has_accepted() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx).set("mirror.endpoints", "labs").start().await;
+    mirrored(&proxy, &["labs"]).await;
+    let stranger = proxy.client().with_authorization(&format!("Token {}", users::UNKNOWN_TOKEN));
+    for _ in 0..2 {
+        let explain = |client: crate::support::Client| async move {
+            client.ask("GET", "/labs?limit=1").header("x-alyx-proxy-explain", "1").send().await
+        };
+        for client in [proxy.client().anonymous(), stranger.clone()] {
+            client.get("/labs?limit=2").await.expect(403);
+            explain(client).await.expect(403);
+        }
+        cut(&alyx, &proxy).await;
+    }
+    proxy.get("/labs?limit=2").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_explains_how_it_answers() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx).set("mirror.endpoints", "sessions,labs,subjects,projects").start().await;
+    mirrored(&proxy, &["sessions", "labs", "subjects", "projects"]).await;
+    let explain = |path: &'static str| {
+        let client = proxy.client();
+        async move { client.ask("GET", path).header("x-alyx-proxy-explain", "1").send().await.expect(200).json() }
+    };
+    let here = explain("/sessions?lab=cortexlab&limit=3").await;
+    assert_eq!(here["decision"], "mirror", "{here:#}");
+    assert!(here["plan"]["page"].as_str().unwrap().contains("SELECT"), "{here:#}");
+    assert_eq!(here["plan"]["parameters"], json!(["lab"]), "{here:#}");
+    assert!(here["plan"]["tables"].as_array().unwrap().iter().any(|table| table["endpoint"] == "sessions"));
+    let there = explain("/insertions").await;
+    assert_eq!(there["decision"], "forwarded", "{there:#}");
+    assert!(there["remedy"].as_str().unwrap().contains("mirror.endpoints"), "{there:#}");
+
+    let command = |token: &str| {
+        Command::new(env!("CARGO_BIN_EXE_alyx-proxy"))
+            .args(["explain", "/sessions?lab=cortexlab", "--url", &proxy.url()])
+            .env("ALYX_PROXY_TOKEN", token)
+            .output()
+            .unwrap()
+    };
+    let said = command(READER.token);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(text.contains("decision    answered from the mirror") && text.contains("SELECT"), "{text}");
+    assert_eq!(command(users::UNKNOWN_TOKEN).status.code(), Some(1));
+    cut(&alyx, &proxy).await;
+    let there = explain("/insertions").await;
+    assert_eq!(there["decision"], "refused", "{there:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_answers_lists_every_endpoint_and_parameter() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx).set("mirror.endpoints", "labs").start().await;
+    mirrored(&proxy, &["labs"]).await;
+    let client = proxy.client().anonymous();
+    let page = client.get("/-/answers").await.expect(200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    client.get("/-/style.css").await.expect(200);
+    let answers = client.get("/-/answers.json").await.expect(200).json();
+    let listed = answers["endpoints"].as_array().unwrap();
+    for endpoint in ENDPOINTS {
+        assert!(page.text().contains(&format!("<h2>/{}</h2>", endpoint.name)), "{}", endpoint.name);
+        let found = listed.iter().find(|listed| listed["endpoint"] == endpoint.name).unwrap();
+        assert_eq!(found["mirrored"], endpoint.name == "labs", "{}", endpoint.name);
+        let parameters = found["parameters"].as_array().unwrap();
+        for filter in endpoint.filters {
+            assert!(
+                parameters.iter().any(|found| found["name"] == filter.name),
+                "{} {}",
+                endpoint.name,
+                filter.name
+            );
+            assert!(page.text().contains(&format!("<code>{}</code>", filter.name)), "{}", filter.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_reads_their_own_write() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx).start().await;
+    mirrored(&proxy, &["sessions", "subjects", "labs", "projects"]).await;
+    let session = proxy.get("/sessions?limit=1").await.expect(200).json()["results"][0]["id"].clone();
+    let path = format!("/sessions/{}", session.as_str().unwrap());
+    for number in 0..3 {
+        let narrative = format!("as written {number}");
+        let write = proxy.client().ask("PATCH", &path).json(&json!({ "task_protocol": narrative }));
+        write.send().await.expect(200);
+        let list = format!("/sessions?task_protocol=written%20{number}&limit=9");
+        until("the mirror has synchronised", async || {
+            let detail = proxy.get(&path).await.expect(200);
+            assert_eq!(detail.json()["task_protocol"], narrative, "{}", detail.describe());
+            let found = proxy.get(&list).await.expect(200);
+            assert_eq!(found.json()["count"], 1, "{}", found.describe());
+            is_mirrored(&detail) && is_mirrored(&found)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_answer_is_found_and_no_longer_given() {
+    let alyx = miniature().await;
+    let proxy = setup(&alyx)
+        .set("mirror.endpoints", "sessions,labs,subjects,projects")
+        .set("mirror.verify", "600")
+        .set("mirror.every", "3s")
+        .start()
+        .await;
+    mirrored(&proxy, &["sessions", "subjects", "labs", "projects"]).await;
+    let question = "/sessions?task_protocol=ephys&limit=2";
+    until("a right answer is found to be right", async || {
+        proxy.get(question).await.expect(200);
+        proxy.status().await["mirror"]["verified"]["same"].as_u64().unwrap() > 0
+    })
+    .await;
+    // What the tables say is changed behind the proxy's back; the records' text stays, so nothing repairs it.
+    let database = rusqlite::Connection::open(proxy.database().with_file_name("mirror.db")).unwrap();
+    database.busy_timeout(Duration::from_secs(5)).unwrap();
+    let changed = database.execute("UPDATE sessions SET task_protocol = 'other'", []).unwrap();
+    assert!(changed > 0);
+    let start = std::time::Instant::now();
+    let mut distrusted = false;
+    while !distrusted {
+        assert!(start.elapsed() < Duration::from_secs(40), "{:#}", proxy.status().await["mirror"]);
+        let answer = proxy.get(&format!("{question}&x={}", start.elapsed().as_millis())).await.expect(200);
+        distrusted = answer.cache().get("detail") == Some("distrusted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(proxy.status().await["mirror"]["verified"]["different"].as_u64().unwrap() > 0);
+    assert!(proxy.output().contains("differs from Alyx's"), "it is logged");
+}

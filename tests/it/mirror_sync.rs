@@ -1,0 +1,268 @@
+//! The mirror becomes what Alyx is, keeps up with it, survives being killed, and asks for little.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use alyx_proxy::{
+    alyx::{Endpoint, record},
+    demo::{self, Miniature, Options},
+    mirror::{
+        Mirror,
+        shape::Shape,
+        sync::{Cycle, Synchroniser},
+    },
+    settings::Settings,
+    upstream::Upstream,
+};
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+
+fn settings(alyx: &Miniature) -> Settings {
+    let mut settings = Settings::default();
+    settings.upstream.url = alyx.url();
+    settings.upstream.rate = 0;
+    settings.mirror.endpoints = vec!["all".to_owned(), "tasks".to_owned()];
+    "demo".clone_into(&mut settings.mirror.username);
+    "demo".clone_into(&mut settings.mirror.password);
+    settings
+}
+
+/// A mirror and what keeps it, as a process would have them.
+struct Kept {
+    mirror: Arc<Mirror>,
+    synchroniser: Arc<Synchroniser>,
+}
+
+impl Kept {
+    fn open(folder: &Path, settings: Settings) -> Self {
+        let mirror = Mirror::open(folder).unwrap();
+        let upstream = Upstream::new(&settings).unwrap();
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
+        Self { mirror, synchroniser }
+    }
+
+    async fn now(&self) {
+        let errors = self.synchroniser.cycle(Cycle::Now(&[])).await;
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+}
+
+async fn get(alyx: &Miniature, path: &str) -> String {
+    send(alyx, reqwest::Method::GET, path, None).await.1
+}
+
+async fn send(alyx: &Miniature, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, String) {
+    let token = &Options::default().users[0].token;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = client
+        .request(method, format!("{}{path}", alyx.url()))
+        .header("Accept", "application/json")
+        .header("Authorization", format!("Token {token}"));
+    if let Some(body) = body {
+        request = request.header("Content-Type", "application/json").body(body.to_string());
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+/// The whole list as Alyx serves it, each record once.
+async fn list(alyx: &Miniature, endpoint: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    loop {
+        let text = get(alyx, &format!("/{endpoint}?limit=1000&offset={}", found.len())).await;
+        let results = record::fields(&text).find(|(key, _)| *key == "results").unwrap().1;
+        let page: Vec<String> = record::members(results).map(str::to_owned).collect();
+        let last = page.len() < 1000;
+        found.extend(page);
+        if last {
+            found.sort();
+            if endpoint == "imaging-stack" {
+                found.dedup();
+            }
+            return found;
+        }
+    }
+}
+
+async fn kept(mirror: &Mirror, endpoint: &str) -> Vec<String> {
+    let name = Shape::get().table(endpoint).unwrap().name.clone();
+    mirror
+        .read(move |connection, _| {
+            let mut statement =
+                connection.prepare(&format!("SELECT list FROM \"{name}__body\" ORDER BY list"))?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })
+        .await
+        .unwrap()
+}
+
+/// Every table that is here equals Alyx's list, and every detail that is here Alyx's detail.
+async fn equal(alyx: &Miniature, mirror: &Mirror) {
+    for table in Shape::get().tables() {
+        let endpoint = table.endpoint.name;
+        assert!(mirror.states().of(endpoint).is_some(), "{endpoint} is not here");
+        let (ours, theirs) = (kept(mirror, endpoint).await, list(alyx, endpoint).await);
+        let different = ours.iter().find(|text| theirs.binary_search(text).is_err());
+        assert_eq!(different, None, "{endpoint}: {} here, {} there", ours.len(), theirs.len());
+        assert_eq!(ours.len(), theirs.len(), "{endpoint}");
+        assert_eq!(mirror.states().of(endpoint).unwrap().rows, theirs.len() as u64, "{endpoint}");
+    }
+}
+
+async fn details_equal(alyx: &Miniature, mirror: &Mirror, endpoint: &'static str, field: &str) {
+    let name = Shape::get().table(endpoint).unwrap().name.clone();
+    let details: Vec<(String, String)> = mirror
+        .read(move |connection, _| {
+            let sql = format!("SELECT list, detail FROM \"{name}__body\" WHERE detail <> ''");
+            connection.prepare(&sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .await
+        .unwrap();
+    assert!(!details.is_empty());
+    for (list, detail) in details {
+        let list: Value = record::parse(&list);
+        let key = list[field].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        assert_eq!(detail, get(alyx, &format!("/{endpoint}/{key}")).await, "{endpoint}/{key}");
+    }
+}
+
+fn by_endpoint(alyx: &Miniature) -> BTreeMap<&'static str, u64> {
+    let mut counted = BTreeMap::new();
+    for asked in alyx.requests() {
+        let name = asked.path_and_query.trim_start_matches('/').split(['/', '?']).next().unwrap().to_owned();
+        if let Some(endpoint) = Endpoint::named(&name) {
+            *counted.entry(endpoint.name).or_default() += 1;
+        }
+    }
+    counted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_sample_is_taken_over_with_few_requests() {
+    let alyx = demo::start(Options { complete: true, ..Options::default() }).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), settings(&alyx));
+    let start = std::time::Instant::now();
+    kept.now().await;
+    let seconds = start.elapsed().as_secs_f64();
+    let first = by_endpoint(&alyx);
+    alyx.forget_requests();
+    kept.now().await;
+    let idle = by_endpoint(&alyx);
+    let states = kept.mirror.states();
+    println!("a first fill took {seconds:.1} s; requests of the first fill and of a cycle without changes:");
+    for (endpoint, state) in states.iter() {
+        let table = Shape::get().table(endpoint).unwrap();
+        let details = if table.has_details() { state.rows } else { 0 };
+        let (first, idle) = (first[endpoint], idle.get(endpoint).copied().unwrap_or_default());
+        println!("{endpoint:<26} {:>6} rows {details:>4} details {first:>5} {idle:>3}", state.rows);
+        assert!(first <= state.rows / 1000 + details + 10, "{endpoint}: {first}");
+        // Details that Alyx has none of are asked for again.
+        let lacking = if state.details { 0 } else { details };
+        assert!(idle <= 2.max(state.rows.div_ceil(900)) + lacking, "{endpoint}: {idle}");
+    }
+    alyx.forget_requests();
+    let errors = kept.synchroniser.cycle(Cycle::Due).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    for (endpoint, requests) in by_endpoint(&alyx) {
+        let lacking = if states.of(endpoint).unwrap().details { 0 } else { 100 };
+        assert!(requests <= 2 + lacking, "{endpoint}: {requests}");
+    }
+    equal(&alyx, &kept.mirror).await;
+    details_equal(&alyx, &kept.mirror, "insertions", "id").await;
+    details_equal(&alyx, &kept.mirror, "subjects", "nickname").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_all_kinds_are_found() {
+    use reqwest::Method;
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), settings(&alyx));
+    kept.now().await;
+    let first = |endpoint: &'static str| {
+        let alyx = &alyx;
+        async move { record::parse(&list(alyx, endpoint).await[0]) }
+    };
+    let id = |value: &Value| {
+        let link = value.get("id").or(value.get("url")).unwrap().as_str().unwrap();
+        link.rsplit('/').next().unwrap().to_owned()
+    };
+    let session = first("sessions").await;
+    let dataset = first("datasets").await;
+    let trajectory = first("trajectories").await;
+    let insertion = first("insertions").await;
+    let subject = first("subjects").await;
+    let tag = first("tags").await;
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+    let writes = [
+        (Method::PATCH, format!("/sessions/{}", id(&session)), Some(json!({ "task_protocol": "changed" }))),
+        (Method::PATCH, format!("/datasets/{}", id(&dataset)), Some(json!({ "file_size": 4711 }))),
+        (Method::PATCH, format!("/trajectories/{}", id(&trajectory)), Some(json!({ "x": 1.5 }))),
+        (Method::PATCH, format!("/tags/{}", text(&tag, "name")), Some(json!({ "description": "changed" }))),
+        (
+            Method::PATCH,
+            format!("/subjects/{}", text(&subject, "nickname")),
+            Some(json!({ "description": "changed" })),
+        ),
+        (
+            Method::POST,
+            "/sessions".to_owned(),
+            Some(json!({
+                "subject": text(&subject, "nickname"), "start_time": "2026-01-02T03:04:05", "number": 1,
+                "users": [], "type": "Experiment", "task_protocol": "new",
+            })),
+        ),
+        (Method::DELETE, format!("/insertions/{}", id(&insertion)), None),
+    ];
+    for (method, path, body) in writes {
+        let (status, text) = send(&alyx, method.clone(), &path, body).await;
+        println!("{method} {path}: {status} {}", if status >= 400 { text } else { String::new() });
+    }
+    kept.now().await;
+    equal(&alyx, &kept.mirror).await;
+    details_equal(&alyx, &kept.mirror, "sessions", "url").await;
+    // Something that hangs on others goes.
+    for path in [
+        format!("/datasets/{}", id(&dataset)),
+        format!("/sessions/{}", id(&session)),
+        "/tags/brand%20new".to_owned(),
+    ] {
+        let (status, text) = send(&alyx, Method::DELETE, &path, None).await;
+        println!("DELETE {path}: {status} {}", if status >= 400 { text } else { String::new() });
+    }
+    kept.now().await;
+    equal(&alyx, &kept.mirror).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_that_is_killed_goes_on_where_it_was() {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(&alyx);
+    settings.mirror.details = Vec::new();
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = Kept::open(scratch.path(), settings.clone());
+    let start = std::time::Instant::now();
+    whole.now().await;
+    let (took, needed) = (start.elapsed(), by_endpoint(&alyx).values().sum::<u64>());
+    alyx.forget_requests();
+    let mut kills = 0;
+    for kill in 1..=30_u32 {
+        let kept = Kept::open(folder.path(), settings.clone());
+        let cycle = kept.synchroniser.cycle(Cycle::Due);
+        let ended = tokio::time::timeout(took * (kill % 7 + 1) / 40 + Duration::from_millis(30), cycle).await;
+        kills += u32::from(ended.is_err());
+        for (endpoint, state) in kept.mirror.states().iter() {
+            let theirs = list(&alyx, endpoint).await.len() as u64;
+            assert_eq!(state.rows, theirs, "{endpoint} is not whole after kill {kill}");
+        }
+        kept.mirror.close();
+    }
+    alyx.forget_requests();
+    let kept = Kept::open(folder.path(), settings);
+    kept.now().await;
+    let after = by_endpoint(&alyx).values().sum::<u64>();
+    println!("{kills} kills; {needed} requests from nothing, {after} after the last kill");
+    equal(&alyx, &kept.mirror).await;
+}

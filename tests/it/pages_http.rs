@@ -1,0 +1,132 @@
+//! The pages' doors, without a browser: what is hidden without a log-in, and what other sites can't do.
+
+use crate::support::{Answer, Client, Lab, Proxy, Setup, users};
+
+const ADMIN_TOKEN: &str = "the-token-of-the-administrator";
+
+async fn proxy(lab: &Lab) -> Proxy {
+    Setup::new(&lab.url()).set("access.admin_token", ADMIN_TOKEN).start().await
+}
+
+/// Logs in as a browser does; the cookie.
+async fn log_in(client: &Client) -> String {
+    let user = users::ONEUSER;
+    let form = [("username", user.name), ("password", user.password), ("next", "https://elsewhere.example")];
+    let answer = client.ask("POST", "/-/login").form(&form).send().await.expect(303);
+    assert_eq!(answer.header("location"), Some("/-/explore"), "it leads to our own pages only");
+    cookie(&answer)
+}
+
+fn cookie(answer: &Answer) -> String {
+    let field = answer.header("set-cookie").expect("a cookie");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/-/"] {
+        assert!(field.contains(part), "{field}");
+    }
+    field.split(';').next().unwrap().to_owned()
+}
+
+fn csrf(page: &Answer) -> String {
+    let (_, rest) = page.text().split_once("name=\"csrf\" value=\"").expect("a form");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_alyx_is_shown_without_a_log_in() {
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    proxy.get("/sessions?lab=a-secret-lab").await.expect(200);
+    let guest = proxy.client().anonymous();
+    for path in ["/-/explore", "/-/explore/sessions", "/-/explore/sessions.json", "/-/explore/labs/one"] {
+        let answer = guest.get(path).await.expect(303);
+        assert!(answer.header("location").unwrap().starts_with("/-/login?next=%2F-%2Fexplore"), "{path}");
+        assert!(answer.body.is_empty());
+    }
+    for path in ["/-/status", "/-/status.json", "/-/mirror", "/-/mirror.json", "/-/answers", "/-/docs"] {
+        let page = guest.get(path).await.expect(200);
+        assert!(!page.text().contains("a-secret-lab"), "{path} tells what was asked");
+        assert!(path.ends_with("json") || !page.text().contains("127.0.0.1</td>"), "{path} tells who asked");
+    }
+    // A guessed cookie is nobody's.
+    let guessed = guest.ask("GET", "/-/explore").header("cookie", "alyx_proxy_session=0123456789abcdef");
+    guessed.send().await.expect(303);
+    let cookie = log_in(&guest).await;
+    let page = guest.ask("GET", "/-/status").header("cookie", &cookie).send().await.expect(200);
+    assert!(page.text().contains("a-secret-lab"));
+    guest.ask("GET", "/-/explore/sessions").header("cookie", &cookie).send().await.expect(200);
+    // The session is the pages' own: it opens nothing of Alyx's.
+    guest.ask("GET", "/sessions").header("cookie", &cookie).send().await.expect(403);
+    // A log-in through the pages leaves no trace of its secrets.
+    for secret in [users::ONEUSER.password, users::ONEUSER.token, cookie.split('=').nth(1).unwrap()] {
+        assert!(!proxy.output().contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_sites_can_do_nothing_in_a_browser_that_is_logged_in() {
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    let guest = proxy.client().anonymous();
+    let cookie = log_in(&guest).await;
+    let post =
+        |path: &str, form: &[(&str, &str)]| guest.ask("POST", path).form(form).header("cookie", &cookie);
+    post("/-/admin", &[("token", "not the token of the administrator")]).send().await.expect(403);
+    post("/-/admin", &[("token", ADMIN_TOKEN)])
+        .header("sec-fetch-site", "cross-site")
+        .send()
+        .await
+        .expect(403);
+    post("/-/admin", &[("token", ADMIN_TOKEN)]).send().await.expect(303);
+    let mirror = guest.ask("GET", "/-/mirror").header("cookie", &cookie).send().await.expect(200);
+    let csrf = csrf(&mirror);
+    let offline = ("action", "offline");
+    for (form, field, value) in [
+        (&[offline, ("csrf", "")][..], "accept", "*/*"),
+        (&[offline, ("csrf", "0123456789")][..], "accept", "*/*"),
+        (&[offline, ("csrf", &csrf)][..], "sec-fetch-site", "cross-site"),
+        (&[offline, ("csrf", &csrf)][..], "origin", "http://elsewhere.example"),
+    ] {
+        post("/-/mirror", form).header(field, value).send().await.expect(403);
+    }
+    assert_ne!(proxy.status().await["upstream"]["on_purpose"], true);
+    post("/-/mirror", &[offline, ("csrf", &csrf)]).send().await.expect(200);
+    assert_eq!(proxy.status().await["upstream"]["on_purpose"], true);
+    post("/-/logout", &[("csrf", "0123456789")]).send().await.expect(403);
+    post("/-/logout", &[("csrf", &csrf)]).send().await.expect(303);
+    guest.ask("GET", "/-/explore").header("cookie", &cookie).send().await.expect(303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_told_to_take_nothing_from_elsewhere() {
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    let guest = proxy.client().anonymous();
+    for path in ["/-/status", "/-/login", "/-/mirror", "/-/answers", "/-/docs/start", "/-/admin"] {
+        let page = guest.get(path).await.expect(200);
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        let text = page.text();
+        assert!(!text.contains("<style") && !text.contains(" style=") && !text.contains("onclick"), "{path}");
+        assert!(!text.contains("src=\"http"), "{path}");
+    }
+    guest.get("/-/nothing").await.expect(404);
+    guest.get("/-").await.expect(303);
+    guest.ask("PUT", "/-/status").send().await.expect(405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_records_is_text_and_nothing_else() {
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    let guest = proxy.client().anonymous();
+    let cookie = log_in(&guest).await;
+    let hostile = "/-/explore/sessions?lab=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E";
+    let page = guest.ask("GET", hostile).header("cookie", &cookie).send().await;
+    assert!(!page.text().contains("<script>alert"), "{}", page.text());
+    assert!(page.text().contains("&#60;script&#62;alert(1)"), "{}", page.text());
+}

@@ -1,0 +1,76 @@
+//! What the tests share: the real program as a child process, upstreams that answer, change and break on command,
+//! and a client that sends exactly what it is told to.
+//!
+//! Everything goes through sockets on ports that the system picks, and every proxy has a data directory of its
+//! own, so that all tests can run at once.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::option_option
+)]
+
+pub mod cache_status;
+pub mod client;
+pub mod command;
+pub mod lab;
+pub mod miniature;
+pub mod proxy;
+pub mod recordings;
+pub mod upstream;
+
+pub use cache_status::CacheStatus;
+pub use client::{Answer, Client};
+pub use lab::Lab;
+pub use proxy::{Proxy, Setup};
+pub use recordings::{Recording, Recordings};
+pub use upstream::{Asked, Fault, Reply, Upstream};
+
+use std::time::Duration;
+
+/// Users of the recordings (`fixtures/auth.json`).
+pub mod users {
+    pub const ADMIN: User =
+        User { name: "admin", password: "admin-pass-1", token: "7107022458bc7bf0aefba56b4832fcdfad2ec1fe" };
+    pub const ONEUSER: User =
+        User { name: "oneuser", password: "one-pass-1", token: "d38bebd51cfafb6d836aacba3083d3e4ad139d84" };
+    pub const PUBLIC: User = User {
+        name: "intbrainlab",
+        password: "international",
+        token: "24e7ed13c5c06f40817e5eb875caf5b23585a5ec",
+    };
+    pub const ALL: [User; 3] = [ADMIN, ONEUSER, PUBLIC];
+    /// A token that nobody has.
+    pub const UNKNOWN_TOKEN: &str = "0000000000000000000000000000000000000000";
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct User {
+        pub name: &'static str,
+        pub password: &'static str,
+        pub token: &'static str,
+    }
+
+    impl User {
+        /// The value of the `Authorization` header.
+        pub fn authorization(&self) -> String {
+            format!("Token {}", self.token)
+        }
+    }
+}
+
+/// Waits until `done` holds; panics with `what` after ten seconds.
+pub async fn until<F, Fut>(what: &str, mut done: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let start = std::time::Instant::now();
+    while !done().await {
+        assert!(start.elapsed() < Duration::from_secs(10), "after ten seconds still not so: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
