@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rusqlite::Connection;
@@ -37,6 +40,7 @@ const WRITE_EVERY: Millis = 60_000;
 #[derive(Debug, Default)]
 pub struct Tokens {
     vouched_at: RwLock<HashMap<TokenHash, Millis>>,
+    refusals: AtomicU64,
 }
 
 impl Tokens {
@@ -49,7 +53,7 @@ impl Tokens {
                 rows.collect::<rusqlite::Result<HashMap<_, _>>>()
             })
             .await?;
-        Ok(Self { vouched_at: RwLock::new(rows) })
+        Ok(Self { vouched_at: RwLock::new(rows), refusals: AtomicU64::new(0) })
     }
 
     /// What this token counts for now.
@@ -62,6 +66,18 @@ impl Tokens {
             age if (0..settings.recheck.millis()).contains(&age) => Standing::Vouched,
             _ => Standing::Recheck,
         }
+    }
+
+    /// A number that is another whenever Alyx has refused a token.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Acquire)
+    }
+
+    /// Until when this token counts without asking Alyx about it; none if Alyx is to be asked at once.
+    pub fn vouched_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
+        let vouched_at = *self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token)?;
+        let until = vouched_at.saturating_add(settings.recheck.millis().min(settings.grace.millis()));
+        (until > clock::now()).then_some(until)
     }
 
     /// Until when this token counts without Alyx; none if it doesn't.
@@ -88,6 +104,7 @@ impl Tokens {
     /// Alyx has refused this token. Returns when that is on disk: a crash must not let it in again.
     pub async fn forget(&self, token: TokenHash, store: &Store) {
         let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        self.refusals.fetch_add(1, Ordering::Release);
         if known.is_none() {
             return;
         }

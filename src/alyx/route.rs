@@ -42,6 +42,23 @@ pub enum Service {
     WaterRequirement,
 }
 
+impl Service {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::AuthToken,
+        Self::Me,
+        Self::Schema,
+        Self::Docs,
+        Self::CacheZip,
+        Self::CacheInfo,
+        Self::CheckProtected,
+        Self::RegisterFile,
+        Self::NewDownload,
+        Self::SyncFileStatus,
+        Self::WaterRequirement,
+    ];
+}
+
 impl Route {
     /// How fast the answer to a GET of it goes out of date; none where it is never kept.
     pub fn class(&self) -> Option<Class> {

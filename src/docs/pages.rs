@@ -44,6 +44,7 @@ const FILES: &[(&str, &str)] = files![
     "monitoring.md",
     "offline.md",
     "one.md",
+    "performance.md",
     "settings.md",
     "start.md",
     "trouble.md",

@@ -68,7 +68,7 @@ impl<S: Subscriber> Layer<S> for Keeper {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let level = *metadata.level();
-        let ours = metadata.target().starts_with("alyx_proxy") && metadata.target() != "alyx_proxy::access";
+        let ours = metadata.target().starts_with("alyx_proxy") && metadata.target() != super::ACCESS;
         if !ours || level > Level::INFO {
             return;
         }

@@ -7,11 +7,18 @@ use std::io::{IsTerminal, stderr};
 pub use events::{Happened, lately, worth_telling};
 
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    EnvFilter, Layer, Registry,
+    filter::{LevelFilter, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
 use crate::settings::{Log, LogFormat};
+
+/// The target of the lines about requests, one for each.
+pub const ACCESS: &str = "alyx_proxy::access";
 
 /// Changes how much is logged while the program runs.
 #[derive(Debug, Clone)]
@@ -37,7 +44,10 @@ pub fn init(settings: &Log) -> Result<Handle, LogError> {
     };
     let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
     // What is kept for the status page does not depend on how much is written.
-    let kept = events::Keeper.with_filter(LevelFilter::INFO);
+    // Requests are not: they have pictures of their own there, and what nobody reads must cost nothing.
+    let wanted =
+        |about: &tracing::Metadata<'_>| *about.level() <= tracing::Level::INFO && about.target() != ACCESS;
+    let kept = events::Keeper.with_filter(filter_fn(wanted).with_max_level_hint(LevelFilter::INFO));
     let log = tracing_subscriber::registry().with(lines.with_filter(filter)).with(kept);
     log.try_init().map_err(|error| LogError(error.to_string()))?;
     Ok(Handle(handle))

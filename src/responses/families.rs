@@ -4,6 +4,8 @@
 //! or leave gaps. When a first page is asked anew, later pages from before no longer count as fresh;
 //! and when any page says another count than the one it replaces, none from before does.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use moka::sync::Cache;
 
 use super::{Entry, Key, Question, disk::Disk};
@@ -15,11 +17,12 @@ const KEPT: u64 = 100_000;
 pub(super) struct Families {
     /// The time before which pages of a family are of an older generation.
     since: Cache<Key, Millis>,
+    changes: AtomicU64,
 }
 
 impl Default for Families {
     fn default() -> Self {
-        Self { since: Cache::new(KEPT) }
+        Self { since: Cache::new(KEPT), changes: AtomicU64::new(0) }
     }
 }
 
@@ -37,9 +40,19 @@ impl Families {
     /// Pages of this question's list from before this time are of an older generation.
     pub(super) async fn older_before(&self, question: &Question, since: Millis, disk: &Disk) {
         if since > self.since(question.family, disk).await {
-            self.since.insert(question.family, since);
-            disk.put_family(question.family, since);
+            self.change(question, since, disk);
         }
+    }
+
+    fn change(&self, question: &Question, since: Millis, disk: &Disk) {
+        self.since.insert(question.family, since);
+        self.changes.fetch_add(1, Ordering::Release);
+        disk.put_family(question.family, since);
+    }
+
+    /// A number that is another after each change.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// A page was asked anew, and replaces an elder one if there was one.
@@ -61,8 +74,7 @@ impl Families {
             .flatten()
             .is_some_and(|count| Some(count) != page.count());
         if (first_anew || other_count) && page.asked_at > self.since(question.family, disk).await {
-            self.since.insert(question.family, page.asked_at);
-            disk.put_family(question.family, page.asked_at);
+            self.change(question, page.asked_at, disk);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +28,7 @@ pub(super) struct Marks {
     /// When a write last touched an endpoint's records, made from `at` when that changes.
     endpoints: RwLock<HashMap<&'static str, Millis>>,
     next_write: AtomicI64,
+    changes: AtomicU64,
 }
 
 /// A write under way: what it may change.
@@ -58,13 +59,23 @@ impl Marks {
             })
             .await?;
         let endpoints = RwLock::new(by_endpoint(&rows));
-        Ok(Self { at: RwLock::new(rows), endpoints, next_write: AtomicI64::new(1) })
+        Ok(Self {
+            at: RwLock::new(rows),
+            endpoints,
+            next_write: AtomicI64::new(1),
+            changes: AtomicU64::new(0),
+        })
     }
 
     /// The latest time at which one of these scopes was marked.
     pub(super) fn since(&self, scopes: &[String]) -> Millis {
         let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
         scopes.iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
+    }
+
+    /// A number that is another after each mark.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// When a write last touched records of an endpoint, for those that were touched.
@@ -99,6 +110,8 @@ impl Marks {
             let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
             at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
             *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
+            drop(at);
+            self.changes.fetch_add(1, Ordering::Release);
         }
         let settle = move |connection: &Connection| {
             if changed {
@@ -128,6 +141,7 @@ impl Marks {
             }
             *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
         }
+        self.changes.fetch_add(1, Ordering::Release);
         let take = move |connection: &Connection| {
             let mut mark = connection.prepare_cached(MARK)?;
             marks.iter().try_for_each(|(scope, at)| mark.execute((scope, at)).map(drop))

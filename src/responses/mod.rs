@@ -219,6 +219,21 @@ impl Responses {
         self.disk.stored()
     }
 
+    /// Whether this entry is still the one in memory under this key.
+    pub fn is_in_memory(&self, key: &Key, entry: &Arc<Entry>) -> bool {
+        self.memory.get(key).is_some_and(|here| Arc::ptr_eq(&here, entry))
+    }
+
+    /// A number that is another after each write that made something stale.
+    pub fn writes(&self) -> u64 {
+        self.marks.changes()
+    }
+
+    /// A number that is another whenever pages of a list have become older than a newer one of them allows.
+    pub fn newer_pages(&self) -> u64 {
+        self.families.changes()
+    }
+
     /// Writes now and then what was used, and drops marks that no longer matter.
     pub fn tidy(&self) {
         self.disk.flush_used();

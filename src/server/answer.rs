@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Asked, Proxy, coding::Coding, refusal::NOTICE, status::How};
+use super::{Asked, Proxy, again::Repeatable, coding::Coding, refusal::NOTICE, status::How};
 use crate::{
-    clock,
+    clock::{self, Millis},
     responses::{Asker, Entry, Question},
 };
 
@@ -16,12 +16,14 @@ use crate::{
 pub(super) struct Giving {
     pub(super) how: How,
     pub(super) notice: Option<HeaderValue>,
+    /// Where the same request may get the same answer again: until when its token counts.
+    pub(super) again_until: Option<Millis>,
 }
 
 impl Giving {
     /// Without a warning.
     pub(super) fn plainly(how: How) -> Self {
-        Self { how, notice: None }
+        Self { how, notice: None, again_until: None }
     }
 }
 
@@ -55,6 +57,10 @@ impl Proxy {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             if let Some(name) = coding.name() {
                 headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+            }
+            if let Some(token_until) = giving.again_until {
+                let (key, entry, body) = (question.key, entry.clone(), body.clone());
+                response.extensions_mut().insert(Repeatable { key, entry, body, token_until });
             }
             if asked.method != Method::HEAD {
                 *response.body_mut() = Body::from(body);

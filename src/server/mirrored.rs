@@ -249,7 +249,7 @@ impl Proxy {
         };
         let how = How::Mirror { reason, as_synchronised: clock && entry.status == StatusCode::OK };
         let notice = reason.and_then(|reason| self.notice(reason));
-        self.give(asked, question, entry, Giving { how, notice }).await
+        self.give(asked, question, entry, Giving { notice, ..Giving::plainly(how) }).await
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 mod activity;
+mod again;
 mod answer;
 mod asked;
 mod base_url;
@@ -41,7 +42,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 
 pub use frozen::Frozen;
 pub use proxy::{OpenError, Proxy, upstream_folder};
@@ -76,7 +77,12 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> 
     let start = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get("x-request-id").cloned();
-    let response = if uri.path() == "/-" || uri.path().starts_with("/-/") {
+    if let Some((response, endpoint)) = proxy.again(&request, peer.ip()) {
+        finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
+        return response;
+    }
+    let (stamp, same) = (proxy.stamp(), proxy.same(&request, peer.ip()));
+    let mut response = if uri.path() == "/-" || uri.path().starts_with("/-/") {
         own::answer(&proxy, peer.ip(), request).await
     } else {
         match ask(&proxy, peer, request) {
@@ -84,13 +90,30 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> 
             Err(refusal) => *refusal,
         }
     };
-    let (endpoint, took) = (status::endpoint(&uri), start.elapsed());
-    status::log(&method, &uri, endpoint, id.as_ref(), &response, took);
+    let endpoint = status::endpoint(&uri);
+    if let Some(same) = same {
+        proxy.decided(same, stamp, endpoint, &mut response);
+    }
+    finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
+    response
+}
+
+/// Tells the log, the metrics and the status page of an answer.
+fn finish(
+    proxy: &Proxy,
+    method: &Method,
+    uri: &Uri,
+    endpoint: &'static str,
+    id: Option<&HeaderValue>,
+    response: &Response<Body>,
+    start: Instant,
+) {
+    let took = start.elapsed();
+    status::log(method, uri, endpoint, id, response, took);
     if let Some(how) = response.extensions().get().copied() {
         let status = response.status().as_u16();
-        proxy.activity.answered(&activity::Seen { how, endpoint, uri: &uri, status, took });
+        proxy.activity.answered(&activity::Seen { how, endpoint, uri, status, took });
     }
-    response
 }
 
 fn ask(

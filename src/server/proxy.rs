@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{mirrored::Recent, status::Counters, verify::Samples};
+use super::{again::Again, mirrored::Recent, status::Counters, verify::Samples};
 use crate::{
     access::{Admin, Credentials, History, Logins, SecretError, SecretKey, TokenHash, Tokens},
     alyx::errors,
@@ -58,6 +58,8 @@ pub struct Proxy {
     pub(super) synchroniser: Option<Arc<Synchroniser>>,
     /// What the mirror said lately.
     pub(super) recent: Recent,
+    /// Requests that were answered a moment ago.
+    pub(super) again: Again,
     /// Some of the questions that it answered, to be put to Alyx too.
     pub(super) samples: Samples,
     pub(super) tokens: Tokens,
@@ -147,7 +149,8 @@ impl Proxy {
             logins: Logins::default(),
             history: History::default(),
             flights: Flights::default(),
-            recent: Recent::new(memory.0 / 8),
+            recent: Recent::new(memory.0 / 16),
+            again: Again::new(memory.0 / 16),
             mirror,
             samples: Samples::default(),
             synchroniser,

@@ -184,7 +184,11 @@ impl Reading<'_> {
         if let (May::Have, Some(held)) = (self.may, &self.held) {
             match held.verdict {
                 Verdict::Fresh { left } => {
-                    return Some(self.give(held, Giving::plainly(How::Hit(held.place, left))).await);
+                    let again_until = (self.credentials.token()).and_then(|token| {
+                        self.proxy.tokens.vouched_until(&token, &self.asked.settings.access)
+                    });
+                    let how = How::Hit(held.place, left);
+                    return Some(self.give(held, Giving { again_until, ..Giving::plainly(how) }).await);
                 }
                 Verdict::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
                     drop(self.board(false));
@@ -396,7 +400,7 @@ impl Reading<'_> {
     async fn stand_in(&self, held: &Held, reason: StandIn) -> Response<Body> {
         let notice = self.proxy.notice(reason);
         let how = How::StandIn { reason, place: held.place, ttl: held.verdict.ttl() };
-        self.give(held, Giving { how, notice }).await
+        self.give(held, Giving { notice, ..Giving::plainly(how) }).await
     }
 
     async fn give(&self, held: &Held, giving: Giving) -> Response<Body> {

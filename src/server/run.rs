@@ -1,8 +1,18 @@
 //! Listening: connections, their limits, and an orderly end.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::body::Body;
+use http::HeaderValue;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -18,7 +28,7 @@ use tokio::{
 use tower::{Layer, ServiceExt};
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
 };
 
 use super::{
@@ -27,6 +37,19 @@ use super::{
     verify,
 };
 use crate::upstream::health;
+
+/// Names of requests: that of this run of the program, and a number.
+#[derive(Debug, Clone, Copy)]
+struct Numbered;
+
+impl MakeRequestId for Numbered {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
+        static RUN: LazyLock<u32> = LazyLock::new(rand::random);
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let name = format!("{:08x}-{}", *RUN, NUMBER.fetch_add(1, Ordering::Relaxed));
+        HeaderValue::try_from(name).ok().map(RequestId::new)
+    }
+}
 
 /// A client that takes longer to say what it wants is sent away.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -156,7 +179,7 @@ where
     });
     let floors = CatchPanicLayer::custom(own::after_panic).layer(floors);
     let floors = PropagateRequestIdLayer::x_request_id().layer(floors);
-    let floors = SetRequestIdLayer::x_request_id(MakeRequestUuid).layer(floors);
+    let floors = SetRequestIdLayer::x_request_id(Numbered).layer(floors);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder

@@ -1,8 +1,12 @@
 //! How an answer came about: one word for it, the same in header, log and metric (RFC 9211).
 
 use std::{
+    collections::HashMap,
     fmt::Write,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +14,8 @@ use axum::body::Body;
 use http::{HeaderValue, Method, Response, Uri, header};
 
 use crate::{
-    alyx::{Route, query, route::classify},
+    alyx::{ENDPOINTS, Route, Service, query, route::classify},
+    log,
     responses::{Place, Staleness},
 };
 
@@ -153,6 +158,21 @@ impl Forward {
     }
 }
 
+/// The counters of outcomes; found once, as finding one costs more than counting.
+static OUTCOMES: LazyLock<HashMap<&'static str, metrics::Counter>> = LazyLock::new(|| {
+    let names = ["memory", "disk", "stale", "mirror", "upstream", "collapsed", "refused", "own"];
+    let counter = |name| metrics::counter!("alyx_proxy_answers_total", "outcome" => name);
+    names.into_iter().map(|name| (name, counter(name))).collect()
+});
+
+/// The histograms of answer times, by endpoint.
+static DURATIONS: LazyLock<HashMap<&'static str, metrics::Histogram>> = LazyLock::new(|| {
+    let services = Service::ALL.iter().map(|service| service.name());
+    let names = ENDPOINTS.iter().map(|endpoint| endpoint.name).chain(services).chain(["own", "other"]);
+    let histogram = |name| metrics::histogram!("alyx_proxy_request_duration_seconds", "endpoint" => name);
+    names.map(|name| (name, histogram(name))).collect()
+});
+
 /// What was answered since the start, and how.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -179,7 +199,9 @@ impl Counters {
             _ => &self.refused,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("alyx_proxy_answers_total", "outcome" => name).increment(1);
+        if let Some(counter) = OUTCOMES.get(name) {
+            counter.increment(1);
+        }
     }
 
     /// The counts by name.
@@ -219,10 +241,11 @@ pub(super) fn log(
 ) {
     let field =
         |name: &header::HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-    metrics::histogram!("alyx_proxy_request_duration_seconds", "endpoint" => endpoint)
-        .record(took.as_secs_f64());
+    if let Some(histogram) = DURATIONS.get(endpoint) {
+        histogram.record(took.as_secs_f64());
+    }
     tracing::info!(
-        target: "alyx_proxy::access",
+        target: log::ACCESS,
         %method,
         endpoint,
         status = response.status().as_u16(),
@@ -233,5 +256,5 @@ pub(super) fn log(
         id = id.and_then(|id| id.to_str().ok()),
         "request"
     );
-    tracing::debug!(target: "alyx_proxy::access", path = %uri.path(), query = uri.query(), "asked");
+    tracing::debug!(target: log::ACCESS, path = %uri.path(), query = uri.query(), "asked");
 }

@@ -10,6 +10,7 @@ mod support;
 mod wire;
 
 mod access;
+mod again;
 mod cli;
 mod coalescing;
 mod control;

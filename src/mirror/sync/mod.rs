@@ -152,6 +152,9 @@ impl Synchroniser {
         for table in &tables {
             let result = self.table(table, cycle).await;
             self.ended(table, result, &mut errors);
+            if self.is_over(cycle, &errors) {
+                return errors;
+            }
         }
         // What shows changed records; which may itself be shown.
         for _ in 0..3 {
@@ -163,6 +166,9 @@ impl Synchroniser {
                     Err(error) => {
                         self.hold_back(table, &before).await;
                         self.ended(table, Err(error), &mut errors);
+                        if self.is_over(cycle, &errors) {
+                            return errors;
+                        }
                     }
                 }
             }
@@ -171,6 +177,12 @@ impl Synchroniser {
             }
         }
         errors
+    }
+
+    /// Whether a cycle of no one's asking ends here, as Alyx has gone away: the next one begins when it is back. One
+    /// failure tells of it; a warning for each table would bury all others.
+    fn is_over(&self, cycle: Cycle<'_>, errors: &[(&'static str, SyncError)]) -> bool {
+        matches!(cycle, Cycle::Due) && !errors.is_empty() && self.source.upstream.health.is_down()
     }
 
     /// A table some of whose records could not be renewed is no younger than it was.

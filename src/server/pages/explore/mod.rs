@@ -48,12 +48,31 @@ struct Line {
 struct Told {
     status: u16,
     body: Value,
-    /// Where it came from.
+    /// Where it came from, in the words of `Cache-Status`.
     source: String,
     age: String,
     notice: String,
     /// Who would answer it, and why (`alyx-proxy explain`).
     explanation: Explained,
+}
+
+impl Told {
+    /// Where it came from, in a person's words.
+    fn place(&self) -> String {
+        let has = |word: &str| self.source.contains(word);
+        let place = match () {
+            () if has("fwd=") => "Alyx",
+            () if has("mirror") => "the mirror",
+            () if has("memory") || has("disk") => "what is stored",
+            () => "the proxy itself",
+        };
+        let reason = match () {
+            () if has("offline") => " while Alyx is out of reach",
+            () if has("slow-upstream") => " while Alyx is slow",
+            () => "",
+        };
+        format!("{place}{reason}")
+    }
 }
 
 /// What is shown of an explanation.

@@ -126,8 +126,19 @@ pub(super) fn told_json(path_and_query: &str, told: &Told) -> String {
 pub(super) fn error_of(body: &Value) -> String {
     match &body["detail"] {
         Value::String(detail) => detail.clone(),
-        _ => body.to_string(),
+        _ => fields_of(body).unwrap_or_else(|| body.to_string()),
     }
+}
+
+/// What is wrong with single parameters, where that is what Alyx says: `{"id": ["Enter a valid UUID."]}`.
+fn fields_of(body: &Value) -> Option<String> {
+    let fields = body.as_object()?.iter().filter(|(name, _)| *name != "status_code");
+    let wrong = fields.map(|(name, messages)| {
+        let messages: Option<Vec<&str>> = messages.as_array()?.iter().map(Value::as_str).collect();
+        Some(format!("{name}: {}", messages?.join(" ")))
+    });
+    let wrong: Option<Vec<String>> = wrong.collect();
+    wrong.filter(|wrong| !wrong.is_empty()).map(|wrong| wrong.join(" "))
 }
 
 /// The columns that say something, the record's own key first, and the cells.

@@ -1,0 +1,232 @@
+//! The same request again: what was decided for it a moment ago holds as long as nothing has changed that the decision
+//! depended on.
+//!
+//! Labs ask the same things over and over. To read a request, canonicalise its question, judge its token and compare
+//! its directives costs several times what it costs to send a stored answer. So a request that was answered from memory
+//! is kept with all its fields and what came of them. Another one that is the same in every field, from the same
+//! address, gets the same answer at once, if
+//!
+//! * the stored answer is still the one in memory, and still fresh,
+//! * the token still counts without asking Alyx about it,
+//! * no write, no newer page of the list, no synchronisation and no refused token came in between, the settings are the
+//!   same, and Alyx is not known to be away,
+//! * it was decided less than a minute ago: what is noted of requests elsewhere stays right to within that time.
+//!
+//! Whom a request comes from is kept and compared as a keyed hash of its `Authorization`, never in clear.
+//!
+//! All else goes down the whole staircase. What this saves is measured in `docs/performance.md`.
+
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+
+use super::{Proxy, status::How};
+use crate::{
+    access::TokenHash,
+    clock::{self, Millis},
+    responses::{Entry, Key, Place},
+    settings::Settings,
+};
+
+/// A decision counts for so long at most, in milliseconds.
+const LONGEST: Millis = 60_000;
+
+/// Every request has another one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Requests that were answered lately.
+#[derive(Debug)]
+pub(super) struct Again {
+    decided: moka::sync::Cache<u64, Arc<Decided>, foldhash::fast::RandomState>,
+    hasher: foldhash::fast::RandomState,
+}
+
+/// What decisions depend on besides the request and the stored answer.
+#[derive(Debug, Clone)]
+pub(super) struct Stamp {
+    settings: Arc<Settings>,
+    writes: u64,
+    pages: u64,
+    tokens: u64,
+    mirror: Option<i64>,
+}
+
+/// An answer from memory, as the lower floors hand it up: with what is needed to give it again.
+#[derive(Debug, Clone)]
+pub(super) struct Repeatable {
+    pub(super) key: Key,
+    pub(super) entry: Arc<Entry>,
+    pub(super) body: Bytes,
+    /// Until when the token counts without asking Alyx about it.
+    pub(super) token_until: Millis,
+}
+
+/// A request and what was decided for it.
+#[derive(Debug)]
+struct Decided {
+    uri: Uri,
+    fields: HeaderMap,
+    who: TokenHash,
+    peer: IpAddr,
+    stamp: Stamp,
+    at: Millis,
+    until: Millis,
+    fresh_until: Millis,
+    endpoint: &'static str,
+    answer: Repeatable,
+    /// The answer's fields but for those that say how old it is.
+    headers: HeaderMap,
+}
+
+impl Again {
+    /// Keeps as much as weighs so many bytes.
+    pub(super) fn new(bytes: u64) -> Self {
+        let weight = |_: &u64, decided: &Arc<Decided>| {
+            let text = decided.uri.path().len() + decided.fields.len() * 64;
+            u32::try_from(decided.answer.body.len() + text + 2048).unwrap_or(u32::MAX)
+        };
+        let hasher = foldhash::fast::RandomState::default();
+        let cache = moka::sync::Cache::builder().weigher(weight).max_capacity(bytes);
+        Self { decided: cache.build_with_hasher(hasher.clone()), hasher }
+    }
+
+    /// A number that is the same for the same request. Two requests may share one: they are compared.
+    fn number(&self, request: &Request<Body>, peer: IpAddr, who: &TokenHash) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        peer.hash(&mut hasher);
+        hasher.write(&who.0);
+        hasher.write(request.uri().path().as_bytes());
+        hasher.write(request.uri().query().unwrap_or_default().as_bytes());
+        for (_, value) in fields(request.headers()) {
+            hasher.write(value.as_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+/// The fields that a request is compared by, besides the one that says whom it comes from.
+fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    headers.iter().filter(|(name, _)| **name != REQUEST_ID && **name != header::AUTHORIZATION)
+}
+
+impl Decided {
+    fn is_of(&self, request: &Request<Body>, peer: IpAddr, who: &TokenHash) -> bool {
+        self.peer == peer
+            && self.who == *who
+            && self.uri == *request.uri()
+            && fields(&self.fields).eq(fields(request.headers()))
+    }
+}
+
+impl Proxy {
+    /// What decisions that are made from now on depend on.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            settings: self.settings.load_full(),
+            writes: self.responses.writes(),
+            pages: self.responses.newer_pages(),
+            tokens: self.tokens.refusals(),
+            mirror: self.mirror.as_ref().map(|mirror| mirror.version()),
+        }
+    }
+
+    fn holds(&self, stamp: &Stamp) -> bool {
+        let Stamp { settings, writes, pages, tokens, mirror } = stamp;
+        Arc::ptr_eq(settings, &self.settings.load())
+            && *writes == self.responses.writes()
+            && *pages == self.responses.newer_pages()
+            && *tokens == self.tokens.refusals()
+            && *mirror == self.mirror.as_ref().map(|mirror| mirror.version())
+            && !self.upstream.health.is_down()
+    }
+
+    /// The answer to a request that was answered a moment ago, if it is still the right one, and its endpoint.
+    pub(super) fn again(
+        &self,
+        request: &Request<Body>,
+        peer: IpAddr,
+    ) -> Option<(Response<Body>, &'static str)> {
+        let who = self.who(request)?;
+        let decided = self.again.decided.get(&self.again.number(request, peer, &who))?;
+        let now = clock::now();
+        // A clock that was set back makes what was decided before no decision of the past.
+        let in_time = (decided.at..decided.until).contains(&now);
+        let Repeatable { key, entry, body, .. } = &decided.answer;
+        let still = in_time
+            && decided.is_of(request, peer, &who)
+            && self.holds(&decided.stamp)
+            && self.responses.is_in_memory(key, entry);
+        if !still {
+            return None;
+        }
+        let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
+        let how = How::Hit(Place::Memory, left);
+        self.counters.count(how);
+        self.activity.client(peer, request.headers());
+        let mut response = Response::new(Body::from(body.clone()));
+        let mut headers = decided.headers.clone();
+        let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
+        headers.insert(header::AGE, HeaderValue::from(age));
+        *response.headers_mut() = headers;
+        how.mark(&mut response);
+        Some((response, decided.endpoint))
+    }
+
+    /// Keeps what was decided for a request, where it can be given again.
+    pub(super) fn decided(
+        &self,
+        request: Same,
+        stamp: Stamp,
+        endpoint: &'static str,
+        response: &mut Response<Body>,
+    ) {
+        let Some(answer) = response.extensions_mut().remove::<Repeatable>() else { return };
+        let Some(How::Hit(Place::Memory, left)) = response.extensions().get::<How>().copied() else { return };
+        if response.status() != StatusCode::OK {
+            return;
+        }
+        let at = clock::now();
+        let fresh_until = at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX));
+        let until = fresh_until.min(answer.token_until).min(at + LONGEST);
+        let Same { number, uri, fields, who, peer } = request;
+        let headers = response.headers().clone();
+        let decided =
+            Decided { uri, fields, who, peer, stamp, at, until, fresh_until, endpoint, answer, headers };
+        self.again.decided.insert(number, Arc::new(decided));
+    }
+
+    /// What a request is compared by, if it is of the kind that may come again.
+    pub(super) fn same(&self, request: &Request<Body>, peer: IpAddr) -> Option<Same> {
+        let who = self.who(request)?;
+        let number = self.again.number(request, peer, &who);
+        let mut fields = request.headers().clone();
+        fields.remove(header::AUTHORIZATION);
+        Some(Same { number, uri: request.uri().clone(), fields, who, peer })
+    }
+
+    /// Whom a GET comes from, if it says so in one field.
+    fn who(&self, request: &Request<Body>) -> Option<TokenHash> {
+        let mut lines = request.headers().get_all(header::AUTHORIZATION).iter();
+        match (request.method(), lines.next(), lines.next()) {
+            (&Method::GET, Some(line), None) => Some(self.key.token(line.to_str().ok()?)),
+            _ => None,
+        }
+    }
+}
+
+/// All of a request that an answer may depend on.
+#[derive(Debug)]
+pub(super) struct Same {
+    number: u64,
+    uri: Uri,
+    fields: HeaderMap,
+    who: TokenHash,
+    peer: IpAddr,
+}
