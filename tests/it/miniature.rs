@@ -141,25 +141,7 @@ fn sorted(records: &[String]) -> Vec<String> {
 fn order_key(endpoint: &str, record: &str) -> Vec<Value> {
     let record: Value =
         serde_json::from_str(&record.replace("NaN", "null").replace("Infinity", "null")).unwrap();
-    let fields: &[&str] = match endpoint {
-        "sessions" | "surgeries" => &["/start_time"],
-        "insertions" => &["/session_info/start_time", "/name"],
-        "tasks" => &["/level", "/priority"],
-        "subjects" | "water-restricted-subjects" => &["/nickname", "/birth_date"],
-        "fov-location" => &["/default_provenance"],
-        "water-restriction" => &["/end_time", "/start_time"],
-        "data-notices" => &["/importance", "/created_datetime", "/name"],
-        "users" => &["/username"],
-        "brain-regions" => &["/id"],
-        "data-formats"
-        | "data-repository"
-        | "data-repository-type"
-        | "dataset-types"
-        | "revisions"
-        | "tags" => &["/name"],
-        _ => &[],
-    };
-    fields.iter().map(|field| record.pointer(field).cloned().unwrap_or_default()).collect()
+    crate::judge::order_key(endpoint, &record)
 }
 
 /// The head of a page, and its records.

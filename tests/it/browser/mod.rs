@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 const HOW: &str = "it is needed for the tests of the pages; on Debian and Ubuntu: \
                    sudo apt install chromium chromium-driver npm";
+/// Nothing on a page takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How elements are found.
 const CSS: &str = "css selector";
 /// The version of axe-core that pages are held against.
@@ -86,15 +88,29 @@ impl Browser {
     }
 
     pub(crate) async fn text(&self, selector: &str) -> String {
-        self.page.text(&self.find(CSS, selector).await).await.unwrap()
+        let found = self.texts(selector).await;
+        found.into_iter().next().unwrap_or_else(|| panic!("no {selector} on the page"))
     }
 
+    /// The texts of all elements that are found so. A page may go while it is looked at: then the next one is.
     pub(crate) async fn texts(&self, selector: &str) -> Vec<String> {
-        let mut texts = Vec::new();
-        for element in self.page.find(CSS, selector).await.unwrap() {
-            texts.push(self.page.text(&element).await.unwrap());
+        let start = Instant::now();
+        loop {
+            match self.texts_now(selector).await {
+                Err(error) if is_gone(&error) && start.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                texts => return texts.unwrap(),
+            }
         }
-        texts
+    }
+
+    async fn texts_now(&self, selector: &str) -> Result<Vec<String>, String> {
+        let mut texts = Vec::new();
+        for element in self.page.find(CSS, selector).await? {
+            texts.push(self.page.text(&element).await?);
+        }
+        Ok(texts)
     }
 
     pub(crate) async fn click(&self, selector: &str) {
@@ -141,10 +157,15 @@ impl Browser {
     pub(crate) async fn until(&self, what: &str, mut done: impl AsyncFnMut(&Self) -> bool) {
         let start = Instant::now();
         while !done(self).await {
-            assert!(start.elapsed() < Duration::from_secs(60), "after a minute still not so: {what}");
+            assert!(start.elapsed() < PATIENCE, "after a minute still not so: {what}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Whether the page that was looked at is no longer there.
+fn is_gone(error: &str) -> bool {
+    ["stale element", "navigat", "execution context"].iter().any(|sign| error.contains(sign))
 }
 
 impl Drop for Browser {

@@ -256,7 +256,7 @@ fn sorted(record: &Value) -> String {
 }
 
 /// The sort key of a record as far as the record shows it (REST.md 1, "ordering").
-fn order_key(endpoint: &str, record: &Value) -> Vec<Value> {
+pub fn order_key(endpoint: &str, record: &Value) -> Vec<Value> {
     let fields: &[&str] = match endpoint {
         "sessions" | "surgeries" => &["/start_time"],
         "insertions" => &["/session_info/start_time", "/name"],
