@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// A tenth of the work of a small answer is finding memory for it (`docs/performance.md`).
+/// A tenth of the work of a small answer is finding memory for it (`docs/src/performance.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

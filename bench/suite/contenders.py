@@ -55,12 +55,14 @@ def proxy(run: Run, upstream: str, name: str = "alyx-proxy", log: str = "warn", 
     return Contender(name, port, process.pid)
 
 
-def nginx(run: Run, origin_port: int, sendfile: bool = True, log: bool = False) -> Contender:
-    port = free_port()
-    name = "nginx" if sendfile else "nginx, sendfile off"
-    folder = run.folder / f"nginx-{port}"
+def _nginx(run: Run, name: str, port: int, http: str, server: str) -> int:
+    """Starts an nginx with these parts of its configuration; its process."""
+    folder = run.folder / f"{name}-{port}"
     folder.mkdir()
     user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
+    temporary = "\n".join(
+        f"  {kind}_temp_path {folder}/{kind};" for kind in ("proxy", "client_body", "fastcgi", "uwsgi", "scgi")
+    )
     config = folder / "nginx.conf"
     config.write_text(f"""
 {user}
@@ -70,16 +72,26 @@ pid {folder}/pid;
 error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
 http {{
+{temporary}
+{http.replace("FOLDER", str(folder))}
+  server {{
+{server}
+  }}
+}}
+""")
+    return run.start(["nginx", "-c", str(config), "-p", str(folder), "-e", f"{folder}/error.log"], port).pid
+
+
+def nginx(run: Run, origin_port: int, sendfile: bool = True, log: bool = False) -> Contender:
+    port = free_port()
+    name = "nginx" if sendfile else "nginx, sendfile off"
+    http = f"""
   sendfile {"on" if sendfile else "off"};
   keepalive_requests 100000000;
-  access_log {f"{folder}/access.log" if log else "off"};
-  proxy_cache_path {folder}/cache levels=1:2 keys_zone=all:10m max_size=4g inactive=1d;
-  proxy_temp_path {folder}/proxy;
-  client_body_temp_path {folder}/client;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
+  access_log {"FOLDER/access.log" if log else "off"};
+  proxy_cache_path FOLDER/cache levels=1:2 keys_zone=all:10m max_size=4g inactive=1d;
+"""
+    server = f"""
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
       proxy_pass http://127.0.0.1:{origin_port};
@@ -90,42 +102,22 @@ http {{
       proxy_ignore_headers Vary Cache-Control Expires;
       add_header X-Cache-Status $upstream_cache_status;
     }}
-  }}
-}}
-""")
-    process = run.start(["nginx", "-c", str(config), "-p", str(folder), "-e", f"{folder}/error.log"], port)
-    return Contender(name + (", access log" if log else ""), port, process.pid)
+"""
+    pid = _nginx(run, "nginx", port, http, server)
+    return Contender(name + (", access log" if log else ""), port, pid)
 
 
 def tls(run: Run, origin_port: int, key: Path, certificate: Path) -> int:
     """The origin behind TLS; its port."""
     port = free_port()
-    folder = run.folder / "tls"
-    folder.mkdir()
-    user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
-    config = folder / "nginx.conf"
-    config.write_text(f"""
-{user}
-daemon off;
-pid {folder}/pid;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/client;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
+    server = f"""
     listen 127.0.0.1:{port} ssl;
     ssl_certificate {certificate};
     ssl_certificate_key {key};
     ssl_session_tickets off;
     location / {{ proxy_pass http://127.0.0.1:{origin_port}; proxy_set_header Host $http_host; }}
-  }}
-}}
-""")
-    run.start(["nginx", "-c", str(config), "-p", str(folder), "-e", f"{folder}/error.log"], port)
+"""
+    _nginx(run, "tls", port, "  access_log off;", server)
     return port
 
 

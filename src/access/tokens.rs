@@ -75,15 +75,18 @@ impl Tokens {
 
     /// Until when this token counts without asking Alyx about it; none if Alyx is to be asked at once.
     pub fn vouched_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
-        let vouched_at = *self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token)?;
-        let until = vouched_at.saturating_add(settings.recheck.millis().min(settings.grace.millis()));
-        (until > clock::now()).then_some(until)
+        self.until(token, settings.recheck.millis().min(settings.grace.millis()))
     }
 
     /// Until when this token counts without Alyx; none if it doesn't.
     pub fn counts_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
+        self.until(token, settings.grace.millis())
+    }
+
+    /// When this span is over that begins with the last acceptance; none where it is over.
+    fn until(&self, token: &TokenHash, span: Millis) -> Option<Millis> {
         let vouched_at = *self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token)?;
-        let until = vouched_at.saturating_add(settings.grace.millis());
+        let until = vouched_at.saturating_add(span);
         (until > clock::now()).then_some(until)
     }
 

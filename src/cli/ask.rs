@@ -151,14 +151,30 @@ pub(super) async fn upload(control: &Control, path: &str, from: &Path, bar: &Bar
     Ok(serde_json::from_slice(&body).map_err(anyhow::Error::from)?)
 }
 
+/// What a proxy said, or its refusal in its own words. `place` is where it was asked.
+pub(super) fn granted(
+    status: StatusCode,
+    body: Option<Value>,
+    place: impl fmt::Display,
+) -> Result<Value, Failure> {
+    match body {
+        Some(body) if status.is_success() => Ok(body),
+        body => Err(refused(status, &body.unwrap_or_default(), place)),
+    }
+}
+
+fn refused(status: StatusCode, body: &Value, place: impl fmt::Display) -> Failure {
+    match body["detail"].as_str() {
+        Some(why) => anyhow!("{why}").into(),
+        None => anyhow!("{place} answered with status {status}: is it an alyx-proxy?").into(),
+    }
+}
+
 /// A refusal in the proxy's own words.
 async fn refusal(response: reqwest::Response) -> Failure {
     let (status, url) = (response.status(), response.url().clone());
-    let body: Value = serde_json::from_slice(&response.bytes().await.unwrap_or_default()).unwrap_or_default();
-    match body["detail"].as_str() {
-        Some(why) => anyhow!("{why}").into(),
-        None => anyhow!("{url} answered with status {status}: is it an alyx-proxy?").into(),
-    }
+    let body = serde_json::from_slice(&response.bytes().await.unwrap_or_default()).unwrap_or_default();
+    refused(status, &body, url)
 }
 
 /// The proxy is a neighbour: no other proxy lies between, whatever the environment says.

@@ -4,7 +4,6 @@ use alyx_proxy::{
     access::admin,
     settings::{Settings, Sources, load},
 };
-use anyhow::anyhow;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -39,13 +38,7 @@ impl Control {
     /// Has the proxy do something; what it says of that.
     pub(super) async fn wish(&self, action: &str, wish: &Value) -> Result<Value, Failure> {
         let (status, body) = ask::wish(&self.base, &format!("/-/api/{action}"), &self.token, wish).await?;
-        match body {
-            Some(body) if status.is_success() => Ok(body),
-            Some(body) if body["detail"].is_string() => {
-                Err(anyhow!("{}", body["detail"].as_str().unwrap_or_default()).into())
-            }
-            _ => Err(anyhow!("{} answered with status {status}: is it an alyx-proxy?", self.base).into()),
-        }
+        ask::granted(status, body, &self.base)
     }
 }
 

@@ -6,7 +6,8 @@
 //! is kept with all its fields and what came of them. Another one that is the same in every field, from the same
 //! address, gets the same answer at once, if
 //!
-//! * the stored answer is still the one in memory, and still fresh,
+//! * the stored answer is still the one in memory, and still fresh, and the request has no wishes of its own as
+//!   to how old it may be,
 //! * the token still counts without asking Alyx about it,
 //! * no write, no newer page of the list, no synchronisation and no refused token came in between, the settings are the
 //!   same, and Alyx is not known to be away,
@@ -14,7 +15,7 @@
 //!
 //! Whom a request comes from is kept and compared as a keyed hash of its `Authorization`, never in clear.
 //!
-//! All else goes down the whole staircase. What this saves is measured in `docs/performance.md`.
+//! All else goes down the whole staircase. What this saves is measured in `docs/src/performance.md`.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
@@ -64,6 +65,8 @@ pub(super) struct Repeatable {
     pub(super) key: Key,
     pub(super) entry: Arc<Entry>,
     pub(super) body: Bytes,
+    /// The client, which behind a reverse proxy is another than the peer.
+    pub(super) client: IpAddr,
     /// Until when the token counts without asking Alyx about it.
     pub(super) token_until: Millis,
 }
@@ -73,8 +76,7 @@ pub(super) struct Repeatable {
 struct Decided {
     uri: Uri,
     fields: HeaderMap,
-    who: TokenHash,
-    peer: IpAddr,
+    name: Name,
     stamp: Stamp,
     at: Millis,
     until: Millis,
@@ -117,11 +119,8 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValu
 }
 
 impl Decided {
-    fn is_of(&self, request: &Request<Body>, peer: IpAddr, who: &TokenHash) -> bool {
-        self.peer == peer
-            && self.who == *who
-            && self.uri == *request.uri()
-            && fields(&self.fields).eq(fields(request.headers()))
+    fn is_of(&self, request: &Request<Body>, name: &Name) -> bool {
+        self.name == *name && self.uri == *request.uri() && fields(&self.fields).eq(fields(request.headers()))
     }
 }
 
@@ -151,16 +150,15 @@ impl Proxy {
     pub(super) fn again(
         &self,
         request: &Request<Body>,
-        peer: IpAddr,
+        name: &Name,
     ) -> Option<(Response<Body>, &'static str)> {
-        let who = self.who(request)?;
-        let decided = self.again.decided.get(&self.again.number(request, peer, &who))?;
+        let decided = self.again.decided.get(&name.number)?;
         let now = clock::now();
         // A clock that was set back makes what was decided before no decision of the past.
         let in_time = (decided.at..decided.until).contains(&now);
-        let Repeatable { key, entry, body, .. } = &decided.answer;
+        let Repeatable { key, entry, body, client, .. } = &decided.answer;
         let still = in_time
-            && decided.is_of(request, peer, &who)
+            && decided.is_of(request, name)
             && self.holds(&decided.stamp)
             && self.responses.is_in_memory(key, entry);
         if !still {
@@ -169,7 +167,7 @@ impl Proxy {
         let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
         let how = How::Hit(Place::Memory, left);
         self.counters.count(how);
-        self.activity.client(peer, request.headers());
+        self.activity.client(*client, request.headers());
         let mut response = Response::new(Body::from(body.clone()));
         let mut headers = decided.headers.clone();
         let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
@@ -195,38 +193,45 @@ impl Proxy {
         let at = clock::now();
         let fresh_until = at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX));
         let until = fresh_until.min(answer.token_until).min(at + LONGEST);
-        let Same { number, uri, fields, who, peer } = request;
-        let headers = response.headers().clone();
-        let decided =
-            Decided { uri, fields, who, peer, stamp, at, until, fresh_until, endpoint, answer, headers };
+        let Same { name, uri, fields } = request;
+        let (number, headers) = (name.number, response.headers().clone());
+        let decided = Decided { uri, fields, name, stamp, at, until, fresh_until, endpoint, answer, headers };
         self.again.decided.insert(number, Arc::new(decided));
     }
 
-    /// What a request is compared by, if it is of the kind that may come again.
-    pub(super) fn same(&self, request: &Request<Body>, peer: IpAddr) -> Option<Same> {
-        let who = self.who(request)?;
-        let number = self.again.number(request, peer, &who);
-        let mut fields = request.headers().clone();
-        fields.remove(header::AUTHORIZATION);
-        Some(Same { number, uri: request.uri().clone(), fields, who, peer })
-    }
-
-    /// Whom a GET comes from, if it says so in one field.
-    fn who(&self, request: &Request<Body>) -> Option<TokenHash> {
+    /// What a GET is found by that says in one field whom it comes from; no others are kept.
+    pub(super) fn name(&self, request: &Request<Body>, peer: IpAddr) -> Option<Name> {
         let mut lines = request.headers().get_all(header::AUTHORIZATION).iter();
         match (request.method(), lines.next(), lines.next()) {
-            (&Method::GET, Some(line), None) => Some(self.key.token(line.to_str().ok()?)),
+            (&Method::GET, Some(line), None) => {
+                let who = self.key.token(line.to_str().ok()?);
+                Some(Name { number: self.again.number(request, peer, &who), who, peer })
+            }
             _ => None,
         }
     }
 }
 
+/// What a request is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    number: u64,
+    who: TokenHash,
+    peer: IpAddr,
+}
+
 /// All of a request that an answer may depend on.
 #[derive(Debug)]
 pub(super) struct Same {
-    number: u64,
+    name: Name,
     uri: Uri,
     fields: HeaderMap,
-    who: TokenHash,
-    peer: IpAddr,
+}
+
+impl Same {
+    pub(super) fn of(name: Name, request: &Request<Body>) -> Self {
+        let mut fields = request.headers().clone();
+        fields.remove(header::AUTHORIZATION);
+        Self { name, uri: request.uri().clone(), fields }
+    }
 }

@@ -59,8 +59,8 @@ impl Proxy {
                 headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
             }
             if let Some(token_until) = giving.again_until {
-                let (key, entry, body) = (question.key, entry.clone(), body.clone());
-                response.extensions_mut().insert(Repeatable { key, entry, body, token_until });
+                let (key, entry, body, client) = (question.key, entry.clone(), body.clone(), asked.client);
+                response.extensions_mut().insert(Repeatable { key, entry, body, client, token_until });
             }
             if asked.method != Method::HEAD {
                 *response.body_mut() = Body::from(body);

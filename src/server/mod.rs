@@ -77,11 +77,12 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> 
     let start = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get("x-request-id").cloned();
-    if let Some((response, endpoint)) = proxy.again(&request, peer.ip()) {
+    let name = proxy.name(&request, peer.ip());
+    if let Some((response, endpoint)) = name.as_ref().and_then(|name| proxy.again(&request, name)) {
         finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
         return response;
     }
-    let (stamp, same) = (proxy.stamp(), proxy.same(&request, peer.ip()));
+    let (stamp, same) = (proxy.stamp(), name.map(|name| again::Same::of(name, &request)));
     let mut response = if uri.path() == "/-" || uri.path().starts_with("/-/") {
         own::answer(&proxy, peer.ip(), request).await
     } else {

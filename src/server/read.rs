@@ -184,7 +184,9 @@ impl Reading<'_> {
         if let (May::Have, Some(held)) = (self.may, &self.held) {
             match held.verdict {
                 Verdict::Fresh { left } => {
-                    let again_until = (self.credentials.token()).and_then(|token| {
+                    // How old an answer a request allows is looked at each time.
+                    let plain = directives == Directives::default();
+                    let again_until = self.credentials.token().filter(|_| plain).and_then(|token| {
                         self.proxy.tokens.vouched_until(&token, &self.asked.settings.access)
                     });
                     let how = How::Hit(held.place, left);

@@ -122,6 +122,18 @@ async fn it_is_told_that_alyx_is_away_and_is_not_fresh_for_longer_than_others() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_is_no_older_than_the_request_allows() {
+    let (lab, proxy) = open().await;
+    let ask = || proxy.client().ask("GET", RECORD).header("cache-control", "max-age=1").send();
+    for _ in 0..3 {
+        ask().await.expect(200);
+    }
+    let new = lab.renew();
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    assert_eq!(lab::version(&ask().await.expect(200).json()), new);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_judged_anew_when_its_time_is_over() {
     let lab = Lab::open().await;
     let proxy = Setup::new(&lab.url()).set("access.recheck", "2s").start().await;

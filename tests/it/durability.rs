@@ -309,3 +309,19 @@ async fn its_memory_keeps_to_its_limit_and_to_what_is_used() {
     }
     proxy.get(&of(1)).await.expect(504);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_of_cache_tables_goes_and_hinders_nobody() {
+    let lab = Lab::open().await;
+    let mut proxy = Proxy::start(&lab.url()).await;
+    proxy.get("/cache.zip").await.expect(200);
+    proxy.kill();
+    let files = proxy.database().with_file_name("files");
+    let (part, stray) = (files.join(".alyx-proxy-part"), files.join("stray"));
+    std::fs::create_dir(&part).unwrap();
+    std::fs::write(part.join("sessions.pqt"), "half of it").unwrap();
+    std::fs::write(&stray, "a download").unwrap();
+    let proxy = proxy.restart().await;
+    assert!(!part.exists() && !stray.exists());
+    assert!(proxy.get("/cache.zip").await.expect(200).cache().hit());
+}

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use crate::support::miniature;
 use alyx_proxy::{
     alyx::record,
     demo::{self, Miniature, Options},
@@ -61,27 +62,6 @@ fn folder(data_dir: &Path) -> Option<PathBuf> {
     Some(folders.next()?.unwrap().path())
 }
 
-async fn get(alyx: &Miniature, path: &str) -> String {
-    let request = reqwest::Client::new().get(format!("{}{path}", alyx.url()));
-    let request =
-        request.header("Accept", "application/json").header("Authorization", format!("Token {}", token()));
-    request.send().await.unwrap().text().await.unwrap()
-}
-
-async fn list(alyx: &Miniature, endpoint: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    loop {
-        let text = get(alyx, &format!("/{endpoint}?limit=1000&offset={}", found.len())).await;
-        let results = record::fields(&text).find(|(key, _)| *key == "results").unwrap().1;
-        let page: Vec<String> = record::members(results).map(str::to_owned).collect();
-        let last = page.len() < 1000;
-        found.extend(page);
-        if last {
-            return found;
-        }
-    }
-}
-
 /// All records that Alyx ever showed, and how many there were of each table.
 #[derive(Default)]
 struct Ever {
@@ -92,7 +72,7 @@ struct Ever {
 impl Ever {
     async fn look(&mut self, alyx: &Miniature) {
         for endpoint in TABLES {
-            let records = list(alyx, endpoint).await;
+            let records = miniature::list(alyx, endpoint).await;
             self.counts.entry(endpoint).or_default().insert(records.len() as u64);
             self.records.entry(endpoint).or_default().extend(records);
         }
@@ -154,7 +134,7 @@ async fn killed_at_any_point_it_is_never_wrong_and_never_begins_from_zero() {
     // Each kill costs what was under way: a batch of details or a page.
     assert!(asked < needed + KILLS * 80, "{asked} requests instead of {needed}");
 
-    let sessions = list(&alyx, "sessions").await;
+    let sessions = miniature::list(&alyx, "sessions").await;
     let mut kills = 0;
     for (round, session) in sessions.iter().step_by(7).take(KILLS).enumerate() {
         let id = record::Record::new(session.as_str()).plain("id").unwrap().to_owned();

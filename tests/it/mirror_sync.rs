@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use crate::support::miniature;
 use alyx_proxy::{
     alyx::{Endpoint, record},
     demo::{self, Miniature, Options},
@@ -47,10 +48,6 @@ impl Kept {
     }
 }
 
-async fn get(alyx: &Miniature, path: &str) -> String {
-    send(alyx, reqwest::Method::GET, path, None).await.1
-}
-
 async fn send(alyx: &Miniature, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, String) {
     let token = &Options::default().users[0].token;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -67,21 +64,12 @@ async fn send(alyx: &Miniature, method: reqwest::Method, path: &str, body: Optio
 
 /// The whole list as Alyx serves it, each record once.
 async fn list(alyx: &Miniature, endpoint: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    loop {
-        let text = get(alyx, &format!("/{endpoint}?limit=1000&offset={}", found.len())).await;
-        let results = record::fields(&text).find(|(key, _)| *key == "results").unwrap().1;
-        let page: Vec<String> = record::members(results).map(str::to_owned).collect();
-        let last = page.len() < 1000;
-        found.extend(page);
-        if last {
-            found.sort();
-            if endpoint == "imaging-stack" {
-                found.dedup();
-            }
-            return found;
-        }
+    let mut found = miniature::list(alyx, endpoint).await;
+    found.sort();
+    if endpoint == "imaging-stack" {
+        found.dedup();
     }
+    found
 }
 
 async fn kept(mirror: &Mirror, endpoint: &str) -> Vec<String> {
@@ -122,7 +110,7 @@ async fn details_equal(alyx: &Miniature, mirror: &Mirror, endpoint: &'static str
     for (list, detail) in details {
         let list: Value = record::parse(&list);
         let key = list[field].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-        assert_eq!(detail, get(alyx, &format!("/{endpoint}/{key}")).await, "{endpoint}/{key}");
+        assert_eq!(detail, miniature::get(alyx, &format!("/{endpoint}/{key}")).await, "{endpoint}/{key}");
     }
 }
 

@@ -31,6 +31,21 @@ fn csrf(page: &Answer) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn behind_a_reverse_proxy_its_clients_are_counted() {
+    let lab = Lab::open().await;
+    let proxy = Setup::new(&lab.url()).set("server.trusted_proxies", "127.0.0.1").start().await;
+    for _ in 0..4 {
+        let ask = proxy.client().ask("GET", "/labs").header("x-forwarded-for", "192.0.2.7");
+        ask.send().await.expect(200);
+    }
+    let guest = proxy.client().anonymous();
+    let cookie = log_in(&guest).await;
+    let page = guest.ask("GET", "/-/status").header("cookie", &cookie).send().await.expect(200);
+    let (_, row) = page.text().split_once("<td>192.0.2.7</td>").expect("the client");
+    assert!(row.contains("<td class=\"n\">4</td>") && !page.text().contains("127.0.0.1</td>"), "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_alyx_is_shown_without_a_log_in() {
     let lab = Lab::open().await;
     let proxy = proxy(&lab).await;

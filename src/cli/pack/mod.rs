@@ -7,9 +7,12 @@ mod report;
 mod session;
 mod wishes;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use alyx_proxy::{one, settings::load};
+use alyx_proxy::{
+    one,
+    settings::{Sources, load},
+};
 use anyhow::anyhow;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
@@ -23,8 +26,7 @@ use super::{
     bar::Bar,
     print, print_json,
 };
-use alyx_proxy::settings::Sources;
-use fetch::Packer;
+use fetch::{Item, Packer};
 use report::Report;
 use wishes::Wish;
 
@@ -53,31 +55,19 @@ pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> Outcome {
         }));
     }
     wishes.insert(0, Wish::Beginning);
+    // What is named and was asked lately is wanted once.
+    let mut known = HashSet::new();
+    wishes.retain(|wish| known.insert(wish.clone()));
 
     let bar = Bar::new();
     let packer = Packer::new(&asker, flags.pages, flags.sessions);
-    let total = wishes.len() as u64;
-    let mut filled = Vec::new();
-    // In the order of the wishes, though several are under way.
-    let mut under_way = stream::iter(wishes.into_iter().map(|wish| packer.fill(wish))).buffered(AT_A_TIME);
-    while let Some(item) = under_way.next().await {
-        filled.push(item?);
-        bar.step("packing", filled.len() as u64, total);
-    }
-    drop(under_way);
-    let more: Vec<Wish> = packer.found().into_iter().map(Wish::Session).collect();
-    let total = more.len() as u64;
-    let mut under_way = stream::iter(more.into_iter().map(|wish| packer.fill(wish))).buffered(AT_A_TIME);
-    let mut done = 0;
-    while let Some(item) = under_way.next().await {
-        filled.push(item?);
-        done += 1;
-        bar.step("packing sessions", done, total);
-    }
-    drop(under_way);
+    let mut filled = fill(&packer, &wishes, &bar, "packing").await?;
+    let mut found: Vec<Wish> = packer.found().into_iter().map(Wish::Session).collect();
+    found.retain(|wish| !wishes.contains(wish));
+    filled.extend(fill(&packer, &found, &bar, "packing sessions").await?);
     drop(bar);
 
-    let (_, me) = answered(&asker, "/-/asked?days=0").await?;
+    let me = answered(&asker, "/-/asked?days=0").await?;
     let report = Report {
         place: place.url,
         items: filled,
@@ -95,6 +85,18 @@ pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> Outcome {
         0 => Ok(()),
         missing => Err(anyhow!("{missing} of what was wanted will not work without Alyx").into()),
     }
+}
+
+/// Fills wishes, several at a time; what came of them, in their order.
+async fn fill(packer: &Packer<'_>, wishes: &[Wish], bar: &Bar, what: &str) -> Result<Vec<Item>, Failure> {
+    let mut filled = Vec::new();
+    let mut under_way =
+        stream::iter(wishes.iter().cloned().map(|wish| packer.fill(wish))).buffered(AT_A_TIME);
+    while let Some(item) = under_way.next().await {
+        filled.push(item?);
+        bar.step(what, filled.len() as u64, wishes.len() as u64);
+    }
+    Ok(filled)
 }
 
 /// The token to ask with: that of the environment, or the one that ONE has for this proxy.
@@ -116,20 +118,14 @@ fn token(place: &Place, flags: &PackFlags) -> Result<Zeroizing<String>, Failure>
 
 /// What was asked in the last days, the last first.
 async fn past(asker: &Asker, days: u32) -> Result<Vec<Wish>, Failure> {
-    let (_, past) = answered(asker, &format!("/-/asked?days={days}")).await?;
+    let past = answered(asker, &format!("/-/asked?days={days}")).await?;
     let questions = past["questions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |past: &Value| past["question"].as_str().map(|text| Wish::Question(text.to_owned()));
     Ok(questions.iter().filter_map(text).collect())
 }
 
 /// One of the proxy's own answers.
-async fn answered(asker: &Asker, path: &str) -> Result<(HeaderMap, Value), Failure> {
+async fn answered(asker: &Asker, path: &str) -> Result<Value, Failure> {
     let reply = asker.get(path, HeaderMap::new()).await?;
-    match reply.body {
-        Some(body) if reply.status.is_success() => Ok((reply.headers, body)),
-        Some(body) if body["detail"].is_string() => {
-            Err(anyhow!("{}", body["detail"].as_str().unwrap_or_default()).into())
-        }
-        _ => Err(anyhow!("{path} answered with status {}: is it an alyx-proxy?", reply.status).into()),
-    }
+    ask::granted(reply.status, reply.body, path)
 }

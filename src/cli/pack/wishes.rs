@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::cli::{Failure, args::PackFlags};
 
 /// Something that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Wish {
     /// What ONE asks at its start, whatever is done then.
     Beginning,

@@ -65,7 +65,10 @@ impl Files {
             .collect();
         for file in fs::read_dir(&folder)? {
             let file = file?;
-            if !kept.values().any(|kept| kept.path == file.path()) {
+            if file.file_type()?.is_dir() {
+                // Tables that were being made here when the program was killed.
+                fs::remove_dir_all(file.path())?;
+            } else if !kept.values().any(|kept| kept.path == file.path()) {
                 fs::remove_file(file.path())?;
             }
         }

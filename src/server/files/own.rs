@@ -107,7 +107,7 @@ impl Proxy {
     }
 
     /// Tables that are recent enough: those that were made last, or new ones. Whoever asks waits no longer than for
-    /// Alyx itself; the making goes on, and the next one finds them.
+    /// Alyx itself, and has the old ones then; the making goes on, and the next one finds the new.
     async fn own_tables(self: &Arc<Self>, settings: &Settings) -> Option<Arc<Own>> {
         let as_of = self.as_of(settings)?;
         let made = self.files.own.made();
@@ -119,7 +119,8 @@ impl Proxy {
         }
         let proxy = self.clone();
         let seat = self.files.own.under_way.join((), || async move { proxy.make().await });
-        tokio::time::timeout(settings.upstream.timeout.0, seat.outcome()).await.ok().flatten().flatten()
+        let new = tokio::time::timeout(settings.upstream.timeout.0, seat.outcome()).await;
+        new.ok().flatten().flatten().or(made)
     }
 
     /// As of when tables would be that are made now; `None` where none can be.

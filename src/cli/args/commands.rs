@@ -1,0 +1,174 @@
+//! What single commands take.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::common::{StatusFlags, TokenFlag};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DemoFlags {
+    /// The proxy's port; 0: any that is free
+    #[arg(long, default_value_t = 8040)]
+    pub(in crate::cli) port: u16,
+    /// The port of the miniature Alyx; 0: any that is free
+    #[arg(long, default_value_t = 8041)]
+    pub(in crate::cli) alyx_port: u16,
+    /// Keep the sessions without a start time too (ONE's own search fails on them)
+    #[arg(long)]
+    pub(in crate::cli) complete: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SyncFlags {
+    /// The endpoints to synchronise [default: all that the settings name]
+    #[arg(value_name = "ENDPOINT")]
+    pub(in crate::cli) endpoints: Vec<String>,
+    /// A summary as JSON at the end, for other programs
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(in crate::cli) struct OneSetupFlags {
+    #[command(flatten)]
+    pub(in crate::cli) proxy: StatusFlags,
+    /// Put back what was there before, byte for byte
+    #[arg(long, conflicts_with_all = ["like", "username", "dry_run", "unchecked", "url"])]
+    pub(in crate::cli) undo: bool,
+    /// With --undo: also where somebody has changed a file since
+    #[arg(long, requires = "undo")]
+    pub(in crate::cli) force: bool,
+    /// Take folder and parameters of this database [default: the Alyx behind the proxy, or ONE's default]
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) like: Option<String>,
+    /// Your user name in Alyx [default: the one that ONE has]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) username: Option<String>,
+    /// Only show what would change
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Don't ask the proxy whether it is one
+    #[arg(long)]
+    pub(in crate::cli) unchecked: bool,
+    /// Another home directory than yours
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportFlags {
+    /// The file to write, e.g. lab.tar.zst
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: PathBuf,
+    /// What it is called [default: the file's name]
+    #[arg(long)]
+    pub(in crate::cli) name: Option<String>,
+    /// Only this endpoint, e.g. sessions; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) endpoint: Vec<String>,
+    /// Only what belongs to this lab
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) lab: Option<String>,
+    /// Only what belongs to this project
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) project: Option<String>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+    #[command(flatten)]
+    pub(in crate::cli) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ImportFlags {
+    /// The snapshot
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TablesFlags {
+    /// A folder for the tables, or one file that ends in .zip
+    #[arg(value_name = "FOLDER|FILE", default_value = "cache.zip")]
+    pub(in crate::cli) to: PathBuf,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InspectFlags {
+    /// The snapshot
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: PathBuf,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PurgeFlags {
+    #[command(flatten)]
+    pub(in crate::cli) what: PurgeWhat,
+    #[command(flatten)]
+    pub(in crate::cli) proxy: StatusFlags,
+}
+
+/// Exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(in crate::cli) struct PurgeWhat {
+    /// All stored answers
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
+    /// Those of an endpoint, e.g. subjects: its lists and its records
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) endpoint: Option<String>,
+    /// Those of a path and all below it
+    #[arg(long, value_name = "PATH")]
+    pub(in crate::cli) prefix: Option<String>,
+    /// Those to one question, path and query, however it is spelt
+    #[arg(long, value_name = "PATH")]
+    pub(in crate::cli) question: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExplainFlags {
+    /// Path and query, as ONE asks them
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) path: String,
+    #[command(flatten)]
+    pub(in crate::cli) token: TokenFlag,
+    #[command(flatten)]
+    pub(in crate::cli) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PackFlags {
+    /// Queries as ONE asks them (/sessions?lab=cortexlab, or a whole URL), and ids of sessions
+    #[arg(value_name = "QUERY|SESSION")]
+    pub(in crate::cli) wanted: Vec<String>,
+    /// A session, by its id; may be repeated
+    #[arg(long, value_name = "EID")]
+    pub(in crate::cli) session: Vec<uuid::Uuid>,
+    /// What you asked through this proxy in the last so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(in crate::cli) from_log: Option<u32>,
+    /// Also all that belongs to the sessions that the queries find
+    #[arg(long)]
+    pub(in crate::cli) sessions: bool,
+    /// The most pages of one query
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(in crate::cli) pages: u64,
+    /// Whose token of ONE's to take [default: the one who logs in by default]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) user: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) token: TokenFlag,
+    #[command(flatten)]
+    pub(in crate::cli) proxy: StatusFlags,
+}

@@ -1,0 +1,128 @@
+//! What several commands take: where settings come from, which proxy is asked, and with what token.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use alyx_proxy::settings::{Override, Server, SettingsError};
+use clap::Args;
+
+use crate::cli::ask::Place;
+
+/// Where settings come from, for each command.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CommonFlags {
+    /// The settings file [default: $ALYX_PROXY_CONFIG, ~/.config/alyx-proxy/config.toml or
+    /// /etc/alyx-proxy/alyx-proxy.toml, where there is one]
+    #[arg(long, help_heading = "Settings", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory of what is remembered [setting: storage.data_dir]
+    #[arg(long, help_heading = "Settings", value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Any setting; may be repeated
+    #[arg(long, help_heading = "Settings", value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// How much is logged: error, warn, info, debug, trace, or a filter [setting: log.level]
+    #[arg(long, help_heading = "Settings", value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+impl CommonFlags {
+    /// What stands before the command and what stands after it; the latter wins.
+    pub(in crate::cli) fn and(mut self, more: Self) -> Self {
+        self.set.extend(more.set);
+        Self {
+            config: more.config.or(self.config),
+            data_dir: more.data_dir.or(self.data_dir),
+            set: self.set,
+            log: more.log.or(self.log),
+        }
+    }
+
+    /// The file's name, and what the flags set.
+    pub(in crate::cli) fn overrides(self) -> Result<(Option<PathBuf>, Vec<Override>), SettingsError> {
+        let mut found =
+            self.set.iter().map(|text| Override::assignment(text)).collect::<Result<Vec<_>, _>>()?;
+        found.extend(self.data_dir.map(|text| Override::new("--data-dir", "storage.data_dir", text)));
+        found.extend(self.log.map(|text| Override::new("--log", "log.level", text)));
+        Ok((self.config, found))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ServeFlags {
+    /// Where to listen, e.g. 0.0.0.0:8040 for the whole lab [setting: server.listen]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// The Alyx behind the proxy [setting: upstream.url]
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Serve this snapshot and nothing else: a read-only Alyx as of its day, for everybody who can reach it
+    #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
+    pub(in crate::cli) snapshot: Option<PathBuf>,
+}
+
+impl ServeFlags {
+    pub(in crate::cli) fn is_given(&self) -> bool {
+        self.listen.is_some() || self.upstream.is_some() || self.snapshot.is_some()
+    }
+
+    /// What stands before the command and what stands after it; the latter wins.
+    pub(in crate::cli) fn and(self, more: Self) -> Self {
+        Self {
+            listen: more.listen.or(self.listen),
+            upstream: more.upstream.or(self.upstream),
+            snapshot: more.snapshot.or(self.snapshot),
+        }
+    }
+
+    pub(in crate::cli) fn overrides(self) -> Vec<Override> {
+        let listen = self.listen.map(|text| Override::new("--listen", "server.listen", text));
+        let upstream = self.upstream.map(|text| Override::new("--upstream", "upstream.url", text));
+        listen.into_iter().chain(upstream).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TokenFlag {
+    /// A token that Alyx accepts [default: $ALYX_PROXY_TOKEN, which other users of this machine can't see]
+    #[arg(long)]
+    token: Option<String>,
+}
+
+impl TokenFlag {
+    /// The token to ask with.
+    pub(in crate::cli) fn token(&self) -> Option<String> {
+        let variable = || std::env::var(alyx_proxy::settings::TOKEN_VARIABLE).ok();
+        self.token.clone().or_else(variable).filter(|token| !token.is_empty())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StatusFlags {
+    /// The proxy's URL [default: the address that the settings let it listen on]
+    #[arg(long)]
+    pub(in crate::cli) url: Option<String>,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+impl StatusFlags {
+    /// The proxy to ask. One that listens everywhere is asked on this machine.
+    pub(in crate::cli) fn place(&self, server: &Server) -> Place {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        if let Some(url) = &self.url {
+            return Place { url: url.trim_end_matches('/').to_owned(), certificate: None };
+        }
+        let listen = server.listen;
+        let ip = match listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let scheme = if server.has_tls() { "https" } else { "http" };
+        Place {
+            url: format!("{scheme}://{}", SocketAddr::new(ip, listen.port())),
+            certificate: server.has_tls().then(|| server.tls_certificate.clone()),
+        }
+    }
+}
