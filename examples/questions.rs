@@ -84,6 +84,10 @@ const QUESTIONS: &[&str] = &[
     "brain-regions?acronym=CA1",
 ];
 
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let Some(folder) = arguments.next().map(PathBuf::from) else {
@@ -113,7 +117,8 @@ fn main() {
     let values = values(&tables);
     let mut results = Vec::new();
     println!("{:>9} {:>9} {:>9} {:>7} {:>8}  question", "median ms", "first", "longest", "count", "bytes");
-    for question in QUESTIONS {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    for question in QUESTIONS.iter().filter(|question| question.contains(&only)) {
         let path =
             values.iter().fold((*question).to_owned(), |path, (name, value)| path.replace(name, value));
         let mut times = Vec::new();
@@ -134,6 +139,9 @@ fn main() {
         let first = millis(times[0]);
         times.sort();
         let (median, longest) = (millis(times[times.len() / 2]), millis(times[times.len() - 1]));
+        if std::env::var_os("PLANS").is_some() && path.contains('?') {
+            println!("{}", tables.plans(&path));
+        }
         let count = record::parse(&body)["count"].as_u64();
         let shown = count.map_or("-".to_owned(), |count| count.to_string());
         println!("{median:9.3} {first:9.3} {longest:9.3} {shown:>7} {:>8}  {question}", body.len());

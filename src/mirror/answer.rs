@@ -185,14 +185,13 @@ fn tables(states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<(&'sta
 }
 
 /// A page as Alyx writes it (REST.md 2.1, rule 7).
-fn page(count: u64, next: Option<&str>, previous: Option<&str>, records: &[String]) -> String {
+fn page(count: u64, next: Option<&str>, previous: Option<&str>, records: &str) -> String {
     let link = |url: Option<&str>| {
         // Links are percent-encoded: nothing in them needs an escape in JSON.
         url.map_or_else(|| "null".to_owned(), |url| format!("\"{url}\""))
     };
     let (next, previous) = (link(next), link(previous));
-    let size = records.iter().map(|record| record.len() + 1).sum::<usize>();
-    let mut body = String::with_capacity(size + next.len() + previous.len() + 64);
+    let mut body = String::with_capacity(records.len() + next.len() + previous.len() + 64);
     body.push_str("{\"count\":");
     body.push_str(&count.to_string());
     body.push_str(",\"next\":");
@@ -200,12 +199,7 @@ fn page(count: u64, next: Option<&str>, previous: Option<&str>, records: &[Strin
     body.push_str(",\"previous\":");
     body.push_str(&previous);
     body.push_str(",\"results\":[");
-    for (number, record) in records.iter().enumerate() {
-        if number > 0 {
-            body.push(',');
-        }
-        body.push_str(record);
-    }
+    body.push_str(records);
     body.push_str("]}");
     body
 }

@@ -3,7 +3,11 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
 };
 
 use rusqlite::{Connection, OptionalExtension};
@@ -12,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Mirror, MirrorError, database,
     generation::{self, NEXT},
-    load::{self, LoadError, Record},
+    load::{self, Adder, LoadError, Record, Rows},
     plan::{self, Failed},
     shape::{Shape, Table},
     state::States,
@@ -86,12 +90,7 @@ impl Mirror {
     ) -> Result<(), MirrorError> {
         self.write(move |connection| {
             generation::begin(connection, table, head.synced_at, &head.scope, head.low, 0)?;
-            for chunk in records {
-                for Carried { n, list, detail } in chunk? {
-                    let record = Record { list: &list, detail: detail.as_deref() };
-                    load::add(connection, table, NEXT, n, record)?;
-                }
-            }
+            add_all(connection, table, records)?;
             generation::publish(connection, table)?;
             let endpoint = table.endpoint.name;
             connection.execute(
@@ -108,9 +107,50 @@ impl Mirror {
     }
 }
 
+/// Adds records to the generation that is being filled: a thread reads them while this one puts them there.
+fn add_all(
+    connection: &Connection,
+    table: &Table,
+    records: Receiver<Result<Vec<Carried>, MirrorError>>,
+) -> Result<(), MirrorError> {
+    let read = |chunk: Result<Vec<Carried>, MirrorError>| {
+        let read = |carried: Carried| {
+            let rows = Rows::of(table, carried.record())?;
+            Ok((carried, rows))
+        };
+        chunk?.into_iter().map(read).collect::<Result<Vec<_>, MirrorError>>()
+    };
+    let (send, received) = sync_channel(2);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for chunk in records {
+                let read = read(chunk);
+                let failed = read.is_err();
+                // What fails undoes all: nothing after it is of use, nor is anything where nobody takes it.
+                if send.send(read).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        let mut adder = Adder::new(connection, table, NEXT)?;
+        for chunk in received {
+            for (carried, rows) in chunk? {
+                adder.add(carried.n, carried.record(), &rows)?;
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Whether a record fits into its table.
 pub fn check(table: &Table, record: &Carried) -> Result<(), LoadError> {
-    load::check(table, Record { list: &record.list, detail: record.detail.as_deref() })
+    load::check(table, record.record())
+}
+
+impl Carried {
+    fn record(&self) -> Record<'_> {
+        Record { list: &self.list, detail: self.detail.as_deref() }
+    }
 }
 
 impl Frozen {

@@ -31,7 +31,12 @@ pub fn register(connection: &Connection) -> Result<()> {
     })?;
     text(connection, "text_starts", |own, wanted| own.starts_with(wanted))?;
     text(connection, "text_ends", |own, wanted| own.ends_with(wanted))?;
-    text(connection, "upper_is", |own, wanted| in_upper(own, wanted, |own, wanted| own == wanted))?;
+    connection.create_scalar_function("upper_of", 1, FLAGS, |context| {
+        Ok(match context.get_raw(0) {
+            ValueRef::Null => None,
+            own => Some(upper(own.as_str()?)),
+        })
+    })?;
     text(connection, "upper_contains", |own, wanted| in_upper(own, wanted, contains))?;
     text(connection, "upper_starts", |own, wanted| in_upper(own, wanted, <[u8]>::starts_with))?;
     text(connection, "upper_ends", |own, wanted| in_upper(own, wanted, <[u8]>::ends_with))?;
@@ -200,8 +205,8 @@ mod tests {
             connection.query_row(&format!("SELECT {sql}"), [], |row| row.get::<_, Option<i64>>(0)).unwrap()
         };
         assert_eq!(one("upper_contains('Bürste_ks', 'ÜRSTE_K')"), Some(1));
-        assert_eq!(one("upper_is('straße', 'STRASSE')"), Some(0));
-        assert_eq!(one("upper_is(NULL, 'A')"), None);
+        assert_eq!(one("upper_of('straße') = 'STRASSE'"), Some(0));
+        assert_eq!(one("upper_of(NULL) = 'A'"), None);
         assert_eq!(one("text_contains('a%b', '%')"), Some(1));
         assert_eq!(one("part_of_time(0, 'year')"), Some(1970));
         assert_eq!(one("part_of_time(-1, 'hour')"), Some(23));

@@ -33,7 +33,8 @@ pub(super) struct Filling {
 
 /// What of a table's content and form its columns depend on: another one needs another table.
 fn fingerprint(table: &Table) -> String {
-    let form = format!("{:?}{:?}{:?}{:?}", table.columns, table.wide, table.many, table.order);
+    let indexes = table.index("", 0);
+    let form = format!("{:?}{:?}{:?}{:?}{indexes}", table.columns, table.wide, table.many, table.order);
     blake3::hash(form.as_bytes()).to_hex()[..16].to_owned()
 }
 

@@ -1,9 +1,9 @@
 //! Puts records into the mirror's tables: from the text that Alyx sent to typed columns.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use jiff::civil::{Date, DateTime};
-use rusqlite::{Connection, types::Value as Sql};
+use rusqlite::{CachedStatement, Connection, types::Value as Sql};
 use serde_json::Value;
 
 use super::{
@@ -65,46 +65,92 @@ pub fn add(
     n: i64,
     record: Record<'_>,
 ) -> Result<(), LoadError> {
-    let source = Source::new(table, record)?;
-    let name = &table.name;
-    let mut row = vec![Sql::Integer(n)];
-    for column in &table.columns {
-        row.push(source.column(column)?);
-    }
-    for (order, column) in &table.order {
-        row.push(order_key(order, source.column(column)?));
-    }
-    insert(connection, &format!("{prefix}{name}"), &row)?;
-    connection.prepare_cached(&format!("INSERT INTO \"{prefix}{name}__body\" VALUES(?,?,?)"))?.execute((
-        n,
-        record.list,
-        record.detail,
-    ))?;
-    if !table.wide.is_empty() {
-        let mut row = vec![Sql::Integer(n)];
-        for column in &table.wide {
-            row.push(source.column(column)?);
-        }
-        insert(connection, &format!("{prefix}{name}__wide"), &row)?;
-    }
-    for many in &table.many {
-        for row in source.many(n, many)? {
-            insert(connection, &format!("{prefix}{}", many.table), &row)?;
-        }
-    }
-    Ok(())
+    let rows = Rows::of(table, record)?;
+    Ok(Adder::new(connection, table, prefix)?.add(n, record, &rows)?)
 }
 
 /// Whether a record fits into its table: what [`add`] would say.
 pub fn check(table: &Table, record: Record<'_>) -> Result<(), LoadError> {
-    let source = Source::new(table, record)?;
-    for column in table.columns.iter().chain(&table.wide) {
-        source.column(column)?;
+    Rows::of(table, record).map(drop)
+}
+
+/// A record as it is stored: to make this of it takes as long as to store it, and needs no database.
+#[derive(Debug)]
+pub struct Rows {
+    /// The columns of the table itself, and what orders it.
+    main: Vec<Sql>,
+    wide: Vec<Sql>,
+    /// For each relation to many its rows.
+    many: Vec<Vec<Vec<Sql>>>,
+}
+
+impl Rows {
+    /// Reads a record; an error where it does not fit.
+    pub fn of(table: &Table, record: Record<'_>) -> Result<Self, LoadError> {
+        let source = Source::new(table, record)?;
+        let mut main = Vec::with_capacity(table.columns.len() + table.order.len());
+        for column in &table.columns {
+            main.push(source.column(column)?);
+        }
+        for (order, column) in &table.order {
+            main.push(order_key(order, source.column(column)?));
+        }
+        let wide = table.wide.iter().map(|column| source.column(column)).collect::<Result<_, _>>()?;
+        let many = table.many.iter().map(|many| source.many(many)).collect::<Result<_, _>>()?;
+        Ok(Self { main, wide, many })
     }
-    for many in &table.many {
-        source.many(0, many)?;
+}
+
+/// Puts many records into the tables of an endpoint: its statements are made once.
+pub struct Adder<'c> {
+    main: CachedStatement<'c>,
+    body: CachedStatement<'c>,
+    wide: Option<CachedStatement<'c>>,
+    many: Vec<CachedStatement<'c>>,
+}
+
+impl fmt::Debug for Adder<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Adder").finish_non_exhaustive()
     }
-    Ok(())
+}
+
+impl<'c> Adder<'c> {
+    /// For the tables whose names begin with `prefix`.
+    pub fn new(connection: &'c Connection, table: &Table, prefix: &str) -> rusqlite::Result<Self> {
+        let insert = |name: &str, columns: usize| {
+            // Every row has its number besides.
+            let more = ",?".repeat(columns);
+            connection.prepare_cached(&format!("INSERT INTO \"{prefix}{name}\" VALUES(?{more})"))
+        };
+        let name = &table.name;
+        let wide = (!table.wide.is_empty()).then(|| insert(&format!("{name}__wide"), table.wide.len()));
+        let many = table.many.iter().map(|many| insert(&many.table, 1 + many.columns.len()));
+        Ok(Self {
+            main: insert(name, table.columns.len() + table.order.len())?,
+            body: insert(&format!("{name}__body"), 2)?,
+            wide: wide.transpose()?,
+            many: many.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Puts a record, of which these are the rows, under a number under which none stands.
+    pub fn add(&mut self, n: i64, record: Record<'_>, rows: &Rows) -> rusqlite::Result<()> {
+        let numbered = |statement: &mut CachedStatement<'_>, row: &[Sql]| {
+            statement
+                .execute(rusqlite::params_from_iter(std::iter::once(&Sql::Integer(n)).chain(row)))
+                .map(drop)
+        };
+        numbered(&mut self.main, &rows.main)?;
+        self.body.execute((n, record.list, record.detail))?;
+        if let Some(wide) = &mut self.wide {
+            numbered(wide, &rows.wide)?;
+        }
+        for (statement, rows) in self.many.iter_mut().zip(&rows.many) {
+            rows.iter().try_for_each(|row| numbered(statement, row))?;
+        }
+        Ok(())
+    }
 }
 
 /// Takes out the record of this number, if there is one.
@@ -172,14 +218,6 @@ fn order_key(order: &Order, value: Sql) -> Sql {
     }
 }
 
-fn insert(connection: &Connection, table: &str, row: &[Sql]) -> rusqlite::Result<()> {
-    // Every row has at least its number.
-    let more = ",?".repeat(row.len().saturating_sub(1));
-    let mut statement = connection.prepare_cached(&format!("INSERT INTO \"{table}\" VALUES(?{more})"))?;
-    statement.execute(rusqlite::params_from_iter(row))?;
-    Ok(())
-}
-
 /// The values of a record.
 struct Source<'t> {
     endpoint: &'static str,
@@ -232,14 +270,11 @@ impl<'t> Source<'t> {
         })
     }
 
-    fn many(&self, n: i64, many: &Many) -> Result<Vec<Vec<Sql>>, LoadError> {
+    fn many(&self, many: &Many) -> Result<Vec<Vec<Sql>>, LoadError> {
         let record = self.of(many.key.detail);
         if many.columns.is_empty() {
             let keys = place::values(record, many.key.at);
-            return keys
-                .iter()
-                .map(|key| Ok(vec![Sql::Integer(n), self.stored(&many.key, Some(key.as_ref()))?]))
-                .collect();
+            return keys.iter().map(|key| Ok(vec![self.stored(&many.key, Some(key.as_ref()))?])).collect();
         }
         let (array, key) = many.key.at.split_once("[].").unwrap_or((many.key.at, ""));
         let items = place::values(record, &format!("{array}[]"));
@@ -248,7 +283,7 @@ impl<'t> Source<'t> {
                 let values = place::values(item, at);
                 self.stored(column, values.first().map(Cow::as_ref))
             };
-            let mut row = vec![Sql::Integer(n), of_item(&many.key, key)?];
+            let mut row = vec![of_item(&many.key, key)?];
             for column in &many.columns {
                 row.push(of_item(column, column.at)?);
             }

@@ -20,8 +20,18 @@ use super::pick::Picks;
 use crate::alyx::{
     ENDPOINTS, Endpoint, Shape as DetailShape,
     endpoint::Order,
+    filter::{Lookup, Test},
     model::{Column as ModelColumn, Join, Kind, Model, Relation},
 };
+
+/// Columns that are asked for together so often that an index holds them all: which sessions have such datasets,
+/// where a dataset's files are, and how many trials of a session were correct.
+const TOGETHER: &[(&str, &[&str])] = &[
+    ("datasets", &["name", "session", "qc"]),
+    ("datasets", &["dataset_type", "session", "qc"]),
+    ("datasets__file_records", &["n", "exists", "data_repository"]),
+    ("sessions", &["n_trials", "n_correct_trials"]),
+];
 
 /// Every table.
 #[derive(Debug)]
@@ -49,6 +59,8 @@ pub struct Table {
     /// them so that ascending order is Alyx's. Empty where a value is another record's, and where there is
     /// no order.
     pub order: Vec<(&'static Order, Column)>,
+    /// Columns whose texts some filter compares without regard to case: an index holds them in upper case.
+    pub folded: Vec<String>,
     /// Whether `n` is the place in which Alyx serves a record: where that is by text, which every database
     /// orders by a collation of its own (REST.md 1, "Collation").
     pub ranked: bool,
@@ -152,6 +164,7 @@ impl Table {
             wide: Vec::new(),
             many: Vec::new(),
             order: Vec::new(),
+            folded: Vec::new(),
             ranked: model.is_none(),
             picks: <_>::default(),
             name,
@@ -160,6 +173,7 @@ impl Table {
             table.derive(model);
         }
         table.picks = [table.picked(false), table.picked(true)];
+        table.folded = table.compared_without_case();
         let own = |order: &'static Order| {
             let column = table.columns.iter().find(|column| column.name == order.path)?;
             Some((order, column.clone()))
@@ -218,6 +232,20 @@ impl Table {
     fn add_many(&mut self, path: &'static str, mut key: Column, columns: Vec<Column>) {
         "key".clone_into(&mut key.name);
         self.many.push(Many { path, table: format!("{}__{path}", self.name), key, columns });
+    }
+
+    fn compared_without_case(&self) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::new();
+        for filter in self.endpoint.filters {
+            let Test::Column(path, Lookup::IExact) = filter.test else { continue };
+            let name = path.split("__").next().unwrap_or(path);
+            let known =
+                self.columns.iter().any(|column| column.name == name && matches!(column.kind, Kind::Text));
+            if known && !columns.iter().any(|column| column == name) {
+                columns.push(name.to_owned());
+            }
+        }
+        columns
     }
 
     /// The fields that its columns are read from.
@@ -308,6 +336,23 @@ impl Table {
                 "CREATE INDEX \"{name}.{column}.{generation}\" ON \"{prefix}{name}\"(\"{column}\");"
             );
         }
+        for column in &self.folded {
+            let _ = writeln!(
+                sql,
+                "CREATE INDEX \"{name}.upper.{column}.{generation}\" ON \"{prefix}{name}\"(upper_of(\"{column}\"));"
+            );
+        }
+        let tables: Vec<&str> = std::iter::once(name)
+            .chain(self.many.iter().map(|many| &many.table))
+            .map(String::as_str)
+            .collect();
+        for (table, columns) in TOGETHER.iter().filter(|(table, _)| tables.contains(table)) {
+            let (index, columns) = (columns.join("."), columns.join("\", \""));
+            let _ = writeln!(
+                sql,
+                "CREATE INDEX \"{table}.{index}.{generation}\" ON \"{prefix}{table}\"(\"{columns}\");"
+            );
+        }
         if !self.order.is_empty() {
             let keys: Vec<String> = (1..=self.order.len()).map(|number| format!("order_{number}")).collect();
             let keys = keys.join(", ");
@@ -352,6 +397,7 @@ mod tests {
     #[test]
     fn every_endpoint_has_tables_that_sqlite_makes() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
+        crate::mirror::functions::register(&connection).unwrap();
         for table in Shape::get().tables() {
             for (prefix, generation) in [("", 1), ("next:", 2)] {
                 connection.execute_batch(&table.create(prefix)).unwrap();

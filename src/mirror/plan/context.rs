@@ -90,12 +90,11 @@ impl<'c> Context<'c> {
     }
 
     /// Whether most values of a column stand in many records, as far as the statistics know.
-    pub(super) fn repeats(&self, table: &Table, column: &str) -> bool {
+    pub(super) fn repeats(&self, table: &str, column: &str) -> bool {
         const MANY: u64 = 20;
         let sql = "SELECT stat FROM sqlite_stat1 WHERE tbl = ?1 AND idx LIKE ?2 LIMIT 1";
         let stat = self.connection.prepare_cached(sql).and_then(|mut statement| {
-            statement
-                .query_row((&table.name, format!("{}.{column}.%", table.name)), |row| row.get::<_, String>(0))
+            statement.query_row((table, format!("{table}.{column}.%")), |row| row.get::<_, String>(0))
         });
         // Without statistics nothing is known, and nothing is lost.
         let each = stat.ok().and_then(|stat| stat.split(' ').nth(1)?.parse::<u64>().ok());

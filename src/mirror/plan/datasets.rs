@@ -34,35 +34,35 @@ pub(super) fn of(
     match (filter.test, asked) {
         (Test::DatasetTypes(relation), Asked::Text(text)) => {
             let names = Names::of(text);
-            let passes = |x: &str| Ok(among(x, "dataset_type", &names));
-            one(several(context, relation, &passes, "dataset_type", names.least, true)?)
+            let passes = |x: &str, names: &Names<'_>| Ok(among(x, "dataset_type", names));
+            one(several(context, relation, &passes, &names, "dataset_type", true)?)
         }
         (Test::SessionDatasets, Asked::Text(text)) => {
             let (names, worst) = (Names::of(text), quality(context)?);
-            let passes = |x: &str| {
+            let passes = |x: &str, names: &Names<'_>| {
                 let servers = on_server(context, x, true)?;
-                Ok(among(x, "name", &names).text(" AND ").sql(no_worse(x, worst)).text(" AND ").sql(servers))
+                Ok(among(x, "name", names).text(" AND ").sql(no_worse(x, worst)).text(" AND ").sql(servers))
             };
-            one(several(context, "data_dataset_session_related", &passes, "name", names.least, false)?)
+            one(several(context, "data_dataset_session_related", &passes, &names, "name", false)?)
         }
         (Test::Datasets { relation, qc }, Asked::Text(text)) => {
             let names = Names::of(text);
             let worst = if qc { Some(quality(context)?) } else { None };
-            let passes = |x: &str| {
-                let by_name = among(x, "name", &names);
+            let passes = |x: &str, names: &Names<'_>| {
+                let by_name = among(x, "name", names);
                 Ok(match worst {
                     Some(worst) => by_name.text(" AND ").sql(no_worse(x, worst)),
                     None => by_name,
                 })
             };
-            one(several(context, relation, &passes, "id", names.least, true)?)
+            one(several(context, relation, &passes, &names, "id", true)?)
         }
         // The presence of `datasets` is enough, with whatever value.
         (Test::DatasetQc(_), _) if context.raw("datasets").is_some() => Ok(Vec::new()),
         (Test::DatasetQc(relation), Asked::Text(text)) => {
             let worst = meaning::quality(text)?;
-            let passes = |x: &str| Ok(no_worse(x, worst));
-            one(several(context, relation, &passes, "id", 1, true)?)
+            let passes = |x: &str, _: &Names<'_>| Ok(no_worse(x, worst));
+            one(several(context, relation, &passes, &Names::any(), "id", true)?)
         }
         (Test::ExistsOnServer, Asked::Bool(exists)) => {
             if !has_servers(context)? {
@@ -89,6 +89,20 @@ impl<'t> Names<'t> {
         let names: Vec<&str> = text.split(',').collect();
         Self { least: names.len(), names }
     }
+
+    /// Whatever they are called, one is enough.
+    fn any() -> Self {
+        Self { names: Vec::new(), least: 1 }
+    }
+
+    /// Each alone, where there must be one of each.
+    fn each(&self) -> Option<Vec<Self>> {
+        let mut different = self.names.clone();
+        different.sort_unstable();
+        different.dedup();
+        let each = |name: &&'t str| Self { names: vec![*name], least: 1 };
+        (different.len() == self.least).then(|| self.names.iter().map(each).collect())
+    }
 }
 
 fn among(alias: &str, column: &str, names: &Names<'_>) -> Sql {
@@ -109,9 +123,9 @@ fn quality(context: &Context<'_>) -> Result<i64> {
 fn several(
     context: &Context<'_>,
     relation: &str,
-    passes: &dyn Fn(&str) -> Result<Sql>,
+    passes: &dyn Fn(&str, &Names<'_>) -> Result<Sql>,
+    names: &Names<'_>,
     counted: &str,
-    least: usize,
     joined: bool,
 ) -> Result<Condition> {
     let beyond = || Unanswered::beyond("know such datasets");
@@ -121,12 +135,22 @@ fn several(
     let datasets = context.table(relation.to, false)?;
     let x = context.alias();
     let links = Links::of(own, relation, datasets, &x).ok_or_else(beyond)?;
-    let least = Value::Integer(i64::try_from(least).unwrap_or(i64::MAX));
-    let holds = Sql::new(format!("{} IN (SELECT {} FROM {} WHERE ", links.own, links.theirs, links.tables))
-        .sql(passes(&x)?)
-        .text(&format!(" GROUP BY 1 HAVING count(DISTINCT {x}.{counted}) >= "))
-        .bind(least)
-        .text(")");
+    let found = |names: &Names<'_>| -> Result<Sql> {
+        let from = format!("{} IN (SELECT {} FROM {} WHERE ", links.own, links.theirs, links.tables);
+        Ok(Sql::new(from).sql(passes(&x, names)?))
+    };
+    let holds = if names.least == 1 {
+        found(names)?.text(")")
+    } else if let Some(each) = names.each().filter(|_| counted != "id") {
+        // As many different ones as there are names is one of each name.
+        let each: Vec<Sql> = each.iter().map(|name| Ok(found(name)?.text(")"))).collect::<Result<_>>()?;
+        Sql::join(each, " AND ")
+    } else {
+        found(names)?
+            .text(&format!(" GROUP BY 1 HAVING count(DISTINCT {x}.{counted}) >= "))
+            .bind(Value::Integer(i64::try_from(names.least).unwrap_or(i64::MAX)))
+            .text(")")
+    };
     if !joined {
         return Ok(Condition::plain(holds));
     }
@@ -134,7 +158,7 @@ fn several(
         "(SELECT count(*) FROM {} WHERE {} = {} AND ",
         links.tables, links.theirs, links.own
     ))
-    .sql(passes(&x)?)
+    .sql(passes(&x, names)?)
     .text(")");
     Ok(Condition::counted(holds, ways))
 }

@@ -230,18 +230,19 @@ fn no_division_by_zero(context: &Context<'_>, table: &Table, others: &[Sql]) -> 
 }
 
 impl Plan {
-    /// The number of rows, and the texts of a page's records.
-    pub fn answer(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<String>), Failed> {
-        let searches = self.holds.text.contains("SELECT") && self.repeats.is_none();
+    /// The number of rows, and the texts of a page's records, with commas between them.
+    pub fn answer(&self, connection: &Connection, window: Window) -> Result<(u64, String), Failed> {
+        let repeats = self.repeats.is_some() && always_grouped(self.endpoint) && self.distinct;
+        let searches = self.holds.text.contains("SELECT") && !repeats;
         if searches && self.order.join.is_empty() {
             // What it takes to find the records is done once, not for the count and for the page.
             let (count, rows) = self.at_once(connection, window)?;
-            return Ok((count, self.texts(connection, rows)?));
+            return Ok((count, self.texts(connection, &rows)?));
         }
         let count = self.count(connection)?;
         // What counts as none may still be many that are listed only where more is joined for the order.
         let none = count == 0 && self.order.join.is_empty();
-        Ok((count, if none { Vec::new() } else { self.page(connection, window)? }))
+        Ok((count, if none { String::new() } else { self.page(connection, window)? }))
     }
 
     fn at_once(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<Row>), Failed> {
@@ -249,11 +250,14 @@ impl Plan {
         let mut statement = connection.prepare_cached(&sql.text)?;
         let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
         let (mut count, mut rows) = (0, Vec::new());
+        let end = window.offset.saturating_add(window.limit);
         while let Some(row) = found.next()? {
-            if count >= window.offset && (rows.len() as u64) < window.limit {
+            let times: u64 = if self.multiplies() { row.get(1)? } else { 1 };
+            let within = end.min(count + times).saturating_sub(count.max(window.offset));
+            for _ in 0..within {
                 rows.push(Row { n: row.get(0)?, repeats: 1 });
             }
-            count += 1;
+            count += times;
         }
         Ok((count, rows))
     }
@@ -277,19 +281,29 @@ impl Plan {
         Ok(statement.query_row(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?)
     }
 
-    /// The texts of a page's records.
-    pub fn page(&self, connection: &Connection, window: Window) -> Result<Vec<String>, Failed> {
-        self.texts(connection, self.rows_of(connection, window)?)
+    /// The texts of a page's records, with commas between them.
+    pub fn page(&self, connection: &Connection, window: Window) -> Result<String, Failed> {
+        self.texts(connection, &self.rows_of(connection, window)?)
     }
 
-    fn texts(&self, connection: &Connection, rows: Vec<Row>) -> Result<Vec<String>, Failed> {
+    fn texts(&self, connection: &Connection, rows: &[Row]) -> Result<String, Failed> {
         let sql = format!("SELECT list FROM {} WHERE n = ?1", quoted(&format!("{}__body", self.table.name)));
         let mut statement = connection.prepare_cached(&sql)?;
-        let text = |row: Row| -> rusqlite::Result<String> {
-            let text: String = statement.query_row([row.n], |found| found.get(0))?;
-            Ok(if row.repeats == 1 { text } else { self.multiplied(text, row.repeats) })
-        };
-        Ok(rows.into_iter().map(text).collect::<rusqlite::Result<_>>()?)
+        let mut texts = String::new();
+        for row in rows {
+            if !texts.is_empty() {
+                texts.push(',');
+            }
+            statement.query_row([row.n], |found| {
+                let text = found.get_ref(0)?.as_str()?;
+                match row.repeats {
+                    1 => texts.push_str(text),
+                    repeats => texts.push_str(&self.multiplied(text.to_owned(), repeats)),
+                }
+                Ok(())
+            })?;
+        }
+        Ok(texts)
     }
 
     /// The SQL that counts the rows and the SQL that gives a page's, values in their places.

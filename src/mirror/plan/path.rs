@@ -17,7 +17,7 @@ use crate::{
             compare::{Comparison, TextTest},
             path::{Leaf, Path},
         },
-        model::{Join, Model, Relation},
+        model::{Join, Kind, Model, Relation},
     },
     mirror::shape::{Many, Table},
 };
@@ -165,7 +165,12 @@ impl Walk<'_, '_> {
                 return Ok(Sql::new(format!("NOT EXISTS (SELECT 1 FROM {rows} m WHERE m.n = {alias}.n)")));
             }
             let inner = self.context.alias();
-            let holds = compare::holds(&format!("{inner}.key"), kind, self.comparison)?;
+            let key = format!("{inner}.key");
+            let holds = if self.looks_into_text() && self.context.repeats(&many.table, "key") {
+                self.among_values(&key, &many.table, "key", kind)?
+            } else {
+                compare::holds(&key, kind, self.comparison)?
+            };
             return Ok(Sql::new(format!("{alias}.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE "))
                 .sql(holds)
                 .text(")"));
@@ -179,19 +184,27 @@ impl Walk<'_, '_> {
                 .text(&format!(" FROM {name} {inner} WHERE {inner}.n = {alias}.n)")));
         }
         let own = format!("{alias}.{}", quoted(column));
-        if self.looks_into_text() && self.context.repeats(table, column) {
-            // The few different texts are looked into once each, instead of every record's.
-            let inner = self.context.alias();
-            let name = format!("{inner}.{}", quoted(column));
-            let holds = compare::holds(&name, kind, self.comparison)?;
-            return Ok(Sql::new(format!(
-                "{own} IN (SELECT DISTINCT {name} FROM {} {inner} WHERE ",
-                quoted(&table.name)
-            ))
-            .sql(holds)
-            .text(")"));
+        let is_folded = matches!(self.comparison, Comparison::Text(TextTest::Is, _, false))
+            && table.folded.iter().any(|folded| folded == column);
+        if self.looks_into_text() && !is_folded && self.context.repeats(&table.name, column) {
+            return self.among_values(&own, &table.name, column, kind);
         }
         compare::holds(&own, kind, self.comparison)
+    }
+
+    /// Whether a value is among those of a column that compare so: the few different ones are looked into once
+    /// each, instead of every record's. They are had by leaps in the column's index, from one to the next.
+    fn among_values(&self, value: &str, table: &str, column: &str, kind: Kind) -> Result<Sql> {
+        let values = self.context.alias();
+        let (table, column) = (quoted(table), quoted(column));
+        let holds = compare::holds(&format!("{values}.value"), kind, self.comparison)?;
+        Ok(Sql::new(format!(
+            "{value} IN (WITH RECURSIVE {values}(value) AS (SELECT min({column}) FROM {table} UNION ALL \
+             SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM {values} \
+             WHERE value IS NOT NULL) SELECT value FROM {values} WHERE "
+        ))
+        .sql(holds)
+        .text(")"))
     }
 
     /// Whether an index does not help to find what is asked for.

@@ -90,8 +90,7 @@ impl Way {
 
 /// Relations followed one after the other; each gives the joined tables and how they hang together.
 struct Steps {
-    /// For each step: its table in SQL, the condition that joins it to the one before, its alias.
-    joins: Vec<(String, String, String)>,
+    joins: Vec<Step>,
     /// The key of what is at the end.
     key: String,
 }
@@ -106,7 +105,7 @@ impl Steps {
             let own = context.table(endpoint, false)?;
             let target = context.table(relation.to, false)?;
             let x = context.alias();
-            joins.push(step(own, relation, target, &alias, &x).ok_or_else(|| beyond(name))?);
+            joins.push(Step::of(own, relation, target, &alias, &x).ok_or_else(|| beyond(name))?);
             (endpoint, alias) = (relation.to, x);
         }
         Ok(Self { joins, key: format!("{alias}.id") })
@@ -114,20 +113,27 @@ impl Steps {
 
     /// Whether any leads inside.
     fn holds(&self, inside: &Sql) -> Sql {
-        let mut sql = Sql::new("EXISTS (SELECT 1 FROM ");
-        let tables: Vec<&str> = self.joins.iter().map(|(table, _, _)| table.as_str()).collect();
-        let on: Vec<&str> = self.joins.iter().map(|(_, on, _)| on.as_str()).collect();
-        sql = sql.text(&format!("{} WHERE {} AND {} IN (", tables.join(", "), on.join(" AND "), self.key));
-        sql.sql(inside.clone()).text("))")
+        // Those that do are found once, not looked for from each record.
+        let Some((first, rest)) = self.joins.split_first() else { return Sql::new("0") };
+        let on: Vec<String> = rest.iter().map(|step| format!("{} AND ", step.on())).collect();
+        Sql::new(format!(
+            "{} IN (SELECT {} FROM {} WHERE {}{} IN (",
+            first.own,
+            first.theirs,
+            self.tables(),
+            on.concat(),
+            self.key
+        ))
+        .sql(inside.clone())
+        .text("))")
     }
 
     /// How many rows lead inside.
     fn ways(&self, inside: &Sql) -> Sql {
-        let tables: Vec<&str> = self.joins.iter().map(|(table, _, _)| table.as_str()).collect();
-        let on: Vec<&str> = self.joins.iter().map(|(_, on, _)| on.as_str()).collect();
+        let on: Vec<String> = self.joins.iter().map(Step::on).collect();
         Sql::new(format!(
             "(SELECT count(*) FROM {} WHERE {} AND {} IN (",
-            tables.join(", "),
+            self.tables(),
             on.join(" AND "),
             self.key
         ))
@@ -135,38 +141,56 @@ impl Steps {
         .text("))")
     }
 
+    fn tables(&self) -> String {
+        self.joins.iter().map(|step| step.table.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// How many rows there are, with one where a step leads nowhere.
     fn rows(&self) -> Sql {
         let left: Vec<String> =
-            self.joins.iter().map(|(table, on, _)| format!(" LEFT JOIN {table} ON {on}")).collect();
+            self.joins.iter().map(|step| format!(" LEFT JOIN {} ON {}", step.table, step.on())).collect();
         Sql::new(format!("(SELECT count(*) FROM (SELECT 1){})", left.concat()))
     }
 }
 
-fn step(
-    own: &Table,
-    relation: &Relation,
-    target: &Table,
-    alias: &str,
-    x: &str,
-) -> Option<(String, String, String)> {
-    let rows = quoted(&target.name);
-    match relation.join {
-        Join::HeldAs(by) => {
-            let held = Model::of(relation.to)?.relation(by)?;
-            let Join::Holds { key, .. } = held.join else { return None };
-            let on = format!("{x}.{} = {alias}.{}", quoted(by), quoted(key));
-            Some((format!("{rows} {x}"), on, x.to_owned()))
+/// A relation that is followed.
+struct Step {
+    /// The table that it leads to, in SQL.
+    table: String,
+    /// What stands there for the record that it comes from,
+    theirs: String,
+    /// and what that record itself has.
+    own: String,
+}
+
+impl Step {
+    fn of(own: &Table, relation: &Relation, target: &Table, alias: &str, x: &str) -> Option<Self> {
+        let rows = quoted(&target.name);
+        match relation.join {
+            Join::HeldAs(by) => {
+                let held = Model::of(relation.to)?.relation(by)?;
+                let Join::Holds { key, .. } = held.join else { return None };
+                Some(Self {
+                    table: format!("{rows} {x}"),
+                    theirs: format!("{x}.{}", quoted(by)),
+                    own: format!("{alias}.{}", quoted(key)),
+                })
+            }
+            Join::Holds { key, .. } => {
+                let many = own.many(relation.name)?;
+                let table = format!(
+                    "(SELECT m.n AS of_n, r.* FROM {} m JOIN {rows} r ON r.{} = m.key) {x}",
+                    quoted(&many.table),
+                    quoted(key)
+                );
+                Some(Self { table, theirs: format!("{x}.of_n"), own: format!("{alias}.n") })
+            }
         }
-        Join::Holds { key, .. } => {
-            let many = own.many(relation.name)?;
-            let table = format!(
-                "(SELECT m.n AS of_n, r.* FROM {} m JOIN {rows} r ON r.{} = m.key) {x}",
-                quoted(&many.table),
-                quoted(key)
-            );
-            Some((table, format!("{x}.of_n = {alias}.n"), x.to_owned()))
-        }
+    }
+
+    /// How both hang together.
+    fn on(&self) -> String {
+        format!("{} = {}", self.theirs, self.own)
     }
 }
 
@@ -175,9 +199,7 @@ fn regions(context: &Context<'_>, seed: Seed, asked: &Asked) -> Result<Sql> {
     let table = quoted(&context.table(BRAIN_REGIONS, false)?.name);
     let seeds = match (seed, asked) {
         (Seed::Id, Asked::Number(number)) => Sql::new("id = ").bind(Value::Real(number.trunc())),
-        (Seed::Acronym, Asked::Text(text)) => {
-            Sql::new("upper_is(acronym, ").bind(Value::Text(upper(text))).text(")")
-        }
+        (Seed::Acronym, Asked::Text(text)) => Sql::new("upper_of(acronym) = ").bind(Value::Text(upper(text))),
         (Seed::Name, Asked::Text(text)) => {
             Sql::new("upper_contains(name, ").bind(Value::Text(upper(text))).text(")")
         }

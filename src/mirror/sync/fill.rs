@@ -12,7 +12,7 @@ use crate::{
     mirror::{
         database::MirrorError,
         generation::{self, NEXT, Scope},
-        load::{self, Record},
+        load::{Adder, Record, Rows},
         shape::Table,
     },
 };
@@ -64,9 +64,7 @@ impl Synchroniser {
         self.mirror
             .write(move |connection| {
                 generation::begin(connection, table, now, &scope, low, 0)?;
-                for (n, list) in (1..).zip(&records) {
-                    load::put(connection, table, NEXT, n, Record { list, detail: None })?;
-                }
+                add(connection, table, 1, &records)?;
                 Ok(generation::publish(connection, table)?)
             })
             .await?;
@@ -144,12 +142,25 @@ fn keep(
 ) -> Result<(), MirrorError> {
     let sql = format!("SELECT coalesce(max(n), 0) FROM \"{NEXT}{}\"", table.name);
     let last: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
-    for (n, list) in (last + 1..).zip(records) {
-        load::put(connection, table, NEXT, n, Record { list, detail: None })?;
-    }
+    add(connection, table, last + 1, records)?;
     connection.execute(
         "UPDATE range SET done = 1 WHERE endpoint = ?1 AND first = ?2",
         (table.endpoint.name, first.to_be_bytes()),
     )?;
+    Ok(())
+}
+
+/// Adds records under numbers from `first` on, under which none stands.
+fn add(
+    connection: &rusqlite::Connection,
+    table: &Table,
+    first: i64,
+    records: &[String],
+) -> Result<(), MirrorError> {
+    let mut adder = Adder::new(connection, table, NEXT)?;
+    for (n, list) in (first..).zip(records) {
+        let record = Record { list, detail: None };
+        adder.add(n, record, &Rows::of(table, record)?)?;
+    }
     Ok(())
 }

@@ -15,11 +15,12 @@ use std::{
 };
 
 use alyx_proxy::{
-    alyx::{ENDPOINTS, Endpoint, Key, query, record},
+    alyx::{ENDPOINTS, Endpoint, Key, paging::Window, query, record},
     mirror::{
         answer::{self, Outcome, Question},
         functions,
-        load::{self, Record},
+        load::{Adder, Record, Rows},
+        plan,
         shape::Shape,
         state::{self, State, States},
     },
@@ -126,6 +127,24 @@ impl Tables {
         Self { connection, states: States::new(1, states), base, today, filling }
     }
 
+    /// How a list is counted and how a page of it is had: SQL, and the database's plan for it.
+    pub fn plans(&self, path: &str) -> String {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let pairs = query::parse(query);
+        let endpoint = endpoint(path).unwrap();
+        let plan = match plan::list(&self.connection, &self.states, endpoint, &pairs, self.today) {
+            Ok(plan) => plan,
+            Err(failed) => return format!("{failed:?}"),
+        };
+        let (count, page) = plan.shown(Window::of(&pairs));
+        let explained = |sql: &str| {
+            let mut statement = self.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let rows = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+            rows.map(|row| format!("    {}", row.unwrap())).collect::<Vec<_>>().join("\n")
+        };
+        format!("  {count}\n{}\n  {page}\n{}", explained(&count), explained(&page))
+    }
+
     /// The mirror's own answer.
     pub fn ask(&self, path: &str) -> Said {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -163,6 +182,7 @@ fn fill(
     connection.execute_batch(&table.create("")).unwrap();
     let mut seen = HashSet::new();
     let (mut n, mut whole) = (0, true);
+    let mut adder = Adder::new(connection, table, "").unwrap();
     connection.execute_batch("BEGIN").unwrap();
     for text in records {
         // A stack is listed once for each of its slices. A list that lost records to paging repeats others.
@@ -183,14 +203,10 @@ fn fill(
         whole = whole && detail.is_some();
         n += 1;
         let start = Instant::now();
-        load::add(
-            connection,
-            table,
-            "",
-            n,
-            Record { list: text, detail: detail.filter(|_| table.has_details()).map(String::as_str) },
-        )
-        .unwrap();
+        let record =
+            Record { list: text, detail: detail.filter(|_| table.has_details()).map(String::as_str) };
+        let rows = Rows::of(table, record).unwrap();
+        adder.add(n, record, &rows).unwrap();
         filling.putting += start.elapsed();
     }
     let start = Instant::now();
