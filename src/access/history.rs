@@ -90,6 +90,7 @@ impl History {
                 .query_map((token.0, since), |row| Ok(Past { question: row.get(0)?, at: row.get(1)? }))?;
             rows.collect()
         };
+        store.written().await?;
         store.read(look).await
     }
 }

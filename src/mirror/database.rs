@@ -17,7 +17,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::{functions, generation, load::LoadError, shape::Shape, state::States};
-use crate::clock;
+use crate::{
+    clock::{self, Millis},
+    store::seal,
+};
 
 const NAME: &str = "mirror.db";
 /// Another number for another form of the tables in `TABLES`.
@@ -91,7 +94,7 @@ impl Mirror {
         fs::create_dir_all(folder).map_err(|error| MirrorOpenError::Io(folder.to_owned(), error))?;
         let path = folder.join(NAME);
         let sqlite = |error| MirrorOpenError::Sqlite(path.clone(), error);
-        let (mut connection, set_aside) = sound(&path)?;
+        let Sound { mut connection, checked_at, set_aside } = sound(&path)?;
         let states = generation::prepare(&mut connection, Shape::get()).map_err(sqlite)?;
         let states = Arc::new(ArcSwap::from_pointee(states));
         let (reads, inbox) = mpsc::channel::<Read>();
@@ -102,7 +105,12 @@ impl Mirror {
             spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
         }
         let (writes, inbox) = mpsc::channel::<Write>();
-        let thread = spawn("mirror-writer".to_owned(), &path, move || write_on(connection, &inbox))?;
+        let sealed = path.clone();
+        let thread = spawn("mirror-writer".to_owned(), &path, move || {
+            if write_on(connection, &inbox) {
+                seal::put(&sealed, checked_at);
+            }
+        })?;
         Ok(Arc::new(Self {
             reads,
             writes: Mutex::new(Some(writes)),
@@ -229,13 +237,16 @@ fn current(transaction: &Connection, states: &mut Arc<States>) -> rusqlite::Resu
     Ok(())
 }
 
-fn write_on(mut connection: Connection, inbox: &mpsc::Receiver<Write>) {
+/// Makes the changes that come until no more can; whether all of them are in the database itself then.
+fn write_on(mut connection: Connection, inbox: &mpsc::Receiver<Write>) -> bool {
     while let Ok(write) = inbox.recv() {
         write(&mut connection);
     }
-    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);") {
+    let tidied = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
+    if let Err(error) = &tidied {
         tracing::warn!(%error, "the mirror was not tidied up");
     }
+    tidied.is_ok()
 }
 
 fn transact<T>(
@@ -252,10 +263,18 @@ fn transact<T>(
     Ok(result)
 }
 
+/// A database that can be used.
+struct Sound {
+    connection: Connection,
+    /// When it was last found sound as a whole.
+    checked_at: Millis,
+    set_aside: Option<PathBuf>,
+}
+
 /// Opens the file, or sets it aside and makes a new one.
-fn sound(path: &Path) -> Result<(Connection, Option<PathBuf>), MirrorOpenError> {
+fn sound(path: &Path) -> Result<Sound, MirrorOpenError> {
     let why = match try_open(path) {
-        Ok(connection) => return Ok((connection, None)),
+        Ok((connection, checked_at)) => return Ok(Sound { connection, checked_at, set_aside: None }),
         Err(Trouble::Refused(error)) => return Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
         Err(Trouble::Unfit(why)) => why,
     };
@@ -266,7 +285,7 @@ fn sound(path: &Path) -> Result<(Connection, Option<PathBuf>), MirrorOpenError> 
         aside.display()
     );
     match try_open(path) {
-        Ok(connection) => Ok((connection, Some(aside))),
+        Ok((connection, checked_at)) => Ok(Sound { connection, checked_at, set_aside: Some(aside) }),
         Err(Trouble::Refused(error)) => Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
         Err(Trouble::Unfit(why)) => Err(MirrorOpenError::Io(path.to_owned(), io::Error::other(why))),
     }
@@ -286,20 +305,18 @@ impl From<rusqlite::Error> for Trouble {
     }
 }
 
-fn try_open(path: &Path) -> Result<Connection, Trouble> {
+fn try_open(path: &Path) -> Result<(Connection, Millis), Trouble> {
+    let sealed = seal::take(path);
     let connection = Connection::open(path)?;
     configure(&connection)?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict != "ok" {
-        return Err(Trouble::Unfit(verdict));
-    }
+    let checked_at = seal::check(&connection, sealed)?.map_err(Trouble::Unfit)?;
     let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if form != 0 && form != FORM {
         return Err(Trouble::Unfit("written by another version of alyx-proxy".to_owned()));
     }
     connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "user_version", FORM)?;
-    Ok(connection)
+    Ok((connection, checked_at))
 }
 
 /// A connection to the database in a folder, be it in use or not; none where there is no database.
@@ -326,6 +343,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA cell_size_check = ON;
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;
+         PRAGMA threads = 2;
          PRAGMA analysis_limit = 400;",
     )?;
     connection.set_prepared_statement_cache_capacity(256);

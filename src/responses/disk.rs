@@ -1,7 +1,9 @@
 //! Answers on disk, within a limit; the least recently used ones go first.
 
 use std::{
+    cell::RefCell,
     collections::HashSet,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -22,6 +24,8 @@ use crate::{
 
 /// zstd's own default: 80 µs for 100 KB, and four fifths or more of a body saved.
 const LEVEL: i32 = 3;
+/// Bodies up to so many bytes are unpacked by the thread that has read them.
+const SMALL: usize = 256 << 10;
 /// What a row costs besides its body and text.
 const OVERHEAD: usize = 400;
 /// How many stored neighbours a refusal names.
@@ -45,6 +49,15 @@ pub struct Near {
     pub query: String,
     /// When it was received.
     pub received_at: Millis,
+}
+
+/// What is stored of a page and of its list before the page is asked anew.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Elders {
+    /// When the page was asked that is stored.
+    pub(super) page: Option<Millis>,
+    /// The count that the newest stored page of the list says.
+    pub(super) count: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +87,14 @@ pub(super) struct Raw {
     received_at: Millis,
 }
 
+/// What was read of a stored answer.
+enum Read {
+    /// The entry; none where it is damaged.
+    Entry(Option<Entry>),
+    /// One that is yet to be unpacked.
+    Large(Raw),
+}
+
 impl Disk {
     pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
         let (responses, bytes) = store.read(totals).await?;
@@ -95,11 +116,23 @@ impl Disk {
 
     /// The stored entry of this key. One whose checksum is wrong is dropped: never a wrong answer.
     pub(super) async fn get(&self, key: Key, base: &Base) -> Result<Option<Entry>, StoreError> {
-        let raw = self.store.read(move |connection| select(connection, &key)).await?;
-        let Some(raw) = raw else { return Ok(None) };
-        let base = base.clone();
-        let unpack = move || unpack(&key, raw).and_then(|parts| Entry::from_parts(parts, &base));
-        let entry = tokio::task::spawn_blocking(unpack).await.unwrap_or_default();
+        let own = base.clone();
+        let read = move |connection: &Connection| {
+            let raw = select(connection, &key)?;
+            // To wake another thread takes longer than to unpack a small body.
+            let small = |raw: &Raw| raw.length <= SMALL;
+            Ok(raw.map(
+                |raw| if small(&raw) { Read::Entry(entry_of(&key, raw, &own)) } else { Read::Large(raw) },
+            ))
+        };
+        let entry = match self.store.read(read).await? {
+            None => return Ok(None),
+            Some(Read::Entry(entry)) => entry,
+            Some(Read::Large(raw)) => {
+                let base = base.clone();
+                tokio::task::spawn_blocking(move || entry_of(&key, raw, &base)).await.unwrap_or_default()
+            }
+        };
         if entry.is_none() {
             tracing::error!("a stored answer is damaged and is dropped");
             self.drop_one(key);
@@ -199,13 +232,17 @@ impl Disk {
         self.store.read(look).await.ok().flatten()
     }
 
-    /// The count that the newest stored page of a family says.
-    pub(super) async fn family_count(&self, family: Key) -> Result<Option<u64>, StoreError> {
-        let sql = "SELECT count FROM responses WHERE family = ?1 ORDER BY asked_at DESC LIMIT 1";
+    /// What is stored of a page and its list.
+    pub(super) async fn elders(&self, question: &Question) -> Result<Elders, StoreError> {
+        let (key, family) = (question.key, question.family);
         let look = move |connection: &Connection| {
-            connection.prepare_cached(sql)?.query_row([family], |row| row.get(0)).optional()
+            let page = "SELECT asked_at FROM responses WHERE key = ?1";
+            let list = "SELECT count FROM responses WHERE family = ?1 ORDER BY asked_at DESC LIMIT 1";
+            let page = connection.prepare_cached(page)?.query_row([key], |row| row.get(0)).optional()?;
+            let count = connection.prepare_cached(list)?.query_row([family], |row| row.get(0)).optional()?;
+            Ok(Elders { page, count: count.flatten() })
         };
-        Ok(self.store.read(look).await?.flatten())
+        self.store.read(look).await
     }
 
     pub(super) fn put_family(&self, family: Key, since: Millis) {
@@ -251,6 +288,11 @@ fn checksum(
     *hasher.update(body).finalize().as_bytes()
 }
 
+/// The entry of a row, if it is what was once stored.
+fn entry_of(key: &Key, raw: Raw, base: &Base) -> Option<Entry> {
+    unpack(key, raw).and_then(|parts| Entry::from_parts(parts, base))
+}
+
 /// A row's parts, if they are what was once stored.
 pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
     let body = zstd::bulk::decompress(&raw.body, raw.length).ok()?;
@@ -283,6 +325,20 @@ pub(crate) fn write_headers(headers: &HeaderMap) -> String {
     serde_json::to_string(&fields).unwrap_or_else(|_| "[]".to_owned())
 }
 
+/// Packs a body. What the compressor needs is kept by the thread: to make it takes longer than to pack a record.
+fn pack(body: &[u8]) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(zstd::bulk::Compressor::new(LEVEL)?),
+        };
+        compressor.compress(body)
+    })
+}
+
 /// An entry on its way to disk.
 struct NewRow {
     key: Key,
@@ -312,8 +368,8 @@ impl NewRow {
     /// Packs and writes the row, unless a newer one is there; whether it did. Runs on the writer's thread.
     fn insert(self, connection: &Connection, totals: &Totals) -> rusqlite::Result<bool> {
         let entry = &self.entry;
-        let packed = zstd::bulk::compress(&entry.body, LEVEL)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let packed =
+            pack(&entry.body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let headers = write_headers(&entry.headers);
         let row =
             (entry.status.as_u16(), headers.as_str(), self.query.as_str(), entry.asked_at, entry.received_at);

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use moka::sync::Cache;
 
-use super::{Entry, Key, Question, disk::Disk};
+use super::{
+    Entry, Key, Question,
+    disk::{Disk, Elders},
+};
 use crate::clock::Millis;
 
 const KEPT: u64 = 100_000;
@@ -17,12 +20,14 @@ const KEPT: u64 = 100_000;
 pub(super) struct Families {
     /// The time before which pages of a family are of an older generation.
     since: Cache<Key, Millis>,
+    /// The count that the latest page of a family says: what is on its way to the disk can't be read there yet.
+    counts: Cache<Key, u64>,
     changes: AtomicU64,
 }
 
 impl Default for Families {
     fn default() -> Self {
-        Self { since: Cache::new(KEPT), changes: AtomicU64::new(0) }
+        Self { since: Cache::new(KEPT), counts: Cache::new(KEPT), changes: AtomicU64::new(0) }
     }
 }
 
@@ -56,23 +61,13 @@ impl Families {
     }
 
     /// A page was asked anew, and replaces an elder one if there was one.
-    pub(super) async fn refreshed(
-        &self,
-        question: &Question,
-        page: &Entry,
-        elder: Option<&Entry>,
-        disk: &Disk,
-    ) {
-        if !question.is_page() {
-            return;
+    pub(super) async fn refreshed(&self, question: &Question, page: &Entry, elders: Elders, disk: &Disk) {
+        let first_anew = question.offset() == 0 && elders.page.is_some();
+        let known = self.counts.get(&question.family).or(elders.count);
+        let other_count = known.is_some_and(|count| Some(count) != page.count());
+        if let Some(count) = page.count() {
+            self.counts.insert(question.family, count);
         }
-        let first_anew = question.offset() == 0 && elder.is_some();
-        let other_count = disk
-            .family_count(question.family)
-            .await
-            .ok()
-            .flatten()
-            .is_some_and(|count| Some(count) != page.count());
         if (first_anew || other_count) && page.asked_at > self.since(question.family, disk).await {
             self.change(question, page.asked_at, disk);
         }

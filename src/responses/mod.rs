@@ -111,16 +111,21 @@ impl Responses {
     /// Remembers an answer of Alyx's.
     pub async fn remember(&self, question: &Question, answer: &Answer) -> Option<Arc<Entry>> {
         let entry = Arc::new(Entry::of(question, answer, &self.base)?);
-        let elder = match self.memory.get(&question.key) {
-            Some(elder) => Some(elder),
-            None if question.is_page() => self.find(question).await.map(|(elder, _)| elder),
-            None => None,
-        };
+        let elder = self.memory.get(&question.key);
         // Of two answers that crossed on the way the later question wins.
         if elder.as_ref().is_some_and(|elder| elder.asked_at > entry.asked_at) {
             return elder;
         }
-        self.families.refreshed(question, &entry, elder.as_deref(), &self.disk).await;
+        if question.is_page() {
+            let mut elders = self.disk.elders(question).await.unwrap_or_default();
+            if elders.page > Some(entry.asked_at)
+                && let Some((elder, _)) = self.find(question).await
+            {
+                return Some(elder);
+            }
+            elders.page = elder.map(|elder| elder.asked_at).or(elders.page);
+            self.families.refreshed(question, &entry, elders, &self.disk).await;
+        }
         self.memory.put(question.key, entry.clone());
         self.disk.put(question, entry.clone());
         Some(entry)

@@ -82,20 +82,34 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> 
         finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
         return response;
     }
+    // The way down the staircase takes much room, and whoever holds this future holds all of it: where it is not
+    // gone, its room shall not be copied about either.
+    let response = Box::pin(decide(&proxy, peer, name, request)).await;
+    let endpoint = status::endpoint(&uri);
+    finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
+    response
+}
+
+/// Lets a request down the staircase.
+async fn decide(
+    proxy: &Arc<Proxy>,
+    peer: SocketAddr,
+    name: Option<again::Name>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let uri = request.uri().clone();
     let (stamp, same) = (proxy.stamp(), name.map(|name| again::Same::of(name, &request)));
     let mut response = if uri.path() == "/-" || uri.path().starts_with("/-/") {
-        own::answer(&proxy, peer.ip(), request).await
+        own::answer(proxy, peer.ip(), request).await
     } else {
-        match ask(&proxy, peer, request) {
-            Ok((asked, body)) => of_alyx(&proxy, asked, body).await,
+        match ask(proxy, peer, request) {
+            Ok((asked, body)) => of_alyx(proxy, asked, body).await,
             Err(refusal) => *refusal,
         }
     };
-    let endpoint = status::endpoint(&uri);
     if let Some(same) = same {
-        proxy.decided(same, stamp, endpoint, &mut response);
+        proxy.decided(same, stamp, status::endpoint(&uri), &mut response);
     }
-    finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
     response
 }
 

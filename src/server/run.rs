@@ -161,8 +161,9 @@ async fn connection(
     }
     match tls {
         None => requests(watcher, proxy, stream, peer).await,
-        Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => requests(watcher, proxy, stream, peer).await,
+        // Boxed, so that connections without TLS needn't have the room for it.
+        Some(tls) => match Box::pin(tls.accept(stream)).await {
+            Ok(stream) => Box::pin(requests(watcher, proxy, stream, peer)).await,
             Err(error) => tracing::debug!(%error, %peer, "no handshake"),
         },
     }

@@ -8,6 +8,7 @@
 
 mod open;
 mod reader;
+pub(crate) mod seal;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -46,10 +47,10 @@ impl Store {
     /// Opens the database in `folder`, making it where there is none. A damaged one is set aside,
     /// never deleted, and a fresh one begun.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let Database { path, connection, set_aside } = open::database(folder)?;
+        let Database { path, connection, checked_at, set_aside } = open::database(folder)?;
         let readers = Readers::start(&path)?;
         Ok(Self {
-            writer: Writer::start(connection)?,
+            writer: Writer::start(connection, move || seal::put(&path, checked_at))?,
             readers,
             folder: folder.to_owned(),
             set_aside: set_aside.map(|SetAside(path)| path),
@@ -95,9 +96,14 @@ impl Store {
         self.readers.read(look).await
     }
 
+    /// Returns when what has been submitted so far is committed.
+    pub async fn written(&self) -> Result<(), StoreError> {
+        self.write_through("what is waiting", |_| Ok(())).await
+    }
+
     /// A connection of one's own, for work that takes long, as what has been submitted so far has been written.
     pub async fn connection(&self) -> Result<Connection, StoreError> {
-        self.write_through("what is waiting", |_| Ok(())).await?;
+        self.written().await?;
         Ok(open::beside(&self.folder)?)
     }
 

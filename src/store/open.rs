@@ -8,7 +8,8 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-use crate::clock;
+use super::seal;
+use crate::clock::{self, Millis};
 
 const NAME: &str = "proxy.db";
 const MIGRATIONS: &[M<'static>] = &[
@@ -43,6 +44,8 @@ pub(super) struct SetAside(pub(super) PathBuf);
 pub(super) struct Database {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
+    /// When it was last found sound as a whole.
+    pub(super) checked_at: Millis,
     pub(super) set_aside: Option<SetAside>,
 }
 
@@ -51,7 +54,7 @@ pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
     fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
     let path = folder.join(NAME);
     match sound(&path) {
-        Ok(connection) => Ok(Database { path, connection, set_aside: None }),
+        Ok((connection, checked_at)) => Ok(Database { path, connection, checked_at, set_aside: None }),
         Err(Trouble::Refused(error)) => Err(error),
         Err(Trouble::Damaged(why)) => {
             let aside = set_aside(&path)?;
@@ -61,7 +64,9 @@ pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
                 aside.0.display()
             );
             match sound(&path) {
-                Ok(connection) => Ok(Database { path, connection, set_aside: Some(aside) }),
+                Ok((connection, checked_at)) => {
+                    Ok(Database { path, connection, checked_at, set_aside: Some(aside) })
+                }
                 Err(Trouble::Refused(error)) => Err(error),
                 Err(Trouble::Damaged(why)) => Err(OpenError::Io(path, io::Error::other(why))),
             }
@@ -74,20 +79,17 @@ enum Trouble {
     Refused(OpenError),
 }
 
-fn sound(path: &Path) -> Result<Connection, Trouble> {
+fn sound(path: &Path) -> Result<(Connection, Millis), Trouble> {
     let judge = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Damaged(error.to_string()),
         _ => Trouble::Refused(OpenError::Sqlite(path.to_owned(), error)),
     };
+    let sealed = seal::take(path);
     let mut connection = Connection::open(path).map_err(judge)?;
     configure(&connection).map_err(judge)?;
-    let verdict: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(judge)?;
-    if verdict != "ok" {
-        return Err(Trouble::Damaged(verdict));
-    }
+    let checked_at = seal::check(&connection, sealed).map_err(judge)?.map_err(Trouble::Damaged)?;
     match Migrations::from_slice(MIGRATIONS).to_latest(&mut connection) {
-        Ok(()) => Ok(connection),
+        Ok(()) => Ok((connection, checked_at)),
         Err(rusqlite_migration::Error::MigrationDefinition(_)) => {
             Err(Trouble::Refused(OpenError::Newer(path.to_owned())))
         }

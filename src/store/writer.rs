@@ -8,6 +8,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -17,8 +18,10 @@ use super::{OpenError, StoreError};
 
 /// Changes that are committed together at the most.
 const BATCH: usize = 256;
+/// So long a change waits for others at the most. Every commit writes whole pages of the database anew.
+const MOMENT: Duration = Duration::from_millis(5);
 /// Bytes that may wait to be written; beyond it, what can be asked again is not remembered.
-const MAX_WAITING: usize = 64 << 20;
+const MAX_WAITING: usize = 32 << 20;
 
 pub(super) type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
@@ -37,13 +40,21 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, OpenError> {
+    /// `tidied` is called when all is written and in its place.
+    pub(super) fn start(
+        connection: Connection,
+        tidied: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, OpenError> {
         let (jobs, inbox) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let counted = waiting.clone();
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || work(&connection, &inbox, &counted))
+            .spawn(move || {
+                if work(&connection, &inbox, &counted) {
+                    tidied();
+                }
+            })
             .map_err(|error: io::Error| OpenError::Io("store-writer".into(), error))?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), waiting, thread: Mutex::new(Some(thread)) })
     }
@@ -77,16 +88,36 @@ impl Writer {
     }
 }
 
-fn work(connection: &Connection, inbox: &mpsc::Receiver<Job>, waiting: &AtomicUsize) {
+/// Does what comes until no more can; whether all of it is in the database itself then.
+fn work(connection: &Connection, inbox: &mpsc::Receiver<Job>, waiting: &AtomicUsize) -> bool {
     while let Ok(first) = inbox.recv() {
-        let mut batch = vec![first];
-        batch.extend(inbox.try_iter().take(BATCH - 1));
+        let batch = gather(first, inbox);
         waiting.fetch_sub(batch.iter().map(|job| job.size).sum(), Ordering::Relaxed);
         commit(connection, batch);
     }
-    if let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);") {
+    let tidied = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
+    if let Err(error) = &tidied {
         tracing::warn!(%error, "the database was not tidied up");
     }
+    tidied.is_ok()
+}
+
+/// What is committed together: nobody waits for most changes, so they wait a moment for others.
+fn gather(first: Job, inbox: &mpsc::Receiver<Job>) -> Vec<Job> {
+    let until = Instant::now() + MOMENT;
+    let mut awaited = first.done.is_some();
+    let mut batch = vec![first];
+    while batch.len() < BATCH {
+        let patience = if awaited { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
+        match inbox.recv_timeout(patience) {
+            Ok(job) => {
+                awaited |= job.done.is_some();
+                batch.push(job);
+            }
+            Err(_) => break,
+        }
+    }
+    batch
 }
 
 /// Commits a batch; a change that fails is undone alone, a commit that fails undoes all of them.
