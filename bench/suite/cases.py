@@ -9,8 +9,9 @@ import time
 
 from . import contenders as servers
 from .contenders import TOKEN, Contender
+from .day import PEOPLE, RIGS, Day, token
 from .load import Series, rounds, wrk
-from .machine import Run, memory_bytes
+from .machine import Run, free_port, memory_bytes
 from .relay import Relay
 
 # An answer of each size, at the origin.
@@ -175,14 +176,12 @@ def distance(run: Run):
 
 def questions(run: Run):
     """Questions that nobody asked before, answered from the mirror's tables, within the process; and filling them."""
-    for factor in (1,) if run.small else (11, 110):
-        folder = run.folder / f"lab{factor}"
-        result = run.folder / f"lab{factor}.json"
-        subprocess.run([run.example("scale"), str(factor), str(folder)], check=True, capture_output=True)
-        subprocess.run(
-            [run.example("questions"), str(folder), "3" if run.small else "21", str(result)], check=True, capture_output=True
-        )
-        told = json.loads(result.read_text())
+    by_factor = {}
+    for factor in (1,) if run.small else (1, 11, 110):
+        result = run.folder / f"questions{factor}.json"
+        rounds = "3" if run.small else "21"
+        subprocess.run([run.example("questions"), str(run.lab(factor)), rounds, str(result)], check=True, capture_output=True)
+        told = by_factor[factor] = json.loads(result.read_text())
         rows = [(row["question"], [row["median_ms"], row["first_ms"], row["longest_ms"], row["count"], row["bytes"]]) for row in told["questions"]]
         yield {
             "title": f"Questions to a lab of {told['questions'][0]['count']:,} sessions",
@@ -190,6 +189,125 @@ def questions(run: Run):
             "rows": rows,
             "notes": [f"Filled {told['records']:,} records at {told['records_per_second']:,.0f} a second, indexes included."],
         }
+    medians = {factor: {row["question"]: row["median_ms"] for row in told["questions"]} for factor, told in by_factor.items()}
+    first = next(iter(medians.values()))
+    yield {
+        "title": "Growth: questions to a lab of as many times the size",
+        "columns": [f"{factor}x, median ms" for factor in medians],
+        "rows": [(question, [of_factor[question] for of_factor in medians.values()]) for question in first],
+    }
+
+
+def fill(run: Run):
+    """Records a second into the mirror, as a snapshot or a synchronisation puts them there, indexes included."""
+    rows = []
+    for factor in (1,) if run.small else (11, 33):
+        data = run.folder / f"filled{factor}"
+        done = subprocess.run(
+            [run.example("fill"), str(run.lab(factor)), str(data), "http://localhost:9"], check=True, capture_output=True, text=True
+        )
+        told = json.loads(done.stdout)
+        rows.append((f"{factor} times the sample", [told["records"], told["seconds"], told["records"] / told["seconds"]]))
+    yield {"title": "Filling the mirror", "columns": ["records", "seconds", "records/s"], "rows": rows}
+    _end(run)
+
+
+def growth(run: Run):
+    """Answers from memory and from disk while there are few others, and while there are many."""
+    rows = []
+    port = servers.origin(run)
+    asked = 0
+    memory = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB")
+    for stored in (10,) if run.small else (1_000, 10_000, 100_000):
+        while asked < stored:
+            asked += 1
+            memory.ask(f"/sessions?limit=3&number={asked}")
+        disk = 0.0
+        samples = {}
+        for place in ("memory", "disk"):
+            size = "256 MiB" if place == "memory" else "0"
+            run.stop(next(process for process in run.processes if process.pid == memory.pid))
+            memory = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB", storage__memory=size)
+            for path in (SIZES["1 KB"], SIZES["10 KB"]):
+                series = rounds(run, [memory], path, 32)
+                samples[place, path] = series[0].median("cpu_each")
+        store = sum(file.stat().st_size for file in (run.folder / "data").rglob("*.db"))
+        rows.append((f"{stored:,} answers", [*samples.values(), store / 1e6]))
+    yield {
+        "title": "Growth: an answer beside so many others, CPU us/request",
+        "columns": ["1 KB, memory", "10 KB, memory", "1 KB, disk", "10 KB, disk", "store, MB"],
+        "rows": rows,
+    }
+    _end(run)
+
+
+def day(run: Run):
+    """A lab's day: twenty people and two rigs, with the proxy and without, where Alyx is 80 ms away."""
+    columns = ["requests", "p50 ms", "p95 ms", "p99 ms", "reads at Alyx", "writes at Alyx", "429"]
+    rows = []
+    for name in ("alyx-proxy", "alyx-proxy, mirror", "direct"):
+        centre_port = free_port()
+        centre = run.start(
+            [run.example("miniature"), str(centre_port), str(PEOPLE + RIGS), "550"], centre_port,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+
+        def told():
+            centre.stdin.write("\n")
+            centre.stdin.flush()
+            return json.loads(centre.stdout.readline())
+
+        played = Day(centre_port, run.small)
+        relay = Relay(centre_port, delay=0.04)
+        port = relay.port
+        if name != "direct":
+            # Ten hours in a minute: what is five minutes to the lab is half a second here.
+            settings = {
+                "freshness__records": "500ms", "freshness__reference": "144s", "freshness__volatile": "0s",
+                "cache__stale_while_revalidate": "500ms",
+            }
+            if "mirror" in name:
+                settings |= {"mirror__token": token(0)[6:], "mirror__every": "1s", "mirror__full_every": "6s", "mirror__max_age": "3s"}
+            proxy = servers.proxy(run, f"http://localhost:{relay.port}", folder=name.replace(", ", "-"), **settings)
+            port = proxy.port
+            if "mirror" in name:
+                _mirrored(port)
+        told()
+        clients = played.play(port)
+        centre_saw = told()
+        relay.close()
+        times = sorted(one for client in clients for one in client.times)
+        at = lambda percent: times[min(len(times) - 1, len(times) * percent // 100)] * 1e3
+        refused = sum(client.statuses.get(429, 0) for client in clients)
+        failed = [failure for client in clients for failure in client.failed]
+        if failed or refused and name != "direct":
+            raise RuntimeError(f"{name}: {refused} requests were refused, and failed:\n" + "\n".join(failed[:5]))
+        rows.append((name, [len(times), at(50), at(95), at(99), centre_saw["reads"], centre_saw["writes"], refused]))
+        _end(run)
+    yield {
+        "title": "A lab's day, as its people see it",
+        "columns": columns,
+        "rows": rows,
+        "notes": [
+            "Ten hours in a minute: pauses and times of freshness are shortened alike. Reads at Alyx include those of the mirror's synchronisation.",
+        ],
+    }
+
+
+def _mirrored(port: int) -> None:
+    """Waits until the tables are there."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/sessions?limit=1", headers={"Authorization": token(0)})
+        response = connection.getresponse()
+        response.read()
+        status = response.getheader("Cache-Status") or ""
+        connection.close()
+        if "mirror" in status:
+            return
+        time.sleep(0.2)
+    raise RuntimeError("the mirror was not filled")
 
 
 def start(run: Run):
@@ -222,23 +340,43 @@ def start(run: Run):
 
 
 def memory(run: Run):
-    """Resident memory with a full memory cache, against the settings."""
+    """Resident memory with a million mirrored records and a full memory cache, against the settings."""
     port = servers.origin(run)
+    upstream = f"http://localhost:{port}"
     size = 32 if run.small else 256
-    proxy = servers.proxy(run, f"http://localhost:{port}", storage__memory=f"{size} MiB", storage__disk="8 GiB")
-    empty = memory_bytes(proxy.pid)
-    most = empty
+    done = subprocess.run(
+        [run.example("fill"), str(run.lab(1 if run.small else 33)), str(run.folder / "data"), upstream],
+        check=True, capture_output=True, text=True,
+    )
+    records = json.loads(done.stdout)["records"]
+    proxy = servers.proxy(run, upstream, storage__memory=f"{size} MiB", storage__disk="8 GiB", mirror__max_age="1d")
+    rows = []
+
+    def note(when: str, of: int | None = None) -> None:
+        now = of or memory_bytes(proxy.pid)
+        rows.append((when, [now / 1e6, now / 1e6 - size * 1.048576 if len(rows) else None]))
+
+    note("at the start")
+    # The token is judged by Alyx first.
+    proxy.ask("/labs", **{"Cache-Control": "no-cache"})
+    for lab in ("cortexlab", "mainenlab", "angelakilab"):
+        for path in (f"/sessions?lab={lab}", f"/datasets?django=session__lab__name,{lab}&limit=1000", "/insertions?atlas_acronym=CA1",
+                     "/datasets?django=name__icontains,spikes", "/datasets?exists=True&limit=1000", "/channels?acronym=CA1"):
+            status, headers, body = proxy.ask(path)
+            if status != 200 or "mirror" not in headers["cache-status"]:
+                raise RuntimeError(f"{path}: {status} {headers['cache-status']} {body[:200]!r}")
+    note("after questions to the mirror")
+    most = 0
     for n in range(size):
-        proxy.ask(f"{SIZES['3 MB']}&noise={n}")
+        # Of the mirror's tables there is none such: Alyx itself shall say it.
+        proxy.ask(f"{SIZES['3 MB']}&noise={n}", **{"Cache-Control": "no-cache"})
         most = max(most, memory_bytes(proxy.pid))
+    note("at most, while the cache is filled", most)
+    note("full")
     yield {
-        "title": f"Resident memory, storage.memory = {size} MiB",
+        "title": f"Resident memory, {records:,} mirrored records, storage.memory = {size} MiB",
         "columns": ["MB", "over the setting"],
-        "rows": [
-            ("at the start", [empty / 1e6, None]),
-            ("at most, while it is filled", [most / 1e6, most / 1e6 - size * 1.048576]),
-            ("full", [memory_bytes(proxy.pid) / 1e6, memory_bytes(proxy.pid) / 1e6 - size * 1.048576]),
-        ],
+        "rows": rows,
     }
     _end(run)
 
@@ -263,4 +401,4 @@ def _end(run: Run) -> None:
             subprocess.run(["rm", "-rf", folder], check=True)
 
 
-ALL = {case.__name__: case for case in (hits, gzip, connections, logs, disk, misses, distance, questions, start, memory)}
+ALL = {case.__name__: case for case in (hits, gzip, connections, logs, disk, misses, distance, questions, fill, growth, day, start, memory)}

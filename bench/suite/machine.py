@@ -49,11 +49,18 @@ class Run:
                 "  or leave contenders out: --without NAME"
             )
         profile = [] if self.small else ["--release"]
-        examples = ["origin", "scale", "questions"]
+        examples = ["origin", "scale", "questions", "fill", "miniature"]
         build = ["cargo", "build", "--locked", "--bins"] + [word for name in examples for word in ("--example", name)]
         subprocess.run(build + profile, cwd=ROOT, check=True)
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         self.built = target / ("debug" if self.small else "release")
+
+    def lab(self, factor: int) -> Path:
+        """The sample lab so many times, made once."""
+        folder = self.folder / f"lab{factor}"
+        if not folder.exists():
+            subprocess.run([self.example("scale"), str(factor), str(folder)], check=True, capture_output=True)
+        return folder
 
     def has(self, contender: str) -> bool:
         return contender not in self.without
@@ -68,7 +75,7 @@ class Run:
     def start(self, command: list[str], port: int | None = None, **more) -> subprocess.Popen:
         """Starts a server, and waits until it listens."""
         log = open(self.folder / "log", "ab")
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **more)
+        process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **more})
         self.processes.append(process)
         if port is not None:
             self.wait_for(port, process)
