@@ -101,6 +101,7 @@ impl Mirror {
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..READERS {
             let connection = connect(&path).map_err(sqlite)?;
+            connection.execute_batch("PRAGMA cache_size = -16384").map_err(sqlite)?;
             let (inbox, states) = (inbox.clone(), states.clone());
             spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
         }

@@ -28,7 +28,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-use super::{Proxy, status::How};
+use super::{
+    Proxy,
+    run::REQUEST_ID,
+    status::{CACHE_STATUS, How},
+};
 use crate::{
     access::TokenHash,
     clock::{self, Millis},
@@ -38,9 +42,6 @@ use crate::{
 
 /// A decision counts for so long at most, in milliseconds.
 const LONGEST: Millis = 60_000;
-
-/// Every request has another one.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Requests that were answered lately.
 #[derive(Debug)]
@@ -146,12 +147,13 @@ impl Proxy {
             && !self.upstream.health.is_down()
     }
 
-    /// The answer to a request that was answered a moment ago, if it is still the right one, and its endpoint.
+    /// The answer to a request that was answered a moment ago, if it is still the right one; how it came about, and
+    /// its endpoint.
     pub(super) fn again(
         &self,
         request: &Request<Body>,
         name: &Name,
-    ) -> Option<(Response<Body>, &'static str)> {
+    ) -> Option<(Response<Body>, How, &'static str)> {
         let decided = self.again.decided.get(&name.number)?;
         let now = clock::now();
         // A clock that was set back makes what was decided before no decision of the past.
@@ -172,9 +174,9 @@ impl Proxy {
         let mut headers = decided.headers.clone();
         let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
         headers.insert(header::AGE, HeaderValue::from(age));
+        headers.insert(CACHE_STATUS, how.header());
         *response.headers_mut() = headers;
-        how.mark(&mut response);
-        Some((response, decided.endpoint))
+        Some((response, how, decided.endpoint))
     }
 
     /// Keeps what was decided for a request, where it can be given again.

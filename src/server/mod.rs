@@ -49,6 +49,7 @@ pub use proxy::{OpenError, Proxy, upstream_folder};
 pub use run::{ListenError, Listening, listen, listen_on};
 pub use snapshot::Teller;
 pub use status::Counters;
+use status::How;
 pub use tls::{TlsError, only as only_this_certificate};
 
 use crate::{
@@ -76,17 +77,18 @@ struct Asked {
 async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> Response<Body> {
     let start = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let id = request.headers().get("x-request-id").cloned();
+    let id = request.headers().get(run::REQUEST_ID).cloned();
+    let named = |endpoint| Named { method: &method, uri: &uri, endpoint, id: id.as_ref(), start };
     let name = proxy.name(&request, peer.ip());
-    if let Some((response, endpoint)) = name.as_ref().and_then(|name| proxy.again(&request, name)) {
-        finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
+    if let Some((response, how, endpoint)) = name.as_ref().and_then(|name| proxy.again(&request, name)) {
+        finish(&proxy, &named(endpoint), &response, Some(how));
         return response;
     }
     // The way down the staircase takes much room, and whoever holds this future holds all of it: where it is not
     // gone, its room shall not be copied about either.
     let response = Box::pin(decide(&proxy, peer, name, request)).await;
-    let endpoint = status::endpoint(&uri);
-    finish(&proxy, &method, &uri, endpoint, id.as_ref(), &response, start);
+    let how = response.extensions().get().copied();
+    finish(&proxy, &named(status::endpoint(&uri)), &response, how);
     response
 }
 
@@ -114,21 +116,23 @@ async fn decide(
 }
 
 /// Tells the log, the metrics and the status page of an answer.
-fn finish(
-    proxy: &Proxy,
-    method: &Method,
-    uri: &Uri,
-    endpoint: &'static str,
-    id: Option<&HeaderValue>,
-    response: &Response<Body>,
-    start: Instant,
-) {
-    let took = start.elapsed();
-    status::log(method, uri, endpoint, id, response, took);
-    if let Some(how) = response.extensions().get().copied() {
-        let status = response.status().as_u16();
+fn finish(proxy: &Proxy, asked: &Named<'_>, response: &Response<Body>, how: Option<How>) {
+    let took = asked.start.elapsed();
+    status::log(asked, response, took);
+    if let Some(how) = how {
+        let (endpoint, uri, status) = (asked.endpoint, asked.uri, response.status().as_u16());
         proxy.activity.answered(&activity::Seen { how, endpoint, uri, status, took });
     }
+}
+
+/// A request, as the log tells of it.
+#[derive(Debug)]
+struct Named<'r> {
+    method: &'r Method,
+    uri: &'r Uri,
+    endpoint: &'static str,
+    id: Option<&'r HeaderValue>,
+    start: Instant,
 }
 
 fn ask(

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, Response};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -26,10 +26,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tower::{Layer, ServiceExt};
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     Proxy, answer, own,
@@ -38,17 +35,16 @@ use super::{
 };
 use crate::upstream::health;
 
-/// Names of requests: that of this run of the program, and a number.
-#[derive(Debug, Clone, Copy)]
-struct Numbered;
+/// What a request is called in the log and to its client.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-impl MakeRequestId for Numbered {
-    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        static RUN: LazyLock<u32> = LazyLock::new(rand::random);
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let name = format!("{:08x}-{}", *RUN, NUMBER.fetch_add(1, Ordering::Relaxed));
-        HeaderValue::try_from(name).ok().map(RequestId::new)
-    }
+/// A name for a request that has none: that of this run of the program, and a number.
+fn new_name() -> HeaderValue {
+    static RUN: LazyLock<u32> = LazyLock::new(rand::random);
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let name = format!("{:08x}-{}", *RUN, NUMBER.fetch_add(1, Ordering::Relaxed));
+    // Hexadecimal digits and a number are always fit for a field.
+    HeaderValue::try_from(name).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 /// A client that takes longer to say what it wants is sent away.
@@ -179,8 +175,6 @@ where
         async move { Ok::<_, Infallible>(answer(proxy, peer, request.map(Body::new)).await) }
     });
     let floors = CatchPanicLayer::custom(own::after_panic).layer(floors);
-    let floors = PropagateRequestIdLayer::x_request_id().layer(floors);
-    let floors = SetRequestIdLayer::x_request_id(Numbered).layer(floors);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder
@@ -188,7 +182,16 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(100)
         .keep_alive_interval(Some(HEADER_TIMEOUT));
-    let service = service_fn(move |request| floors.clone().oneshot(request));
+    // The layers for this in tower-http make two maps for each request, which costs as much as all that is ours.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let floors = floors.clone();
+        async move {
+            let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(new_name).clone();
+            let mut response: Response<_> = floors.oneshot(request).await?;
+            response.headers_mut().insert(REQUEST_ID, name);
+            Ok::<_, Infallible>(response)
+        }
+    });
     let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(serving).await {
         tracing::debug!(%error, "a connection ended early");

@@ -11,7 +11,9 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Response, Uri, header};
+use http::{HeaderValue, Response, Uri, header};
+
+use super::Named;
 
 use crate::{
     alyx::{ENDPOINTS, Route, Service, query, route::classify},
@@ -231,14 +233,8 @@ pub(super) fn endpoint(uri: &Uri) -> &'static str {
 }
 
 /// One line a request. Query values may be anyone's business: they show at `debug` only.
-pub(super) fn log(
-    method: &Method,
-    uri: &Uri,
-    endpoint: &'static str,
-    id: Option<&HeaderValue>,
-    response: &Response<Body>,
-    took: Duration,
-) {
+pub(super) fn log(asked: &Named<'_>, response: &Response<Body>, took: Duration) {
+    let Named { method, uri, endpoint, id, .. } = *asked;
     let field =
         |name: &header::HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
     if let Some(histogram) = DURATIONS.get(endpoint) {

@@ -207,7 +207,9 @@ async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Failur
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    // It may be kept for long: without the room that it was given to grow.
+    let spare = body.capacity() - body.len();
+    Ok(if spare > body.len() / 8 { Bytes::copy_from_slice(&body) } else { body.freeze() })
 }
 
 /// Bodies from this size on are checked off the runtime's threads.
