@@ -243,12 +243,12 @@ def growth(run: Run):
 
 def day(run: Run):
     """A lab's day: twenty people and two rigs, with the proxy and without, where Alyx is 80 ms away."""
-    columns = ["requests", "p50 ms", "p95 ms", "p99 ms", "reads at Alyx", "writes at Alyx", "429"]
+    columns = ["requests", "p50 ms", "p95 ms", "p99 ms", "reads at Alyx", "writes at Alyx"]
     rows = []
     for name in ("alyx-proxy", "alyx-proxy, mirror", "direct"):
         centre_port = free_port()
         centre = run.start(
-            [run.example("miniature"), str(centre_port), str(PEOPLE + RIGS), "550"], centre_port,
+            [run.example("miniature"), str(centre_port), str(PEOPLE + RIGS)], centre_port,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
 
@@ -278,18 +278,17 @@ def day(run: Run):
         relay.close()
         times = sorted(one for client in clients for one in client.times)
         at = lambda percent: times[min(len(times) - 1, len(times) * percent // 100)] * 1e3
-        refused = sum(client.statuses.get(429, 0) for client in clients)
         failed = [failure for client in clients for failure in client.failed]
-        if failed or refused and name != "direct":
-            raise RuntimeError(f"{name}: {refused} requests were refused, and failed:\n" + "\n".join(failed[:5]))
-        rows.append((name, [len(times), at(50), at(95), at(99), centre_saw["reads"], centre_saw["writes"], refused]))
+        if failed:
+            raise RuntimeError(f"{name}: {len(failed)} requests failed:\n" + "\n".join(failed[:5]))
+        rows.append((name, [len(times), at(50), at(95), at(99), centre_saw["reads"], centre_saw["writes"]]))
         _end(run)
     yield {
         "title": "A lab's day, as its people see it",
         "columns": columns,
         "rows": rows,
         "notes": [
-            "Ten hours in a minute: pauses and times of freshness are shortened alike. Reads at Alyx include those of the mirror's synchronisation.",
+            "Ten hours in a minute: pauses and times of freshness are shortened alike, and so Alyx's throttle is off. Reads at Alyx include those of the mirror's synchronisation.",
         ],
     }
 
@@ -315,11 +314,10 @@ def start(run: Run):
     port = servers.origin(run)
     proxy = servers.proxy(run, f"http://localhost:{port}", storage__disk="8 GiB")
     megabytes = 20 if run.small else 1000
-    path = SIZES["3 MB"]
+    path, probe = SIZES["3 MB"], SIZES["1 KB"]
+    proxy.ask(probe)
     for n in range(megabytes // 2):
         proxy.ask(f"{path}&noise={n}")
-    probe = SIZES["1 KB"]
-    proxy.ask(probe)
     process = next(process for process in run.processes if process.pid == proxy.pid)
     run.stop(process)
     store = sum(file.stat().st_size for file in (run.folder / "data").rglob("*") if file.is_file())

@@ -21,7 +21,7 @@ const BATCH: usize = 256;
 /// So long a change waits for others at the most. Every commit writes whole pages of the database anew.
 const MOMENT: Duration = Duration::from_millis(5);
 /// Bytes that may wait to be written; beyond it, what can be asked again is not remembered.
-const MAX_WAITING: usize = 32 << 20;
+const MAX_WAITING: usize = 64 << 20;
 
 pub(super) type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
