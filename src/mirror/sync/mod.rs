@@ -229,7 +229,12 @@ impl Synchroniser {
         match result {
             Ok(()) => drop(failures.remove(endpoint)),
             Err(error) => {
-                tracing::warn!(endpoint, %error, "not synchronised");
+                // Where Alyx is away one line says so: whoever asked for the cycle is told of each table.
+                if !errors.is_empty() && self.source.upstream.health.is_down() {
+                    tracing::debug!(endpoint, %error, "not synchronised");
+                } else {
+                    tracing::warn!(endpoint, %error, "not synchronised");
+                }
                 metrics::counter!("alyx_proxy_mirror_failures_total").increment(1);
                 let failed = failures.entry(endpoint).or_default();
                 *failed = (clock::now(), failed.1.saturating_add(1));
