@@ -9,16 +9,17 @@
 //! the indexes, in transactions of one table each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
+#[path = "../tests/it/judge/mod.rs"]
+mod judge;
+
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use alyx_proxy::{
-    alyx::{Key, record},
+    alyx::record,
     clock,
     mirror::{
         Mirror,
@@ -27,6 +28,7 @@ use alyx_proxy::{
     },
     server::upstream_folder,
 };
+use judge::tables::{key_of, lines};
 use serde_json::json;
 
 /// The program's own allocator.
@@ -49,14 +51,7 @@ async fn main() {
         if !file.exists() {
             continue;
         }
-        let key = |text: &str| {
-            let record = record::parse(text);
-            if let Key::Name(field) = table.endpoint.detail?.key {
-                return record[field].as_str().map(str::to_owned);
-            }
-            let id = record["id"].as_str().or_else(|| record["url"].as_str()?.rsplit('/').next());
-            id.map(str::to_owned)
-        };
+        let key = |text: &str| key_of(table.endpoint, &record::parse(text));
         let detailed = folder.join(format!("tables/{name}.detail.jsonl.zst"));
         let mut details: HashMap<String, String> = if table.has_details() && detailed.exists() {
             lines(&detailed).filter_map(|text| Some((key(&text)?, text))).collect()
@@ -106,9 +101,4 @@ async fn main() {
     }
     mirror.close();
     println!("{}", json!({ "records": records, "seconds": seconds }));
-}
-
-fn lines(path: &Path) -> impl Iterator<Item = String> {
-    let reader = BufReader::new(zstd::Decoder::new(File::open(path).unwrap()).unwrap());
-    reader.lines().map(|line| line.unwrap())
 }

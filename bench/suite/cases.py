@@ -6,6 +6,7 @@ import ssl
 import statistics
 import subprocess
 import time
+from pathlib import Path
 
 from . import contenders as servers
 from .contenders import TOKEN, Contender
@@ -175,7 +176,7 @@ def distance(run: Run):
 
 
 def questions(run: Run):
-    """Questions that nobody asked before, answered from the mirror's tables, within the process; and filling them."""
+    """Questions that nobody asked before, answered from the mirror's tables, within the process."""
     by_factor = {}
     for factor in (1,) if run.small else (1, 11, 110):
         result = run.folder / f"questions{factor}.json"
@@ -202,11 +203,7 @@ def fill(run: Run):
     """Records a second into the mirror, as a snapshot or a synchronisation puts them there, indexes included."""
     rows = []
     for factor in (1,) if run.small else (11, 33):
-        data = run.folder / f"filled{factor}"
-        done = subprocess.run(
-            [run.example("fill"), str(run.lab(factor)), str(data), "http://localhost:9"], check=True, capture_output=True, text=True
-        )
-        told = json.loads(done.stdout)
+        told = _fill(run, factor, run.folder / f"filled{factor}", "http://localhost:9")
         rows.append((f"{factor} times the sample", [told["records"], told["seconds"], told["records"] / told["seconds"]]))
     yield {"title": "Filling the mirror", "columns": ["records", "seconds", "records/s"], "rows": rows}
     _end(run)
@@ -217,19 +214,18 @@ def growth(run: Run):
     rows = []
     port = servers.origin(run)
     asked = 0
-    memory = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB")
+    proxy = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB")
     for stored in (10,) if run.small else (1_000, 10_000, 100_000):
         while asked < stored:
             asked += 1
-            memory.ask(f"/sessions?limit=3&number={asked}")
-        disk = 0.0
+            proxy.ask(f"/sessions?limit=3&number={asked}")
         samples = {}
         for place in ("memory", "disk"):
             size = "256 MiB" if place == "memory" else "0"
-            run.stop(next(process for process in run.processes if process.pid == memory.pid))
-            memory = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB", storage__memory=size)
+            run.end(proxy)
+            proxy = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB", storage__memory=size)
             for path in (SIZES["1 KB"], SIZES["10 KB"]):
-                series = rounds(run, [memory], path, 32)
+                series = rounds(run, [proxy], path, 32)
                 samples[place, path] = series[0].median("cpu_each")
         store = sum(file.stat().st_size for file in (run.folder / "data").rglob("*.db"))
         rows.append((f"{stored:,} answers", [*samples.values(), store / 1e6]))
@@ -271,7 +267,7 @@ def day(run: Run):
             proxy = servers.proxy(run, f"http://localhost:{relay.port}", folder=name.replace(", ", "-"), **settings)
             port = proxy.port
             if "mirror" in name:
-                _mirrored(port)
+                _mirrored(proxy)
         told()
         clients = played.play(port)
         centre_saw = told()
@@ -293,22 +289,6 @@ def day(run: Run):
     }
 
 
-def _mirrored(port: int) -> None:
-    """Waits until the tables are there."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        connection.request("GET", "/sessions?limit=1", headers={"Authorization": token(0)})
-        response = connection.getresponse()
-        response.read()
-        status = response.getheader("Cache-Status") or ""
-        connection.close()
-        if "mirror" in status:
-            return
-        time.sleep(0.2)
-    raise RuntimeError("the mirror was not filled")
-
-
 def start(run: Run):
     """From exec to the first answer, with a store of 1 GB."""
     port = servers.origin(run)
@@ -318,8 +298,7 @@ def start(run: Run):
     proxy.ask(probe)
     for n in range(megabytes // 2):
         proxy.ask(f"{path}&noise={n}")
-    process = next(process for process in run.processes if process.pid == proxy.pid)
-    run.stop(process)
+    run.end(proxy)
     store = sum(file.stat().st_size for file in (run.folder / "data").rglob("*") if file.is_file())
     times = []
     for _ in range(1 if run.small else 7):
@@ -328,7 +307,7 @@ def start(run: Run):
         status, headers, _ = proxy.ask(probe)
         times.append((time.monotonic() - began) * 1e3)
         assert status == 200 and "hit" in headers["cache-status"], headers
-        run.stop(next(process for process in run.processes if process.pid == proxy.pid))
+        run.end(proxy)
     yield {
         "title": f"Start with a store of {store / 1e9:.2f} GB",
         "columns": ["ms to the first answer", "lowest", "highest"],
@@ -342,11 +321,7 @@ def memory(run: Run):
     port = servers.origin(run)
     upstream = f"http://localhost:{port}"
     size = 32 if run.small else 256
-    done = subprocess.run(
-        [run.example("fill"), str(run.lab(1 if run.small else 33)), str(run.folder / "data"), upstream],
-        check=True, capture_output=True, text=True,
-    )
-    records = json.loads(done.stdout)["records"]
+    records = _fill(run, 1 if run.small else 33, run.folder / "data", upstream)["records"]
     proxy = servers.proxy(run, upstream, storage__memory=f"{size} MiB", storage__disk="8 GiB", mirror__max_age="1d")
     rows = []
 
@@ -377,6 +352,23 @@ def memory(run: Run):
         "rows": rows,
     }
     _end(run)
+
+
+def _fill(run: Run, factor: int, data: Path, upstream: str) -> dict:
+    """Fills the mirror of a data directory with so many times the sample lab; the records and the seconds it took."""
+    command = [run.example("fill"), str(run.lab(factor)), str(data), upstream]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _mirrored(proxy: Contender) -> None:
+    """Waits until the tables are there."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        _, headers, _ = proxy.ask("/sessions?limit=1", Authorization=token(0))
+        if "mirror" in headers.get("cache-status", ""):
+            return
+        time.sleep(0.2)
+    raise RuntimeError("the mirror was not filled")
 
 
 def _tls(run: Run, port: int) -> int:

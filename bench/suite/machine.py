@@ -107,6 +107,10 @@ class Run:
         if process in self.processes:
             self.processes.remove(process)
 
+    def end(self, contender) -> None:
+        """Stops a contender."""
+        self.stop(next(process for process in self.processes if process.pid == contender.pid))
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from .machine import ROOT
+from .report import grid
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 NAMES = ["alyx-proxy", "nginx", "nginx, sendfile off", "Varnish", "Squid", "bare hyper"]
@@ -20,15 +21,8 @@ def _load(name: str) -> dict:
     return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
 
 
-def _number(value) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def _table(columns: list[str], rows: list[tuple[str, list]]) -> list[str]:
-    lines = ["", "| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    return lines + [f"| {name} | " + " | ".join(_number(cell) for cell in cells) + " |" for name, cells in rows] + [""]
+def _table(columns: list[str], rows: list) -> list[str]:
+    return ["", *grid(columns, rows), ""]
 
 
 def _size(table: dict) -> str:
@@ -51,7 +45,7 @@ def figures() -> str:
     hits = _load("hits")
     lines = [
         f"Measured on {hits['machine']}, shared with others.", "",
-        f"## Answers from memory", "",
+        "## Answers from memory", "",
         f"The token is checked, the links lead to the asker's proxy, over kept connections; CPU in µs per request {_about(hits)}:",
         *_contenders(hits["tables"], 0, NAMES),
         "Ours as a ratio of theirs:", *_contenders(hits["tables"], 2, NAMES[1:]),

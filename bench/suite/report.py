@@ -26,10 +26,15 @@ def text(table: dict) -> str:
 def markdown(about: dict, tables: list[dict]) -> str:
     lines = [f"Measured on {about['date']} at revision {about['revision']}: {about['machine']}; {about['rounds']} interleaved rounds of {about['seconds']:g} seconds."]
     for table in tables:
-        lines += ["", f"### {table['title']}", "", "| | " + " | ".join(table["columns"]) + " |", "|---|" + "---:|" * len(table["columns"])]
-        lines += [f"| {name} | " + " | ".join(map(_cell, cells)) + " |" for name, cells in table["rows"]]
+        lines += ["", f"### {table['title']}", "", *grid(table["columns"], table["rows"])]
         lines += ["", *table.get("notes", [])] if table.get("notes") else []
     return "\n".join(lines) + "\n"
+
+
+def grid(columns: list[str], rows: list) -> list[str]:
+    """The lines of a table."""
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    return lines + [f"| {name} | " + " | ".join(map(_cell, cells)) + " |" for name, cells in rows]
 
 
 def plot(about: dict, tables: list[dict]) -> str:

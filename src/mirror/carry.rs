@@ -113,21 +113,19 @@ fn add_all(
     table: &Table,
     records: Receiver<Result<Vec<Carried>, MirrorError>>,
 ) -> Result<(), MirrorError> {
-    let read = |chunk: Result<Vec<Carried>, MirrorError>| {
-        let read = |carried: Carried| {
-            let rows = Rows::of(table, carried.record())?;
-            Ok((carried, rows))
-        };
-        chunk?.into_iter().map(read).collect::<Result<Vec<_>, MirrorError>>()
+    let read = |carried: Carried| {
+        let rows = Rows::of(table, carried.record())?;
+        Ok((carried, rows))
     };
     let (send, received) = sync_channel(2);
     thread::scope(|scope| {
         scope.spawn(move || {
             for chunk in records {
-                let read = read(chunk);
-                let failed = read.is_err();
+                let chunk: Result<Vec<_>, MirrorError> =
+                    chunk.and_then(|chunk| chunk.into_iter().map(read).collect());
+                let failed = chunk.is_err();
                 // What fails undoes all: nothing after it is of use, nor is anything where nobody takes it.
-                if send.send(read).is_err() || failed {
+                if send.send(chunk).is_err() || failed {
                     return;
                 }
             }

@@ -101,6 +101,7 @@ impl Mirror {
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..READERS {
             let connection = connect(&path).map_err(sqlite)?;
+            // Readers keep half as many pages as the writer, which makes indexes: there are several of them.
             connection.execute_batch("PRAGMA cache_size = -16384").map_err(sqlite)?;
             let (inbox, states) = (inbox.clone(), states.clone());
             spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
@@ -344,7 +345,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA cell_size_check = ON;
          PRAGMA cache_size = -32768;
          PRAGMA temp_store = MEMORY;
-         PRAGMA threads = 2;
          PRAGMA analysis_limit = 400;",
     )?;
     connection.set_prepared_statement_cache_capacity(256);

@@ -34,7 +34,10 @@ pub(super) struct Filling {
 /// What of a table's content and form its columns depend on: another one needs another table.
 fn fingerprint(table: &Table) -> String {
     let indexes = table.index("", 0);
-    let form = format!("{:?}{:?}{:?}{:?}{indexes}", table.columns, table.wide, table.many, table.order);
+    // What is upper case is up to a version of Unicode, and an index holds texts in upper case.
+    let unicode = char::UNICODE_VERSION;
+    let form =
+        format!("{:?}{:?}{:?}{:?}{indexes}{unicode:?}", table.columns, table.wide, table.many, table.order);
     blake3::hash(form.as_bytes()).to_hex()[..16].to_owned()
 }
 

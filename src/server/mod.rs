@@ -86,9 +86,10 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> 
     }
     // The way down the staircase takes much room, and whoever holds this future holds all of it: where it is not
     // gone, its room shall not be copied about either.
-    let response = Box::pin(decide(&proxy, peer, name, request)).await;
+    let endpoint = status::endpoint(&uri);
+    let response = Box::pin(decide(&proxy, peer, name, endpoint, request)).await;
     let how = response.extensions().get().copied();
-    finish(&proxy, &named(status::endpoint(&uri)), &response, how);
+    finish(&proxy, &named(endpoint), &response, how);
     response
 }
 
@@ -97,11 +98,13 @@ async fn decide(
     proxy: &Arc<Proxy>,
     peer: SocketAddr,
     name: Option<again::Name>,
+    endpoint: &'static str,
     request: Request<Body>,
 ) -> Response<Body> {
-    let uri = request.uri().clone();
+    let path = request.uri().path();
+    let own = path == "/-" || path.starts_with("/-/");
     let (stamp, same) = (proxy.stamp(), name.map(|name| again::Same::of(name, &request)));
-    let mut response = if uri.path() == "/-" || uri.path().starts_with("/-/") {
+    let mut response = if own {
         own::answer(proxy, peer.ip(), request).await
     } else {
         match ask(proxy, peer, request) {
@@ -110,7 +113,7 @@ async fn decide(
         }
     };
     if let Some(same) = same {
-        proxy.decided(same, stamp, status::endpoint(&uri), &mut response);
+        proxy.decided(same, stamp, endpoint, &mut response);
     }
     response
 }

@@ -3,8 +3,8 @@
 //!
 //! The seal is broken when the database is opened, so that after a crash there is none. It names the file's length
 //! and the time of its last change: a file that somebody else has written to, or brought back from a copy, is
-//! checked. What a disk loses by itself shows in neither, so a seal counts for a month at most. Nothing wrong is
-//! answered meanwhile: each stored answer has a checksum of its own, and SQLite knows pages that make no sense.
+//! checked. What a disk loses by itself shows in neither, so a seal counts for a month at most. The check looks at how
+//! pages hang together, not at what stands in them: stored answers have checksums of their own for that.
 
 use std::{
     fs, io,

@@ -8,7 +8,6 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -18,8 +17,6 @@ use super::{OpenError, StoreError};
 
 /// Changes that are committed together at the most.
 const BATCH: usize = 256;
-/// So long a change waits for others at the most. Every commit writes whole pages of the database anew.
-const MOMENT: Duration = Duration::from_millis(5);
 /// Bytes that may wait to be written; beyond it, what can be asked again is not remembered.
 const MAX_WAITING: usize = 64 << 20;
 
@@ -91,7 +88,8 @@ impl Writer {
 /// Does what comes until no more can; whether all of it is in the database itself then.
 fn work(connection: &Connection, inbox: &mpsc::Receiver<Job>, waiting: &AtomicUsize) -> bool {
     while let Ok(first) = inbox.recv() {
-        let batch = gather(first, inbox);
+        let mut batch = vec![first];
+        batch.extend(inbox.try_iter().take(BATCH - 1));
         waiting.fetch_sub(batch.iter().map(|job| job.size).sum(), Ordering::Relaxed);
         commit(connection, batch);
     }
@@ -100,24 +98,6 @@ fn work(connection: &Connection, inbox: &mpsc::Receiver<Job>, waiting: &AtomicUs
         tracing::warn!(%error, "the database was not tidied up");
     }
     tidied.is_ok()
-}
-
-/// What is committed together: nobody waits for most changes, so they wait a moment for others.
-fn gather(first: Job, inbox: &mpsc::Receiver<Job>) -> Vec<Job> {
-    let until = Instant::now() + MOMENT;
-    let mut awaited = first.done.is_some();
-    let mut batch = vec![first];
-    while batch.len() < BATCH {
-        let patience = if awaited { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
-        match inbox.recv_timeout(patience) {
-            Ok(job) => {
-                awaited |= job.done.is_some();
-                batch.push(job);
-            }
-            Err(_) => break,
-        }
-    }
-    batch
 }
 
 /// Commits a batch; a change that fails is undone alone, a commit that fails undoes all of them.

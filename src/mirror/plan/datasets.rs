@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, types::Value};
 use super::{
     condition::{Condition, OWN, Result, wished},
     context::Context,
+    link::Link,
     sql::{Sql, quoted},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
             meaning,
         },
         filter::{Filter, Test},
-        model::{Join, Model, Relation},
+        model::Model,
     },
     mirror::shape::Table,
 };
@@ -134,9 +135,9 @@ fn several(
     let relation = Model::of(endpoint).and_then(|model| model.relation(relation)).ok_or_else(beyond)?;
     let datasets = context.table(relation.to, false)?;
     let x = context.alias();
-    let links = Links::of(own, relation, datasets, &x).ok_or_else(beyond)?;
+    let link = Link::of(own, relation, datasets, OWN, &x).ok_or_else(beyond)?;
     let found = |names: &Names<'_>| -> Result<Sql> {
-        let from = format!("{} IN (SELECT {} FROM {} WHERE ", links.own, links.theirs, links.tables);
+        let from = format!("{} IN (SELECT {} FROM {} WHERE ", link.own, link.theirs, link.table);
         Ok(Sql::new(from).sql(passes(&x, names)?))
     };
     let holds = if names.least == 1 {
@@ -154,49 +155,10 @@ fn several(
     if !joined {
         return Ok(Condition::plain(holds));
     }
-    let ways = Sql::new(format!(
-        "(SELECT count(*) FROM {} WHERE {} = {} AND ",
-        links.tables, links.theirs, links.own
-    ))
-    .sql(passes(&x, names)?)
-    .text(")");
+    let ways = Sql::new(format!("(SELECT count(*) FROM {} WHERE {} AND ", link.table, link.on()))
+        .sql(passes(&x, names)?)
+        .text(")");
     Ok(Condition::counted(holds, ways))
-}
-
-/// How records and their datasets find each other.
-struct Links {
-    tables: String,
-    own: String,
-    theirs: String,
-}
-
-impl Links {
-    fn of(own: &Table, relation: &Relation, datasets: &Table, x: &str) -> Option<Self> {
-        let rows = quoted(&datasets.name);
-        match relation.join {
-            Join::HeldAs(by) => {
-                let held = Model::of(relation.to)?.relation(by)?;
-                let Join::Holds { key, .. } = held.join else { return None };
-                Some(Self {
-                    tables: format!("{rows} {x}"),
-                    own: format!("{OWN}.{}", quoted(key)),
-                    theirs: format!("{x}.{}", quoted(by)),
-                })
-            }
-            Join::Holds { key, .. } => {
-                let many = own.many(relation.name)?;
-                Some(Self {
-                    tables: format!(
-                        "{} {x}_m JOIN {rows} {x} ON {x}.{} = {x}_m.key",
-                        quoted(&many.table),
-                        quoted(key)
-                    ),
-                    own: format!("{OWN}.n"),
-                    theirs: format!("{x}_m.n"),
-                })
-            }
-        }
-    }
 }
 
 /// Where files are, and which places are servers.

@@ -4,6 +4,7 @@ mod compare;
 mod condition;
 mod context;
 mod datasets;
+mod link;
 mod order;
 mod path;
 mod region;

@@ -5,16 +5,14 @@ use rusqlite::{OptionalExtension, types::Value};
 use super::{
     condition::{Condition, Kind, OWN, Result},
     context::Context,
+    link::Link,
     sql::{Sql, quoted},
 };
-use crate::{
-    alyx::{
-        ask::{Unanswered, compare::upper, input::Asked},
-        endpoint::{BRAIN_REGIONS, CHANNELS, FOV_LOCATION, TRAJECTORIES},
-        filter::{Filter, Rows, Seed},
-        model::{Join, Model, PROVENANCE, Relation},
-    },
-    mirror::shape::Table,
+use crate::alyx::{
+    ask::{Unanswered, compare::upper, input::Asked},
+    endpoint::{BRAIN_REGIONS, CHANNELS, FOV_LOCATION, TRAJECTORIES},
+    filter::{Filter, Rows, Seed},
+    model::{Model, PROVENANCE},
 };
 
 /// Only trajectories that were aligned with electrophysiology count.
@@ -90,7 +88,7 @@ impl Way {
 
 /// Relations followed one after the other; each gives the joined tables and how they hang together.
 struct Steps {
-    joins: Vec<Step>,
+    joins: Vec<Link>,
     /// The key of what is at the end.
     key: String,
 }
@@ -105,7 +103,7 @@ impl Steps {
             let own = context.table(endpoint, false)?;
             let target = context.table(relation.to, false)?;
             let x = context.alias();
-            joins.push(Step::of(own, relation, target, &alias, &x).ok_or_else(|| beyond(name))?);
+            joins.push(Link::of(own, relation, target, &alias, &x).ok_or_else(|| beyond(name))?);
             (endpoint, alias) = (relation.to, x);
         }
         Ok(Self { joins, key: format!("{alias}.id") })
@@ -130,7 +128,7 @@ impl Steps {
 
     /// How many rows lead inside.
     fn ways(&self, inside: &Sql) -> Sql {
-        let on: Vec<String> = self.joins.iter().map(Step::on).collect();
+        let on: Vec<String> = self.joins.iter().map(Link::on).collect();
         Sql::new(format!(
             "(SELECT count(*) FROM {} WHERE {} AND {} IN (",
             self.tables(),
@@ -150,47 +148,6 @@ impl Steps {
         let left: Vec<String> =
             self.joins.iter().map(|step| format!(" LEFT JOIN {} ON {}", step.table, step.on())).collect();
         Sql::new(format!("(SELECT count(*) FROM (SELECT 1){})", left.concat()))
-    }
-}
-
-/// A relation that is followed.
-struct Step {
-    /// The table that it leads to, in SQL.
-    table: String,
-    /// What stands there for the record that it comes from,
-    theirs: String,
-    /// and what that record itself has.
-    own: String,
-}
-
-impl Step {
-    fn of(own: &Table, relation: &Relation, target: &Table, alias: &str, x: &str) -> Option<Self> {
-        let rows = quoted(&target.name);
-        match relation.join {
-            Join::HeldAs(by) => {
-                let held = Model::of(relation.to)?.relation(by)?;
-                let Join::Holds { key, .. } = held.join else { return None };
-                Some(Self {
-                    table: format!("{rows} {x}"),
-                    theirs: format!("{x}.{}", quoted(by)),
-                    own: format!("{alias}.{}", quoted(key)),
-                })
-            }
-            Join::Holds { key, .. } => {
-                let many = own.many(relation.name)?;
-                let table = format!(
-                    "(SELECT m.n AS of_n, r.* FROM {} m JOIN {rows} r ON r.{} = m.key) {x}",
-                    quoted(&many.table),
-                    quoted(key)
-                );
-                Some(Self { table, theirs: format!("{x}.of_n"), own: format!("{alias}.n") })
-            }
-        }
-    }
-
-    /// How both hang together.
-    fn on(&self) -> String {
-        format!("{} = {}", self.theirs, self.own)
     }
 }
 

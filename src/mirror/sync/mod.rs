@@ -182,7 +182,12 @@ impl Synchroniser {
     /// Whether a cycle of no one's asking ends here, as Alyx has gone away: the next one begins when it is back. One
     /// failure tells of it; a warning for each table would bury all others.
     fn is_over(&self, cycle: Cycle<'_>, errors: &[(&'static str, SyncError)]) -> bool {
-        matches!(cycle, Cycle::Due) && !errors.is_empty() && self.source.upstream.health.is_down()
+        matches!(cycle, Cycle::Due) && self.is_told(errors)
+    }
+
+    /// Whether it is told already that nothing can be synchronised, as Alyx has gone away.
+    fn is_told(&self, errors: &[(&'static str, SyncError)]) -> bool {
+        !errors.is_empty() && self.source.upstream.health.is_down()
     }
 
     /// A table some of whose records could not be renewed is no younger than it was.
@@ -229,8 +234,8 @@ impl Synchroniser {
         match result {
             Ok(()) => drop(failures.remove(endpoint)),
             Err(error) => {
-                // Where Alyx is away one line says so: whoever asked for the cycle is told of each table.
-                if !errors.is_empty() && self.source.upstream.health.is_down() {
+                // One line is enough; whoever asked for the cycle is told of each table.
+                if self.is_told(errors) {
                     tracing::debug!(endpoint, %error, "not synchronised");
                 } else {
                     tracing::warn!(endpoint, %error, "not synchronised");

@@ -48,13 +48,14 @@ pub struct Filling {
     pub indexing: Duration,
 }
 
-fn lines(path: &Path) -> impl Iterator<Item = String> {
+/// The lines of a packed file.
+pub fn lines(path: &Path) -> impl Iterator<Item = String> {
     let reader = BufReader::new(zstd::Decoder::new(File::open(path).unwrap()).unwrap());
     reader.lines().map(|line| line.unwrap())
 }
 
 /// The key by which the detail of a record is asked for.
-fn key_of(endpoint: &Endpoint, record: &Value) -> Option<String> {
+pub fn key_of(endpoint: &Endpoint, record: &Value) -> Option<String> {
     match endpoint.detail?.key {
         Key::Name(field) => record[field].as_str().map(str::to_owned),
         _ => record["id"].as_str().or_else(|| record["url"].as_str()?.rsplit('/').next()).map(str::to_owned),
