@@ -6,11 +6,12 @@
 //! [`server`] ▸ [`access`] ▸ [`responses`] ▸ [`upstream`]
 //!
 //! [`alyx`] is what Alyx *is*, as data; every other module asks it and none of them names an
-//! endpoint of Alyx. [`demo`] is a miniature Alyx over the sample lab: the upstream of the demo and
-//! of the tests.
+//! endpoint of Alyx. [`caching`] has HTTP's own rules of caching. [`demo`] is a miniature Alyx over the
+//! sample lab: the upstream of the demo and of the tests.
 
 pub mod access;
 pub mod alyx;
+pub mod caching;
 pub mod clock;
 pub mod demo;
 pub mod docs;

@@ -34,7 +34,7 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> Outcome {
     let url = base_url(&listening, &settings)?;
     let address = listening.address().context("the bound address is not known")?;
     print(&greeting(address, &url, &proxy, &settings, file.as_deref()))?;
-    if snapshot.is_none() {
+    if snapshot.is_none() && proxy.knows_alyx() {
         tokio::spawn(tell_upstream(proxy.clone()));
     }
     tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), proxy.clone(), log));

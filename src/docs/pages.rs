@@ -46,6 +46,7 @@ const FILES: &[(&str, &str)] = files![
     "one.md",
     "performance.md",
     "settings.md",
+    "standard.md",
     "start.md",
     "trouble.md",
     "upgrade.md",

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{Key, Question};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         query::{self, Pairs},
         tables,
     },
+    caching::ResponseControl,
     clock::Millis,
     upstream::Answer,
 };
@@ -230,11 +231,8 @@ fn spelling(pairs: &Pairs) -> String {
 /// Whether the answer itself forbids that it is shared (RFC 9111 5.2.2). Alyx says nothing of the
 /// kind; a server in front of it may.
 fn is_private(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::CACHE_CONTROL);
-    lines.iter().filter_map(|line| HeaderValue::to_str(line).ok()).any(|line| {
-        let line = line.to_ascii_lowercase();
-        line.contains("no-store") || line.contains("private")
-    })
+    let control = ResponseControl::of(headers);
+    control.no_store || control.private
 }
 
 /// Whether the answer depends on nothing but what the key or the check of tokens covers: Alyx says

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Directives, Entry, Question};
+use super::{Entry, Question};
 use crate::{
     alyx::{Class, Endpoint, Route},
+    caching::Directives,
     clock,
     settings::{Settings, value::Span},
 };

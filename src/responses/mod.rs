@@ -4,7 +4,6 @@
 //! answer counts as fresh ([`freshness`]), not what to do when it doesn't: that is the server's.
 
 mod carry;
-mod directives;
 mod disk;
 mod entry;
 mod families;
@@ -20,7 +19,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 pub use carry::{Arrived, Carried, NoAnswer, Stays, each};
-pub use directives::Directives;
 pub use disk::{Near, Stored};
 pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{Asker, Entry, Representation};

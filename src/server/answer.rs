@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{Asked, Proxy, again::Repeatable, coding::Coding, refusal::NOTICE, status::How};
 use crate::{
+    caching,
     clock::{self, Millis},
     responses::{Asker, Entry, Question},
 };
@@ -49,7 +50,7 @@ impl Proxy {
         let mut headers = entry.headers.clone();
         add_fields(&mut headers, entry, &giving, &tag);
         let mut response = Response::new(Body::empty());
-        if entry.status == StatusCode::OK && not_modified(&asked.headers, &tag) {
+        if entry.status == StatusCode::OK && caching::names(&asked.headers, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             headers.remove(header::CONTENT_TYPE);
         } else {
@@ -91,13 +92,4 @@ fn entity_tag(tag: [u8; 16], coding: Coding) -> HeaderValue {
     };
     // Hexadecimal digits and a name are always fit for a field.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
-}
-
-/// Whether `If-None-Match` names this representation (RFC 9110 13.1.2: weak comparison).
-pub(super) fn not_modified(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    let lines = headers.get_all(header::IF_NONE_MATCH);
-    lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).any(|listed| {
-        let listed = listed.trim();
-        listed == "*" || listed.strip_prefix("W/").unwrap_or(listed).as_bytes() == tag.as_bytes()
-    })
 }

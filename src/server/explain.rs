@@ -23,12 +23,13 @@ use crate::{
         ask::{Refusal, Unanswered, Undecided},
         paging::Window,
     },
+    caching::Directives,
     clock,
     mirror::{
         plan::{self, Failed},
         state::States,
     },
-    responses::{Directives, Question, Verdict},
+    responses::{Question, Verdict},
 };
 
 /// The field that asks for an explanation.

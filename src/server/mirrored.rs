@@ -19,12 +19,13 @@ use super::{
 };
 use crate::{
     alyx::{Class, ENDPOINTS, Endpoint, Route, ask::Undecided},
+    caching::Directives,
     clock::{self, Millis},
     mirror::{
         self, Mirror,
         answer::{Answer, Outcome, Recency},
     },
-    responses::{Directives, Entry, Key, Question, freshness},
+    responses::{Entry, Key, Question, freshness},
     settings::Settings,
 };
 

@@ -28,6 +28,7 @@ mod read;
 mod refusal;
 mod run;
 mod snapshot;
+mod standard;
 mod status;
 mod tls;
 mod verdict;
@@ -108,7 +109,10 @@ async fn decide(
         own::answer(proxy, peer.ip(), request).await
     } else {
         match ask(proxy, peer, request) {
-            Ok((asked, body)) => of_alyx(proxy, asked, body).await,
+            Ok((asked, body)) => match &proxy.standard {
+                Some(standard) => standard::answer(proxy, standard, asked, body).await,
+                None => of_alyx(proxy, asked, body).await,
+            },
             Err(refusal) => *refusal,
         }
     };

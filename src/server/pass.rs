@@ -21,6 +21,7 @@ use crate::{
         links::{self, Base},
     },
     clock,
+    settings::value::Size,
     upstream::{Answer, Failure, Relayed},
 };
 
@@ -40,17 +41,10 @@ pub(super) async fn through(
     why: Forward,
 ) -> Result<Response<Body>, Failure> {
     let settings = asked.settings.clone();
-    let limit = settings.server.max_body;
-    let length = asked
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit.0) {
-        return Ok(refusal::plain(413, "The body of this request is larger than `server.max_body` allows."));
-    }
+    let Some(body) = limited(&asked.headers, body, settings.server.max_body) else { return Ok(too_large()) };
     let credentials = credentials(&asked.headers, &proxy.key);
     let rest = asked.route != Route::Other;
-    let mut request = Request::new(Body::new(Limited::new(body, limit.bytes())));
+    let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =
         (asked.method, asked.uri, asked.headers);
     if rest {
@@ -70,6 +64,19 @@ pub(super) async fn through(
     how.mark(&mut response);
     proxy.counters.count(how);
     Ok(response)
+}
+
+/// A request's body, cut off where it grows beyond `limit`; `None` if it says at once that it will.
+pub(super) fn limited(headers: &HeaderMap, body: Body, limit: Size) -> Option<Body> {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let fits = length.is_none_or(|length| length <= limit.0);
+    fits.then(|| Body::new(Limited::new(body, limit.bytes())))
+}
+
+/// The refusal of a body that is larger than may be.
+pub(super) fn too_large() -> Response<Body> {
+    refusal::plain(413, "The body of this request is larger than `server.max_body` allows.")
 }
 
 impl Proxy {
@@ -157,13 +164,16 @@ fn move_location(headers: &mut HeaderMap, from: &str, to: &str) {
     }
 }
 
-enum Gathered {
+/// A body, read as far as a limit allows.
+pub(super) enum Gathered {
+    /// All of it.
     Whole(Bytes),
     /// Too much: what was read, and the rest.
     More(Body),
 }
 
-async fn gather(body: Body, limit: usize) -> Result<Gathered, Failure> {
+/// Reads a body whole, if it is no longer than `limit` bytes.
+pub(super) async fn gather(body: Body, limit: usize) -> Result<Gathered, Failure> {
     let mut stream = body.into_data_stream();
     let mut whole = bytes::BytesMut::new();
     while let Some(chunk) = stream.next().await {

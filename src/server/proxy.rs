@@ -69,6 +69,8 @@ pub struct Proxy {
     pub(super) key: SecretKey,
     pub(super) admin: Admin,
     pub(super) flights: Flights<FlightKey, Outcome>,
+    /// The cache by the standard alone, in place of all that is for Alyx.
+    pub(super) standard: Option<Arc<super::standard::Standard>>,
     /// Questions whose answers are too large to be remembered: they are passed on at once.
     pub(super) large: moka::sync::Cache<Key, ()>,
     /// Numbers for flights that nobody may share.
@@ -149,6 +151,7 @@ impl Proxy {
             logins: Logins::default(),
             history: History::default(),
             flights: Flights::default(),
+            standard: super::standard::Standard::of(&settings.load()),
             recent: Recent::new(memory.0 / 16),
             again: Again::new(memory.0 / 16),
             mirror,
@@ -172,6 +175,11 @@ impl Proxy {
             admin,
             _lock: lock,
         }))
+    }
+
+    /// Whether it knows Alyx, or nothing but HTTP (`cache.profile`).
+    pub fn knows_alyx(&self) -> bool {
+        self.standard.is_none()
     }
 
     /// The settings in effect; they can be exchanged while it runs.

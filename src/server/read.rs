@@ -25,8 +25,9 @@ use super::{
 use crate::{
     access::{Credentials, Standing, TokenHash, credentials},
     alyx::{Route, ask, errors, query, route::appended_slash},
+    caching::Directives,
     clock,
-    responses::{Directives, Entry, Media, Place, Question, Staleness, Verdict},
+    responses::{Entry, Media, Place, Question, Staleness, Verdict},
     upstream::{Ask, Failure, has_body},
 };
 

@@ -102,13 +102,17 @@ impl Listening {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         own::recorder();
         let Self { listener, tls, proxy } = self;
-        let mut beside = vec![
-            tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone())),
-            tokio::spawn(tidy(proxy.clone())),
-            tokio::spawn(verify::run(proxy.clone())),
-        ];
+        let mut beside = vec![tokio::spawn(tidy(proxy.clone()))];
+        if proxy.knows_alyx() {
+            beside.push(tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone())));
+            beside.push(tokio::spawn(verify::run(proxy.clone())));
+        }
         beside.extend(tls.clone().map(|tls| tokio::spawn(tls.watch())));
-        if let Some(synchroniser) = proxy.synchroniser() {
+        if !proxy.knows_alyx() {
+            tracing::warn!(
+                "`cache.profile` is rfc9111: this is a cache for any HTTP server, and knows no Alyx"
+            );
+        } else if let Some(synchroniser) = proxy.synchroniser() {
             beside.push(tokio::spawn(synchroniser.clone().run()));
         } else {
             tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");

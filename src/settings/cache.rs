@@ -6,6 +6,8 @@ use super::value::{Size, Span};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
+    /// What is known of the origin: that it is an Alyx, or nothing but HTTP.
+    pub profile: Profile,
     /// The largest JSON answer that is remembered; larger ones are passed through.
     pub max_response: Size,
     /// After an answer has ceased to be fresh: how long it is still given at once while it is
@@ -17,9 +19,20 @@ pub struct Cache {
     pub max_file: Size,
 }
 
+/// By which rules answers are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Alyx's: what its endpoints mean, who may ask, and what its writes change is known.
+    Alyx,
+    /// A shared cache before any HTTP server, by RFC 9111 alone.
+    Rfc9111,
+}
+
 impl Default for Cache {
     fn default() -> Self {
         Self {
+            profile: Profile::Alyx,
             max_response: Size::mib(64),
             stale_while_revalidate: Span::minutes(5),
             negative: Span::seconds(30),

@@ -66,6 +66,7 @@ pub(super) const KEYS: &[Key] = &[
     live("access.attempts", Kind::Count { least: 1, most: 1_000_000 }),
     live("access.window", SOME_TIME),
     fixed("access.admin_token", Kind::Secret),
+    fixed("cache.profile", Kind::Profile),
     live("cache.max_response", ANY_SIZE),
     live("cache.stale_while_revalidate", ANY_SPAN),
     live("cache.negative", ANY_SPAN),

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    LogFormat,
+    LogFormat, Profile,
     mirror::ALL,
     value::{Size, Span},
 };
@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Level,
     /// How log lines are written.
     Format,
+    /// By which rules answers are remembered.
+    Profile,
     /// Names of endpoints, or `all`.
     Endpoints,
     /// A time zone of the IANA database.
@@ -87,6 +89,7 @@ impl Kind {
                 LEVELS.join(", ")
             ),
             Self::Format => "one of auto, human, json".to_owned(),
+            Self::Profile => "one of alyx, rfc9111".to_owned(),
             Self::Endpoints => {
                 let names: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
                 format!("a list of `{ALL}` and names of endpoints: {}", names.join(", "))
@@ -131,6 +134,7 @@ impl Kind {
             }
             Self::Level => text.is_some_and(level),
             Self::Format => serde_json::from_value::<LogFormat>(value.clone()).is_ok(),
+            Self::Profile => serde_json::from_value::<Profile>(value.clone()).is_ok(),
             Self::Switch => value.is_boolean(),
         }
     }

@@ -24,7 +24,7 @@ mod upstream;
 pub mod value;
 
 pub use access::Access;
-pub use cache::Cache;
+pub use cache::{Cache, Profile};
 pub use error::SettingsError;
 pub use freshness::Freshness;
 pub use health::Health;

@@ -13,7 +13,7 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
             | header::UPGRADE
             | header::PROXY_AUTHENTICATE
             | header::PROXY_AUTHORIZATION
-    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info")
 }
 
 /// The fields that travel to the other end: without those of the connection, nor those that

@@ -58,12 +58,34 @@ impl Upstream {
         result
     }
 
+    /// Passes a request to the origin and whatever it says back, without a turn and without judging it.
+    pub async fn exchange(
+        &self,
+        request: Request<Body>,
+        client_base: &str,
+        timeout: Duration,
+    ) -> Result<Response<Body>, Failure> {
+        Ok(passed(self.send_on(request, client_base, timeout).await?, timeout))
+    }
+
     async fn relay_once(
         &self,
         request: Request<Body>,
         client_base: &str,
         timeout: Duration,
     ) -> Result<Relayed, Failure> {
+        let response = self.send_on(request, client_base, timeout).await?;
+        let kind = fetch::media_type(response.headers());
+        self.judge_relayed(&response)?;
+        Ok(Relayed { response: passed(response, timeout), json: fetch::is_json(&kind) })
+    }
+
+    async fn send_on(
+        &self,
+        request: Request<Body>,
+        client_base: &str,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, Failure> {
         let (parts, body) = request.into_parts();
         let path_and_query = parts.uri.path_and_query().map_or("/", |both| both.as_str());
         let url = self.url_of(path_and_query)?;
@@ -74,17 +96,10 @@ impl Upstream {
         if has_body(&parts.headers) {
             outgoing = outgoing.body(reqwest::Body::wrap_stream(progress.watch(body)));
         }
-        let response = tokio::select! {
-            response = outgoing.send() => response.map_err(|error| Failure::of(&error))?,
-            () = progress.stalled(timeout) => return Err(Failure::Timeout),
-        };
-        let kind = fetch::media_type(response.headers());
-        self.judge_relayed(&response)?;
-        let mut passed = Response::new(Body::empty());
-        *passed.status_mut() = response.status();
-        *passed.headers_mut() = end_to_end(response.headers());
-        *passed.body_mut() = Body::from_stream(bounded(response, timeout));
-        Ok(Relayed { response: passed, json: fetch::is_json(&kind) })
+        tokio::select! {
+            response = outgoing.send() => response.map_err(|error| Failure::of(&error)),
+            () = progress.stalled(timeout) => Err(Failure::Timeout),
+        }
     }
 
     /// A gateway's error page is not Alyx's answer; a pause that Alyx asks for is, and is passed on.
@@ -116,6 +131,15 @@ impl Upstream {
         }
         headers.insert(header::VIA, HeaderValue::from_static("1.1 alyx-proxy"));
     }
+}
+
+/// The response as the client gets it: fields of the connection left out, its body as it comes.
+fn passed(response: reqwest::Response, timeout: Duration) -> Response<Body> {
+    let mut passed = Response::new(Body::empty());
+    *passed.status_mut() = response.status();
+    *passed.headers_mut() = end_to_end(response.headers());
+    *passed.body_mut() = Body::from_stream(bounded(response, timeout));
+    passed
 }
 
 /// Whether a request carries a body, be it empty (RFC 9112 6.3).

@@ -39,6 +39,7 @@ mod schema;
 mod service;
 mod settings;
 mod snapshot;
+mod standard;
 mod tables;
 mod tls;
 mod writes;

@@ -12,12 +12,11 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::range::{Wanted, wanted};
 use crate::{
+    caching::{self, Validators, Wanted, wanted},
     clock::{self, Millis},
     server::{
         Asked, Proxy,
-        answer::not_modified,
         refusal::{self, NOTICE},
         status::How,
     },
@@ -210,7 +209,7 @@ impl Kept {
             headers.insert(NOTICE, notice);
         }
         how.mark(&mut response);
-        if not_modified(&asked.headers, &tag) {
+        if caching::names(&asked.headers, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else if let Err(error) = self.fill(asked, &tag, &mut response).await {
             tracing::error!(%error, file = %self.path.display(), "kept cache tables can't be read");
@@ -221,20 +220,21 @@ impl Kept {
     }
 
     async fn fill(&self, asked: &Asked, tag: &HeaderValue, response: &mut Response<Body>) -> io::Result<()> {
-        let (start, length) = match wanted(&asked.headers, tag, self.length) {
-            Wanted::Whole => (0, self.length),
-            Wanted::Part { start, end } => {
-                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                let part = format!("bytes {start}-{end}/{}", self.length);
-                insert_text(response.headers_mut(), &part);
-                (start, end - start + 1)
-            }
-            Wanted::Unsatisfiable => {
-                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                insert_text(response.headers_mut(), &format!("bytes */{}", self.length));
-                return Ok(());
-            }
-        };
+        let (start, length) =
+            match wanted(&asked.headers, Validators { tag: Some(tag), modified: None }, self.length) {
+                Wanted::Whole => (0, self.length),
+                Wanted::Part { start, end } => {
+                    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                    let part = format!("bytes {start}-{end}/{}", self.length);
+                    insert_text(response.headers_mut(), &part);
+                    (start, end - start + 1)
+                }
+                Wanted::Unsatisfiable => {
+                    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                    insert_text(response.headers_mut(), &format!("bytes */{}", self.length));
+                    return Ok(());
+                }
+            };
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         if asked.method != Method::HEAD {
             let mut file = tokio::fs::File::open(&self.path).await?;

@@ -7,7 +7,6 @@
 mod download;
 mod kept;
 mod own;
-mod range;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +25,9 @@ use super::{
 use crate::{
     access::{Credentials, credentials},
     alyx::{Class, query, route, tables},
+    caching::Directives,
     clock,
-    responses::{Directives, Entry, Media, Place, Question, Staleness},
+    responses::{Entry, Media, Place, Question, Staleness},
     upstream::{Ask, Failure},
 };
 

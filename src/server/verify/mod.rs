@@ -21,8 +21,9 @@ pub(super) use samples::{Samples, Verified};
 use super::{Proxy, mirrored::Kept};
 use crate::{
     alyx::{Route, query},
+    caching::Directives,
     clock::{self, Millis},
-    responses::{Directives, Media, Question},
+    responses::{Media, Question},
 };
 
 /// Time between two looks where there is nothing to do.

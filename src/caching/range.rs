@@ -3,20 +3,42 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// The part of a file that a request wants.
+/// The part of a body that a request wants.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     /// All of it.
     Whole,
     /// From `start` to `end`, both included.
-    Part { start: u64, end: u64 },
+    Part {
+        /// Its first byte.
+        start: u64,
+        /// Its last byte.
+        end: u64,
+    },
     /// A part that is not there.
     Unsatisfiable,
 }
 
-/// What a request wants of a file with this entity tag and length.
-pub(super) fn wanted(headers: &HeaderMap, tag: &HeaderValue, length: u64) -> Wanted {
-    let same_file = headers.get(header::IF_RANGE).is_none_or(|if_range| if_range == tag);
+/// What tells one version of a body from another.
+#[derive(Debug, Clone, Copy)]
+pub struct Validators<'v> {
+    /// Its entity tag.
+    pub tag: Option<&'v HeaderValue>,
+    /// When it was last changed.
+    pub modified: Option<&'v HeaderValue>,
+}
+
+impl Validators<'_> {
+    /// Whether `If-Range` names this version for certain: a weak tag never does (RFC 9110 13.1.5).
+    fn are(self, if_range: &HeaderValue) -> bool {
+        let strong = if_range.as_bytes().first() == Some(&b'"');
+        strong && self.tag == Some(if_range) || self.modified == Some(if_range)
+    }
+}
+
+/// What a request wants of a body with these validators and this length.
+pub fn wanted(headers: &HeaderMap, version: Validators<'_>, length: u64) -> Wanted {
+    let same_file = headers.get(header::IF_RANGE).is_none_or(|if_range| version.are(if_range));
     let range = headers.get(header::RANGE).filter(|_| same_file).and_then(|range| range.to_str().ok());
     range.and_then(|range| part(range, length)).unwrap_or(Wanted::Whole)
 }
@@ -52,6 +74,22 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_of_the_version_that_was_meant() {
+        let part = |if_range: &'static str, tag: &'static str| {
+            let headers = [(header::RANGE, "bytes=0-0"), (header::IF_RANGE, if_range)];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            let (tag, modified) =
+                (HeaderValue::from_static(tag), HeaderValue::from_static("Thu, 18 Aug 2022 02:01:18 GMT"));
+            let version = Validators { tag: Some(&tag), modified: Some(&modified) };
+            wanted(&headers.into_iter().collect(), version, 10) == Wanted::Part { start: 0, end: 0 }
+        };
+        assert!(part("\"a\"", "\"a\""));
+        assert!(part("Thu, 18 Aug 2022 02:01:18 GMT", "\"a\""));
+        assert!(!part("\"b\"", "\"a\""));
+        assert!(!part("W/\"a\"", "W/\"a\""));
+    }
 
     #[test]
     fn ranges() {

@@ -1,0 +1,65 @@
+//! Making the response from a stored one: its age, and what the request's conditions and ranges leave of it.
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use super::{CACHE_STATUS, Stored};
+use crate::{
+    caching::{Validators, Wanted, not_modified, wanted},
+    clock,
+};
+
+/// The response that gives what is stored; `status` tells where it came from (RFC 9211).
+pub(super) fn give(stored: &Stored, method: &Method, request: &HeaderMap, status: &str) -> Response<Body> {
+    let mut headers = stored.headers.clone();
+    let age = stored.age(clock::now()).as_secs().min(u32::MAX.into());
+    headers.insert(header::AGE, HeaderValue::from(age));
+    headers.insert(
+        CACHE_STATUS,
+        HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static("alyx-proxy")),
+    );
+    let mut response = Response::new(Body::empty());
+    if not_modified(request, stored.status, &stored.headers, stored.received_at()) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        headers.remove(header::CONTENT_LENGTH);
+        *response.headers_mut() = headers;
+        return response;
+    }
+    *response.status_mut() = stored.status;
+    let mut body = stored.body.clone();
+    if stored.status == StatusCode::OK && *method == Method::GET {
+        let version = Validators {
+            tag: stored.headers.get(header::ETAG),
+            modified: stored.headers.get(header::LAST_MODIFIED),
+        };
+        let length = body.len() as u64;
+        match wanted(request, version, length) {
+            Wanted::Whole => {}
+            Wanted::Part { start, end } => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                insert_range(&mut headers, &format!("bytes {start}-{end}/{length}"));
+                let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+                body = body.slice(at(start)..at(end + 1));
+            }
+            Wanted::Unsatisfiable => {
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                insert_range(&mut headers, &format!("bytes */{length}"));
+                body.clear();
+            }
+        }
+    }
+    if stored.status != StatusCode::NO_CONTENT {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    *response.headers_mut() = headers;
+    if *method != Method::HEAD {
+        *response.body_mut() = Body::from(body);
+    }
+    response
+}
+
+fn insert_range(headers: &mut HeaderMap, range: &str) {
+    if let Ok(range) = HeaderValue::try_from(range) {
+        headers.insert(header::CONTENT_RANGE, range);
+    }
+}

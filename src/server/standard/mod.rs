@@ -1,0 +1,310 @@
+//! A shared cache by the standard alone (`[cache] profile = "rfc9111"`): RFC 9111, RFC 5861, and RFC 9110's conditional
+//! and range requests, before any HTTP server.
+//!
+//! It knows no Alyx: no tokens are vouched for, nothing is mirrored, and what is stored lies in memory and is gone
+//! with the program. It exists so that the caching core can be judged by public test suites, and leaves out what
+//! they or their users may do without: parts (206) are passed on and not stored, a `Range` of several parts is
+//! answered with the whole, and requests for the same are not made one.
+
+mod give;
+mod stored;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+
+use give::give;
+use stored::{Shelf, Stored, Url, Worth};
+
+use super::{Asked, Proxy, pass, refusal, status::CACHE_STATUS};
+use crate::{
+    caching::{self, Directives, Lifetime, ResponseControl, lifetime, may_store},
+    clock::{self, Millis},
+    settings::{Profile, Settings},
+    upstream::{Failure, flight::Flights},
+};
+
+/// The cache, where the settings ask for this profile.
+#[derive(Debug)]
+pub(super) struct Standard {
+    shelf: Shelf,
+    /// Refreshments under way.
+    refreshing: Flights<Url, ()>,
+}
+
+impl Standard {
+    pub(super) fn of(settings: &Settings) -> Option<Arc<Self>> {
+        let wanted = settings.cache.profile == Profile::Rfc9111;
+        wanted.then(|| {
+            Arc::new(Self { shelf: Shelf::new(settings.storage.memory), refreshing: Flights::default() })
+        })
+    }
+}
+
+/// A request on its way.
+#[derive(Debug, Clone)]
+struct Asking {
+    proxy: Arc<Proxy>,
+    standard: Arc<Standard>,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    wanted: Directives,
+    /// The base URL under which the client knows this proxy.
+    base: String,
+}
+
+/// Answers a request that is not for the proxy itself.
+pub(super) async fn answer(
+    proxy: &Arc<Proxy>,
+    standard: &Arc<Standard>,
+    asked: Asked,
+    body: Body,
+) -> Response<Body> {
+    let Some(body) = pass::limited(&asked.headers, body, asked.settings.server.max_body) else {
+        return pass::too_large();
+    };
+    let asking = Asking {
+        proxy: proxy.clone(),
+        standard: standard.clone(),
+        url: asked.uri.path_and_query().map_or("/", |both| both.as_str()).into(),
+        method: asked.method,
+        wanted: Directives::of(&asked.headers),
+        headers: asked.headers,
+        base: asked.base,
+    };
+    let outcome = match asking.method {
+        // Those conditions are the origin's to judge (RFC 9111 4.3.2), and bodies of reads have no meaning here.
+        Method::GET | Method::HEAD if asking.may_be_answered() => Ok(asking.read(body).await),
+        _ => asking.write(body).await,
+    };
+    outcome.unwrap_or_else(|failure| refused(&failure))
+}
+
+impl Asking {
+    fn may_be_answered(&self) -> bool {
+        let conditions = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
+        !conditions.iter().any(|name| self.headers.contains_key(name))
+            && !crate::upstream::has_body(&self.headers)
+    }
+
+    async fn read(self, body: Body) -> Response<Body> {
+        let now = clock::now();
+        let stored = self.standard.shelf.find(&self.url, &self.headers).filter(|_| !self.wanted.no_store);
+        if let Some(stored) = &stored {
+            match stored.worth(&self.wanted, now) {
+                Worth::Fresh(left) => return self.give(stored, &format!("hit; ttl={}", left.as_secs())),
+                Worth::WhileRefreshed { by } => {
+                    self.clone().refresh(stored.clone());
+                    return self.give(stored, &format!("hit; ttl=-{}", by.as_secs()));
+                }
+                Worth::Ask => {}
+            }
+        }
+        if self.wanted.only_if_cached {
+            return refusal::plain(
+                504,
+                "The request allows only what is stored, and nothing fresh is stored for it.",
+            );
+        }
+        match self.ask(body, stored.as_ref()).await {
+            Ok(response) => response,
+            Err(failure) => match stored.filter(|stored| stored.may_stand_in(false, clock::now())) {
+                Some(stored) => self.give(&stored, &format!("hit; detail={}", failure.name())),
+                None => refused(&failure),
+            },
+        }
+    }
+
+    /// Refreshes what is stored behind a response that is given meanwhile.
+    fn refresh(mut self, stored: Arc<Stored>) {
+        self.method = Method::GET;
+        for name in [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+            self.headers.remove(name);
+        }
+        let (standard, url) = (self.standard.clone(), self.url.clone());
+        drop(standard.refreshing.join(url, move || async move {
+            match self.ask(Body::empty(), Some(&stored)).await {
+                // Read to its end, which stores it.
+                Ok(response) => drop(response),
+                Err(failure) => tracing::debug!(%failure, "a stale response was not refreshed"),
+            }
+        }));
+    }
+
+    /// Asks the origin, if what is stored still holds, or for something newer.
+    async fn ask(&self, body: Body, stored: Option<&Arc<Stored>>) -> Result<Response<Body>, Failure> {
+        let mut headers = self.headers.clone();
+        let held =
+            stored.filter(|stored| self.method == Method::GET && stored.ask_whether_it_holds(&mut headers));
+        let (asked_at, response) = self.exchange(headers, body).await?;
+        match (response.status(), held, stored) {
+            (StatusCode::NOT_MODIFIED, Some(held), _) => {
+                let (parts, _) = response.into_parts();
+                let times = (asked_at, clock::now());
+                let fresh = held.freshened(&parts.headers, times);
+                if let Some(fresh) = fresh.filter(|_| held.is_meant_by(&parts.headers)) {
+                    let fresh = Arc::new(fresh);
+                    self.standard.shelf.put(self.url.clone(), fresh.clone());
+                    return Ok(self.give(&fresh, "hit; fwd=stale; fwd-status=304"));
+                }
+                // It speaks of another version: that one is asked for.
+                let (asked_at, response) = self.exchange(self.headers.clone(), Body::empty()).await?;
+                self.keep(response, asked_at).await
+            }
+            (status, _, Some(stored)) if is_failure(status) && stored.may_stand_in(true, clock::now()) => {
+                Ok(self.give(stored, &format!("hit; fwd=stale; fwd-status={}", status.as_u16())))
+            }
+            (status, _, Some(stored)) if self.method == Method::HEAD && status.is_success() => {
+                self.learn_from_head(stored, response.headers(), asked_at);
+                Ok(marked(response, "fwd=stale"))
+            }
+            _ => self.keep(response, asked_at).await,
+        }
+    }
+
+    /// A response to HEAD either describes what is stored, or says that it is no longer so.
+    fn learn_from_head(&self, stored: &Arc<Stored>, head: &HeaderMap, asked_at: Millis) {
+        match stored.freshened(head, (asked_at, clock::now())).filter(|_| stored.is_described_by(head)) {
+            Some(fresh) => self.standard.shelf.put(self.url.clone(), Arc::new(fresh)),
+            None => self.standard.shelf.invalidate(&self.url),
+        }
+    }
+
+    /// Gives a response of the origin's, and stores it if that is allowed.
+    async fn keep(&self, response: Response<Body>, asked_at: Millis) -> Result<Response<Body>, Failure> {
+        let request = caching::Request {
+            method: &self.method,
+            authorised: self.headers.contains_key(header::AUTHORIZATION),
+            no_store: self.wanted.no_store,
+        };
+        let (status, received_at) = (response.status(), clock::now());
+        let control = ResponseControl::of(response.headers());
+        let lifetime = lifetime(status, response.headers(), &control, received_at);
+        if !may_store(request, status, response.headers(), &control, lifetime) {
+            return Ok(marked(response, "fwd=uri-miss"));
+        }
+        self.store(response, (asked_at, received_at)).await
+    }
+
+    async fn store(
+        &self,
+        response: Response<Body>,
+        times: (Millis, Millis),
+    ) -> Result<Response<Body>, Failure> {
+        let settings = self.proxy.settings.load_full();
+        let (parts, body) = response.into_parts();
+        let body = match pass::gather(body, settings.cache.max_response.bytes()).await? {
+            pass::Gathered::Whole(body) => body,
+            pass::Gathered::More(body) => {
+                return Ok(marked(Response::from_parts(parts, body), "fwd=uri-miss"));
+            }
+        };
+        match Stored::of(&self.headers, parts.status, parts.headers.clone(), body.clone(), times) {
+            Some(stored) => {
+                let stored = Arc::new(stored);
+                self.standard.shelf.put(self.url.clone(), stored.clone());
+                if self.method == Method::GET {
+                    return Ok(self.give(&stored, "fwd=uri-miss; stored"));
+                }
+                Ok(marked(Response::from_parts(parts, Body::from(body)), "fwd=method; stored"))
+            }
+            None => Ok(marked(Response::from_parts(parts, Body::from(body)), "fwd=uri-miss")),
+        }
+    }
+
+    /// Passes on what is no read; what it may have changed is no longer given (RFC 9111 4.4).
+    async fn write(&self, body: Body) -> Result<Response<Body>, Failure> {
+        let safe = matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+        let (asked_at, response) = self.exchange(self.headers.clone(), body).await?;
+        let status = response.status();
+        if safe || !(status.is_success() || status.is_redirection()) {
+            return Ok(marked(response, "fwd=method"));
+        }
+        let places = self.places(response.headers());
+        self.standard.shelf.invalidate(&self.url);
+        for place in &places {
+            self.standard.shelf.invalidate(place);
+        }
+        // What a POST says to be the page itself answers the GETs that follow (RFC 9110 9.3.3).
+        let content = response.headers().get(header::CONTENT_LOCATION).and_then(|place| self.place(place));
+        let own = self.method == Method::POST && content.as_deref() == Some(&*self.url);
+        let control = ResponseControl::of(response.headers());
+        let received_at = clock::now();
+        let said = matches!(
+            lifetime(status, response.headers(), &control, received_at),
+            Lifetime::Said(time) if !time.is_zero()
+        );
+        let as_get = caching::Request {
+            method: &Method::GET,
+            authorised: self.headers.contains_key(header::AUTHORIZATION),
+            no_store: self.wanted.no_store,
+        };
+        if own
+            && said
+            && may_store(
+                as_get,
+                status,
+                response.headers(),
+                &control,
+                Lifetime::Said(std::time::Duration::MAX),
+            )
+        {
+            return self.store(response, (asked_at, received_at)).await;
+        }
+        Ok(marked(response, "fwd=method"))
+    }
+
+    /// Other paths of this origin that a write says it has changed.
+    fn places(&self, headers: &HeaderMap) -> Vec<String> {
+        let named = [header::LOCATION, header::CONTENT_LOCATION];
+        named.iter().filter_map(|name| self.place(headers.get(name)?)).collect()
+    }
+
+    /// The path and query of a place on this origin, by whichever of its names.
+    fn place(&self, place: &HeaderValue) -> Option<String> {
+        let place = place.to_str().ok()?;
+        [self.proxy.upstream.base(), &self.base].into_iter().find_map(|base| {
+            let asked = url::Url::parse(&format!("{base}{}", self.url)).ok()?;
+            let place = asked.join(place).ok().filter(|place| place.origin() == asked.origin())?;
+            let path = place.as_str().strip_prefix(base)?;
+            Some(path.split('#').next().unwrap_or_default().to_owned())
+        })
+    }
+
+    async fn exchange(&self, headers: HeaderMap, body: Body) -> Result<(Millis, Response<Body>), Failure> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.url.parse().map_err(|_| Failure::BadAddress)?;
+        *request.headers_mut() = headers;
+        let timeout = self.proxy.settings.load().upstream.timeout.0;
+        let asked_at = clock::now();
+        Ok((asked_at, self.proxy.upstream.exchange(request, &self.base, timeout).await?))
+    }
+
+    fn give(&self, stored: &Stored, status: &str) -> Response<Body> {
+        give(stored, &self.method, &self.headers, &format!("alyx-proxy; {status}"))
+    }
+}
+
+/// What an origin says that can't do its work.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn refused(failure: &Failure) -> Response<Body> {
+    let status = match failure {
+        Failure::BadAddress => 400,
+        Failure::Timeout => 504,
+        _ => 502,
+    };
+    refusal::plain(status, &format!("The origin could not be asked: {failure}."))
+}
+
+fn marked(mut response: Response<Body>, status: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::try_from(format!("alyx-proxy; {status}")) {
+        response.headers_mut().insert(CACHE_STATUS, value);
+    }
+    response
+}
