@@ -1,6 +1,12 @@
 //! The time of day, as the store keeps it: milliseconds since 1970 UTC.
+//!
+//! Ages are counted by the time of day ([`now`]). What came before what is told by stamps ([`stamp`]), which go on also
+//! where the clock was set back: an answer that was asked for after a write must never seem to be older than it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Milliseconds since 1970-01-01 UTC.
 pub type Millis = i64;
@@ -9,6 +15,22 @@ pub type Millis = i64;
 pub fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// The last stamp.
+static LAST: AtomicI64 = AtomicI64::new(Millis::MIN);
+
+/// A point in time for the order of things: now, and later than every stamp before.
+pub fn stamp() -> Millis {
+    let now = now();
+    let next = |last: Millis| now.max(last.saturating_add(1));
+    let last = LAST.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)));
+    next(last.unwrap_or(Millis::MIN))
+}
+
+/// Stamps from here on are later than this one, which comes from an earlier run.
+pub fn stamps_go_on_from(last: Millis) {
+    LAST.fetch_max(last, Ordering::AcqRel);
 }
 
 /// The day in a time zone by its IANA name; in UTC where there is no such zone.
@@ -38,4 +60,19 @@ pub fn span_for_people(millis: Millis) -> String {
         _ => (seconds / 86_400, "day"),
     };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_go_on_whatever_the_clock_says() {
+        let first = stamp();
+        assert!(first >= now() - 60_000);
+        stamps_go_on_from(first + 3_000);
+        let later = stamp();
+        assert!(later > first + 3_000, "the clock is behind");
+        assert!(stamp() > later);
+    }
 }

@@ -33,6 +33,9 @@ pub enum Standing {
     Unknown,
 }
 
+const INSERT: &str = "INSERT INTO tokens (hash, vouched_at) VALUES (?1, ?2)
+                      ON CONFLICT (hash) DO UPDATE SET vouched_at = ?2";
+
 /// A token's acceptance is written to disk again only after this time: answers come often.
 const WRITE_EVERY: Millis = 60_000;
 
@@ -98,9 +101,7 @@ impl Tokens {
             return;
         }
         store.write("a token's acceptance", 0, move |connection| {
-            let sql = "INSERT INTO tokens (hash, vouched_at) VALUES (?1, ?2)
-                       ON CONFLICT (hash) DO UPDATE SET vouched_at = ?2";
-            connection.prepare_cached(sql)?.execute((token.0, now)).map(drop)
+            connection.prepare_cached(INSERT)?.execute((token.0, now)).map(drop)
         });
     }
 
@@ -117,6 +118,19 @@ impl Tokens {
         };
         if let Err(error) = store.write_through("a token's refusal", delete).await {
             tracing::error!(%error, "a refused token is forgotten only until the next start");
+        }
+    }
+
+    /// Another database has taken the place of a damaged or deleted one: it gets what is known here, and nothing else
+    /// counts. Called by the thread that writes.
+    pub fn renewed(&self, connection: &Connection) {
+        let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner);
+        let written = connection.execute("DELETE FROM tokens", []).and_then(|_| {
+            let mut insert = connection.prepare_cached(INSERT)?;
+            known.iter().try_for_each(|(token, at)| insert.execute((token.0, at)).map(drop))
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, "accepted tokens were not written anew");
         }
     }
 

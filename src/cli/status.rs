@@ -21,6 +21,8 @@ struct Status {
     stored: Stored,
     tokens: u64,
     mirror: Option<Mirror>,
+    trouble: Option<Trouble>,
+    set_aside: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +46,12 @@ struct Verified {
     same: u64,
     changed: u64,
     different: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Trouble {
+    since: String,
+    what: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,7 +97,7 @@ async fn status(base: &ask::Place) -> Result<(Value, Status), Failure> {
 }
 
 fn readable(status: &Status) -> String {
-    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens, mirror } = status;
+    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens, mirror, .. } = status;
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
     let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
     let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -116,6 +124,18 @@ fn readable(status: &Status) -> String {
         ("tokens", format!("{tokens} accepted by Alyx")),
     ];
     let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
+    lines.extend(
+        status
+            .trouble
+            .iter()
+            .map(|trouble| format!("{:<11} {}, since {}", "ATTENTION", trouble.what, trouble.since)),
+    );
+    lines.extend(
+        status
+            .set_aside
+            .iter()
+            .map(|path| format!("{:<11} the database was damaged; it was set aside as {path}", "ATTENTION")),
+    );
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")
 }

@@ -37,10 +37,12 @@ pub struct Question<'q> {
 }
 
 /// How recent tables must be to be current.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Recency {
     /// A synchronisation that began before this time is too old.
     pub since: Millis,
+    /// One that began after this time, now, did so by a clock that was set back since: how old it is is not known.
+    pub until: Millis,
     /// The same for tables that go out of date sooner or later than the others.
     pub exceptions: HashMap<&'static str, Millis>,
     /// When a write through the proxy last touched a table; it must have been synchronised after that.
@@ -51,7 +53,8 @@ impl Recency {
     /// Whether a table that was synchronised then is current.
     pub fn allows(&self, endpoint: &str, synced_at: Millis) -> bool {
         let since = self.exceptions.get(endpoint).copied().unwrap_or(self.since);
-        synced_at >= since && self.written.get(endpoint).is_none_or(|written| *written < synced_at)
+        (since..=self.until).contains(&synced_at)
+            && self.written.get(endpoint).is_none_or(|written| *written < synced_at)
     }
 }
 

@@ -8,7 +8,11 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
 };
 
@@ -16,7 +20,13 @@ use arc_swap::ArcSwap;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::{functions, generation, load::LoadError, shape::Shape, state::States};
+use super::{
+    functions, generation,
+    load::LoadError,
+    scrub,
+    shape::{Shape, Table},
+    state::States,
+};
 use crate::{
     clock::{self, Millis},
     store::seal,
@@ -74,6 +84,13 @@ pub enum MirrorError {
     Closed,
 }
 
+impl MirrorError {
+    /// Whether the file itself is not as it should be.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if is_damage(error))
+    }
+}
+
 type Read = Box<dyn FnOnce(rusqlite::Result<(&Connection, &Arc<States>)>) + Send>;
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -86,6 +103,10 @@ pub struct Mirror {
     states: Arc<ArcSwap<States>>,
     path: PathBuf,
     set_aside: Option<PathBuf>,
+    /// Something has met what only a damaged file shows.
+    suspect: AtomicBool,
+    /// Another after each time that a fresh file has taken the database's place.
+    generation: Arc<AtomicU64>,
 }
 
 impl Mirror {
@@ -99,12 +120,16 @@ impl Mirror {
         let states = Arc::new(ArcSwap::from_pointee(states));
         let (reads, inbox) = mpsc::channel::<Read>();
         let inbox = Arc::new(Mutex::new(inbox));
+        let generation = Arc::new(AtomicU64::new(0));
         for number in 0..READERS {
-            let connection = connect(&path).map_err(sqlite)?;
-            // Readers keep half as many pages as the writer, which makes indexes: there are several of them.
-            connection.execute_batch("PRAGMA cache_size = -16384").map_err(sqlite)?;
+            let reader = Reader {
+                path: path.clone(),
+                connection: reader(&path).map_err(sqlite)?,
+                generation: 0,
+                latest: generation.clone(),
+            };
             let (inbox, states) = (inbox.clone(), states.clone());
-            spawn(format!("mirror-reader-{number}"), &path, move || read_on(connection, &inbox, &states))?;
+            spawn(format!("mirror-reader-{number}"), &path, move || read_on(reader, &inbox, &states))?;
         }
         let (writes, inbox) = mpsc::channel::<Write>();
         let sealed = path.clone();
@@ -120,6 +145,8 @@ impl Mirror {
             states,
             path,
             set_aside,
+            suspect: AtomicBool::new(false),
+            generation,
         }))
     }
 
@@ -141,7 +168,52 @@ impl Mirror {
             let _ = tell.send(result);
         });
         self.reads.send(read).map_err(|_| MirrorError::Closed)?;
-        Ok(told.await.map_err(|_| MirrorError::Closed)??)
+        let result = told.await.map_err(|_| MirrorError::Closed)?;
+        if let Err(error) = &result
+            && is_damage(error)
+            && !self.suspect.swap(true, Ordering::AcqRel)
+        {
+            tracing::error!(%error, "the mirror is damaged: what is left of it answers until it can be fetched anew");
+        }
+        Ok(result?)
+    }
+
+    /// Whether something has met what only a damaged file shows since this was asked last.
+    pub(super) fn take_suspicion(&self) -> bool {
+        self.suspect.swap(false, Ordering::AcqRel)
+    }
+
+    /// The tables in which something is not as it was stored. Reads all of them; an error if the file can't be read.
+    pub(super) async fn damaged(&self) -> Result<Vec<&'static Table>, MirrorError> {
+        let path = self.path.clone();
+        // It takes long: on a connection of its own.
+        let look = move || {
+            let mut connection = connect(&path)?;
+            let transaction = connection.transaction()?;
+            let states = generation::states(&transaction)?;
+            scrub::damaged(&transaction, &states)
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        Ok(looked.map_err(|_| MirrorError::Closed)??)
+    }
+
+    /// Sets the file aside and begins a fresh one, which is to be filled anew.
+    pub(super) async fn renew(&self) -> Result<(), MirrorOpenError> {
+        let (tell, told) = oneshot::channel();
+        let (path, states, generation) = (self.path.clone(), self.states.clone(), self.generation.clone());
+        let write: Write = Box::new(move |connection| {
+            let _ = tell.send(fresh(&path, states.load().version()).map(|(new, empty)| {
+                *connection = new;
+                states.store(Arc::new(empty));
+                generation.fetch_add(1, Ordering::AcqRel);
+            }));
+        });
+        let closed = || MirrorOpenError::Io(self.path.clone(), io::Error::other("the mirror is closed"));
+        {
+            let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+            writes.as_ref().ok_or_else(closed)?.send(write).map_err(|_| closed())?;
+        }
+        told.await.map_err(|_| closed())?
     }
 
     /// What the tables are as of the last change.
@@ -217,12 +289,39 @@ fn spawn(
     spawned.map_err(|error| MirrorOpenError::Io(path.to_owned(), error))
 }
 
-fn read_on(mut connection: Connection, inbox: &Mutex<mpsc::Receiver<Read>>, latest: &ArcSwap<States>) {
+/// A thread's connection, and which file it is to.
+struct Reader {
+    path: PathBuf,
+    connection: Connection,
+    generation: u64,
+    latest: Arc<AtomicU64>,
+}
+
+impl Reader {
+    /// The connection to the file that is the database now.
+    fn current(&mut self) -> rusqlite::Result<&mut Connection> {
+        let latest = self.latest.load(Ordering::Acquire);
+        if latest != self.generation {
+            self.connection = reader(&self.path)?;
+            self.generation = latest;
+        }
+        Ok(&mut self.connection)
+    }
+}
+
+/// Readers keep half as many pages as the writer, which makes indexes: there are several of them.
+fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path)?;
+    connection.execute_batch("PRAGMA cache_size = -16384")?;
+    Ok(connection)
+}
+
+fn read_on(mut reader: Reader, inbox: &Mutex<mpsc::Receiver<Read>>, latest: &ArcSwap<States>) {
     let mut states = latest.load_full();
     loop {
         let next = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(read) = next else { return };
-        let begun = connection.transaction();
+        let begun = reader.current().and_then(Connection::transaction);
         match begun.and_then(|transaction| current(&transaction, &mut states).map(|()| transaction)) {
             // Dropping a transaction that only read ends it.
             Ok(transaction) => read(Ok((&transaction, &states))),
@@ -265,6 +364,27 @@ fn transact<T>(
     Ok(result)
 }
 
+/// Whether an error says that the file itself is not as it should be.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// A fresh database in the place of the one that lies there, which is set aside, and the states of its tables. Its
+/// numbers go on from the `version` before, so that nobody takes one of its states for one of the old.
+fn fresh(path: &Path, version: i64) -> Result<(Connection, States), MirrorOpenError> {
+    let aside = set_aside(path).map_err(|error| MirrorOpenError::Io(path.to_owned(), error))?;
+    tracing::error!(
+        "the mirror {} is damaged; it was set aside as {} and is synchronised anew",
+        path.display(),
+        aside.display()
+    );
+    let Sound { mut connection, .. } = sound(path)?;
+    let states = connection
+        .execute("UPDATE meta SET value = ?1 WHERE key = 'version'", [version + 1])
+        .and_then(|_| generation::prepare(&mut connection, Shape::get()));
+    Ok((connection, states.map_err(|error| MirrorOpenError::Sqlite(path.to_owned(), error))?))
+}
+
 /// A database that can be used.
 struct Sound {
     connection: Connection,
@@ -300,10 +420,7 @@ enum Trouble {
 
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Unfit(error.to_string()),
-            _ => Self::Refused(error),
-        }
+        if is_damage(&error) { Self::Unfit(error.to_string()) } else { Self::Refused(error) }
     }
 }
 

@@ -33,11 +33,13 @@ pub(super) struct Filling {
 
 /// What of a table's content and form its columns depend on: another one needs another table.
 fn fingerprint(table: &Table) -> String {
-    let indexes = table.index("", 0);
+    let (tables, indexes) = (table.create(""), table.index("", 0));
     // What is upper case is up to a version of Unicode, and an index holds texts in upper case.
     let unicode = char::UNICODE_VERSION;
-    let form =
-        format!("{:?}{:?}{:?}{:?}{indexes}{unicode:?}", table.columns, table.wide, table.many, table.order);
+    let form = format!(
+        "{tables}{:?}{:?}{:?}{:?}{indexes}{unicode:?}",
+        table.columns, table.wide, table.many, table.order
+    );
     blake3::hash(form.as_bytes()).to_hex()[..16].to_owned()
 }
 

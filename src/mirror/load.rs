@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     pick::Picked,
     shape::{Column, Many, Store, Table},
+    sum,
 };
 use crate::alyx::{endpoint::Order, model::Kind, place};
 
@@ -101,6 +102,13 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// The row of the table itself, that of its wide columns, and those of its relations to many.
+    pub(super) fn parts(self) -> (Vec<Sql>, Vec<Sql>, Vec<Vec<Vec<Sql>>>) {
+        (self.main, self.wide, self.many)
+    }
+}
+
 /// Puts many records into the tables of an endpoint: its statements are made once.
 pub struct Adder<'c> {
     main: CachedStatement<'c>,
@@ -128,7 +136,7 @@ impl<'c> Adder<'c> {
         let many = table.many.iter().map(|many| insert(&many.table, 1 + many.columns.len()));
         Ok(Self {
             main: insert(name, table.columns.len() + table.order.len())?,
-            body: insert(&format!("{name}__body"), 2)?,
+            body: insert(&format!("{name}__body"), 4)?,
             wide: wide.transpose()?,
             many: many.collect::<Result<_, _>>()?,
         })
@@ -142,7 +150,8 @@ impl<'c> Adder<'c> {
                 .map(drop)
         };
         numbered(&mut self.main, &rows.main)?;
-        self.body.execute((n, record.list, record.detail))?;
+        let detail_sum = record.detail.map(|detail| sum::of(n, detail));
+        self.body.execute((n, record.list, record.detail, sum::of(n, record.list), detail_sum))?;
         if let Some(wide) = &mut self.wide {
             numbered(wide, &rows.wide)?;
         }

@@ -15,8 +15,10 @@ mod pick;
 pub mod plan;
 #[cfg(test)]
 mod properties;
+mod scrub;
 pub mod shape;
 pub mod state;
+mod sum;
 pub mod sync;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};

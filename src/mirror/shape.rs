@@ -8,7 +8,7 @@
 //!   path of Django's names; then `order_1`, …: see [`Table::order`].
 //! - `sessions__wide`: what is too large for a table that is searched as a whole: JSON and arrays.
 //! - `sessions__body`: the text of the record in the list (`list`) and, where it is another, of the detail
-//!   (`detail`; null where it was not fetched), as Alyx sent them.
+//!   (`detail`; null where it was not fetched), as Alyx sent them, each with its checksum ([`super::sum`]).
 //! - `sessions__projects`: a table for each relation to many records, a row for each: `n`, the other's `key`
 //!   and, where whole records stand within ([`crate::alyx::model::Embedded`]), their columns.
 //!
@@ -304,7 +304,7 @@ impl Table {
         }
         let _ = write!(
             sql,
-            ");\nCREATE TABLE \"{prefix}{name}__body\"(n INTEGER PRIMARY KEY, list TEXT NOT NULL, detail TEXT);\n"
+            ");\nCREATE TABLE \"{prefix}{name}__body\"(n INTEGER PRIMARY KEY, list TEXT NOT NULL, detail TEXT,\n                list_sum INTEGER NOT NULL, detail_sum INTEGER);\n"
         );
         if !self.wide.is_empty() {
             let _ = write!(sql, "CREATE TABLE \"{prefix}{name}__wide\"(n INTEGER PRIMARY KEY");

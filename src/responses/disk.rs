@@ -98,6 +98,10 @@ enum Read {
 impl Disk {
     pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
         let (responses, bytes) = store.read(totals).await?;
+        let latest = "SELECT coalesce(max(used_at), 0) FROM responses";
+        clock::stamps_go_on_from(
+            store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
+        );
         let totals = Totals { responses: responses.into(), bytes: bytes.into() };
         Ok(Self { store, limit: limit.0, totals: Arc::new(totals), used: Arc::default() })
     }
@@ -150,15 +154,23 @@ impl Disk {
         });
     }
 
-    /// Stores an entry soon, and makes room for it.
-    pub(super) fn put(&self, question: &Question, entry: Arc<Entry>) {
+    /// Another database has taken the place of a damaged one.
+    pub(super) fn renewed(&self, connection: &Connection) {
+        let (responses, bytes) = totals(connection).unwrap_or_default();
+        self.totals.responses.store(responses, Ordering::Relaxed);
+        self.totals.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Stores an entry soon, and makes room for it; waits where the disk does not keep up.
+    pub(super) async fn put(&self, question: &Question, entry: Arc<Entry>) {
         let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
         let used = self.used.clone();
         let row = NewRow::of(question, entry);
-        self.store.write("an answer", weight, move |connection| {
+        let change = move |connection: &Connection| {
             row.insert(connection, &totals)?;
             make_room(connection, &totals, limit, &used)
-        });
+        };
+        self.store.write_held_back("an answer", weight, change).await;
     }
 
     /// Stores answers that came with a snapshot, and makes room for them; how many of them were newer than what
@@ -383,7 +395,7 @@ impl NewRow {
         let sql =
             "INSERT INTO responses (key, family, page_offset, count, owner, path, query, status, headers,
                      body, length, checksum, asked_at, received_at, used_at, size, media)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15, ?16)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, max(?13, ?14), ?15, ?16)
                    ON CONFLICT (key) DO NOTHING";
         let inserted = connection.prepare_cached(sql)?.execute(rusqlite::params![
             self.key,
@@ -441,7 +453,8 @@ fn make_room(
 fn write_used(connection: &Connection, used: &Mutex<HashSet<Key>>) -> rusqlite::Result<()> {
     let used = std::mem::take(&mut *used.lock().unwrap_or_else(PoisonError::into_inner));
     let now = clock::now();
-    let mut update = connection.prepare_cached("UPDATE responses SET used_at = ?2 WHERE key = ?1")?;
+    let mut update =
+        connection.prepare_cached("UPDATE responses SET used_at = max(used_at, ?2) WHERE key = ?1")?;
     used.iter().try_for_each(|key| update.execute((key, now)).map(drop))
 }
 

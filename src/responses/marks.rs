@@ -43,7 +43,9 @@ const MARK: &str = "INSERT INTO marks (scope, at) VALUES (?1, ?2)
 
 impl Marks {
     pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
-        let now = clock::now();
+        let earlier = store.read(marks).await?;
+        clock::stamps_go_on_from(earlier.values().copied().max().unwrap_or(Millis::MIN));
+        let now = clock::stamp();
         let adopt = move |connection: &Connection| {
             let sql = "INSERT INTO marks (scope, at) SELECT DISTINCT scope, ?1 FROM pending WHERE true
                        ON CONFLICT (scope) DO UPDATE SET at = max(at, ?1)";
@@ -51,13 +53,7 @@ impl Marks {
             connection.execute("DELETE FROM pending", []).map(drop)
         };
         store.write_through("writes that were cut off", adopt).await?;
-        let rows = store
-            .read(|connection| {
-                let mut statement = connection.prepare("SELECT scope, at FROM marks")?;
-                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                rows.collect::<rusqlite::Result<HashMap<_, _>>>()
-            })
-            .await?;
+        let rows = store.read(marks).await?;
         let endpoints = RwLock::new(by_endpoint(&rows));
         Ok(Self {
             at: RwLock::new(rows),
@@ -105,7 +101,7 @@ impl Marks {
         if scopes.is_empty() {
             return Ok(());
         }
-        let now = clock::now();
+        let now = clock::stamp();
         if changed {
             let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
             at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
@@ -123,6 +119,25 @@ impl Marks {
         store.write_through("what a write changed", settle).await
     }
 
+    /// Another database has taken the place of a damaged or deleted one: its marks count too, and it gets those
+    /// that are known here.
+    pub(super) fn renewed(&self, connection: &Connection) {
+        let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+        let exchanged = marks(connection).and_then(|rows| {
+            for (scope, marked) in rows {
+                let known = at.entry(scope).or_insert(marked);
+                *known = (*known).max(marked);
+            }
+            let mut mark = connection.prepare_cached(MARK)?;
+            at.iter().try_for_each(|(scope, at)| mark.execute((scope, at)).map(drop))
+        });
+        if let Err(error) = exchanged {
+            tracing::error!(%error, "what writes have made stale was not written anew");
+        }
+        *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
     /// Takes over marks of another proxy, and marks these endpoints now; returns when that is on disk.
     pub(super) async fn take(
         &self,
@@ -130,7 +145,7 @@ impl Marks {
         endpoints: &[&'static str],
         store: &Store,
     ) -> Result<(), StoreError> {
-        let now = clock::now();
+        let now = clock::stamp();
         let scopes = endpoints.iter().flat_map(|name| [Scope::Lists(name), Scope::Details(name)]);
         marks.extend(scopes.map(|scope| (scope.name(), now)));
         {
@@ -161,6 +176,11 @@ impl Marks {
             });
         }
     }
+}
+
+fn marks(connection: &Connection) -> rusqlite::Result<HashMap<String, Millis>> {
+    let mut statement = connection.prepare("SELECT scope, at FROM marks")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// A write to any record of an endpoint marks its lists too; so these, the details and everything suffice.

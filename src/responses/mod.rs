@@ -17,6 +17,7 @@ mod question;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use rusqlite::Connection;
 
 pub use carry::{Arrived, Carried, NoAnswer, Stays, each};
 pub use disk::{Near, Stored};
@@ -76,10 +77,12 @@ pub struct Responses {
 impl Responses {
     /// Opens what is remembered of the Alyx at `base` in this store.
     pub async fn open(store: Arc<Store>, base: &str, settings: &Settings) -> Result<Self, StoreError> {
+        // Stamps go on from what is stored before anything is marked.
+        let disk = Disk::open(store.clone(), settings.storage.disk).await?;
         Ok(Self {
             memory: Memory::new(settings.storage.memory),
             marks: Marks::load(&store).await?,
-            disk: Disk::open(store, settings.storage.disk).await?,
+            disk,
             families: Families::default(),
             base: Base::new(base),
         })
@@ -125,7 +128,7 @@ impl Responses {
             self.families.refreshed(question, &entry, elders, &self.disk).await;
         }
         self.memory.put(question.key, entry.clone());
-        self.disk.put(question, entry.clone());
+        self.disk.put(question, entry.clone()).await;
         Some(entry)
     }
 
@@ -215,6 +218,12 @@ impl Responses {
         endpoints: &[&'static str],
     ) -> Result<(), StoreError> {
         self.marks.take(marks, endpoints, self.disk.store()).await
+    }
+
+    /// Another database has taken the place of a damaged or deleted one; called by the thread that writes.
+    pub fn renewed(&self, connection: &Connection) {
+        self.disk.renewed(connection);
+        self.marks.renewed(connection);
     }
 
     /// How much is stored on disk.

@@ -174,7 +174,12 @@ impl Proxy {
             Ok(Outcome::Undecided(reason)) => Err(Silence::Undecided(reason)),
             Ok(Outcome::Old(table)) => Err(Silence::Old(table)),
             Err(error) => {
-                tracing::error!(%error, "the mirror can't be read");
+                // Damage is told once, by the mirror itself.
+                if error.is_damage() {
+                    tracing::debug!(%error, "the mirror can't be read");
+                } else {
+                    tracing::error!(%error, "the mirror can't be read");
+                }
                 Err(Silence::NotAsked)
             }
         }
@@ -231,6 +236,7 @@ impl Proxy {
         };
         Ok(Recency {
             since: since(longest),
+            until: now,
             exceptions: ENDPOINTS.iter().filter_map(exception).collect(),
             written: self.responses.written_lists(),
         })

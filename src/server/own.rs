@@ -100,6 +100,10 @@ pub(super) fn recorder() -> &'static PrometheusHandle {
             "Size of the stored answers"
         );
         metrics::describe_gauge!("alyx_proxy_stored_responses", "Number of stored answers");
+        metrics::describe_gauge!(
+            "alyx_proxy_disk_trouble",
+            "1 while the disk or the database takes nothing new"
+        );
         metrics::describe_gauge!("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint");
         metrics::describe_gauge!(
             "alyx_proxy_mirror_age_seconds",
@@ -154,6 +158,10 @@ impl Proxy {
             "mirror": self.mirror_status(),
             "activity": self.activity_status(),
             "tokens": self.tokens.len(),
+            "trouble": self.store.trouble().map(|trouble| json!({
+                "since": clock::for_machines(trouble.since),
+                "what": trouble.what,
+            })),
             "set_aside": self.set_aside().map(|path| path.display().to_string()),
         })
     }
@@ -168,6 +176,7 @@ impl Proxy {
         metrics::gauge!("alyx_proxy_upstream_up").set(up);
         #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes needs no more than 52 bits")]
         let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
+        set("alyx_proxy_disk_trouble", self.store.trouble().is_some().into());
         set("alyx_proxy_stored_bytes", stored.bytes);
         set("alyx_proxy_stored_responses", stored.responses);
         self.gauge_mirror();

@@ -146,7 +146,7 @@ impl Proxy {
         };
         let responses = Responses::open(store.clone(), upstream.base(), &settings.load_full()).await?;
         let files = super::files::Files::open(&store).await?;
-        Ok(Arc::new(Self {
+        let proxy = Arc::new(Self {
             tokens: Tokens::load(&store).await?,
             logins: Logins::default(),
             history: History::default(),
@@ -174,7 +174,15 @@ impl Proxy {
             key,
             admin,
             _lock: lock,
-        }))
+        });
+        let weak = Arc::downgrade(&proxy);
+        proxy.store.on_renewal(move |connection| {
+            if let Some(proxy) = weak.upgrade() {
+                proxy.responses.renewed(connection);
+                proxy.tokens.renewed(connection);
+            }
+        });
+        Ok(proxy)
     }
 
     /// Whether it knows Alyx, or nothing but HTTP (`cache.profile`).
@@ -197,8 +205,8 @@ impl Proxy {
         self.synchroniser.as_ref()
     }
 
-    /// Where a damaged database was put at the start.
-    pub fn set_aside(&self) -> Option<&Path> {
+    /// Where a damaged database was put.
+    pub fn set_aside(&self) -> Option<PathBuf> {
         self.store.set_aside()
     }
 

@@ -6,18 +6,28 @@
 //! forced to the platter (`synchronous=NORMAL`): a killed process loses nothing, a power cut may
 //! lose the last moments, and neither damages the file.
 
+mod keeper;
 mod open;
 mod reader;
+mod rescue;
 pub(crate) mod seal;
+mod trouble;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::Connection;
 
 pub use open::OpenError;
+pub use trouble::Trouble;
+
+use keeper::Keeper;
 use open::{Database, SetAside};
 use reader::Readers;
+use trouble::Shared;
 use writer::Writer;
 
 /// A change or a look-up that the database refused.
@@ -40,7 +50,7 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     folder: PathBuf,
-    set_aside: Option<PathBuf>,
+    shared: Arc<Shared>,
 }
 
 impl Store {
@@ -48,13 +58,10 @@ impl Store {
     /// never deleted, and a fresh one begun.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let Database { path, connection, checked_at, set_aside } = open::database(folder)?;
-        let readers = Readers::start(&path)?;
-        Ok(Self {
-            writer: Writer::start(connection, move || seal::put(&path, checked_at))?,
-            readers,
-            folder: folder.to_owned(),
-            set_aside: set_aside.map(|SetAside(path)| path),
-        })
+        let shared = Arc::new(Shared::of(set_aside.map(|SetAside(path)| path)));
+        let readers = Readers::start(&path, &shared)?;
+        let keeper = Keeper::new(path, connection, checked_at, shared.clone());
+        Ok(Self { writer: Writer::start(keeper)?, readers, folder: folder.to_owned(), shared })
     }
 
     /// The folder of this upstream.
@@ -62,17 +69,42 @@ impl Store {
         &self.folder
     }
 
-    /// Where a damaged database was put when this one was opened.
-    pub fn set_aside(&self) -> Option<&Path> {
-        self.set_aside.as_deref()
+    /// Where a damaged database was put, when this one was opened or since then.
+    pub fn set_aside(&self) -> Option<PathBuf> {
+        self.shared.set_aside()
     }
 
-    /// Makes a change soon; its failure is logged. `size` is the memory that it holds until then.
+    /// What is wrong with the disk or the database now.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.shared.trouble()
+    }
+
+    /// Has `renewal` called, by the writing thread, with each database that takes the place of a damaged one.
+    pub fn on_renewal(&self, renewal: impl Fn(&Connection) + Send + Sync + 'static) {
+        self.shared.on_renewal(Box::new(renewal));
+    }
+
+    /// Makes a change soon; its failure is logged. `size` is the memory that it holds until then; where too much waits
+    /// already, it is not made.
     pub fn write<F>(&self, what: &'static str, size: usize, change: F)
     where
         F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
     {
-        if let Err(error) = self.writer.submit(what, size, Box::new(change), None) {
+        let room = if size > 0 { self.writer.room_now(size).map(Some) } else { Ok(None) };
+        let submitted = room.and_then(|room| self.writer.submit(what, room, Box::new(change), None));
+        if let Err(error) = submitted {
+            tracing::error!(what, %error, "not written");
+        }
+    }
+
+    /// The same once there is room for it: whoever brings more than the disk takes is held back, though not for ever.
+    pub async fn write_held_back<F>(&self, what: &'static str, size: usize, change: F)
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let room = self.writer.room(size).await;
+        let submitted = room.and_then(|room| self.writer.submit(what, Some(room), Box::new(change), None));
+        if let Err(error) = submitted {
             tracing::error!(what, %error, "not written");
         }
     }
@@ -83,7 +115,7 @@ impl Store {
         F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
     {
         let (done, committed) = tokio::sync::oneshot::channel();
-        self.writer.submit(what, 0, Box::new(change), Some(done))?;
+        self.writer.submit(what, None, Box::new(change), Some(done))?;
         committed.await.map_err(|_| StoreError::Closed)?
     }
 

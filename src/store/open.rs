@@ -8,8 +8,14 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-use super::seal;
-use crate::clock::{self, Millis};
+use super::{
+    rescue::{Rescued, rescue},
+    seal,
+};
+use crate::{
+    alyx::writes::Scope,
+    clock::{self, Millis},
+};
 
 const NAME: &str = "proxy.db";
 const MIGRATIONS: &[M<'static>] = &[
@@ -58,20 +64,48 @@ pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
         Err(Trouble::Refused(error)) => Err(error),
         Err(Trouble::Damaged(why)) => {
             let aside = set_aside(&path)?;
+            let told = match Connection::open(&aside.0) {
+                Ok(damaged) => carry_over(&damaged, &path)?,
+                Err(error) => format!("nothing of it ({error})"),
+            };
             tracing::error!(
-                "the database {} is damaged ({why}); it was set aside as {} and a fresh one begun",
+                "the database {} is damaged ({why}); it was set aside as {} and a fresh one begun with {told}",
                 path.display(),
                 aside.0.display()
             );
-            match sound(&path) {
-                Ok((connection, checked_at)) => {
-                    Ok(Database { path, connection, checked_at, set_aside: Some(aside) })
-                }
-                Err(Trouble::Refused(error)) => Err(error),
-                Err(Trouble::Damaged(why)) => Err(OpenError::Io(path, io::Error::other(why))),
-            }
+            let (connection, checked_at) = connect(&path)?;
+            Ok(Database { path, connection, checked_at, set_aside: Some(aside) })
         }
     }
+}
+
+/// Opens a database that was made a moment ago.
+pub(super) fn connect(path: &Path) -> Result<(Connection, Millis), OpenError> {
+    sound(path).map_err(|trouble| match trouble {
+        Trouble::Refused(error) => error,
+        Trouble::Damaged(why) => OpenError::Io(path.to_owned(), io::Error::other(why)),
+    })
+}
+
+/// Makes a fresh database of what can be read of a damaged one, and says what that is. As the damage may have taken
+/// marks of writes, everything that is carried over is to be asked anew while Alyx can be reached.
+pub(super) fn carry_over(damaged: &Connection, fresh: &Path) -> Result<String, OpenError> {
+    let (mut connection, _) = connect(fresh)?;
+    let sqlite = |error| OpenError::Sqlite(fresh.to_owned(), error);
+    let Rescued { rows, broken } = rescue(damaged, &mut connection).map_err(sqlite)?;
+    doubt(&connection).map_err(sqlite)?;
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)?;
+    let rest = if broken == 0 { "" } else { ", all that could be read" };
+    Ok(format!("{rows} rows of it{rest}"))
+}
+
+/// Marks everything as written now: what is stored counts while Alyx is away, and is asked anew else.
+fn doubt(connection: &Connection) -> rusqlite::Result<()> {
+    // Later than all that is stored, also where the clock was set back.
+    let sql = "INSERT INTO marks (scope, at)
+               SELECT ?1, max(?2, coalesce(max(used_at), 0)) FROM responses WHERE true
+               ON CONFLICT (scope) DO UPDATE SET at = max(at, excluded.at)";
+    connection.execute(sql, (Scope::Everything.name(), clock::now())).map(drop)
 }
 
 enum Trouble {
@@ -84,12 +118,22 @@ fn sound(path: &Path) -> Result<(Connection, Millis), Trouble> {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Damaged(error.to_string()),
         _ => Trouble::Refused(OpenError::Sqlite(path.to_owned(), error)),
     };
-    let sealed = seal::take(path);
+    let (sealed, left) = (seal::take(path), Left::of(path));
     let mut connection = Connection::open(path).map_err(judge)?;
     configure(&connection).map_err(judge)?;
     let checked_at = seal::check(&connection, sealed).map_err(judge)?.map_err(Trouble::Damaged)?;
     match Migrations::from_slice(MIGRATIONS).to_latest(&mut connection) {
-        Ok(()) => Ok((connection, checked_at)),
+        Ok(()) => {
+            if left.without_log() && sealed.is_none() {
+                tracing::warn!(
+                    "the database {} was neither closed in good order nor has it its log, or it is a copy: what is \
+                     stored is asked anew while Alyx can be reached",
+                    path.display()
+                );
+                doubt(&connection).map_err(judge)?;
+            }
+            Ok((connection, checked_at))
+        }
         Err(rusqlite_migration::Error::MigrationDefinition(_)) => {
             Err(Trouble::Refused(OpenError::Newer(path.to_owned())))
         }
@@ -117,7 +161,26 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-fn set_aside(path: &Path) -> Result<SetAside, OpenError> {
+/// What lay there before a database was opened.
+struct Left {
+    database: bool,
+    log: bool,
+}
+
+impl Left {
+    fn of(path: &Path) -> Self {
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        Self { database: fs::metadata(path).is_ok_and(|about| about.len() > 0), log: log.exists() }
+    }
+
+    /// After a crash the log is there, be it empty. Without it the last changes are lost, and with them it may be that
+    /// something was written which makes answers stale.
+    fn without_log(&self) -> bool {
+        self.database && !self.log
+    }
+}
+
+pub(super) fn set_aside(path: &Path) -> Result<SetAside, OpenError> {
     let at = clock::for_machines(clock::now()).replace(':', "-");
     let aside = path.with_file_name(format!("damaged-{at}.db"));
     for suffix in ["", "-wal", "-shm"] {

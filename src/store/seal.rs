@@ -29,8 +29,8 @@ struct Seal {
     checked_at: Millis,
 }
 
-/// When a database that is about to be opened was last found sound, if nothing has touched it since then; its seal
-/// is broken from here on.
+/// When a database that is about to be opened was last found sound, if it was closed in good order and nothing has
+/// touched it since then; its seal is broken from here on.
 pub(crate) fn take(database: &Path) -> Option<Millis> {
     let file = beside(database);
     let text = fs::read(&file).ok()?;
@@ -38,8 +38,7 @@ pub(crate) fn take(database: &Path) -> Option<Millis> {
     fs::remove_file(&file).ok()?;
     let seal: Seal = serde_json::from_slice(&text).ok()?;
     let now = Seal::of(database, seal.checked_at).ok()?;
-    let lately = (0..LONGEST).contains(&(clock::now() - seal.checked_at));
-    (lately && seal == now && !has_log(database)).then_some(seal.checked_at)
+    (seal == now && !has_log(database)).then_some(seal.checked_at)
 }
 
 /// When a database was found sound: at the time of its seal, or now, by reading all of it; or what is wrong.
@@ -47,7 +46,8 @@ pub(crate) fn check(
     connection: &Connection,
     sealed: Option<Millis>,
 ) -> rusqlite::Result<Result<Millis, String>> {
-    if let Some(checked_at) = sealed {
+    let lately = |at: &Millis| (0..LONGEST).contains(&(clock::now() - at));
+    if let Some(checked_at) = sealed.filter(lately) {
         return Ok(Ok(checked_at));
     }
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -120,12 +120,18 @@ mod tests {
         let before = fs::metadata(&database).unwrap().modified().unwrap() - Duration::from_secs(1);
         fs::File::options().append(true).open(&database).unwrap().set_modified(before).unwrap();
         assert_eq!(take(&database), None, "another time");
-        put(&database, now - LONGEST);
-        assert_eq!(take(&database), None, "long ago");
-        put(&database, now + 60_000);
-        assert_eq!(take(&database), None, "a clock that was set back");
         put(&database, now);
         fs::write(folder.path().join("a.db-wal"), "x").unwrap();
         assert_eq!(take(&database), None, "changes lie beside it");
+    }
+
+    #[test]
+    fn a_seal_counts_for_a_month_and_not_from_the_future() {
+        let connection = Connection::open_in_memory().unwrap();
+        let now = clock::now();
+        let found = |sealed| check(&connection, Some(sealed)).unwrap().unwrap();
+        assert_eq!(found(now - LONGEST / 2), now - LONGEST / 2);
+        assert!(found(now - LONGEST) >= now, "long ago");
+        assert!((now..now + 60_000).contains(&found(now + 60_000)), "a clock that was set back");
     }
 }

@@ -1,79 +1,81 @@
-//! The one thread that changes the database.
+//! The one thread that changes the database, and that looks after its file.
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{OpenError, StoreError};
+use super::{OpenError, StoreError, keeper::Keeper, trouble::of_the_disk};
 
 /// Changes that are committed together at the most.
 const BATCH: usize = 256;
-/// Bytes that may wait to be written; beyond it, what can be asked again is not remembered.
-const MAX_WAITING: usize = 64 << 20;
+/// KiB that may wait to be written, or are being written.
+const ROOM: usize = 64 << 10;
+/// Whoever has something to be written waits for room so long; then it is not kept.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time between two looks at the file.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
+/// Room for something that is to be written.
+pub(super) type Room = OwnedSemaphorePermit;
+
 struct Job {
     what: &'static str,
-    size: usize,
     change: Change,
     done: Option<oneshot::Sender<Result<(), StoreError>>>,
+    /// Given back when it has been written.
+    _room: Option<Room>,
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    waiting: Arc<AtomicUsize>,
+    room: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    /// `tidied` is called when all is written and in its place.
-    pub(super) fn start(
-        connection: Connection,
-        tidied: impl FnOnce() + Send + 'static,
-    ) -> Result<Self, OpenError> {
+    pub(super) fn start(keeper: Keeper) -> Result<Self, OpenError> {
         let (jobs, inbox) = mpsc::channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let counted = waiting.clone();
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || {
-                if work(&connection, &inbox, &counted) {
-                    tidied();
-                }
-            })
+            .spawn(move || work(keeper, &inbox))
             .map_err(|error: io::Error| OpenError::Io("store-writer".into(), error))?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), waiting, thread: Mutex::new(Some(thread)) })
+        let room = Arc::new(Semaphore::new(ROOM));
+        Ok(Self { jobs: Mutex::new(Some(jobs)), room, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Room for so many bytes at once, if there is.
+    pub(super) fn room_now(&self, size: usize) -> Result<Room, StoreError> {
+        self.room.clone().try_acquire_many_owned(kib(size)).map_err(|_| StoreError::Behind)
+    }
+
+    /// Room for so many bytes, as soon as there is: whoever fetches faster than the disk writes is held back.
+    pub(super) async fn room(&self, size: usize) -> Result<Room, StoreError> {
+        let room = self.room.clone().acquire_many_owned(kib(size));
+        match tokio::time::timeout(PATIENCE, room).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(StoreError::Behind),
+        }
     }
 
     pub(super) fn submit(
         &self,
         what: &'static str,
-        size: usize,
+        room: Option<Room>,
         change: Change,
         done: Option<oneshot::Sender<Result<(), StoreError>>>,
     ) -> Result<(), StoreError> {
-        let waiting = self.waiting.fetch_add(size, Ordering::Relaxed);
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = match jobs.as_ref() {
-            _ if size > 0 && waiting > MAX_WAITING => Err(StoreError::Behind),
-            Some(jobs) => jobs.send(Job { what, size, change, done }).map_err(|_| StoreError::Closed),
-            None => Err(StoreError::Closed),
-        };
-        if result.is_err() {
-            self.waiting.fetch_sub(size, Ordering::Relaxed);
-        }
-        result
+        let jobs = jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.send(Job { what, change, done, _room: room }).map_err(|_| StoreError::Closed)
     }
 
     pub(super) fn close(&self) {
@@ -85,38 +87,53 @@ impl Writer {
     }
 }
 
-/// Does what comes until no more can; whether all of it is in the database itself then.
-fn work(connection: &Connection, inbox: &mpsc::Receiver<Job>, waiting: &AtomicUsize) -> bool {
-    while let Ok(first) = inbox.recv() {
-        let mut batch = vec![first];
-        batch.extend(inbox.try_iter().take(BATCH - 1));
-        waiting.fetch_sub(batch.iter().map(|job| job.size).sum(), Ordering::Relaxed);
-        commit(connection, batch);
+/// A single thing that is larger than all room waits for all of it.
+fn kib(size: usize) -> u32 {
+    u32::try_from(size.div_ceil(1024).clamp(1, ROOM)).unwrap_or(u32::MAX)
+}
+
+/// Does what comes until no more can.
+fn work(mut keeper: Keeper, inbox: &mpsc::Receiver<Job>) {
+    let mut looked = Instant::now();
+    loop {
+        match inbox.recv_timeout(LOOK) {
+            Ok(first) => {
+                let mut batch = vec![first];
+                batch.extend(inbox.try_iter().take(BATCH - 1));
+                commit(&keeper, batch);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+        if looked.elapsed() >= LOOK {
+            keeper.look();
+            looked = Instant::now();
+        }
     }
-    let tidied = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
-    if let Err(error) = &tidied {
-        tracing::warn!(%error, "the database was not tidied up");
-    }
-    tidied.is_ok()
+    keeper.close();
 }
 
 /// Commits a batch; a change that fails is undone alone, a commit that fails undoes all of them.
-fn commit(connection: &Connection, batch: Vec<Job>) {
+fn commit(keeper: &Keeper, batch: Vec<Job>) {
+    let connection = keeper.connection();
     let begun = connection.execute_batch("BEGIN IMMEDIATE");
     let mut told = Vec::new();
-    for Job { what, change, done, .. } in batch {
+    // Room is given back when all is written.
+    let mut rooms = Vec::new();
+    for Job { what, change, done, _room: room } in batch {
         let result = match &begun {
             Ok(()) => alone(connection, change),
             Err(error) => Err(copy(error)),
         };
         if let Err(error) = &result {
-            tracing::error!(what, %error, "the database refused a change");
+            refused(keeper, what, error);
         }
+        rooms.extend(room);
         told.extend(done.map(|done| (done, result)));
     }
     let committed = if begun.is_ok() { connection.execute_batch("COMMIT") } else { Ok(()) };
     if let Err(error) = &committed {
-        tracing::error!(%error, "the database refused to commit");
+        refused(keeper, "a commit", error);
         // A commit that failed may have ended the transaction already.
         let _ = connection.execute_batch("ROLLBACK");
     }
@@ -130,14 +147,27 @@ fn commit(connection: &Connection, batch: Vec<Job>) {
     }
 }
 
+/// A full disk refuses everything: that is told once, and what it refuses is counted.
+fn refused(keeper: &Keeper, what: &'static str, error: &rusqlite::Error) {
+    keeper.shared().notice(error);
+    keeper.shared().lose();
+    if let Some(trouble) = of_the_disk(error) {
+        tracing::debug!(what, %error, "not written");
+        keeper.shared().begin(trouble, keeper.path());
+    } else {
+        tracing::error!(what, %error, "the database refused a change");
+    }
+}
+
 fn alone(connection: &Connection, change: Change) -> rusqlite::Result<()> {
     connection.execute_batch("SAVEPOINT change")?;
     let result = change(connection);
     if result.is_err() {
-        connection.execute_batch("ROLLBACK TO change")?;
+        // A full disk may have ended the whole transaction, and the savepoint with it.
+        let _ = connection.execute_batch("ROLLBACK TO change");
     }
-    connection.execute_batch("RELEASE change")?;
-    result
+    let released = connection.execute_batch("RELEASE change");
+    result.and(released)
 }
 
 /// SQLite's errors can't be cloned; their code and words can be told again.

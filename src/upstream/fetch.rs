@@ -124,7 +124,7 @@ impl Upstream {
 
     async fn try_once(&self, ask: &Ask, deadline: Instant) -> Result<Answer, Failure> {
         let _turn = self.pace.turn(ask.who.as_ref(), deadline).await?;
-        let asked_at = clock::now();
+        let asked_at = clock::stamp();
         let exchange = async {
             let response = self.send(ask).await?;
             self.judge_head(&response)?;

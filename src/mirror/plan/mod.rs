@@ -20,7 +20,7 @@ use context::Context;
 use order::Order;
 use sql::{Sql, quoted};
 
-use super::{functions, shape::Table, state::States};
+use super::{functions, shape::Table, state::States, sum};
 use crate::alyx::{
     Endpoint, Shape,
     ask::{
@@ -288,7 +288,10 @@ impl Plan {
     }
 
     fn texts(&self, connection: &Connection, rows: &[Row]) -> Result<String, Failed> {
-        let sql = format!("SELECT list FROM {} WHERE n = ?1", quoted(&format!("{}__body", self.table.name)));
+        let sql = format!(
+            "SELECT list, list_sum FROM {} WHERE n = ?1",
+            quoted(&format!("{}__body", self.table.name))
+        );
         let mut statement = connection.prepare_cached(&sql)?;
         let mut texts = String::new();
         for row in rows {
@@ -297,6 +300,7 @@ impl Plan {
             }
             statement.query_row([row.n], |found| {
                 let text = found.get_ref(0)?.as_str()?;
+                sum::check(row.n, text, found.get(1)?)?;
                 match row.repeats {
                     1 => texts.push_str(text),
                     repeats => texts.push_str(&self.multiplied(text.to_owned(), repeats)),
@@ -417,12 +421,19 @@ pub fn detail(
     };
     let (name, body) = (quoted(&table.name), quoted(&format!("{}__body", table.name)));
     let sql = format!(
-        "SELECT b.list, b.detail FROM {name} t JOIN {body} b ON b.n = t.n WHERE t.{} = ?1 LIMIT 1000",
+        "SELECT b.n, b.list, b.detail, b.list_sum, b.detail_sum FROM {name} t JOIN {body} b ON b.n = t.n WHERE t.{} = ?1 LIMIT 1000",
         quoted(column)
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let found: Vec<(String, Option<String>)> = statement
-        .query_map([value], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([value], |row| {
+            let (n, list, own): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            sum::check(n, &list, row.get(3)?)?;
+            if let Some(own) = &own {
+                sum::check(n, own, row.get(4)?)?;
+            }
+            Ok((list, own))
+        })?
         .collect::<rusqlite::Result<_>>()?;
     match found.as_slice() {
         [] if !state.scope.is_empty() => {

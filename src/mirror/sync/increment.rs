@@ -167,7 +167,11 @@ impl Synchroniser {
         let endpoint = table.endpoint.name;
         let due: Vec<(i64, bool, String)> = self
             .mirror
-            .read(move |connection, _| {
+            .read(move |connection, states| {
+                // A table that could not be filled has nothing that could be out of date.
+                if states.of(endpoint).is_none() {
+                    return Ok(Vec::new());
+                }
                 let sql = format!(
                     "SELECT d.n, d.list, b.list FROM due d JOIN \"{}__body\" b ON b.n = d.n WHERE d.endpoint = ?1",
                     table.name

@@ -10,6 +10,7 @@ mod ask;
 mod cursor;
 mod fill;
 mod increment;
+mod look_through;
 mod progress;
 
 use std::{
@@ -144,6 +145,7 @@ impl Synchroniser {
     pub async fn cycle(&self, cycle: Cycle<'_>) -> Vec<(&'static str, SyncError)> {
         let _alone = self.cycling.lock().await;
         let mut errors = Vec::new();
+        self.look_through().await;
         let before = self.mirror.states();
         let tables = self.tables(cycle);
         if matches!(cycle, Cycle::Due) {
@@ -246,6 +248,12 @@ impl Synchroniser {
                 errors.push((endpoint, error));
             }
         }
+    }
+
+    /// What failed because of a damaged file is tried again at once: one table, or all of them.
+    fn forgive(&self, endpoint: Option<&str>) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|failed, _| endpoint.is_some_and(|endpoint| *failed != endpoint));
     }
 
     /// Whether a table failed so lately that it is left alone: longer each time.

@@ -51,7 +51,7 @@ pub(super) async fn answer(
         Credentials::Token { field, .. } => Some(field),
         _ => None,
     };
-    let asked_at = clock::now();
+    let asked_at = clock::stamp();
     let timeout = asked.settings.upstream.timeout.0;
     let upstream =
         proxy.upstream.download(&place, field, credentials.token().map(Into::into).as_ref(), timeout).await?;

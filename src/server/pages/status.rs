@@ -36,6 +36,7 @@ struct Page {
     clients: Option<Vec<Seen>>,
     events: Vec<Happened>,
     set_aside: Option<String>,
+    trouble: Option<String>,
 }
 
 struct Row {
@@ -104,6 +105,10 @@ impl Visit {
                     text: event.text,
                 })
                 .collect(),
+            trouble: proxy
+                .store
+                .trouble()
+                .map(|trouble| format!("{}, since {}.", trouble.what, clock::for_people(trouble.since))),
             set_aside: proxy.set_aside().map(|path| path.display().to_string()),
         };
         page(&content, 200)

@@ -93,7 +93,12 @@ impl Lab {
 
     /// Changes all records: their `version` is another from now on.
     pub fn renew(&self) -> usize {
-        self.data.version.fetch_add(1, Ordering::SeqCst) + 1
+        self.handle().renew()
+    }
+
+    /// The data alone, for a task that changes them.
+    pub fn handle(&self) -> Handle {
+        Handle(self.data.clone())
     }
 
     /// Deletes a user's token.
@@ -113,6 +118,16 @@ impl Lab {
 
     pub fn count(&self, path: &str) -> usize {
         self.upstream.count(path)
+    }
+}
+
+/// A lab's data.
+pub struct Handle(Arc<Data>);
+
+impl Handle {
+    /// As [`Lab::renew`].
+    pub fn renew(&self) -> usize {
+        self.0.version.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
 

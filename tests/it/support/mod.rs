@@ -62,6 +62,11 @@ pub mod users {
     }
 }
 
+/// How often something is tried: `few` times as a rule, `many` times under `./check --long`.
+pub fn rounds(few: usize, many: usize) -> usize {
+    if std::env::var_os("ALYX_PROXY_LONG").is_some() { many } else { few }
+}
+
 /// Waits until `done` holds; panics with `what` after ten seconds.
 pub async fn until<F, Fut>(what: &str, mut done: F)
 where

@@ -21,6 +21,10 @@ pub struct Setup {
     /// The snapshot to serve instead of an upstream.
     snapshot: Option<PathBuf>,
     settings: Vec<(String, String)>,
+    /// The size of a disk of its own, gone with it.
+    disk: Option<&'static str>,
+    /// Whether its clock can be set.
+    clock: bool,
     home: Arc<TempDir>,
 }
 
@@ -37,7 +41,8 @@ impl Setup {
     pub fn new(upstream: &str) -> Self {
         let home = TempDir::with_prefix("alyx-proxy-test-").unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
-        Self { upstream: upstream.to_owned(), snapshot: None, settings: Vec::new(), home: Arc::new(home) }
+        let (upstream, settings, home) = (upstream.to_owned(), Vec::new(), Arc::new(home));
+        Self { upstream, snapshot: None, settings, disk: None, clock: false, home }
             .set("upstream.rate", "0")
             .set("health.probe", "100ms")
             .set("health.idle_probe", "0s")
@@ -57,6 +62,29 @@ impl Setup {
         Self { snapshot: Some(file.to_owned()), ..Self::new("") }
     }
 
+    /// Its data directory is a disk of its own, of this size (`8m`); what is on it is gone when it ends.
+    #[must_use]
+    pub fn on_a_disk_of(mut self, size: &'static str) -> Self {
+        self.disk = Some(size);
+        self
+    }
+
+    /// Its clock can be set ([`Setup::set_clock`]).
+    #[must_use]
+    pub fn with_a_clock(mut self) -> Self {
+        self.clock = true;
+        self.set_clock("+0s");
+        self
+    }
+
+    /// Sets its clock, from now on: `-1h`, `+2d`.
+    pub fn set_clock(&self, shift: &str) {
+        let (file, new) = (self.home.path().join("clock"), self.home.path().join("clock.new"));
+        // It is read all the time: never half of it.
+        std::fs::write(&new, format!("{shift}\n")).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
     #[must_use]
     pub fn upstream(mut self, url: &str) -> Self {
         url.clone_into(&mut self.upstream);
@@ -67,6 +95,18 @@ impl Setup {
         let mut child = self.spawn();
         let address = self.listening(&mut child).await;
         Proxy { setup: self, child: Some(child), address }
+    }
+
+    /// What it says when it can't start.
+    pub async fn refusal(self) -> String {
+        let mut child = self.spawn();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(20), "it goes on:\n{}", self.output());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!child.wait().unwrap().success(), "it ended well:\n{}", self.output());
+        self.output()
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -85,7 +125,7 @@ impl Setup {
             |name: &str| File::options().create(true).append(true).open(self.home.path().join(name)).unwrap();
         // What an earlier run printed must not be taken for this one's.
         File::create(self.home.path().join("stdout")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
+        let mut command = self.program();
         let alien =
             |name: &str| name.starts_with("ALYX_PROXY_") || name.to_ascii_lowercase().ends_with("_proxy");
         for (name, _) in std::env::vars().filter(|(name, _)| alien(name)) {
@@ -108,6 +148,32 @@ impl Setup {
             .stderr(append("stderr"))
             .spawn()
             .unwrap()
+    }
+
+    /// The program, on the disk and with the clock that it shall have.
+    fn program(&self) -> Command {
+        const PROGRAM: &str = env!("CARGO_BIN_EXE_alyx-proxy");
+        let mut command = match self.disk {
+            None => Command::new(PROGRAM),
+            Some(size) => {
+                let mut command = Command::new("unshare");
+                command.arg("--mount");
+                if !is_root() {
+                    command.args(["--user", "--map-root-user"]);
+                }
+                let mount = format!("mount -t tmpfs -o size={size},mode=0700 none \"$0\" && exec \"$@\"");
+                command.args(["sh", "-c", &mount]).arg(self.data_dir()).arg(PROGRAM);
+                command
+            }
+        };
+        if self.clock {
+            command
+                .env("LD_PRELOAD", faketime())
+                .env("FAKETIME_TIMESTAMP_FILE", self.home.path().join("clock"))
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        command
     }
 
     async fn listening(&self, child: &mut Child) -> SocketAddr {
@@ -162,6 +228,12 @@ impl Proxy {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    /// A path below its data directory as it sees it, also where that is a disk of its own.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(path.strip_prefix("/").unwrap())
     }
 
     pub fn setup(&self) -> &Setup {
@@ -254,6 +326,18 @@ impl Drop for Proxy {
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("id");
+    id.stdout.trim_ascii() == b"0"
+}
+
+/// What sets a program's clock.
+fn faketime() -> PathBuf {
+    let library = |folder: std::fs::DirEntry| folder.path().join("faketime/libfaketimeMT.so.1");
+    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten().map(library);
+    folders.into_iter().find(|file| file.exists()).expect("libfaketime; sudo apt install faketime")
 }
 
 /// The only database below a data directory.

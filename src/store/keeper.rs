@@ -1,0 +1,215 @@
+//! Looking after the database's file while it is in use: a disk that takes no more, a file that was deleted, a file
+//! that is damaged.
+//!
+//! What was deleted is still there for who holds it open, and is written out again. Of what is damaged everything that
+//! can be read is carried over into a fresh file, and the damaged one is set aside, never deleted. Connections to a file
+//! that has been moved leave the logs of the file in its place alone: SQLite looks, before it closes, whether the file
+//! is still its own.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+
+use super::{
+    open::{self, OpenError, SetAside},
+    seal,
+    trouble::{Shared, of_the_disk},
+};
+use crate::clock::Millis;
+
+/// After a fresh file could not be made, the next try comes so much later.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The disk has room again when it takes so much.
+const PROBE: usize = 1 << 20;
+
+/// The writer's connection, and what is known of the file that it is to.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    path: PathBuf,
+    connection: Connection,
+    /// When the file was last found sound as a whole.
+    checked_at: Millis,
+    /// What the file system calls the file that is open.
+    identity: Option<u64>,
+    shared: Arc<Shared>,
+    /// When a fresh file could not be made.
+    failed_at: Option<Instant>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        path: PathBuf,
+        connection: Connection,
+        checked_at: Millis,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let identity = identity(&path);
+        Self { path, connection, checked_at, identity, shared, failed_at: None }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Looks whether all is well, and mends what can be mended.
+    pub(super) fn look(&mut self) {
+        if self.failed_at.is_some_and(|at| at.elapsed() < AGAIN) {
+            return;
+        }
+        self.failed_at = None;
+        match identity(&self.path) {
+            None => self.replace("was deleted", Self::write_out),
+            now if now != self.identity => self.shared.begin(
+                "Another file has been put in the database's place; it is used from the next start on"
+                    .to_owned(),
+                &self.path,
+            ),
+            _ if self.shared.take_suspicion() => self.inspect(),
+            _ if self.shared.trouble().is_some() => self.probe(),
+            _ => {}
+        }
+    }
+
+    /// Writes what is in the log into the file, and seals it.
+    pub(super) fn close(self) {
+        let tidied = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
+        match tidied {
+            Err(error) => tracing::warn!(%error, "the database was not tidied up"),
+            Ok(()) if identity(&self.path) == self.identity => seal::put(&self.path, self.checked_at),
+            Ok(()) => tracing::warn!("another file lies in the database's place; it was left as it is"),
+        }
+    }
+
+    /// Whether the disk takes something again.
+    fn probe(&self) {
+        let file = self.path.with_extension("probe");
+        let written = fs::write(&file, vec![0; PROBE]);
+        let removed = fs::remove_file(&file);
+        if written.and(removed).is_err() {
+            return;
+        }
+        let version = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let changed = self
+            .connection
+            .query_row("PRAGMA user_version", [], version)
+            .and_then(|version| self.connection.pragma_update(None, "user_version", version));
+        match changed {
+            Ok(()) => self.shared.end(&self.path),
+            Err(error) => {
+                if let Some(trouble) = of_the_disk(&error) {
+                    self.shared.begin(trouble, &self.path);
+                }
+            }
+        }
+    }
+
+    /// Reads the whole file after something has shown signs of damage.
+    fn inspect(&mut self) {
+        let verdict: rusqlite::Result<String> =
+            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        match verdict {
+            Ok(verdict) if verdict == "ok" => {
+                tracing::warn!("a look-up met damage, but the database as a whole is sound");
+            }
+            _ => self.replace("is damaged", Self::carry_over),
+        }
+    }
+
+    /// Puts a fresh file in the place of the one that `why` tells of, filled by `fill`.
+    fn replace(&mut self, why: &str, fill: fn(&Self, &Path) -> Result<String, OpenError>) {
+        let fresh = self.path.with_extension("fresh");
+        match self.renew(&fresh, fill) {
+            Ok((told, aside)) => {
+                let aside = aside
+                    .map_or_else(String::new, |path| format!("; it was set aside as {}", path.display()));
+                tracing::error!(
+                    "the database {} {why}{aside}; a fresh one goes on with {told}",
+                    self.path.display()
+                );
+            }
+            Err(error) => {
+                self.failed_at = Some(Instant::now());
+                let what =
+                    format!("The database {why}, and no fresh one can be made ({error}): it is tried again");
+                self.shared.begin(what, &self.path);
+                // The next look finds it again, also where nothing is read meanwhile.
+                self.shared.suspect();
+                remove(&fresh);
+            }
+        }
+    }
+
+    fn renew(
+        &mut self,
+        fresh: &Path,
+        fill: fn(&Self, &Path) -> Result<String, OpenError>,
+    ) -> Result<(String, Option<PathBuf>), OpenError> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
+        }
+        remove(fresh);
+        let told = fill(self, fresh)?;
+        let was_there = self.path.exists();
+        let SetAside(aside) = open::set_aside(&self.path)?;
+        fs::rename(fresh, &self.path).map_err(|error| OpenError::Io(self.path.clone(), error))?;
+        let (connection, checked_at) = open::connect(&self.path)?;
+        self.connection = connection;
+        self.checked_at = checked_at;
+        self.identity = identity(&self.path);
+        let aside = was_there.then_some(aside);
+        self.shared.renewed(&self.connection, aside.clone());
+        self.shared.end(&self.path);
+        Ok((told, aside))
+    }
+
+    /// A deleted file is whole for who holds it open.
+    fn write_out(&self, fresh: &Path) -> Result<String, OpenError> {
+        let target = fresh.to_string_lossy();
+        self.connection
+            .execute("VACUUM INTO ?1", [&*target])
+            .map_err(|error| OpenError::Sqlite(fresh.to_owned(), error))?;
+        Ok("all that was in it".to_owned())
+    }
+
+    fn carry_over(&self, fresh: &Path) -> Result<String, OpenError> {
+        open::carry_over(&self.connection, fresh)
+    }
+}
+
+/// Removes what an earlier try left.
+fn remove(fresh: &Path) {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let file = PathBuf::from(format!("{}{suffix}", fresh.display()));
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(%error, file = %file.display(), "not removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What tells a file from another that comes to lie in its place; none where there is no file.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|about| about.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<u64> {
+    path.exists().then_some(0)
+}

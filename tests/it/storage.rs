@@ -1,0 +1,362 @@
+//! Whatever happens to the disk: the proxy goes on serving what it can, says what is wrong in its log and on its
+//! status page, recovers without hands, and never gives a wrong answer.
+//!
+//! The disks are real ones (tmpfs in a mount namespace of the proxy's own), the clock is set with libfaketime.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::support::{Answer, Lab, Proxy, Setup, lab, until, users};
+use serde_json::{Value, json};
+
+const LIST: &str = "/sessions?limit=3";
+
+fn target(n: usize) -> String {
+    format!("/sessions?subject=s{n}&limit={}", n % 5 + 1)
+}
+
+/// Asks for so many pages, from the first on.
+async fn ask(proxy: &Proxy, count: usize) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for n in 0..count {
+        answers.push(proxy.get(&target(n)).await);
+    }
+    answers
+}
+
+async fn trouble(proxy: &Proxy) -> Option<String> {
+    proxy.status().await["trouble"]["what"].as_str().map(str::to_owned)
+}
+
+async fn write(proxy: &Proxy) -> Answer {
+    proxy.client().ask("PATCH", "/subjects/one").json(&json!({"nickname": "x"})).send().await
+}
+
+/// An answer is of this version, or none is given.
+fn assert_right(answer: &Answer, version: usize, about: &str) {
+    match answer.status.as_u16() {
+        200 => assert_eq!(lab::version(&answer.json()), version, "{about}: {}", answer.describe()),
+        504 => {}
+        _ => panic!("{about}: {}", answer.describe()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_proxy_on_one_directory_names_the_first() {
+    let lab = Lab::open().await;
+    let proxy = Proxy::start(&lab.url()).await;
+    proxy.get(LIST).await.expect(200);
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_alyx-proxy"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--upstream", &lab.url(), "--data-dir"])
+        .arg(proxy.data_dir())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains(&format!("process {}", proxy.pid())), "{said}");
+    assert!(said.contains(&*proxy.data_dir().to_string_lossy()), "{said}");
+    // The first notices nothing, and the folder is free when it has gone, however it went.
+    lab.upstream.cut().await;
+    proxy.get(LIST).await.expect(200);
+    let mut proxy = proxy;
+    proxy.kill();
+    proxy.restart().await.get(LIST).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_said_once_and_serving_goes_on_until_there_is_room() {
+    let lab = Lab::open().await;
+    // Nothing in memory: what is given again comes from the disk.
+    let setup = Setup::new(&lab.url())
+        .on_a_disk_of("6m")
+        .set("storage.memory", "0 B")
+        .set("health.idle_probe", "100ms");
+    let proxy = setup.start().await;
+    for answer in ask(&proxy, 10).await {
+        answer.expect(200);
+    }
+    until("they are on disk", async || proxy.status().await["stored"]["responses"] == 10).await;
+    let filler = proxy.seen(&proxy.data_dir().join("filler"));
+    let mut size = 8 << 20;
+    while size >= 4096 {
+        // A file that grows until nothing more fits.
+        let more = vec![0; size];
+        let mut file = std::fs::File::options().create(true).append(true).open(&filler).unwrap();
+        if std::io::Write::write_all(&mut file, &more).is_err() {
+            size /= 2;
+        }
+    }
+    for n in 0..300 {
+        let answer = proxy.get(&target(n)).await.expect(200);
+        assert_eq!(lab::version(&answer.json()), 1, "{n}");
+    }
+    let said = trouble(&proxy).await.expect("the status says so");
+    assert!(said.contains("disk is full"), "{said}");
+    let page = proxy.client().anonymous().ask("GET", "/-/status").header("accept", "text/html").send().await;
+    assert!(page.text().contains("The disk is full"), "the page says so");
+    let lines = proxy.output().lines().filter(|line| line.contains("The disk is full")).count();
+    assert_eq!(lines, 1, "once, and not for each answer:\n{}", proxy.output());
+    // What is stored is given, also without Alyx; a write that could not be noted is not passed on.
+    let before = lab.upstream.asked().len();
+    write(&proxy).await.expect(507);
+    assert_eq!(lab.upstream.asked().len(), before, "it was not passed on");
+    lab.upstream.cut().await;
+    for answer in ask(&proxy, 10).await {
+        answer.expect(200);
+    }
+    lab.upstream.restore().await;
+    proxy.until_upstream_is("up").await;
+
+    std::fs::remove_file(&filler).unwrap();
+    until("all is well again", async || trouble(&proxy).await.is_none()).await;
+    write(&proxy).await.expect(200);
+    let version = lab.renew();
+    proxy.client().ask("GET", &target(500)).send().await.expect(200);
+    until("it is stored", async || {
+        lab.upstream.cut().await;
+        proxy.until_upstream_is("down").await;
+        let answer = proxy.get(&target(500)).await;
+        lab.upstream.restore().await;
+        proxy.until_upstream_is("up").await;
+        answer.status == 200 && lab::version(&answer.json()) == version
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_can_t_be_written_to_is_named_at_the_start() {
+    let lab = Lab::open().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for folder in [file.path().join("data"), Path::new("/proc/alyx-proxy").to_owned()] {
+        let refused = std::process::Command::new(env!("CARGO_BIN_EXE_alyx-proxy"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--upstream", &lab.url(), "--data-dir"])
+            .arg(&folder)
+            .output()
+            .unwrap();
+        assert!(!refused.status.success());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains(&*folder.to_string_lossy()), "{said}");
+    }
+    let setup = Setup::new(&lab.url()).on_a_disk_of("8m,ro");
+    let said = setup.clone().refusal().await;
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(said.contains(&*setup.data_dir().to_string_lossy()), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_deleted_under_it_is_written_out_again() {
+    let lab = Lab::open().await;
+    let mut proxy = Proxy::start(&lab.url()).await;
+    ask(&proxy, 30).await;
+    let database = proxy.database();
+    for round in 0..2 {
+        // With its log, and without.
+        let names: &[&str] =
+            if round == 0 { &["proxy.db"] } else { &["proxy.db", "proxy.db-wal", "proxy.db-shm"] };
+        for name in names {
+            std::fs::remove_file(database.with_file_name(name)).unwrap();
+        }
+        until("it is there again", async || database.exists() && trouble(&proxy).await.is_none()).await;
+        assert!(proxy.output().contains("was deleted"), "{}", proxy.output());
+        // New answers and marks go into the new file.
+        write(&proxy).await.expect(200);
+        ask(&proxy, 40 + round).await;
+        until("it is stored", async || {
+            proxy.status().await["stored"]["responses"].as_u64() >= Some(40 + round as u64)
+        })
+        .await;
+        proxy.kill();
+        lab.upstream.cut().await;
+        proxy = proxy.restart().await;
+        for answer in ask(&proxy, 40 + round).await {
+            assert_right(&answer.expect(200), 1, "after a crash");
+        }
+        assert!(!proxy.output().contains("damaged"), "{}", proxy.output());
+        lab.upstream.restore().await;
+        proxy.until_upstream_is("up").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_change_under_it_are_noticed_and_the_rest_is_carried_over() {
+    let lab = Lab::open().await;
+    let setup = Setup::new(&lab.url()).set("storage.memory", "0 B").set("health.idle_probe", "100ms");
+    let mut proxy = setup.start().await;
+    ask(&proxy, 200).await;
+    // All of it in the file itself.
+    proxy = proxy.restart().await;
+    lab.upstream.cut().await;
+    proxy.until_upstream_is("down").await;
+    let database = proxy.database();
+    let length = std::fs::metadata(&database).unwrap().len();
+    let file = std::fs::File::options().write(true).open(&database).unwrap();
+    // Some pages in the middle: those of answers, most likely; and not what SQLite knows the file by.
+    let page = 16384;
+    for at in (length / page / 3..length / page * 2 / 3).step_by(2) {
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![0x5a; 16384], at * page).unwrap();
+    }
+    let before = std::fs::read(&database).unwrap();
+    // It may take a few: pages that were read lately are in memory.
+    let start = std::time::Instant::now();
+    while proxy.status().await["set_aside"] == Value::Null {
+        assert!(start.elapsed() < Duration::from_secs(30), "never noticed:\n{}", proxy.output());
+        for answer in ask(&proxy, 200).await {
+            assert_right(&answer, 1, "damaged");
+        }
+    }
+    let aside = proxy.status().await["set_aside"].as_str().unwrap().to_owned();
+    assert_eq!(std::fs::read(&aside).unwrap().len(), before.len(), "the damaged file is kept");
+    let kept = ask(&proxy, 200).await;
+    for answer in &kept {
+        assert_right(answer, 1, "carried over");
+    }
+    let kept = kept.iter().filter(|answer| answer.status == 200).count();
+    println!("{kept} of 200 answers were carried over from {length} bytes");
+    assert!(kept >= 20, "only {kept} of 200 were carried over");
+    // Alyx is back: everything is asked anew, as marks of writes may be gone, and stored in the new file.
+    let version = lab.renew();
+    lab.upstream.restore().await;
+    proxy.until_upstream_is("up").await;
+    for answer in ask(&proxy, 200).await {
+        assert_right(&answer.expect(200), version, "afterwards");
+    }
+    let proxy = proxy.restart().await;
+    lab.upstream.cut().await;
+    for answer in ask(&proxy, 200).await {
+        assert_right(&answer.expect(200), version, "after a restart");
+    }
+}
+
+/// Killed at any moment of storing, of dropping what was not used, and of writing: the file is sound, and whoever has
+/// written never again gets what was before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_loses_no_mark_and_says_nothing_wrong() {
+    let rounds = crate::support::rounds(40, 200);
+    let lab = Lab::open().await;
+    let setup = Setup::new(&lab.url()).set("storage.disk", "64 KiB").set("storage.memory", "0 B");
+    let written = Arc::new(AtomicUsize::new(1));
+    let (mut answers, mut writes) = (0, 0);
+    for round in 0..rounds {
+        let mut proxy = setup.clone().start().await;
+        // Nothing from before what was written, in whatever way the last run ended.
+        let subject = proxy.get("/subjects/one").await.expect(200);
+        let (is, least) = (lab::version(&subject.json()), written.load(Ordering::SeqCst));
+        assert!(is >= least, "round {round}: {is} after {least} was written");
+        let reading = tokio::spawn({
+            let client = proxy.client();
+            async move {
+                for n in 0.. {
+                    let ask = client.ask("GET", &target((round * 37 + n) % 400));
+                    match ask.header("cache-control", "no-cache").try_send().await {
+                        Ok(answer) => {
+                            assert_eq!(answer.json()["count"], lab::SESSIONS, "{}", answer.describe());
+                        }
+                        Err(_) => return n,
+                    }
+                }
+                0
+            }
+        });
+        let writing = tokio::spawn({
+            let (client, written) = (proxy.client(), written.clone());
+            // The version that Alyx has when the write comes is what whoever wrote must see.
+            let renew = {
+                let lab = lab.handle();
+                move || lab.renew()
+            };
+            async move {
+                for n in 0.. {
+                    let version = renew();
+                    let write = client.ask("PATCH", "/subjects/one").json(&json!({"nickname": "x"}));
+                    match write.try_send().await {
+                        Ok(answer) if answer.status == 200 => written.store(version, Ordering::SeqCst),
+                        _ => return n,
+                    }
+                }
+                0
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(20 + (round as u64 * 7) % 90)).await;
+        proxy.kill();
+        answers += reading.await.unwrap();
+        writes += writing.await.unwrap();
+        let connection = rusqlite::Connection::open(proxy.database()).unwrap();
+        let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(integrity, "ok", "round {round}");
+    }
+    println!("killed {rounds} times within {answers} answers and {writes} writes");
+    assert!(
+        answers > rounds && writes > rounds / 2,
+        "{answers} answers, {writes} writes: too little to be killed in"
+    );
+    let proxy = setup.start().await;
+    assert!(!proxy.output().contains("set aside"), "{}", proxy.output());
+    assert!(proxy.status().await["stored"]["bytes"].as_u64() <= Some(64 << 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_log_nothing_counts_as_fresh() {
+    let lab = Lab::open().await;
+    let mut proxy = Proxy::start(&lab.url()).await;
+    proxy.get("/subjects/one").await.expect(200);
+    // In the file itself, as fresh as can be.
+    proxy = proxy.restart().await;
+    assert!(proxy.get("/subjects/one").await.expect(200).cache().hit());
+    // A write makes it stale; what says so is in the log, which goes with the crash.
+    write(&proxy).await.expect(200);
+    let version = lab.renew();
+    let database = proxy.database();
+    proxy.kill();
+    for name in ["proxy.db-wal", "proxy.db-shm"] {
+        std::fs::remove_file(database.with_file_name(name)).unwrap();
+    }
+    // Without Alyx it is given, as all else.
+    lab.upstream.cut().await;
+    proxy = proxy.restart().await;
+    assert_right(&proxy.get("/subjects/one").await.expect(200), 1, "offline");
+    assert!(proxy.output().contains("asked anew"), "it says so:\n{}", proxy.output());
+    lab.upstream.restore().await;
+    proxy.until_upstream_is("up").await;
+    assert_right(&proxy.get("/subjects/one").await.expect(200), version, "online");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_or_on_makes_nothing_fresh_that_is_not() {
+    let lab = Lab::open().await;
+    let setup = Setup::new(&lab.url()).with_a_clock().set("health.idle_probe", "100ms");
+    let mut proxy = setup.clone().start().await;
+    proxy.get(LIST).await.expect(200);
+    assert!(proxy.get(LIST).await.expect(200).cache().hit());
+    let mut version = 1;
+    for (shift, restart) in [("-1h", false), ("-2h", true), ("+0s", false), ("+3d", false), ("+0s", true)] {
+        let was = version;
+        version = lab.renew();
+        proxy.setup().set_clock(shift);
+        if restart {
+            proxy = proxy.restart().await;
+        }
+        let answer = proxy.get(LIST).await.expect(200);
+        let is = lab::version(&answer.json());
+        // Back from the future or long ago: it is asked anew. To be given, an answer must have been fresh by any clock.
+        assert!(
+            is == version || shift == "+0s" && is == was,
+            "{shift}: {is} of {version}: {}",
+            answer.describe()
+        );
+        version = is;
+        proxy.client().with(users::ADMIN).get("/labs").await.expect(200);
+        // Offline it is given, by whatever clock.
+        lab.upstream.cut().await;
+        proxy.until_upstream_is("down").await;
+        let offline = proxy.get(LIST).await.expect(200);
+        assert_eq!(lab::version(&offline.json()), is, "{shift}");
+        lab.upstream.restore().await;
+        proxy.until_upstream_is("up").await;
+    }
+}

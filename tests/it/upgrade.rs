@@ -1,0 +1,62 @@
+//! Whatever an earlier version has stored, this one goes on with: stored data directories of every schema.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{Setup, proxy::database, users};
+
+/// The upstream of the stored directories; nobody listens there.
+const UPSTREAM: &str = "http://127.0.0.1:9";
+const STORED: [&str; 4] = ["/labs", "/sessions?limit=3", "/subjects/KS004", "/subjects/other"];
+
+fn stored(schema: usize) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stored/schema-{schema}.tar.zst"))
+}
+
+fn version(database: &Path) -> usize {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_earlier_version_has_stored_is_answered() {
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let schemas = std::fs::read_dir(migrations).unwrap().count();
+    for schema in 1..=schemas {
+        let file = stored(schema);
+        let packed = std::fs::File::open(&file).unwrap_or_else(|e| {
+            panic!("{}: {e}; a new migration needs one (see README.md there)", file.display())
+        });
+        let setup = Setup::new(UPSTREAM);
+        tar::Archive::new(zstd::Decoder::new(packed).unwrap()).unpack(setup.data_dir()).unwrap();
+        let database = database(&setup.data_dir());
+        assert_eq!(version(&database), schema, "{}", file.display());
+        let proxy = setup.start().await;
+        for target in STORED {
+            let answer = proxy.get(target).await.expect(200);
+            assert!(answer.cache().hit(), "schema {schema}: {}", answer.describe());
+            let name = target.split(['/', '?']).nth(1).unwrap();
+            let body = answer.json();
+            let record = body.pointer("/results/0").unwrap_or(&body);
+            assert!(
+                record["url"].as_str().unwrap().starts_with(&format!("{}/{name}/", proxy.url())),
+                "{body}"
+            );
+        }
+        // Who was let in is let in, with token and with password; nobody else is.
+        let unknown = format!("Token {}", users::UNKNOWN_TOKEN);
+        proxy.client().with_authorization(&unknown).get("/labs").await.expect(403);
+        let log_in = |password: &str| {
+            let form = [("username", users::ONEUSER.name), ("password", password)];
+            proxy.client().anonymous().ask("POST", "/auth-token").multipart(&form)
+        };
+        let answer = log_in(users::ONEUSER.password).send().await.expect(200);
+        assert_eq!(answer.json()["token"], users::ONEUSER.token, "schema {schema}");
+        assert_ne!(log_in("wrong").send().await.status, 200);
+        let mut proxy = proxy;
+        proxy.terminate().await;
+        assert_eq!(version(&database), schemas, "schema {schema} was brought up to date");
+        let connection = rusqlite::Connection::open(&database).unwrap();
+        let marks: i64 = connection.query_row("SELECT count(*) FROM marks", [], |row| row.get(0)).unwrap();
+        assert!(marks > 0, "schema {schema}: what was written is not forgotten");
+    }
+}
