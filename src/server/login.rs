@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use zeroize::Zeroizing;
 
 use super::{
-    Asked, Proxy, pass, refusal,
+    Asked, Proxy, load, pass, refusal,
     status::{Forward, How, StandIn},
     verdict::May,
 };
@@ -32,8 +32,9 @@ struct Given {
 
 /// Answers a log-in.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
-    let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return refusal::plain(413, "A log-in is not so large.");
+    let timeout = asked.settings.server.client_timeout.0;
+    let Some(body) = load::whole(body, MAX_BODY, timeout).await else {
+        return refusal::plain(413, "A log-in is not so large, and does not take so long to be sent.");
     };
     let given = read(&asked.headers, &body).await;
     if let Some(user) = &given.user

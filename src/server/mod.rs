@@ -17,6 +17,7 @@ mod control;
 mod explain;
 mod files;
 mod frozen;
+mod load;
 mod login;
 mod mirror_status;
 mod mirrored;
@@ -57,6 +58,9 @@ use crate::{
     alyx::{Route, Service, query, route::classify, writes},
     settings::Settings,
 };
+
+/// No request has more parameters. ONE sends a handful; a list of values is one parameter.
+const MOST_PARAMETERS: usize = 1000;
 
 /// A request without its body, and what is known of it before it is answered.
 #[derive(Debug, Clone)]
@@ -104,22 +108,26 @@ async fn decide(
 ) -> Response<Body> {
     let path = request.uri().path();
     let own = path == "/-" || path.starts_with("/-/");
+    if own {
+        return own::answer(proxy, peer.ip(), request).await;
+    }
     let (stamp, same) = (proxy.stamp(), name.map(|name| again::Same::of(name, &request)));
-    let mut response = if own {
-        own::answer(proxy, peer.ip(), request).await
-    } else {
-        match ask(proxy, peer, request) {
-            Ok((asked, body)) => match &proxy.standard {
-                Some(standard) => standard::answer(proxy, standard, asked, body).await,
-                None => of_alyx(proxy, asked, body).await,
-            },
-            Err(refusal) => *refusal,
-        }
+    let (asked, body) = match ask(proxy, peer, request) {
+        Ok(asked) => asked,
+        Err(refusal) => return *refusal,
+    };
+    let place = match proxy.load.enter(asked.client, &asked.settings.server) {
+        Ok(place) => place,
+        Err(full) => return proxy.shed(full),
+    };
+    let mut response = match &proxy.standard {
+        Some(standard) => standard::answer(proxy, standard, asked, body).await,
+        None => of_alyx(proxy, asked, body).await,
     };
     if let Some(same) = same {
         proxy.decided(same, stamp, endpoint, &mut response);
     }
-    response
+    load::hold(response, place)
 }
 
 /// Tells the log, the metrics and the status page of an answer.
@@ -155,6 +163,12 @@ fn ask(
             414,
             "The path and query of this request are longer than `server.max_url` allows.",
         )));
+    }
+    let parameters = parts.uri.query().map_or(0, |query| query.split('&').count());
+    if parameters > MOST_PARAMETERS {
+        let text =
+            format!("This request has {parameters} parameters; no more than {MOST_PARAMETERS} are read.");
+        return Err(Box::new(refusal::plain(414, &text)));
     }
     let base = base_url::of(&parts, peer.ip(), &settings.server)
         .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;

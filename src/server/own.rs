@@ -104,6 +104,11 @@ pub(super) fn recorder() -> &'static PrometheusHandle {
             "alyx_proxy_disk_trouble",
             "1 while the disk or the database takes nothing new"
         );
+        metrics::describe_gauge!("alyx_proxy_requests_under_way", "Requests that are being answered");
+        metrics::describe_counter!(
+            "alyx_proxy_shed_total",
+            "Requests that were refused as too many were under way"
+        );
         metrics::describe_gauge!("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint");
         metrics::describe_gauge!(
             "alyx_proxy_mirror_age_seconds",
@@ -177,6 +182,7 @@ impl Proxy {
         #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes needs no more than 52 bits")]
         let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
         set("alyx_proxy_disk_trouble", self.store.trouble().is_some().into());
+        set("alyx_proxy_requests_under_way", self.load.count() as u64);
         set("alyx_proxy_stored_bytes", stored.bytes);
         set("alyx_proxy_stored_responses", stored.responses);
         self.gauge_mirror();

@@ -84,6 +84,13 @@ impl Proxy {
     pub(super) fn failed_pass(&self, failure: &Failure) -> Response<Body> {
         match failure {
             Failure::Throttled(length) => self.pause(failure, *length),
+            Failure::BodyTooLarge => too_large(),
+            Failure::Unsent => refusal::plain(400, "This request broke off before all of it was here."),
+            Failure::Slow => {
+                let text = "This request came too slowly: its body must be here within `upstream.timeout`, or bring 1 KiB a \
+                            second.";
+                refusal::plain(408, text)
+            }
             Failure::BadAddress => refusal::plain(400, "The path of this request can't be passed on."),
             failure => self
                 .out_of_reach(failure, "Only Alyx itself can answer this request; nothing was kept of it."),

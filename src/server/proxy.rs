@@ -75,6 +75,8 @@ pub struct Proxy {
     pub(super) large: moka::sync::Cache<Key, ()>,
     /// Numbers for flights that nobody may share.
     pub(super) alone: std::sync::atomic::AtomicU64,
+    /// Requests under way.
+    pub(super) load: Arc<super::load::Load>,
     pub(super) files: super::files::Files,
     pub(super) counters: Counters,
     /// Browsers that are logged in to its pages.
@@ -159,6 +161,7 @@ impl Proxy {
             synchroniser,
             large: moka::sync::Cache::new(10_000),
             alone: std::sync::atomic::AtomicU64::default(),
+            load: Arc::default(),
             counters: Counters::default(),
             sessions: super::pages::Sessions::default(),
             activity: super::activity::Activity::default(),

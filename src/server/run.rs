@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +24,9 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::{Layer, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -47,8 +49,15 @@ fn new_name() -> HeaderValue {
     HeaderValue::try_from(name).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-/// A client that takes longer to say what it wants is sent away.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest head of a request: as long a URL as can be allowed, and its fields.
+const LONGEST_HEAD: usize = 128 << 10;
+/// File descriptors that are not for connections of clients: files, databases, Alyx.
+const OTHER_FILES: u64 = 256;
+/// Connections, where the system does not say how many files may be open.
+const CONNECTIONS: u64 = 4096;
+/// What a connection gets for which there is no room.
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 /// Time between two writings of what was used.
 const TIDY: Duration = Duration::from_secs(30);
 
@@ -119,13 +128,21 @@ impl Listening {
         }
         let graceful = GracefulShutdown::new();
         tokio::pin!(shutdown);
+        let room = Arc::new(Semaphore::new(connections()));
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let connection = connection(graceful.watcher(), proxy.clone(), tls.clone(), stream, peer);
-                        tokio::spawn(connection);
-                    }
+                    Ok((stream, peer)) => match room.clone().try_acquire_owned() {
+                        Ok(place) => {
+                            let tls = tls.clone();
+                            let connection = connection(graceful.watcher(), proxy.clone(), tls, stream, peer);
+                            tokio::spawn(async move {
+                                connection.await;
+                                drop(place);
+                            });
+                        }
+                        Err(_) => turn_away(&stream, tls.is_some()),
+                    },
                     Err(error) => {
                         // Out of file descriptors, most likely: it passes when others end.
                         tracing::error!(%error, "a connection was not accepted");
@@ -147,6 +164,23 @@ impl Listening {
     }
 }
 
+/// How many connections there may be: as many as files can be open, without those that are needed otherwise.
+fn connections() -> usize {
+    // Shells begin programs with room for a thousand files; most systems allow a million.
+    let files = rlimit::increase_nofile_limit(1 << 20).unwrap_or(CONNECTIONS);
+    usize::try_from(files.saturating_sub(OTHER_FILES).max(64))
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
+}
+
+/// Says that there is no room, where that can be said at once.
+fn turn_away(stream: &TcpStream, tls: bool) {
+    metrics::counter!("alyx_proxy_shed_total", "reason" => "connections").increment(1);
+    if !tls && let Err(error) = stream.try_write(NO_ROOM) {
+        tracing::debug!(%error, "turned away without a word");
+    }
+}
+
 /// A connection from its first byte to its last.
 async fn connection(
     watcher: Watcher,
@@ -159,18 +193,21 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let timeout = proxy.settings().load().server.client_timeout.0;
     match tls {
-        None => requests(watcher, proxy, stream, peer).await,
+        None => requests(watcher, proxy, stream, peer, timeout).await,
         // Boxed, so that connections without TLS needn't have the room for it.
-        Some(tls) => match Box::pin(tls.accept(stream)).await {
-            Ok(stream) => Box::pin(requests(watcher, proxy, stream, peer)).await,
-            Err(error) => tracing::debug!(%error, %peer, "no handshake"),
+        Some(tls) => match tokio::time::timeout(timeout, Box::pin(tls.accept(stream))).await {
+            Ok(Ok(stream)) => Box::pin(requests(watcher, proxy, stream, peer, timeout)).await,
+            Ok(Err(error)) => tracing::debug!(%error, %peer, "no handshake"),
+            Err(_) => tracing::debug!(%peer, "no handshake in time"),
         },
     }
 }
 
-/// The requests of a connection.
-async fn requests<S>(watcher: Watcher, proxy: Arc<Proxy>, stream: S, peer: SocketAddr)
+/// The requests of a connection. It ends where its client takes longer than `timeout` to say what it wants, or to take
+/// something of what it gets.
+async fn requests<S>(watcher: Watcher, proxy: Arc<Proxy>, stream: S, peer: SocketAddr, timeout: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -180,14 +217,18 @@ where
     });
     let floors = CatchPanicLayer::custom(own::after_panic).layer(floors);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(LONGEST_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(100)
-        .keep_alive_interval(Some(HEADER_TIMEOUT));
+        .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(Some(timeout));
     // The layers for this in tower-http make two maps for each request, which costs as much as all that is ours.
+    let begun = Arc::new(AtomicBool::new(false));
+    let first = begun.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        first.store(true, Ordering::Relaxed);
         let floors = floors.clone();
         async move {
             let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(new_name).clone();
@@ -196,9 +237,21 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(serving).await {
-        tracing::debug!(%error, "a connection ended early");
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(timeout));
+    let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
+    // Which version of HTTP is spoken is waited for without a limit; from then on hyper has its own.
+    let silent = async {
+        tokio::time::sleep(timeout).await;
+        if begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        served = watcher.watch(serving) => if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended early");
+        },
+        () = silent => tracing::debug!(%peer, "a connection was silent for too long"),
     }
 }
 

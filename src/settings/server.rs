@@ -25,6 +25,12 @@ pub struct Server {
     pub max_body: Size,
     /// The longest path and query of a request.
     pub max_url: Size,
+    /// How many requests may be under way at once; further ones are refused at once, with when to come again.
+    pub max_requests: usize,
+    /// The same for one client's address.
+    pub max_requests_per_client: usize,
+    /// How long a client may take to send the head of a request, and how long nothing may move while it takes an answer.
+    pub client_timeout: Span,
     /// How long open requests may go on after a request to shut down.
     pub drain: Span,
 }
@@ -39,6 +45,9 @@ impl Default for Server {
             trusted_proxies: Vec::new(),
             max_body: Size::gib(1),
             max_url: Size::kib(32),
+            max_requests: 1024,
+            max_requests_per_client: 128,
+            client_timeout: Span::seconds(30),
             drain: Span::seconds(10),
         }
     }

@@ -26,6 +26,15 @@ pub enum Failure {
     /// The TLS handshake failed.
     #[error("no secure connection could be made ({0})")]
     Tls(String),
+    /// The client broke off before all of its request was here.
+    #[error("the request broke off")]
+    Unsent,
+    /// The request is larger than it may be.
+    #[error("the request's body is larger than `server.max_body`")]
+    BodyTooLarge,
+    /// The client was too slow to bring its request.
+    #[error("the request came too slowly")]
+    Slow,
     /// It did not answer in time.
     #[error("it did not answer in time")]
     Timeout,
@@ -66,6 +75,9 @@ impl Failure {
             Self::Refused => "refused",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
+            Self::Unsent => "unsent",
+            Self::BodyTooLarge => "body-too-large",
+            Self::Slow => "slow-request",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::Truncated => "truncated",
@@ -93,6 +105,9 @@ impl Failure {
                 | Self::Throttled(_)
                 | Self::TooLarge
                 | Self::BadAddress
+                | Self::Unsent
+                | Self::Slow
+                | Self::BodyTooLarge
         )
     }
 

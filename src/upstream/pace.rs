@@ -5,6 +5,7 @@
 //! `Retry-After`), the pause holds for everyone.
 
 use std::{
+    collections::HashMap,
     num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
@@ -37,6 +38,11 @@ pub struct Pace {
     /// One bucket for each token; `None` where requests are not paced.
     rates: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
     under_way: Arc<Semaphore>,
+    /// How many of those places one user may have: never all, where there are several.
+    share: usize,
+    shares: Mutex<HashMap<Option<Caller>, Arc<Semaphore>>>,
+    /// Bodies that take long to come may have half of the places, so that the rest goes on.
+    uploads: Arc<Semaphore>,
     /// Requests that wait for their turn.
     waiting: AtomicUsize,
     /// Half the pace of one user, for all that we ask of our own accord.
@@ -48,7 +54,11 @@ pub struct Pace {
 
 /// A request's turn; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit);
+#[allow(dead_code, reason = "held, not read")]
+pub struct Turn {
+    place: OwnedSemaphorePermit,
+    share: OwnedSemaphorePermit,
+}
 
 /// Counts a request for as long as it waits.
 struct Waiting<'p>(&'p AtomicUsize);
@@ -77,6 +87,9 @@ impl Pace {
         Self {
             rates,
             under_way: Arc::new(Semaphore::new(settings.concurrency)),
+            share: settings.concurrency - settings.concurrency.div_ceil(4).min(settings.concurrency - 1),
+            shares: Mutex::default(),
+            uploads: Arc::new(Semaphore::new(settings.concurrency.div_ceil(2))),
             waiting: AtomicUsize::new(0),
             rate_behind,
             behind: Arc::new(Semaphore::new(BEHIND)),
@@ -85,7 +98,7 @@ impl Pace {
     }
 
     /// Waits for a place behind the requests of people: until none of them waits for a turn.
-    pub(super) async fn behind(&self) -> Turn {
+    pub(super) async fn behind(&self) -> OwnedSemaphorePermit {
         let place = loop {
             // The semaphore is never closed.
             if let Ok(place) = self.behind.clone().acquire_owned().await {
@@ -98,12 +111,30 @@ impl Pace {
         while self.waiting.load(Ordering::Relaxed) > 0 || self.under_way.available_permits() == 0 {
             tokio::time::sleep(LOOK).await;
         }
-        Turn(place)
+        place
     }
 
     /// Waits for a turn, until `deadline` at the longest.
     pub(super) async fn turn(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
         let _waiting = Waiting::of(&self.waiting);
+        self.keep_pace(who, deadline).await?;
+        // First among one's own: who asks for much at once is not ahead of the others with all of it.
+        let share = place(self.share_of(who), deadline).await?;
+        let place = place(self.under_way.clone(), deadline).await?;
+        Ok(Turn { place, share })
+    }
+
+    /// The same for a request whose body takes long to come. It takes nothing of what its user may ask at once.
+    pub(super) async fn upload(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
+        let share = place(self.uploads.clone(), deadline).await?;
+        let _waiting = Waiting::of(&self.waiting);
+        self.keep_pace(who, deadline).await?;
+        let place = place(self.under_way.clone(), deadline).await?;
+        Ok(Turn { place, share })
+    }
+
+    /// Waits for a pause that Alyx has asked for to end, and until a user has not asked too often.
+    async fn keep_pace(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), Failure> {
         if let Some(until) = self.pause_until() {
             if until > deadline {
                 return Err(Failure::Throttled(until.saturating_duration_since(Instant::now())));
@@ -116,11 +147,12 @@ impl Pace {
             let in_time = tokio::time::timeout_at(deadline.into(), paced).await;
             in_time.map_err(|_| Failure::Throttled(Duration::from_secs(1)))?;
         }
-        match tokio::time::timeout_at(deadline.into(), self.under_way.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn(permit)),
-            // The semaphore is never closed. Requests that were sent earlier have not been answered.
-            Ok(Err(_)) | Err(_) => Err(Failure::Timeout),
-        }
+        Ok(())
+    }
+
+    fn share_of(&self, who: Option<&Caller>) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.entry(who.copied()).or_insert_with(|| Arc::new(Semaphore::new(self.share))).clone()
     }
 
     /// Alyx asked for a pause.
@@ -141,5 +173,15 @@ impl Pace {
         if let Some(rates) = &self.rates {
             rates.retain_recent();
         }
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.retain(|_, share| Arc::strong_count(share) > 1);
+    }
+}
+
+async fn place(places: Arc<Semaphore>, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+    match tokio::time::timeout_at(deadline.into(), places.acquire_owned()).await {
+        Ok(Ok(place)) => Ok(place),
+        // The semaphore is never closed. Requests that were sent earlier have not been answered.
+        Ok(Err(_)) | Err(_) => Err(Failure::Timeout),
     }
 }

@@ -6,14 +6,15 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use axum::body::Body;
-use futures_util::TryStreamExt;
+use axum::body::{Body, HttpBody};
+use bytes::BytesMut;
+use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 
 use super::{Failure, Upstream, end_to_end, fetch, pace::Caller};
@@ -26,6 +27,11 @@ const OF_THE_WAY: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
+
+/// Bodies up to so many bytes are read before their turn comes.
+const SMALL: usize = 64 << 10;
+/// A larger one must bring so many bytes a second, after a first `timeout`.
+const SLOWEST: u64 = 1024;
 
 /// An answer to be passed on: its head is here, its body still streams.
 #[derive(Debug)]
@@ -48,7 +54,14 @@ impl Upstream {
         if self.health.is_down() {
             return Err(Failure::Away);
         }
-        let turn = self.pace.turn(who, Instant::now() + timeout).await?;
+        // Whoever is slow to say what it wants does not keep a place while it does.
+        let (request, whole) = read_small(request, timeout).await?;
+        let deadline = Instant::now() + timeout;
+        let turn = if whole {
+            self.pace.turn(who, deadline).await?
+        } else {
+            self.pace.upload(who, deadline).await?
+        };
         let result = self.relay_once(request, client_base, timeout).await;
         drop(turn);
         match &result {
@@ -89,7 +102,7 @@ impl Upstream {
         let (parts, body) = request.into_parts();
         let path_and_query = parts.uri.path_and_query().map_or("/", |both| both.as_str());
         let url = self.url_of(path_and_query)?;
-        let progress = Progress::default();
+        let progress = Progress::of(&parts.headers, &body);
         let mut headers = end_to_end(&parts.headers);
         self.prepare(&mut headers, client_base);
         let mut outgoing = self.relayer.request(parts.method, url).headers(headers);
@@ -97,8 +110,11 @@ impl Upstream {
             outgoing = outgoing.body(reqwest::Body::wrap_stream(progress.watch(body)));
         }
         tokio::select! {
-            response = outgoing.send() => response.map_err(|error| Failure::of(&error)),
-            () = progress.stalled(timeout) => Err(Failure::Timeout),
+            response = outgoing.send() => response.map_err(|error| progress.fault().unwrap_or(Failure::of(&error))),
+            // Whose fault it is shows in who has yet to say something.
+            () = progress.stalled(timeout) => {
+                Err(if progress.is_brought() { Failure::Timeout } else { Failure::Slow })
+            }
         }
     }
 
@@ -142,6 +158,39 @@ fn passed(response: reqwest::Response, timeout: Duration) -> Response<Body> {
     passed
 }
 
+/// Reads a small body whole, within `timeout`; whether it is whole then. Of a larger one the beginning is read.
+async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Request<Body>, bool), Failure> {
+    let (parts, body) = request.into_parts();
+    if !has_body(&parts.headers) {
+        return Ok((Request::from_parts(parts, body), true));
+    }
+    let mut stream = body.into_data_stream();
+    let mut read = BytesMut::new();
+    let deadline = tokio::time::Instant::now() + timeout;
+    while read.len() <= SMALL {
+        match tokio::time::timeout_at(deadline, stream.try_next()).await {
+            Ok(Ok(Some(chunk))) => read.extend_from_slice(&chunk),
+            Ok(Ok(None)) => return Ok((Request::from_parts(parts, Body::from(read.freeze())), true)),
+            Ok(Err(error)) => return Err(broken(&error)),
+            Err(_) => return Err(Failure::Slow),
+        }
+    }
+    let read = futures_util::stream::once(std::future::ready(Ok(read.freeze())));
+    Ok((Request::from_parts(parts, Body::from_stream(read.chain(stream))), false))
+}
+
+/// What an error of a client's body means.
+fn broken(error: &axum::Error) -> Failure {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.is::<http_body_util::LengthLimitError>() {
+            return Failure::BodyTooLarge;
+        }
+        cause = inner.source();
+    }
+    Failure::Unsent
+}
+
 /// Whether a request carries a body, be it empty (RFC 9112 6.3).
 pub fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
@@ -153,11 +202,23 @@ struct Progress {
     start: Instant,
     /// Milliseconds from `start`.
     last: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+    /// How long the body is, where that is known.
+    length: Option<u64>,
+    ended: Arc<AtomicBool>,
+    fault: Arc<Mutex<Option<Failure>>>,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { start: Instant::now(), last: Arc::default() }
+        Self {
+            start: Instant::now(),
+            last: Arc::default(),
+            bytes: Arc::default(),
+            length: None,
+            ended: Arc::default(),
+            fault: Arc::default(),
+        }
     }
 }
 
@@ -167,15 +228,49 @@ impl Progress {
         body: Body,
     ) -> impl futures_util::TryStream<Ok = bytes::Bytes, Error = axum::Error> + Send + use<> {
         let progress = self.clone();
-        body.into_data_stream().inspect_ok(move |_| {
+        let ended = self.ended.clone();
+        let end = futures_util::stream::poll_fn(move |_| {
+            ended.store(true, Ordering::Relaxed);
+            std::task::Poll::Ready(None)
+        });
+        let stream = body.into_data_stream().inspect_ok(move |chunk| {
             let millis = u64::try_from(progress.start.elapsed().as_millis()).unwrap_or(u64::MAX);
             progress.last.store(millis, Ordering::Relaxed);
-        })
+            progress.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        });
+        let fault = self.fault.clone();
+        let stream = stream.inspect_err(move |error| {
+            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(broken(error));
+        });
+        stream.chain(end)
     }
 
-    /// Completes when nothing has moved for `timeout`.
+    /// Of a request with this head and body.
+    fn of(headers: &HeaderMap, body: &Body) -> Self {
+        let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = if has_body(headers) { body.size_hint().exact().or(said) } else { Some(0) };
+        Self { length, ..Self::default() }
+    }
+
+    /// Whether all of the body has been here.
+    fn is_brought(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+            || self.length.is_some_and(|length| self.bytes.load(Ordering::Relaxed) >= length)
+    }
+
+    /// What was wrong with the client's body.
+    fn fault(&self) -> Option<Failure> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Completes when nothing has moved for `timeout`, or what comes of the body comes too slowly.
     async fn stalled(&self, timeout: Duration) {
         loop {
+            let late = self.start.elapsed().saturating_sub(timeout);
+            let due = late.as_secs().saturating_mul(SLOWEST);
+            if !self.is_brought() && self.bytes.load(Ordering::Relaxed) < due {
+                return;
+            }
             let deadline = self.start + Duration::from_millis(self.last.load(Ordering::Relaxed)) + timeout;
             if deadline <= Instant::now() {
                 return;

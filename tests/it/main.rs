@@ -19,6 +19,7 @@ mod durability;
 mod failures;
 mod filters;
 mod http;
+mod load;
 mod miniature;
 mod miniature_network;
 mod miniature_writes;

@@ -20,7 +20,7 @@ mod snapshot;
 
 use std::{net::IpAddr, sync::Arc};
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::Value;
 
@@ -67,8 +67,9 @@ pub(super) async fn answer(
     if json.is_none_or(|value| !value.to_ascii_lowercase().starts_with("application/json")) {
         return refusal::plain(415, "A wish is JSON: `Content-Type: application/json`.");
     }
-    let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return refusal::plain(413, "A wish is not so large.");
+    let timeout = proxy.settings.load().server.client_timeout.0;
+    let Some(body) = super::load::whole(body, MAX_BODY, timeout).await else {
+        return refusal::plain(413, "A wish is not so large, and does not take so long to be sent.");
     };
     let wish = match serde_json::from_slice::<Value>(&body) {
         Ok(wish @ Value::Object(_)) => wish,

@@ -17,7 +17,7 @@ mod status;
 
 use std::{net::IpAddr, sync::Arc};
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 
 pub(super) use session::Sessions;
@@ -76,8 +76,9 @@ pub(super) async fn answer(
     if control::is_foreign(&visit.headers, &visit.base) {
         return Some(refusal::plain(403, "Forms of other sites are not taken."));
     }
-    let Ok(body) = to_bytes(body, MAX_FORM).await else {
-        return Some(refusal::plain(413, "A form is not so large."));
+    let timeout = visit.proxy.settings.load().server.client_timeout.0;
+    let Some(body) = super::load::whole(body, MAX_FORM, timeout).await else {
+        return Some(refusal::plain(413, "A form is not so large, and does not take so long to be sent."));
     };
     let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     visit.take(&path, &form).await

@@ -1,0 +1,257 @@
+//! Much at once: everything is bounded, whoever comes when too much is under way is told so at once, and whoever is slow
+//! holds up nobody else.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use crate::support::{Fault, Lab, Setup, lab, users};
+use futures_util::future::join_all;
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn setup(lab: &Lab) -> Setup {
+    Setup::new(&lab.url()).set("server.client_timeout", "1s").set("upstream.timeout", "3s")
+}
+
+/// Sends these bytes and reads what comes until the other side ends, or for so long.
+fn raw(address: SocketAddr, bytes: &[u8], patience: Duration) -> (String, bool) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let (mut said, start) = (Vec::new(), Instant::now());
+    let mut buffer = vec![0; 65536];
+    while start.elapsed() < patience {
+        match stream.read(&mut buffer) {
+            Ok(0) => return (String::from_utf8_lossy(&said).into_owned(), true),
+            Ok(read) => said.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                return (String::from_utf8_lossy(&said).into_owned(), true);
+            }
+            Err(_) => {}
+        }
+    }
+    (String::from_utf8_lossy(&said).into_owned(), false)
+}
+
+fn status(said: &str) -> &str {
+    said.split(' ').nth(1).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_can_send_has_limits() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).set("server.max_body", "10 kB").set("server.max_url", "2 KiB").start().await;
+    let address = proxy.address();
+    let head = |fields: &str| format!("GET /labs HTTP/1.1\r\nHost: lab\r\n{fields}\r\n");
+    let ask = |request: String| raw(address, request.as_bytes(), Duration::from_secs(5)).0;
+    // Its head: in bytes, and in fields.
+    let many: String = (0..200).fold(String::new(), |all, n| format!("{all}x-{n}: y\r\n"));
+    for (what, fields) in
+        [("one large field", format!("x: {}\r\n", "y".repeat(200_000))), ("many fields", many)]
+    {
+        let said = ask(head(&fields));
+        assert_eq!(status(&said), "431", "{what}: {said:.100}");
+    }
+    // Its address: in bytes, and in parameters.
+    proxy.get(&format!("/labs?x={}", "y".repeat(3000))).await.expect(414);
+    let parameters = |count: usize| (0..count).map(|_| "a&").collect::<String>();
+    let setup = proxy.setup().clone().set("server.max_url", "64 KiB");
+    drop(proxy);
+    let proxy = setup.start().await;
+    let refused = proxy.get(&format!("/labs?{}", parameters(1001))).await.expect(414);
+    assert!(refused.text().contains("1002 parameters"), "{}", refused.text());
+    proxy.get(&format!("/labs?{}", parameters(900))).await.expect(200);
+    // Its body: as it says, and as it comes.
+    let body = "x".repeat(10_001);
+    proxy.client().ask("POST", "/notes").body("text/plain", body.clone()).send().await.expect(413);
+    let chunked = format!(
+        "POST /notes HTTP/1.1\r\nHost: lab\r\nAuthorization: {}\r\nTransfer-Encoding: chunked\r\n\r\n2711\r\n{body}\r\n0\r\n\r\n",
+        users::ONEUSER.authorization()
+    );
+    let (said, _) = raw(proxy.address(), chunked.as_bytes(), Duration::from_secs(3));
+    assert_eq!(status(&said), "413", "{said}");
+    // A log-in, a wish, a form.
+    let large = "x".repeat(100_000);
+    for path in ["/auth-token", "/-/login"] {
+        let ask = proxy.client().ask("POST", path).body("application/x-www-form-urlencoded", large.clone());
+        ask.send().await.expect(413);
+    }
+    assert_eq!(lab.count("/notes"), 0, "none of that went on");
+    assert_eq!(proxy.status().await["upstream"]["state"], "up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab)
+        .set("server.max_requests", "20")
+        .set("server.max_requests_per_client", "8")
+        .set("server.trusted_proxies", "127.0.0.1")
+        .set("upstream.timeout", "20s")
+        .start()
+        .await;
+    let from = |address: &str, path: &str| {
+        proxy.client().ask("GET", path).header("x-forwarded-for", address).header("cache-control", "no-cache")
+    };
+    from("10.0.0.1", "/labs").send().await.expect(200);
+    lab.upstream.break_down(Fault::Slow(1500)).await;
+    let start = Instant::now();
+    // Each for something else, so that nobody shares.
+    let asks = |address: &'static str, count: usize| {
+        (0..count).map(move |n| (address, format!("/subjects/{}-{n}", address.replace('.', "-"))))
+    };
+    let all: Vec<_> = asks("10.0.0.1", 12).chain(asks("10.0.0.2", 8)).chain(asks("10.0.0.3", 8)).collect();
+    let answers = join_all(all.iter().map(|(address, path)| from(address, path).send())).await;
+    let of =
+        |reason: &str| answers.iter().filter(|answer| answer.cache().get("detail") == Some(reason)).count();
+    let (own, total) = (of("too-many-requests-of-one-client"), of("overload"));
+    // Twenty of twenty-eight find a place, in whatever order they come; the one who asks for twelve gets eight at most.
+    assert!(own + total == 8 && total >= 4, "{own} and {total}");
+    for answer in &answers {
+        if answer.status == 503 {
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert!(answer.elapsed < Duration::from_secs(1), "at once: {:?}", answer.elapsed);
+        } else {
+            assert_eq!(answer.status, 200, "{}", answer.describe());
+        }
+    }
+    assert!(start.elapsed() >= Duration::from_millis(1400));
+    // Whoever watches it sees that; and it is over when it is over.
+    let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
+    assert!(metrics.text().contains("alyx_proxy_shed_total{reason=\"overload\"}"), "{}", metrics.text());
+    assert!(metrics.text().contains("alyx_proxy_requests_under_way 0"), "{}", metrics.text());
+    lab.upstream.behave(Fault::None);
+    from("10.0.0.1", "/subjects/again").send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_slow_to_say_what_they_want_is_cut_off() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).start().await;
+    // Nothing; what may become HTTP/2; half a head; a kept connection that says nothing more.
+    let whole = format!(
+        "GET /labs HTTP/1.1\r\nHost: lab\r\nAuthorization: {}\r\n\r\n",
+        users::ONEUSER.authorization()
+    );
+    for begun in ["", "P", "PRI * HT", "GET /labs HTTP/1.1\r\nHo", &whole] {
+        let start = Instant::now();
+        let address = proxy.address();
+        let bytes = begun.to_owned();
+        let (_, ended) =
+            tokio::task::spawn_blocking(move || raw(address, bytes.as_bytes(), TIMEOUT * 4)).await.unwrap();
+        assert!(ended, "{begun:?} was waited for for {:?}", start.elapsed());
+        assert!(start.elapsed() >= TIMEOUT / 2, "{begun:?}: it has its time");
+    }
+    proxy.get("/labs").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_writers_hold_no_place_and_do_not_make_alyx_seem_away() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).set("upstream.concurrency", "2").start().await;
+    let address = proxy.address();
+    let head = |length: usize| {
+        format!(
+            "POST /notes HTTP/1.1\r\nHost: lab\r\nAuthorization: {}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{",
+            users::ONEUSER.authorization()
+        )
+    };
+    // Small bodies that never come, and large ones that come as good as never.
+    let slow: Vec<_> = [10, 10, 10, 10, 1 << 20, 1 << 20, 1 << 20, 1 << 20]
+        .map(|length| {
+            let mut bytes = head(length).into_bytes();
+            if length > 1000 {
+                bytes.extend(vec![b' '; 70_000]);
+            }
+            tokio::task::spawn_blocking(move || raw(address, &bytes, Duration::from_secs(12)))
+        })
+        .into_iter()
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let start = Instant::now();
+    for n in 0..10 {
+        proxy.get(&format!("/subjects/while-{n}")).await.expect(200);
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "others go on: {:?}", start.elapsed());
+    for slow in slow {
+        let (said, ended) = slow.await.unwrap();
+        assert!(ended, "it is cut off: {said}");
+        assert!(["408", "504", ""].contains(&status(&said)), "{said}");
+    }
+    assert_eq!(proxy.status().await["upstream"]["state"], "up", "{}", proxy.output());
+    assert_eq!(lab.count("/notes"), 0, "nothing of it was taken for a request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_are_cut_off() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).start().await;
+    proxy.get("/cache.zip").await.expect(200);
+    let address = proxy.address();
+    let request = format!(
+        "GET /cache.zip HTTP/1.1\r\nHost: lab\r\nAuthorization: {}\r\n\r\n",
+        users::ONEUSER.authorization()
+    );
+    let readers: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            // Much more than what systems keep for a connection, in one go.
+            stream.write_all(request.repeat(200).as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let start = Instant::now();
+    proxy.get("/labs").await.expect(200);
+    assert!(start.elapsed() < Duration::from_secs(1), "others go on");
+    // Whoever takes nothing for longer than they may gets no more than what was on its way.
+    tokio::time::sleep(TIMEOUT * 3).await;
+    for mut reader in readers {
+        let taken = tokio::task::spawn_blocking(move || {
+            reader.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let (mut taken, mut buffer) = (0, vec![0; 1 << 20]);
+            loop {
+                match reader.read(&mut buffer) {
+                    Ok(0) => return Some(taken),
+                    Ok(read) => taken += read,
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Some(taken),
+                    Err(_) => return None,
+                }
+            }
+        });
+        let taken = taken.await.unwrap().expect("it was cut off");
+        assert!(taken < 200 * lab::ZIP_LEN, "{taken} bytes");
+    }
+    let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
+    assert!(metrics.text().contains("alyx_proxy_requests_under_way 0"), "{}", metrics.text());
+}
+
+/// One who asks for very much at once is not ahead of the others with all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_does_not_hold_up_the_others() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).set("upstream.timeout", "60s").set("upstream.concurrency", "4").start().await;
+    for user in users::ALL {
+        proxy.client().with(user).get("/labs").await.expect(200);
+    }
+    lab.upstream.break_down(Fault::Slow(200)).await;
+    let greedy = proxy.client();
+    let much = tokio::spawn(async move {
+        let paths: Vec<String> = (0..60).map(|n| format!("/subjects/much-{n}")).collect();
+        join_all(paths.iter().map(|path| greedy.get(path))).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for n in 0..5 {
+        let answer =
+            proxy.client().with(users::ADMIN).get(&format!("/subjects/little-{n}")).await.expect(200);
+        // Its own time, and at most one other request's; sixty through three places take four seconds.
+        assert!(answer.elapsed < Duration::from_millis(900), "{:?}", answer.elapsed);
+    }
+    assert!(!much.is_finished(), "the other one is not done yet");
+    for answer in much.await.unwrap() {
+        answer.expect(200);
+    }
+}
