@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import resource
 import ssl
 import statistics
 import subprocess
@@ -14,6 +15,7 @@ from .day import PEOPLE, RIGS, Day, token
 from .load import Series, rounds, wrk
 from .machine import Run, free_port, memory_bytes
 from .relay import Relay
+from .soak import Soak
 
 # An answer of each size, at the origin.
 SIZES = {
@@ -354,6 +356,50 @@ def memory(run: Run):
     _end(run)
 
 
+def soak(run: Run):
+    """Ten thousand idle connections and five hundred busy clients for ten minutes: memory, errors, fairness."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    port = servers.origin(run)
+    size = 32
+    idle, busy, rate, seconds = (200, 50, 200, 6) if run.small else (10_000, 500, 500, 600)
+    proxy = servers.proxy(
+        run, f"http://localhost:{port}", storage__memory=f"{size} MiB", server__max_requests_per_client="1000", upstream__rate="0"
+    )
+    # Answers from memory, from disk (more than fit into memory), and ones that only Alyx has.
+    paths = [SIZES["1 KB"], SIZES["10 KB"], SIZES["100 KB"], *(f"{SIZES['100 KB']}&noise={n}" for n in range(40 if run.small else 1000))]
+    proxy.ask("/labs", Authorization=token(0))
+    began, series = time.monotonic(), []
+
+    def watch() -> None:
+        series.append((time.monotonic() - began, memory_bytes(proxy.pid) / 1e6))
+
+    load = Soak(proxy.port, paths, idle, busy, rate, seconds)
+    load.run(watch)
+    if load.failed:
+        raise RuntimeError(f"{len(load.failed)} requests failed: {load.failed[:3]}")
+    times = sorted(one for client in load.times for one in client)
+    clients = load.per_client()
+    half = [memory for at, memory in series if at > seconds / 2]
+    first, last = half[: len(half) // 2], half[len(half) // 2 :]
+    yield {
+        "title": f"{idle:,} idle connections and {busy} busy clients, {rate} requests/s for {seconds} s, storage.memory = {size} MiB",
+        "columns": [""],
+        "rows": [
+            ("answers", [len(times)]),
+            ("errors", [len(load.failed)]),
+            ("idle connections made anew", [load.again]),
+            ("memory at most, MB", [max(memory for _, memory in series)]),
+            ("memory, third quarter, MB", [statistics.mean(first)]),
+            ("memory, last quarter, MB", [statistics.mean(last)]),
+            ("p50 ms", [times[len(times) // 2] * 1e3]),
+            ("p99 ms", [times[len(times) * 99 // 100] * 1e3]),
+            ("slowest client's median / all clients' median", [clients[-1] / statistics.median(clients)]),
+        ],
+        "notes": [f"{at:.0f} s: {memory:.0f} MB" for at, memory in series[:: max(1, len(series) // 10)]],
+    }
+    _end(run)
+
+
 def _fill(run: Run, factor: int, data: Path, upstream: str) -> dict:
     """Fills the mirror of a data directory with so many times the sample lab; the records and the seconds it took."""
     command = [run.example("fill"), str(run.lab(factor)), str(data), upstream]
@@ -391,4 +437,4 @@ def _end(run: Run) -> None:
             subprocess.run(["rm", "-rf", folder], check=True)
 
 
-ALL = {case.__name__: case for case in (hits, gzip, connections, logs, disk, misses, distance, questions, fill, growth, day, start, memory)}
+ALL = {case.__name__: case for case in (hits, gzip, connections, logs, disk, misses, distance, questions, fill, growth, day, start, memory, soak)}
