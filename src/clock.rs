@@ -17,6 +17,15 @@ pub fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
+/// The value of `Age` for something that came at this time, in seconds. From a clock that was set back its age is not known,
+/// and is said to be as high as an age can be (RFC 9111 1.2.2).
+pub fn age_field(received_at: Millis) -> u64 {
+    match now() - received_at {
+        age if age >= -1000 => u64::try_from(age / 1000).unwrap_or(0),
+        _ => 1 << 31,
+    }
+}
+
 /// The last stamp.
 static LAST: AtomicI64 = AtomicI64::new(Millis::MIN);
 

@@ -74,7 +74,7 @@ impl Proxy {
 }
 
 fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &Giving, tag: &HeaderValue) {
-    let age = u64::try_from((clock::now() - entry.received_at) / 1000).unwrap_or(0);
+    let age = clock::age_field(entry.received_at);
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::ETAG, tag.clone());
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));

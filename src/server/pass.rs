@@ -17,7 +17,7 @@ use super::{
 use crate::{
     access::{Credentials, credentials},
     alyx::{
-        Route,
+        Route, json,
         links::{self, Base},
     },
     clock,
@@ -58,8 +58,8 @@ pub(super) async fn through(
         .await?;
     let status = relayed.response.status().as_u16();
     let how = How::Forwarded { why, status, stored: false, collapsed: false };
-    let max_json = settings.cache.max_response.bytes();
-    let mut response = proxy.with_links_moved(relayed, &credentials, &asked.base, max_json).await?;
+    let max_json = (settings.cache.max_response.bytes(), settings.cache.max_file.bytes());
+    let mut response = proxy.with_links_moved(relayed, &credentials, &asked.base, rest, max_json).await?;
     move_location(response.headers_mut(), proxy.upstream.base(), &asked.base);
     how.mark(&mut response);
     proxy.counters.count(how);
@@ -97,16 +97,21 @@ impl Proxy {
         }
     }
 
-    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on.
+    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on. `plain` where Alyx was
+    /// asked for one without a coding.
     async fn with_links_moved(
         &self,
         relayed: Relayed,
         credentials: &Credentials,
         base: &str,
-        limit: usize,
+        plain: bool,
+        (limit, longest): (usize, usize),
     ) -> Result<Response<Body>, Failure> {
         let (mut parts, body) = relayed.response.into_parts();
         let coded = parts.headers.contains_key(header::CONTENT_ENCODING);
+        if relayed.json && coded && plain {
+            return Err(Failure::NotJson("in a coding that was not asked for".to_owned()));
+        }
         if !relayed.json || coded {
             if parts.status.is_success()
                 && let Some(token) = credentials.token()
@@ -117,8 +122,15 @@ impl Proxy {
         }
         let body = match gather(body, limit).await? {
             Gathered::Whole(body) => body,
-            Gathered::More(body) => return Ok(Response::from_parts(parts, body)),
+            // Alyx's lists end somewhere; a body that does not is cut off, which the client sees.
+            Gathered::More(body) => {
+                return Ok(Response::from_parts(parts, Body::new(Limited::new(body, longest))));
+            }
         };
+        let sound = || std::str::from_utf8(&body).is_ok_and(|text| json::check(text).is_ok());
+        if parts.status.is_success() && !body.is_empty() && !sound() {
+            return Err(Failure::NotJson("broken JSON".to_owned()));
+        }
         let now = clock::now();
         let answer = Answer {
             status: parts.status,

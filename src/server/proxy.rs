@@ -44,6 +44,9 @@ pub(super) struct Fetched {
     pub(super) entry: Option<Arc<Entry>>,
 }
 
+/// An answer that was too large to be remembered may be smaller the next time.
+const LARGE: std::time::Duration = std::time::Duration::from_secs(600);
+
 /// The proxy of one Alyx.
 #[derive(Debug)]
 pub struct Proxy {
@@ -159,7 +162,7 @@ impl Proxy {
             mirror,
             samples: Samples::default(),
             synchroniser,
-            large: moka::sync::Cache::new(10_000),
+            large: moka::sync::Cache::builder().max_capacity(10_000).time_to_live(LARGE).build(),
             alone: std::sync::atomic::AtomicU64::default(),
             load: Arc::default(),
             counters: Counters::default(),

@@ -15,7 +15,7 @@ pub struct Cache {
     pub stale_while_revalidate: Span,
     /// How long "no such record" (404) counts as fresh.
     pub negative: Span,
-    /// The largest file (`cache.zip`) that is remembered.
+    /// The largest file (`cache.zip`) that is remembered, and the largest JSON answer that is passed on.
     pub max_file: Size,
 }
 

@@ -30,7 +30,7 @@ const OF_THE_WAY: [HeaderName; 5] = [
 
 /// Bodies up to so many bytes are read before their turn comes.
 const SMALL: usize = 64 << 10;
-/// A larger one must bring so many bytes a second, after a first `timeout`.
+/// A larger one, and the body of an answer, must bring so many bytes a second, after a first `timeout`.
 const SLOWEST: u64 = 1024;
 
 /// An answer to be passed on: its head is here, its body still streams.
@@ -280,14 +280,21 @@ impl Progress {
     }
 }
 
-/// The body of an answer, ending in an error if it stands still for `timeout`.
+/// The body of an answer, ending in an error if it stands still for `timeout`, or comes as good as not at all. The time
+/// that its reader takes does not count.
 fn bounded(
     response: reqwest::Response,
     timeout: Duration,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send {
-    futures_util::stream::try_unfold(response, move |mut response| async move {
-        match tokio::time::timeout(timeout, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => Ok(Some((chunk, response))),
+    let begin = (response, Duration::ZERO, 0_u64);
+    futures_util::stream::try_unfold(begin, move |(mut response, waited, bytes)| async move {
+        let start = Instant::now();
+        let allowed = (timeout + Duration::from_secs(bytes / SLOWEST)).saturating_sub(waited).min(timeout);
+        match tokio::time::timeout(allowed, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
+                let bytes = bytes + chunk.len() as u64;
+                Ok(Some((chunk, (response, waited + start.elapsed(), bytes))))
+            }
             Ok(Ok(None)) => Ok(None),
             Ok(Err(error)) => Err(std::io::Error::other(error.without_url())),
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),

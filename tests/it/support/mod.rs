@@ -14,6 +14,7 @@
     clippy::option_option
 )]
 
+pub mod breaker;
 pub mod cache_status;
 pub mod client;
 pub mod command;
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod recordings;
 pub mod upstream;
 
+pub use breaker::{Break, Breaker};
 pub use cache_status::CacheStatus;
 pub use client::{Answer, Client};
 pub use lab::Lab;

@@ -140,8 +140,8 @@ struct Shared {
 #[derive(Default)]
 struct Tasks {
     accepting: Option<JoinHandle<()>>,
-    /// Connections of our own that keep the queue of an upstream that drops packets full.
-    stuffing: Vec<JoinHandle<()>>,
+    /// What keeps the queue of an upstream that drops packets full.
+    stuffed: Option<Stuffed>,
 }
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -182,8 +182,9 @@ impl Upstream {
 
     /// Fails in this way from now on; connections that there are end.
     pub async fn break_down(&self, fault: Fault) {
-        let Tasks { accepting, stuffing } = std::mem::take(&mut *lock(&self.tasks));
-        for task in accepting.into_iter().chain(stuffing) {
+        let Tasks { accepting, stuffed } = std::mem::take(&mut *lock(&self.tasks));
+        drop(stuffed);
+        if let Some(task) = accepting {
             task.abort();
             // Awaited, so that its socket is closed when this returns.
             let _ = task.await;
@@ -194,13 +195,10 @@ impl Upstream {
         *lock(&self.shared.fault) = fault;
         let tasks = match fault {
             Fault::Refuse => Tasks::default(),
-            Fault::Drop => self.drop_packets().await,
+            Fault::Drop => Tasks { accepting: None, stuffed: Some(drop_packets(self.address).await) },
             _ => {
                 let listener = socket(self.address).listen(1024).unwrap();
-                Tasks {
-                    accepting: Some(tokio::spawn(accept(listener, self.shared.clone()))),
-                    stuffing: vec![],
-                }
+                Tasks { accepting: Some(tokio::spawn(accept(listener, self.shared.clone()))), stuffed: None }
             }
         };
         *lock(&self.tasks) = tasks;
@@ -211,27 +209,6 @@ impl Upstream {
         let kept = !matches!(fault, Fault::Refuse | Fault::Drop | Fault::Reset);
         assert!(kept, "{fault:?} is about connections");
         *lock(&self.shared.fault) = fault;
-    }
-
-    /// A listener that never accepts and whose queue is full: the system drops what else comes.
-    async fn drop_packets(&self) -> Tasks {
-        let listener = socket(self.address).listen(1).unwrap();
-        let mut stuffing = Vec::new();
-        loop {
-            let connect = TcpStream::connect(self.address);
-            let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), connect).await else { break };
-            let stream = stream.unwrap();
-            stuffing.push(tokio::spawn(async move {
-                let _stream = stream;
-                std::future::pending::<()>().await;
-            }));
-            assert!(stuffing.len() < 64, "this system's queue of connections does not fill up");
-        }
-        let accepting = tokio::spawn(async move {
-            let _listener = listener;
-            std::future::pending::<()>().await;
-        });
-        Tasks { accepting: Some(accepting), stuffing }
     }
 
     /// Every request so far.
@@ -251,8 +228,8 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        let Tasks { accepting, stuffing } = std::mem::take(&mut *lock(&self.tasks));
-        accepting.iter().chain(&stuffing).for_each(JoinHandle::abort);
+        let Tasks { accepting, .. } = std::mem::take(&mut *lock(&self.tasks));
+        accepting.iter().for_each(JoinHandle::abort);
         lock(&self.shared.connections).iter().for_each(AbortHandle::abort);
     }
 }
@@ -261,7 +238,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn socket(address: SocketAddr) -> TcpSocket {
+/// A listener that never accepts, and the connections that keep its queue full: the system drops what else comes.
+pub struct Stuffed {
+    _listener: TcpListener,
+    _connections: Vec<TcpStream>,
+}
+
+/// Makes the system drop what comes to this address.
+pub async fn drop_packets(address: SocketAddr) -> Stuffed {
+    let listener = socket(address).listen(1).unwrap();
+    let mut connections = Vec::new();
+    loop {
+        let connect = TcpStream::connect(address);
+        let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), connect).await else { break };
+        connections.push(stream.unwrap());
+        assert!(connections.len() < 64, "this system's queue of connections does not fill up");
+    }
+    Stuffed { _listener: listener, _connections: connections }
+}
+
+/// A socket that is bound to an address, which others may be bound to, too.
+pub fn socket(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.set_reuseport(true).unwrap();
