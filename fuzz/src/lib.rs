@@ -2,7 +2,10 @@
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a target says that a promise is broken")]
 
+use std::sync::LazyLock;
+
 use alyx_proxy::{
+    access::Given,
     alyx::{
         Class, ENDPOINTS, Route, ask,
         json::Scanner,
@@ -10,16 +13,98 @@ use alyx_proxy::{
         query,
         route::classify,
     },
+    caching::{Directives, ResponseControl, Validators, Wanted, names, parse_date, selecting, wanted},
     responses::{Media, Question},
+    snapshot::{Archive, check},
 };
 use bytes::Bytes;
-use http::Uri;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 /// A target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] = &[("pairs", pairs), ("key", key), ("links", links)];
+pub const TARGETS: &[Target] = &[
+    ("pairs", pairs),
+    ("key", key),
+    ("links", links),
+    ("control", control),
+    ("login", login),
+    ("snapshot", snapshot),
+];
+
+/// `Cache-Control` of requests and responses, dates, ranges, conditions: never panics, and nothing that a text adds makes a
+/// response fresher or freer than it is without.
+pub fn control(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else { return };
+    let targeted = HeaderMap::from_iter([(HeaderName::from_static("cdn-cache-control"), value.clone())]);
+    let _ = ResponseControl::of(&targeted);
+    let mut headers = HeaderMap::from_iter([(header::CACHE_CONTROL, value.clone())]);
+    let _ = Directives::of(&headers);
+    // A quote that is not closed takes what follows on its own line only: each line is read for itself.
+    headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store, max-age=1"));
+    let more = ResponseControl::of(&headers);
+    assert!(more.no_store && more.max_age.is_some_and(|age| age.as_secs() <= 1), "{value:?}");
+    if let Ok(text) = value.to_str() {
+        if let Some(at) = parse_date(text) {
+            assert!(at >= 0, "{text}");
+        }
+        let request =
+            HeaderMap::from_iter([(header::RANGE, value.clone()), (header::IF_NONE_MATCH, value.clone())]);
+        let tag = HeaderValue::from_static("\"a\"");
+        let version = Validators { tag: Some(&tag), modified: None };
+        for length in [0, 1, 10, u64::MAX] {
+            if let Wanted::Part { start, end } = wanted(&request, version, length) {
+                assert!(start <= end && end < length, "{text} of {length}");
+            }
+        }
+        let _ = names(&request, &tag);
+        let _ = selecting(&HeaderMap::from_iter([(header::VARY, value.clone())]), &request);
+    }
+}
+
+/// A log-in in each form that Alyx takes: never panics, and finds nothing that is not there.
+pub fn login(data: &[u8]) {
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+        LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().expect("a runtime"));
+    // Lines of the corpus can't hold line breaks.
+    let text = String::from_utf8_lossy(data).replace("\\r\\n", "\r\n");
+    let body = Bytes::from(text.clone().into_bytes());
+    for kind in
+        ["multipart/form-data; boundary=b", "application/json", "application/x-www-form-urlencoded", ""]
+    {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        let given = RUNTIME.block_on(Given::read(&headers, &body));
+        if kind.starts_with("multipart") {
+            for value in [given.user.as_deref(), given.password.as_ref().map(|password| password.as_str())] {
+                assert!(value.is_none_or(|value| text.contains(value)), "{text}");
+            }
+        }
+    }
+}
+
+/// A snapshot in which some bytes are others, under a right checksum: it is read or refused, never a panic, and never longer
+/// than it says.
+pub fn snapshot(data: &[u8]) {
+    static TAR: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        zstd::decode_all(&include_bytes!("../base.tar.zst")[..]).expect("the snapshot beside")
+    });
+    let mut tar = TAR.clone();
+    for edit in data.chunks_exact(3) {
+        let at = usize::from(u16::from_be_bytes([edit[0], edit[1]])) % tar.len();
+        tar[at] = edit[2];
+    }
+    let mut packed = zstd::bulk::compress(&tar, 1).expect("it is packed");
+    let checksum = blake3::hash(&packed);
+    packed.extend([0x5D, 0x2A, 0x4D, 0x18, 40, 0, 0, 0]);
+    packed.extend(b"ALYXSNAP");
+    packed.extend(checksum.as_bytes());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), packed).expect("a file");
+    if let Ok(archive) = Archive::open(file.path(), &|_| {}) {
+        let _ = check(&archive, &|_| {});
+    }
+}
 
 /// `django=` over the models of every endpoint, and the filters of JSON columns: never panics. A path that
 /// asks for a secret is seen as such, however it is written.

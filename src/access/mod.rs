@@ -8,6 +8,7 @@
 pub mod admin;
 mod attempts;
 mod credentials;
+mod form;
 mod history;
 mod login;
 mod private;
@@ -17,6 +18,7 @@ mod tokens;
 pub use admin::Admin;
 pub use attempts::Attempts;
 pub use credentials::{Credentials, credentials};
+pub use form::Given;
 pub use history::{History, Past};
 pub use login::{LogIn, Logins};
 pub use secret::{SecretError, SecretKey, TokenHash};

@@ -48,6 +48,7 @@ const FILES: &[(&str, &str)] = files![
     "settings.md",
     "standard.md",
     "start.md",
+    "threats.md",
     "trouble.md",
     "upgrade.md",
 ];

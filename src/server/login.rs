@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use zeroize::Zeroizing;
 
 use super::{
@@ -13,7 +12,7 @@ use super::{
     verdict::May,
 };
 use crate::{
-    access::{LogIn, credentials},
+    access::{Given, LogIn, credentials},
     alyx::errors,
     clock,
     responses::Place,
@@ -23,20 +22,13 @@ use crate::{
 /// Nobody's name and password are longer.
 const MAX_BODY: usize = 64 << 10;
 
-/// What someone logs in with.
-#[derive(Debug)]
-struct Given {
-    user: Option<String>,
-    password: Option<Zeroizing<String>>,
-}
-
 /// Answers a log-in.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
     let timeout = asked.settings.server.client_timeout.0;
     let Some(body) = load::whole(body, MAX_BODY, timeout).await else {
         return refusal::plain(413, "A log-in is not so large, and does not take so long to be sent.");
     };
-    let given = read(&asked.headers, &body).await;
+    let given = Given::read(&asked.headers, &body).await;
     if let Some(user) = &given.user
         && !asked.settings.access.open
         && let Some(wait) = proxy.logins.wait(&proxy.key, user, asked.client, &asked.settings.access)
@@ -139,68 +131,4 @@ fn too_many(proxy: &Proxy, seconds: u64) -> Response<Body> {
     let mut response = proxy.refuse(429, errors::detail(429, &text), "log-in");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
-}
-
-/// Reads a log-in in any form that Alyx takes: form, JSON, multipart.
-async fn read(headers: &HeaderMap, body: &Bytes) -> Given {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let mut fields = match essence.as_str() {
-        "application/json" => from_json(body),
-        "multipart/form-data" => from_multipart(kind, body.clone()).await,
-        _ => form_urlencoded::parse(body).into_owned().collect(),
-    };
-    // Of repeated fields Django takes the last one; empty ones count as missing.
-    let mut take = |wanted: &str| {
-        let at = fields.iter().rposition(|(name, value)| name == wanted && !value.is_empty())?;
-        Some(fields.swap_remove(at).1)
-    };
-    Given { user: take("username"), password: take("password").map(Zeroizing::new) }
-}
-
-fn from_json(body: &[u8]) -> Vec<(String, String)> {
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).unwrap_or_default();
-    fields.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
-}
-
-async fn from_multipart(content_type: &str, body: Bytes) -> Vec<(String, String)> {
-    let Ok(boundary) = multer::parse_boundary(content_type) else { return Vec::new() };
-    let stream = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
-    let mut parts = multer::Multipart::new(stream, boundary);
-    let mut fields = Vec::new();
-    while let Ok(Some(part)) = parts.next_field().await {
-        let Some(name) = part.name().map(ToOwned::to_owned) else { continue };
-        let Ok(value) = part.text().await else { break };
-        fields.push((name, value));
-    }
-    fields
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn given(kind: &'static str, body: &'static str) -> (Option<String>, Option<String>) {
-        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
-        let given = read(&headers, &Bytes::from_static(body.as_bytes())).await;
-        (given.user, given.password.map(|password| password.to_string()))
-    }
-
-    #[tokio::test]
-    async fn every_form_is_read() {
-        let both = (Some("u".to_owned()), Some("p+ü".to_owned()));
-        assert_eq!(given("application/x-www-form-urlencoded", "username=u&password=p%2B%C3%BC").await, both);
-        assert_eq!(
-            given("application/json; charset=utf-8", r#"{"username":"u","password":"p+ü"}"#).await,
-            both
-        );
-        let parts = "--b\r\ncontent-disposition: form-data; name=\"username\"\r\n\r\nu\r\n\
-                     --b\r\ncontent-disposition: form-data; name=\"password\"\r\n\r\np+ü\r\n--b--\r\n";
-        assert_eq!(given("multipart/form-data; boundary=b", parts).await, both);
-        assert_eq!(given("application/json", "{bad").await, (None, None));
-        assert_eq!(
-            given("application/x-www-form-urlencoded", "username=u&password=").await,
-            (Some("u".to_owned()), None)
-        );
-    }
 }

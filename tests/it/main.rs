@@ -39,6 +39,7 @@ mod pages_http;
 mod recordings;
 mod reload;
 mod schema;
+mod security;
 mod service;
 mod settings;
 mod snapshot;

@@ -291,6 +291,7 @@ async fn killed_again_and_again_it_loses_no_mark_and_says_nothing_wrong() {
         assert_eq!(integrity, "ok", "round {round}");
     }
     println!("killed {rounds} times within {answers} answers and {writes} writes");
+    crate::support::tried("kills", rounds);
     assert!(
         answers > rounds && writes > rounds / 2,
         "{answers} answers, {writes} writes: too little to be killed in"

@@ -174,4 +174,5 @@ async fn at_every_step_an_answer_is_what_alyx_said_or_a_refusal() {
         model.now()
     );
     assert!(given > asked / 2 && stood_in > 0 && restarts > 0, "the walk went somewhere");
+    crate::support::tried("walk", steps);
 }

@@ -67,7 +67,7 @@ impl Break {
         Self::Nothing,
         Self::Refuse,
         Self::Drop,
-        Self::Delay(600),
+        Self::Delay(400),
         Self::Silence,
         Self::Reset,
         Self::CutAt(0),

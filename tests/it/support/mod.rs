@@ -69,6 +69,13 @@ pub fn rounds(few: usize, many: usize) -> usize {
     if std::env::var_os("ALYX_PROXY_LONG").is_some() { many } else { few }
 }
 
+/// Notes how many cases of a promise were tried without a failure, for the table of promises (`tests/promises`).
+pub fn tried(promise: &str, cases: usize) {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("promises");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(promise.replace(' ', "-")), cases.to_string()).unwrap();
+}
+
 /// Waits until `done` holds; panics with `what` after ten seconds.
 pub async fn until<F, Fut>(what: &str, mut done: F)
 where
