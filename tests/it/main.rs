@@ -36,6 +36,7 @@ mod pack;
 mod packages;
 mod pages;
 mod pages_http;
+mod politeness;
 mod recordings;
 mod reload;
 mod schema;

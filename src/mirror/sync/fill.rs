@@ -119,8 +119,16 @@ impl Synchroniser {
                 .await?;
             let Some((n, _)) = wanted.last() else { return Ok(()) };
             last = *n;
+            let wanted = self.not_lacking(table.endpoint.name, wanted);
+            if wanted.is_empty() {
+                continue;
+            }
             self.progress.details(table.endpoint.name, wanted.len() as u64);
             let details = self.source.details(table, wanted).await?;
+            self.lack(
+                table.endpoint.name,
+                details.iter().filter(|(_, detail)| detail.is_none()).map(|(n, _)| *n),
+            );
             self.mirror
                 .write(move |connection| {
                     for (n, detail) in details {

@@ -76,6 +76,8 @@ pub struct Synchroniser {
     asked: Notify,
     /// When a table's run failed last, and how often in a row.
     failures: Mutex<HashMap<&'static str, (Millis, u32)>>,
+    /// Details that Alyx did not have, and when they were asked for: not in every cycle.
+    lacking: Mutex<HashMap<(&'static str, i64), Millis>>,
     /// One cycle at a time; held across the requests of it.
     cycling: tokio::sync::Mutex<()>,
 }
@@ -102,6 +104,7 @@ impl Synchroniser {
             progress: Progress::default(),
             asked: Notify::new(),
             failures: Mutex::default(),
+            lacking: Mutex::default(),
             cycling: tokio::sync::Mutex::new(()),
         })))
     }
@@ -248,6 +251,24 @@ impl Synchroniser {
                 errors.push((endpoint, error));
             }
         }
+    }
+
+    /// Alyx did not have the details of these records.
+    fn lack(&self, endpoint: &'static str, records: impl Iterator<Item = i64>) {
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, long) = (clock::now(), self.settings.load().mirror.full_every.millis());
+        lacking.retain(|_, at| (0..long).contains(&(now - *at)));
+        lacking.extend(records.map(|n| ((endpoint, n), now)));
+    }
+
+    /// The records whose details are to be asked for: not those that Alyx did not have a moment ago. They are asked for
+    /// again as often as whole tables are.
+    fn not_lacking(&self, endpoint: &'static str, mut wanted: Vec<(i64, String)>) -> Vec<(i64, String)> {
+        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, long) = (clock::now(), self.settings.load().mirror.full_every.millis());
+        wanted
+            .retain(|(n, _)| lacking.get(&(endpoint, *n)).is_none_or(|at| !(0..long).contains(&(now - *at))));
+        wanted
     }
 
     /// What failed because of a damaged file is tried again at once: one table, or all of them.

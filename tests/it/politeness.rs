@@ -1,0 +1,226 @@
+//! The load that the centre is spared: an hour of a lab of twenty people and two rigs, before a miniature Alyx that throttles
+//! as the real one does. What they ask is what ONE and ibllib ask (searches, paging, details, loaders, polling for tasks,
+//! registration); the hour is played in half a minute, the mirror's times shortened with it.
+
+use std::time::Duration;
+
+use crate::support::{Answer, Break, Breaker, Client, Setup, miniature, users};
+use alyx_proxy::demo::{Options, User};
+use futures_util::future::join_all;
+use http::{Method, StatusCode};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+
+const PEOPLE: usize = 20;
+/// What each of them does in the hour: a script that goes through sessions, or a search.
+const TASKS: usize = 100;
+/// A minute of the rigs, which poll and register.
+const MINUTES: usize = 60;
+
+fn token(n: usize) -> String {
+    format!("{n:040}")
+}
+
+fn lab() -> Vec<User> {
+    let user =
+        |n| User { name: format!("user{n}"), password: "x".to_owned(), token: token(n), public: false };
+    let mut users: Vec<User> = (0..PEOPLE + 2).map(user).collect();
+    users.extend(miniature::everybody());
+    users
+}
+
+struct Person {
+    client: Client,
+    random: StdRng,
+    reads: usize,
+    slowest: Duration,
+}
+
+impl Person {
+    async fn ask(&mut self, target: &str) -> Value {
+        let answer = self.client.get(target).await;
+        self.seen(&answer, target);
+        self.reads += 1;
+        answer.json()
+    }
+
+    fn seen(&mut self, answer: &Answer, target: &str) {
+        assert!(answer.status.is_success(), "{target}: {}", answer.describe());
+        self.slowest = self.slowest.max(answer.elapsed);
+    }
+
+    /// All pages of a list.
+    async fn pages(&mut self, target: &str) {
+        let mut page = self.ask(target).await;
+        while let Some(next) = page["next"].as_str() {
+            let (_, rest) = next.split_once("://").unwrap();
+            let target = rest[rest.find('/').unwrap()..].to_owned();
+            page = self.ask(&target).await;
+        }
+    }
+
+    /// One of these, the first ones far more often: people of one lab look at the same things.
+    fn some<'l>(&mut self, of: &'l [Value]) -> &'l Value {
+        let at: f64 = self.random.random();
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a place"
+        )]
+        let at = (at * at * of.len() as f64) as usize;
+        &of[at.min(of.len() - 1)]
+    }
+
+    async fn work(mut self, sessions: &[Value], subjects: &[Value]) -> Self {
+        for _ in 0..TASKS {
+            let eid = self.some(sessions)["id"].as_str().unwrap().to_owned();
+            if self.random.random_range(0..3) == 0 {
+                let subject = self.some(subjects)["nickname"].as_str().unwrap().to_owned();
+                let lab = self.some(sessions)["lab"].as_str().unwrap().to_owned();
+                self.ask(&format!("/subjects/{subject}")).await;
+                self.pages(&format!("/sessions?lab={lab}&limit=100")).await;
+                self.pages(&format!("/sessions?subject={subject}")).await;
+            } else {
+                self.ask(&format!("/sessions/{eid}")).await;
+                self.ask(&format!("/datasets?session={eid}&exists=True")).await;
+                let insertions = self.ask(&format!("/insertions?session={eid}")).await;
+                let probe = insertions.pointer("/results/0/id").and_then(Value::as_str).map(str::to_owned);
+                if let Some(probe) = probe {
+                    self.ask(&format!("/trajectories?probe_insertion={probe}")).await;
+                }
+                self.ask("/data-repository?limit=5").await;
+            }
+        }
+        self
+    }
+
+    /// A rig: looks for tasks every five minutes, and registers the weight of an animal now and then.
+    async fn rig(mut self, subjects: &[Value]) -> Self {
+        for minute in 0..MINUTES {
+            if minute % 5 == 0 {
+                self.ask("/tasks?status=Waiting&limit=5").await;
+            }
+            if minute % 10 == 3 {
+                let subject = self.some(subjects)["nickname"].as_str().unwrap().to_owned();
+                let weighing = json!({ "subject": subject, "weight": 21.5, "user": "zoltan", "date_time": "2026-11-26T10:00:00" });
+                let answer = self.client.ask("POST", "/weighings").json(&weighing).send().await;
+                self.seen(&answer, "POST /weighings");
+                self.ask(&format!("/weighings?nickname={subject}")).await;
+            }
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        self
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_of_a_lab_costs_alyx_a_twentieth_of_its_reads() {
+    let options = Options { users: lab(), complete: true, ..Options::default() };
+    let alyx = alyx_proxy::demo::start(options.clone()).await.unwrap();
+    let proxy = Setup::new(&alyx.url())
+        .set("upstream.rate", "6000")
+        .set("mirror.token", users::ADMIN.token)
+        // Instead of every five minutes; on a busy machine there are more of them than in an hour.
+        .set("mirror.every", "2s")
+        .set("mirror.verify", "0")
+        .start()
+        .await;
+    // It is filled the day before, by an Alyx that does not throttle: at its pace that lasts longer than a test may.
+    let tables = alyx_proxy::alyx::ENDPOINTS.iter().filter(|endpoint| endpoint.name != "tasks").count();
+    let start = std::time::Instant::now();
+    loop {
+        let status = proxy.status().await;
+        let progress = status["mirror"]["progress"].as_object().cloned().unwrap_or_default();
+        let done = progress.values().filter(|table| table["phase"] == "done").count();
+        if done > 20 && progress.values().all(|table| table["phase"] == "done" || !table["error"].is_null()) {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "not mirrored ({done} of {tables}): {status:#}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let listen = alyx.addr();
+    drop(alyx);
+    let start = std::time::Instant::now();
+    let alyx = loop {
+        // Its port is free in a moment.
+        match alyx_proxy::demo::start(Options { listen, throttle: Some(550), ..options.clone() }).await {
+            Ok(alyx) => break alyx,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(10), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    proxy.get("/labs").await;
+    proxy.until_upstream_is("up").await;
+    let direct = Client::new(alyx.addr()).with_authorization(&format!("Token {}", users::ADMIN.token));
+    let list = async |target: &str| {
+        direct.get(target).await.expect(200).json()["results"].as_array().unwrap().clone()
+    };
+    let mut sessions = list("/sessions?limit=400").await;
+    sessions.retain(|session| session["lab"].is_string());
+    let subjects: Vec<Value> = list("/subjects?limit=200")
+        .await
+        .into_iter()
+        .filter(|subject| {
+            subject["nickname"].as_str().is_some_and(|name| {
+                name.is_ascii() && !name.contains([' ', '/', '.']) && !name.starts_with("dup")
+            })
+        })
+        .collect();
+    alyx.forget_requests();
+    let person = |n: usize| Person {
+        client: proxy.client().with_authorization(&format!("Token {}", token(n))),
+        random: StdRng::seed_from_u64(n as u64),
+        reads: 0,
+        slowest: Duration::ZERO,
+    };
+    let people = join_all((0..PEOPLE).map(|n| person(n).work(&sessions, &subjects)));
+    let rigs = join_all((PEOPLE..PEOPLE + 2).map(|n| person(n).rig(&subjects)));
+    let (people, rigs) = tokio::join!(people, rigs);
+    let reads: usize = people.iter().chain(&rigs).map(|person| person.reads).sum();
+    let asked = alyx.requests();
+    let of = |start: &str| asked.iter().filter(|asked| asked.path_and_query.starts_with(start)).count();
+    let all = asked.iter().filter(|asked| asked.method == Method::GET).count();
+    // A synchronisation asks each of nine tables whether it has changed; nobody else asks for channels. An hour has twelve.
+    let cycles = of("/channels");
+    let upstream = all - 9 * cycles.saturating_sub(12);
+    let refused = asked.iter().filter(|asked| asked.status == StatusCode::TOO_MANY_REQUESTS).count();
+    let slowest = people.iter().map(|person| person.slowest).max().unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let spared = 100.0 * (1.0 - upstream as f64 / reads as f64);
+    println!(
+        "{reads} reads of people and rigs, {upstream} at Alyx ({all} in {cycles} synchronisations, {spared:.1} % spared), {refused} of them throttled; the slowest took {slowest:?}"
+    );
+    assert!(spared >= 95.0, "{spared:.1} % of {reads} reads were spared");
+    crate::support::tried("day", reads);
+}
+
+/// Background work has one request under way at most where there is one place: whoever comes waits for that one and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_wait_for_one_request_of_background_work_at_most() {
+    const TAKES: u64 = 400;
+    let alyx = miniature::start(Options::default()).await;
+    let breaker = Breaker::before(alyx.addr()).await;
+    let proxy = Setup::new(&breaker.url())
+        .set("upstream.concurrency", "1")
+        .set("upstream.rate", "6000")
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", "sessions,datasets")
+        .start()
+        .await;
+    breaker.set(Break::Delay(TAKES)).await;
+    proxy.get("/labs").await.expect(200);
+    let busy = async || {
+        let status = proxy.status().await;
+        let progress = status["mirror"]["progress"].as_object().cloned().unwrap_or_default();
+        progress.values().any(|table| table["phase"] != "done")
+    };
+    let mut during = 0;
+    for n in 0..8 {
+        let answer = proxy.get(&format!("/tags?limit={}", n + 1)).await.expect(200);
+        during += usize::from(busy().await);
+        assert!(answer.elapsed < Duration::from_millis(2 * TAKES + 900), "{n}: {:?}", answer.elapsed);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(during >= 4, "there was background work: {during}");
+}
