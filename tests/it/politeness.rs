@@ -201,6 +201,7 @@ async fn people_wait_for_one_request_of_background_work_at_most() {
     const TAKES: u64 = 400;
     let alyx = miniature::start(Options::default()).await;
     let breaker = Breaker::before(alyx.addr()).await;
+    breaker.set(Break::Delay(TAKES)).await;
     let proxy = Setup::new(&breaker.url())
         .set("upstream.concurrency", "1")
         .set("upstream.rate", "6000")
@@ -208,7 +209,6 @@ async fn people_wait_for_one_request_of_background_work_at_most() {
         .set("mirror.endpoints", "sessions,datasets")
         .start()
         .await;
-    breaker.set(Break::Delay(TAKES)).await;
     proxy.get("/labs").await.expect(200);
     let busy = async || {
         let status = proxy.status().await;
@@ -219,7 +219,9 @@ async fn people_wait_for_one_request_of_background_work_at_most() {
     for n in 0..8 {
         let answer = proxy.get(&format!("/tags?limit={}", n + 1)).await.expect(200);
         during += usize::from(busy().await);
-        assert!(answer.elapsed < Duration::from_millis(2 * TAKES + 900), "{n}: {:?}", answer.elapsed);
+        // Its own time and that of one page of a thousand records, which takes this build of the miniature some seconds
+        // on a busy machine; all that is to be fetched takes far longer.
+        assert!(answer.elapsed < Duration::from_millis(2 * TAKES + 4000), "{n}: {:?}", answer.elapsed);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(during >= 4, "there was background work: {during}");
