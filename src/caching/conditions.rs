@@ -35,7 +35,7 @@ pub fn names(request: &HeaderMap, tag: &HeaderValue) -> bool {
 
 /// Whether the response has not changed since `If-Modified-Since`. What doesn't say when it changed has not changed
 /// since it was made, or came (RFC 9111 4.3.2).
-pub fn unchanged_since(request: &HeaderMap, response: &HeaderMap, received_at: Millis) -> bool {
+fn unchanged_since(request: &HeaderMap, response: &HeaderMap, received_at: Millis) -> bool {
     let of = |headers: &HeaderMap, name| {
         headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).and_then(date::parse)
     };

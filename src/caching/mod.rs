@@ -12,10 +12,10 @@ mod range;
 mod storing;
 mod vary;
 
-pub use conditions::{names, not_modified, unchanged_since};
+pub use conditions::{names, not_modified};
 pub use control::{Directives, ResponseControl};
 pub use date::parse as parse_date;
 pub use freshness::{Clocked, Lifetime, lifetime};
 pub use range::{Validators, Wanted, wanted};
-pub use storing::{Request, may_store, merge, understood};
+pub use storing::{Request, may_store, merge};
 pub use vary::{Selecting, selecting};

@@ -59,7 +59,7 @@ fn final_and_whole(status: StatusCode) -> bool {
 }
 
 /// Whether this cache knows what a status says of storing (RFC 9111 3).
-pub fn understood(status: StatusCode) -> bool {
+fn understood(status: StatusCode) -> bool {
     heuristically_cacheable(status)
         || matches!(status.as_u16(), 302 | 303 | 307 | 400 | 401 | 403 | 500 | 502 | 503 | 504)
 }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Mirror, MirrorError, database,
+    Mirror, MirrorError, file,
     generation::{self, NEXT},
     load::{self, Adder, LoadError, Record, Rows},
     plan::{self, Failed},
@@ -207,7 +207,7 @@ impl Frozen {
 
     /// The state of the database in an upstream's folder, be it in use or not; none where there is none.
     pub fn beside(folder: &Path) -> rusqlite::Result<Option<Self>> {
-        let Some(connection) = database::beside(folder)? else { return Ok(None) };
+        let Some(connection) = file::beside(folder)? else { return Ok(None) };
         connection.execute_batch("BEGIN")?;
         let states = generation::states(&connection)?;
         let mut known = HashMap::new();

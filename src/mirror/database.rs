@@ -1,8 +1,7 @@
 //! The mirror's database, `mirror.db`, beside the stored responses: one thread that writes, a few that read.
 //!
-//! Everything in it can be had again from Alyx. So a file that is damaged, or was written by another version
-//! of the program, is set aside and a fresh one begun; tables whose shape has changed are dropped and
-//! synchronised anew. A reader sees one state of all tables, and [`States`] that belong to just that state.
+//! A reader sees one state of all tables, and [`States`] that belong to just that state. [`super::file`] opens the
+//! file, and begins a fresh one where that is damaged.
 
 use std::{
     collections::BTreeSet,
@@ -17,58 +16,22 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
+pub use super::file::MirrorOpenError;
+
 use super::{
-    functions, generation,
+    file::{self, Sound, connect},
+    generation,
     load::LoadError,
     scrub,
     shape::{Shape, Table},
     state::States,
 };
-use crate::{
-    clock::{self, Millis},
-    store::seal,
-};
+use crate::store::{is_damage, seal};
 
-const NAME: &str = "mirror.db";
-/// Another number for another form of the tables in `TABLES`.
-const FORM: i64 = 1;
 const READERS: usize = 2;
-
-const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES('version', 0);
--- Tables that are whole. Times of changes (`low`, `seen`) are the server's: see sync::cursor.
-CREATE TABLE IF NOT EXISTS state(
-    endpoint TEXT PRIMARY KEY, shape TEXT NOT NULL, generation INTEGER NOT NULL,
-    synced_at INTEGER NOT NULL, listed_at INTEGER NOT NULL, rows INTEGER NOT NULL, details INTEGER NOT NULL,
-    scope TEXT NOT NULL, ambiguous TEXT NOT NULL DEFAULT '[]', distrusted TEXT NOT NULL DEFAULT '[]',
-    low INTEGER NOT NULL, seen INTEGER NOT NULL, seen_at INTEGER NOT NULL) WITHOUT ROWID;
--- Generations that are being filled, and the ranges of keys that they are filled by.
-CREATE TABLE IF NOT EXISTS filling(
-    endpoint TEXT PRIMARY KEY, shape TEXT NOT NULL, generation INTEGER NOT NULL, began_at INTEGER NOT NULL,
-    scope TEXT NOT NULL, low INTEGER NOT NULL, total INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS range(
-    endpoint TEXT NOT NULL, first BLOB NOT NULL, after BLOB, done INTEGER NOT NULL,
-    PRIMARY KEY(endpoint, first)) WITHOUT ROWID;
--- Records that must be fetched again because another record, which they show, has changed.
-CREATE TABLE IF NOT EXISTS due(
-    endpoint TEXT NOT NULL, n INTEGER NOT NULL, list INTEGER NOT NULL,
-    PRIMARY KEY(endpoint, n)) WITHOUT ROWID;
-";
-
-/// Why there is no mirror.
-#[derive(Debug, thiserror::Error)]
-pub enum MirrorOpenError {
-    /// The file system's word.
-    #[error("{0}: {1}")]
-    Io(PathBuf, io::Error),
-    /// SQLite's word, where the file is not at fault.
-    #[error("{0}: {1}")]
-    Sqlite(PathBuf, rusqlite::Error),
-}
 
 /// A change or a look-up that failed.
 #[derive(Debug, thiserror::Error)]
@@ -113,9 +76,9 @@ impl Mirror {
     /// Opens the database in `folder`, making it where there is none.
     pub fn open(folder: &Path) -> Result<Arc<Self>, MirrorOpenError> {
         fs::create_dir_all(folder).map_err(|error| MirrorOpenError::Io(folder.to_owned(), error))?;
-        let path = folder.join(NAME);
+        let path = folder.join(file::NAME);
         let sqlite = |error| MirrorOpenError::Sqlite(path.clone(), error);
-        let Sound { mut connection, checked_at, set_aside } = sound(&path)?;
+        let Sound { mut connection, checked_at, set_aside } = file::sound(&path)?;
         let states = generation::prepare(&mut connection, Shape::get()).map_err(sqlite)?;
         let states = Arc::new(ArcSwap::from_pointee(states));
         let (reads, inbox) = mpsc::channel::<Read>();
@@ -202,7 +165,7 @@ impl Mirror {
         let (tell, told) = oneshot::channel();
         let (path, states, generation) = (self.path.clone(), self.states.clone(), self.generation.clone());
         let write: Write = Box::new(move |connection| {
-            let _ = tell.send(fresh(&path, states.load().version()).map(|(new, empty)| {
+            let _ = tell.send(file::fresh(&path, states.load().version()).map(|(new, empty)| {
                 *connection = new;
                 states.store(Arc::new(empty));
                 generation.fetch_add(1, Ordering::AcqRel);
@@ -364,123 +327,6 @@ fn transact<T>(
     Ok(result)
 }
 
-/// Whether an error says that the file itself is not as it should be.
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-/// A fresh database in the place of the one that lies there, which is set aside, and the states of its tables. Its
-/// numbers go on from the `version` before, so that nobody takes one of its states for one of the old.
-fn fresh(path: &Path, version: i64) -> Result<(Connection, States), MirrorOpenError> {
-    let aside = set_aside(path).map_err(|error| MirrorOpenError::Io(path.to_owned(), error))?;
-    tracing::error!(
-        "the mirror {} is damaged; it was set aside as {} and is synchronised anew",
-        path.display(),
-        aside.display()
-    );
-    let Sound { mut connection, .. } = sound(path)?;
-    let states = connection
-        .execute("UPDATE meta SET value = ?1 WHERE key = 'version'", [version + 1])
-        .and_then(|_| generation::prepare(&mut connection, Shape::get()));
-    Ok((connection, states.map_err(|error| MirrorOpenError::Sqlite(path.to_owned(), error))?))
-}
-
-/// A database that can be used.
-struct Sound {
-    connection: Connection,
-    /// When it was last found sound as a whole.
-    checked_at: Millis,
-    set_aside: Option<PathBuf>,
-}
-
-/// Opens the file, or sets it aside and makes a new one.
-fn sound(path: &Path) -> Result<Sound, MirrorOpenError> {
-    let why = match try_open(path) {
-        Ok((connection, checked_at)) => return Ok(Sound { connection, checked_at, set_aside: None }),
-        Err(Trouble::Refused(error)) => return Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
-        Err(Trouble::Unfit(why)) => why,
-    };
-    let aside = set_aside(path).map_err(|error| MirrorOpenError::Io(path.to_owned(), error))?;
-    tracing::error!(
-        "the mirror {} can't be used ({why}); it was set aside as {} and is synchronised anew",
-        path.display(),
-        aside.display()
-    );
-    match try_open(path) {
-        Ok((connection, checked_at)) => Ok(Sound { connection, checked_at, set_aside: Some(aside) }),
-        Err(Trouble::Refused(error)) => Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
-        Err(Trouble::Unfit(why)) => Err(MirrorOpenError::Io(path.to_owned(), io::Error::other(why))),
-    }
-}
-
-enum Trouble {
-    Unfit(String),
-    Refused(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        if is_damage(&error) { Self::Unfit(error.to_string()) } else { Self::Refused(error) }
-    }
-}
-
-fn try_open(path: &Path) -> Result<(Connection, Millis), Trouble> {
-    let sealed = seal::take(path);
-    let connection = Connection::open(path)?;
-    configure(&connection)?;
-    let checked_at = seal::check(&connection, sealed)?.map_err(Trouble::Unfit)?;
-    let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if form != 0 && form != FORM {
-        return Err(Trouble::Unfit("written by another version of alyx-proxy".to_owned()));
-    }
-    connection.execute_batch(TABLES)?;
-    connection.pragma_update(None, "user_version", FORM)?;
-    Ok((connection, checked_at))
-}
-
-/// A connection to the database in a folder, be it in use or not; none where there is no database.
-pub(super) fn beside(folder: &Path) -> rusqlite::Result<Option<Connection>> {
-    let path = folder.join(NAME);
-    if path.exists() { connect(&path).map(Some) } else { Ok(None) }
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    configure(&connection)?;
-    Ok(connection)
-}
-
-/// Settings of every connection. The page size counts only for a file that is new.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "PRAGMA page_size = 16384;
-         PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = NORMAL;
-         PRAGMA busy_timeout = 5000;
-         PRAGMA journal_size_limit = 67108864;
-         PRAGMA cell_size_check = ON;
-         PRAGMA cache_size = -32768;
-         PRAGMA temp_store = MEMORY;
-         PRAGMA analysis_limit = 400;",
-    )?;
-    connection.set_prepared_statement_cache_capacity(256);
-    functions::register(connection)
-}
-
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let at = clock::for_machines(clock::now()).replace(':', "-");
-    let aside = path.with_file_name(format!("damaged-mirror-{at}.db"));
-    for suffix in ["", "-wal", "-shm"] {
-        let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-        match fs::rename(with_suffix(path), with_suffix(&aside)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(aside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -488,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_file_is_set_aside_and_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(NAME), vec![7; 100_000]).unwrap();
+        fs::write(folder.path().join(file::NAME), vec![7; 100_000]).unwrap();
         let mirror = Mirror::open(folder.path()).unwrap();
         assert_eq!(fs::read(mirror.set_aside().unwrap()).unwrap(), vec![7; 100_000]);
         assert_eq!(mirror.read(|_, states| Ok(states.version())).await.unwrap(), 0);

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod answers;
 pub mod carry;
 pub mod database;
+mod file;
 pub mod functions;
 mod generation;
 pub mod load;

@@ -18,7 +18,7 @@ pub(super) fn damaged(connection: &Connection, states: &States) -> rusqlite::Res
         match is_sound(connection, table) {
             Ok(true) => {}
             Ok(false) => damaged.push(table),
-            Err(error) if super::database::is_damage(&error) => damaged.push(table),
+            Err(error) if crate::store::is_damage(&error) => damaged.push(table),
             Err(error) => return Err(error),
         }
     }

@@ -28,6 +28,7 @@ use keeper::Keeper;
 use open::{Database, SetAside};
 use reader::Readers;
 use trouble::Shared;
+pub(crate) use trouble::is_damage;
 use writer::Writer;
 
 /// A change or a look-up that the database refused.

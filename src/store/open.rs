@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::{
     rescue::{Rescued, rescue},
     seal,
+    trouble::is_damage,
 };
 use crate::{
     alyx::writes::Scope,
@@ -114,9 +115,12 @@ enum Trouble {
 }
 
 fn sound(path: &Path) -> Result<(Connection, Millis), Trouble> {
-    let judge = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Damaged(error.to_string()),
-        _ => Trouble::Refused(OpenError::Sqlite(path.to_owned(), error)),
+    let judge = |error: rusqlite::Error| {
+        if is_damage(&error) {
+            Trouble::Damaged(error.to_string())
+        } else {
+            Trouble::Refused(OpenError::Sqlite(path.to_owned(), error))
+        }
     };
     let (sealed, left) = (seal::take(path), Left::of(path));
     let mut connection = Connection::open(path).map_err(judge)?;

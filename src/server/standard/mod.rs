@@ -174,15 +174,10 @@ impl Asking {
 
     /// Gives a response of the origin's, and stores it if that is allowed.
     async fn keep(&self, response: Response<Body>, asked_at: Millis) -> Result<Response<Body>, Failure> {
-        let request = caching::Request {
-            method: &self.method,
-            authorised: self.headers.contains_key(header::AUTHORIZATION),
-            no_store: self.wanted.no_store,
-        };
         let (status, received_at) = (response.status(), clock::now());
         let control = ResponseControl::of(response.headers());
         let lifetime = lifetime(status, response.headers(), &control, received_at);
-        if !may_store(request, status, response.headers(), &control, lifetime) {
+        if !may_store(self.asked_by(&self.method), status, response.headers(), &control, lifetime) {
             return Ok(marked(response, "fwd=uri-miss"));
         }
         self.store(response, (asked_at, received_at)).await
@@ -232,28 +227,19 @@ impl Asking {
         let own = self.method == Method::POST && content.as_deref() == Some(&*self.url);
         let control = ResponseControl::of(response.headers());
         let received_at = clock::now();
-        let said = matches!(
-            lifetime(status, response.headers(), &control, received_at),
-            Lifetime::Said(time) if !time.is_zero()
-        );
-        let as_get = caching::Request {
-            method: &Method::GET,
-            authorised: self.headers.contains_key(header::AUTHORIZATION),
-            no_store: self.wanted.no_store,
-        };
-        if own
-            && said
-            && may_store(
-                as_get,
-                status,
-                response.headers(),
-                &control,
-                Lifetime::Said(std::time::Duration::MAX),
-            )
-        {
+        let lifetime = lifetime(status, response.headers(), &control, received_at);
+        let said = matches!(lifetime, Lifetime::Said(time) if !time.is_zero());
+        let as_get = self.asked_by(&Method::GET);
+        if own && said && may_store(as_get, status, response.headers(), &control, lifetime) {
             return self.store(response, (asked_at, received_at)).await;
         }
         Ok(marked(response, "fwd=method"))
+    }
+
+    /// What is to be known of this request, were it of that method, before its response is stored.
+    fn asked_by<'m>(&self, method: &'m Method) -> caching::Request<'m> {
+        let authorised = self.headers.contains_key(header::AUTHORIZATION);
+        caching::Request { method, authorised, no_store: self.wanted.no_store }
     }
 
     /// Other paths of this origin that a write says it has changed.

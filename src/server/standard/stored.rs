@@ -117,21 +117,18 @@ impl Stored {
     pub(super) fn ask_whether_it_holds(&self, request: &mut HeaderMap) -> bool {
         let pairs =
             [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)];
-        let mut found = false;
-        let mut validators: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        for (field, condition) in pairs {
-            if let Some(value) = self.headers.get(field) {
-                validators.push((condition, value.clone()));
-                found = true;
-            }
+        let validators: Vec<(HeaderName, HeaderValue)> = pairs
+            .into_iter()
+            .filter_map(|(field, condition)| Some((condition, self.headers.get(field)?.clone())))
+            .collect();
+        if validators.is_empty() {
+            return false;
         }
-        if found {
-            for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_RANGE, header::RANGE] {
-                request.remove(name);
-            }
-            request.extend(validators);
+        for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_RANGE, header::RANGE] {
+            request.remove(name);
         }
-        found
+        request.extend(validators);
+        true
     }
 
     /// Whether a 304 speaks of this response: it must not name another version (RFC 9111 4.3.4).
