@@ -27,8 +27,16 @@ fn token() -> String {
     Options::default().users.swap_remove(0).token
 }
 
-/// Runs `sync`, and kills it after a while; whether it ended by itself.
-fn sync(alyx: &Miniature, data_dir: &Path, kill_after: Option<Duration>) -> bool {
+/// When a run is killed: so long after it has asked Alyx so often. Counted in requests, since how long a run
+/// takes differs tenfold between machines.
+struct Kill {
+    requests: usize,
+    after: Duration,
+}
+
+/// Runs `sync`, and kills it at some point; whether it ended by itself before.
+fn sync(alyx: &Miniature, data_dir: &Path, kill: Option<Kill>) -> bool {
+    let before = alyx.requests().len();
     let mut command = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ALYX_PROXY_")) {
         command.env_remove(name);
@@ -45,12 +53,15 @@ fn sync(alyx: &Miniature, data_dir: &Path, kill_after: Option<Duration>) -> bool
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let Some(after) = kill_after else {
+    let Some(kill) = kill else {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         return true;
     };
-    std::thread::sleep(after);
+    while alyx.requests().len() < before + kill.requests && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(kill.after);
     let ended = child.try_wait().unwrap().is_some();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -111,17 +122,16 @@ async fn killed_at_any_point_it_is_never_wrong_and_never_begins_from_zero() {
     // What a fill takes that nobody interrupts.
     let scratch = tempfile::tempdir().unwrap();
     alyx.forget_requests();
-    let start = std::time::Instant::now();
     sync(&alyx, scratch.path(), None);
-    let (took, needed) = (start.elapsed(), alyx.requests().len());
+    let needed = alyx.requests().len();
 
     let home = tempfile::tempdir().unwrap();
     alyx.forget_requests();
     let (mut kills, mut tables) = (0, 0);
     for _ in 0..KILLS {
-        // Each time a little further than what a start takes.
-        let after = Duration::from_millis(100) + took.mul_f64(random.random_range(0.0..0.15));
-        kills += usize::from(!sync(&alyx, home.path(), Some(after)));
+        let requests = random.random_range(0..needed / 10);
+        let kill = Kill { requests, after: Duration::from_millis(random.random_range(0..60)) };
+        kills += usize::from(!sync(&alyx, home.path(), Some(kill)));
         let now = ever.covers(home.path()).await;
         assert!(now >= tables, "a table that was here is gone");
         tables = now;
@@ -135,6 +145,9 @@ async fn killed_at_any_point_it_is_never_wrong_and_never_begins_from_zero() {
     assert!(asked < needed + KILLS * 80, "{asked} requests instead of {needed}");
 
     let sessions = miniature::list(&alyx, "sessions").await;
+    alyx.forget_requests();
+    sync(&alyx, home.path(), None);
+    let needed = alyx.requests().len();
     let mut kills = 0;
     for (round, session) in sessions.iter().step_by(7).take(KILLS).enumerate() {
         let id = record::Record::new(session.as_str()).plain("id").unwrap().to_owned();
@@ -144,11 +157,12 @@ async fn killed_at_any_point_it_is_never_wrong_and_never_begins_from_zero() {
         let request = request.header("Content-Type", "application/json").body(change.to_string());
         assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
         ever.look(&alyx).await;
-        let after = Duration::from_millis(50 + random.random_range(0..600));
-        kills += usize::from(!sync(&alyx, home.path(), Some(after)));
+        let requests = random.random_range(0..needed);
+        let kill = Kill { requests, after: Duration::from_millis(random.random_range(0..20)) };
+        kills += usize::from(!sync(&alyx, home.path(), Some(kill)));
         assert_eq!(ever.covers(home.path()).await, TABLES.len());
     }
-    println!("increments: killed {kills} times");
+    println!("increments: killed {kills} times; {needed} requests each without kills");
     assert!(kills >= KILLS / 3, "it was killed {kills} times only");
     sync(&alyx, home.path(), None);
     let mut now = Ever::default();
