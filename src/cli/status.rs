@@ -29,6 +29,8 @@ struct Status {
 struct Mirror {
     tables: Vec<Table>,
     verified: Verified,
+    trouble: Option<Trouble>,
+    set_aside: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -124,25 +126,21 @@ fn readable(status: &Status) -> String {
         ("tokens", format!("{tokens} accepted by Alyx")),
     ];
     let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
-    lines.extend(
-        status
-            .trouble
-            .iter()
-            .map(|trouble| format!("{:<11} {}, since {}", "ATTENTION", trouble.what, trouble.since)),
-    );
-    lines.extend(
-        status
-            .set_aside
-            .iter()
-            .map(|path| format!("{:<11} the database was damaged; it was set aside as {path}", "ATTENTION")),
-    );
+    let troubles = status.trouble.iter().chain(mirror.iter().flat_map(|mirror| &mirror.trouble));
+    let attention = troubles.map(|Trouble { what, since }| format!("{what}, since {since}"));
+    let damaged = status.set_aside.iter().map(|path| ("database", path));
+    let damaged =
+        damaged.chain(mirror.iter().flat_map(|mirror| &mirror.set_aside).map(|path| ("mirror", path)));
+    let attention = attention
+        .chain(damaged.map(|(what, path)| format!("the {what} was damaged; it was set aside as {path}")));
+    lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")
 }
 
 /// The mirror as a whole, and table by table.
 fn readable_mirror(mirror: &Mirror) -> Vec<String> {
-    let Mirror { tables, verified: Verified { same, changed, different } } = mirror;
+    let Mirror { tables, verified: Verified { same, changed, different }, .. } = mirror;
     if tables.is_empty() {
         return vec![format!("{:<11} nothing yet", "mirror")];
     }

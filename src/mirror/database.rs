@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 pub use super::file::MirrorOpenError;
 
 use super::{
+    damage::Damage,
     file::{self, Sound, connect},
     generation,
     load::LoadError,
@@ -29,7 +30,7 @@ use super::{
     shape::{Shape, Table},
     state::States,
 };
-use crate::store::{is_damage, seal};
+use crate::store::{Trouble, is_damage, seal};
 
 const READERS: usize = 2;
 
@@ -65,9 +66,7 @@ pub struct Mirror {
     writer: Mutex<Option<JoinHandle<()>>>,
     states: Arc<ArcSwap<States>>,
     path: PathBuf,
-    set_aside: Option<PathBuf>,
-    /// Something has met what only a damaged file shows.
-    suspect: AtomicBool,
+    damage: Arc<Damage>,
     /// Another after each time that a fresh file has taken the database's place.
     generation: Arc<AtomicU64>,
 }
@@ -107,15 +106,19 @@ impl Mirror {
             writer: Mutex::new(Some(thread)),
             states,
             path,
-            set_aside,
-            suspect: AtomicBool::new(false),
+            damage: Arc::new(Damage::of(set_aside)),
             generation,
         }))
     }
 
-    /// Where a damaged database was put when this one was opened.
-    pub fn set_aside(&self) -> Option<&Path> {
-        self.set_aside.as_deref()
+    /// Where the last database was put that was damaged as a whole.
+    pub fn set_aside(&self) -> Option<PathBuf> {
+        self.damage.set_aside()
+    }
+
+    /// What a disk has got wrong and is not mended yet.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.damage.trouble(&self.states())
     }
 
     /// Looks something up in one state of all tables; the states are those of just that.
@@ -134,20 +137,19 @@ impl Mirror {
         let result = told.await.map_err(|_| MirrorError::Closed)?;
         if let Err(error) = &result
             && is_damage(error)
-            && !self.suspect.swap(true, Ordering::AcqRel)
         {
-            tracing::error!(%error, "the mirror is damaged: what is left of it answers until it can be fetched anew");
+            self.damage.meet(error);
         }
         Ok(result?)
     }
 
-    /// Whether something has met what only a damaged file shows since this was asked last.
-    pub(super) fn take_suspicion(&self) -> bool {
-        self.suspect.swap(false, Ordering::AcqRel)
+    /// What is known of damage.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.damage
     }
 
-    /// The tables in which something is not as it was stored. Reads all of them; an error if the file can't be read.
-    pub(super) async fn damaged(&self) -> Result<Vec<&'static Table>, MirrorError> {
+    /// Looks for tables in which something is not as it was stored. Reads all of them; an error if the file can't be read.
+    pub(super) async fn look_through(&self) -> Result<Vec<&'static Table>, MirrorError> {
         let path = self.path.clone();
         // It takes long: on a connection of its own.
         let look = move || {
@@ -164,10 +166,16 @@ impl Mirror {
     pub(super) async fn renew(&self) -> Result<(), MirrorOpenError> {
         let (tell, told) = oneshot::channel();
         let (path, states, generation) = (self.path.clone(), self.states.clone(), self.generation.clone());
+        let damage = self.damage.clone();
         let write: Write = Box::new(move |connection| {
-            let _ = tell.send(file::fresh(&path, states.load().version()).map(|(new, empty)| {
-                *connection = new;
-                states.store(Arc::new(empty));
+            let before = states.load_full();
+            let _ = tell.send(file::fresh(&path, before.version()).map(|fresh| {
+                *connection = fresh.connection;
+                damage.put_aside(&fresh.set_aside);
+                damage.found(
+                    before.iter().filter_map(|(name, _)| Some(Shape::get().table(name)?.endpoint.name)),
+                );
+                states.store(Arc::new(fresh.states));
                 generation.fetch_add(1, Ordering::AcqRel);
             }));
         });

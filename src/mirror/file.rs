@@ -53,9 +53,17 @@ pub enum MirrorOpenError {
     Sqlite(PathBuf, rusqlite::Error),
 }
 
-/// A fresh database in the place of the one that lies there, which is set aside, and the states of its tables. Its
-/// numbers go on from the `version` before, so that nobody takes one of its states for one of the old.
-pub(super) fn fresh(path: &Path, version: i64) -> Result<(Connection, States), MirrorOpenError> {
+/// A database that has just been begun.
+pub(super) struct Fresh {
+    pub(super) connection: Connection,
+    pub(super) states: States,
+    /// Where the one before lies now.
+    pub(super) set_aside: PathBuf,
+}
+
+/// A fresh database in the place of the one that lies there, which is set aside. Its numbers go on from the `version`
+/// before, so that nobody takes one of its states for one of the old.
+pub(super) fn fresh(path: &Path, version: i64) -> Result<Fresh, MirrorOpenError> {
     let aside = set_aside(path).map_err(|error| MirrorOpenError::Io(path.to_owned(), error))?;
     tracing::error!(
         "the mirror {} is damaged; it was set aside as {} and is synchronised anew",
@@ -66,7 +74,8 @@ pub(super) fn fresh(path: &Path, version: i64) -> Result<(Connection, States), M
     let states = connection
         .execute("UPDATE meta SET value = ?1 WHERE key = 'version'", [version + 1])
         .and_then(|_| generation::prepare(&mut connection, Shape::get()));
-    Ok((connection, states.map_err(|error| MirrorOpenError::Sqlite(path.to_owned(), error))?))
+    let states = states.map_err(|error| MirrorOpenError::Sqlite(path.to_owned(), error))?;
+    Ok(Fresh { connection, states, set_aside: aside })
 }
 
 /// A database that can be used.

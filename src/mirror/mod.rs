@@ -7,7 +7,8 @@
 pub mod answer;
 pub mod answers;
 pub mod carry;
-pub mod database;
+pub mod damage;
+mod database;
 mod file;
 pub mod functions;
 mod generation;

@@ -8,7 +8,8 @@ use crate::clock;
 impl Proxy {
     /// What the mirror holds, table by table, and how it fares.
     pub(super) fn mirror_status(&self) -> Option<Value> {
-        let states = self.mirror.as_ref()?.states();
+        let mirror = self.mirror.as_ref()?;
+        let states = mirror.states();
         let now = clock::now();
         let mut tables: Vec<_> = states.iter().collect();
         tables.sort_unstable_by_key(|(endpoint, _)| *endpoint);
@@ -28,6 +29,8 @@ impl Proxy {
         Some(json!({
             "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
             "verified": verified,
+            "trouble": mirror.trouble().map(|trouble| trouble.for_machines()),
+            "set_aside": mirror.set_aside().map(|path| path.display().to_string()),
             "progress": self.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
         }))
     }
@@ -35,6 +38,7 @@ impl Proxy {
     /// Sets the mirror's gauges.
     pub(super) fn gauge_mirror(&self) {
         let Some(mirror) = &self.mirror else { return };
+        metrics::gauge!("alyx_proxy_mirror_trouble").set(u8::from(mirror.trouble().is_some()));
         let now = clock::now();
         #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
         for (endpoint, state) in mirror.states().iter() {

@@ -104,6 +104,10 @@ pub(super) fn recorder() -> &'static PrometheusHandle {
             "alyx_proxy_disk_trouble",
             "1 while the disk or the database takes nothing new"
         );
+        metrics::describe_gauge!(
+            "alyx_proxy_mirror_trouble",
+            "1 while tables of the mirror that a disk has damaged are not mended"
+        );
         metrics::describe_gauge!("alyx_proxy_requests_under_way", "Requests that are being answered");
         metrics::describe_counter!(
             "alyx_proxy_shed_total",
@@ -163,10 +167,7 @@ impl Proxy {
             "mirror": self.mirror_status(),
             "activity": self.activity_status(),
             "tokens": self.tokens.len(),
-            "trouble": self.store.trouble().map(|trouble| json!({
-                "since": clock::for_machines(trouble.since),
-                "what": trouble.what,
-            })),
+            "trouble": self.store.trouble().map(|trouble| trouble.for_machines()),
             "set_aside": self.set_aside().map(|path| path.display().to_string()),
         })
     }

@@ -21,6 +21,18 @@ pub struct Trouble {
     pub what: String,
 }
 
+impl Trouble {
+    /// For people, who get one line of it.
+    pub fn for_people(&self) -> String {
+        format!("{}, since {}.", self.what, clock::for_people(self.since))
+    }
+
+    /// For programs.
+    pub fn for_machines(&self) -> serde_json::Value {
+        serde_json::json!({ "since": clock::for_machines(self.since), "what": self.what })
+    }
+}
+
 /// Called with a database that has taken the place of a damaged or deleted one.
 pub(super) type Renewal = Box<dyn Fn(&Connection) + Send + Sync>;
 

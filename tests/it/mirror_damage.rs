@@ -102,11 +102,35 @@ async fn survives(
     let proxy = proxy.restart().await;
     proxy.until_upstream_is("down").await;
     let given = judge(&ask(proxy.client()).await, &right, &proxy, alyx, about);
+    if given < QUESTIONS.len() {
+        says_so(&proxy, about).await;
+    }
     alyx.restore().await.unwrap();
     proxy.until_upstream_is("up").await;
     until(&format!("{about}: it says so"), async || proxy.output().contains("anew")).await;
     whole_again(&proxy, &right, alyx, about).await;
+    until(&format!("{about}: nothing is wrong any more"), async || {
+        proxy.status().await["mirror"]["trouble"].is_null()
+    })
+    .await;
     given
+}
+
+/// Both the page for people and that for programs tell of the damage, or of the file that was put aside for it.
+async fn says_so(proxy: &Proxy, about: &str) {
+    let mirror = proxy.status().await["mirror"].take();
+    let told = if let Some(path) = mirror["set_aside"].as_str() {
+        assert!(std::path::Path::new(path).exists(), "{about}: {path}");
+        path
+    } else {
+        mirror["trouble"]["what"].as_str().unwrap_or_else(|| panic!("{about}: not a word: {mirror}"))
+    };
+    assert!(told.contains("damaged"), "{about}: {told}");
+    let page = proxy.client().get("/-/status").await.expect(200);
+    assert!(page.text().contains(told), "{about}: the page does not tell: {told}");
+    let metrics = proxy.client().get("/-/metrics").await.expect(200);
+    let trouble = u8::from(!mirror["trouble"].is_null());
+    assert!(metrics.text().contains(&format!("alyx_proxy_mirror_trouble {trouble}\n")), "{about}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,13 +13,14 @@ impl Synchroniser {
     /// Looks through the mirror where something was met that only a damaged file shows, and once a week; forgets what
     /// is damaged, so that it is fetched anew.
     pub(super) async fn look_through(&self) {
-        let suspect = self.mirror.take_suspicion();
+        let suspect = self.mirror.damage().take_suspicion();
         if !suspect && !self.is_due().await {
             return;
         }
         let start = std::time::Instant::now();
-        let mended = match self.mirror.damaged().await {
+        let mended = match self.mirror.look_through().await {
             Ok(tables) => {
+                self.mirror.damage().found(tables.iter().map(|table| table.endpoint.name));
                 for table in &tables {
                     let endpoint = table.endpoint.name;
                     tracing::error!(endpoint, "the mirror's table is damaged; it is fetched anew");

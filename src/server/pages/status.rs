@@ -35,8 +35,11 @@ struct Page {
     used: u64,
     clients: Option<Vec<Seen>>,
     events: Vec<Happened>,
+    /// What is wrong now.
+    trouble: Vec<String>,
+    /// What was wrong, and where it lies.
     set_aside: Option<String>,
-    trouble: Option<String>,
+    mirror_set_aside: Option<String>,
 }
 
 struct Row {
@@ -75,10 +78,8 @@ impl Visit {
             requests: client.requests,
             ago: clock::span_for_people(now - client.last),
         };
-        let last = proxy
-            .mirror
-            .as_ref()
-            .and_then(|mirror| mirror.states().iter().map(|(_, state)| state.synced_at).max());
+        let mirror = proxy.mirror.as_ref();
+        let last = mirror.and_then(|mirror| mirror.states().iter().map(|(_, state)| state.synced_at).max());
         let content = Page {
             frame: self.frame("status", "Status"),
             upstream: proxy.upstream.base().to_owned(),
@@ -105,11 +106,15 @@ impl Visit {
                     text: event.text,
                 })
                 .collect(),
-            trouble: proxy
-                .store
-                .trouble()
-                .map(|trouble| format!("{}, since {}.", trouble.what, clock::for_people(trouble.since))),
+            trouble: [proxy.store.trouble(), mirror.and_then(|mirror| mirror.trouble())]
+                .into_iter()
+                .flatten()
+                .map(|trouble| trouble.for_people())
+                .collect(),
             set_aside: proxy.set_aside().map(|path| path.display().to_string()),
+            mirror_set_aside: mirror
+                .and_then(|mirror| mirror.set_aside())
+                .map(|path| path.display().to_string()),
         };
         page(&content, 200)
     }
