@@ -20,7 +20,7 @@ use super::{
     seal,
     trouble::{Shared, of_the_disk},
 };
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 
 /// After a fresh file could not be made, the next try comes so much later.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -165,6 +165,8 @@ impl Keeper {
         let was_there = self.path.exists();
         let SetAside(aside) = open::set_aside(&self.path)?;
         fs::rename(fresh, &self.path).map_err(|error| OpenError::Io(self.path.clone(), error))?;
+        // It was read as a whole to be written, and what it lacks is not in a log.
+        seal::put(&self.path, clock::now());
         let (connection, checked_at) = open::connect(&self.path)?;
         self.connection = connection;
         self.checked_at = checked_at;

@@ -162,8 +162,14 @@ async fn a_database_that_is_deleted_under_it_is_written_out_again() {
         for name in names {
             std::fs::remove_file(database.with_file_name(name)).unwrap();
         }
-        until("it is there again", async || database.exists() && trouble(&proxy).await.is_none()).await;
-        assert!(proxy.output().contains("was deleted"), "{}", proxy.output());
+        let told = || proxy.output().matches("was deleted; a fresh one goes on").count();
+        until("it is there again", async || told() > round).await;
+        assert!(database.exists() && trouble(&proxy).await.is_none(), "{}", proxy.output());
+        // Nothing is lost, so nothing is in doubt.
+        assert!(!proxy.output().contains("asked anew"), "{}", proxy.output());
+        for answer in ask(&proxy, 30).await {
+            assert!(answer.cache().hit(), "{}", answer.cache().text);
+        }
         // New answers and marks go into the new file.
         write(&proxy).await.expect(200);
         ask(&proxy, 40 + round).await;
