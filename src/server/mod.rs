@@ -17,6 +17,7 @@ mod control;
 mod explain;
 mod files;
 mod frozen;
+mod interim;
 mod load;
 mod login;
 mod mirror_status;
@@ -104,7 +105,7 @@ async fn decide(
     peer: SocketAddr,
     name: Option<again::Name>,
     endpoint: &'static str,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
     let path = request.uri().path();
     let own = path == "/-" || path.starts_with("/-/");
@@ -112,6 +113,7 @@ async fn decide(
         return own::answer(proxy, peer.ip(), request).await;
     }
     let (stamp, same) = (proxy.stamp(), name.map(|name| again::Same::of(name, &request)));
+    let interim = request.extensions_mut().remove();
     let (asked, body) = match ask(proxy, peer, request) {
         Ok(asked) => asked,
         Err(refusal) => return *refusal,
@@ -121,7 +123,7 @@ async fn decide(
         Err(full) => return proxy.shed(full),
     };
     let mut response = match &proxy.standard {
-        Some(standard) => standard::answer(proxy, standard, asked, body).await,
+        Some(standard) => standard::answer(proxy, standard, asked, body, interim).await,
         None => of_alyx(proxy, asked, body).await,
     };
     if let Some(same) = same {

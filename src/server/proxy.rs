@@ -156,7 +156,7 @@ impl Proxy {
             logins: Logins::default(),
             history: History::default(),
             flights: Flights::default(),
-            standard: super::standard::Standard::of(&settings.load()),
+            standard: super::standard::Standard::of(&settings.load())?,
             recent: Recent::new(memory.0 / 16),
             again: Again::new(memory.0 / 16),
             mirror,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response, Version};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -31,7 +31,9 @@ use tower::{Layer, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    Proxy, answer, own,
+    Proxy, answer,
+    interim::{Interim, Sending},
+    own,
     tls::{Tls, TlsError},
     verify,
 };
@@ -211,6 +213,9 @@ async fn requests<S>(watcher: Watcher, proxy: Arc<Proxy>, stream: S, peer: Socke
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // Alyx says nothing before its answers.
+    let interim = (!proxy.knows_alyx()).then(Interim::default);
+    let interim_of_requests = interim.clone();
     let floors = tower::service_fn(move |request: Request<Incoming>| {
         let proxy = proxy.clone();
         async move { Ok::<_, Infallible>(answer(proxy, peer, request.map(Body::new)).await) }
@@ -230,6 +235,11 @@ where
     let service = service_fn(move |mut request: Request<Incoming>| {
         first.store(true, Ordering::Relaxed);
         let floors = floors.clone();
+        if let Some(interim) = &interim_of_requests
+            && request.version() == Version::HTTP_11
+        {
+            request.extensions_mut().insert(interim.clone());
+        }
         async move {
             let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(new_name).clone();
             let mut response: Response<_> = floors.oneshot(request).await?;
@@ -239,7 +249,8 @@ where
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(timeout));
-    let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
+    let stream = Sending::new(Box::pin(stream), interim);
+    let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     // Which version of HTTP is spoken is waited for without a limit; from then on hyper has its own.
     let silent = async {
         tokio::time::sleep(timeout).await;

@@ -7,7 +7,9 @@ use reqwest::{Client, ClientBuilder, redirect::Policy};
 use crate::settings;
 
 /// Connections that nobody uses are closed after this time, before servers' own limits strike.
-const IDLE: Duration = Duration::from_secs(55);
+pub(super) const IDLE: Duration = Duration::from_secs(55);
+/// A silent connection is tried after this time.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The client that reads answers (codings undone) and the one that relays bytes.
 pub(super) fn build(upstream: &settings::Upstream) -> Result<(Client, Client), reqwest::Error> {
@@ -22,6 +24,6 @@ fn common(upstream: &settings::Upstream) -> ClientBuilder {
         .redirect(Policy::none())
         .connect_timeout(upstream.connect_timeout.0)
         .pool_idle_timeout(IDLE)
-        .tcp_keepalive(Duration::from_secs(30))
+        .tcp_keepalive(KEEPALIVE)
         .tcp_nodelay(true)
 }

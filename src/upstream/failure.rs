@@ -127,9 +127,8 @@ impl Failure {
 
     /// What an error of the HTTP client means.
     pub(super) fn of(error: &reqwest::Error) -> Self {
-        let causes = causes(error);
         if error.is_connect() {
-            return Self::of_connect(error, &causes);
+            return Self::of_connect(error, error.is_timeout());
         }
         if error.is_timeout() {
             return Self::Timeout;
@@ -137,11 +136,20 @@ impl Failure {
         if error.is_body() || error.is_decode() { Self::Truncated } else { Self::Reset }
     }
 
-    fn of_connect(error: &reqwest::Error, causes: &[String]) -> Self {
+    /// What an error of the client for any origin means, before the answer's head is here.
+    pub(super) fn of_origin(error: &hyper_util::client::legacy::Error) -> Self {
+        if error.is_connect() {
+            return Self::of_connect(error, io_kind(error) == Some(io::ErrorKind::TimedOut));
+        }
+        Self::Reset
+    }
+
+    fn of_connect(error: &dyn Error, timed_out: bool) -> Self {
+        let causes = causes(error);
         let mentions =
             |words: &[&str]| causes.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
         let innermost = || causes.last().cloned().unwrap_or_default();
-        if error.is_timeout() {
+        if timed_out {
             Self::Connect("in time".to_owned())
         } else if mentions(&["dns error", "failed to lookup"]) {
             Self::Dns
@@ -162,7 +170,7 @@ impl Failure {
     }
 }
 
-fn causes(error: &reqwest::Error) -> Vec<String> {
+fn causes(error: &dyn Error) -> Vec<String> {
     let mut causes = Vec::new();
     let mut next: Option<&(dyn Error + 'static)> = error.source();
     while let Some(cause) = next {
@@ -172,7 +180,7 @@ fn causes(error: &reqwest::Error) -> Vec<String> {
     causes
 }
 
-fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+fn io_kind(error: &dyn Error) -> Option<io::ErrorKind> {
     let mut next: Option<&(dyn Error + 'static)> = error.source();
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<io::Error>() {

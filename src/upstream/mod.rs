@@ -12,7 +12,9 @@ mod fetch;
 pub mod flight;
 mod headers;
 pub mod health;
+mod origin;
 pub mod pace;
+mod progress;
 mod relay;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ pub use account::{Account, AccountError};
 pub use failure::Failure;
 pub use fetch::{Answer, Ask};
 pub use headers::{end_to_end, is_hop_by_hop};
+pub use origin::Origin;
 pub use relay::{Relayed, has_body};
 
 use crate::settings::Settings;
@@ -53,6 +56,9 @@ pub enum UpstreamError {
     /// The HTTP client can't be set up (certificates, for instance).
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
+    /// Certificates of others can't be judged here.
+    #[error("no HTTP client: {0}")]
+    Tls(String),
 }
 
 impl Upstream {

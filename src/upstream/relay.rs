@@ -4,20 +4,18 @@
 //! client as it comes. Nobody's address is told (`X-Forwarded-For` would become Alyx's throttle
 //! key, REST.md 4.2), and Alyx is asked under its own name: links and redirects are moved later.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use bytes::BytesMut;
 use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 
-use super::{Failure, Upstream, end_to_end, fetch, pace::Caller};
+use super::{
+    Failure, Upstream, end_to_end, fetch,
+    pace::Caller,
+    progress::{Progress, bounded, broken},
+};
 
 /// Fields that say where a request came from; Alyx is not told.
 const OF_THE_WAY: [HeaderName; 5] = [
@@ -30,8 +28,6 @@ const OF_THE_WAY: [HeaderName; 5] = [
 
 /// Bodies up to so many bytes are read before their turn comes.
 const SMALL: usize = 64 << 10;
-/// A larger one, and the body of an answer, must bring so many bytes a second, after a first `timeout`.
-const SLOWEST: u64 = 1024;
 
 /// An answer to be passed on: its head is here, its body still streams.
 #[derive(Debug)]
@@ -71,16 +67,6 @@ impl Upstream {
         result
     }
 
-    /// Passes a request to the origin and whatever it says back, without a turn and without judging it.
-    pub async fn exchange(
-        &self,
-        request: Request<Body>,
-        client_base: &str,
-        timeout: Duration,
-    ) -> Result<Response<Body>, Failure> {
-        Ok(passed(self.send_on(request, client_base, timeout).await?, timeout))
-    }
-
     async fn relay_once(
         &self,
         request: Request<Body>,
@@ -104,18 +90,13 @@ impl Upstream {
         let url = self.url_of(path_and_query)?;
         let progress = Progress::of(&parts.headers, &body);
         let mut headers = end_to_end(&parts.headers);
-        self.prepare(&mut headers, client_base);
+        prepare(&mut headers, client_base, &self.base);
         let mut outgoing = self.relayer.request(parts.method, url).headers(headers);
         if has_body(&parts.headers) {
             outgoing = outgoing.body(reqwest::Body::wrap_stream(progress.watch(body)));
         }
-        tokio::select! {
-            response = outgoing.send() => response.map_err(|error| progress.fault().unwrap_or(Failure::of(&error))),
-            // Whose fault it is shows in who has yet to say something.
-            () = progress.stalled(timeout) => {
-                Err(if progress.is_brought() { Failure::Timeout } else { Failure::Slow })
-            }
-        }
+        let response = progress.unless_stalled(outgoing.send(), timeout).await?;
+        response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of(&error)))
     }
 
     /// A gateway's error page is not Alyx's answer; a pause that Alyx asks for is, and is passed on.
@@ -125,28 +106,29 @@ impl Upstream {
             _ => Ok(()),
         }
     }
+}
 
-    fn prepare(&self, headers: &mut HeaderMap, client_base: &str) {
-        headers.remove(header::HOST);
-        for name in &OF_THE_WAY {
-            headers.remove(name);
-        }
-        // Django compares these with its own host before it accepts a form.
-        for name in [header::ORIGIN, header::REFERER] {
-            let moved = headers
-                .get(&name)
-                .and_then(|value| value.to_str().ok())
-                .and_then(|value| value.strip_prefix(client_base))
-                .and_then(|rest| HeaderValue::from_str(&format!("{}{rest}", self.base)).ok());
-            if let Some(moved) = moved {
-                headers.insert(name, moved);
-            }
-        }
-        if let Some(authorization) = headers.get_mut(header::AUTHORIZATION) {
-            authorization.set_sensitive(true);
-        }
-        headers.insert(header::VIA, HeaderValue::from_static("1.1 alyx-proxy"));
+/// Makes the fields of a client's request those of the proxy's, to the server at `base`.
+pub(super) fn prepare(headers: &mut HeaderMap, client_base: &str, base: &str) {
+    headers.remove(header::HOST);
+    for name in &OF_THE_WAY {
+        headers.remove(name);
     }
+    // Django compares these with its own host before it accepts a form.
+    for name in [header::ORIGIN, header::REFERER] {
+        let moved = headers
+            .get(&name)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix(client_base))
+            .and_then(|rest| HeaderValue::from_str(&format!("{base}{rest}")).ok());
+        if let Some(moved) = moved {
+            headers.insert(name, moved);
+        }
+    }
+    if let Some(authorization) = headers.get_mut(header::AUTHORIZATION) {
+        authorization.set_sensitive(true);
+    }
+    headers.insert(header::VIA, HeaderValue::from_static("1.1 alyx-proxy"));
 }
 
 /// The response as the client gets it: fields of the connection left out, its body as it comes.
@@ -154,7 +136,8 @@ fn passed(response: reqwest::Response, timeout: Duration) -> Response<Body> {
     let mut passed = Response::new(Body::empty());
     *passed.status_mut() = response.status();
     *passed.headers_mut() = end_to_end(response.headers());
-    *passed.body_mut() = Body::from_stream(bounded(response, timeout));
+    let body = response.bytes_stream().map_err(|error| std::io::Error::other(error.without_url()));
+    *passed.body_mut() = Body::from_stream(bounded(body, timeout));
     passed
 }
 
@@ -179,125 +162,7 @@ async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Reques
     Ok((Request::from_parts(parts, Body::from_stream(read.chain(stream))), false))
 }
 
-/// What an error of a client's body means.
-fn broken(error: &axum::Error) -> Failure {
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if inner.is::<http_body_util::LengthLimitError>() {
-            return Failure::BodyTooLarge;
-        }
-        cause = inner.source();
-    }
-    Failure::Unsent
-}
-
 /// Whether a request carries a body, be it empty (RFC 9112 6.3).
 pub fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
-}
-
-/// When something last moved on a request's way to Alyx.
-#[derive(Debug, Clone)]
-struct Progress {
-    start: Instant,
-    /// Milliseconds from `start`.
-    last: Arc<AtomicU64>,
-    bytes: Arc<AtomicU64>,
-    /// How long the body is, where that is known.
-    length: Option<u64>,
-    ended: Arc<AtomicBool>,
-    fault: Arc<Mutex<Option<Failure>>>,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            last: Arc::default(),
-            bytes: Arc::default(),
-            length: None,
-            ended: Arc::default(),
-            fault: Arc::default(),
-        }
-    }
-}
-
-impl Progress {
-    fn watch(
-        &self,
-        body: Body,
-    ) -> impl futures_util::TryStream<Ok = bytes::Bytes, Error = axum::Error> + Send + use<> {
-        let progress = self.clone();
-        let ended = self.ended.clone();
-        let end = futures_util::stream::poll_fn(move |_| {
-            ended.store(true, Ordering::Relaxed);
-            std::task::Poll::Ready(None)
-        });
-        let stream = body.into_data_stream().inspect_ok(move |chunk| {
-            let millis = u64::try_from(progress.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            progress.last.store(millis, Ordering::Relaxed);
-            progress.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-        });
-        let fault = self.fault.clone();
-        let stream = stream.inspect_err(move |error| {
-            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(broken(error));
-        });
-        stream.chain(end)
-    }
-
-    /// Of a request with this head and body.
-    fn of(headers: &HeaderMap, body: &Body) -> Self {
-        let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let length = if has_body(headers) { body.size_hint().exact().or(said) } else { Some(0) };
-        Self { length, ..Self::default() }
-    }
-
-    /// Whether all of the body has been here.
-    fn is_brought(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-            || self.length.is_some_and(|length| self.bytes.load(Ordering::Relaxed) >= length)
-    }
-
-    /// What was wrong with the client's body.
-    fn fault(&self) -> Option<Failure> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Completes when nothing has moved for `timeout`, or what comes of the body comes too slowly.
-    async fn stalled(&self, timeout: Duration) {
-        loop {
-            let late = self.start.elapsed().saturating_sub(timeout);
-            let due = late.as_secs().saturating_mul(SLOWEST);
-            if !self.is_brought() && self.bytes.load(Ordering::Relaxed) < due {
-                return;
-            }
-            let deadline = self.start + Duration::from_millis(self.last.load(Ordering::Relaxed)) + timeout;
-            if deadline <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(deadline.into()).await;
-        }
-    }
-}
-
-/// The body of an answer, ending in an error if it stands still for `timeout`, or comes as good as not at all. The time
-/// that its reader takes does not count.
-fn bounded(
-    response: reqwest::Response,
-    timeout: Duration,
-) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send {
-    let begin = (response, Duration::ZERO, 0_u64);
-    futures_util::stream::try_unfold(begin, move |(mut response, waited, bytes)| async move {
-        let start = Instant::now();
-        let allowed = (timeout + Duration::from_secs(bytes / SLOWEST)).saturating_sub(waited).min(timeout);
-        match tokio::time::timeout(allowed, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => {
-                let bytes = bytes + chunk.len() as u64;
-                Ok(Some((chunk, (response, waited + start.elapsed(), bytes))))
-            }
-            Ok(Ok(None)) => Ok(None),
-            Ok(Err(error)) => Err(std::io::Error::other(error.without_url())),
-            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-        }
-    })
 }

@@ -1,26 +1,9 @@
 //! The threats of `docs/src/threats.md` that no other file of tests is about: smuggled requests, an open proxy, redirects,
 //! tricks with paths and fields, probing for secrets, hostile answers, forged log lines.
 
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use crate::support::{Fault, Lab, Proxy, Reply, Setup, Upstream, until, users};
-
-/// Sends bytes and reads what comes within a second, or until the end.
-fn raw(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(bytes).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-    let (mut said, mut buffer) = (Vec::new(), vec![0; 65536]);
-    while let Ok(read @ 1..) = stream.read(&mut buffer) {
-        said.extend_from_slice(&buffer[..read]);
-    }
-    String::from_utf8_lossy(&said).into_owned()
-}
+use crate::support::{Fault, Lab, Proxy, Reply, Setup, Upstream, raw, until, users};
 
 fn token() -> String {
     format!("Authorization: {}\r\n", users::ONEUSER.authorization())

@@ -1,12 +1,17 @@
 //! The profile `rfc9111`: a shared cache by the standard alone. Public suites judge it in full (`bench/standard`);
 //! here each rule once, so that no change breaks one unseen.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use crate::support::{Answer, Fault, Proxy, Reply, Setup, Upstream};
+use crate::support::{Answer, Fault, Proxy, Reply, Setup, Upstream, raw};
 
 /// Fields of a request.
 type Fields<'a> = &'a [(&'a str, &'a str)];
@@ -223,4 +228,82 @@ async fn memory_is_bounded_and_the_proxys_own_pages_are_there() {
     upload.send().await.expect(413);
     get(&proxy, "/-/health", &[]).await.expect(200);
     assert!(proxy.output().contains("knows no Alyx"), "it says what it is");
+}
+
+/// An origin that says something before each answer: so many hints, and what only this connection is meant to hear.
+fn hinting(hints: usize) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move |stream: TcpStream| -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut stream = stream;
+        loop {
+            let (mut line, mut path) = (String::new(), None);
+            while reader.read_line(&mut line)? > 0 && line != "\r\n" {
+                path.get_or_insert_with(|| line.split(' ').nth(1).unwrap_or_default().to_owned());
+                line.clear();
+            }
+            let Some(path) = path else { return Ok(()) };
+            for number in 0..hints {
+                let hint = "Link: </style.css>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\n";
+                write!(stream, "HTTP/1.1 103 Early Hints\r\nX-Number: {number}\r\n{hint}\r\n")?;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            let length = path.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {length}\r\n\r\n{path}"
+            )?;
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            // A connection that its other end has closed.
+            std::thread::spawn(move || drop(answer(stream)));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_before_the_answer_is_passed_on_and_not_stored() {
+    let open = async |hints| {
+        let setup = Setup::new(&format!("http://{}", hinting(hints)));
+        setup.set("cache.profile", "rfc9111").start().await
+    };
+    let proxy = open(2).await;
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
+    let heads = |said: &str| -> Vec<String> {
+        let words = ["HTTP/1.1 ", "HTTP/1.0 "];
+        let line =
+            |line: &str| words.iter().find_map(|word| line.split_once(word).map(|(_, rest)| rest.to_owned()));
+        said.lines().filter_map(line).collect()
+    };
+    let hint = "103 Early Hints";
+    let said = raw(proxy.address(), ask("/one").as_bytes());
+    assert_eq!(heads(&said), [hint, hint, "200 OK"], "{said}");
+    assert!(said.contains("link: </style.css>; rel=preload\r\n") && !said.contains("x-hop"), "{said}");
+    assert!(said.ends_with("\r\n\r\n/one"), "{said}");
+    let said = raw(proxy.address(), ask("/one").as_bytes());
+    assert_eq!(heads(&said), ["200 OK"], "what is stored is the answer: {said}");
+    assert!(said.contains("hit") && !said.contains("x-number"), "{said}");
+
+    // Several requests at once keep their order, and each its own.
+    let pipelined = [ask("/two"), ask("/one"), ask("/three")].concat();
+    let said = raw(proxy.address(), pipelined.as_bytes());
+    assert_eq!(heads(&said), [hint, hint, "200 OK", "200 OK", hint, hint, "200 OK"], "{said}");
+    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("no {words}: {said}"));
+    assert!(at("\r\n\r\n/two") < at("\r\n\r\n/one") && at("\r\n\r\n/one") < at("\r\n\r\n/three"), "{said}");
+
+    // HTTP/1.0 knows of no such thing (RFC 9110 15.2).
+    let said = raw(proxy.address(), b"GET /four HTTP/1.0\r\nHost: here\r\n\r\n");
+    assert_eq!(heads(&said), ["200 OK"], "{said}");
+
+    // As many as the origin likes take no more room than there is.
+    let proxy = open(5_000).await;
+    let said = raw(proxy.address(), ask("/many").as_bytes());
+    assert!(said.ends_with("\r\n\r\n/many"), "{}", &said[said.len() - 200..]);
+    let passed = heads(&said);
+    assert_eq!(passed.last().unwrap(), "200 OK");
+    assert!(passed[..passed.len() - 1].iter().all(|head| head == hint), "none is cut");
 }

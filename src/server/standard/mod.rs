@@ -17,28 +17,30 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use give::give;
 use stored::{Shelf, Stored, Url, Worth};
 
-use super::{Asked, Proxy, pass, refusal, status::CACHE_STATUS};
+use super::{Asked, Proxy, interim::Interim, pass, refusal, status::CACHE_STATUS};
 use crate::{
     caching::{self, Directives, Lifetime, ResponseControl, lifetime, may_store},
     clock::{self, Millis},
     settings::{Profile, Settings},
-    upstream::{Failure, flight::Flights},
+    upstream::{Failure, Origin, UpstreamError, flight::Flights},
 };
 
 /// The cache, where the settings ask for this profile.
 #[derive(Debug)]
 pub(super) struct Standard {
     shelf: Shelf,
+    origin: Origin,
     /// Refreshments under way.
     refreshing: Flights<Url, ()>,
 }
 
 impl Standard {
-    pub(super) fn of(settings: &Settings) -> Option<Arc<Self>> {
-        let wanted = settings.cache.profile == Profile::Rfc9111;
-        wanted.then(|| {
-            Arc::new(Self { shelf: Shelf::new(settings.storage.memory), refreshing: Flights::default() })
-        })
+    pub(super) fn of(settings: &Settings) -> Result<Option<Arc<Self>>, UpstreamError> {
+        if settings.cache.profile != Profile::Rfc9111 {
+            return Ok(None);
+        }
+        let (shelf, origin) = (Shelf::new(settings.storage.memory), Origin::new(&settings.upstream)?);
+        Ok(Some(Arc::new(Self { shelf, origin, refreshing: Flights::default() })))
     }
 }
 
@@ -53,6 +55,8 @@ struct Asking {
     wanted: Directives,
     /// The base URL under which the client knows this proxy.
     base: String,
+    /// Where the client gets what comes before the answer.
+    interim: Option<Interim>,
 }
 
 /// Answers a request that is not for the proxy itself.
@@ -61,6 +65,7 @@ pub(super) async fn answer(
     standard: &Arc<Standard>,
     asked: Asked,
     body: Body,
+    interim: Option<Interim>,
 ) -> Response<Body> {
     let Some(body) = pass::limited(&asked.headers, body, asked.settings.server.max_body) else {
         return pass::too_large();
@@ -73,12 +78,16 @@ pub(super) async fn answer(
         wanted: Directives::of(&asked.headers),
         headers: asked.headers,
         base: asked.base,
+        interim: interim.clone(),
     };
     let outcome = match asking.method {
         // Those conditions are the origin's to judge (RFC 9111 4.3.2), and bodies of reads have no meaning here.
         Method::GET | Method::HEAD if asking.may_be_answered() => Ok(asking.read(body).await),
         _ => asking.write(body).await,
     };
+    if let Some(interim) = interim {
+        interim.sent().await;
+    }
     outcome.unwrap_or_else(|failure| refused(&failure))
 }
 
@@ -120,6 +129,7 @@ impl Asking {
     /// Refreshes what is stored behind a response that is given meanwhile.
     fn refresh(mut self, stored: Arc<Stored>) {
         self.method = Method::GET;
+        self.interim = None;
         for name in [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
             self.headers.remove(name);
         }
@@ -265,8 +275,14 @@ impl Asking {
         *request.uri_mut() = self.url.parse().map_err(|_| Failure::BadAddress)?;
         *request.headers_mut() = headers;
         let timeout = self.proxy.settings.load().upstream.timeout.0;
+        let interim = self.interim.clone();
+        let pass_on = move |status, headers: &HeaderMap| {
+            if let Some(interim) = &interim {
+                interim.send(status, headers);
+            }
+        };
         let asked_at = clock::now();
-        Ok((asked_at, self.proxy.upstream.exchange(request, &self.base, timeout).await?))
+        Ok((asked_at, self.standard.origin.exchange(request, &self.base, timeout, pass_on).await?))
     }
 
     fn give(&self, stored: &Stored, status: &str) -> Response<Body> {

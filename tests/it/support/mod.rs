@@ -32,7 +32,11 @@ pub use proxy::{Proxy, Setup};
 pub use recordings::{Recording, Recordings};
 pub use upstream::{Asked, Fault, Reply, Upstream};
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 /// Users of the recordings (`fixtures/auth.json`).
 pub mod users {
@@ -87,4 +91,16 @@ where
         assert!(start.elapsed() < Duration::from_secs(10), "after ten seconds still not so: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Sends bytes and reads what comes within a second, or until the end.
+pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let (mut said, mut buffer) = (Vec::new(), vec![0; 65536]);
+    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+        said.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8_lossy(&said).into_owned()
 }

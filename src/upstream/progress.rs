@@ -1,0 +1,153 @@
+//! How a request and its answer move, so that what stands still ends.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use http::{HeaderMap, header};
+
+use super::{Failure, has_body};
+
+/// A body must bring so many bytes a second, after a first `timeout`.
+const SLOWEST: u64 = 1024;
+
+/// What an error of a client's body means.
+pub(super) fn broken(error: &axum::Error) -> Failure {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.is::<http_body_util::LengthLimitError>() {
+            return Failure::BodyTooLarge;
+        }
+        cause = inner.source();
+    }
+    Failure::Unsent
+}
+
+/// When something last moved on a request's way to Alyx.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    start: Instant,
+    /// Milliseconds from `start`.
+    last: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+    /// How long the body is, where that is known.
+    length: Option<u64>,
+    ended: Arc<AtomicBool>,
+    fault: Arc<Mutex<Option<Failure>>>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            last: Arc::default(),
+            bytes: Arc::default(),
+            length: None,
+            ended: Arc::default(),
+            fault: Arc::default(),
+        }
+    }
+}
+
+impl Progress {
+    pub(super) fn watch(
+        &self,
+        body: Body,
+    ) -> impl futures_util::TryStream<Ok = Bytes, Error = axum::Error> + Send + use<> {
+        let progress = self.clone();
+        let ended = self.ended.clone();
+        let end = futures_util::stream::poll_fn(move |_| {
+            ended.store(true, Ordering::Relaxed);
+            std::task::Poll::Ready(None)
+        });
+        let stream = body.into_data_stream().inspect_ok(move |chunk| {
+            let millis = u64::try_from(progress.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            progress.last.store(millis, Ordering::Relaxed);
+            progress.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        });
+        let fault = self.fault.clone();
+        let stream = stream.inspect_err(move |error| {
+            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(broken(error));
+        });
+        stream.chain(end)
+    }
+
+    /// Of a request with this head and body.
+    pub(super) fn of(headers: &HeaderMap, body: &Body) -> Self {
+        let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = if has_body(headers) { body.size_hint().exact().or(said) } else { Some(0) };
+        Self { length, ..Self::default() }
+    }
+
+    /// Whether all of the body has been here.
+    fn is_brought(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+            || self.length.is_some_and(|length| self.bytes.load(Ordering::Relaxed) >= length)
+    }
+
+    /// What was wrong with the client's body.
+    pub(super) fn fault(&self) -> Option<Failure> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a server answers, unless nothing moves for `timeout`.
+    pub(super) async fn unless_stalled<T>(
+        &self,
+        answer: impl Future<Output = T>,
+        timeout: Duration,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            answer = answer => Ok(answer),
+            // Whose fault it is shows in who has yet to say something.
+            () = self.stalled(timeout) => {
+                Err(if self.is_brought() { Failure::Timeout } else { Failure::Slow })
+            }
+        }
+    }
+
+    /// Completes when nothing has moved for `timeout`, or what comes of the body comes too slowly.
+    async fn stalled(&self, timeout: Duration) {
+        loop {
+            let late = self.start.elapsed().saturating_sub(timeout);
+            let due = late.as_secs().saturating_mul(SLOWEST);
+            if !self.is_brought() && self.bytes.load(Ordering::Relaxed) < due {
+                return;
+            }
+            let deadline = self.start + Duration::from_millis(self.last.load(Ordering::Relaxed)) + timeout;
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(deadline.into()).await;
+        }
+    }
+}
+
+/// The body of an answer, ending in an error if it stands still for `timeout`, or comes as good as not at all. The time
+/// that its reader takes does not count.
+pub(super) fn bounded<S>(body: S, timeout: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send
+where
+    S: Stream<Item = io::Result<Bytes>> + Send,
+{
+    let begin = (Box::pin(body), Duration::ZERO, 0_u64);
+    futures_util::stream::try_unfold(begin, move |(mut body, waited, bytes)| async move {
+        let start = Instant::now();
+        let allowed = (timeout + Duration::from_secs(bytes / SLOWEST)).saturating_sub(waited).min(timeout);
+        match tokio::time::timeout(allowed, body.try_next()).await {
+            Ok(Ok(Some(chunk))) => {
+                let bytes = bytes + chunk.len() as u64;
+                Ok(Some((chunk, (body, waited + start.elapsed(), bytes))))
+            }
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    })
+}
