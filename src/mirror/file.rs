@@ -53,6 +53,16 @@ pub enum MirrorOpenError {
     Sqlite(PathBuf, rusqlite::Error),
 }
 
+impl MirrorOpenError {
+    /// Whether more room on the disk may help.
+    pub fn may_be_a_full_disk(&self) -> bool {
+        match self {
+            Self::Io(_, error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::Sqlite(_, error) => crate::store::may_be_a_full_disk(error),
+        }
+    }
+}
+
 /// A database that has just been begun.
 pub(super) struct Fresh {
     pub(super) connection: Connection,
@@ -126,8 +136,11 @@ fn try_open(path: &Path) -> Result<(Connection, Millis), Trouble> {
     if form != 0 && form != FORM {
         return Err(Trouble::Unfit("written by another version of alyx-proxy".to_owned()));
     }
-    connection.execute_batch(TABLES)?;
-    connection.pragma_update(None, "user_version", FORM)?;
+    // On a disk that is full nothing can be written, and needn't be.
+    if form != FORM {
+        connection.execute_batch(TABLES)?;
+        connection.pragma_update(None, "user_version", FORM)?;
+    }
     Ok((connection, checked_at))
 }
 

@@ -46,14 +46,25 @@ impl Marks {
         let earlier = store.read(marks).await?;
         clock::stamps_go_on_from(earlier.values().copied().max().unwrap_or(Millis::MIN));
         let now = clock::stamp();
-        let adopt = move |connection: &Connection| {
-            let sql = "INSERT INTO marks (scope, at) SELECT DISTINCT scope, ?1 FROM pending WHERE true
-                       ON CONFLICT (scope) DO UPDATE SET at = max(at, ?1)";
-            connection.execute(sql, [now])?;
-            connection.execute("DELETE FROM pending", []).map(drop)
-        };
-        store.write_through("writes that were cut off", adopt).await?;
-        let rows = store.read(marks).await?;
+        let cut_off = store.read(|connection| {
+            let mut statement = connection.prepare("SELECT DISTINCT scope FROM pending")?;
+            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+        });
+        let cut_off = cut_off.await?;
+        let mut rows = earlier;
+        if !cut_off.is_empty() {
+            let adopt = move |connection: &Connection| {
+                let sql = "INSERT INTO marks (scope, at) SELECT DISTINCT scope, ?1 FROM pending WHERE true
+                           ON CONFLICT (scope) DO UPDATE SET at = max(at, ?1)";
+                connection.execute(sql, [now])?;
+                connection.execute("DELETE FROM pending", []).map(drop)
+            };
+            // Where the disk is full they count all the same, and stay there for the next start.
+            if let Err(error) = store.write_through("writes that were cut off", adopt).await {
+                tracing::warn!(%error, "what writes were cut off is not noted");
+            }
+            rows.extend(cut_off.into_iter().map(|scope| (scope, now)));
+        }
         let endpoints = RwLock::new(by_endpoint(&rows));
         Ok(Self {
             at: RwLock::new(rows),

@@ -248,9 +248,13 @@ impl Proxy {
     }
 }
 
-async fn open_mirror(store: &Store, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {
-    let folder = store.folder().to_owned();
-    let opening = tokio::task::spawn_blocking(move || Mirror::open(&folder)).await;
+async fn open_mirror(store: &Arc<Store>, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {
+    let store = store.clone();
+    let open = move || match Mirror::open(store.folder()) {
+        Err(error) if error.may_be_a_full_disk() && store.make_room() => Mirror::open(store.folder()),
+        opened => opened,
+    };
+    let opening = tokio::task::spawn_blocking(open).await;
     Ok(Some(opening.map_err(|error| OpenError::Io(data_dir.to_owned(), io::Error::other(error)))??))
 }
 
@@ -285,7 +289,10 @@ fn lock(data_dir: &Path) -> Result<fs::File, OpenError> {
         fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => {
-            fs::write(&path, std::process::id().to_string()).map_err(io)?;
+            // Only told to a second proxy; a full disk is no reason not to start.
+            if let Err(error) = fs::write(&path, std::process::id().to_string()) {
+                tracing::debug!(%error, "the number of this process is not noted");
+            }
             Ok(file)
         }
         Err(fs::TryLockError::WouldBlock) => {

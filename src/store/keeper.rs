@@ -17,8 +17,9 @@ use rusqlite::Connection;
 
 use super::{
     open::{self, OpenError, SetAside},
+    reserve::Reserve,
     seal,
-    trouble::{Shared, of_the_disk},
+    trouble::{FULL, Shared, of_the_disk},
 };
 use crate::clock::{self, Millis};
 
@@ -79,13 +80,39 @@ impl Keeper {
             ),
             _ if self.shared.take_suspicion() => self.inspect(),
             _ if self.shared.trouble().is_some() => self.probe(),
+            _ if !self.reserve().is_there() => self.set_aside_room(),
             _ => {}
+        }
+    }
+
+    /// What is given up where a start would fail for want of room.
+    fn reserve(&self) -> Reserve {
+        Reserve::of(self.path.parent().unwrap_or(Path::new("")))
+    }
+
+    fn set_aside_room(&mut self) {
+        match self.reserve().make() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.shared.begin(FULL.to_owned(), &self.path);
+            }
+            Err(error) => {
+                self.failed_at = Some(Instant::now());
+                tracing::debug!(%error, "no room is kept for a start while the disk is full");
+            }
         }
     }
 
     /// Writes what is in the log into the file, and seals it.
     pub(super) fn close(self) {
         let tidied = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
+        // On a full disk the next start needs room again: that of the log is free now.
+        if self.shared.trouble().is_some()
+            && !self.reserve().is_there()
+            && let Err(error) = self.reserve().make()
+        {
+            tracing::debug!(%error, "no room is kept for the next start");
+        }
         match tidied {
             Err(error) => tracing::warn!(%error, "the database was not tidied up"),
             Ok(()) if identity(&self.path) == self.identity => seal::put(&self.path, self.checked_at),
@@ -95,10 +122,14 @@ impl Keeper {
 
     /// Whether the disk takes something again.
     fn probe(&self) {
-        let file = self.path.with_extension("probe");
-        let written = fs::write(&file, vec![0; PROBE]);
-        let removed = fs::remove_file(&file);
-        if written.and(removed).is_err() {
+        let room = if self.reserve().is_there() {
+            let file = self.path.with_extension("probe");
+            let written = fs::write(&file, vec![0; PROBE]);
+            written.and(fs::remove_file(&file))
+        } else {
+            self.reserve().make()
+        };
+        if room.is_err() {
             return;
         }
         let version = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);

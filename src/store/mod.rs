@@ -10,6 +10,7 @@ mod keeper;
 mod open;
 mod reader;
 mod rescue;
+mod reserve;
 pub(crate) mod seal;
 mod trouble;
 mod writer;
@@ -27,8 +28,9 @@ pub use trouble::Trouble;
 use keeper::Keeper;
 use open::{Database, SetAside};
 use reader::Readers;
+use reserve::Reserve;
 use trouble::Shared;
-pub(crate) use trouble::is_damage;
+pub(crate) use trouble::{is_damage, may_be_a_full_disk};
 use writer::Writer;
 
 /// A change or a look-up that the database refused.
@@ -58,11 +60,33 @@ impl Store {
     /// Opens the database in `folder`, making it where there is none. A damaged one is set aside,
     /// never deleted, and a fresh one begun.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let reserve = Reserve::of(folder);
+        match Self::open_with(folder, None) {
+            Err(error) if error.may_be_a_full_disk() && reserve.give_up() => {
+                Self::open_with(folder, Some(trouble::FULL))
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_with(folder: &Path, trouble: Option<&str>) -> Result<Self, OpenError> {
         let Database { path, connection, checked_at, set_aside } = open::database(folder)?;
         let shared = Arc::new(Shared::of(set_aside.map(|SetAside(path)| path)));
+        if let Some(trouble) = trouble {
+            shared.begin(trouble.to_owned(), &path);
+        }
         let readers = Readers::start(&path, &shared)?;
         let keeper = Keeper::new(path, connection, checked_at, shared.clone());
         Ok(Self { writer: Writer::start(keeper)?, readers, folder: folder.to_owned(), shared })
+    }
+
+    /// Gives up the room that is kept for a start while the disk is full; whether there was any.
+    pub fn make_room(&self) -> bool {
+        let made = Reserve::of(&self.folder).give_up();
+        if made {
+            self.shared.begin(trouble::FULL.to_owned(), &self.folder);
+        }
+        made
     }
 
     /// The folder of this upstream.

@@ -11,7 +11,7 @@ use rusqlite_migration::{M, Migrations};
 use super::{
     rescue::{Rescued, rescue},
     seal,
-    trouble::is_damage,
+    trouble::{is_damage, may_be_a_full_disk},
 };
 use crate::{
     alyx::writes::Scope,
@@ -40,6 +40,20 @@ pub enum OpenError {
     /// A migration failed.
     #[error("{0}: can't be brought up to date: {1}")]
     Migration(PathBuf, rusqlite_migration::Error),
+}
+
+impl OpenError {
+    /// Whether more room on the disk may help.
+    pub(super) fn may_be_a_full_disk(&self) -> bool {
+        match self {
+            Self::Io(_, error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::Sqlite(_, error) => may_be_a_full_disk(error),
+            Self::Migration(_, rusqlite_migration::Error::RusqliteError { err, .. }) => {
+                may_be_a_full_disk(err)
+            }
+            Self::Newer(_) | Self::Migration(..) => false,
+        }
+    }
 }
 
 /// Where a damaged database lies now.

@@ -138,10 +138,19 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// A disk that takes no more.
+pub(super) const FULL: &str = "The disk is full: nothing new is kept until there is room";
+
+/// Whether more room on the disk may help. Where there is none for the index of a log, SQLite's word is that the disk
+/// fails.
+pub(crate) fn may_be_a_full_disk(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+}
+
 /// What an error says is wrong with the disk, in a sentence; none where the disk is not at fault.
 pub(super) fn of_the_disk(error: &rusqlite::Error) -> Option<String> {
     let what = match error.sqlite_error_code()? {
-        ErrorCode::DiskFull => "The disk is full: nothing new is kept until there is room",
+        ErrorCode::DiskFull => FULL,
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
             "The database can't be written to (is its folder read-only?): nothing new is kept until it can"
         }

@@ -130,6 +130,50 @@ async fn a_full_disk_is_said_once_and_serving_goes_on_until_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_starts_while_the_disk_is_full_gives_what_it_has() {
+    let lab = Lab::open().await;
+    let setup = Setup::new(&lab.url()).on_a_disk_of("12m").set("health.idle_probe", "100ms");
+    let mut proxy = setup.clone().start().await;
+    let disk = proxy.disk();
+    let has_reserve = |proxy: &Proxy| proxy.database().with_file_name("reserve").exists();
+    let filler = proxy.data_dir().join("filler");
+    for (round, killed) in [false, true, false].into_iter().enumerate() {
+        let about = if killed { "killed" } else { "stopped" };
+        let count = 10 + round;
+        for answer in ask(&proxy, count).await {
+            answer.expect(200);
+        }
+        let kept = async || {
+            proxy.status().await["stored"]["responses"].as_u64() >= Some(count as u64) && has_reserve(&proxy)
+        };
+        until("they are on disk, and room for a start", kept).await;
+        if killed {
+            proxy.kill();
+        } else {
+            proxy.terminate().await;
+        }
+        disk.fill(&filler);
+        lab.upstream.cut().await;
+        proxy = setup.clone().on_the_disk(&disk).start().await;
+        proxy.until_upstream_is("down").await;
+        for answer in ask(&proxy, count).await {
+            assert_right(&answer.expect(200), 1, about);
+        }
+        lab.upstream.restore().await;
+        proxy.until_upstream_is("up").await;
+        // What can't be kept is given all the same.
+        proxy.get(&target(100 + round)).await.expect(200);
+        until("it says so", async || trouble(&proxy).await.is_some_and(|it| it.contains("disk is full")))
+            .await;
+
+        std::fs::remove_file(proxy.seen(&filler)).unwrap();
+        until("all is well again", async || trouble(&proxy).await.is_none()).await;
+        assert!(has_reserve(&proxy), "{about}: there is room for another start");
+        write(&proxy).await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_can_t_be_written_to_is_named_at_the_start() {
     let lab = Lab::open().await;
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -23,9 +23,42 @@ pub struct Setup {
     settings: Vec<(String, String)>,
     /// The size of a disk of its own, gone with it.
     disk: Option<&'static str>,
+    /// The disk that an earlier one had.
+    kept: Option<Arc<Disk>>,
     /// Whether its clock can be set.
     clock: bool,
     home: Arc<TempDir>,
+}
+
+/// The disk of a proxy's own, beyond that proxy's end.
+#[derive(Debug)]
+pub struct Disk {
+    mounts: File,
+    /// Whose mounts they are, where they are not root's.
+    user: Option<File>,
+}
+
+impl Disk {
+    /// A program that sees this disk.
+    fn command(&self, program: &str) -> Command {
+        let place = |file: &File| {
+            format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(file))
+        };
+        let mut command = Command::new("nsenter");
+        if let Some(user) = &self.user {
+            command.args(["--preserve-credentials", &format!("--user={}", place(user))]);
+        }
+        command.arg(format!("--mount={}", place(&self.mounts))).arg(program);
+        command
+    }
+
+    /// Fills it with a file, until nothing more fits.
+    pub fn fill(&self, file: &Path) {
+        let script = "for size in 1M 4k 1; do dd if=/dev/zero bs=$size >> \"$0\" 2>/dev/null; done; \
+                      ! echo x >> \"$0\" 2>/dev/null";
+        let filled = self.command("sh").args(["-c", script]).arg(file).status().unwrap();
+        assert!(filled.success(), "there is still room");
+    }
 }
 
 /// A running proxy; killed when it is dropped.
@@ -42,7 +75,7 @@ impl Setup {
         let home = TempDir::with_prefix("alyx-proxy-test-").unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
         let (upstream, settings, home) = (upstream.to_owned(), Vec::new(), Arc::new(home));
-        Self { upstream, snapshot: None, settings, disk: None, clock: false, home }
+        Self { upstream, snapshot: None, settings, disk: None, kept: None, clock: false, home }
             .set("upstream.rate", "0")
             .set("health.probe", "100ms")
             .set("health.idle_probe", "0s")
@@ -66,6 +99,13 @@ impl Setup {
     #[must_use]
     pub fn on_a_disk_of(mut self, size: &'static str) -> Self {
         self.disk = Some(size);
+        self
+    }
+
+    /// Its data directory is the disk of one that has ended.
+    #[must_use]
+    pub fn on_the_disk(mut self, disk: &Arc<Disk>) -> Self {
+        self.kept = Some(disk.clone());
         self
     }
 
@@ -153,9 +193,10 @@ impl Setup {
     /// The program, on the disk and with the clock that it shall have.
     fn program(&self) -> Command {
         const PROGRAM: &str = env!("CARGO_BIN_EXE_alyx-proxy");
-        let mut command = match self.disk {
-            None => Command::new(PROGRAM),
-            Some(size) => {
+        let mut command = match (self.disk, &self.kept) {
+            (_, Some(disk)) => disk.command(PROGRAM),
+            (None, None) => Command::new(PROGRAM),
+            (Some(size), None) => {
                 let mut command = Command::new("unshare");
                 command.arg("--mount");
                 if !is_root() {
@@ -236,6 +277,12 @@ impl Proxy {
         root.join(path.strip_prefix("/").unwrap())
     }
 
+    /// The disk of its own, which then outlives it.
+    pub fn disk(&self) -> Arc<Disk> {
+        let open = |name: &str| File::open(format!("/proc/{}/ns/{name}", self.pid())).unwrap();
+        Arc::new(Disk { mounts: open("mnt"), user: (!is_root()).then(|| open("user")) })
+    }
+
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -246,7 +293,8 @@ impl Proxy {
 
     /// The database of its upstream.
     pub fn database(&self) -> PathBuf {
-        database(&self.data_dir())
+        let own = self.setup.disk.is_some();
+        database(&if own { self.seen(&self.data_dir()) } else { self.data_dir() })
     }
 
     pub fn output(&self) -> String {
