@@ -16,7 +16,7 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use http::{HeaderValue, Response, header};
 
-use super::Proxy;
+use super::{Proxy, refusal};
 use crate::{alyx::errors, settings};
 
 /// Requests under way.
@@ -125,9 +125,26 @@ pub(super) fn hold(response: Response<Body>, place: Place) -> Response<Body> {
     })
 }
 
-/// Reads a request's body whole; none if it is longer than `limit`, or not here within `timeout`.
-pub(super) async fn whole(body: Body, limit: usize, timeout: Duration) -> Option<Bytes> {
-    tokio::time::timeout(timeout, to_bytes(body, limit)).await.ok()?.ok()
+/// Reads a body that is meant for the proxy itself whole, or refuses it: it may have `limit` bytes, and take `timeout`
+/// (`server.client_timeout`).
+pub(super) async fn whole(
+    body: Body,
+    what: &str,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, Box<Response<Body>>> {
+    match tokio::time::timeout(timeout, to_bytes(body, limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        // What breaks off has nobody who reads this.
+        Ok(Err(_)) => {
+            let text = format!("{what} of more than {} KiB is not taken.", limit >> 10);
+            Err(Box::new(refusal::plain(413, &text)))
+        }
+        Err(_) => {
+            let text = format!("{what} must be here within `server.client_timeout`.");
+            Err(Box::new(refusal::plain(408, &text)))
+        }
+    }
 }
 
 /// A body with a place.

@@ -25,8 +25,9 @@ const MAX_BODY: usize = 64 << 10;
 /// Answers a log-in.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
     let timeout = asked.settings.server.client_timeout.0;
-    let Some(body) = load::whole(body, MAX_BODY, timeout).await else {
-        return refusal::plain(413, "A log-in is not so large, and does not take so long to be sent.");
+    let body = match load::whole(body, "A log-in", MAX_BODY, timeout).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
     };
     let given = Given::read(&asked.headers, &body).await;
     if let Some(user) = &given.user

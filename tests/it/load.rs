@@ -7,9 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Fault, Lab, Setup, lab, users};
+use crate::support::{Fault, Lab, Proxy, Setup, lab, users};
 use futures_util::future::join_all;
 
+/// What is meant for the proxy itself and has a body: its media type, and what it is called.
+const OF_THE_PROXY: [(&str, &str, &str); 3] = [
+    ("/auth-token", "application/x-www-form-urlencoded", "A log-in"),
+    ("/-/login", "application/x-www-form-urlencoded", "A form"),
+    ("/-/api/purge", "application/json", "A wish"),
+];
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn setup(lab: &Lab) -> Setup {
@@ -34,6 +40,11 @@ fn raw(address: SocketAddr, bytes: &[u8], patience: Duration) -> (String, bool) 
         }
     }
     (String::from_utf8_lossy(&said).into_owned(), false)
+}
+
+/// What an administrator says to be one.
+fn admin(proxy: &Proxy) -> String {
+    format!("Bearer {}", std::fs::read_to_string(proxy.data_dir().join("admin-token")).unwrap().trim())
 }
 
 fn status(said: &str) -> &str {
@@ -75,9 +86,10 @@ async fn what_a_client_can_send_has_limits() {
     assert_eq!(status(&said), "413", "{said}");
     // A log-in, a wish, a form.
     let large = "x".repeat(100_000);
-    for path in ["/auth-token", "/-/login"] {
-        let ask = proxy.client().ask("POST", path).body("application/x-www-form-urlencoded", large.clone());
-        ask.send().await.expect(413);
+    for (path, kind, what) in OF_THE_PROXY {
+        let ask = proxy.client().ask("POST", path).header("authorization", &admin(&proxy));
+        let refused = ask.body(kind, large.clone()).send().await.expect(413);
+        assert!(refused.text().contains(what), "{path}: {}", refused.text());
     }
     assert_eq!(lab.count("/notes"), 0, "none of that went on");
     assert_eq!(proxy.status().await["upstream"]["state"], "up");
@@ -183,6 +195,27 @@ async fn slow_writers_hold_no_place_and_do_not_make_alyx_seem_away() {
     }
     assert_eq!(proxy.status().await["upstream"]["state"], "up", "{}", proxy.output());
     assert_eq!(lab.count("/notes"), 0, "nothing of it was taken for a request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_meant_for_the_proxy_itself_must_be_here_in_time() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).start().await;
+    let address = proxy.address();
+    let slow = OF_THE_PROXY.map(|(path, kind, what)| {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: lab\r\nAuthorization: {}\r\nContent-Type: {kind}\r\nContent-Length: 100\r\n\r\n{{",
+            admin(&proxy)
+        );
+        let answer = tokio::task::spawn_blocking(move || raw(address, request.as_bytes(), TIMEOUT * 6));
+        async move { (path, what, answer.await.unwrap()) }
+    });
+    for (path, what, (said, ended)) in join_all(slow).await {
+        assert!(ended, "{path}: it is cut off");
+        assert_eq!(status(&said), "408", "{path}: {said}");
+        assert!(said.contains(what) && said.contains("server.client_timeout"), "{path}: {said}");
+    }
+    assert!(!lab.upstream.asked().iter().any(|asked| asked.method == "POST"), "Alyx saw nothing of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

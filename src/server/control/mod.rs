@@ -68,8 +68,9 @@ pub(super) async fn answer(
         return refusal::plain(415, "A wish is JSON: `Content-Type: application/json`.");
     }
     let timeout = proxy.settings.load().server.client_timeout.0;
-    let Some(body) = super::load::whole(body, MAX_BODY, timeout).await else {
-        return refusal::plain(413, "A wish is not so large, and does not take so long to be sent.");
+    let body = match super::load::whole(body, "A wish", MAX_BODY, timeout).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
     };
     let wish = match serde_json::from_slice::<Value>(&body) {
         Ok(wish @ Value::Object(_)) => wish,

@@ -77,8 +77,9 @@ pub(super) async fn answer(
         return Some(refusal::plain(403, "Forms of other sites are not taken."));
     }
     let timeout = visit.proxy.settings.load().server.client_timeout.0;
-    let Some(body) = super::load::whole(body, MAX_FORM, timeout).await else {
-        return Some(refusal::plain(413, "A form is not so large, and does not take so long to be sent."));
+    let body = match super::load::whole(body, "A form", MAX_FORM, timeout).await {
+        Ok(body) => body,
+        Err(refusal) => return Some(*refusal),
     };
     let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     visit.take(&path, &form).await
