@@ -395,7 +395,7 @@ def soak(run: Run):
             ("p99 ms", [times[len(times) * 99 // 100] * 1e3]),
             ("slowest client's median / all clients' median", [clients[-1] / statistics.median(clients)]),
         ],
-        "notes": [f"{at:.0f} s: {memory:.0f} MB" for at, memory in series[:: max(1, len(series) // 10)]],
+        "series": ("memory, MB", series),
     }
     _end(run)
 

@@ -95,6 +95,13 @@ def figures() -> str:
     lines += ["## Start and memory", "", f"{of['title']}: {cells[0]:.0f} ms from exec to the first answer ({cells[1]:.0f} to {cells[2]:.0f}).", ""]
     of = _load("memory")
     lines += [f"{of['tables'][0]['title']} {_about(of)}:", *_table(of["tables"][0]["columns"], of["tables"][0]["rows"])]
+    of = _load("soak")
+    table = of["tables"][0]
+    lines += [
+        "## Very many at once", "",
+        f"{table['title']} ({of['date']}, revision {of['revision']}; the memory over time is drawn in `bench/results/soak.svg`):",
+        *_table(table["columns"], table["rows"]),
+    ]
     return "\n".join(lines)
 
 
