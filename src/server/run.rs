@@ -24,7 +24,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_io_timeout::TimeoutStream;
 use tower::{Layer, ServiceExt};
@@ -136,12 +136,8 @@ impl Listening {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => match room.clone().try_acquire_owned() {
                         Ok(place) => {
-                            let tls = tls.clone();
-                            let connection = connection(graceful.watcher(), proxy.clone(), tls, stream, peer);
-                            tokio::spawn(async move {
-                                connection.await;
-                                drop(place);
-                            });
+                            let (watcher, proxy, tls) = (graceful.watcher(), proxy.clone(), tls.clone());
+                            tokio::spawn(connection(place, watcher, proxy, tls, stream, peer));
                         }
                         Err(_) => turn_away(&stream, tls.is_some()),
                     },
@@ -183,8 +179,12 @@ fn turn_away(stream: &TcpStream, tls: bool) {
     }
 }
 
-/// A connection from its first byte to its last.
+/// A connection from its first byte to its last, at its place among all.
+///
+/// Very many are kept open and say nothing, so its task is kept small: what a future is given and what it waits for are
+/// both part of it.
 async fn connection(
+    _place: OwnedSemaphorePermit,
     watcher: Watcher,
     proxy: Arc<Proxy>,
     tls: Option<Arc<Tls>>,
@@ -209,7 +209,13 @@ async fn connection(
 
 /// The requests of a connection. It ends where its client takes longer than `timeout` to say what it wants, or to take
 /// something of what it gets.
-async fn requests<S>(watcher: Watcher, proxy: Arc<Proxy>, stream: S, peer: SocketAddr, timeout: Duration)
+fn requests<S>(
+    watcher: Watcher,
+    proxy: Arc<Proxy>,
+    stream: S,
+    peer: SocketAddr,
+    timeout: Duration,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -251,18 +257,21 @@ where
     stream.set_write_timeout(Some(timeout));
     let stream = Sending::new(Box::pin(stream), interim);
     let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let served = watcher.watch(serving);
     // Which version of HTTP is spoken is waited for without a limit; from then on hyper has its own.
-    let silent = async {
+    let silent = async move {
         tokio::time::sleep(timeout).await;
         if begun.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
     };
-    tokio::select! {
-        served = watcher.watch(serving) => if let Err(error) = served {
-            tracing::debug!(%error, "a connection ended early");
-        },
-        () = silent => tracing::debug!(%peer, "a connection was silent for too long"),
+    async move {
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::debug!(%error, "a connection ended early");
+            },
+            () = silent => tracing::debug!(%peer, "a connection was silent for too long"),
+        }
     }
 }
 
