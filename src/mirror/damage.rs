@@ -51,7 +51,7 @@ impl Damage {
         self.suspect.swap(false, Ordering::AcqRel)
     }
 
-    /// The file was looked through: these tables are to be fetched anew.
+    /// The file was looked through: these tables are gone, and are to be fetched anew.
     pub(super) fn found(&self, tables: impl IntoIterator<Item = &'static str>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let (since, before) = known.take().map_or_else(|| (clock::now(), None), |it| (it.since, it.tables));
@@ -71,7 +71,7 @@ impl Damage {
 
     /// What is wrong now, where these tables are whole.
     pub(super) fn trouble(&self, whole: &States) -> Option<Trouble> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let Known { since, tables } = known.as_ref()?;
         let what = match tables {
             None => {
@@ -83,11 +83,57 @@ impl Damage {
                 let missing: Vec<_> =
                     tables.iter().copied().filter(|table| whole.of(table).is_none()).collect();
                 if missing.is_empty() {
+                    // Over for good: a table that is missing later is missing for another reason.
+                    *known = None;
                     return None;
                 }
                 format!("The mirror was damaged: it is fetching anew {}", missing.join(", "))
             }
         };
         Some(Trouble { since: *since, what })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use rusqlite::ffi;
+
+    use super::*;
+    use crate::mirror::state::State;
+
+    fn whole(tables: &[&'static str]) -> States {
+        let state = State {
+            synced_at: 0,
+            rows: 0,
+            details: true,
+            scope: Vec::new(),
+            ambiguous: BTreeSet::new(),
+            distrusted: BTreeSet::new(),
+        };
+        States::new(1, tables.iter().map(|table| (*table, state.clone())).collect::<HashMap<_, _>>())
+    }
+
+    #[test]
+    fn it_is_told_from_the_first_sign_until_all_is_mended() {
+        let damage = Damage::of(None);
+        let told = |tables: &[&'static str]| damage.trouble(&whole(tables)).map(|trouble| trouble.what);
+        assert_eq!(told(&[]), None, "a mirror that is being filled is not damaged");
+        damage.meet(&rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
+        assert!(told(&["labs"]).unwrap().contains("is damaged"));
+        assert!(damage.take_suspicion() && !damage.take_suspicion());
+        damage.found(["labs", "subjects"]);
+        assert!(told(&["sessions"]).unwrap().ends_with("labs, subjects"));
+        assert!(told(&["sessions", "labs"]).unwrap().ends_with("anew subjects"));
+        // More is found before the first is mended.
+        damage.found(["sessions"]);
+        assert!(told(&["labs"]).unwrap().ends_with("sessions, subjects"));
+        assert_eq!(told(&["labs", "sessions", "subjects"]), None);
+        assert_eq!(told(&[]), None, "it is over");
+        // What was only suspected.
+        damage.meet(&rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
+        damage.found([]);
+        assert_eq!(told(&[]), None);
     }
 }

@@ -172,10 +172,10 @@ impl Mirror {
             let _ = tell.send(file::fresh(&path, before.version()).map(|fresh| {
                 *connection = fresh.connection;
                 damage.put_aside(&fresh.set_aside);
+                states.store(Arc::new(fresh.states));
                 damage.found(
                     before.iter().filter_map(|(name, _)| Some(Shape::get().table(name)?.endpoint.name)),
                 );
-                states.store(Arc::new(fresh.states));
                 generation.fetch_add(1, Ordering::AcqRel);
             }));
         });

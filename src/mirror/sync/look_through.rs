@@ -20,7 +20,6 @@ impl Synchroniser {
         let start = std::time::Instant::now();
         let mended = match self.mirror.look_through().await {
             Ok(tables) => {
-                self.mirror.damage().found(tables.iter().map(|table| table.endpoint.name));
                 for table in &tables {
                     let endpoint = table.endpoint.name;
                     tracing::error!(endpoint, "the mirror's table is damaged; it is fetched anew");
@@ -33,6 +32,7 @@ impl Synchroniser {
                         return;
                     }
                 }
+                self.mirror.damage().found(tables.iter().map(|table| table.endpoint.name));
                 tracing::info!(
                     damaged = tables.len(),
                     seconds = start.elapsed().as_secs(),
