@@ -70,7 +70,7 @@ pub mod users {
 
 /// How often something is tried: `few` times as a rule, `many` times under `./check --long`.
 pub fn rounds(few: usize, many: usize) -> usize {
-    if std::env::var_os("ALYX_PROXY_LONG").is_some() { many } else { few }
+    if std::env::var_os("CHECK_LONG").is_some() { many } else { few }
 }
 
 /// Notes how many cases of a promise were tried without a failure, for the table of promises (`tests/promises`).
