@@ -5,8 +5,7 @@
 //! database, and is given up where a start would fail for want of room.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -35,10 +34,8 @@ impl Reserve {
         // Nothing that a file system would make smaller.
         let mut bytes = vec![0; SIZE];
         rand::rng().fill(&mut bytes[..]);
-        let written = File::create(&self.0).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_all()
-        });
+        // Not forced to the platter: file systems give the room as it is written, and the one who writes shall not wait.
+        let written = fs::write(&self.0, &bytes);
         if written.is_err() {
             // What does not fit frees what it took.
             self.give_up();
