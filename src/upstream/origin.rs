@@ -51,7 +51,32 @@ impl Origin {
 
     /// Passes a request on and whatever comes back, without a turn and without judging it. `interim` gets what comes
     /// before the answer, but for what is between two ends of one connection (100, 101).
+    ///
+    /// A safe request without a body that is cut off before its answer is sent once more: it may have met a kept
+    /// connection just as the origin closed it (RFC 9110 9.2.2).
     pub async fn exchange(
+        &self,
+        request: Request<Body>,
+        client_base: &str,
+        timeout: Duration,
+        interim: impl Fn(StatusCode, &HeaderMap) + Clone + Send + Sync + 'static,
+    ) -> Result<Response<Body>, Failure> {
+        let again = (request.method().is_safe() && !has_body(request.headers())).then(|| {
+            let mut again = Request::new(Body::empty());
+            request.method().clone_into(again.method_mut());
+            request.uri().clone_into(again.uri_mut());
+            request.headers().clone_into(again.headers_mut());
+            again
+        });
+        match (self.exchange_once(request, client_base, timeout, interim.clone()).await, again) {
+            (Err(Failure::Reset), Some(again)) => {
+                self.exchange_once(again, client_base, timeout, interim).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn exchange_once(
         &self,
         request: Request<Body>,
         client_base: &str,

@@ -307,3 +307,52 @@ async fn what_comes_before_the_answer_is_passed_on_and_not_stored() {
     assert_eq!(passed.last().unwrap(), "200 OK");
     assert!(passed[..passed.len() - 1].iter().all(|head| head == hint), "none is cut");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_safe_request_that_met_a_closing_connection_is_sent_once_more() {
+    // It answers the first request of each connection, and closes it when the second one comes.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let seen = count.clone();
+    let serve = move |stream: TcpStream| {
+        let mut reader = BufReader::new(stream);
+        for answered in [false, true] {
+            let mut line = String::new();
+            while reader.read_line(&mut line).unwrap_or(0) > 0 && line != "\r\n" {
+                line.clear();
+            }
+            seen.fetch_add(usize::from(!line.is_empty()), Ordering::SeqCst);
+            if !answered {
+                let answer = "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nok";
+                reader.get_mut().write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    let proxy = Setup::new(&format!("http://{address}")).set("cache.profile", "rfc9111").start().await;
+    let sent = || count.load(Ordering::SeqCst);
+    // A connection is used again as soon as it is free.
+    let mut asked = 0;
+    while sent() == asked {
+        assert_eq!(get(&proxy, "/", &[]).await.expect(200).text(), "ok");
+        asked += 1;
+        assert!(asked < 100, "no connection was used again");
+    }
+    // What may change something is not sent twice.
+    let (before, mut asked) = (sent(), 0);
+    loop {
+        let status = ask(&proxy, "POST", "/", &[]).await.status;
+        asked += 1;
+        assert_eq!(sent(), before + asked);
+        if status == 502 {
+            break;
+        }
+        assert!(asked < 100, "no connection was used again");
+    }
+}
