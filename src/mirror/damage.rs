@@ -71,7 +71,7 @@ impl Damage {
 
     /// What is wrong now, where these tables are whole.
     pub(super) fn trouble(&self, whole: &States) -> Option<Trouble> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let Known { since, tables } = known.as_ref()?;
         let what = match tables {
             None => {
@@ -83,14 +83,23 @@ impl Damage {
                 let missing: Vec<_> =
                     tables.iter().copied().filter(|table| whole.of(table).is_none()).collect();
                 if missing.is_empty() {
-                    // Over for good: a table that is missing later is missing for another reason.
-                    *known = None;
                     return None;
                 }
                 format!("The mirror was damaged: it is fetching anew {}", missing.join(", "))
             }
         };
         Some(Trouble { since: *since, what })
+    }
+
+    /// Forgets the tables that are whole again: one that is missing later is missing for another reason.
+    pub(super) fn settle(&self, whole: &States) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Known { tables: Some(tables), .. }) = known.as_mut() {
+            tables.retain(|table| whole.of(table).is_none());
+            if tables.is_empty() {
+                *known = None;
+            }
+        }
     }
 }
 
@@ -130,7 +139,10 @@ mod tests {
         damage.found(["sessions"]);
         assert!(told(&["labs"]).unwrap().ends_with("sessions, subjects"));
         assert_eq!(told(&["labs", "sessions", "subjects"]), None);
-        assert_eq!(told(&[]), None, "it is over");
+        damage.settle(&whole(&["labs", "sessions"]));
+        assert!(told(&[]).unwrap().ends_with("anew subjects"), "what was mended is over");
+        damage.settle(&whole(&["subjects"]));
+        assert_eq!(told(&[]), None, "all of it is over");
         // What was only suspected.
         damage.meet(&rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
         damage.found([]);

@@ -46,11 +46,14 @@ impl Marks {
         let earlier = store.read(marks).await?;
         clock::stamps_go_on_from(earlier.values().copied().max().unwrap_or(Millis::MIN));
         let now = clock::stamp();
-        let cut_off = store.read(|connection| {
+        let left = store.read(|connection| {
             let mut statement = connection.prepare("SELECT DISTINCT scope FROM pending")?;
-            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+            let scopes =
+                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+            let last = "SELECT coalesce(max(write), 0) FROM pending";
+            Ok((scopes, connection.query_row(last, [], |row| row.get::<_, i64>(0))?))
         });
-        let cut_off = cut_off.await?;
+        let (cut_off, last) = left.await?;
         let mut rows = earlier;
         if !cut_off.is_empty() {
             let adopt = move |connection: &Connection| {
@@ -69,7 +72,8 @@ impl Marks {
         Ok(Self {
             at: RwLock::new(rows),
             endpoints,
-            next_write: AtomicI64::new(1),
+            // No write of this run has the number of one that may still lie there: its end would end both.
+            next_write: AtomicI64::new(last + 1),
             changes: AtomicU64::new(0),
         })
     }
@@ -201,4 +205,36 @@ fn by_endpoint(at: &HashMap<String, Millis>) -> HashMap<&'static str, Millis> {
         scopes.iter().filter_map(|scope| at.get(&scope.name())).copied().max()
     };
     ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.name, last(endpoint)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_was_cut_off_counts_until_that_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (cut_off, later) = (Scope::Lists("subjects"), Scope::Lists("sessions"));
+        let name = cut_off.name();
+        let marked = |marks: &Marks| marks.since(std::slice::from_ref(&name)) > Millis::MIN;
+        let marks = Marks::load(&store).await.unwrap();
+        assert!(!marked(&marks));
+        // A crash, and a disk that takes nothing new at the next start.
+        drop(marks.begin(&[cut_off], &store).await.unwrap());
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON marks BEGIN SELECT RAISE(FAIL, 'full'); END";
+        let change =
+            |sql: &'static str| store.write_through("a test", |connection| connection.execute_batch(sql));
+        change(refuse).await.unwrap();
+        let marks = Marks::load(&store).await.unwrap();
+        assert!(marked(&marks), "it counts all the same");
+        // There is room again, and another write ends well.
+        change("DROP TRIGGER refuse").await.unwrap();
+        let pending = marks.begin(&[later], &store).await.unwrap();
+        marks.end(pending, true, &store).await.unwrap();
+        let marks = Marks::load(&store).await.unwrap();
+        assert!(marked(&marks), "nor is it forgotten at the start after that");
+        assert!(marked(&Marks::load(&store).await.unwrap()), "now it is noted");
+        store.close();
+    }
 }

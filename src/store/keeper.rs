@@ -37,6 +37,8 @@ pub(super) struct Keeper {
     checked_at: Millis,
     /// What the file system calls the file that is open.
     identity: Option<u64>,
+    /// What is given up where a start would fail for want of room.
+    reserve: Reserve,
     shared: Arc<Shared>,
     /// When a fresh file could not be made.
     failed_at: Option<Instant>,
@@ -49,8 +51,8 @@ impl Keeper {
         checked_at: Millis,
         shared: Arc<Shared>,
     ) -> Self {
-        let identity = identity(&path);
-        Self { path, connection, checked_at, identity, shared, failed_at: None }
+        let (identity, reserve) = (identity(&path), Reserve::of(path.parent().unwrap_or(Path::new(""))));
+        Self { path, connection, checked_at, identity, reserve, shared, failed_at: None }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -80,26 +82,19 @@ impl Keeper {
             ),
             _ if self.shared.take_suspicion() => self.inspect(),
             _ if self.shared.trouble().is_some() => self.probe(),
-            _ if !self.reserve().is_there() => self.set_aside_room(),
+            _ if !self.reserve.is_there() => self.keep_room(),
             _ => {}
         }
     }
 
-    /// What is given up where a start would fail for want of room.
-    fn reserve(&self) -> Reserve {
-        Reserve::of(self.path.parent().unwrap_or(Path::new("")))
-    }
-
-    fn set_aside_room(&mut self) {
-        match self.reserve().make() {
-            Ok(()) => {}
+    /// Keeps room for a start while the disk is full; where there is none for that, it is full.
+    fn keep_room(&self) {
+        match self.reserve.make() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 self.shared.begin(FULL.to_owned(), &self.path);
             }
-            Err(error) => {
-                self.failed_at = Some(Instant::now());
-                tracing::debug!(%error, "no room is kept for a start while the disk is full");
-            }
+            Err(error) => tracing::trace!(%error, "no room is kept for a start while the disk is full"),
+            Ok(()) => {}
         }
     }
 
@@ -107,11 +102,8 @@ impl Keeper {
     pub(super) fn close(self) {
         let tidied = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
         // On a full disk the next start needs room again: that of the log is free now.
-        if self.shared.trouble().is_some()
-            && !self.reserve().is_there()
-            && let Err(error) = self.reserve().make()
-        {
-            tracing::debug!(%error, "no room is kept for the next start");
+        if self.shared.trouble().is_some() && !self.reserve.is_there() {
+            self.keep_room();
         }
         match tidied {
             Err(error) => tracing::warn!(%error, "the database was not tidied up"),
@@ -122,12 +114,12 @@ impl Keeper {
 
     /// Whether the disk takes something again.
     fn probe(&self) {
-        let room = if self.reserve().is_there() {
+        let room = if self.reserve.is_there() {
             let file = self.path.with_extension("probe");
             let written = fs::write(&file, vec![0; PROBE]);
             written.and(fs::remove_file(&file))
         } else {
-            self.reserve().make()
+            self.reserve.make()
         };
         if room.is_err() {
             return;

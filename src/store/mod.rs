@@ -60,21 +60,19 @@ impl Store {
     /// Opens the database in `folder`, making it where there is none. A damaged one is set aside,
     /// never deleted, and a fresh one begun.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let reserve = Reserve::of(folder);
-        match Self::open_with(folder, None) {
-            Err(error) if error.may_be_a_full_disk() && reserve.give_up() => {
-                Self::open_with(folder, Some(trouble::FULL))
+        match Self::try_open(folder) {
+            Err(error) if error.may_be_a_full_disk() && Reserve::of(folder).give_up() => {
+                let store = Self::try_open(folder)?;
+                store.shared.begin(trouble::FULL.to_owned(), folder);
+                Ok(store)
             }
             opened => opened,
         }
     }
 
-    fn open_with(folder: &Path, trouble: Option<&str>) -> Result<Self, OpenError> {
+    fn try_open(folder: &Path) -> Result<Self, OpenError> {
         let Database { path, connection, checked_at, set_aside } = open::database(folder)?;
         let shared = Arc::new(Shared::of(set_aside.map(|SetAside(path)| path)));
-        if let Some(trouble) = trouble {
-            shared.begin(trouble.to_owned(), &path);
-        }
         let readers = Readers::start(&path, &shared)?;
         let keeper = Keeper::new(path, connection, checked_at, shared.clone());
         Ok(Self { writer: Writer::start(keeper)?, readers, folder: folder.to_owned(), shared })

@@ -16,11 +16,7 @@ use hyper_util::{
 };
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
-use super::{
-    Failure, UpstreamError, client, end_to_end, has_body,
-    progress::{Progress, bounded},
-    relay,
-};
+use super::{Failure, UpstreamError, client, end_to_end, has_body, progress::Progress, relay};
 use crate::settings;
 
 /// An HTTP server, whatever it serves.
@@ -51,9 +47,6 @@ impl Origin {
 
     /// Passes a request on and whatever comes back, without a turn and without judging it. `interim` gets what comes
     /// before the answer, but for what is between two ends of one connection (100, 101).
-    ///
-    /// A safe request without a body that is cut off before its answer is sent once more: it may have met a kept
-    /// connection just as the origin closed it (RFC 9110 9.2.2).
     pub async fn exchange(
         &self,
         request: Request<Body>,
@@ -61,13 +54,7 @@ impl Origin {
         timeout: Duration,
         interim: impl Fn(StatusCode, &HeaderMap) + Clone + Send + Sync + 'static,
     ) -> Result<Response<Body>, Failure> {
-        let again = (request.method().is_safe() && !has_body(request.headers())).then(|| {
-            let mut again = Request::new(Body::empty());
-            request.method().clone_into(again.method_mut());
-            request.uri().clone_into(again.uri_mut());
-            request.headers().clone_into(again.headers_mut());
-            again
-        });
+        let again = relay::once_more(&request);
         match (self.exchange_once(request, client_base, timeout, interim.clone()).await, again) {
             (Err(Failure::Reset), Some(again)) => {
                 self.exchange_once(again, client_base, timeout, interim).await
@@ -107,9 +94,6 @@ impl Origin {
             response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of_origin(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Body::new(body).into_data_stream().map_err(std::io::Error::other);
-        let mut passed = Response::new(Body::from_stream(bounded(body, timeout)));
-        *passed.status_mut() = parts.status;
-        *passed.headers_mut() = end_to_end(&parts.headers);
-        Ok(passed)
+        Ok(relay::passed(parts.status, &parts.headers, body, timeout))
     }
 }

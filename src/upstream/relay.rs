@@ -4,12 +4,15 @@
 //! client as it comes. Nobody's address is told (`X-Forwarded-For` would become Alyx's throttle
 //! key, REST.md 4.2), and Alyx is asked under its own name: links and redirects are moved later.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use axum::body::Body;
-use bytes::BytesMut;
-use futures_util::{StreamExt, TryStreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 use super::{
     Failure, Upstream, end_to_end, fetch,
@@ -58,7 +61,11 @@ impl Upstream {
         } else {
             self.pace.upload(who, deadline).await?
         };
-        let result = self.relay_once(request, client_base, timeout).await;
+        let again = once_more(&request);
+        let result = match (self.relay_once(request, client_base, timeout).await, again) {
+            (Err(Failure::Reset), Some(again)) => self.relay_once(again, client_base, timeout).await,
+            (result, _) => result,
+        };
         drop(turn);
         match &result {
             Ok(_) => self.health.answered(),
@@ -73,10 +80,12 @@ impl Upstream {
         client_base: &str,
         timeout: Duration,
     ) -> Result<Relayed, Failure> {
-        let response = self.send_on(request, client_base, timeout).await?;
+        let mut response = self.send_on(request, client_base, timeout).await?;
         let kind = fetch::media_type(response.headers());
         self.judge_relayed(&response)?;
-        Ok(Relayed { response: passed(response, timeout), json: fetch::is_json(&kind) })
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let body = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
+        Ok(Relayed { response: passed(status, &headers, body, timeout), json: fetch::is_json(&kind) })
     }
 
     async fn send_on(
@@ -131,13 +140,27 @@ pub(super) fn prepare(headers: &mut HeaderMap, client_base: &str, base: &str) {
     headers.insert(header::VIA, HeaderValue::from_static("1.1 alyx-proxy"));
 }
 
+/// The same request to be sent again where it is cut off before its answer: it may have met a kept connection just as the
+/// other end closed it. None where it may change something, or has a body that is gone then (RFC 9110 9.2.2).
+pub(super) fn once_more(request: &Request<Body>) -> Option<Request<Body>> {
+    let may = request.method().is_safe() && !has_body(request.headers());
+    may.then(|| {
+        let mut again = Request::new(Body::empty());
+        request.method().clone_into(again.method_mut());
+        request.uri().clone_into(again.uri_mut());
+        request.headers().clone_into(again.headers_mut());
+        again
+    })
+}
+
 /// The response as the client gets it: fields of the connection left out, its body as it comes.
-fn passed(response: reqwest::Response, timeout: Duration) -> Response<Body> {
-    let mut passed = Response::new(Body::empty());
-    *passed.status_mut() = response.status();
-    *passed.headers_mut() = end_to_end(response.headers());
-    let body = response.bytes_stream().map_err(|error| std::io::Error::other(error.without_url()));
-    *passed.body_mut() = Body::from_stream(bounded(body, timeout));
+pub(super) fn passed<S>(status: StatusCode, headers: &HeaderMap, body: S, timeout: Duration) -> Response<Body>
+where
+    S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+{
+    let mut passed = Response::new(Body::from_stream(bounded(body, timeout)));
+    *passed.status_mut() = status;
+    *passed.headers_mut() = end_to_end(headers);
     passed
 }
 

@@ -230,20 +230,37 @@ async fn memory_is_bounded_and_the_proxys_own_pages_are_there() {
     assert!(proxy.output().contains("knows no Alyx"), "it says what it is");
 }
 
-/// An origin that says something before each answer: so many hints, and what only this connection is meant to hear.
-fn hinting(hints: usize) -> std::net::SocketAddr {
+/// Reads the head of a request; the path that it asks for, or none at the end of the connection.
+fn path_of_next(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
+    let (mut line, mut path) = (String::new(), None);
+    while reader.read_line(&mut line)? > 0 && line != "\r\n" {
+        path.get_or_insert_with(|| line.split(' ').nth(1).unwrap_or_default().to_owned());
+        line.clear();
+    }
+    Ok(path)
+}
+
+/// An origin that serves each connection in this way.
+fn origin(
+    serve: impl Fn(BufReader<TcpStream>) -> std::io::Result<()> + Clone + Send + 'static,
+) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let answer = move |stream: TcpStream| -> std::io::Result<()> {
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut stream = stream;
-        loop {
-            let (mut line, mut path) = (String::new(), None);
-            while reader.read_line(&mut line)? > 0 && line != "\r\n" {
-                path.get_or_insert_with(|| line.split(' ').nth(1).unwrap_or_default().to_owned());
-                line.clear();
-            }
-            let Some(path) = path else { return Ok(()) };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            // An error is a connection that its other end has closed.
+            std::thread::spawn(move || drop(serve(BufReader::new(stream))));
+        }
+    });
+    address
+}
+
+/// An origin that says something before each answer: so many hints, and what only this connection is meant to hear.
+fn hinting(hints: usize) -> std::net::SocketAddr {
+    origin(move |mut reader| {
+        while let Some(path) = path_of_next(&mut reader)? {
+            let stream = reader.get_mut();
             for number in 0..hints {
                 let hint = "Link: </style.css>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\n";
                 write!(stream, "HTTP/1.1 103 Early Hints\r\nX-Number: {number}\r\n{hint}\r\n")?;
@@ -255,14 +272,8 @@ fn hinting(hints: usize) -> std::net::SocketAddr {
                 "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {length}\r\n\r\n{path}"
             )?;
         }
-    };
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            // A connection that its other end has closed.
-            std::thread::spawn(move || drop(answer(stream)));
-        }
-    });
-    address
+        Ok(())
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,49 +321,45 @@ async fn what_comes_before_the_answer_is_passed_on_and_not_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_safe_request_that_met_a_closing_connection_is_sent_once_more() {
-    // It answers the first request of each connection, and closes it when the second one comes.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let count = Arc::new(AtomicUsize::new(0));
-    let seen = count.clone();
-    let serve = move |stream: TcpStream| {
-        let mut reader = BufReader::new(stream);
-        for answered in [false, true] {
-            let mut line = String::new();
-            while reader.read_line(&mut line).unwrap_or(0) > 0 && line != "\r\n" {
-                line.clear();
+    // Something that both profiles pass on.
+    const PATH: &str = "/static/style.css";
+    for profile in ["rfc9111", "alyx"] {
+        // It answers the first request of each connection, and closes it when the second one comes.
+        let count = Arc::new(AtomicUsize::new(0));
+        let seen = count.clone();
+        let address = origin(move |mut reader| {
+            for answered in [false, true] {
+                let path = path_of_next(&mut reader)?;
+                seen.fetch_add(usize::from(path.as_deref() == Some(PATH)), Ordering::SeqCst);
+                if !answered {
+                    let fields =
+                        "Cache-Control: no-store\r\nContent-Type: application/json\r\nContent-Length: 2";
+                    let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{{}}");
+                    reader.get_mut().write_all(answer.as_bytes())?;
+                }
             }
-            seen.fetch_add(usize::from(!line.is_empty()), Ordering::SeqCst);
-            if !answered {
-                let answer = "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nok";
-                reader.get_mut().write_all(answer.as_bytes()).unwrap();
+            Ok(())
+        });
+        let proxy = Setup::new(&format!("http://{address}")).set("cache.profile", profile).start().await;
+        let sent = || count.load(Ordering::SeqCst);
+        // A connection is used again as soon as it is free.
+        let mut asked = 0;
+        while sent() == asked {
+            assert_eq!(get(&proxy, PATH, &[]).await.expect(200).text(), "{}", "{profile}");
+            asked += 1;
+            assert!(asked < 100, "{profile}: no connection was used again");
+        }
+        // What may change something is not sent twice.
+        let (before, mut asked) = (sent(), 0);
+        loop {
+            let answer = ask(&proxy, "POST", PATH, &[]).await;
+            asked += 1;
+            assert_eq!(sent(), before + asked, "{profile}: {}", answer.describe());
+            if answer.status != 200 {
+                assert!(answer.status.is_server_error(), "{profile}: {}", answer.describe());
+                break;
             }
+            assert!(asked < 100, "{profile}: no connection was used again");
         }
-    };
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let serve = serve.clone();
-            std::thread::spawn(move || serve(stream));
-        }
-    });
-    let proxy = Setup::new(&format!("http://{address}")).set("cache.profile", "rfc9111").start().await;
-    let sent = || count.load(Ordering::SeqCst);
-    // A connection is used again as soon as it is free.
-    let mut asked = 0;
-    while sent() == asked {
-        assert_eq!(get(&proxy, "/", &[]).await.expect(200).text(), "ok");
-        asked += 1;
-        assert!(asked < 100, "no connection was used again");
-    }
-    // What may change something is not sent twice.
-    let (before, mut asked) = (sent(), 0);
-    loop {
-        let status = ask(&proxy, "POST", "/", &[]).await.status;
-        asked += 1;
-        assert_eq!(sent(), before + asked);
-        if status == 502 {
-            break;
-        }
-        assert!(asked < 100, "no connection was used again");
     }
 }

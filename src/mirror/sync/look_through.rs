@@ -13,6 +13,7 @@ impl Synchroniser {
     /// Looks through the mirror where something was met that only a damaged file shows, and once a week; forgets what
     /// is damaged, so that it is fetched anew.
     pub(super) async fn look_through(&self) {
+        self.mirror.damage().settle(&self.mirror.states());
         let suspect = self.mirror.damage().take_suspicion();
         if !suspect && !self.is_due().await {
             return;
