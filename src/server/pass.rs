@@ -97,33 +97,32 @@ impl Proxy {
         }
     }
 
-    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on. `plain` where Alyx was
-    /// asked for one without a coding.
+    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on. `rest` where REST was
+    /// asked, and for a body without a coding. Nothing else shows what a token is worth: Django answers its own pages
+    /// without a look at it, and a page in HTML may be that of a network that wants a log-in of its own.
     async fn with_links_moved(
         &self,
         relayed: Relayed,
         credentials: &Credentials,
         base: &str,
-        plain: bool,
+        rest: bool,
         (limit, longest): (usize, usize),
     ) -> Result<Response<Body>, Failure> {
         let (mut parts, body) = relayed.response.into_parts();
         let coded = parts.headers.contains_key(header::CONTENT_ENCODING);
-        if relayed.json && coded && plain {
+        if relayed.json && coded && rest {
             return Err(Failure::NotJson("in a coding that was not asked for".to_owned()));
         }
         if !relayed.json || coded {
-            if parts.status.is_success()
-                && let Some(token) = credentials.token()
-            {
-                self.tokens.vouch(token, &self.store);
-            }
             return Ok(Response::from_parts(parts, body));
         }
         let body = match gather(body, limit).await? {
             Gathered::Whole(body) => body,
             // Alyx's lists end somewhere; a body that does not is cut off, which the client sees.
             Gathered::More(body) => {
+                if rest {
+                    self.learn_success(credentials, parts.status);
+                }
                 return Ok(Response::from_parts(parts, Body::new(Limited::new(body, longest))));
             }
         };
@@ -140,7 +139,9 @@ impl Proxy {
             asked_at: now,
             received_at: now,
         };
-        self.learn(credentials, &answer).await;
+        if rest {
+            self.learn(credentials, &answer).await;
+        }
         let body = moved(&answer.body, self.upstream.base(), base);
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(Response::from_parts(parts, Body::from(body)))

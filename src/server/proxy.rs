@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 
 use super::{again::Again, mirrored::Recent, status::Counters, verify::Samples};
 use crate::{
@@ -239,11 +240,21 @@ impl Proxy {
 
     /// Learns from an answer of Alyx's what this caller's token is worth.
     pub(super) async fn learn(&self, credentials: &Credentials, answer: &Answer) {
-        let Some(token) = credentials.token() else { return };
-        if answer.status.is_success() {
-            self.tokens.vouch(token, &self.store);
-        } else if refuses_token(answer) {
+        self.learn_success(credentials, answer.status);
+        if let Some(token) = credentials.token()
+            && refuses_token(answer)
+        {
             self.tokens.forget(token, &self.store).await;
+        }
+    }
+
+    /// A success of Alyx's REST interface says that this caller's token is good: even views that need none refuse a bad
+    /// one (REST.md 4.1).
+    pub(super) fn learn_success(&self, credentials: &Credentials, status: StatusCode) {
+        if let Some(token) = credentials.token()
+            && status.is_success()
+        {
+            self.tokens.vouch(token, &self.store);
         }
     }
 }
