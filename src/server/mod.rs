@@ -122,14 +122,35 @@ async fn decide(
         Ok(place) => place,
         Err(full) => return proxy.shed(full),
     };
-    let mut response = match &proxy.standard {
-        Some(standard) => standard::answer(proxy, standard, asked, body, interim).await,
-        None => of_alyx(proxy, asked, body).await,
+    let may_write = writes::is_write(&asked.method, &asked.route);
+    let answering = {
+        let proxy = proxy.clone();
+        async move {
+            let response = match &proxy.standard {
+                Some(standard) => standard::answer(&proxy, standard, asked, body, interim).await,
+                None => of_alyx(&proxy, asked, body).await,
+            };
+            (response, place)
+        }
     };
+    let (mut response, place) = if may_write { to_its_end(answering).await } else { answering.await };
     if let Some(same) = same {
         proxy.decided(same, stamp, endpoint, &mut response);
     }
     load::hold(response, place)
+}
+
+/// Whatever may write goes on to its end also where its client has gone (a connection that ends takes with it what it
+/// waits for): Alyx may carry it out, and then answers from before must not be given as fresh.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The program ends.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// Tells the log, the metrics and the status page of an answer.

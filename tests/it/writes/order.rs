@@ -36,6 +36,28 @@ async fn a_write_is_sent_once_and_counts_as_made_if_its_answer_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_counts_as_made_if_whoever_made_it_has_gone() {
+    let lab = Lab::open().await;
+    let proxy = Proxy::start(&lab.url()).await;
+    assert_eq!(lab::version(&proxy.get("/sessions").await.expect(200).json()), 1);
+    lab.upstream.behave(Fault::Slow(1000));
+    let writing = {
+        let write = create(&proxy);
+        tokio::spawn(async move { write.try_send().await })
+    };
+    until("the write is upstream", async || posts(&lab) == 1).await;
+    // Its connection is closed before there is an answer.
+    writing.abort();
+    assert!(writing.await.unwrap_err().is_cancelled());
+    let new = lab.renew();
+    lab.upstream.behave(Fault::None);
+    until("the new state is read", async || {
+        lab::version(&proxy.get("/sessions").await.expect(200).json()) == new
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_from_before_the_write_is_not_fresh_after_it() {
     let lab = Lab::open().await;
     let proxy = Proxy::start(&lab.url()).await;
