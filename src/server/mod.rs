@@ -10,6 +10,7 @@
 mod activity;
 mod again;
 mod answer;
+mod arrival;
 mod asked;
 mod base_url;
 mod coding;
@@ -32,6 +33,7 @@ mod run;
 mod snapshot;
 mod standard;
 mod status;
+mod taking;
 mod tls;
 mod verdict;
 mod verify;
@@ -80,8 +82,9 @@ struct Asked {
 }
 
 /// Answers a request.
-async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, request: Request<Body>) -> Response<Body> {
+async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
     let start = Instant::now();
+    arrival::settle(&mut request);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(run::REQUEST_ID).cloned();
     let named = |endpoint| Named { method: &method, uri: &uri, endpoint, id: id.as_ref(), start };
@@ -180,6 +183,10 @@ fn ask(
 ) -> Result<(Asked, Body), Box<Response<Body>>> {
     let settings = proxy.settings.load_full();
     let (parts, body) = request.into_parts();
+    if !parts.uri.path().starts_with('/') {
+        let text = format!("The target of this request, {}, is no path.", parts.uri);
+        return Err(Box::new(refusal::plain(400, &text)));
+    }
     let length = parts.uri.path_and_query().map_or(0, |both| both.as_str().len());
     if length > settings.server.max_url.bytes() {
         return Err(Box::new(refusal::plain(

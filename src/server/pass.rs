@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Limited;
 
 use super::{
@@ -43,7 +43,7 @@ pub(super) async fn through(
     let settings = asked.settings.clone();
     let Some(body) = limited(&asked.headers, body, settings.server.max_body) else { return Ok(too_large()) };
     let credentials = credentials(&asked.headers, &proxy.key);
-    let rest = asked.route != Route::Other;
+    let (rest, head) = (asked.route != Route::Other, asked.method == Method::HEAD);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =
         (asked.method, asked.uri, asked.headers);
@@ -59,11 +59,24 @@ pub(super) async fn through(
     let status = relayed.response.status().as_u16();
     let how = How::Forwarded { why, status, stored: false, collapsed: false };
     let max_json = (settings.cache.max_response.bytes(), settings.cache.max_file.bytes());
-    let mut response = proxy.with_links_moved(relayed, &credentials, &asked.base, rest, max_json).await?;
+    let mut response = if head || relayed.response.status() == StatusCode::NOT_MODIFIED {
+        without_body(relayed)
+    } else {
+        proxy.with_links_moved(relayed, &credentials, &asked.base, rest, max_json).await?
+    };
     move_location(response.headers_mut(), proxy.upstream.base(), &asked.base);
     how.mark(&mut response);
     proxy.counters.count(how);
     Ok(response)
+}
+
+/// An answer that has only a head; how long its body would be is not known where links would be moved in it.
+fn without_body(relayed: Relayed) -> Response<Body> {
+    let mut response = relayed.response;
+    if relayed.json {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
 }
 
 /// A request's body, cut off where it grows beyond `limit`; `None` if it says at once that it will.
@@ -156,7 +169,7 @@ impl Proxy {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         move_location(&mut headers, self.upstream.base(), &asked.base);
         let mut response =
-            Response::new(if asked.method == http::Method::HEAD { Body::empty() } else { Body::from(body) });
+            Response::new(if asked.method == Method::HEAD { Body::empty() } else { Body::from(body) });
         *response.status_mut() = answer.status;
         *response.headers_mut() = headers;
         how.mark(&mut response);

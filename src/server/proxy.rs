@@ -240,7 +240,10 @@ impl Proxy {
 
     /// Learns from an answer of Alyx's what this caller's token is worth.
     pub(super) async fn learn(&self, credentials: &Credentials, answer: &Answer) {
-        self.learn_success(credentials, answer.status);
+        // Gateways say 200 and nothing.
+        if answer.json && !answer.body.is_empty() {
+            self.learn_success(credentials, answer.status);
+        }
         if let Some(token) = credentials.token()
             && refuses_token(answer)
         {
@@ -248,7 +251,7 @@ impl Proxy {
         }
     }
 
-    /// A success of Alyx's REST interface says that this caller's token is good: even views that need none refuse a bad
+    /// A success of Alyx's REST interface, in JSON, says that this caller's token is good: even views that need none refuse a bad
     /// one (REST.md 4.1).
     pub(super) fn learn_success(&self, credentials: &Credentials, status: StatusCode) {
         if let Some(token) = credentials.token()

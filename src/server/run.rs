@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,7 @@ use super::{
     Proxy, answer,
     interim::{Interim, Sending},
     own,
+    taking::Taking,
     tls::{Tls, TlsError},
     verify,
 };
@@ -236,13 +237,13 @@ where
         .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
         .keep_alive_interval(Some(timeout));
     // The layers for this in tower-http make two maps for each request, which costs as much as all that is ours.
-    let begun = Arc::new(AtomicBool::new(false));
-    let first = begun.clone();
+    let taking = Arc::new(Taking::default());
+    let taking_of_answers = taking.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        first.store(true, Ordering::Relaxed);
-        let floors = floors.clone();
+        let (floors, taking, version) = (floors.clone(), taking_of_answers.clone(), request.version());
+        taking.begins();
         if let Some(interim) = &interim_of_requests
-            && request.version() == Version::HTTP_11
+            && version == Version::HTTP_11
         {
             request.extensions_mut().insert(interim.clone());
         }
@@ -250,7 +251,7 @@ where
             let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(new_name).clone();
             let mut response: Response<_> = floors.oneshot(request).await?;
             response.headers_mut().insert(REQUEST_ID, name);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| taking.watch(body, version)))
         }
     });
     let mut stream = TimeoutStream::new(stream);
@@ -258,19 +259,15 @@ where
     let stream = Sending::new(Box::pin(stream), interim);
     let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let served = watcher.watch(serving);
-    // Which version of HTTP is spoken is waited for without a limit; from then on hyper has its own.
-    let silent = async move {
-        tokio::time::sleep(timeout).await;
-        if begun.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    };
+    // Which version of HTTP is spoken is waited for without a limit, and so is who takes nothing by HTTP/2; for all else
+    // hyper and the stream have limits of their own.
+    let too_slow = taking.too_slow(timeout);
     async move {
         tokio::select! {
             served = served => if let Err(error) = served {
                 tracing::debug!(%error, "a connection ended early");
             },
-            () = silent => tracing::debug!(%peer, "a connection was silent for too long"),
+            () = too_slow => tracing::debug!(%peer, "a client said or took nothing for too long"),
         }
     }
 }

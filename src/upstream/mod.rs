@@ -25,7 +25,7 @@ use url::Url;
 pub use account::{Account, AccountError};
 pub use failure::Failure;
 pub use fetch::{Answer, Ask};
-pub use headers::{end_to_end, is_hop_by_hop};
+pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
 pub use origin::Origin;
 pub use relay::{Relayed, has_body};
 
@@ -82,14 +82,34 @@ impl Upstream {
         &self.base
     }
 
-    /// The URL of a path and query on it. The path comes from a request line: it begins with `/`,
-    /// so it can't name another host.
+    /// The URL of a path and query on it. What does not begin with `/` (`*` in a request line) would change its host.
     fn url_of(&self, path_and_query: &str) -> Result<Url, Failure> {
-        Url::parse(&format!("{}{path_and_query}", self.base)).map_err(|_| Failure::BadAddress)
+        let url = path_and_query.starts_with('/').then(|| format!("{}{path_and_query}", self.base));
+        let url = url.and_then(|url| Url::parse(&url).ok()).filter(|url| self.owns(url));
+        url.ok_or(Failure::BadAddress)
     }
 
     /// Whether a URL lies on this Alyx: same scheme, host and port.
     fn owns(&self, url: &Url) -> bool {
         url.origin() == self.url.origin()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_names_another_host() {
+        let mut settings = Settings::default();
+        settings.upstream.url = "https://alyx.example.org/".to_owned();
+        let upstream = Upstream::new(&settings).unwrap();
+        for path in ["*", "", "x", "@evil.example", ".evil.example/labs", ":81/labs", "\\@evil.example"] {
+            assert!(upstream.url_of(path).is_err(), "{path}");
+        }
+        for path in ["/", "/labs?a=%20", "//evil.example/labs", "/@evil.example", "/\\evil.example"] {
+            let url = upstream.url_of(path).unwrap();
+            assert_eq!(url.host_str(), Some("alyx.example.org"), "{path}: {url}");
+        }
     }
 }

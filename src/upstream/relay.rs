@@ -12,7 +12,7 @@ use std::{
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
     Failure, Upstream, end_to_end, fetch,
@@ -164,19 +164,24 @@ where
     passed
 }
 
-/// Reads a small body whole, within `timeout`; whether it is whole then. Of a larger one the beginning is read.
+/// Reads a small body whole, and any body of a GET, within `timeout`; whether it is whole then. Of a larger one the beginning is read.
 async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Request<Body>, bool), Failure> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     if !has_body(&parts.headers) {
         return Ok((Request::from_parts(parts, body), true));
     }
+    // Without a length hyper sends none of what these methods bring.
+    let all = matches!(parts.method, Method::GET | Method::HEAD);
     let mut stream = body.into_data_stream();
     let mut read = BytesMut::new();
     let deadline = tokio::time::Instant::now() + timeout;
-    while read.len() <= SMALL {
+    while all || read.len() <= SMALL {
         match tokio::time::timeout_at(deadline, stream.try_next()).await {
             Ok(Ok(Some(chunk))) => read.extend_from_slice(&chunk),
-            Ok(Ok(None)) => return Ok((Request::from_parts(parts, Body::from(read.freeze())), true)),
+            Ok(Ok(None)) => {
+                parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(read.len()));
+                return Ok((Request::from_parts(parts, Body::from(read.freeze())), true));
+            }
             Ok(Err(error)) => return Err(broken(&error)),
             Err(_) => return Err(Failure::Slow),
         }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::support::{Answer, Client, Fault, Lab, Proxy, Setup, until, users};
+use crate::support::{Answer, Client, Lab, Proxy, Setup, until, users};
 use serde_json::json;
 
 /// Stored and fresh in all tests here.
@@ -336,23 +336,6 @@ async fn what_alyx_shows_to_anybody_needs_no_token() {
     cut(&lab, &proxy).await;
     proxy.client().anonymous().get("/api/schema").await.expect(200);
     refused(&unknown.get("/api/schema").await, INVALID, "offline");
-}
-
-/// Django answers its own pages without a look at the token, and a network's page for a log-in has never seen one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_anybody_gets_vouches_for_no_token() {
-    let (lab, proxy) = open().await;
-    let unknown = proxy.client().with_authorization(&format!("Token {}", users::UNKNOWN_TOKEN));
-    for page in ["/admin/login/", "/static/style.css"] {
-        unknown.get(page).await.expect(200);
-        refused(&unknown.get(STORED).await, INVALID, page);
-    }
-    lab.upstream.break_down(Fault::Portal).await;
-    unknown.ask("GET", STORED).header("cache-control", "no-store").send().await;
-    lab.upstream.restore().await;
-    unknown.get("/admin/login/").await;
-    cut(&lab, &proxy).await;
-    refused(&unknown.get(STORED).await, INVALID, "offline");
 }
 
 #[tokio::test(flavor = "multi_thread")]

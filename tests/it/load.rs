@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Fault, Lab, Proxy, Setup, lab, users};
+use crate::support::{Fault, Lab, Proxy, Setup, lab, until, users};
 use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 /// What is meant for the proxy itself and has a body: its media type, and what it is called.
 const OF_THE_PROXY: [(&str, &str, &str); 3] = [
@@ -260,6 +262,65 @@ async fn slow_readers_are_cut_off() {
     }
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
     assert!(metrics.text().contains("alyx_proxy_requests_under_way 0"), "{}", metrics.text());
+}
+
+/// In HTTP/2 each answer waits in a window of its own, and the connection's time-out sees nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_never_opens_a_window_is_cut_off() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).start().await;
+    proxy.get("/cache.zip").await.expect(200);
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let mut answers = Vec::new();
+    for target in ["/labs", "/cache.zip", "/sessions"] {
+        let request = hyper::Request::get(format!("http://lab{target}"))
+            .header("authorization", users::ONEUSER.authorization())
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap();
+        answers.push(sender.send_request(request).await.unwrap());
+        assert_eq!(answers.last().unwrap().status(), 200, "{target}");
+    }
+    until("the connection is ended", async || connection.is_finished()).await;
+    until("nothing is under way", async || {
+        let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
+        metrics.text().contains("alyx_proxy_requests_under_way 0")
+    })
+    .await;
+}
+
+/// What is taken slowly, but taken, comes whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_opens_windows_slowly_gets_all() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).set("server.client_timeout", "3s").start().await;
+    let all = proxy.get("/cache.zip").await.expect(200).body;
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(64 << 10)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = hyper::Request::get("http://lab/cache.zip")
+        .header("authorization", users::ONEUSER.authorization())
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let (mut taken, start) = (Vec::new(), Instant::now());
+    while let Some(frame) = body.frame().await {
+        taken.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        // Longer in all than may pass without anything being taken.
+        if start.elapsed() < TIMEOUT * 5 {
+            tokio::time::sleep(TIMEOUT / 4).await;
+        }
+    }
+    assert_eq!(taken, all);
 }
 
 /// One who asks for very much at once is not ahead of the others with all of it.

@@ -48,5 +48,6 @@ mod storage;
 mod tables;
 mod tls;
 mod upgrade;
+mod vouching;
 mod walk;
 mod writes;

@@ -103,10 +103,13 @@ async fn it_reaches_no_other_host() {
         format!("GET /.{host}/labs HTTP/1.1\r\nHost: {host}"),
         format!("GET /labs HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Host: {host}\r\nForwarded: host={host}"),
         format!("OPTIONS * HTTP/1.1\r\nHost: {host}"),
+        format!("GET * HTTP/1.1\r\nHost: {host}"),
     ] {
         let (request, address) = (format!("{line}\r\n{}Connection: close\r\n\r\n", token()), proxy.address());
         let said = tokio::task::spawn_blocking(move || raw(address, request.as_bytes())).await.unwrap();
         assert!(!said.contains("evil"), "{line}: {said}");
+        // Put behind a host without a port, `*` would name another one.
+        assert!(!line.contains(" * ") || said.starts_with("HTTP/1.1 400 "), "{line}: {said}");
         tried += 1;
     }
     assert!(evil.asked().is_empty(), "{:?}", evil.asked());

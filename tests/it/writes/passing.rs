@@ -1,11 +1,14 @@
 //! A write reaches Alyx as it came, once, or not at all.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 
 use super::{
     SESSION, assert_gone, create, posts, primed,
-    support::{Lab, Proxy, Setup, lab, users},
+    support::{Lab, Proxy, Setup, lab, raw, users},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,6 +68,46 @@ async fn bodies_reach_alyx_as_they_came() {
         assert_eq!(lab.count("/projects"), n);
     }
     assert_eq!(lab.upstream.asked().pop().unwrap().body, "{\"a\":1}");
+}
+
+/// In HTTP/2 nothing need say that there is a body, in HTTP/1.1 not how long it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_whose_length_is_not_said_reach_alyx() {
+    let lab = Lab::open().await;
+    let proxy = Proxy::start(&lab.url()).await;
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for (method, target) in [("POST", "/weighings"), ("PATCH", SESSION), ("GET", "/check-protected")] {
+        for length in [14, 300_000] {
+            let text = format!("{{\"weight\": {}}}", "2".repeat(length - 12));
+            let pieces: Vec<_> =
+                text.as_bytes().chunks(10_000).map(|piece| Ok::<_, Infallible>(piece.to_vec())).collect();
+            let body = axum::body::Body::from_stream(futures_util::stream::iter(pieces));
+            let request = hyper::Request::builder()
+                .method(method)
+                .uri(format!("http://lab{target}"))
+                .header("authorization", users::ONEUSER.authorization())
+                .header("content-type", "application/json")
+                .body(body)
+                .unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert!(response.status().is_success(), "{method}: {}", response.status());
+            assert_eq!(lab.upstream.asked().pop().unwrap().body, text, "{method} {length}");
+        }
+    }
+    for method in ["GET", "POST"] {
+        let request = format!(
+            "{method} /check-protected HTTP/1.1\r\nHost: lab\r\nAuthorization: {}\r\nTransfer-Encoding: \
+             chunked\r\nConnection: close\r\n\r\n3\r\n{{\"a\r\n4\r\n\":1}}\r\n0\r\n\r\n",
+            users::ONEUSER.authorization()
+        );
+        let address = proxy.address();
+        let said = tokio::task::spawn_blocking(move || raw(address, request.as_bytes())).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 2"), "{said}");
+        assert_eq!(lab.upstream.asked().pop().unwrap().body, "{\"a\":1}", "{method}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
