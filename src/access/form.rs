@@ -14,6 +14,13 @@ pub struct Given {
 }
 
 impl Given {
+    /// The same as a form that cannot be read in two ways; none where something is missing.
+    pub fn as_form(&self) -> Option<String> {
+        let (user, password) = (self.user.as_ref()?, self.password.as_ref()?);
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        Some(form.append_pair("username", user).append_pair("password", password).finish())
+    }
+
     /// Reads a log-in in any form that Alyx takes: form, JSON, multipart.
     pub async fn read(headers: &HeaderMap, body: &Bytes) -> Self {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();

@@ -26,6 +26,9 @@ const REMEMBERED: u64 = 50_000;
 /// Questions that are kept on disk; the oldest go. At some 150 bytes each that is 15 MB.
 const KEPT: u32 = 100_000;
 
+/// A longer question is not kept, in bytes: nobody types it a second time, and disks are not for it.
+const LONGEST: usize = 8 << 10;
+
 /// After so many new ones the old ones are looked for.
 const TIDY_EVERY: u32 = 1_000;
 
@@ -57,7 +60,8 @@ impl History {
     /// The holder of this token has had an answer to this question. Kept for `keep`; not at all where that is zero.
     pub fn note(&self, token: TokenHash, question: &Question, keep: Duration, store: &Store) {
         let name = (token.0, question.key);
-        if keep.is_zero() || self.noted.contains_key(&name) {
+        let too_long = question.path_and_query.len() > LONGEST;
+        if keep.is_zero() || too_long || self.noted.contains_key(&name) {
             return;
         }
         self.noted.insert(name, ());

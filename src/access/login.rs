@@ -141,14 +141,20 @@ impl Logins {
         let vouched_at = sealed.as_ref().map_or(0, |sealed| sealed.vouched_at);
         let password = password.clone();
         // An unknown name costs as much time as a known one, so that names can't be found out.
-        let opened = self.off_the_runtime(move || match sealed {
+        let open = move || match sealed {
             Some(sealed) => unseal(&password, &sealed),
             None => seal(&password, "").and(None),
-        });
-        let Some(token) = opened.await.flatten() else {
+        };
+        let Ok(permit) = self.at_once.acquire().await else { return Ok(LogIn::Refused) };
+        // Those who came at the same time have failed meanwhile.
+        if let Some(wait) = self.attempts.wait(user, from, settings) {
+            return Ok(LogIn::Wait(wait));
+        }
+        let Some(token) = tokio::task::spawn_blocking(open).await.ok().flatten() else {
             self.attempts.failed(user, from, settings);
             return Ok(LogIn::Refused);
         };
+        drop(permit);
         self.attempts.succeeded(user);
         let in_grace = clock::now() - vouched_at < settings.grace.millis();
         Ok(if in_grace { LogIn::Token(token) } else { LogIn::PastGrace { vouched_at } })

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        PoisonError, RwLock,
+        Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -43,6 +43,8 @@ const WRITE_EVERY: Millis = 60_000;
 #[derive(Debug, Default)]
 pub struct Tokens {
     vouched_at: RwLock<HashMap<TokenHash, Millis>>,
+    /// When those that counted were refused.
+    refused_at: Mutex<HashMap<TokenHash, Millis>>,
     refusals: AtomicU64,
 }
 
@@ -56,7 +58,7 @@ impl Tokens {
                 rows.collect::<rusqlite::Result<HashMap<_, _>>>()
             })
             .await?;
-        Ok(Self { vouched_at: RwLock::new(rows), refusals: AtomicU64::new(0) })
+        Ok(Self { vouched_at: RwLock::new(rows), ..Self::default() })
     }
 
     /// What this token counts for now.
@@ -93,9 +95,16 @@ impl Tokens {
         (until > clock::now()).then_some(until)
     }
 
-    /// Alyx has accepted this token.
-    pub fn vouch(&self, token: TokenHash, store: &Store) {
+    /// Alyx has accepted this token with a question of this time. An answer that was slow does not bring back a token
+    /// that has been refused since.
+    pub fn vouch(&self, token: TokenHash, asked_at: Millis, store: &Store) {
         let now = clock::now();
+        let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.get(&token).is_some_and(|refused_at| asked_at <= *refused_at) {
+            return;
+        }
+        refused.remove(&token);
+        drop(refused);
         let before = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).insert(token, now);
         if before.is_some_and(|before| (0..WRITE_EVERY).contains(&(now - before))) {
             return;
@@ -112,6 +121,7 @@ impl Tokens {
         if known.is_none() {
             return;
         }
+        self.refused_at.lock().unwrap_or_else(PoisonError::into_inner).insert(token, clock::stamp());
         tracing::info!("a token was refused by Alyx and is forgotten");
         let delete = move |connection: &Connection| {
             connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)

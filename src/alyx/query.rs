@@ -63,6 +63,14 @@ pub fn segments(path: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether a path, as it was sent, is the same path for everybody. Dot segments are resolved by some and not by others
+/// (RFC 3986 5.2.4, also where they are encoded), and `\` is a slash for some (WHATWG URL): what is judged here might not
+/// be what is asked.
+pub fn is_unambiguous(path: &str) -> bool {
+    let dots = |segment: &str| matches!(&*percent_decode_str(segment).decode_utf8_lossy(), "." | "..");
+    !path.contains('\\') && !path.split('/').any(dots)
+}
+
 /// One spelling for all spellings of a path, from its decoded segments. A slash that came encoded
 /// stays encoded: web servers before Django tell the two apart.
 pub fn canonical_path(segments: &[String]) -> String {
@@ -100,6 +108,18 @@ mod tests {
             encode_sorted(&pairs),
             "a=&django=~projects__name__in%2C%5B%27a+b%27%2C%27%C3%BC%27%5D&lab=b&lab=a&limit=2"
         );
+    }
+
+    #[test]
+    fn what_others_would_read_otherwise_is_no_path() {
+        for path in ["/a/../b", "/a/%2e%2E/b", "/a/.%2e", "/./a", "/a/%2e", "/a\\..\\b", "/a\\b", ".."] {
+            assert!(!is_unambiguous(path), "{path}");
+        }
+        for path in
+            ["/", "/a//b", "/a/...", "/a/.b/..c", "/a/%5c..", "/cache/info/..%2f..%2fx", "/a%2f..%2fb"]
+        {
+            assert!(is_unambiguous(path), "{path}");
+        }
     }
 
     #[test]

@@ -93,9 +93,7 @@ impl Entry {
     pub(super) fn of(question: &Question, answer: &Answer, base: &Base) -> Option<Self> {
         let storable = answer.json
             && matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND)
-            && !answer.headers.contains_key(header::SET_COOKIE)
-            && !is_private(&answer.headers)
-            && varies_as_known(&answer.headers);
+            && !is_personal(&answer.headers);
         if !storable {
             return None;
         }
@@ -228,17 +226,20 @@ fn spelling(pairs: &Pairs) -> String {
     query::encode_sorted(&repeated)
 }
 
-/// Whether the answer itself forbids that it is shared (RFC 9111 5.2.2). Alyx says nothing of the
-/// kind; a server in front of it may.
-fn is_private(headers: &HeaderMap) -> bool {
+/// Whether the answer itself says that it is not for everybody (RFC 9111 5.2.2, 4.1). Alyx says nothing of the kind; a
+/// server in front of it may.
+pub fn is_personal(headers: &HeaderMap) -> bool {
     let control = ResponseControl::of(headers);
-    control.no_store || control.private
+    control.no_store
+        || control.private
+        || headers.contains_key(header::SET_COOKIE)
+        || !varies_as_known(headers)
 }
 
 /// Whether the answer depends on nothing but what the key or the check of tokens covers: Alyx says
 /// `Accept, Cookie` (REST.md 4.1), and requests with cookies are not remembered.
 fn varies_as_known(headers: &HeaderMap) -> bool {
-    const KNOWN: [&str; 5] = ["accept", "cookie", "accept-encoding", "authorization", "origin"];
+    const KNOWN: [&str; 4] = ["accept", "cookie", "accept-encoding", "origin"];
     let lines = headers.get_all(header::VARY);
     let mut fields = lines.iter().map(|line| line.to_str().unwrap_or("*")).flat_map(|line| line.split(','));
     fields.all(|field| KNOWN.iter().any(|known| field.trim().eq_ignore_ascii_case(known)))

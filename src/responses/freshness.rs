@@ -125,6 +125,10 @@ impl Verdict {
     /// The verdict for a request with these directives (RFC 9111 5.2.1), for an answer of this age.
     #[must_use]
     pub fn for_request(self, directives: &Directives, age: Duration) -> Self {
+        // Whoever wishes for something newer must not get what everybody is spared.
+        if matches!(self, Self::Stale(Staleness::Written | Staleness::OlderPage | Staleness::Clock)) {
+            return self;
+        }
         let too_old = directives.max_age.is_some_and(|limit| age > limit);
         if directives.no_cache || too_old {
             return Self::Stale(Staleness::Request);

@@ -22,7 +22,7 @@ use rusqlite::Connection;
 pub use carry::{Arrived, Carried, NoAnswer, Stays, each};
 pub use disk::{Near, Stored};
 pub(crate) use disk::{read_headers, write_headers};
-pub use entry::{Asker, Entry, Representation};
+pub use entry::{Asker, Entry, Representation, is_personal};
 pub use freshness::{Staleness, Verdict};
 pub use marks::Pending;
 pub use media::Media;

@@ -43,6 +43,9 @@ use crate::{
 /// A decision counts for so long at most, in milliseconds.
 const LONGEST: Millis = 60_000;
 
+/// Requests with a longer head are not kept; it is a fraction of this as a rule. In bytes.
+const LONGEST_HEAD: usize = 4 << 10;
+
 /// Requests that were answered lately.
 #[derive(Debug)]
 pub(super) struct Again {
@@ -92,11 +95,12 @@ impl Again {
     /// Keeps as much as weighs so many bytes.
     pub(super) fn new(bytes: u64) -> Self {
         let weight = |_: &u64, decided: &Arc<Decided>| {
-            let text = decided.uri.path().len() + decided.fields.len() * 64;
-            u32::try_from(decided.answer.body.len() + text + 2048).unwrap_or(u32::MAX)
+            // What is kept of a request are pieces of its whole head.
+            u32::try_from(decided.answer.body.len() + 2 * LONGEST_HEAD).unwrap_or(u32::MAX)
         };
         let hasher = foldhash::fast::RandomState::default();
-        let cache = moka::sync::Cache::builder().weigher(weight).max_capacity(bytes);
+        let longest = Duration::from_millis(LONGEST.unsigned_abs());
+        let cache = moka::sync::Cache::builder().weigher(weight).max_capacity(bytes).time_to_live(longest);
         Self { decided: cache.build_with_hasher(hasher.clone()), hasher }
     }
 
@@ -112,6 +116,13 @@ impl Again {
         }
         hasher.finish()
     }
+}
+
+/// How long a request's head is, roughly.
+fn length(request: &Request<Body>) -> usize {
+    let uri = request.uri().path_and_query().map_or(0, |both| both.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    uri + fields.sum::<usize>()
 }
 
 /// The fields that a request is compared by, besides the one that says whom it comes from.
@@ -205,7 +216,7 @@ impl Proxy {
     pub(super) fn name(&self, request: &Request<Body>, peer: IpAddr) -> Option<Name> {
         let mut lines = request.headers().get_all(header::AUTHORIZATION).iter();
         match (request.method(), lines.next(), lines.next()) {
-            (&Method::GET, Some(line), None) => {
+            (&Method::GET, Some(line), None) if length(request) <= LONGEST_HEAD => {
                 let who = self.key.token(line.to_str().ok()?);
                 Some(Name { number: self.again.number(request, peer, &who), who, peer })
             }

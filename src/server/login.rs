@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use zeroize::Zeroizing;
 
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     access::{Given, LogIn, credentials},
     alyx::errors,
-    clock,
+    clock::{self, Millis},
     responses::Place,
     upstream::Failure,
 };
@@ -39,14 +40,34 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     if proxy.upstream.health.is_down() {
         return without_alyx(proxy, &asked, given, &Failure::Away).await;
     }
-    match pass::through(proxy, asked.clone(), Body::from(body), Forward::Method).await {
-        Ok(response) => learn(proxy, &asked, given, response).await,
+    let asked_at = clock::stamp();
+    let (sent, body) = as_read(asked.clone(), &given, body);
+    match pass::through(proxy, sent, Body::from(body), Forward::Method).await {
+        Ok(response) => learn(proxy, &asked, given, response, asked_at).await,
         Err(failure) => without_alyx(proxy, &asked, given, &failure).await,
     }
 }
 
+/// The log-in as it was read here: what Alyx accepts must be the name and password that are kept. Of multipart forms and
+/// odd encodings others read other things.
+fn as_read(mut asked: Asked, given: &Given, body: Bytes) -> (Asked, Bytes) {
+    let Some(form) = given.as_form() else { return (asked, body) };
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    asked.headers.insert(header::CONTENT_TYPE, kind);
+    asked.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(form.len()));
+    asked.headers.remove(header::TRANSFER_ENCODING);
+    asked.headers.remove(header::CONTENT_ENCODING);
+    (asked, form.into())
+}
+
 /// Keeps what Alyx's answer to a log-in says, and passes the answer on.
-async fn learn(proxy: &Proxy, asked: &Asked, given: Given, response: Response<Body>) -> Response<Body> {
+async fn learn(
+    proxy: &Proxy,
+    asked: &Asked,
+    given: Given,
+    response: Response<Body>,
+    asked_at: Millis,
+) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return proxy.failed_pass(&Failure::Truncated);
@@ -58,7 +79,7 @@ async fn learn(proxy: &Proxy, asked: &Asked, given: Given, response: Response<Bo
     if parts.status == StatusCode::OK
         && let Some(token) = token_in(&body)
     {
-        proxy.tokens.vouch(key.token(&token), store);
+        proxy.tokens.vouch(key.token(&token), asked_at, store);
         proxy.logins.accepted(store, key, &user, &password, &token).await;
     } else if parts.status == StatusCode::BAD_REQUEST {
         proxy.logins.refused(store, key, &user, &password, asked.client, &asked.settings.access).await;

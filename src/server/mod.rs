@@ -187,6 +187,10 @@ fn ask(
         let text = format!("The target of this request, {}, is no path.", parts.uri);
         return Err(Box::new(refusal::plain(400, &text)));
     }
+    if proxy.knows_alyx() && !query::is_unambiguous(parts.uri.path()) {
+        let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
+        return Err(Box::new(refusal::plain(400, text)));
+    }
     let length = parts.uri.path_and_query().map_or(0, |both| both.as_str().len());
     if length > settings.server.max_url.bytes() {
         return Err(Box::new(refusal::plain(
@@ -202,7 +206,7 @@ fn ask(
     }
     let base = base_url::of(&parts, peer.ip(), &settings.server)
         .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
-    let client = base_url::client(&parts, peer.ip(), &settings.server);
+    let client = base_url::client(&parts.headers, peer.ip(), &settings.server);
     proxy.activity.client(client, &parts.headers);
     let segments = query::segments(parts.uri.path());
     let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());

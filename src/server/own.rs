@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, header};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
-use super::{Proxy, asked, control, pages, refusal, status::How};
+use super::{Proxy, asked, base_url, control, load, pages, refusal, status::How};
 use crate::clock;
 
 /// Answers a request for one of the proxy's own paths.
@@ -30,6 +30,17 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
             text(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
         "/-/asked" => asked::answer(proxy, request.uri(), request.headers()).await,
+        // These ask Alyx, or have passwords tried, for anybody: they count as other requests do.
+        path if path.starts_with("/-/explore") || path.starts_with("/-/login") => {
+            let settings = proxy.settings.load_full();
+            let client = base_url::client(request.headers(), peer, &settings.server);
+            let place = match proxy.load.enter(client, &settings.server) {
+                Ok(place) => place,
+                Err(full) => return proxy.shed(full),
+            };
+            let response = pages::answer(proxy, peer, request).await;
+            load::hold(response.unwrap_or_else(|| refusal::plain(404, NO_PAGE)), place)
+        }
         _ => match pages::answer(proxy, peer, request).await {
             Some(response) => response,
             None => refusal::plain(404, NO_PAGE),

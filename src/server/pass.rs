@@ -20,10 +20,23 @@ use crate::{
         Route, json,
         links::{self, Base},
     },
-    clock,
+    clock::{self, Millis},
     settings::value::Size,
     upstream::{Answer, Failure, Relayed},
 };
+
+/// What an answer that is passed on is read by.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// JSON of up to so many bytes is read whole.
+    whole: usize,
+    /// More of it is not passed on.
+    longest: usize,
+    /// Whether REST was asked.
+    rest: bool,
+    /// When.
+    asked_at: Millis,
+}
 
 /// Passes a request to Alyx and its answer back.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body, why: Forward) -> Response<Body> {
@@ -52,17 +65,23 @@ pub(super) async fn through(
         request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     let timeout = settings.upstream.timeout.0;
+    let asked_at = clock::stamp();
     let relayed = proxy
         .upstream
         .relay(request, credentials.token().map(Into::into).as_ref(), &asked.base, timeout)
         .await?;
     let status = relayed.response.status().as_u16();
     let how = How::Forwarded { why, status, stored: false, collapsed: false };
-    let max_json = (settings.cache.max_response.bytes(), settings.cache.max_file.bytes());
+    let limits = Limits {
+        whole: settings.cache.max_response.bytes(),
+        longest: settings.cache.max_file.bytes(),
+        rest,
+        asked_at,
+    };
     let mut response = if head || relayed.response.status() == StatusCode::NOT_MODIFIED {
         without_body(relayed)
     } else {
-        proxy.with_links_moved(relayed, &credentials, &asked.base, rest, max_json).await?
+        proxy.with_links_moved(relayed, &credentials, &asked.base, &limits).await?
     };
     move_location(response.headers_mut(), proxy.upstream.base(), &asked.base);
     how.mark(&mut response);
@@ -89,7 +108,10 @@ pub(super) fn limited(headers: &HeaderMap, body: Body, limit: Size) -> Option<Bo
 
 /// The refusal of a body that is larger than may be.
 pub(super) fn too_large() -> Response<Body> {
-    refusal::plain(413, "The body of this request is larger than `server.max_body` allows.")
+    refusal::plain(
+        413,
+        "The body of this request is larger than `server.max_body` allows, or than 1 MiB where it is a GET.",
+    )
 }
 
 impl Proxy {
@@ -110,18 +132,18 @@ impl Proxy {
         }
     }
 
-    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on. `rest` where REST was
-    /// asked, and for a body without a coding. Nothing else shows what a token is worth: Django answers its own pages
+    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on. REST is asked for
+    /// bodies without a coding, and nothing else shows what a token is worth: Django answers its own pages
     /// without a look at it, and a page in HTML may be that of a network that wants a log-in of its own.
     async fn with_links_moved(
         &self,
         relayed: Relayed,
         credentials: &Credentials,
         base: &str,
-        rest: bool,
-        (limit, longest): (usize, usize),
+        limits: &Limits,
     ) -> Result<Response<Body>, Failure> {
         let (mut parts, body) = relayed.response.into_parts();
+        let Limits { whole, longest, rest, asked_at } = *limits;
         let coded = parts.headers.contains_key(header::CONTENT_ENCODING);
         if relayed.json && coded && rest {
             return Err(Failure::NotJson("in a coding that was not asked for".to_owned()));
@@ -129,12 +151,12 @@ impl Proxy {
         if !relayed.json || coded {
             return Ok(Response::from_parts(parts, body));
         }
-        let body = match gather(body, limit).await? {
+        let body = match gather(body, whole).await? {
             Gathered::Whole(body) => body,
             // Alyx's lists end somewhere; a body that does not is cut off, which the client sees.
             Gathered::More(body) => {
                 if rest {
-                    self.learn_success(credentials, parts.status);
+                    self.learn_success(credentials, parts.status, asked_at);
                 }
                 return Ok(Response::from_parts(parts, Body::new(Limited::new(body, longest))));
             }
@@ -143,14 +165,13 @@ impl Proxy {
         if parts.status.is_success() && !body.is_empty() && !sound() {
             return Err(Failure::NotJson("broken JSON".to_owned()));
         }
-        let now = clock::now();
         let answer = Answer {
             status: parts.status,
             headers: HeaderMap::new(),
             body,
             json: true,
-            asked_at: now,
-            received_at: now,
+            asked_at,
+            received_at: clock::now(),
         };
         if rest {
             self.learn(credentials, &answer).await;

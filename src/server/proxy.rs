@@ -242,7 +242,7 @@ impl Proxy {
     pub(super) async fn learn(&self, credentials: &Credentials, answer: &Answer) {
         // Gateways say 200 and nothing.
         if answer.json && !answer.body.is_empty() {
-            self.learn_success(credentials, answer.status);
+            self.learn_success(credentials, answer.status, answer.asked_at);
         }
         if let Some(token) = credentials.token()
             && refuses_token(answer)
@@ -253,11 +253,11 @@ impl Proxy {
 
     /// A success of Alyx's REST interface, in JSON, says that this caller's token is good: even views that need none refuse a bad
     /// one (REST.md 4.1).
-    pub(super) fn learn_success(&self, credentials: &Credentials, status: StatusCode) {
+    pub(super) fn learn_success(&self, credentials: &Credentials, status: StatusCode, asked_at: Millis) {
         if let Some(token) = credentials.token()
             && status.is_success()
         {
-            self.tokens.vouch(token, &self.store);
+            self.tokens.vouch(token, asked_at, &self.store);
         }
     }
 }

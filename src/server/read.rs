@@ -27,7 +27,7 @@ use crate::{
     alyx::{Route, ask, errors, query, route::appended_slash},
     caching::Directives,
     clock,
-    responses::{Entry, Media, Place, Question, Staleness, Verdict},
+    responses::{Entry, Media, Place, Question, Staleness, Verdict, is_personal},
     upstream::{Ask, Failure, has_body},
 };
 
@@ -215,7 +215,7 @@ impl Reading<'_> {
             }
         } else if !self.may.sees_stored() {
             match self.board(true).outcome().await {
-                Some(Ok(fetched)) if !matches!(fetched.answer.status.as_u16(), 401 | 403) => {}
+                Some(Ok(_)) if self.may_now().sees_stored() => {}
                 Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
                 Some(Err(failure)) => return self.without_alyx(&failure).await,
                 None => return self.without_alyx(&Failure::Reset).await,
@@ -223,6 +223,12 @@ impl Reading<'_> {
         }
         let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
         self.proxy.explain(self.asked, self.question, directives, stored).await
+    }
+
+    /// What this caller may have after what Alyx has said meanwhile.
+    fn may_now(&self) -> May {
+        let open = matches!(self.question.route, Route::Service(service) if service.open());
+        self.proxy.may(self.credentials, open, &self.asked.settings)
     }
 
     /// Takes a seat on the flight of this question.
@@ -285,8 +291,10 @@ impl Reading<'_> {
                 () = self.proxy.upstream.health.until_down() => Some(Err(Failure::Away)),
             };
             match outcome {
-                // Another one's token was refused, or the flight was lost: each for itself.
-                Some(Ok(fetched)) if joined && refuses_token(&fetched.answer) => {}
+                // Another one's token was refused, what came is for that one only, or the flight was lost: each for itself.
+                Some(Ok(fetched))
+                    if joined && (refuses_token(&fetched.answer) || is_personal(&fetched.answer.headers)) => {
+                }
                 None => {}
                 Some(Ok(fetched)) => return Some(self.deliver(&fetched, joined).await),
                 Some(Err(Failure::TooLarge)) => return None,
@@ -303,6 +311,7 @@ impl Reading<'_> {
         let status = fetched.answer.status.as_u16();
         if files::describes_all(self.question)
             && files::offers_none(fetched.answer.status)
+            && self.proxy.may_have_own(self.asked, self.credentials).await
             && let Some(own) = self.proxy.give_own_description(self.asked, None).await
         {
             return own;

@@ -62,7 +62,7 @@ impl Taking {
             tokio::time::sleep(timeout / 2).await;
         }
         // HTTP/1.1, or nothing but its preface: a connection does not change its version.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// How long the slowest answer has waited.

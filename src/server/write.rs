@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::Response;
+use http::{Response, StatusCode, header};
 
 use super::{Asked, Proxy, pass, refusal, status::Forward};
 use crate::alyx::{Route, Service, errors, writes};
@@ -23,8 +23,9 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     if proxy.upstream.health.is_down() {
         return proxy.failed_pass(&crate::upstream::Failure::Away);
     }
-    let scopes = writes::changed_by(&asked.method, &asked.route);
-    let route = asked.route.clone();
+    let (route, log_in) = (asked.route.clone(), is_log_in(asked.uri.path()));
+    // Whoever logs in to the admin pages, or fails to, changes no record.
+    let scopes = if log_in { Vec::new() } else { writes::changed_by(&asked.method, &route) };
     let pending = match proxy.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
         Err(error) => {
@@ -34,6 +35,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     };
     let result = pass::through(proxy, asked, body, Forward::Method).await;
     let changed = match &result {
+        Ok(response) if sends_to_log_in(response) => false,
         Ok(response) => pass::may_have_written(response.status()) || partly_done(&route, response),
         Err(failure) => !failure.never_sent(),
     };
@@ -53,7 +55,21 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     }
 }
 
-/// `/register-file` registers one file after the other and may fail in between (REST.md 7).
+/// `/register-file` registers one file after the other and may fail, or be forbidden one, in between (REST.md 7).
 fn partly_done(route: &Route, response: &Response<Body>) -> bool {
-    *route == Route::Service(Service::RegisterFile) && response.status() == http::StatusCode::BAD_REQUEST
+    let in_between = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);
+    *route == Route::Service(Service::RegisterFile) && in_between
+}
+
+/// Where people log in to Django's own pages.
+fn is_log_in(path: &str) -> bool {
+    matches!(path, "/admin/login/" | "/auth/login/")
+}
+
+/// Django's answer to whoever has not logged in to its pages: anybody gets it, and nothing was done.
+fn sends_to_log_in(response: &Response<Body>) -> bool {
+    let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
+    let path = to.split('?').next().unwrap_or_default();
+    response.status().is_redirection()
+        && ["/admin/login/", "/auth/login/"].iter().any(|log_in| path.ends_with(log_in))
 }

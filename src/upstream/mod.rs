@@ -29,7 +29,7 @@ pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
 pub use origin::Origin;
 pub use relay::{Relayed, has_body};
 
-use crate::settings::Settings;
+use crate::{alyx::query, settings::Settings};
 
 /// The one Alyx that this proxy stands before.
 #[derive(Debug)]
@@ -82,9 +82,12 @@ impl Upstream {
         &self.base
     }
 
-    /// The URL of a path and query on it. What does not begin with `/` (`*` in a request line) would change its host.
+    /// The URL of a path and query on it. What does not begin with `/` (`*` in a request line) would change its host,
+    /// what has dot segments its path.
     fn url_of(&self, path_and_query: &str) -> Result<Url, Failure> {
-        let url = path_and_query.starts_with('/').then(|| format!("{}{path_and_query}", self.base));
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let sound = path.starts_with('/') && query::is_unambiguous(path);
+        let url = sound.then(|| format!("{}{path_and_query}", self.base));
         let url = url.and_then(|url| Url::parse(&url).ok()).filter(|url| self.owns(url));
         url.ok_or(Failure::BadAddress)
     }
@@ -104,10 +107,20 @@ mod tests {
         let mut settings = Settings::default();
         settings.upstream.url = "https://alyx.example.org/".to_owned();
         let upstream = Upstream::new(&settings).unwrap();
-        for path in ["*", "", "x", "@evil.example", ".evil.example/labs", ":81/labs", "\\@evil.example"] {
+        for path in [
+            "*",
+            "",
+            "x",
+            "@evil.example",
+            ".evil.example/labs",
+            ":81/labs",
+            "\\@evil.example",
+            "/a/../b",
+            "/a\\b",
+        ] {
             assert!(upstream.url_of(path).is_err(), "{path}");
         }
-        for path in ["/", "/labs?a=%20", "//evil.example/labs", "/@evil.example", "/\\evil.example"] {
+        for path in ["/", "/labs?a=%20", "//evil.example/labs", "/@evil.example", "/a%5c?b=/../c\\d"] {
             let url = upstream.url_of(path).unwrap();
             assert_eq!(url.host_str(), Some("alyx.example.org"), "{path}: {url}");
         }

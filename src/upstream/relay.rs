@@ -31,6 +31,8 @@ const OF_THE_WAY: [HeaderName; 5] = [
 
 /// Bodies up to so many bytes are read before their turn comes.
 const SMALL: usize = 64 << 10;
+/// No body of a GET is longer.
+const LARGE: usize = 1 << 20;
 
 /// An answer to be passed on: its head is here, its body still streams.
 #[derive(Debug)]
@@ -175,7 +177,7 @@ async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Reques
     let mut stream = body.into_data_stream();
     let mut read = BytesMut::new();
     let deadline = tokio::time::Instant::now() + timeout;
-    while all || read.len() <= SMALL {
+    while read.len() <= if all { LARGE } else { SMALL } {
         match tokio::time::timeout_at(deadline, stream.try_next()).await {
             Ok(Ok(Some(chunk))) => read.extend_from_slice(&chunk),
             Ok(Ok(None)) => {
@@ -185,6 +187,9 @@ async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Reques
             Ok(Err(error)) => return Err(broken(&error)),
             Err(_) => return Err(Failure::Slow),
         }
+    }
+    if all {
+        return Err(Failure::BodyTooLarge);
     }
     let read = futures_util::stream::once(std::future::ready(Ok(read.freeze())));
     Ok((Request::from_parts(parts, Body::from_stream(read.chain(stream))), false))

@@ -299,6 +299,46 @@ async fn guessing_offline_is_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guessing_offline_is_limited_also_at_once() {
+    let lab = Lab::open().await;
+    let proxy = Setup::new(&lab.url()).set("access.attempts", "3").start().await;
+    let user = users::ONEUSER;
+    log_in_form(&proxy, user.name, user.password).await.expect(200);
+    proxy.get(STORED).await.expect(200);
+    cut(&lab, &proxy).await;
+    let mut guesses: Vec<String> = (0..40).map(|n| format!("guess {n}")).collect();
+    guesses.push(user.password.to_owned());
+    let answers = guesses.iter().map(|guess| log_in_form(&proxy, user.name, guess));
+    let answers = futures_util::future::join_all(answers).await;
+    let tried = answers.iter().filter(|answer| answer.status != 429).count();
+    // Two at a time are looked at.
+    assert!((3..=4).contains(&tried), "{tried} of {} were tried", answers.len());
+}
+
+/// Others read other things in odd forms: what Alyx accepts must be the name that is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn alyx_gets_the_log_in_that_was_read_here() {
+    let lab = Lab::open().await;
+    let proxy = Proxy::start(&lab.url()).await;
+    let user = users::ONEUSER;
+    let part = |field: &str, value: &str| {
+        format!("--b\r\ncontent-disposition: form-data; {field}\r\n\r\n{value}\r\n")
+    };
+    let body = [
+        part("name=\"username\"", user.name),
+        part("name=\"password\"", user.password),
+        part("name*=utf-8''username", "another"),
+        "--b--\r\n".to_owned(),
+    ];
+    let ask = proxy.client().anonymous().ask("POST", "/auth-token");
+    ask.body("multipart/form-data; boundary=b", body.concat()).send().await.expect(200);
+    let sent = lab.upstream.asked().pop().unwrap();
+    let read: Vec<(String, String)> = form_urlencoded::parse(&sent.body).into_owned().collect();
+    let both = [("username", user.name), ("password", user.password)];
+    assert_eq!(read, both.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_of_cookies_and_other_schemes_pass_through_and_are_not_kept() {
     let (lab, proxy) = open().await;
     let with_cookie = || {

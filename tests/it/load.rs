@@ -323,6 +323,23 @@ async fn whoever_opens_windows_slowly_gets_all() {
     assert_eq!(taken, all);
 }
 
+/// Pages that ask Alyx, or have passwords tried, for anybody count as other requests do; the status is always there.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_cost_something_count_too() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).set("server.max_requests", "1").start().await;
+    lab.upstream.behave(Fault::Slow(2000));
+    let client = proxy.client();
+    let slow = tokio::spawn(async move { client.get("/labs").await });
+    until("one is under way", async || lab.count("/labs") == 1).await;
+    let guest = proxy.client().anonymous();
+    let form = guest.ask("POST", "/-/login").form(&[("username", "a"), ("password", "b")]);
+    form.send().await.expect(503);
+    guest.get("/-/explore/labs").await.expect(503);
+    guest.get("/-/status").await.expect(200);
+    slow.await.unwrap().expect(200);
+}
+
 /// One who asks for very much at once is not ahead of the others with all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_user_does_not_hold_up_the_others() {

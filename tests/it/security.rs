@@ -167,6 +167,22 @@ async fn paths_lead_nowhere_but_where_they_say() {
         "/cache/info/..%2f..%2fsecret.key",
         "/cache.zip?tag=../../secret.key",
     ];
+    // Read as another path by some, they would be judged as one and asked as the other.
+    let ambiguous = [
+        "/subjects/x\\..\\..\\static\\x.json",
+        "/subjects/%2e%2e\\static\\x.json",
+        "/subjects/../users/oneuser",
+        "/subjects/.%2E/auth-token",
+        "/./users",
+        "/labs/%2e",
+    ];
+    for path in ambiguous {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: lab\r\n{}Connection: close\r\n\r\n", token());
+        let (address, before) = (proxy.address(), lab.upstream.asked().len());
+        let said = tokio::task::spawn_blocking(move || raw(address, request.as_bytes())).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("segments"), "{path}: {said}");
+        assert_eq!(lab.upstream.asked().len(), before, "{path}");
+    }
     for path in paths {
         let request = format!("GET {path} HTTP/1.1\r\nHost: lab\r\n{}Connection: close\r\n\r\n", token());
         let address = proxy.address();
@@ -175,7 +191,7 @@ async fn paths_lead_nowhere_but_where_they_say() {
         let status = said.split(' ').nth(1).unwrap_or_default();
         assert!(!status.starts_with('2'), "{path}: {said}");
     }
-    crate::support::tried("paths", paths.len());
+    crate::support::tried("paths", paths.len() + ambiguous.len());
 }
 
 /// What is not part of the question changes neither the answer that others get nor what Alyx is asked.

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::one::{LOCAL, Login, One};
-use crate::support::{Proxy, Setup, command, miniature, users};
+use crate::support::{Break, Breaker, Proxy, Setup, command, miniature, users};
 use alyx_proxy::demo::{Miniature, Options};
 use serde_json::{Value, json};
 
@@ -144,6 +144,33 @@ async fn where_alyx_offers_none_the_proxy_makes_its_own() {
     assert_eq!(head.header("content-length"), Some(length.as_str()));
     let stranger = proxy.client().with_authorization("Token 0123456789012345678901234567890123456789");
     assert!(stranger.ask("GET", "/cache.zip").send().await.status.is_client_error());
+}
+
+/// An Alyx without its database says 500 to everybody, and does not look who asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_tables_or_explanations_while_alyx_judges_nobody() {
+    let alyx = miniature().await;
+    let breaker = Breaker::before(alyx.addr()).await;
+    let proxy = Setup::new(&breaker.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", &NEEDED.join(","))
+        .start()
+        .await;
+    proxy.until_mirrored(NEEDED.len()).await;
+    let unknown = "Token 0123456789012345678901234567890123456789";
+    for status in [404, 500] {
+        breaker.set(Break::Gateway(status)).await;
+        for client in [proxy.client().anonymous(), proxy.client().with_authorization(unknown)] {
+            for path in ["/cache/info/", "/cache.zip"] {
+                let answer = client.get(path).await;
+                assert_eq!(answer.status, status, "{path}: {}", answer.describe());
+            }
+            let explain = client.ask("GET", "/sessions?lab=cortexlab").header("x-alyx-proxy-explain", "1");
+            let answer = explain.send().await;
+            assert_eq!(answer.status, status, "{}", answer.describe());
+        }
+        breaker.set(Break::Nothing).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Client, Fault, Lab, Proxy, Reply, Setup, Upstream, raw, tried, users};
+use crate::support::{Client, Fault, Lab, Proxy, Reply, Setup, Upstream, raw, tried, until, users};
 
 const STORED: &str = "/labs";
 
@@ -68,6 +68,55 @@ async fn a_token_that_alyx_does_not_see_is_not_vouched_for() {
     cut(&lab, &proxy).await;
     is_nobody(&stranger, "offline").await;
     tried("vouching", lines.len());
+}
+
+/// The refusal is the newer word, whatever comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_answer_brings_no_refused_token_back() {
+    let lab = Lab::open().await;
+    let proxy = Proxy::start(&lab.url()).await;
+    proxy.get(STORED).await.expect(200);
+    lab.upstream.behave(Fault::Slow(1500));
+    let client = proxy.client();
+    let slow = tokio::spawn(async move { client.get("/projects").await });
+    until("the slow one is upstream", async || lab.count("/projects") == 1).await;
+    lab.upstream.behave(Fault::None);
+    lab.revoke(users::ONEUSER);
+    proxy.get("/insertions").await.expect(403);
+    is_nobody(&proxy.client(), "refused").await;
+    // Alyx knew the token yet when it was asked.
+    slow.await.unwrap().expect(200);
+    is_nobody(&proxy.client(), "refused before that came").await;
+}
+
+/// Two ask the same at once, and what comes says that it is for one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_for_one_only_is_not_given_to_whoever_asked_with_them() {
+    for (name, value) in
+        [("cache-control", "private"), ("set-cookie", "sid=a"), ("vary", "Accept, Authorization")]
+    {
+        let upstream = Upstream::start(Arc::new(move |asked| {
+            let who = asked.header("authorization").unwrap_or("nobody");
+            let body = serde_json::json!({ "you": who }).to_string();
+            Reply::new(200, "application/json", body).header(name, value)
+        }))
+        .await;
+        let proxy = Proxy::start(&upstream.url()).await;
+        let clients = [users::ONEUSER, users::ADMIN].map(|user| (user, proxy.client().with(user)));
+        for (_, client) in &clients {
+            // Not remembered, but both are known from now on.
+            client.get("/labs").await.expect(200);
+            client.get("/labs").await.expect(200);
+        }
+        let before = upstream.asked().len();
+        upstream.behave(Fault::Slow(700));
+        let both =
+            clients.map(|(user, client)| async move { (user, client.get("/projects").await.expect(200)) });
+        for (user, answer) in futures_util::future::join_all(both).await {
+            assert_eq!(answer.json()["you"], user.authorization(), "{name}: {}", answer.describe());
+        }
+        assert_eq!(upstream.asked().len(), before + 2, "{name}");
+    }
 }
 
 /// Gateways say 200 and nothing; Alyx has something to say to every read.

@@ -100,7 +100,9 @@ fn parameters(uri: &http::Uri) -> String {
         pairs.into_iter().map(|(name, _)| name).filter(|name| is_name(name)).collect();
     names.sort_unstable();
     names.dedup();
-    names.join(", ")
+    let mut names = names.join(", ");
+    names.truncate(LONGEST);
+    names
 }
 
 /// What looks like a parameter's name; anything else may be anybody's text.

@@ -28,12 +28,15 @@ use crate::{
     caching::Directives,
     clock,
     responses::{Entry, Media, Place, Question, Staleness},
-    upstream::{Ask, Failure},
+    upstream::{Answer, Ask, Failure},
 };
 
 /// Only a description says where the tables of a tag lie.
 const NO_PLACE: &str =
     "Where the tables of this database tag lie is not known here: ask for /cache/info/<tag>/ first.";
+
+/// A read that costs Alyx next to nothing, to see what it says to a token.
+const JUDGED_BY: &str = "/labs?limit=1";
 
 /// Answers a GET or HEAD of `cache.zip`.
 pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
@@ -122,12 +125,43 @@ impl Proxy {
         if may == May::Have {
             return Ok(may);
         }
+        match self.judge(asked, credentials, &tables::info_path("")).await {
+            // That Alyx offers no tables says nothing of the token.
+            Ok(answer)
+                if self.may(credentials, false, &asked.settings).sees_stored()
+                    || offers_none(answer.status) && self.may_have_own(asked, credentials).await =>
+            {
+                Ok(self.may(credentials, false, &asked.settings))
+            }
+            Ok(answer) => {
+                let (why, status) = (Forward::Token, answer.status.as_u16());
+                let how = How::Forwarded { why, status, stored: false, collapsed: false };
+                Err(Box::new(self.give_unstored(asked, &answer, how)))
+            }
+            Err(failure) => self
+                .refuse_caller(may, &failure, &asked.route)
+                .map_or(Ok(may), |refusal| Err(Box::new(refusal))),
+        }
+    }
+
+    /// Whether this caller may have tables that are made here: a token that Alyx has not judged with what was asked so far
+    /// is tried on a small list.
+    pub(super) async fn may_have_own(&self, asked: &Asked, credentials: &Credentials) -> bool {
+        let may = || self.may(credentials, false, &asked.settings).sees_stored();
+        may()
+            || credentials.token().is_some()
+                && self.judge(asked, credentials, JUDGED_BY).await.is_ok()
+                && may()
+    }
+
+    /// Asks Alyx something with these credentials, and learns what they are worth.
+    async fn judge(&self, asked: &Asked, credentials: &Credentials, path: &str) -> Result<Answer, Failure> {
         let field = match credentials {
             Credentials::Token { field, .. } => Some(field.clone()),
             _ => asked.headers.get(header::AUTHORIZATION).cloned(),
         };
         let ask = Ask {
-            path_and_query: tables::info_path(""),
+            path_and_query: path.to_owned(),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: field,
             who: credentials.token().map(Into::into),
@@ -136,22 +170,9 @@ impl Proxy {
             retries: asked.settings.upstream.retries,
             max_body: asked.settings.cache.max_response.bytes(),
         };
-        match self.upstream.fetch(&ask).await {
-            Ok(answer) if matches!(answer.status.as_u16(), 401 | 403) => {
-                self.learn(credentials, &answer).await;
-                let why = Forward::Token;
-                let how =
-                    How::Forwarded { why, status: answer.status.as_u16(), stored: false, collapsed: false };
-                Err(Box::new(self.give_unstored(asked, &answer, how)))
-            }
-            Ok(answer) => {
-                self.learn(credentials, &answer).await;
-                Ok(self.may(credentials, false, &asked.settings))
-            }
-            Err(failure) => self
-                .refuse_caller(may, &failure, &asked.route)
-                .map_or(Ok(may), |refusal| Err(Box::new(refusal))),
-        }
+        let answer = self.upstream.fetch(&ask).await?;
+        self.learn(credentials, &answer).await;
+        Ok(answer)
     }
 
     /// The description of these tables that is known here, however old.

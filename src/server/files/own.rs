@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::Kept;
 use crate::{
+    access::credentials,
     alyx::{Route, Service, tables as place},
     clock::{self, Millis},
     mirror::Mirror,
@@ -73,8 +74,14 @@ impl Proxy {
         asked: &Asked,
         reason: Option<StandIn>,
     ) -> Option<Response<Body>> {
+        self.shows_records_to(asked).then_some(())?;
         let own = self.own_tables(&asked.settings).await?;
         Some(own.file.give(asked, mirrored(reason), self.why(reason), self).await)
+    }
+
+    /// Whoever gets tables gets all sessions: nobody else than who may read what is mirrored.
+    fn shows_records_to(&self, asked: &Asked) -> bool {
+        self.may(&credentials(&asked.headers, &self.key), false, &asked.settings).sees_stored()
     }
 
     /// Their description; `None` where they can't be made.
@@ -83,6 +90,7 @@ impl Proxy {
         asked: &Asked,
         reason: Option<StandIn>,
     ) -> Option<Response<Body>> {
+        self.shows_records_to(asked).then_some(())?;
         let own = self.own_tables(&asked.settings).await?;
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

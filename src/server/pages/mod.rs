@@ -59,7 +59,7 @@ pub(super) async fn answer(
         Ok(base) => base,
         Err(error) => return Some(refusal::plain(400, &error.to_string())),
     };
-    let client = base_url::client(&parts, peer, &settings.server);
+    let client = base_url::client(&parts.headers, peer, &settings.server);
     let session = proxy.sessions.of(&parts.headers);
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
     let visit = Visit { proxy: proxy.clone(), method, uri, headers, base, client, settings, session };

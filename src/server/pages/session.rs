@@ -14,6 +14,8 @@ use rand::Rng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::access::{SecretKey, TokenHash};
+
 const COOKIE: &str = "alyx_proxy_session";
 /// A browser that nobody uses is logged out after this time.
 const IDLE: Duration = Duration::from_secs(12 * 3600);
@@ -85,6 +87,11 @@ impl Session {
     /// Whether a form carries it.
     pub(super) fn is_own_form(&self, given: &str) -> bool {
         self.csrf.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    /// The name here of their token in Alyx.
+    pub(super) fn token(&self, key: &SecretKey) -> Option<TokenHash> {
+        self.token.as_ref().map(|token| key.token(token))
     }
 
     /// The value of `Authorization` for Alyx.

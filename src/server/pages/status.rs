@@ -64,11 +64,21 @@ struct Happened {
 }
 
 impl Visit {
+    /// Whether this visitor may see who asks what: somebody whose token counts yet, or the administrator.
+    fn counts(&self) -> bool {
+        let access = &self.settings.access;
+        let counts = |token| self.proxy.tokens.counts_until(&token, access).is_some();
+        let session = self.session.as_ref();
+        session.is_some_and(|session| {
+            session.is_admin() || access.open || session.token(&self.proxy.key).is_some_and(counts)
+        })
+    }
+
     pub(super) fn status_page(&self) -> Response<Body> {
         let proxy = &self.proxy;
         let state = proxy.upstream.health.state();
         let stored = proxy.responses.stored();
-        let logged_in = self.session.is_some();
+        let logged_in = self.counts();
         let (most, slowest) = proxy.activity.questions();
         let now = clock::now();
         let rows = |asked: Vec<Asked>| asked.iter().map(|asked| row(asked, logged_in)).collect();

@@ -176,6 +176,9 @@ impl Data {
             ("POST", ["auth-token"]) => log_in(asked),
             (_, ["auth-token"]) => refuse(405, &format!("Method \"{}\" not allowed.", asked.method)),
             ("GET" | "HEAD", _) => self.read(asked, &segments, user),
+            ("POST", ["admin", ..]) if asked.parameter("as").is_some() => {
+                Reply::new(302, "text/html", "").header("location", &format!("/admin/login/?next={path}"))
+            }
             _ => echo(asked),
         }
     }

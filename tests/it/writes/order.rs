@@ -86,6 +86,23 @@ async fn an_answer_from_before_the_write_is_not_fresh_after_it() {
     );
 }
 
+/// Whoever wishes for something newer does not get something older for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_waits_for_their_own_write_whatever_they_wish() {
+    let lab = Lab::open().await;
+    let proxy = Setup::new(&lab.url()).set("upstream.patience", "300ms").start().await;
+    for wish in ["no-cache", "max-age=0", "min-fresh=10", "max-stale"] {
+        proxy.get("/sessions").await.expect(200);
+        let new = lab.renew();
+        create(&proxy).send().await.expect(201);
+        lab.upstream.behave(Fault::Slow(1000));
+        let read =
+            proxy.client().ask("GET", "/sessions").header("cache-control", wish).send().await.expect(200);
+        assert_eq!(lab::version(&read.json()), new, "{wish}: {}", read.describe());
+        lab.upstream.behave(Fault::None);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stale_by_a_write_is_not_given_while_upstream_is_there() {
     // `stale_while_revalidate` is for age, not for what is known to have changed.

@@ -226,6 +226,34 @@ async fn a_registration_that_failed_half_way_may_have_changed_something() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_was_forbidden_half_way_may_have_changed_something() {
+    // What is protected is found out file by file; those before it are registered.
+    let (_lab, proxy, new) = primed().await;
+    let public = proxy.client().with(users::PUBLIC);
+    public.ask("POST", "/register-file").json(&json!({"path": 1})).send().await.expect(403);
+    let old = old_reads(&proxy, users::ADMIN, new).await;
+    for read in ["datasets", "sessions/"].iter().flat_map(|entry| meant(entry)) {
+        assert!(!old.contains(&read), "/{read}");
+    }
+}
+
+/// Anybody can try to log in to the admin pages, and is sent there whatever they post.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_not_logged_in_makes_nothing_stale() {
+    let (lab, proxy, new) = primed().await;
+    let guest = proxy.client().anonymous();
+    guest
+        .ask("POST", "/admin/login/?next=/admin/")
+        .form(&[("username", "a"), ("password", "b")])
+        .send()
+        .await;
+    assert_eq!(lab.upstream.asked().pop().unwrap().path(), "/admin/login/", "it was passed on");
+    guest.ask("POST", "/admin/misc/lab/add/?as=nobody").form(&[("name", "new")]).send().await.expect(302);
+    let old = old_reads(&proxy, users::ADMIN, new).await;
+    assert!(old.contains("sessions") && old.contains("labs"), "{old:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_get_that_writes_counts_as_a_write() {
     // `check-protected` adds its user to the session (REST.md 5).
     let (_lab, proxy, new) = primed().await;
