@@ -139,7 +139,7 @@ pub(super) fn prepare(headers: &mut HeaderMap, client_base: &str, base: &str) {
     if let Some(authorization) = headers.get_mut(header::AUTHORIZATION) {
         authorization.set_sensitive(true);
     }
-    headers.insert(header::VIA, HeaderValue::from_static("1.1 alyx-proxy"));
+    headers.append(header::VIA, HeaderValue::from_static("1.1 alyx-proxy"));
 }
 
 /// The same request to be sent again where it is cut off before its answer: it may have met a kept connection just as the
