@@ -196,7 +196,8 @@ impl Upstream {
     }
 }
 
-async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Failure> {
+/// Reads a body of no more than `limit` bytes.
+pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Failure> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(Failure::TooLarge);
     }

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Answer, Client, Fault, Lab, Proxy, Setup, lab, until, users};
+use crate::support::{
+    Answer, Break, Breaker, Client, Fault, Lab, Proxy, Setup, lab, miniature, until, users,
+};
+use alyx_proxy::demo::Options;
 use futures_util::StreamExt;
 
 /// No client waits longer, whatever upstream does.
@@ -326,6 +329,34 @@ async fn a_client_reads_the_whole_body_or_none_of_it() {
             assert_gone(&answer, target);
         }
     }
+}
+
+/// A log-in of the mirror's account that is not answered ends, and is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mirrors_account_does_not_wait_for_a_log_in_for_ever() {
+    let account = |setup: Setup| {
+        let (user, every) = (users::ADMIN, "1s");
+        setup
+            .set("mirror.username", user.name)
+            .set("mirror.password", user.password)
+            .set("mirror.every", every)
+    };
+    let lab = Lab::open().await;
+    let log_ins = || lab.upstream.asked().iter().filter(|asked| asked.method == "POST").count();
+    lab.upstream.behave(Fault::Silence);
+    let _proxy = account(setup(&lab.url())).start().await;
+    until("it logs in", async || log_ins() == 1).await;
+    // The one that is under way goes on as it began.
+    lab.upstream.behave(Fault::None);
+    until("it logs in again", async || log_ins() == 2).await;
+
+    // Nor is an answer without an end read.
+    let alyx = miniature::start(Options::default()).await;
+    let breaker = Breaker::before(alyx.addr()).await;
+    breaker.set(Break::Endless).await;
+    let _proxy = account(setup(&breaker.url()).set("upstream.timeout", "600s")).start().await;
+    let log_ins = || alyx.requests().iter().filter(|asked| asked.method == http::Method::POST).count();
+    until("it logs in, and again", async || log_ins() >= 2).await;
 }
 
 /// The faults themselves: each is what it says, seen without a proxy.
