@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Failure, Upstream, end_to_end, pace::Caller};
+use super::{Failure, Upstream, end_to_end, flight::Departure, pace::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::{self, Millis},
@@ -64,6 +64,11 @@ const STALE_CONNECTION: Duration = Duration::from_millis(100);
 impl Upstream {
     /// Asks Alyx, waits for its turn, tries again where that may help; reports to health and pace.
     pub async fn fetch(&self, ask: &Ask) -> Result<Answer, Failure> {
+        self.fetch_on(ask, &Departure::default()).await
+    }
+
+    /// The same, saying when it is sent.
+    pub async fn fetch_on(&self, ask: &Ask, departure: &Departure) -> Result<Answer, Failure> {
         if self.health.is_down() {
             return Err(Failure::Away);
         }
@@ -76,7 +81,7 @@ impl Upstream {
         let mut pooled = true;
         loop {
             let start = Instant::now();
-            let result = self.try_once(ask, deadline).await;
+            let result = self.try_once(ask, deadline, departure).await;
             // A pooled connection that Alyx has closed meanwhile breaks at once: that says nothing.
             if pooled && matches!(result, Err(Failure::Reset)) && start.elapsed() < STALE_CONNECTION {
                 pooled = false;
@@ -122,8 +127,9 @@ impl Upstream {
         ControlFlow::Continue(())
     }
 
-    async fn try_once(&self, ask: &Ask, deadline: Instant) -> Result<Answer, Failure> {
+    async fn try_once(&self, ask: &Ask, deadline: Instant, departure: &Departure) -> Result<Answer, Failure> {
         let _turn = self.pace.turn(ask.who.as_ref(), deadline).await?;
+        departure.leave();
         let asked_at = clock::stamp();
         let exchange = async {
             let response = self.send(ask).await?;

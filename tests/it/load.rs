@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Fault, Lab, Proxy, Setup, lab, users};
+use crate::support::{Fault, Lab, Proxy, Setup, lab, until, users};
 use futures_util::future::join_all;
 
 /// What is meant for the proxy itself and has a body: its media type, and what it is called.
@@ -287,4 +287,51 @@ async fn one_user_does_not_hold_up_the_others() {
     for answer in much.await.unwrap() {
         answer.expect(200);
     }
+}
+
+/// How many requests are under way.
+async fn under_way(proxy: &Proxy) -> usize {
+    let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
+    let text = metrics.text().lines().find_map(|line| line.strip_prefix("alyx_proxy_requests_under_way "));
+    text.unwrap().parse().unwrap()
+}
+
+/// What nobody waits for any more is not asked of Alyx, nor does it pile up.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_clients_that_went_before_their_turn_are_gone() {
+    const GONE: usize = 60;
+    let lab = Lab::open().await;
+    let proxy = setup(&lab)
+        .set("upstream.timeout", "60s")
+        .set("upstream.concurrency", "1")
+        .set("upstream.retries", "0")
+        .start()
+        .await;
+    proxy.get("/labs").await.expect(200);
+    // One has the only place, and no answer.
+    lab.upstream.behave(Fault::Silence);
+    let client = proxy.client();
+    let first = tokio::spawn(async move { client.get("/subjects/first").await });
+    until("the first one is at Alyx", async || lab.count("/subjects/first") == 1).await;
+    let gone: Vec<TcpStream> = (0..GONE)
+        .map(|n| {
+            let mut stream = TcpStream::connect(proxy.address()).unwrap();
+            let head = format!(
+                "GET /subjects/gone-{n} HTTP/1.1\r\nHost: lab\r\nAuthorization: Token {n:040}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    until("all of them are here", async || under_way(&proxy).await == GONE + 1).await;
+    drop(gone);
+    until("all of them are gone", async || under_way(&proxy).await == 1).await;
+    lab.upstream.restore().await;
+    // Its connection was cut off.
+    first.await.unwrap();
+    for n in 0..20 {
+        proxy.get(&format!("/subjects/next-{n}")).await.expect(200);
+    }
+    let asked = lab.upstream.asked();
+    assert_eq!(asked.iter().filter(|asked| asked.path().starts_with("/subjects/gone")).count(), 0);
 }
