@@ -35,6 +35,9 @@ use crate::{
     },
 };
 
+/// What a request that can't be sent takes to say so.
+const A_MOMENT: Duration = Duration::from_millis(100);
+
 /// A stored answer and what it is worth for one request.
 #[derive(Debug)]
 struct Held {
@@ -266,10 +269,16 @@ impl Reading<'_> {
     async fn outcome(&self, seat: &mut Seat<Outcome>, start: Instant) -> Option<Outcome> {
         let deadline = start + self.asked.settings.upstream.timeout.0;
         tokio::select! {
-            outcome = seat.wait() => outcome,
-            () = tokio::time::sleep_until(deadline.into()) => Some(Err(Failure::Timeout)),
-            () = self.proxy.upstream.health.until_down() => Some(Err(Failure::Away)),
+            outcome = seat.wait() => return outcome,
+            () = tokio::time::sleep_until(deadline.into()) => {}
+            () = self.proxy.upstream.health.until_down() => return Some(Err(Failure::Away)),
         }
+        if seat.departure.has_left() {
+            return Some(Err(Failure::Timeout));
+        }
+        // It was not sent in time, and says why in a moment.
+        let why = tokio::time::timeout(A_MOMENT, seat.wait()).await;
+        why.unwrap_or_else(|_| Some(Err(self.proxy.upstream.no_turn(start))))
     }
 
     /// Whether somebody is let in only because everybody is (`access.open`).
@@ -295,7 +304,7 @@ impl Reading<'_> {
             path_and_query: self.question.path_and_query.clone(),
             accept: headers.get(header::ACCEPT).cloned(),
             authorization,
-            who: self.credentials.token().map(Into::into),
+            who: self.proxy.caller(self.credentials, &self.question.route),
             extra,
             timeout: upstream.timeout.0,
             retries: upstream.retries,
@@ -386,9 +395,9 @@ impl Reading<'_> {
         {
             return own;
         }
-        match failure {
-            Failure::Throttled(length) => self.proxy.pause(failure, *length),
-            _ => self.proxy.not_stored(failure, self.question, silence).await,
+        match self.proxy.come_again(failure) {
+            Some(refusal) => refusal,
+            None => self.proxy.not_stored(failure, self.question, silence).await,
         }
     }
 

@@ -6,10 +6,10 @@ use http::{HeaderValue, Response, header};
 use super::Proxy;
 use crate::{
     access::{Credentials, Standing},
-    alyx::{Route, errors},
+    alyx::{Route, Service, errors},
     clock::{self, Millis},
     settings::Settings,
-    upstream::Failure,
+    upstream::{Failure, pace::Caller},
 };
 
 /// What a caller may have.
@@ -44,6 +44,18 @@ impl Proxy {
                 Standing::Unknown => May::AskOnly(errors::INVALID_TOKEN),
             },
         }
+    }
+
+    /// Whom Alyx counts a request with these credentials for (REST.md 4.2), as far as it can be known before it is sent.
+    pub(super) fn caller(&self, credentials: &Credentials, route: &Route) -> Option<Caller> {
+        if *route == Route::Service(Service::Docs) {
+            return Some(Caller::Docs);
+        }
+        let Credentials::Token { hash, field } = credentials else { return None };
+        Some(match self.tokens.standing(hash, &self.settings.load().access) {
+            Standing::Unknown => Caller::Strangers,
+            _ => Caller::of(field),
+        })
     }
 
     /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for

@@ -85,11 +85,7 @@ impl Account {
     }
 
     async fn ask(upstream: &Upstream, ask: &Ask, token: &HeaderValue) -> Result<Answer, Failure> {
-        let ask = Ask {
-            authorization: Some(token.clone()),
-            who: Some(Caller(*blake3::hash(token.as_bytes()).as_bytes())),
-            ..ask.clone()
-        };
+        let ask = Ask { authorization: Some(token.clone()), who: Some(Caller::of(token)), ..ask.clone() };
         upstream.fetch_behind(&ask).await
     }
 
@@ -138,13 +134,14 @@ impl Upstream {
         );
         let request = self.reader.post(self.url_of(LOG_IN)?).headers(headers).body(body);
         // Alyx does not count log-ins (REST.md 4.2), so they are nobody else's either.
-        let who = Caller(*blake3::hash(username.as_bytes()).as_bytes());
+        let who = Caller::User(*blake3::hash(username.as_bytes()).as_bytes());
         let turn = self.pace.turn(Some(&who), Instant::now() + timeout).await?;
         let exchange = tokio::time::timeout(timeout, self.exchange_log_in(request));
         let result = exchange.await.unwrap_or(Err(Failure::Timeout));
         drop(turn);
         match &result {
             Ok(_) => self.health.answered(),
+            Err(Failure::Throttled(length)) => self.pace.pause(Some(&who), *length),
             Err(failure) => self.health.failed(failure),
         }
         let (status, body) = result?;

@@ -130,13 +130,15 @@ impl Proxy {
             path_and_query: tables::info_path(""),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: field,
-            who: credentials.token().map(Into::into),
+            who: self.caller(credentials, &asked.route),
             extra: HeaderMap::new(),
             timeout: asked.settings.upstream.timeout.0,
             retries: asked.settings.upstream.retries,
             max_body: asked.settings.cache.max_response.bytes(),
         };
-        match self.upstream.fetch(&ask).await {
+        // Nobody waits longer, be it for a turn or for Alyx.
+        let asking = tokio::time::timeout(ask.timeout, self.upstream.fetch(&ask));
+        match asking.await.unwrap_or(Err(Failure::Timeout)) {
             Ok(answer) if matches!(answer.status.as_u16(), 401 | 403) => {
                 self.learn(credentials, &answer).await;
                 let why = Forward::Token;
