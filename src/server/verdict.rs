@@ -58,12 +58,18 @@ impl Proxy {
         })
     }
 
+    /// Whether Alyx is known to be away, rather than without time for this request.
+    pub(super) fn is_away(&self, failure: &Failure) -> bool {
+        *failure == Failure::Away || self.upstream.health.is_down()
+    }
+
     /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
-    /// one who may have what is stored.
+    /// one who may have what is stored. It is Alyx's own only while Alyx is away: ONE throws a token away that was
+    /// refused, and one that Alyx has merely had no time for may be good.
     pub(super) fn refuse_caller(&self, may: May, failure: &Failure, route: &Route) -> Option<Response<Body>> {
         match may {
             May::Have | May::HaveAfterCheck => None,
-            May::AskOnly(refusal) => {
+            May::AskOnly(refusal) if self.is_away(failure) => {
                 let mut response = self.refuse(403, errors::detail(403, refusal), "not-accepted");
                 self.add_notice(&mut response);
                 let headers = response.headers_mut();
@@ -73,13 +79,16 @@ impl Proxy {
                 }
                 Some(response)
             }
+            May::AskOnly(_) => Some(self.come_again(failure).unwrap_or_else(|| {
+                self.out_of_reach(failure, "Only Alyx itself can say what this caller may have.")
+            })),
             // No 403: ONE would throw away a token that is good again when Alyx is back.
             May::PastGrace(vouched_at) => {
                 let since = clock::for_people(vouched_at);
                 let text = format!(
                     "Alyx accepted this token last on {since}, longer ago than `access.grace` allows."
                 );
-                Some(self.out_of_reach(failure, &text))
+                Some(self.come_again(failure).unwrap_or_else(|| self.out_of_reach(failure, &text)))
             }
         }
     }

@@ -331,6 +331,37 @@ async fn a_client_reads_the_whole_body_or_none_of_it() {
     }
 }
 
+/// ONE throws a token away that was refused: only Alyx refuses one, and this proxy where Alyx is known to be away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_alyx_had_no_time_for_is_not_refused() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab.url()).set("upstream.retries", "0").start().await;
+    proxy.get(FRESH).await.expect(200);
+    let new = proxy.client().with(users::ADMIN);
+    lab.throttle(Some(90));
+    for target in [UNKNOWN, FRESH, "/cache.zip"] {
+        let answer = new.get(target).await.expect(429);
+        assert!(answer.header("retry-after").is_some(), "{target}: {}", answer.describe());
+    }
+    lab.throttle(None);
+    let proxy = proxy.restart().await;
+    let new = proxy.client().with(users::ADMIN);
+    // Slower than anyone waits, and not away.
+    lab.upstream.behave(Fault::Trickle);
+    let name_and_password = [("username", users::ADMIN.name), ("password", users::ADMIN.password)];
+    let log_in = proxy.client().anonymous().ask("POST", "/auth-token").form(&name_and_password).send();
+    let (unknown, tables, log_in) = tokio::join!(new.get(UNKNOWN), new.get("/cache.zip"), log_in);
+    for answer in [unknown, tables, log_in] {
+        assert_gone(&answer, "slow");
+        assert_within(&answer, TIMEOUT + SLACK, "slow");
+    }
+    assert_eq!(proxy.status().await["upstream"]["state"], "up");
+    lab.upstream.cut().await;
+    new.get(UNKNOWN).await;
+    proxy.until_upstream_is("down").await;
+    assert_eq!(new.get(UNKNOWN).await.expect(403).json()["detail"], "Invalid token.");
+}
+
 /// A log-in of the mirror's account that is not answered ends, and is tried again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mirrors_account_does_not_wait_for_a_log_in_for_ever() {
