@@ -9,7 +9,6 @@ use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::private;
-use crate::upstream::pace::Caller;
 
 const NAME: &str = "secret.key";
 const LENGTH: usize = 32;
@@ -17,12 +16,6 @@ const LENGTH: usize = 32;
 /// A token's keyed hash: names a token without telling it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
-
-impl From<TokenHash> for Caller {
-    fn from(TokenHash(hash): TokenHash) -> Self {
-        Self(hash)
-    }
-}
 
 /// Random bytes that belong to this data directory. Without them its hashes tell nothing.
 pub struct SecretKey(Zeroizing<[u8; LENGTH]>);

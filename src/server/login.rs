@@ -96,6 +96,9 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
     // Alyx judges a token in the header before it looks at the log-in (REST.md 4.1).
     if let May::AskOnly(refusal) = proxy.may(&credentials(&asked.headers, &proxy.key), true, &asked.settings)
     {
+        if !proxy.is_away(failure) {
+            return proxy.failed_pass(failure);
+        }
         return proxy.refuse(403, errors::detail(403, refusal), "not-accepted");
     }
     let (user, password) = match (given.user, given.password) {
@@ -126,6 +129,8 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
             proxy.add_notice(&mut response);
             response
         }
+        // Alyx may know them.
+        Ok(LogIn::Refused) if !proxy.is_away(failure) => proxy.failed_pass(failure),
         Ok(LogIn::Refused) => {
             let mut response = proxy.refuse(400, errors::login_refused(), "log-in");
             response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));

@@ -66,10 +66,8 @@ pub(super) async fn through(
     }
     let timeout = settings.upstream.timeout.0;
     let asked_at = clock::stamp();
-    let relayed = proxy
-        .upstream
-        .relay(request, credentials.token().map(Into::into).as_ref(), &asked.base, timeout)
-        .await?;
+    let who = proxy.caller(&credentials, &asked.route);
+    let relayed = proxy.upstream.relay(request, who.as_ref(), &asked.base, timeout).await?;
     let status = relayed.response.status().as_u16();
     let how = How::Forwarded { why, status, stored: false, collapsed: false };
     let limits = Limits {
@@ -117,8 +115,10 @@ pub(super) fn too_large() -> Response<Body> {
 impl Proxy {
     /// The refusal for a request that Alyx did not get, or did not answer.
     pub(super) fn failed_pass(&self, failure: &Failure) -> Response<Body> {
+        if let Some(refusal) = self.come_again(failure) {
+            return refusal;
+        }
         match failure {
-            Failure::Throttled(length) => self.pause(failure, *length),
             Failure::BodyTooLarge => too_large(),
             Failure::Unsent => refusal::plain(400, "This request broke off before all of it was here."),
             Failure::Slow => {

@@ -33,6 +33,8 @@ pub(super) enum Company {
     Token(TokenHash),
     /// Nobody else.
     Alone(u64),
+    /// Those who let an answer be refreshed behind their backs and are let in only because everybody is.
+    Behind,
 }
 
 /// Requests are the same if question and company are, and no write came between them.

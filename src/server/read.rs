@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::body::Body;
@@ -28,8 +28,15 @@ use crate::{
     caching::Directives,
     clock,
     responses::{Entry, Media, Place, Question, Staleness, Verdict, is_personal},
-    upstream::{Ask, Failure, has_body},
+    upstream::{
+        Ask, Failure,
+        flight::{Departure, Seat},
+        has_body,
+    },
 };
+
+/// What a request that can't be sent takes to say so.
+const A_MOMENT: Duration = Duration::from_millis(100);
 
 /// A stored answer and what it is worth for one request.
 #[derive(Debug)]
@@ -168,8 +175,14 @@ impl Proxy {
     }
 
     /// Asks Alyx, remembers what it says, and learns what the token is worth.
-    async fn ask_alyx(&self, ask: Ask, question: Question, credentials: Credentials) -> Outcome {
-        let answer = self.upstream.fetch(&ask).await?;
+    async fn ask_alyx(
+        &self,
+        ask: Ask,
+        departure: Departure,
+        question: Question,
+        credentials: Credentials,
+    ) -> Outcome {
+        let answer = self.upstream.fetch_on(&ask, &departure).await?;
         self.learn(&credentials, &answer).await;
         let entry = self.responses.remember(&question, &answer).await;
         Ok(Arc::new(Fetched { answer, entry }))
@@ -194,7 +207,7 @@ impl Reading<'_> {
                     return Some(self.give(held, Giving { again_until, ..Giving::plainly(how) }).await);
                 }
                 Verdict::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
-                    drop(self.board(false));
+                    self.refresh_behind();
                     return Some(self.stand_in(held, StandIn::WhileRevalidating).await);
                 }
                 Verdict::Stale(_) => {}
@@ -214,7 +227,7 @@ impl Reading<'_> {
                 return refusal;
             }
         } else if !self.may.sees_stored() {
-            match self.board(true).outcome().await {
+            match self.outcome(&mut self.board(true), Instant::now()).await {
                 Some(Ok(_)) if self.may_now().sees_stored() => {}
                 Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
                 Some(Err(failure)) => return self.without_alyx(&failure).await,
@@ -232,18 +245,46 @@ impl Reading<'_> {
     }
 
     /// Takes a seat on the flight of this question.
-    fn board(&self, alone: bool) -> crate::upstream::flight::Seat<Outcome> {
+    fn board(&self, alone: bool) -> Seat<Outcome> {
         // A token that Alyx has yet to judge must not get what was fetched with another one.
-        let company = match (self.may, self.credentials.token()) {
+        self.board_with(match (self.may, self.credentials.token()) {
             (May::Have, token) if !alone && !self.is_unknown(token) => Company::Accepted,
             (_, Some(token)) => Company::Token(token),
             (_, None) => Company::Alone(self.proxy.alone.fetch_add(1, Ordering::Relaxed)),
-        };
+        })
+    }
+
+    /// Has a stored answer refreshed while it is given: once, however many ask for it meanwhile.
+    fn refresh_behind(&self) {
+        let unknown = self.is_unknown(self.credentials.token());
+        self.board_with(if unknown { Company::Behind } else { Company::Accepted }).keep();
+    }
+
+    fn board_with(&self, company: Company) -> Seat<Outcome> {
         let (proxy, question, credentials) =
             (self.proxy.clone(), self.question.clone(), self.credentials.clone());
         let ask = self.ask();
         let key = (question.key, company, proxy.responses.written_at(&question));
-        self.proxy.flights.join(key, move || async move { proxy.ask_alyx(ask, question, credentials).await })
+        self.proxy.flights.board(key, move |departure| async move {
+            proxy.ask_alyx(ask, departure, question, credentials).await
+        })
+    }
+
+    /// What a flight brings, as long as it may be waited for: `upstream.timeout` from `start`, and while Alyx is not
+    /// known to be away.
+    async fn outcome(&self, seat: &mut Seat<Outcome>, start: Instant) -> Option<Outcome> {
+        let deadline = start + self.asked.settings.upstream.timeout.0;
+        tokio::select! {
+            outcome = seat.wait() => return outcome,
+            () = tokio::time::sleep_until(deadline.into()) => {}
+            () = self.proxy.upstream.health.until_down() => return Some(Err(Failure::Away)),
+        }
+        if seat.departure.has_left() {
+            return Some(Err(Failure::Timeout));
+        }
+        // It was not sent in time, and says why in a moment.
+        let why = tokio::time::timeout(A_MOMENT, seat.wait()).await;
+        why.unwrap_or_else(|_| Some(Err(self.proxy.upstream.no_turn(start))))
     }
 
     /// Whether somebody is let in only because everybody is (`access.open`).
@@ -269,7 +310,7 @@ impl Reading<'_> {
             path_and_query: self.question.path_and_query.clone(),
             accept: headers.get(header::ACCEPT).cloned(),
             authorization,
-            who: self.credentials.token().map(Into::into),
+            who: self.proxy.caller(self.credentials, &self.question.route),
             extra,
             timeout: upstream.timeout.0,
             retries: upstream.retries,
@@ -279,16 +320,20 @@ impl Reading<'_> {
 
     async fn ask_or_wait(&self, directives: &Directives) -> Option<Response<Body>> {
         let mut seat = self.board(false);
+        let start = Instant::now();
         let mut joined = seat.joined;
         let slow = self.when_slow(directives);
         tokio::pin!(slow);
-        let deadline = tokio::time::Instant::now() + self.asked.settings.upstream.timeout.0;
         for _ in 0..2 {
             let outcome = tokio::select! {
-                outcome = seat.outcome() => outcome,
-                response = &mut slow => return Some(response),
-                () = tokio::time::sleep_until(deadline) => Some(Err(Failure::Timeout)),
-                () = self.proxy.upstream.health.until_down() => Some(Err(Failure::Away)),
+                outcome = self.outcome(&mut seat, start) => outcome,
+                response = &mut slow => {
+                    // What is stored is refreshed all the same.
+                    if self.held.is_some() {
+                        seat.keep();
+                    }
+                    return Some(response);
+                }
             };
             match outcome {
                 // Another one's token was refused, what came is for that one only, or the flight was lost: each for itself.
@@ -359,9 +404,9 @@ impl Reading<'_> {
         {
             return own;
         }
-        match failure {
-            Failure::Throttled(length) => self.proxy.pause(failure, *length),
-            _ => self.proxy.not_stored(failure, self.question, silence).await,
+        match self.proxy.come_again(failure) {
+            Some(refusal) => refusal,
+            None => self.proxy.not_stored(failure, self.question, silence).await,
         }
     }
 

@@ -18,6 +18,9 @@ use crate::{
 /// ONE shows this field to its user as a warning, each text once, if it begins with `!!!`.
 pub(super) const NOTICE: header::HeaderName = header::HeaderName::from_static("alyx-api-notice");
 
+/// Seconds after which another try may find a place at Alyx.
+const CROWDED: u64 = 5;
+
 /// A refusal in Alyx's error shape.
 pub(super) fn plain(status: u16, text: &str) -> Response<Body> {
     json(status, errors::detail(status, text), How::Refused("refused"))
@@ -85,15 +88,22 @@ impl Proxy {
         }
     }
 
-    /// 429: Alyx asked for a pause that is longer than anyone may wait.
-    pub(super) fn pause(&self, failure: &Failure, length: std::time::Duration) -> Response<Body> {
-        let seconds = length.as_millis().div_ceil(1000).max(1);
-        let text = format!("Alyx was asked too often: {failure}. Try again in {seconds} seconds.");
-        let mut response = self.refuse(429, errors::detail(429, &text), failure.name());
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
-        response
+    /// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.
+    /// 429: Alyx asked for a pause that is longer than anyone may wait. 503: too much is asked of it; ONE tries again
+    /// by itself.
+    pub(super) fn come_again(&self, failure: &Failure) -> Option<Response<Body>> {
+        let (status, why, seconds) = match failure {
+            Failure::Throttled(length) => {
+                let seconds = u64::try_from(length.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+                (429, format!("Alyx was asked too often: {failure}."), seconds.max(1))
+            }
+            Failure::NoTurn => (503, format!("Alyx could not be asked: {failure}."), CROWDED),
+            _ => return None,
+        };
+        let text = format!("{why} Try again in {seconds} seconds.");
+        let mut response = self.refuse(status, errors::detail(status, &text), failure.name());
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        Some(response)
     }
 
     /// Why Alyx could not be asked, in a sentence.

@@ -6,10 +6,10 @@ use http::{HeaderValue, Response, header};
 use super::Proxy;
 use crate::{
     access::{Credentials, Standing},
-    alyx::{Route, errors},
+    alyx::{Route, Service, errors},
     clock::{self, Millis},
     settings::Settings,
-    upstream::Failure,
+    upstream::{Failure, pace::Caller},
 };
 
 /// What a caller may have.
@@ -46,12 +46,30 @@ impl Proxy {
         }
     }
 
+    /// Whom Alyx counts a request with these credentials for (REST.md 4.2), as far as it can be known before it is sent.
+    pub(super) fn caller(&self, credentials: &Credentials, route: &Route) -> Option<Caller> {
+        if *route == Route::Service(Service::Docs) {
+            return Some(Caller::Docs);
+        }
+        let Credentials::Token { hash, field } = credentials else { return None };
+        Some(match self.tokens.standing(hash, &self.settings.load().access) {
+            Standing::Unknown => Caller::Strangers,
+            _ => Caller::of(field),
+        })
+    }
+
+    /// Whether Alyx is known to be away, rather than without time for this request.
+    pub(super) fn is_away(&self, failure: &Failure) -> bool {
+        *failure == Failure::Away || self.upstream.health.is_down()
+    }
+
     /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
-    /// one who may have what is stored.
+    /// one who may have what is stored. It is Alyx's own only while Alyx is away: ONE throws a token away that was
+    /// refused, and one that Alyx has merely had no time for may be good.
     pub(super) fn refuse_caller(&self, may: May, failure: &Failure, route: &Route) -> Option<Response<Body>> {
         match may {
             May::Have | May::HaveAfterCheck => None,
-            May::AskOnly(refusal) => {
+            May::AskOnly(refusal) if self.is_away(failure) => {
                 let mut response = self.refuse(403, errors::detail(403, refusal), "not-accepted");
                 self.add_notice(&mut response);
                 let headers = response.headers_mut();
@@ -61,13 +79,16 @@ impl Proxy {
                 }
                 Some(response)
             }
+            May::AskOnly(_) => Some(self.come_again(failure).unwrap_or_else(|| {
+                self.out_of_reach(failure, "Only Alyx itself can say what this caller may have.")
+            })),
             // No 403: ONE would throw away a token that is good again when Alyx is back.
             May::PastGrace(vouched_at) => {
                 let since = clock::for_people(vouched_at);
                 let text = format!(
                     "Alyx accepted this token last on {since}, longer ago than `access.grace` allows."
                 );
-                Some(self.out_of_reach(failure, &text))
+                Some(self.come_again(failure).unwrap_or_else(|| self.out_of_reach(failure, &text)))
             }
         }
     }

@@ -1,9 +1,15 @@
 //! The service account: what the proxy asks of its own accord it asks under this name (REST.md 4.1).
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use reqwest::RequestBuilder;
 use tokio::sync::Mutex;
 
 use super::{Answer, Ask, Failure, Upstream, fetch, pace::Caller};
@@ -11,6 +17,9 @@ use crate::{
     alyx::{errors, route::LOG_IN},
     settings,
 };
+
+/// What Alyx says to a log-in is a hundred bytes.
+const MAX_BODY: usize = 64 << 10;
 
 /// Why nothing can be asked under the account's name.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,13 +44,15 @@ pub struct Account {
     username: String,
     password: String,
     token: ArcSwapOption<HeaderValue>,
+    /// How long a log-in may wait for its turn, and how long it may take then (`upstream.timeout`).
+    timeout: Duration,
     /// Held while logging in, so that one log-in serves all who wait.
     logging_in: Mutex<()>,
 }
 
 impl Account {
-    /// The account that the settings name, if they name one.
-    pub fn of(settings: &settings::Mirror) -> Result<Option<Self>, AccountError> {
+    /// The account that the settings name, if they name one; a log-in of it takes no longer than `timeout`.
+    pub fn of(settings: &settings::Mirror, timeout: Duration) -> Result<Option<Self>, AccountError> {
         if !settings.has_account() {
             return Ok(None);
         }
@@ -56,6 +67,7 @@ impl Account {
             username: settings.username.clone(),
             password: settings.password.clone(),
             token: ArcSwapOption::new(token.map(Into::into)),
+            timeout,
             logging_in: Mutex::new(()),
         }))
     }
@@ -73,8 +85,7 @@ impl Account {
     }
 
     async fn ask(upstream: &Upstream, ask: &Ask, token: &HeaderValue) -> Result<Answer, Failure> {
-        let who = Caller(*blake3::hash(token.as_bytes()).as_bytes());
-        let ask = Ask { authorization: Some(token.clone()), who: Some(who), ..ask.clone() };
+        let ask = Ask { authorization: Some(token.clone()), who: Some(Caller::of(token)), ..ask.clone() };
         upstream.fetch_behind(&ask).await
     }
 
@@ -95,14 +106,19 @@ impl Account {
         if self.username.is_empty() || self.password.is_empty() {
             return Err(AccountError::Token);
         }
-        let token = upstream.log_in(&self.username, &self.password).await?;
+        let token = upstream.log_in(&self.username, &self.password, self.timeout).await?;
         self.token.store(Some(token.clone().into()));
         Ok(token)
     }
 }
 
 impl Upstream {
-    async fn log_in(&self, username: &str, password: &str) -> Result<HeaderValue, AccountError> {
+    async fn log_in(
+        &self,
+        username: &str,
+        password: &str,
+        timeout: Duration,
+    ) -> Result<HeaderValue, AccountError> {
         if self.health.is_down() {
             return Err(Failure::Away.into());
         }
@@ -116,20 +132,39 @@ impl Upstream {
             http::header::CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
-        let sent = self.reader.post(self.url_of(LOG_IN)?).headers(headers).body(body).send().await;
-        let response = sent.map_err(|error| Failure::of(&error))?;
-        self.judge_head(&response)?;
-        let status = response.status();
-        let kind = fetch::media_type(response.headers());
-        let body = response.bytes().await.map_err(|error| Failure::of(&error))?;
-        if status == StatusCode::OK && !fetch::is_json(&kind) {
-            return Err(Failure::NotJson(kind).into());
+        let request = self.reader.post(self.url_of(LOG_IN)?).headers(headers).body(body);
+        // Alyx does not count log-ins (REST.md 4.2), so they are nobody else's either.
+        let who = Caller::User(*blake3::hash(username.as_bytes()).as_bytes());
+        let turn = self.pace.turn(Some(&who), Instant::now() + timeout).await?;
+        let exchange = tokio::time::timeout(timeout, self.exchange_log_in(request));
+        let result = exchange.await.unwrap_or(Err(Failure::Timeout));
+        drop(turn);
+        match &result {
+            Ok(_) => self.health.answered(),
+            Err(Failure::Throttled(length)) => self.pace.pause(Some(&who), *length),
+            Err(failure) => self.health.failed(failure),
         }
+        let (status, body) = result?;
         let token = serde_json::from_slice::<serde_json::Value>(&body).ok();
         match token.as_ref().and_then(|body| body.get("token")).and_then(|token| token.as_str()) {
             Some(token) if status.is_success() => header(token),
             _ => Err(AccountError::LogIn(status.as_u16())),
         }
+    }
+
+    async fn exchange_log_in(&self, request: RequestBuilder) -> Result<(StatusCode, Bytes), Failure> {
+        let response = request.send().await.map_err(|error| Failure::of(&error))?;
+        self.judge_head(&response)?;
+        let status = response.status();
+        let kind = fetch::media_type(response.headers());
+        let body = fetch::read_body(response, MAX_BODY).await.map_err(|failure| match failure {
+            Failure::TooLarge => Failure::NotJson("more than any answer to a log-in".to_owned()),
+            failure => failure,
+        })?;
+        if status == StatusCode::OK && !fetch::is_json(&kind) {
+            return Err(Failure::NotJson(kind));
+        }
+        Ok((status, body))
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Failure {
     /// The client was too slow to bring its request.
     #[error("the request came too slowly")]
     Slow,
+    /// Too much was asked of it: no place came free for this request in time.
+    #[error("too much is asked of it at once, and this request's turn did not come in time")]
+    NoTurn,
     /// It did not answer in time.
     #[error("it did not answer in time")]
     Timeout,
@@ -78,6 +81,7 @@ impl Failure {
             Self::Unsent => "unsent",
             Self::BodyTooLarge => "body-too-large",
             Self::Slow => "slow-request",
+            Self::NoTurn => "no-turn",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::Truncated => "truncated",
@@ -103,6 +107,7 @@ impl Failure {
                 | Self::OnPurpose
                 | Self::Frozen
                 | Self::Throttled(_)
+                | Self::NoTurn
                 | Self::TooLarge
                 | Self::BadAddress
                 | Self::Unsent
@@ -116,7 +121,12 @@ impl Failure {
         self.is_unreachable()
             || matches!(
                 self,
-                Self::Away | Self::OnPurpose | Self::Frozen | Self::BadAddress | Self::Throttled(_)
+                Self::Away
+                    | Self::OnPurpose
+                    | Self::Frozen
+                    | Self::BadAddress
+                    | Self::Throttled(_)
+                    | Self::NoTurn
             )
     }
 

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Failure, Upstream, end_to_end, pace::Caller};
+use super::{Failure, Upstream, end_to_end, flight::Departure, pace::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::{self, Millis},
@@ -33,7 +33,7 @@ pub struct Ask {
     pub who: Option<Caller>,
     /// Other fields that Alyx may read.
     pub extra: HeaderMap,
-    /// How long it may take in all.
+    /// How long its turn may be waited for, and how long Alyx may take then.
     pub timeout: Duration,
     /// How often to try again.
     pub retries: usize,
@@ -64,6 +64,11 @@ const STALE_CONNECTION: Duration = Duration::from_millis(100);
 impl Upstream {
     /// Asks Alyx, waits for its turn, tries again where that may help; reports to health and pace.
     pub async fn fetch(&self, ask: &Ask) -> Result<Answer, Failure> {
+        self.fetch_on(ask, &Departure::default()).await
+    }
+
+    /// The same, saying when it is sent.
+    pub async fn fetch_on(&self, ask: &Ask, departure: &Departure) -> Result<Answer, Failure> {
         if self.health.is_down() {
             return Err(Failure::Away);
         }
@@ -76,7 +81,7 @@ impl Upstream {
         let mut pooled = true;
         loop {
             let start = Instant::now();
-            let result = self.try_once(ask, deadline).await;
+            let result = self.try_once(ask, deadline, departure).await;
             // A pooled connection that Alyx has closed meanwhile breaks at once: that says nothing.
             if pooled && matches!(result, Err(Failure::Reset)) && start.elapsed() < STALE_CONNECTION {
                 pooled = false;
@@ -122,8 +127,12 @@ impl Upstream {
         ControlFlow::Continue(())
     }
 
-    async fn try_once(&self, ask: &Ask, deadline: Instant) -> Result<Answer, Failure> {
-        let _turn = self.pace.turn(ask.who.as_ref(), deadline).await?;
+    async fn try_once(&self, ask: &Ask, deadline: Instant, departure: &Departure) -> Result<Answer, Failure> {
+        let start = Instant::now();
+        let turn = self.pace.turn(ask.who.as_ref(), deadline).await;
+        let _turn =
+            turn.map_err(|failure| if failure == Failure::NoTurn { self.no_turn(start) } else { failure })?;
+        departure.leave();
         let asked_at = clock::stamp();
         let exchange = async {
             let response = self.send(ask).await?;
@@ -133,7 +142,18 @@ impl Upstream {
             let (body, json) = check_body(status, &headers, body).await?;
             Ok(Answer { status, headers, body, json, asked_at, received_at: clock::now() })
         };
-        tokio::time::timeout_at(deadline.into(), exchange).await.unwrap_or(Err(Failure::Timeout))
+        // All of the time again: Alyx works for what it is asked to the end, and its answer is remembered. Cut off, its
+        // work would be lost, and as much again be sent to it on top.
+        let result = tokio::time::timeout(ask.timeout, exchange).await.unwrap_or(Err(Failure::Timeout));
+        if let Err(Failure::Throttled(length)) = &result {
+            self.pace.pause(ask.who.as_ref(), *length);
+        }
+        result
+    }
+
+    /// What it means that a request got no turn since then: that Alyx answers nobody, or that too much is asked of it.
+    pub fn no_turn(&self, since: Instant) -> Failure {
+        if self.health.heard_since(since) { Failure::NoTurn } else { Failure::Timeout }
     }
 
     async fn send(&self, ask: &Ask) -> Result<Response, Failure> {
@@ -154,13 +174,16 @@ impl Upstream {
     pub(super) fn judge_head(&self, response: &Response) -> Result<(), Failure> {
         match response.status().as_u16() {
             status @ (502..=504 | 511) => Err(Failure::Unavailable(status)),
-            429 => {
-                let length = retry_after(response.headers());
-                self.pace.pause(length);
-                Err(Failure::Throttled(length))
-            }
+            429 => Err(Failure::Throttled(retry_after(response.headers()))),
             300..=399 if self.leads_elsewhere(response) => Err(Failure::Elsewhere),
             _ => Ok(()),
+        }
+    }
+
+    /// Obeys an answer to this caller that asks for a pause (429).
+    pub(super) fn obey<B>(&self, who: Option<&Caller>, answer: &http::Response<B>) {
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            self.pace.pause(who, retry_after(answer.headers()));
         }
     }
 
@@ -196,7 +219,8 @@ impl Upstream {
     }
 }
 
-async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Failure> {
+/// Reads a body of no more than `limit` bytes.
+pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Failure> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(Failure::TooLarge);
     }

@@ -1,12 +1,17 @@
 //! Single flight: identical requests under way become one.
 //!
-//! The request runs as a task of its own, so it is finished (and remembered) even if everyone who
-//! waited has gone. Should that task die, those who wait see it at once and ask for themselves.
+//! The request runs as a task of its own. Once it has been sent it is finished (and remembered) even if
+//! everyone who waited has gone; before, it ends with the last of them, so that what nobody waits for
+//! neither piles up here nor is asked of Alyx. Should that task die, those who wait see it at once and
+//! ask for themselves.
 
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -14,8 +19,10 @@ use tokio::sync::watch;
 /// Requests under way, by what makes them the same.
 #[derive(Debug)]
 pub struct Flights<K, T> {
-    under_way: Arc<Mutex<HashMap<K, watch::Receiver<Option<T>>>>>,
+    under_way: Table<K, T>,
 }
+
+type Table<K, T> = Arc<Mutex<HashMap<K, Flight<T>>>>;
 
 impl<K, T> Default for Flights<K, T> {
     fn default() -> Self {
@@ -23,10 +30,47 @@ impl<K, T> Default for Flights<K, T> {
     }
 }
 
+/// Whether a request has been sent.
+#[derive(Debug, Clone, Default)]
+pub struct Departure(Arc<AtomicBool>);
+
+impl Departure {
+    /// It is sent now.
+    pub fn leave(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has been sent.
+    pub fn has_left(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Flight<T> {
+    announce: watch::Sender<Option<T>>,
+    departure: Departure,
+}
+
+impl<T> Clone for Flight<T> {
+    fn clone(&self) -> Self {
+        Self { announce: self.announce.clone(), departure: self.departure.clone() }
+    }
+}
+
+impl<T> Flight<T> {
+    fn seat(&self, joined: bool) -> Seat<T> {
+        Seat { outcome: self.announce.subscribe(), departure: self.departure.clone(), joined }
+    }
+}
+
 /// A seat on a flight.
 #[derive(Debug)]
 pub struct Seat<T> {
     outcome: watch::Receiver<Option<T>>,
+    /// Whether the request has been sent.
+    pub departure: Departure,
     /// Whether another request had started it.
     pub joined: bool,
 }
@@ -34,6 +78,11 @@ pub struct Seat<T> {
 impl<T: Clone> Seat<T> {
     /// The outcome; `None` if the flight was lost without one.
     pub async fn outcome(mut self) -> Option<T> {
+        self.wait().await
+    }
+
+    /// The same, keeping the seat.
+    pub async fn wait(&mut self) -> Option<T> {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
@@ -41,44 +90,94 @@ impl<T: Clone> Seat<T> {
     }
 }
 
+impl<T: Send + Sync + 'static> Seat<T> {
+    /// Stays in it to the end, though nobody waits for what it brings. For flights that are bounded in number by
+    /// something else than who asks; and whoever has joined one leaves that to the one who started it.
+    pub fn keep(mut self) {
+        if !self.joined {
+            tokio::spawn(async move { self.outcome.wait_for(Option::is_some).await.map(drop) });
+        }
+    }
+}
+
 /// Takes a flight off the table however it ends.
 struct Landing<K: Eq + Hash, T> {
     key: K,
-    under_way: Arc<Mutex<HashMap<K, watch::Receiver<Option<T>>>>>,
+    flight: Flight<T>,
+    under_way: Table<K, T>,
+}
+
+impl<K: Eq + Hash, T> Landing<K, T> {
+    /// Completes when nobody waits for a request that has not been sent; it is off the table then.
+    async fn abandoned(&self) {
+        loop {
+            self.flight.announce.closed().await;
+            if self.flight.departure.has_left() {
+                return std::future::pending().await;
+            }
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            // Seats are taken while the table is held.
+            if self.flight.announce.receiver_count() == 0 {
+                under_way.remove(&self.key);
+                return;
+            }
+        }
+    }
 }
 
 impl<K: Eq + Hash, T> Drop for Landing<K, T> {
     fn drop(&mut self) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was abandoned may have a successor.
+        let own = |flight: &Flight<T>| Arc::ptr_eq(&flight.departure.0, &self.flight.departure.0);
+        if under_way.get(&self.key).is_some_and(own) {
+            under_way.remove(&self.key);
+        }
     }
 }
 
 impl<K, T> Flights<K, T>
 where
-    K: Eq + Hash + Clone + Send + 'static,
+    K: Eq + Hash + Clone + Send + Sync + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// Joins the flight of `key`, or starts it with `start`.
+    /// Joins the flight with this key, or starts it; it goes on to its end without anybody, too.
     pub fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Seat<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
+        self.board(key, |departure| {
+            departure.leave();
+            start()
+        })
+    }
+
+    /// The same for one that goes on without anybody only from [`Departure::leave`] on.
+    pub fn board<F>(&self, key: K, start: impl FnOnce(Departure) -> F) -> Seat<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(outcome) = under_way.get(&key) {
-            return Seat { outcome: outcome.clone(), joined: true };
+        if let Some(flight) = under_way.get(&key) {
+            return flight.seat(true);
         }
-        let (announce, outcome) = watch::channel(None);
-        under_way.insert(key.clone(), outcome.clone());
+        let flight = Flight { announce: watch::Sender::new(None), departure: Departure::default() };
+        let seat = flight.seat(false);
+        under_way.insert(key.clone(), flight.clone());
         drop(under_way);
-        let landing = Landing { key, under_way: self.under_way.clone() };
-        let request = start();
+        let request = start(flight.departure.clone());
+        let announce = flight.announce.clone();
+        let landing = Landing { key, flight, under_way: self.under_way.clone() };
         tokio::spawn(async move {
-            let result = request.await;
+            let result = tokio::select! {
+                result = request => result,
+                () = landing.abandoned() => return,
+            };
             // Whoever comes from here on finds what was remembered, not this flight.
             drop(landing);
             announce.send_replace(Some(result));
         });
-        Seat { outcome, joined: false }
+        seat
     }
 }
 
@@ -119,5 +218,59 @@ mod tests {
         assert_eq!(leader.outcome().await, None);
         assert!(matches!(follower.outcome().await, None | Some(2)));
         assert_eq!(flights.join(1, || async { 3 }).outcome().await, Some(3));
+    }
+    /// A flight that waits for `sent`, leaves, and ends with `landed`.
+    fn waiting(
+        flights: &Flights<u8, usize>,
+        [sent, landed]: [&Arc<tokio::sync::Notify>; 2],
+        value: usize,
+    ) -> Seat<usize> {
+        let (sent, landed) = (sent.clone(), landed.clone());
+        flights.board(1, move |departure| async move {
+            sent.notified().await;
+            departure.leave();
+            landed.notified().await;
+            value
+        })
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_sent() {
+        let flights = Flights::<u8, usize>::default();
+        let [sent, landed]: [Arc<tokio::sync::Notify>; 2] = Default::default();
+        let is_under_way = || !flights.under_way.lock().unwrap().is_empty();
+        // The last one to go takes it along; whoever comes then has a flight of their own.
+        let first = waiting(&flights, [&sent, &landed], 1);
+        let second = waiting(&flights, [&sent, &landed], 2);
+        assert!(second.joined);
+        drop(first);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(is_under_way());
+        drop(second);
+        while is_under_way() {
+            tokio::task::yield_now().await;
+        }
+        let third = waiting(&flights, [&sent, &landed], 3);
+        assert!(!third.joined);
+        sent.notify_one();
+        landed.notify_one();
+        assert_eq!(third.outcome().await, Some(3));
+        // One that has been sent goes on, and so does one whose seat is kept.
+        let mut fourth = waiting(&flights, [&sent, &landed], 4);
+        sent.notify_one();
+        while !fourth.departure.has_left() {
+            tokio::task::yield_now().await;
+        }
+        fourth.joined = true;
+        fourth.keep();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(is_under_way());
+        landed.notify_one();
+        while is_under_way() {
+            tokio::task::yield_now().await;
+        }
+        waiting(&flights, [&sent, &landed], 5).keep();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(is_under_way());
     }
 }

@@ -147,6 +147,11 @@ impl Health {
         });
     }
 
+    /// Whether Alyx has answered anything since then.
+    pub fn heard_since(&self, then: Instant) -> bool {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|heard| heard >= then)
+    }
+
     /// A request failed.
     pub fn failed(&self, failure: &Failure) {
         if failure.is_unreachable() {

@@ -1,8 +1,9 @@
 //! Politeness: how often and how many at once Alyx is asked.
 //!
 //! Alyx throttles each user (REST.md 4.2: 550 requests a minute). Requests are paced below that for
-//! each token; only a few are under way at once; and when Alyx asks for a pause (429 with
-//! `Retry-After`), the pause holds for everyone.
+//! each token that it has accepted; only a few are under way at once; and when Alyx asks for a pause
+//! (429 with `Retry-After`), whoever it told so is not asked for. Where it tells several so, it counts
+//! by address, and the pause holds for everyone.
 
 use std::{
     collections::HashMap,
@@ -15,6 +16,7 @@ use std::{
 };
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Failure;
@@ -28,9 +30,31 @@ const BEHIND: usize = 2;
 /// How often one looks whether people still wait.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Whom Alyx counts a request for: a name for a token that does not tell it.
+/// When so many callers have been told to pause within [`TOLD_LATELY`], Alyx counts all of them as one (`THROTTLE_MODE`
+/// `anonymous`, REST.md 4.2).
+const SEVERAL: usize = 3;
+/// Alyx counts by the minute.
+const TOLD_LATELY: Duration = Duration::from_secs(60);
+
+/// Whom Alyx counts a request for (REST.md 4.2). Those without a token have no name: they come from one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Caller(pub [u8; 32]);
+pub enum Caller {
+    /// A user: a name for the token that does not tell it.
+    User([u8; 32]),
+    /// All whose tokens Alyx has yet to accept: anybody can make up any number of them.
+    Strangers,
+    /// All who ask for the pages that describe the interface, which Alyx counts by themselves.
+    Docs,
+}
+
+impl Caller {
+    /// The user with the token in this field, whoever spelled it.
+    pub fn of(authorization: &HeaderValue) -> Self {
+        let words = authorization.as_bytes().rsplit(u8::is_ascii_whitespace);
+        let token = words.into_iter().find(|word| !word.is_empty()).unwrap_or_default();
+        Self::User(*blake3::hash(token).as_bytes())
+    }
+}
 
 /// Whose turn it is to ask.
 #[derive(Debug)]
@@ -38,9 +62,9 @@ pub struct Pace {
     /// One bucket for each token; `None` where requests are not paced.
     rates: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
     under_way: Arc<Semaphore>,
-    /// How many of those places one user may have: never all, where there are several.
-    share: usize,
-    shares: Mutex<HashMap<Option<Caller>, Arc<Semaphore>>>,
+    /// How many places one user may have: never all, where there are several.
+    share: Share<usize>,
+    shares: Mutex<HashMap<Option<Caller>, Share<Arc<Semaphore>>>>,
     /// Bodies that take long to come may have half of the places, so that the rest goes on.
     uploads: Arc<Semaphore>,
     /// Requests that wait for their turn.
@@ -48,8 +72,44 @@ pub struct Pace {
     /// Half the pace of one user, for all that we ask of our own accord.
     rate_behind: Option<DefaultDirectRateLimiter>,
     behind: Arc<Semaphore>,
-    /// Alyx asked not to be asked before.
-    pause: Mutex<Option<Instant>>,
+    pauses: Mutex<Pauses>,
+}
+
+/// What one user may have at once.
+#[derive(Debug, Clone)]
+struct Share<T> {
+    /// Of the places.
+    places: T,
+    /// Of those for bodies that take long to come.
+    uploads: T,
+}
+
+/// Alyx asked not to be asked before.
+#[derive(Debug, Default)]
+struct Pauses {
+    of: HashMap<Option<Caller>, Pause>,
+    everybody: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    told: Instant,
+    until: Instant,
+}
+
+impl Pauses {
+    /// Forgets what says nothing any more.
+    fn tidy(&mut self, now: Instant) {
+        self.of.retain(|_, pause| pause.until > now || now - pause.told < TOLD_LATELY);
+    }
+
+    /// How many callers have been told so lately, but for what Alyx counts by itself.
+    fn told_lately(&self, now: Instant) -> usize {
+        let lately = |(who, pause): &(&Option<Caller>, &Pause)| {
+            **who != Some(Caller::Docs) && now - pause.told < TOLD_LATELY
+        };
+        self.of.iter().filter(lately).count()
+    }
 }
 
 /// A request's turn; it ends when this is dropped.
@@ -58,6 +118,7 @@ pub struct Pace {
 pub struct Turn {
     place: OwnedSemaphorePermit,
     share: OwnedSemaphorePermit,
+    upload: Option<OwnedSemaphorePermit>,
 }
 
 /// Counts a request for as long as it waits.
@@ -84,16 +145,22 @@ impl Pace {
         });
         let rate_behind = NonZeroU32::new(settings.rate.div_ceil(2))
             .map(|rate| RateLimiter::direct(Quota::per_minute(rate).allow_burst(rate.min(NonZeroU32::MIN))));
+        let (places, uploads) = (settings.concurrency, settings.concurrency.div_ceil(2));
+        let share = Share {
+            places: places - places.div_ceil(4).min(places - 1),
+            // Half of them: one user's slow uploads leave room for another's.
+            uploads: (uploads / 2).max(1),
+        };
         Self {
             rates,
-            under_way: Arc::new(Semaphore::new(settings.concurrency)),
-            share: settings.concurrency - settings.concurrency.div_ceil(4).min(settings.concurrency - 1),
+            under_way: Arc::new(Semaphore::new(places)),
+            share,
             shares: Mutex::default(),
-            uploads: Arc::new(Semaphore::new(settings.concurrency.div_ceil(2))),
+            uploads: Arc::new(Semaphore::new(uploads)),
             waiting: AtomicUsize::new(0),
             rate_behind,
             behind: Arc::new(Semaphore::new(BEHIND)),
-            pause: Mutex::new(None),
+            pauses: Mutex::default(),
         }
     }
 
@@ -116,31 +183,48 @@ impl Pace {
 
     /// Waits for a turn, until `deadline` at the longest.
     pub(super) async fn turn(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
-        let _waiting = Waiting::of(&self.waiting);
-        self.keep_pace(who, deadline).await?;
-        // First among one's own: who asks for much at once is not ahead of the others with all of it.
-        let share = place(self.share_of(who), deadline).await?;
-        let place = place(self.under_way.clone(), deadline).await?;
-        Ok(Turn { place, share })
+        loop {
+            self.sit_out(who, deadline).await?;
+            let _waiting = Waiting::of(&self.waiting);
+            self.keep_rate(who, deadline).await?;
+            // First among one's own: who asks for much at once is not ahead of the others with all of it.
+            let share = place(self.share_of(who).places, deadline).await?;
+            let place = place(self.under_way.clone(), deadline).await?;
+            // Alyx may have asked for a pause meanwhile; nobody keeps a place for that long.
+            if self.pause_of(who).is_none() {
+                return Ok(Turn { place, share, upload: None });
+            }
+        }
     }
 
     /// The same for a request whose body takes long to come. It takes nothing of what its user may ask at once.
     pub(super) async fn upload(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
-        let share = place(self.uploads.clone(), deadline).await?;
-        let _waiting = Waiting::of(&self.waiting);
-        self.keep_pace(who, deadline).await?;
-        let place = place(self.under_way.clone(), deadline).await?;
-        Ok(Turn { place, share })
+        loop {
+            self.sit_out(who, deadline).await?;
+            let share = place(self.share_of(who).uploads, deadline).await?;
+            let upload = place(self.uploads.clone(), deadline).await?;
+            let _waiting = Waiting::of(&self.waiting);
+            self.keep_rate(who, deadline).await?;
+            let place = place(self.under_way.clone(), deadline).await?;
+            if self.pause_of(who).is_none() {
+                return Ok(Turn { place, share, upload: Some(upload) });
+            }
+        }
     }
 
-    /// Waits for a pause that Alyx has asked for to end, and until a user has not asked too often.
-    async fn keep_pace(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), Failure> {
-        if let Some(until) = self.pause_until() {
+    /// Waits for a pause that Alyx has asked for to end.
+    async fn sit_out(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), Failure> {
+        while let Some(until) = self.pause_of(who) {
             if until > deadline {
                 return Err(Failure::Throttled(until.saturating_duration_since(Instant::now())));
             }
             tokio::time::sleep_until(until.into()).await;
         }
+        Ok(())
+    }
+
+    /// Waits until a user has not asked too often.
+    async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), Failure> {
         if let Some(rates) = &self.rates {
             let who = who.copied();
             let paced = rates.until_key_ready(&who);
@@ -150,22 +234,34 @@ impl Pace {
         Ok(())
     }
 
-    fn share_of(&self, who: Option<&Caller>) -> Arc<Semaphore> {
+    fn share_of(&self, who: Option<&Caller>) -> Share<Arc<Semaphore>> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.entry(who.copied()).or_insert_with(|| Arc::new(Semaphore::new(self.share))).clone()
+        let of = |count| Arc::new(Semaphore::new(count));
+        let share = || Share { places: of(self.share.places), uploads: of(self.share.uploads) };
+        shares.entry(who.copied()).or_insert_with(share).clone()
     }
 
-    /// Alyx asked for a pause.
-    pub(super) fn pause(&self, length: Duration) {
-        tracing::warn!(seconds = length.as_secs(), "Alyx asks for a pause");
-        let until = Instant::now() + length;
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        *pause = Some(pause.map_or(until, |before| before.max(until)));
+    /// Alyx asked this caller for a pause.
+    pub(super) fn pause(&self, who: Option<&Caller>, length: Duration) {
+        let now = Instant::now();
+        let until = now + length;
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.tidy(now);
+        let pause = pauses.of.entry(who.copied()).or_insert(Pause { told: now, until });
+        *pause = Pause { told: now, until: pause.until.max(until) };
+        let everybody = pauses.told_lately(now) >= SEVERAL && who != Some(&Caller::Docs);
+        if everybody {
+            pauses.everybody = pauses.everybody.max(Some(until));
+        }
+        drop(pauses);
+        tracing::warn!(seconds = length.as_secs(), everybody, "Alyx asks for a pause");
     }
 
-    fn pause_until(&self) -> Option<Instant> {
-        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        pause.filter(|until| *until > Instant::now())
+    /// Until when Alyx is not to be asked for this caller; none if it may be.
+    fn pause_of(&self, who: Option<&Caller>) -> Option<Instant> {
+        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = pauses.of.get(&who.copied()).map(|pause| pause.until);
+        own.max(pauses.everybody).filter(|until| *until > Instant::now())
     }
 
     /// Forgets tokens that have not asked for a while, so that the table stays small.
@@ -174,14 +270,90 @@ impl Pace {
             rates.retain_recent();
         }
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.retain(|_, share| Arc::strong_count(share) > 1);
+        let used = |places: &Arc<Semaphore>| Arc::strong_count(places) > 1;
+        shares.retain(|_, share| used(&share.places) || used(&share.uploads));
+        drop(shares);
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner).tidy(Instant::now());
     }
 }
 
+/// A place, in time. One that comes free only as the time ends is left to others: what is asked then is asked in vain.
 async fn place(places: Arc<Semaphore>, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
     match tokio::time::timeout_at(deadline.into(), places.acquire_owned()).await {
-        Ok(Ok(place)) => Ok(place),
-        // The semaphore is never closed. Requests that were sent earlier have not been answered.
-        Ok(Err(_)) | Err(_) => Err(Failure::Timeout),
+        Ok(Ok(place)) if Instant::now() < deadline => Ok(place),
+        // The semaphore is never closed.
+        _ => Err(Failure::NoTurn),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn pace(concurrency: usize, rate: u32) -> Pace {
+        Pace::new(&settings::Upstream { rate, concurrency, ..Default::default() })
+    }
+
+    fn user(n: u8) -> Caller {
+        Caller::User([n; 32])
+    }
+
+    #[test]
+    fn a_token_is_the_same_however_it_is_spelled() {
+        let of = |field| Caller::of(&HeaderValue::from_static(field));
+        assert_eq!(of("Token abc"), of("token  abc"));
+        assert_ne!(of("Token abc"), of("Token abd"));
+    }
+
+    #[tokio::test]
+    async fn a_turn_never_comes_after_its_time() {
+        let pace = pace(2, 0);
+        assert_eq!(pace.turn(None, Instant::now()).await.unwrap_err(), Failure::NoTurn);
+        pace.turn(None, Instant::now() + LONG).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pause_holds_for_those_who_wait_for_a_place() {
+        let pace = Arc::new(pace(1, 0));
+        let turn = pace.turn(None, Instant::now() + LONG).await.unwrap();
+        let waiting = tokio::spawn({
+            let pace = pace.clone();
+            async move { pace.turn(None, Instant::now() + LONG).await.map(drop) }
+        });
+        while pace.waiting.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        pace.pause(None, LONG * 2);
+        drop(turn);
+        assert!(matches!(waiting.await.unwrap(), Err(Failure::Throttled(_))));
+        // It has given its place to somebody whom Alyx told nothing.
+        pace.turn(Some(&user(1)), Instant::now() + LONG).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pause_is_for_whom_alyx_told_and_for_all_where_it_tells_several() {
+        let pace = pace(4, 0);
+        let turn = async |who| pace.turn(Some(&who), Instant::now() + LONG).await.map(drop);
+        for who in [Caller::Docs, user(1), user(2)] {
+            pace.pause(Some(&who), LONG * 2);
+            assert!(matches!(turn(who).await, Err(Failure::Throttled(_))), "{who:?}");
+            turn(user(9)).await.unwrap();
+        }
+        pace.pause(Some(&user(3)), LONG * 2);
+        assert!(matches!(turn(user(9)).await, Err(Failure::Throttled(_))));
+    }
+
+    #[tokio::test]
+    async fn uploads_of_one_user_leave_room_for_anothers() {
+        let pace = pace(4, 0);
+        let upload = async |who, time| pace.upload(Some(&who), Instant::now() + time).await;
+        let first = upload(user(1), LONG).await.unwrap();
+        assert_eq!(upload(user(1), SOON).await.unwrap_err(), Failure::NoTurn);
+        let other = upload(user(2), LONG).await.unwrap();
+        drop((first, other));
+        upload(user(1), LONG).await.unwrap();
     }
 }

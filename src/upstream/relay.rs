@@ -70,7 +70,10 @@ impl Upstream {
         };
         drop(turn);
         match &result {
-            Ok(_) => self.health.answered(),
+            Ok(relayed) => {
+                self.health.answered();
+                self.obey(who, &relayed.response);
+            }
             Err(failure) => self.health.failed(failure),
         }
         result

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Answer, Client, Fault, Lab, Proxy, Setup, lab, until, users};
+use crate::support::{
+    Answer, Break, Breaker, Client, Fault, Lab, Proxy, Setup, lab, miniature, until, users,
+};
+use alyx_proxy::demo::Options;
 use futures_util::StreamExt;
 
 /// No client waits longer, whatever upstream does.
@@ -326,6 +329,65 @@ async fn a_client_reads_the_whole_body_or_none_of_it() {
             assert_gone(&answer, target);
         }
     }
+}
+
+/// ONE throws a token away that was refused: only Alyx refuses one, and this proxy where Alyx is known to be away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_alyx_had_no_time_for_is_not_refused() {
+    let lab = Lab::open().await;
+    let proxy = setup(&lab.url()).set("upstream.retries", "0").start().await;
+    proxy.get(FRESH).await.expect(200);
+    let new = proxy.client().with(users::ADMIN);
+    lab.throttle(Some(90));
+    for target in [UNKNOWN, FRESH, "/cache.zip"] {
+        let answer = new.get(target).await.expect(429);
+        assert!(answer.header("retry-after").is_some(), "{target}: {}", answer.describe());
+    }
+    lab.throttle(None);
+    let proxy = proxy.restart().await;
+    let new = proxy.client().with(users::ADMIN);
+    // Slower than anyone waits, and not away.
+    lab.upstream.behave(Fault::Trickle);
+    let name_and_password = [("username", users::ADMIN.name), ("password", users::ADMIN.password)];
+    let log_in = proxy.client().anonymous().ask("POST", "/auth-token").form(&name_and_password).send();
+    let (unknown, tables, log_in) = tokio::join!(new.get(UNKNOWN), new.get("/cache.zip"), log_in);
+    for answer in [unknown, tables, log_in] {
+        assert_gone(&answer, "slow");
+        assert_within(&answer, TIMEOUT + SLACK, "slow");
+    }
+    assert_eq!(proxy.status().await["upstream"]["state"], "up");
+    lab.upstream.cut().await;
+    new.get(UNKNOWN).await;
+    proxy.until_upstream_is("down").await;
+    assert_eq!(new.get(UNKNOWN).await.expect(403).json()["detail"], "Invalid token.");
+}
+
+/// A log-in of the mirror's account that is not answered ends, and is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mirrors_account_does_not_wait_for_a_log_in_for_ever() {
+    let account = |setup: Setup| {
+        let (user, every) = (users::ADMIN, "1s");
+        setup
+            .set("mirror.username", user.name)
+            .set("mirror.password", user.password)
+            .set("mirror.every", every)
+    };
+    let lab = Lab::open().await;
+    let log_ins = || lab.upstream.asked().iter().filter(|asked| asked.method == "POST").count();
+    lab.upstream.behave(Fault::Silence);
+    let _proxy = account(setup(&lab.url())).start().await;
+    until("it logs in", async || log_ins() == 1).await;
+    // The one that is under way goes on as it began.
+    lab.upstream.behave(Fault::None);
+    until("it logs in again", async || log_ins() == 2).await;
+
+    // Nor is an answer without an end read.
+    let alyx = miniature::start(Options::default()).await;
+    let breaker = Breaker::before(alyx.addr()).await;
+    breaker.set(Break::Endless).await;
+    let _proxy = account(setup(&breaker.url()).set("upstream.timeout", "600s")).start().await;
+    let log_ins = || alyx.requests().iter().filter(|asked| asked.method == http::Method::POST).count();
+    until("it logs in, and again", async || log_ins() >= 2).await;
 }
 
 /// The faults themselves: each is what it says, seen without a proxy.

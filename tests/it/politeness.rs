@@ -2,9 +2,11 @@
 //! as the real one does. What they ask is what ONE and ibllib ask (searches, paging, details, loaders, polling for tasks,
 //! registration); the hour is played in half a minute, the mirror's times shortened with it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::support::{Answer, Break, Breaker, Client, Setup, miniature, users};
+use crate::support::{
+    Answer, Asked, Break, Breaker, Client, Fault, Lab, Reply, Setup, Upstream, miniature, until, users,
+};
 use alyx_proxy::demo::{Options, User};
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
@@ -225,4 +227,136 @@ async fn people_wait_for_one_request_of_background_work_at_most() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(during >= 4, "there was background work: {during}");
+}
+
+/// Longer than anybody waits here: who is held back by it is told so at once.
+const PAUSE: &str = "90";
+
+/// An Alyx that lets everybody in, and throttles the pages that describe it and whoever asks for tasks.
+async fn throttling() -> Upstream {
+    let answer = |asked: &Asked| {
+        let json = |status, text: &str| Reply::new(status, "application/json", text.to_owned());
+        match (asked.method.as_str(), asked.path().as_str()) {
+            (_, "/docs/" | "/tasks") => json(429, r#"{"detail":"Request was throttled.","status_code":429}"#)
+                .header("retry-after", PAUSE),
+            ("POST", _) => json(201, r#"{"id":1}"#),
+            _ => json(200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#),
+        }
+    };
+    Upstream::start(Arc::new(answer)).await
+}
+
+/// Alyx counts each user, and by itself who asks for its description (REST.md 4.2).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_kept_by_whom_alyx_has_asked_for_it() {
+    let alyx = throttling().await;
+    let proxy = Setup::new(&alyx.url()).set("upstream.retries", "0").start().await;
+    let user = |n: usize| proxy.client().with_authorization(&format!("Token {}", token(n)));
+    for n in 0..5 {
+        user(n).get("/labs").await.expect(200);
+    }
+    // Guests, as browsers and programs ask.
+    for accept in ["text/html", "application/json"] {
+        let guest = proxy.client().anonymous().ask("GET", "/docs/").header("accept", accept).send().await;
+        assert_eq!(guest.expect(429).header("retry-after"), Some(PAUSE));
+    }
+    assert_eq!(alyx.count("/docs/"), 1, "the pause is kept");
+    user(0).get("/subjects?lab=a").await.expect(200);
+    user(0).ask("POST", "/notes").json(&json!({})).send().await.expect(201);
+    // Two users are two users; where three are told so, Alyx counts by address, which is this proxy's.
+    for n in 1..3 {
+        user(n).get("/tasks").await.expect(429);
+        let told = user(n).get(&format!("/subjects?lab=b{n}")).await.expect(429);
+        assert!(told.header("retry-after").is_some(), "{}", told.describe());
+        user(0).get(&format!("/subjects?lab=c{n}")).await.expect(200);
+    }
+    user(3).get("/tasks").await.expect(429);
+    let before = alyx.asked().len();
+    user(0).get("/subjects?lab=d").await.expect(429);
+    user(4).get("/subjects?lab=d").await.expect(429);
+    assert_eq!(alyx.asked().len(), before);
+    assert_eq!(proxy.status().await["upstream"]["state"], "up", "throttled is not away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_for_those_who_wait_for_a_place() {
+    let lab = Lab::open().await;
+    let proxy =
+        Setup::new(&lab.url()).set("upstream.retries", "0").set("upstream.concurrency", "4").start().await;
+    proxy.get("/labs").await.expect(200);
+    lab.throttle(Some(PAUSE.parse().unwrap()));
+    lab.upstream.behave(Fault::Slow(1000));
+    let client = proxy.client();
+    let answers = join_all((0..40).map(|n| {
+        let client = client.clone();
+        async move { client.get(&format!("/subjects/throttled-{n}")).await }
+    }))
+    .await;
+    for answer in answers {
+        answer.expect(429);
+    }
+    let asked = lab.upstream.asked().iter().filter(|asked| asked.path().starts_with("/subjects/")).count();
+    assert!(asked <= 4, "{asked} requests, though the first ones were told to pause");
+}
+
+/// Whoever gets a turn late gets an answer: Alyx works for it to the end, and cut off it would have more to do than it
+/// can do at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gets_a_turn_late_is_not_cut_off() {
+    let lab = Lab::open().await;
+    let proxy = Setup::new(&lab.url())
+        .set("upstream.retries", "0")
+        .set("upstream.concurrency", "1")
+        .set("upstream.timeout", "6s")
+        .start()
+        .await;
+    proxy.get("/labs").await.expect(200);
+    lab.upstream.behave(Fault::Slow(4000));
+    let client = proxy.client();
+    let answers = join_all(["/subjects/a", "/subjects/b", "/subjects/c"].map(|path| client.get(path))).await;
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    let of = |status| statuses.iter().filter(|other| **other == status).count();
+    // The first, the second (whose answer is late), and the third, for which there was no place.
+    assert_eq!([of(200), of(504), of(503)], [1, 1, 1], "{statuses:?}");
+    let crowded = answers.iter().find(|answer| answer.status == 503).unwrap();
+    assert_eq!(crowded.header("retry-after"), Some("5"));
+    assert_eq!(crowded.cache().get("detail"), Some("no-turn"));
+    let stored = async || {
+        let mut stored = 0;
+        for path in ["/subjects/a", "/subjects/b", "/subjects/c"] {
+            let ask = proxy.client().ask("GET", path).header("cache-control", "only-if-cached");
+            stored += usize::from(ask.send().await.status == 200);
+        }
+        stored == 2
+    };
+    until("the late answer is stored", stored).await;
+    let asked = lab.upstream.asked().iter().filter(|asked| asked.path().starts_with("/subjects/")).count();
+    assert_eq!(asked, 2);
+    assert_eq!(proxy.status().await["upstream"]["state"], "up", "{}", proxy.output());
+}
+
+/// Anybody can make up any number of tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_alyx_has_yet_to_accept_are_paced_together() {
+    let lab = Lab::open().await;
+    let proxy = Setup::new(&lab.url())
+        .set("upstream.retries", "0")
+        .set("upstream.timeout", "2s")
+        .set("upstream.rate", "10")
+        .start()
+        .await;
+    proxy.get("/labs").await.expect(200);
+    let answers = join_all((0..60).map(|n| {
+        let client = proxy.client().with_authorization(&format!("Token {}", token(n)));
+        async move { client.get("/projects").await.status.as_u16() }
+    }))
+    .await;
+    // Ten at once and one in six seconds; the others are not told that their tokens are bad, which nobody has looked at.
+    let asked = lab.count("/projects");
+    assert!(asked < 30, "{asked} requests");
+    let of = |status| answers.iter().filter(|other| **other == status).count();
+    assert!(of(403) <= asked, "{answers:?}");
+    assert_eq!(of(403) + of(429) + of(503), answers.len(), "{answers:?}");
+    assert!(of(429) > 0, "{answers:?}");
+    proxy.get("/projects").await.expect(200);
 }

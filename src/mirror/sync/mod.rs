@@ -95,7 +95,7 @@ impl Synchroniser {
         settings: &Arc<ArcSwap<Settings>>,
     ) -> Result<Option<Arc<Self>>, AccountError> {
         let now = settings.load();
-        let Some(account) = Account::of(&now.mirror)? else { return Ok(None) };
+        let Some(account) = Account::of(&now.mirror, now.upstream.timeout.0)? else { return Ok(None) };
         let timeout = now.upstream.timeout.0.max(PATIENCE);
         Ok(Some(Arc::new(Self {
             mirror,

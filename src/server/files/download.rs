@@ -53,8 +53,8 @@ pub(super) async fn answer(
     };
     let asked_at = clock::stamp();
     let timeout = asked.settings.upstream.timeout.0;
-    let upstream =
-        proxy.upstream.download(&place, field, credentials.token().map(Into::into).as_ref(), timeout).await?;
+    let who = proxy.caller(credentials, &asked.route);
+    let upstream = proxy.upstream.download(&place, field, who.as_ref(), timeout).await?;
     let status = upstream.status();
     if offers_none(status)
         && let Some(own) = super::own(proxy, asked, tag, None).await

@@ -164,13 +164,15 @@ impl Proxy {
             path_and_query: path.to_owned(),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: field,
-            who: credentials.token().map(Into::into),
+            who: self.caller(credentials, &asked.route),
             extra: HeaderMap::new(),
             timeout: asked.settings.upstream.timeout.0,
             retries: asked.settings.upstream.retries,
             max_body: asked.settings.cache.max_response.bytes(),
         };
-        let answer = self.upstream.fetch(&ask).await?;
+        // Nobody waits longer, be it for a turn or for Alyx.
+        let asking = tokio::time::timeout(ask.timeout, self.upstream.fetch(&ask));
+        let answer = asking.await.unwrap_or(Err(Failure::Timeout))?;
         self.learn(credentials, &answer).await;
         Ok(answer)
     }
