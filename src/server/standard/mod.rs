@@ -156,7 +156,7 @@ impl Asking {
                 let fresh = held.freshened(&parts.headers, times);
                 if let Some(fresh) = fresh.filter(|_| held.is_meant_by(&parts.headers)) {
                     let fresh = Arc::new(fresh);
-                    self.standard.shelf.put(self.url.clone(), fresh.clone());
+                    self.store_freshened(&fresh, &parts.headers);
                     return Ok(self.give(&fresh, "hit; fwd=stale; fwd-status=304"));
                 }
                 // It speaks of another version: that one is asked for.
@@ -177,8 +177,25 @@ impl Asking {
     /// A response to HEAD either describes what is stored, or says that it is no longer so.
     fn learn_from_head(&self, stored: &Arc<Stored>, head: &HeaderMap, asked_at: Millis) {
         match stored.freshened(head, (asked_at, clock::now())).filter(|_| stored.is_described_by(head)) {
-            Some(fresh) => self.standard.shelf.put(self.url.clone(), Arc::new(fresh)),
+            Some(fresh) => self.store_freshened(&Arc::new(fresh), head),
             None => self.standard.shelf.invalidate(&self.url),
+        }
+    }
+
+    /// Stores what a 304, or a response to HEAD, has made of a stored response, if a whole response with those fields might
+    /// be stored (RFC 9111 3): they may be one user's alone. Where the origin forbids it, or it is worth nothing any more,
+    /// what is stored goes, too; where only this request forbids it, being authorised, that stays as it was.
+    fn store_freshened(&self, fresh: &Arc<Stored>, newer: &HeaderMap) {
+        let lifetime = lifetime(fresh.status, &fresh.headers, &fresh.control, fresh.received_at());
+        let may = |request| may_store(request, fresh.status, &fresh.headers, &fresh.control, lifetime);
+        let asked_by = self.asked_by(&Method::GET);
+        // The directives that count for what is stored may be those of another field than the newer message has.
+        if caching::forbids_storing(fresh.status, &ResponseControl::of(newer))
+            || !may(caching::Request { authorised: false, ..asked_by })
+        {
+            self.standard.shelf.invalidate(&self.url);
+        } else if may(asked_by) {
+            self.standard.shelf.put(self.url.clone(), fresh.clone());
         }
     }
 
