@@ -60,6 +60,9 @@ impl Upstream {
             }
             let response = result?;
             let Some(next) = next(&response) else {
+                if ours {
+                    self.judge_head(&response)?;
+                }
                 return judge(response);
             };
             url = next;
@@ -90,7 +93,7 @@ fn judge(response: Response) -> Result<Response, Failure> {
     let status = response.status().as_u16();
     let kind = fetch::media_type(response.headers());
     match status {
-        502..=504 | 511 => Err(Failure::Unavailable(status)),
+        429 | 502..=504 | 511 => Err(Failure::Unavailable(status)),
         200..=299 if kind == "text/html" => Err(Failure::NotJson(kind)),
         _ => Ok(response),
     }

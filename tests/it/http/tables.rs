@@ -147,6 +147,31 @@ async fn what_is_no_whole_zip_replaces_none() {
     assert_eq!(proxy.get(ZIP).await.expect(200).body, good);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_alyx_asks_for_holds_for_its_tables_too() {
+    const ZIP: &str = "/cache.zip";
+    for kept in [true, false] {
+        let (lab, proxy) = open().await;
+        proxy.get("/labs").await.expect(200);
+        if kept {
+            proxy.get(ZIP).await.expect(200);
+        }
+        lab.throttle(Some(3_000));
+        lab.upstream.forget();
+        for _ in 0..3 {
+            let answer = get(&proxy, ZIP, &[("cache-control", "no-cache")]).await;
+            if kept {
+                assert_eq!(answer.clone().expect(200).body, lab::zip(1), "what is kept stands in");
+                assert!(answer.cache().hit(), "{}", answer.cache().text);
+            } else {
+                let pause: u64 = answer.clone().expect(429).header("retry-after").unwrap().parse().unwrap();
+                assert!(pause > 2_000 && pause <= 3_000, "{}", answer.describe());
+            }
+        }
+        assert_eq!(lab.count(ZIP), 1, "it was asked once, and not during the pause");
+    }
+}
+
 /// Tables that never end come first, then good ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_without_end_ends_with_its_reader() {
