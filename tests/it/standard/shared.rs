@@ -1,6 +1,9 @@
 //! What is one user's alone is not shared (RFC 9111 3, 4.3.4, 4.3.5).
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::{ask, get};
 use crate::support::{Asked, Proxy, Reply, Setup, Upstream};
@@ -77,4 +80,19 @@ async fn what_a_304_or_a_head_says_to_one_user_stays_with_that_user() {
         let other = get(&proxy, &target, &[]).await.expect(200);
         assert!(other.cache().hit() && other.cache().ttl() > Some(0), "{method}: {}", other.cache().text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_beyond_ascii_hide_no_directive() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let upstream = Upstream::start(Arc::new(move |_: &Asked| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        Reply::new(200, "text/plain", format!("for user {number}"))
+            .header("cache-control", "private, community=\"\u{dc}\"")
+            .header("cache-control", "max-age=60")
+    }))
+    .await;
+    let proxy = Setup::new(&upstream.url()).set("cache.profile", "rfc9111").start().await;
+    let bodies = [get(&proxy, "/", &[]).await.body, get(&proxy, "/", &[]).await.body];
+    assert_eq!(bodies, ["for user 0", "for user 1"]);
 }
