@@ -6,6 +6,7 @@
 //! they or their users may do without: parts (206) are passed on and not stored, a `Range` of several parts is
 //! answered with the whole, and requests for the same are not made one.
 
+mod gather;
 mod give;
 mod stored;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
+use gather::{Gathered, gather};
 use give::give;
 use stored::{Shelf, Stored, Url, Worth};
 
@@ -217,9 +219,12 @@ impl Asking {
     ) -> Result<Response<Body>, Failure> {
         let settings = self.proxy.settings.load_full();
         let (parts, body) = response.into_parts();
-        let body = match pass::gather(body, settings.cache.max_response.bytes()).await? {
-            pass::Gathered::Whole(body) => body,
-            pass::Gathered::More(body) => {
+        let said = parts.headers.get(header::CONTENT_LENGTH);
+        let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
+        let limit = settings.cache.max_response.bytes();
+        let body = match gather(body, said, limit, &self.standard.shelf).await? {
+            Gathered::Whole(body) => body,
+            Gathered::More(body) => {
                 return Ok(marked(Response::from_parts(parts, body), "fwd=uri-miss"));
             }
         };
