@@ -6,6 +6,7 @@
 //! they or their users may do without: parts (206) are passed on and not stored, a `Range` of several parts is
 //! answered with the whole, and requests for the same are not made one.
 
+mod forwards;
 mod gather;
 mod give;
 mod stored;
@@ -65,10 +66,13 @@ struct Asking {
 pub(super) async fn answer(
     proxy: &Arc<Proxy>,
     standard: &Arc<Standard>,
-    asked: Asked,
+    mut asked: Asked,
     body: Body,
     interim: Option<Interim>,
 ) -> Response<Body> {
+    if let Some(response) = forwards::ends_here(&asked.method, &asked.uri, &mut asked.headers) {
+        return marked(response, "detail=max-forwards");
+    }
     let Some(body) = pass::limited(&asked.headers, body, asked.settings.server.max_body) else {
         return pass::too_large();
     };

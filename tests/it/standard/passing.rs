@@ -1,4 +1,4 @@
-//! What is passed on, and what is not: responses that there is no room for.
+//! What is passed on, and what is not: responses that there is no room for, requests that end here.
 
 use std::{
     io::Write,
@@ -14,8 +14,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{get, origin, path_of_next};
-use crate::support::{Setup, until};
+use super::{ask, get, open, origin, path_of_next};
+use crate::support::{Setup, raw, until};
 
 /// More than room is left for at once are asked for: those beyond it come as the origin sends them.
 #[tokio::test(flavor = "multi_thread")]
@@ -80,4 +80,52 @@ async fn what_there_is_no_room_for_is_passed_on_as_it_comes() {
             until("what comes later is stored", async || get(&proxy, &target, &[]).await.cache().hit()).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_protocol_that_nobody_asked_for_is_no_answer() {
+    let address = origin(|mut reader| {
+        while path_of_next(&mut reader)?.is_some() {
+            let switched =
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n";
+            reader.get_mut().write_all(switched.as_bytes())?;
+        }
+        Ok(())
+    });
+    let proxy = Setup::new(&format!("http://{address}")).set("cache.profile", "rfc9111").start().await;
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: other\r\n\r\n";
+    let said = raw(proxy.address(), request.as_bytes());
+    assert!(said.starts_with("HTTP/1.1 502 "), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_goes_as_far_as_it_may() {
+    let (upstream, proxy) = open().await;
+    let secret = ("cookie", "secret");
+    for method in ["TRACE", "OPTIONS"] {
+        let last = ask(&proxy, method, "/here?a=b", &[("max-forwards", "0"), secret]).await.expect(200);
+        assert!(upstream.asked().is_empty(), "{method} ends here");
+        if method == "TRACE" {
+            assert_eq!(last.header("content-type"), Some("message/http"));
+            assert!(last.text().starts_with("TRACE /here?a=b HTTP/1.1\r\n"), "{}", last.text());
+            assert!(last.text().contains("\r\nmax-forwards: 0\r\n"), "{}", last.text());
+            assert!(!last.text().contains("secret"), "{}", last.text());
+        }
+        for (sent, arrives) in [("3", "2"), ("1", "0"), ("x", "x")] {
+            ask(&proxy, method, "/there", &[("max-forwards", sent)]).await.expect(200);
+            assert_eq!(upstream.asked()[0].header("max-forwards"), Some(arrives), "{method}");
+            upstream.forget();
+        }
+    }
+    // It means nothing for others.
+    get(&proxy, "/there", &[("max-forwards", "0")]).await.expect(200);
+    assert_eq!(upstream.asked()[0].header("max-forwards"), Some("0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_path_is_no_part_of_the_origins_address() {
+    let (upstream, proxy) = open().await;
+    let said = raw(proxy.address(), b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    assert!(upstream.asked().is_empty());
 }
