@@ -13,14 +13,17 @@ pub const TARGETED: HeaderName = HeaderName::from_static("cdn-cache-control");
 /// One directive: its name in lower case, and its argument if it has one.
 type Directive<'a> = (String, Option<Cow<'a, str>>);
 
-/// The directives of all lines of a field. Commas in quoted arguments separate nothing; a space beside `=` makes an
-/// argument that is none.
-fn directives<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Vec<Directive<'a>> {
-    let mut all = Vec::new();
-    for line in lines.filter_map(|line| line.to_str().ok()) {
-        all.extend(elements(line).into_iter().map(directive).filter(|(name, _)| !name.is_empty()));
+/// Takes the directives of all lines of a field: their names in lower case, and their arguments. Commas in quoted arguments
+/// separate nothing; a space beside `=` makes an argument that is none.
+fn each_directive(headers: &HeaderMap, mut take: impl FnMut(&str, Option<&str>)) {
+    for line in headers.get_all(header::CACHE_CONTROL) {
+        // An argument may hold other bytes than ASCII (RFC 9110 5.5), which must not take the others with it: they may
+        // forbid that the response is shared.
+        let line = String::from_utf8_lossy(line.as_bytes());
+        for (name, argument) in elements(&line).into_iter().map(directive) {
+            take(&name, argument.as_deref());
+        }
     }
-    all
 }
 
 /// The elements of a list, split at commas outside of quoted strings (RFC 9110 5.6.1, 5.6.4), without the spaces
@@ -96,9 +99,9 @@ impl Directives {
     /// Reads a request's directives.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut read = Self::default();
-        for (name, argument) in directives(headers.get_all(header::CACHE_CONTROL).iter()) {
-            let seconds = argument.as_deref().and_then(seconds);
-            match name.as_str() {
+        each_directive(headers, |name, argument| {
+            let seconds = argument.and_then(seconds);
+            match name {
                 "no-cache" => read.no_cache = true,
                 "no-store" => read.no_store = true,
                 "only-if-cached" => read.only_if_cached = true,
@@ -109,8 +112,8 @@ impl Directives {
                 }
                 _ => {}
             }
-        }
-        let pragma = headers.get(header::PRAGMA).and_then(|pragma| pragma.to_str().ok());
+        });
+        let pragma = headers.get(header::PRAGMA).map(|pragma| String::from_utf8_lossy(pragma.as_bytes()));
         if !headers.contains_key(header::CACHE_CONTROL)
             && pragma.is_some_and(|pragma| pragma.contains("no-cache"))
         {
@@ -158,9 +161,9 @@ impl ResponseControl {
     pub fn of(headers: &HeaderMap) -> Self {
         Self::targeted(headers).unwrap_or_else(|| {
             let mut read = Self::default();
-            for (name, argument) in directives(headers.get_all(header::CACHE_CONTROL).iter()) {
-                read.take(&name, Some(argument.as_deref().and_then(seconds).unwrap_or(Duration::ZERO)));
-            }
+            each_directive(headers, |name, argument| {
+                read.take(name, Some(argument.and_then(seconds).unwrap_or(Duration::ZERO)));
+            });
             read
         })
     }
@@ -276,6 +279,22 @@ mod tests {
             assert_eq!(response(text).max_age, Some(Duration::from_secs(age)), "{text}");
         }
         assert_eq!(response("x=\"max-age=5, private"), ResponseControl::default());
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_take_no_directive_with_them() {
+        let line = |bytes: &[u8]| {
+            [(header::CACHE_CONTROL, HeaderValue::from_bytes(bytes).unwrap())].into_iter().collect()
+        };
+        for bytes in
+            [&b"private, community=\"\xdc\""[..], b"community=\"\xc3\x9c, \xdc\", private", b"\xdc, private"]
+        {
+            let mut headers: HeaderMap = line(bytes);
+            headers.append(header::CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+            let read = ResponseControl { private: true, max_age: Some(SECOND * 60), ..Default::default() };
+            assert_eq!(ResponseControl::of(&headers), read, "{bytes:?}");
+        }
+        assert!(Directives::of(&line(b"x=\"\xdc\", no-store")).no_store);
     }
 
     #[test]

@@ -17,5 +17,5 @@ pub use control::{Directives, ResponseControl};
 pub use date::parse as parse_date;
 pub use freshness::{Clocked, Lifetime, lifetime};
 pub use range::{Validators, Wanted, wanted};
-pub use storing::{Request, may_store, merge};
+pub use storing::{Request, forbids_storing, may_store, merge};
 pub use vary::{Selecting, selecting};

@@ -23,7 +23,6 @@ pub fn may_store(
     control: &ResponseControl,
     lifetime: Lifetime,
 ) -> bool {
-    let forbidden = if control.must_understand { !understood(status) } else { control.no_store };
     let shared =
         !request.authorised || control.public || control.must_revalidate || control.s_maxage.is_some();
     let worth = match lifetime {
@@ -41,10 +40,15 @@ pub fn may_store(
     *request.method == Method::GET
         && !request.no_store
         && final_and_whole(status)
-        && !forbidden
-        && !control.private
+        && !forbids_storing(status, control)
         && shared
         && worth
+}
+
+/// Whether a response forbids every shared cache to store it, whoever asked (RFC 9111 5.2.2.3, 5.2.2.5, 5.2.2.7).
+pub fn forbids_storing(status: StatusCode, control: &ResponseControl) -> bool {
+    let no_store = if control.must_understand { !understood(status) } else { control.no_store };
+    no_store || control.private
 }
 
 /// Whether the origin can be asked if a response still holds.

@@ -1,27 +1,33 @@
 //! Fetching a file that may lie elsewhere: redirects are followed, but the caller's token goes to
 //! Alyx alone.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
+use axum::body::Body;
+use futures_util::TryStreamExt;
 use http::{HeaderValue, header};
 use reqwest::Response;
 use url::Url;
 
-use super::{Failure, Upstream, fetch, pace::Caller};
+use super::{Failure, Upstream, fetch, pace::Caller, relay};
 
 /// Redirects that are followed; a bucket behind Alyx takes one.
 const REDIRECTS: usize = 5;
 
 impl Upstream {
     /// Begins to fetch a file: `place` is a path of Alyx's or an http(s) URL. Returns when the head
-    /// of the answer is here; its body can be read as it comes.
+    /// of the answer is here; its body can be read as it comes, and ends in an error where it stands
+    /// still for `timeout`, or comes as good as not at all.
     pub async fn download(
         &self,
         place: &str,
         authorization: Option<&HeaderValue>,
         who: Option<&Caller>,
         timeout: Duration,
-    ) -> Result<Response, Failure> {
+    ) -> Result<http::Response<Body>, Failure> {
         if self.health.is_down() {
             return Err(Failure::Away);
         }
@@ -31,7 +37,10 @@ impl Upstream {
         let result =
             tokio::time::timeout_at(deadline.into(), following).await.unwrap_or(Err(Failure::Timeout));
         drop(turn);
-        result
+        let mut response = result?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let body = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
+        Ok(relay::passed(status, &headers, body, timeout))
     }
 
     async fn follow(&self, place: &str, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
@@ -50,10 +59,13 @@ impl Upstream {
                 self.report(&result);
             }
             let response = result?;
-            match next(&response) {
-                Some(next) => url = next,
-                None => return judge(response),
-            }
+            let Some(next) = next(&response) else {
+                if ours {
+                    self.judge_head(&response)?;
+                }
+                return judge(response);
+            };
+            url = next;
         }
         Err(Failure::Elsewhere)
     }
@@ -81,7 +93,7 @@ fn judge(response: Response) -> Result<Response, Failure> {
     let status = response.status().as_u16();
     let kind = fetch::media_type(response.headers());
     match status {
-        502..=504 | 511 => Err(Failure::Unavailable(status)),
+        429 | 502..=504 | 511 => Err(Failure::Unavailable(status)),
         200..=299 if kind == "text/html" => Err(Failure::NotJson(kind)),
         _ => Ok(response),
     }

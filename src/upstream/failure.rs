@@ -53,6 +53,9 @@ pub enum Failure {
     /// Something else than JSON came where Alyx sends JSON: an error page, a captive portal.
     #[error("something other than Alyx's JSON came back ({0})")]
     NotJson(String),
+    /// Something else than a zip came where Alyx sends one.
+    #[error("what came back is no zip file")]
+    NotZip,
     /// It redirected to another host: a captive portal.
     #[error("it redirected to another host")]
     Elsewhere,
@@ -87,6 +90,7 @@ impl Failure {
             Self::Truncated => "truncated",
             Self::Unavailable(_) => "unavailable",
             Self::NotJson(_) => "not-json",
+            Self::NotZip => "not-zip",
             Self::Elsewhere => "redirected-elsewhere",
             Self::Throttled(_) => "throttled",
             Self::TooLarge => "too-large",
@@ -109,6 +113,7 @@ impl Failure {
                 | Self::Throttled(_)
                 | Self::NoTurn
                 | Self::TooLarge
+                | Self::NotZip
                 | Self::BadAddress
                 | Self::Unsent
                 | Self::Slow

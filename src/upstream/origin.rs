@@ -72,6 +72,10 @@ impl Origin {
     ) -> Result<Response<Body>, Failure> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |both| both.as_str());
+        // Anything else (`OPTIONS *`) would make the URL's host or port another.
+        if !path.starts_with('/') {
+            return Err(Failure::BadAddress);
+        }
         let uri: Uri = format!("{}{path}", self.base).parse().map_err(|_| Failure::BadAddress)?;
         let progress = Progress::of(&parts.headers, &body);
         let body = if has_body(&parts.headers) {
@@ -92,6 +96,10 @@ impl Origin {
         let response = progress.unless_stalled(self.client.request(outgoing), timeout).await?;
         let response =
             response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of_origin(&error)))?;
+        // Nobody has asked for another protocol: that wish is for one connection and not passed on (RFC 9110 7.8).
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::Unavailable(response.status().as_u16()));
+        }
         let (parts, body) = response.into_parts();
         let body = Body::new(body).into_data_stream().map_err(std::io::Error::other);
         Ok(relay::passed(parts.status, &parts.headers, body, timeout))

@@ -1,6 +1,9 @@
 //! The profile `rfc9111`: a shared cache by the standard alone. Public suites judge it in full (`bench/standard`);
 //! here each rule once, so that no change breaks one unseen.
 
+mod passing;
+mod shared;
+
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},

@@ -1,8 +1,8 @@
 //! Fetching a file, and giving it while it comes.
 //!
 //! The client reads along while the file is written beside. Its last piece is held back until the
-//! file is whole and in its place: who has all of it finds it kept, and a download that breaks off
-//! shows as one and replaces nothing.
+//! file is whole and in its place: who has all of it finds it kept, and a download that breaks off,
+//! or is no zip to its end, shows as broken off and replaces nothing.
 
 use std::{
     io,
@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
-use bytes::Bytes;
+use axum::body::{Body, BodyDataStream};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::{fs::File, io::AsyncWriteExt, sync::mpsc};
 
-use super::{Kept, hash_of, offers_none};
+use super::{Kept, hash_of, offers_none, zip};
 use crate::{
     access::Credentials,
     clock,
@@ -35,17 +36,31 @@ const KEPT_FIELDS: [HeaderName; 4] =
 /// Pieces that may wait for a slow client.
 const AHEAD: usize = 16;
 
-type Piece = Result<Bytes, io::Error>;
+/// A piece for the client.
+enum Piece {
+    More(Bytes),
+    Last(Bytes),
+}
+
+/// What is asked for, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Tables<'a> {
+    pub(super) tag: &'a str,
+    /// Their description.
+    pub(super) info: Option<&'a Entry>,
+    /// Whether older ones are kept that this caller may have.
+    pub(super) kept: bool,
+}
 
 /// Fetches the tables of a tag for this caller and keeps them.
 pub(super) async fn answer(
     proxy: &Arc<Proxy>,
     asked: &Asked,
     credentials: &Credentials,
-    tag: &str,
-    info: Option<&Entry>,
+    tables: Tables<'_>,
     why: Forward,
 ) -> Result<Response<Body>, Failure> {
+    let Tables { tag, info, kept: others } = tables;
     let place = Proxy::place_of_tables(tag, info)?;
     let field = match credentials {
         Credentials::Token { field, .. } => Some(field),
@@ -54,26 +69,33 @@ pub(super) async fn answer(
     let asked_at = clock::stamp();
     let timeout = asked.settings.upstream.timeout.0;
     let who = proxy.caller(credentials, &asked.route);
-    let upstream = proxy.upstream.download(&place, field, who.as_ref(), timeout).await?;
-    let status = upstream.status();
+    let (upstream, body) = proxy.upstream.download(&place, field, who.as_ref(), timeout).await?.into_parts();
+    let status = upstream.status;
     if offers_none(status)
         && let Some(own) = super::own(proxy, asked, tag, None).await
     {
         return Ok(own);
     }
-    let length = upstream.content_length();
-    let storable =
-        status == StatusCode::OK && length.is_none_or(|length| length <= asked.settings.cache.max_file.0);
+    if others && status.is_server_error() {
+        return Err(Failure::Unavailable(status.as_u16()));
+    }
+    let mut body = body.into_data_stream();
+    let zip = status == StatusCode::OK;
+    let beginning = if zip { beginning(&mut body).await? } else { Bytes::new() };
+    let length = upstream.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let limit = asked.settings.cache.max_file.0;
+    let storable = zip && length.is_none_or(|length| length <= limit);
     let reserved = if storable { Reserved::take(proxy, tag) } else { None };
     let name = uuid::Uuid::new_v4().simple().to_string();
     let headers: HeaderMap = KEPT_FIELDS
         .iter()
-        .filter_map(|name| Some((name.clone(), upstream.headers().get(name)?.clone())))
+        .filter_map(|name| Some((name.clone(), upstream.headers.get(name)?.clone())))
         .collect();
     let how = How::Forwarded { why, status: status.as_u16(), stored: reserved.is_some(), collapsed: false };
     proxy.counters.count(how);
-    let (pieces, body) = mpsc::channel::<Piece>(AHEAD);
-    let mut response = Response::new(Body::from_stream(tokio_stream(body)));
+    let (pieces, coming) = mpsc::channel(AHEAD);
+    let mut response = Response::new(Body::from_stream(pieces_of(coming)));
     *response.status_mut() = status;
     response.headers_mut().extend(headers.clone());
     if let Some(length) = length {
@@ -87,14 +109,32 @@ pub(super) async fn answer(
     let path = proxy.files.folder.join(&name);
     let kept =
         Kept { name, path, headers, length: 0, info: info.map(hash_of), asked_at, received_at: asked_at };
-    let arriving =
-        Arriving { upstream, pieces, timeout, limit: asked.settings.cache.max_file.0, expected: length };
+    let arriving = Arriving { beginning, body, zip, client: Some(pieces), timeout, limit, expected: length };
     tokio::spawn(arriving.run(proxy.clone(), tag.to_owned(), kept, reserved));
     Ok(response)
 }
 
-fn tokio_stream(body: mpsc::Receiver<Piece>) -> impl futures_util::Stream<Item = Piece> {
-    futures_util::stream::unfold(body, |mut body| async move { body.recv().await.map(|piece| (piece, body)) })
+/// Reads so much as shows whether a zip comes: what is none is better known before the client gets anything of it.
+async fn beginning(body: &mut BodyDataStream) -> Result<Bytes, Failure> {
+    let mut read = BytesMut::new();
+    while read.len() < zip::BEGINNING
+        && let Some(piece) = body.try_next().await.map_err(|_| Failure::Truncated)?
+    {
+        read.extend_from_slice(&piece);
+    }
+    if zip::begins(&read) { Ok(read.freeze()) } else { Err(Failure::NotZip) }
+}
+
+/// A body of these pieces; where they end without the last one, it breaks off.
+fn pieces_of(coming: mpsc::Receiver<Piece>) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(Some(coming), |coming| async move {
+        let mut coming = coming?;
+        Some(match coming.recv().await {
+            Some(Piece::More(piece)) => (Ok(piece), Some(coming)),
+            Some(Piece::Last(piece)) => (Ok(piece), None),
+            None => (Err(io::ErrorKind::UnexpectedEof.into()), None),
+        })
+    })
 }
 
 /// The right to keep the tables of a tag: one download of them at a time is written down.
@@ -118,9 +158,13 @@ impl Drop for Reserved {
 
 /// A file on its way.
 struct Arriving {
-    upstream: reqwest::Response,
-    pieces: mpsc::Sender<Piece>,
-    /// The longest wait for a piece, from Alyx or by a client that does not read.
+    beginning: Bytes,
+    body: BodyDataStream,
+    /// Whether it must be a zip to its end.
+    zip: bool,
+    /// Its reader, until it has gone.
+    client: Option<mpsc::Sender<Piece>>,
+    /// The longest wait for a client that does not read.
     timeout: Duration,
     limit: u64,
     expected: Option<u64>,
@@ -131,6 +175,7 @@ struct Writing {
     file: File,
     path: PathBuf,
     finished: bool,
+    _reserved: Reserved,
 }
 
 impl Drop for Writing {
@@ -145,53 +190,62 @@ impl Drop for Writing {
 
 impl Arriving {
     async fn run(mut self, proxy: Arc<Proxy>, tag: String, mut kept: Kept, reserved: Option<Reserved>) {
-        let mut writing = match &reserved {
-            Some(_) => begin(&kept.path).await,
+        let mut writing = match reserved {
+            Some(reserved) => begin(&kept.path, reserved).await,
             None => None,
         };
-        let mut held: Option<Bytes> = None;
-        let ended = loop {
-            match tokio::time::timeout(self.timeout, self.upstream.chunk()).await {
-                Ok(Ok(Some(piece))) => {
+        let (mut held, mut end) = (None, zip::End::default());
+        let beginning = std::mem::take(&mut self.beginning);
+        let mut pieces = stream::iter((!beginning.is_empty()).then_some(Ok(beginning))).chain(self.body);
+        let whole = loop {
+            if writing.is_none() && self.client.is_none() {
+                tracing::debug!("cache tables that are not kept lost their reader");
+                return;
+            }
+            match pieces.try_next().await {
+                Ok(Some(piece)) => {
                     kept.length += piece.len() as u64;
+                    end.add(&piece);
                     if kept.length > self.limit || !write(writing.as_mut(), &piece).await {
                         writing = None;
                     }
                     if let Some(piece) = held.replace(piece) {
-                        self.send(Ok(piece)).await;
+                        self.client = send(self.client, Piece::More(piece), self.timeout).await;
                     }
                 }
-                Ok(Ok(None)) => break self.expected.is_none_or(|expected| expected == kept.length),
-                Ok(Err(_)) | Err(_) => break false,
+                Ok(None) => {
+                    let all = self.expected.is_none_or(|expected| expected == kept.length);
+                    break all && (!self.zip || end.is_of_a_zip());
+                }
+                Err(_) => break false,
             }
         };
-        if !ended {
+        if !whole {
             tracing::warn!("a download of the cache tables broke off; what was kept stays");
-            self.send(Err(io::ErrorKind::UnexpectedEof.into())).await;
             return;
         }
         if let Some(writing) = writing {
             kept.received_at = clock::now();
             finish(writing, &proxy, &tag, kept).await;
         }
-        drop(reserved);
-        if let Some(last) = held {
-            self.send(Ok(last)).await;
-        }
-    }
-
-    /// Gives a piece to the client; one that has gone, or does not read, gets no more, and the file
-    /// is kept all the same.
-    async fn send(&mut self, piece: Piece) {
-        if tokio::time::timeout(self.timeout, self.pieces.send(piece)).await.is_err() {
-            self.pieces = mpsc::channel(1).0;
-        }
+        send(self.client, Piece::Last(held.unwrap_or_default()), self.timeout).await;
     }
 }
 
-async fn begin(path: &std::path::Path) -> Option<Writing> {
+/// Gives a piece to a client, and it back; one that has gone, or does not read, gets no more.
+async fn send(
+    client: Option<mpsc::Sender<Piece>>,
+    piece: Piece,
+    timeout: Duration,
+) -> Option<mpsc::Sender<Piece>> {
+    let client = client?;
+    let sent = tokio::time::timeout(timeout, client.send(piece)).await;
+    matches!(sent, Ok(Ok(()))).then_some(client)
+}
+
+async fn begin(path: &std::path::Path, reserved: Reserved) -> Option<Writing> {
     match File::create_new(path).await {
-        Ok(file) => Some(Writing { file, path: path.to_owned(), finished: false }),
+        Ok(file) => Some(Writing { file, path: path.to_owned(), finished: false, _reserved: reserved }),
         Err(error) => {
             tracing::error!(%error, "the cache tables can't be kept");
             None

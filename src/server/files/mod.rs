@@ -7,6 +7,7 @@
 mod download;
 mod kept;
 mod own;
+mod zip;
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,7 +66,8 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
         return pass::answer(proxy, asked, Body::empty(), Forward::UriMiss).await;
     }
     let why = stale.and_then(Result::err).map_or(Forward::UriMiss, Forward::Stale);
-    match download::answer(proxy, &asked, &credentials, &tag, info.as_deref(), why).await {
+    let tables = download::Tables { tag: &tag, info: info.as_deref(), kept: kept.is_some() };
+    match download::answer(proxy, &asked, &credentials, tables, why).await {
         Ok(response) => response,
         Err(Failure::BadAddress) => refusal::plain(404, NO_PLACE),
         Err(failure) => match (proxy.refuse_caller(may, &failure, &asked.route), &kept) {

@@ -6,6 +6,8 @@
 //! they or their users may do without: parts (206) are passed on and not stored, a `Range` of several parts is
 //! answered with the whole, and requests for the same are not made one.
 
+mod forwards;
+mod gather;
 mod give;
 mod stored;
 
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
+use gather::{Gathered, gather};
 use give::give;
 use stored::{Shelf, Stored, Url, Worth};
 
@@ -63,10 +66,13 @@ struct Asking {
 pub(super) async fn answer(
     proxy: &Arc<Proxy>,
     standard: &Arc<Standard>,
-    asked: Asked,
+    mut asked: Asked,
     body: Body,
     interim: Option<Interim>,
 ) -> Response<Body> {
+    if let Some(response) = forwards::ends_here(&asked.method, &asked.uri, &mut asked.headers) {
+        return marked(response, "detail=max-forwards");
+    }
     let Some(body) = pass::limited(&asked.headers, body, asked.settings.server.max_body) else {
         return pass::too_large();
     };
@@ -156,7 +162,7 @@ impl Asking {
                 let fresh = held.freshened(&parts.headers, times);
                 if let Some(fresh) = fresh.filter(|_| held.is_meant_by(&parts.headers)) {
                     let fresh = Arc::new(fresh);
-                    self.standard.shelf.put(self.url.clone(), fresh.clone());
+                    self.store_freshened(&fresh, &parts.headers);
                     return Ok(self.give(&fresh, "hit; fwd=stale; fwd-status=304"));
                 }
                 // It speaks of another version: that one is asked for.
@@ -177,8 +183,25 @@ impl Asking {
     /// A response to HEAD either describes what is stored, or says that it is no longer so.
     fn learn_from_head(&self, stored: &Arc<Stored>, head: &HeaderMap, asked_at: Millis) {
         match stored.freshened(head, (asked_at, clock::now())).filter(|_| stored.is_described_by(head)) {
-            Some(fresh) => self.standard.shelf.put(self.url.clone(), Arc::new(fresh)),
+            Some(fresh) => self.store_freshened(&Arc::new(fresh), head),
             None => self.standard.shelf.invalidate(&self.url),
+        }
+    }
+
+    /// Stores what a 304, or a response to HEAD, has made of a stored response, if a whole response with those fields might
+    /// be stored (RFC 9111 3): they may be one user's alone. Where the origin forbids it, or it is worth nothing any more,
+    /// what is stored goes, too; where only this request forbids it, being authorised, that stays as it was.
+    fn store_freshened(&self, fresh: &Arc<Stored>, newer: &HeaderMap) {
+        let lifetime = lifetime(fresh.status, &fresh.headers, &fresh.control, fresh.received_at());
+        let may = |request| may_store(request, fresh.status, &fresh.headers, &fresh.control, lifetime);
+        let asked_by = self.asked_by(&Method::GET);
+        // The directives that count for what is stored may be those of another field than the newer message has.
+        if caching::forbids_storing(fresh.status, &ResponseControl::of(newer))
+            || !may(caching::Request { authorised: false, ..asked_by })
+        {
+            self.standard.shelf.invalidate(&self.url);
+        } else if may(asked_by) {
+            self.standard.shelf.put(self.url.clone(), fresh.clone());
         }
     }
 
@@ -200,9 +223,12 @@ impl Asking {
     ) -> Result<Response<Body>, Failure> {
         let settings = self.proxy.settings.load_full();
         let (parts, body) = response.into_parts();
-        let body = match pass::gather(body, settings.cache.max_response.bytes()).await? {
-            pass::Gathered::Whole(body) => body,
-            pass::Gathered::More(body) => {
+        let said = parts.headers.get(header::CONTENT_LENGTH);
+        let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
+        let limit = settings.cache.max_response.bytes();
+        let body = match gather(body, said, limit, &self.standard.shelf).await? {
+            Gathered::Whole(body) => body,
+            Gathered::More(body) => {
                 return Ok(marked(Response::from_parts(parts, body), "fwd=uri-miss"));
             }
         };

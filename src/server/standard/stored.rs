@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use moka::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     caching::{Clocked, Directives, ResponseControl, Selecting, lifetime, merge, selecting},
@@ -158,6 +159,8 @@ impl Stored {
 #[derive(Debug)]
 pub(super) struct Shelf {
     by_url: Cache<Url, Arc<Vec<Arc<Stored>>>>,
+    /// Bytes that bodies may take yet, stored or under way.
+    room: Arc<Semaphore>,
 }
 
 impl Shelf {
@@ -166,7 +169,23 @@ impl Shelf {
             let weight: usize = variants.iter().map(|stored| stored.weight()).sum();
             u32::try_from(weight + url.len()).unwrap_or(u32::MAX)
         };
-        Self { by_url: Cache::builder().max_capacity(size.0).weigher(weigh).build() }
+        // What is under way may take as much again as what is stored.
+        let room = size.bytes().saturating_mul(2).min(Semaphore::MAX_PERMITS);
+        Self {
+            by_url: Cache::builder().max_capacity(size.0).weigher(weigh).build(),
+            room: Arc::new(Semaphore::new(room)),
+        }
+    }
+
+    /// Room for so many bytes more of a body; `None` where there is none.
+    pub(super) fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        let take = || self.room.clone().try_acquire_many_owned(bytes).ok();
+        take().or_else(|| {
+            // What is no longer stored leaves its room only when the cache is tidied.
+            self.by_url.run_pending_tasks();
+            take()
+        })
     }
 
     /// The newest response that was selected as this request would be.

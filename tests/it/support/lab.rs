@@ -136,9 +136,12 @@ pub fn session_id(n: usize) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
 }
 
-/// What `/cache.zip` holds in a version; no two stretches of it are equal.
+/// What `/cache.zip` holds in a version: what a zip begins and ends with, and no two stretches of it are equal.
 pub fn zip(version: usize) -> Bytes {
-    (0..ZIP_LEN).map(|i| ((i ^ (i >> 8)) + version).to_le_bytes()[0]).collect()
+    let (begin, end) = (b"PK\x03\x04", [&b"PK\x05\x06"[..], &[0; 18]].concat());
+    let middle = begin.len()..ZIP_LEN - end.len();
+    let middle = middle.map(|i| ((i ^ (i >> 8)) + version).to_le_bytes()[0]);
+    begin.iter().copied().chain(middle).chain(end).collect()
 }
 
 /// The `version` in a record, or in the first one of a list.
