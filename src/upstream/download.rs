@@ -33,7 +33,7 @@ impl Upstream {
         }
         let deadline = Instant::now() + timeout;
         let turn = self.pace.turn(who, deadline).await?;
-        let following = self.follow(place, authorization);
+        let following = self.follow(place, authorization, who);
         let result =
             tokio::time::timeout_at(deadline.into(), following).await.unwrap_or(Err(Failure::Timeout));
         drop(turn);
@@ -43,7 +43,12 @@ impl Upstream {
         Ok(relay::passed(status, &headers, body, timeout))
     }
 
-    async fn follow(&self, place: &str, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
+    async fn follow(
+        &self,
+        place: &str,
+        authorization: Option<&HeaderValue>,
+        who: Option<&Caller>,
+    ) -> Result<Response, Failure> {
         let mut url = match Url::parse(place) {
             Ok(url) => url,
             Err(_) => self.url_of(place)?,
@@ -60,8 +65,11 @@ impl Upstream {
             }
             let response = result?;
             let Some(next) = next(&response) else {
-                if ours {
-                    self.judge_head(&response)?;
+                if ours && let Err(failure) = self.judge_head(&response) {
+                    if let Failure::Throttled(length) = &failure {
+                        self.pace.pause(who, *length);
+                    }
+                    return Err(failure);
                 }
                 return judge(response);
             };
