@@ -160,8 +160,10 @@ pub enum Seed {
 /// What a filter does to the number of rows (REST.md 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
-    /// Nothing: one for each record.
+    /// Nothing: one for each record, or for each way in which its path leads to a match.
     One,
+    /// Nothing, though its path may lead to many: they are looked for in a subquery, not joined.
+    Once,
     /// One for each related record that matches.
     Multiply,
     /// One for each record, also for the other filters of the request.
@@ -187,6 +189,15 @@ impl Filter {
     /// V: whether an unknown key is an error and not an empty list.
     pub fn verifies(&self) -> bool {
         matches!(self.input, Input::Key(_) | Input::Keys(_))
+    }
+
+    /// Whether the ways in which a record fulfils it are rows; `many` says whether its path leads to many.
+    pub(crate) fn joins(&self, many: bool) -> bool {
+        match self.rows {
+            Rows::Once => false,
+            Rows::One => many,
+            Rows::Multiply | Rows::Distinct => true,
+        }
     }
 
     /// T: whether the answer depends on the server's current date.
@@ -351,6 +362,12 @@ pub(super) mod shorthand {
     ) -> Filter {
         let input = Input::Keys(Keyed { by, integer: true });
         asks(name, input, Test::Column(name, Lookup::Exact), Rows::Distinct, decided)
+    }
+
+    /// Related records are looked for in a subquery.
+    pub(in super::super) const fn once(mut filter: Filter) -> Filter {
+        filter.rows = Rows::Once;
+        filter
     }
 
     /// One row for each match, where no other filter says otherwise.

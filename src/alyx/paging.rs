@@ -4,7 +4,7 @@
 //! counts as absent; `next` and `previous` repeat the request's parameters, sorted and re-encoded,
 //! with `limit` and `offset` replaced.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use super::query::{Pairs, encode_sorted};
 
@@ -32,7 +32,7 @@ impl Window {
     }
 
     /// The `next` and `previous` links of this window of `count` records, for a request of `url`
-    /// (base and path, no query) with these parameters.
+    /// (base and canonical path, no query) with these parameters.
     pub fn links(self, url: &str, pairs: &Pairs, count: u64) -> (Option<String>, Option<String>) {
         let end = self.offset.saturating_add(self.limit);
         let next = (end < count).then(|| self.link(url, pairs, Some(end)));
@@ -50,8 +50,41 @@ impl Window {
         if let Some(offset) = offset {
             replaced.push(("offset".to_owned(), offset.to_string()));
         }
-        format!("{url}?{}", encode_sorted(&replaced))
+        format!("{}?{}", as_django_writes(url), encode_sorted(&replaced))
     }
+}
+
+/// Whether `limit` and `offset` are written so plainly that Python surely reads them as [`Window::of`] does: in
+/// ASCII, and with no more digits than any list needs.
+pub fn is_plain(pairs: &Pairs) -> bool {
+    let plain = |text: &str| text.len() <= 15 && text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    pairs.iter().filter(|(name, _)| matches!(name.as_str(), "limit" | "offset")).all(|(_, text)| plain(text))
+}
+
+/// What Django leaves as it is in a path, and a canonical path escapes.
+const LITERAL: [(&str, &str); 11] = [
+    ("%2B", "+"),
+    ("%3A", ":"),
+    ("%40", "@"),
+    ("%26", "&"),
+    ("%24", "$"),
+    ("%2C", ","),
+    ("%21", "!"),
+    ("%2A", "*"),
+    ("%27", "'"),
+    ("%28", "("),
+    ("%29", ")"),
+];
+
+/// The address of a canonical path as Django's `escape_uri_path` spells it.
+fn as_django_writes(url: &str) -> Cow<'_, str> {
+    let mut url = Cow::Borrowed(url);
+    if url.contains('%') {
+        for (escaped, literal) in LITERAL {
+            url = url.replace(escaped, literal).into();
+        }
+    }
+    url
 }
 
 /// A whole number from 0 on as Python's `int()` reads it: spaces around it, single underscores
@@ -141,6 +174,19 @@ mod tests {
         assert_eq!(links("limit=5&offset=10000000", 60), (None, some("http://a/s?limit=5&offset=9999995")));
         assert_eq!(links("x=&limit=30", 60), (some("http://a/s?limit=30&offset=30&x="), None));
         assert_eq!(links("limit=60", 60), (None, None));
+        let path = "http://a:1/water-type/a%2Bb%3A%20%25%3B";
+        let (next, _) = Window { limit: 1, offset: 0 }.links(path, &Pairs::new(), 2);
+        assert_eq!(next.as_deref(), Some("http://a:1/water-type/a+b:%20%25%3B?limit=1&offset=1"));
+    }
+
+    #[test]
+    fn what_python_may_read_otherwise_is_not_plain() {
+        for query in ["", "limit=abc&offset=-1", "limit=+7+&lab=%D9%A3"] {
+            assert!(is_plain(&parse(query)), "{query}");
+        }
+        for query in ["limit=%D9%A3", "offset=100000000000000000000", "offset=%1f7", "limit=%D9%A3&limit=3"] {
+            assert!(!is_plain(&parse(query)), "{query}");
+        }
     }
 
     #[test]

@@ -155,7 +155,7 @@ pub fn classify(segments: &[&str]) -> Route {
         ["register-file"] => Some(Service::RegisterFile),
         ["new-download"] => Some(Service::NewDownload),
         ["sync-file-status"] => Some(Service::SyncFileStatus),
-        ["water-requirement", nickname] if !nickname.is_empty() => Some(Service::WaterRequirement),
+        ["water-requirement", nickname] if is_name(nickname) => Some(Service::WaterRequirement),
         _ => None,
     };
     if let Some(service) = service {
@@ -167,7 +167,7 @@ pub fn classify(segments: &[&str]) -> Route {
     match (segments, endpoint.detail) {
         ([_], _) => Route::List(endpoint),
         // Alyx has a second path to this list, ignores the name in it, and lists everything.
-        (["water-type", name], _) if !name.is_empty() => Route::List(endpoint),
+        (["water-type", name], _) if is_name(name) => Route::List(endpoint),
         ([_, key], Some(detail)) if detail.key.accepts(key) => Route::Detail(endpoint, (*key).to_owned()),
         _ => Route::Other,
     }
@@ -176,6 +176,12 @@ pub fn classify(segments: &[&str]) -> Route {
 /// What the regular expression `\w+` of Python takes: letters, digits and underscores.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// What Alyx takes for a name in a path. A slash that came encoded parts the path like any other there, and for
+/// the null character its database has no answer.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['/', '\0'])
 }
 
 impl Key {
@@ -190,7 +196,7 @@ impl Key {
                     })
             }
             Self::Integer => !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
-            Self::Name(_) => !text.is_empty(),
+            Self::Name(_) => is_name(text),
         }
     }
 }
@@ -218,6 +224,15 @@ mod tests {
         assert_eq!(route("/subjects/KS 0/+~"), Route::Other);
         assert_eq!(route("/brain-regions/315"), Route::Detail(endpoint("brain-regions"), "315".to_owned()));
         assert_eq!(route("/water-type/Hydrogel"), Route::List(endpoint("water-type")));
+    }
+
+    #[test]
+    fn a_name_has_no_slash_in_it() {
+        for endpoint in ["locations", "subjects", "water-type", "water-requirement"] {
+            for name in ["slash / loc", "/", "\0"] {
+                assert_eq!(classify(&[endpoint, name]), Route::Other, "{endpoint} {name}");
+            }
+        }
     }
 
     #[test]

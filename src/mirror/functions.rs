@@ -16,6 +16,7 @@ use crate::alyx::{
         Unanswered, Undecided,
         compare::upper,
         json::Test,
+        regex as pattern,
         scalar::{self, Scalar, Transform},
     },
     record,
@@ -76,14 +77,17 @@ fn contains(own: &[u8], wanted: &[u8]) -> bool {
 }
 
 fn matches(connection: &Connection) -> Result<()> {
-    connection.create_scalar_function("text_matches", 2, FLAGS, |context| {
+    connection.create_scalar_function("text_matches", 3, FLAGS, |context| {
         let expression = context.get_or_create_aux(1, |expression| {
             regex::bytes::Regex::new(expression.as_str()?)
                 .map_err(|error| Error::UserFunctionError(error.into()))
         })?;
         Ok(match context.get_raw(0) {
             ValueRef::Null => None,
-            own => Some(expression.is_match(own.as_bytes()?)),
+            own => {
+                let ascii = context.get(2)?;
+                Some(pattern::is_in(&expression, ascii, own.as_str()?).map_err(undecided)?)
+            }
         })
     })
 }
@@ -102,15 +106,18 @@ fn json(
             ValueRef::Null => judge(&test, None),
             own => judge(&test, Some(&record::parse(own.as_str()?))),
         };
-        judged.map_err(|unanswered| {
-            let reason = match unanswered {
-                Unanswered::Undecided(Undecided::Beyond(what) | Undecided::Hidden(what)) => what,
-                Unanswered::Undecided(other) => other.to_string(),
-                Unanswered::Refused(refusal) => refusal.body,
-            };
-            Error::UserFunctionError(format!("{UNDECIDED}{reason}").into())
-        })
+        judged.map_err(undecided)
     })
+}
+
+/// What a row that can't be decided makes of the whole question.
+fn undecided(unanswered: Unanswered) -> Error {
+    let reason = match unanswered {
+        Unanswered::Undecided(Undecided::Beyond(what) | Undecided::Hidden(what)) => what,
+        Unanswered::Undecided(other) => other.to_string(),
+        Unanswered::Refused(refusal) => refusal.body,
+    };
+    Error::UserFunctionError(format!("{UNDECIDED}{reason}").into())
 }
 
 fn items(context: &Context<'_>) -> Result<Option<Vec<f64>>> {

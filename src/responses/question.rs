@@ -13,7 +13,8 @@ use crate::{
     access::TokenHash,
     alyx::{
         Class, Route,
-        paging::{DEFAULT_LIMIT, Window},
+        ask::read::is_space,
+        paging::{DEFAULT_LIMIT, Window, is_plain},
         query::{self, Pairs},
         strips,
         writes::scopes_of,
@@ -122,7 +123,10 @@ fn canonical_pairs(route: &Route, pairs: &Pairs) -> Pairs {
             .filter_map(|(name, value)| {
                 let value = match name.as_str() {
                     "limit" | "offset" => paging_value(name, value, pairs)?,
-                    _ if strips(endpoint, name) => value.trim_matches(is_python_space).to_owned(),
+                    // What is nothing but spaces is not what is nothing at all.
+                    _ if strips(endpoint, name) && !value.chars().all(is_space) => {
+                        value.trim_matches(is_space).to_owned()
+                    }
                     _ => value.clone(),
                 };
                 Some((name.clone(), value))
@@ -136,21 +140,16 @@ fn canonical_pairs(route: &Route, pairs: &Pairs) -> Pairs {
     canonical
 }
 
-/// The canonical value of `limit` or `offset`: none where it says the default. A value that is not
-/// plainly written is left as it is: Python may read it in another way than we do.
+/// The canonical value of `limit` or `offset`: none where it says the default. Where it is not plainly written
+/// the whole query is left as it is: Python may read it in another way than we do, so that no links can be made
+/// for another spelling of it.
 fn paging_value(name: &str, value: &str, pairs: &Pairs) -> Option<String> {
-    let plain = |text: &str| text.len() <= 15 && text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
-    if !pairs.iter().filter(|(other, _)| other == name).all(|(_, value)| plain(value)) {
-        return Some(format!("as written: {value}"));
+    if !is_plain(pairs) {
+        return Some(format!("as written: {value} in {pairs:?}"));
     }
     let window = Window::of(pairs);
     let (number, default) = if name == "limit" { (window.limit, DEFAULT_LIMIT) } else { (window.offset, 0) };
     (number != default).then(|| number.to_string())
-}
-
-/// What Python's `str.strip()` takes for a space.
-fn is_python_space(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
 /// Hashes the parts of a key, each with its length, so that no two questions run together.
@@ -219,6 +218,11 @@ mod tests {
             ("/sessions?lab=a&x=b", "/sessions?lab=a%26x=b"),
             ("/sessions?limit=3", "/sessions?offset=3"),
             ("/sessions?limit=%D9%A3", "/sessions"),
+            ("/sessions?limit=%D9%A3&lab=a", "/sessions?lab=a&limit=%D9%A3"),
+            ("/sessions?offset=100000000000000000000", "/sessions?offset=100000000000000000001"),
+            ("/sessions?number=%20", "/sessions?number="),
+            ("/sessions?start_time=%20", "/sessions?start_time="),
+            ("/data-notices?datasets=%20", "/data-notices?datasets="),
             ("/sessions?task_protocol=a%20b", "/sessions?task_protocol=a+%20b"),
             ("/sessions?histology=True", "/sessions?histology=True+"),
             ("/labs/a?format=json", "/labs/a?format=api"),

@@ -8,7 +8,8 @@ use super::{
     json,
     path::{Leaf, Path},
     python::Python,
-    read,
+    read::{self, Read},
+    regex::Pattern,
     scalar::{Scalar, Transform},
 };
 use crate::alyx::model::Kind;
@@ -27,7 +28,7 @@ pub(crate) enum Comparison {
     /// A text's relation to a text; the second says whether case counts.
     Text(TextTest, String, bool),
     /// A regular expression that is found in a text; case is its own matter.
-    Matches(String),
+    Matches(Pattern),
     /// A test on free-form JSON.
     Json(json::Test),
     /// As many items in an array.
@@ -56,8 +57,8 @@ impl Comparison {
                 [] if *value == Python::None => Ok(Self::Null(true)),
                 ["isnull"] => is_null(value),
                 // Keys that no record shows are UUIDs.
-                [] if matches!(value, Python::Text(text) if read::uuid(text).is_none()) => {
-                    Err(Unanswered::failed(&format!("['“{}” is not a valid UUID.']", value.text()?)))
+                [] if matches!(value, Python::Text(text) if read::uuid(text) == Read::Not) => {
+                    Err(bad_uuid(&value.text()?))
                 }
                 _ => Err(Unanswered::hidden("the key of such a record")),
             };
@@ -98,8 +99,8 @@ fn transform<'p>(kind: Kind, rest: &[&'p str]) -> Result<(Transform, &'p str)> {
         (Kind::DateTime | Kind::Date, "month") => Transform::Month,
         (Kind::DateTime | Kind::Date, "day") => Transform::Day,
         (Kind::DateTime | Kind::Date, "week_day") => Transform::WeekDay,
-        (Kind::Array, index) if read::whole(index).is_some() => {
-            Transform::Item(index.parse().map_err(|_| unsupported(kind, index))?)
+        (Kind::Array, index) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Transform::Item(index.parse().map_err(|_| unsupported(index))?)
         }
         _ => Transform::None,
     };
@@ -110,18 +111,19 @@ fn transform<'p>(kind: Kind, rest: &[&'p str]) -> Result<(Transform, &'p str)> {
             Ok((transform, lookup))
         }
         (_, [], _) => Ok((transform, "exact")),
-        _ => Err(unsupported(kind, first)),
+        _ => Err(unsupported(first)),
     }
 }
 
-pub(crate) fn unsupported(kind: Kind, lookup: &str) -> Unanswered {
-    let field = match kind {
-        Kind::Integer => "IntegerField",
-        Kind::Uuid => "UUIDField",
-        _ => return Unanswered::beyond(&format!("know the lookup {lookup}")),
-    };
-    let reason = "or join on the field not permitted.";
-    Unanswered::failed(&format!("Unsupported lookup '{lookup}' for {field} {reason}"))
+/// A lookup that is not known here. Columns of every kind have those of text in Django; and where it has none by
+/// that name, its message also says which ones are named alike.
+pub(crate) fn unsupported(lookup: &str) -> Unanswered {
+    Unanswered::beyond(&format!("know the lookup {lookup} of such a column"))
+}
+
+/// Django's message for a UUID that is none.
+pub(crate) fn bad_uuid(text: &str) -> Unanswered {
+    Unanswered::failed_on(text, &format!("['“{text}” is not a valid UUID.']"))
 }
 
 pub(crate) fn text_holds(test: TextTest, own: &str, wanted: &str, cased: bool) -> bool {

@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime};
 
 use super::{
     Unanswered,
-    read::{self, Read},
+    read::{self, Read, is_space},
 };
 use crate::alyx::{
     Endpoint,
@@ -74,9 +74,9 @@ fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>,
     if let Input::Keys(keyed) = input {
         return several(keys, keyed, texts);
     }
-    let text = if input.strips() { raw.trim() } else { raw };
+    let text = if input.strips() { raw.trim_matches(is_space) } else { raw };
     if text.is_empty() {
-        return Ok(None);
+        return if raw.is_empty() { Ok(None) } else { blank(input) };
     }
     if text.contains('\0') {
         match input {
@@ -99,14 +99,18 @@ fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>,
         | Input::CodeLabel(_)
         | Input::Pairs => Ok(Some(Asked::Text(text.to_owned()))),
         Input::Uuid => match read::uuid(text) {
-            Some(uuid) => Ok(Some(Asked::Uuid(uuid))),
-            None => invalid("Enter a valid UUID."),
+            Read::Is(uuid) => Ok(Some(Asked::Uuid(uuid))),
+            Read::Not => invalid("Enter a valid UUID."),
+            Read::Unsure => unsure(text),
         },
         Input::Number => match read::decimal(text) {
-            Some(number) if number > GREATEST => invalid("Ensure this value is less than or equal to 1e+50."),
-            Some(number) if number < -GREATEST => unsure(text),
-            Some(number) => Ok(Some(Asked::Number(number))),
-            None => invalid("Enter a number."),
+            Read::Is(number) if number > GREATEST => {
+                invalid("Ensure this value is less than or equal to 1e+50.")
+            }
+            Read::Is(number) if number < -GREATEST => unsure(text),
+            Read::Is(number) => Ok(Some(Asked::Number(number))),
+            Read::Not => invalid(NO_NUMBER),
+            Read::Unsure => unsure(text),
         },
         Input::SelectedBoolean => Ok(match *raw {
             "True" | "true" | "2" => Some(Asked::Bool(true)),
@@ -120,12 +124,12 @@ fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>,
         }),
         Input::DateTime | Input::FormDateTime => match read_time(input, text) {
             Read::Is(time) => Ok(Some(Asked::Time(time))),
-            Read::Not => invalid("Enter a valid date/time."),
+            Read::Not => invalid(NO_TIME),
             Read::Unsure => unsure(text),
         },
         Input::Date => match read::form_day(text) {
             Read::Is(day) => Ok(Some(Asked::Day(day))),
-            Read::Not => invalid("Enter a valid date."),
+            Read::Not => invalid(NO_DAY),
             Read::Unsure => unsure(text),
         },
         Input::Choice(codes) if codes.contains(&text) => Ok(Some(Asked::Text(text.to_owned()))),
@@ -137,11 +141,38 @@ fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>,
             None => invalid("Select a valid choice. That choice is not one of the available choices."),
         },
         Input::Uuids => {
-            let uuids: Option<Vec<String>> = text.split(',').map(|text| read::uuid(text.trim())).collect();
-            uuids.map_or_else(|| invalid("Enter a valid UUID."), |uuids| Ok(Some(Asked::Keys(uuids))))
+            let mut uuids = Vec::new();
+            // An empty item is Python's None, which no key equals.
+            for item in
+                text.split(',').map(|item| item.trim_matches(is_space)).filter(|item| !item.is_empty())
+            {
+                match read::uuid(item) {
+                    Read::Is(uuid) => uuids.push(uuid),
+                    Read::Not => return invalid("Enter a valid UUID."),
+                    Read::Unsure => return unsure(item),
+                }
+            }
+            Ok(Some(Asked::Keys(uuids)))
         }
         Input::Keys(_) => Ok(None),
     }
+}
+
+const NO_NUMBER: &str = "Enter a number.";
+const NO_TIME: &str = "Enter a valid date/time.";
+const NO_DAY: &str = "Enter a valid date.";
+
+/// What a text of nothing but spaces asks: nothing, where Django strips it before it looks whether there is one.
+/// Numbers, days, times and lists are looked at first.
+fn blank(input: Input) -> Result<Option<Asked>, Problem> {
+    let message = match input {
+        Input::Number => NO_NUMBER,
+        Input::DateTime | Input::FormDateTime => NO_TIME,
+        Input::Date => NO_DAY,
+        Input::Uuids => return Ok(Some(Asked::Keys(Vec::new()))),
+        _ => return Ok(None),
+    };
+    Err(Problem::Invalid(message.to_owned()))
 }
 
 /// A time of ISO 8601; in a form also a day as forms take it.
@@ -154,38 +185,79 @@ fn read_time(input: Input, text: &str) -> Read<DateTime> {
             Read::Not => Read::Not,
             Read::Unsure => Read::Unsure,
         },
+        // Without a time only ISO 8601's own ways of writing are taken, with every zero.
+        (Read::Is(_), Input::DateTime)
+            if !text.contains(['T', 't', ' ']) && text.contains('-') && text.len() != 10 =>
+        {
+            Read::Not
+        }
         (read, _) => read,
     }
 }
 
+/// Keys of which each must be well-formed, and each must be one of the keys that there are, written as Alyx
+/// writes it.
 fn several(keys: &dyn Keys, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Problem> {
-    let mut found = Vec::new();
     // An empty text is a key that is none, not an absent parameter.
+    let (mut malformed, mut unknown, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for text in texts {
-        if keyed.integer && read::whole(text).is_none() {
-            return Err(Problem::Invalid(format!("“{text}” is not a valid value.")));
+        let own = if keyed.integer { number_key(text) } else { read::uuid(text) };
+        match own {
+            Read::Is(own) => found.push((*text, own)),
+            Read::Not => malformed.push(*text),
+            Read::Unsure => return Err(odd_key(text)),
         }
-        let Some(key) = key(keys, keyed, text)? else {
-            let reason = "is not one of the available choices.";
-            return Err(Problem::Invalid(format!("Select a valid choice. {text} {reason}")));
-        };
-        found.push(key);
     }
+    let what = if keyed.integer { "value" } else { "UUID" };
+    only(malformed, |text| format!("“{text}” is not a valid {what}."))?;
+    let Some(by) = keyed.by else { return Err(no_list(texts.first().unwrap_or(&""))) };
+    for (text, own) in &found {
+        if text != own || !keys.exists(by, own).map_err(Problem::Beyond)? {
+            unknown.push(*text);
+        }
+    }
+    only(unknown, |text| format!("Select a valid choice. {text} is not one of the available choices."))?;
+    let found: Vec<String> = found.into_iter().map(|(_, own)| own).collect();
     Ok(if found.is_empty() { None } else { Some(Asked::Keys(found)) })
+}
+
+/// Refuses the one text that is wrong. Which of several Alyx names is up to the order of a set.
+fn only(mut wrong: Vec<&str>, message: impl FnOnce(&str) -> String) -> Result<(), Problem> {
+    wrong.sort_unstable();
+    wrong.dedup();
+    match wrong.as_slice() {
+        [] => Ok(()),
+        [text] if !text.contains('\0') => Err(Problem::Invalid(message(text))),
+        [text, ..] => Err(odd_key(text)),
+    }
 }
 
 /// The key of a record that exists; none if there is no such record.
 fn key(keys: &dyn Keys, keyed: Keyed, text: &str) -> Result<Option<String>, Problem> {
-    let key = if keyed.integer {
-        read::whole(text).map(|number| number.to_string())
-    } else {
-        let malformed = || Problem::Invalid(format!("“{text}” is not a valid UUID."));
-        Some(read::uuid(text).ok_or_else(malformed)?)
+    let key = if keyed.integer { number_key(text) } else { read::uuid(text) };
+    let key = match key {
+        Read::Is(key) => key,
+        Read::Not if keyed.integer => return Ok(None),
+        Read::Not => return Err(Problem::Invalid(format!("“{text}” is not a valid UUID."))),
+        Read::Unsure => return Err(odd_key(text)),
     };
-    let Some(key) = key else { return Ok(None) };
-    let Some(by) = keyed.by else {
-        return Err(Problem::Beyond(Unanswered::hidden(&format!("which record {text} is the key of"))));
-    };
+    let Some(by) = keyed.by else { return Err(no_list(text)) };
     let found = keys.exists(by, &key).map_err(Problem::Beyond)?;
     Ok(found.then_some(key))
+}
+
+fn number_key(text: &str) -> Read<String> {
+    match read::whole(text) {
+        Read::Is(number) => Read::Is(number.to_string()),
+        Read::Not => Read::Not,
+        Read::Unsure => Read::Unsure,
+    }
+}
+
+fn odd_key(text: &str) -> Problem {
+    Problem::Beyond(Unanswered::beyond(&format!("read {text} as Django does")))
+}
+
+fn no_list(text: &str) -> Problem {
+    Problem::Beyond(Unanswered::hidden(&format!("which record {text} is the key of")))
 }

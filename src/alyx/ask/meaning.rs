@@ -2,16 +2,16 @@
 //! (REST.md 2.7).
 
 use super::{
-    Unanswered,
+    Refusal, Unanswered,
     compare::Comparison,
     convert::bad_day,
-    input::Asked,
+    input::{Asked, Used},
     path::{Leaf, Path},
     python::Python,
     read::{self, Read},
 };
 use crate::alyx::{
-    filter::{Decided, Filter, Input, Lookup},
+    filter::{Decided, Filter, Input, Lookup, Test},
     model::{Kind, Labels, Model, QC},
 };
 
@@ -107,6 +107,20 @@ fn label(labels: &'static Labels, text: &str) -> Result<&'static str> {
     })
 }
 
+/// Why pairs are not answered, beside other filters and pairs: what Alyx says to some depends on these.
+pub(crate) fn among_others(unanswered: Unanswered, used: &[Used], pairs: usize) -> Unanswered {
+    let Unanswered::Refused(Refusal { body, .. }) = &unanswered else { return unanswered };
+    // The users are counted in a column of their own, which pairs can ask for and the message lists.
+    let counts_users = used.iter().any(|(filter, _)| matches!(filter.test, Test::Users));
+    let lists_names = body.contains("Cannot resolve keyword");
+    // This value Django looks at last of all, and not where it is certain that nothing fulfils the rest.
+    let comes_last = body.contains("isnull lookup") && used.len().max(pairs) > 1;
+    if counts_users && lists_names || comes_last {
+        return Unanswered::beyond("know what Alyx says to such a pair beside the rest of the question");
+    }
+    unanswered
+}
+
 pub(crate) fn beyond(endpoint: &str, filter: &Filter) -> Unanswered {
     if filter.decided == Decided::Nowhere {
         return Unanswered::hidden(&format!("`{}` of /{endpoint}", filter.name));
@@ -134,10 +148,18 @@ pub(crate) fn broken(endpoint: &str, filter: &Filter, asked: &Asked) -> Unanswer
 /// A quality by its name in any case, or by its number.
 pub(crate) fn quality(text: &str) -> Result<i64> {
     let by_label = QC.labels.iter().find(|(_, label)| label.eq_ignore_ascii_case(text));
-    let by_code = || {
-        let code = read::whole(text)?;
-        QC.labels.iter().find(|(number, _)| number.is_some_and(|number| i128::from(number) == code))
-    };
-    let found = by_label.or_else(by_code).and_then(|(number, _)| *number);
-    found.ok_or_else(|| Unanswered::failed(&format!("{text} is not a valid QC")))
+    if let Some((Some(number), _)) = by_label {
+        return Ok(*number);
+    }
+    if !text.is_ascii() {
+        return Err(Unanswered::beyond(&format!("read {text} as a quality")));
+    }
+    let is_code = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let code: Option<i64> = if is_code { text.parse().ok() } else { None };
+    match code {
+        Some(code) if QC.labels.iter().any(|(number, _)| *number == Some(code)) => Ok(code),
+        Some(code) => Err(Unanswered::failed(&format!("{code} is not a valid QC"))),
+        None if is_code => Err(Unanswered::beyond(&format!("read {text} as a quality"))),
+        None => Err(Unanswered::failed(&format!("{text} is not a valid QC"))),
+    }
 }

@@ -12,7 +12,7 @@ pub(crate) mod meaning;
 pub(crate) mod path;
 pub(crate) mod python;
 pub(crate) mod read;
-mod regex;
+pub(crate) mod regex;
 pub(crate) mod scalar;
 
 use std::fmt;
@@ -158,6 +158,16 @@ impl Unanswered {
     /// An exception in Alyx's own code ([`Refusal::failed`]).
     pub(crate) fn failed(detail: &str) -> Self {
         Self::Refused(Refusal::failed(detail))
+    }
+
+    /// The same with a message that repeats a text as Python's `repr()` writes it. Where that is more than the
+    /// text between quotation marks, the message is not known.
+    pub(crate) fn failed_on(text: &str, detail: &str) -> Self {
+        let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '\'' | '\\');
+        if text.chars().all(plain) {
+            return Self::failed(detail);
+        }
+        Self::beyond(&format!("repeat {text} as Python writes it"))
     }
 
     /// What Alyx shows nowhere ([`Undecided::Hidden`]).

@@ -96,7 +96,7 @@ impl Path {
             if (names_key || is_key)
                 && let Some(column) = key_column(key)
             {
-                let name = if names_key { column.name } else { relation.name };
+                let name = column.name;
                 let rest = if names_key { &rest[1..] } else { rest };
                 self.end(Leaf::Value { name, column: relation.name, kind: column.kind, at, detail }, rest);
                 return Ok(());
@@ -111,7 +111,7 @@ impl Path {
         }
         match key_column("id") {
             Some(Column { kind, at, detail, .. }) => {
-                let (name, column) = (relation.name, "id");
+                let (name, column) = ("id", "id");
                 let leaf = Leaf::Value { name, column, kind: *kind, at, detail: *detail };
                 self.end(leaf, rest);
             }

@@ -96,11 +96,14 @@ fn is_superscript(c: char) -> bool {
 /// Brackets within brackets beyond this are not read: nobody asks so, but for who wants our stack to overflow.
 const DEEPEST: usize = 50;
 
+/// What may stand between the parts of Python's code.
+const BLANKS: [char; 5] = [' ', '\t', '\n', '\r', '\u{c}'];
+
 /// Reads a list or tuple of literals.
 fn literal(text: &str) -> Result<Python, Unanswered> {
     let mut reader = Reader { rest: text, depth: 0 };
     match reader.value() {
-        Some(value) if reader.rest.trim().is_empty() => Ok(value),
+        Some(value) if reader.rest.trim_start_matches(BLANKS).is_empty() => Ok(value),
         _ => Err(match unbalanced(text) {
             Some(reason) => Unanswered::failed(&format!("{reason} (<string>, line 1)")),
             None => Unanswered::beyond(&format!("evaluate {text} as Python does")),
@@ -108,9 +111,18 @@ fn literal(text: &str) -> Result<Python, Unanswered> {
     }
 }
 
-/// Python's message for brackets that don't match.
+/// Python's message for brackets that don't match; none where it may find something else wrong before.
 fn unbalanced(text: &str) -> Option<String> {
-    if text.contains(['\'', '"']) {
+    let number = |word: &str| {
+        word.bytes().all(|byte| byte.is_ascii_digit()) && (word.len() < 2 || !word.starts_with('0'))
+    };
+    let name = |word: &str| {
+        !word.starts_with(|c: char| c.is_ascii_digit())
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let words = || text.split([',', '(', '[', ')', ']']).map(|word| word.trim_matches(' '));
+    let empty = [",,", "[,", "(,"].iter().any(|pair| text.contains(pair));
+    if empty || !words().all(|word| number(word) || name(word)) {
         return None;
     }
     let mut open = Vec::new();
@@ -137,7 +149,8 @@ fn unbalanced(text: &str) -> Option<String> {
             _ => {}
         }
     }
-    open.pop().map(|last| format!("'{last}' was never closed"))
+    let numbers = words().all(number);
+    open.pop().filter(|_| numbers).map(|last| format!("'{last}' was never closed"))
 }
 
 struct Reader<'t> {
@@ -157,7 +170,7 @@ impl Reader<'_> {
     }
 
     fn any(&mut self) -> Option<Python> {
-        self.rest = self.rest.trim_start();
+        self.rest = self.rest.trim_start_matches(BLANKS);
         match self.rest.chars().next()? {
             '[' => self.items(']').map(|(items, _)| Python::List(items)),
             '(' => {
@@ -206,7 +219,7 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, wanted: char) -> bool {
-        let rest = self.rest.trim_start();
+        let rest = self.rest.trim_start_matches(BLANKS);
         match rest.strip_prefix(wanted) {
             Some(after) => {
                 self.rest = after;
@@ -275,7 +288,16 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_literal() {
-        for text in ["[cortexlab]", "[1,2)", "[07]", "[__import__('os')]", "[1,,2]", "['a' 'b']", "(1 2)"] {
+        for text in [
+            "[cortexlab]",
+            "[1,2)",
+            "[07]",
+            "[__import__('os')]",
+            "[1,,2]",
+            "['a' 'b']",
+            "(1 2)",
+            "[\u{a0}'1']",
+        ] {
             assert!(Python::convert(text).is_err(), "{text}");
         }
     }

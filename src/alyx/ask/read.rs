@@ -13,37 +13,75 @@ pub(crate) enum Read<T> {
     Unsure,
 }
 
+impl<T> Read<T> {
+    fn of(read: Option<T>) -> Self {
+        read.map_or(Self::Not, Self::Is)
+    }
+}
+
+/// What Python's `str.strip()` takes for a space.
+pub(crate) fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
+}
+
+/// Whether digits of other scripts are in a text: Python reads most of them, here they are not read.
+fn has_other_digits(text: &str) -> bool {
+    text.chars().any(|c| !c.is_ascii() && c.is_numeric())
+}
+
 /// A UUID in any form that Python takes, in its usual form.
-pub(crate) fn uuid(text: &str) -> Option<String> {
+pub(crate) fn uuid(text: &str) -> Read<String> {
     let text = text.replace("urn:", "").replace("uuid:", "");
     let hex: String = text.trim_matches(['{', '}']).replace('-', "");
-    if hex.len() != 32 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
+    if hex.chars().count() != 32 {
+        return Read::Not;
+    }
+    if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        // Python reads them as one number, which may be written in odd ways.
+        let odd = |c: char| c.is_ascii_hexdigit() || matches!(c, 'x' | 'X' | '_' | '+') || !c.is_ascii();
+        return if hex.chars().all(|c| odd(c) || is_space(c)) { Read::Unsure } else { Read::Not };
     }
     let hex = hex.to_ascii_lowercase();
-    Some(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+    Read::Is(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
 
 /// A number as Python's `Decimal` reads it, which has no greatest one; infinities by name are none.
-pub(crate) fn decimal(text: &str) -> Option<f64> {
-    let text = text.trim().replace('_', "");
+pub(crate) fn decimal(text: &str) -> Read<f64> {
+    if has_other_digits(text) {
+        return Read::Unsure;
+    }
+    let text = text.trim_matches(is_space).replace('_', "");
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
     let plain =
         text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
-    if digits && plain { text.parse().ok() } else { None }
+    match if digits && plain { text.parse::<f64>().ok() } else { None } {
+        // Of the longest exponents Python makes no number.
+        Some(number) if number.is_infinite() && text.len() > 12 => Read::Unsure,
+        number => Read::of(number),
+    }
 }
 
 /// A whole number as Python's `int` reads it.
-pub(crate) fn whole(text: &str) -> Option<i128> {
-    let text = text.trim();
+pub(crate) fn whole(text: &str) -> Read<i128> {
+    if has_other_digits(text) {
+        return Read::Unsure;
+    }
+    let text = text.trim_matches(is_space);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let sound =
         digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-    if sound { text.replace('_', "").trim_start_matches('+').parse().ok() } else { None }
+    if !sound {
+        return Read::Not;
+    }
+    text.replace('_', "").trim_start_matches('+').parse().map_or(Read::Unsure, Read::Is)
 }
 
 /// A day as Django's `parse_date` reads it.
 pub(crate) fn day(text: &str) -> Read<Date> {
+    // Python's patterns take digits of every script, and the end of a line for the end of the text.
+    if has_other_digits(text) || text.contains(char::is_control) {
+        return Read::Unsure;
+    }
     let parts: Vec<&str> = text.split('-').collect();
     if let [year, month, day] = parts.as_slice()
         && let (Some(year), Some(month), Some(day)) =
@@ -80,14 +118,16 @@ fn digits(text: &str, least: usize, most: usize) -> Option<u32> {
 }
 
 /// A date and time as Django's `parse_datetime` reads it, with a day alone as its midnight. Times with a
-/// zone are not read here: the server's own is not known.
+/// zone are not read here: the server's own is not known. Spaces around it are stripped by forms, not here.
 pub(crate) fn time(text: &str) -> Read<DateTime> {
-    let text = text.trim();
+    if has_other_digits(text) || text.contains(char::is_control) {
+        return Read::Unsure;
+    }
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Read::Not;
     }
     let (date_text, time_text) = match text.split_once(['T', 't', ' ']) {
-        Some((date, time)) => (date, Some(time.trim_start())),
+        Some((date, time)) => (date, Some(time)),
         None => (text, None),
     };
     // Python takes any character between the two.
@@ -164,19 +204,24 @@ mod tests {
         for text in
             [usual, "{07813450F5504862AC5C8EB5E0A962F3}", "urn:uuid:07813450-f550-4862-ac5c-8eb5e0a962f3"]
         {
-            assert_eq!(uuid(text).as_deref(), Some(usual));
+            assert_eq!(uuid(text), Read::Is(usual.to_owned()));
         }
-        assert_eq!(uuid("not-a-uuid"), None);
+        assert_eq!(uuid("not-a-uuid"), Read::Not);
+        assert_eq!(uuid("0x07813450f5504862ac5c8eb5e0a962"), Read::Unsure);
+        assert_eq!(uuid("07813450_5504862ac5c8eb5e0a962f3"), Read::Unsure);
     }
 
     #[test]
     fn numbers() {
-        assert_eq!(decimal(" 1e2 "), Some(100.0));
-        assert_eq!(decimal("NaN"), None);
-        assert_eq!(decimal("1,2"), None);
-        assert_eq!(whole("001"), Some(1));
-        assert_eq!(whole("-1_000"), Some(-1000));
-        assert_eq!(whole("1.0"), None);
+        assert_eq!(decimal(" 1e2 "), Read::Is(100.0));
+        assert_eq!(decimal("NaN"), Read::Not);
+        assert_eq!(decimal("1e99999999999999999999"), Read::Unsure);
+        assert_eq!(decimal("1,2"), Read::Not);
+        assert_eq!(decimal("١"), Read::Unsure);
+        assert_eq!(whole("001"), Read::Is(1));
+        assert_eq!(whole("-1_000"), Read::Is(-1000));
+        assert_eq!(whole("1.0"), Read::Not);
+        assert_eq!(whole("١"), Read::Unsure);
     }
 
     #[test]
@@ -191,6 +236,9 @@ mod tests {
         assert_eq!(time("2024-01-01t10:20"), Read::Is(date(2024, 1, 1).at(10, 20, 0, 0)));
         assert_eq!(time("2024-01-01_10:20"), Read::Unsure);
         assert_eq!(time("2024-01-01T10:20+02:00"), Read::Unsure);
+        assert_eq!(time("2024-01-01  10:20"), Read::Unsure);
+        assert_eq!(time(" 2024-01-01"), Read::Not);
+        assert_eq!(day("2024-01-01\n"), Read::Unsure);
         assert_eq!(time("junk"), Read::Not);
     }
 }

@@ -80,11 +80,11 @@ pub(super) const DATA_NOTICES: &[Filter] = &[
         with(&["users"]),
     ),
     text("version_affected", LIST),
-    asks("datasets", Input::Uuids, Test::AnyDataset, Rows::Multiply, LIST),
     day("affected_date_start", LIST),
     day("affected_date_end", LIST),
+    asks("datasets", Input::Uuids, Test::AnyDataset, Rows::Multiply, LIST),
+    once(text_at("dataset_tag", "datasets__tags__name", with(&["datasets"]))),
     DJANGO,
-    each(text_at("dataset_tag", "datasets__tags__name", with(&["datasets"]))),
 ];
 
 pub(super) const DATA_REPOSITORY: &[Filter] = &[

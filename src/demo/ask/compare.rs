@@ -13,6 +13,7 @@ use crate::alyx::{
         Unanswered,
         compare::{Comparison, text_holds},
         path::Leaf,
+        regex,
         scalar::Scalar,
     },
     model::Kind,
@@ -57,10 +58,9 @@ impl Compares for Comparison {
         match self {
             Self::Json(test) => test.holds(Some(value)),
             Self::Text(relation, text, cased) => Ok(text_holds(*relation, &shown(value), text, *cased)),
-            Self::Matches(expression) => {
+            Self::Matches(pattern) => {
                 let broken = |_| Unanswered::beyond("match such a regular expression");
-                let expression = regex::bytes::Regex::new(expression).map_err(broken)?;
-                Ok(expression.is_match(shown(value).as_bytes()))
+                regex::is_in(&pattern.compiled().map_err(broken)?, pattern.ascii, &shown(value))
             }
             Self::Length(length) => {
                 Ok(value.as_array().is_some_and(|items| items.len() as i128 == *length && !items.is_empty()))

@@ -192,7 +192,7 @@ impl Condition {
     pub(super) fn multiplies(&self, filter: &Filter) -> bool {
         match self {
             Self::Pairs(pairs) => pairs.iter().any(Pair::multiplies),
-            Self::On(path, _) => filter.rows != Rows::One || path.many(),
+            Self::On(path, _) => filter.joins(path.many()),
             Self::Datasets(condition) => condition.multiplies(),
             Self::Regions(_) => filter.rows == Rows::Multiply,
             _ => false,

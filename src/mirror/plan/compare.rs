@@ -62,9 +62,9 @@ pub(super) fn holds(column: &str, kind: Kind, comparison: &Comparison) -> Result
             };
             Ok(Sql::new(format!("{function}({column}, ")).bind(Value::Text(upper(text))).text(")"))
         }
-        Comparison::Matches(expression) => {
-            Ok(Sql::new(format!("text_matches({column}, ")).bind(Value::Text(expression.clone())).text(")"))
-        }
+        Comparison::Matches(pattern) => Ok(Sql::new(format!("text_matches({column}, "))
+            .bind(Value::Text(pattern.text.clone()))
+            .text(&format!(", {})", i32::from(pattern.ascii)))),
         Comparison::Json(test) => {
             let spec = serde_json::to_string(test)
                 .map_err(|_| Unanswered::beyond("write down such a test on JSON"))?;

@@ -18,7 +18,7 @@ use crate::{
             path::{Leaf, Path},
             python::Python,
         },
-        filter::{Filter, Rows, Test},
+        filter::{Filter, Test},
     },
     mirror::load::days,
 };
@@ -76,17 +76,23 @@ pub(super) fn of(
         (Test::Column(path, lookup), _) => {
             let (path, comparison) = meaning::column(endpoint, filter, path, lookup, asked)?;
             let holds = path::holds(context, OWN, &path, &comparison)?;
-            let multiplies = filter.rows != Rows::One || path.many();
-            let ways = if multiplies { Some(path::ways(context, OWN, &path, &comparison)?) } else { None };
+            let ways = if filter.joins(path.many()) {
+                Some(path::ways(context, OWN, &path, &comparison)?)
+            } else {
+                None
+            };
             one(Condition { holds, ways, kind: Kind::Plain })
         }
-        (Test::Django, Asked::Text(text)) => pairs(text)?
-            .iter()
-            .map(|(field, value)| pair(context, &Pair::new(endpoint, field, value)?))
-            .collect(),
+        (Test::Django, Asked::Text(text)) => {
+            let pairs = pairs(text)?;
+            let each = |(field, value): &(String, _)| pair(context, &Pair::new(endpoint, field, value)?);
+            let conditions: Result<_> = pairs.iter().map(each).collect();
+            conditions.map_err(|unanswered| meaning::among_others(unanswered, used, pairs.len()))
+        }
         (Test::JsonKeys(column), Asked::Text(text)) => {
             let path = at(column)?;
-            let tests = json_tests(text)?;
+            let among = |unanswered| meaning::among_others(unanswered, used, text.split(',').count() / 2);
+            let tests = json_tests(text).map_err(among)?;
             let holds =
                 |test| Ok(Condition::plain(path::holds(context, OWN, &path, &Comparison::Json(test))?));
             tests.into_iter().map(holds).collect()

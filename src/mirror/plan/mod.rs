@@ -28,7 +28,7 @@ use crate::alyx::{
         input::{self, Used},
     },
     filter::Rows,
-    paging::Window,
+    paging::{self, Window},
     query::Pairs,
     record::Record,
 };
@@ -106,6 +106,9 @@ pub fn list(
     pairs: &Pairs,
     today: Date,
 ) -> Result<Plan, Failed> {
+    if !paging::is_plain(pairs) {
+        return Err(Undecided::beyond("read such a limit or offset as Python does").into());
+    }
     let context = Context::new(connection, states, endpoint, pairs, today);
     let table = context.table(endpoint.name, false)?;
     let used = input::read(&context, endpoint, pairs)?;
@@ -126,6 +129,10 @@ pub fn list(
     let order = Order::of(&context, table)?;
     context.check_guards()?;
     let distinct = always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == Rows::Distinct);
+    if distinct && !order.join.is_empty() {
+        // What is joined for the order, and may be so for the filter, is then among what must differ.
+        return Err(Undecided::beyond("know how often Alyx lists a record then").into());
+    }
     let (holds, repeats) = joined(&context, table, &used, conditions)?;
     let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
     let used = used.iter().map(|(filter, _)| filter.name).collect();
@@ -241,8 +248,9 @@ impl Plan {
             return Ok((count, self.texts(connection, &rows)?));
         }
         let count = self.count(connection)?;
-        // What counts as none may still be many that are listed only where more is joined for the order.
-        let none = count == 0 && self.order.join.is_empty();
+        // Where more is joined for the order there are more rows than count; no page begins among those
+        // (REST.md 2.1, rule 7).
+        let none = count == 0 || window.offset > count;
         Ok((count, if none { String::new() } else { self.page(connection, window)? }))
     }
 
