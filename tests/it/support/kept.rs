@@ -20,7 +20,7 @@ use super::miniature;
 
 pub fn settings(url: &str) -> Settings {
     let mut settings = Settings::default();
-    settings.upstream.url = url.to_owned();
+    url.clone_into(&mut settings.upstream.url);
     settings.upstream.rate = 0;
     settings.mirror.endpoints = vec!["all".to_owned(), "tasks".to_owned()];
     "demo".clone_into(&mut settings.mirror.username);
