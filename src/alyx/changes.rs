@@ -68,6 +68,17 @@ pub enum Way {
         /// The other's key.
         key: &'static str,
     },
+    /// Records that stand within theirs name the other: its key is in this column of what the relation embeds.
+    Within {
+        /// The relation.
+        relation: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The other's key.
+        key: &'static str,
+    },
+    /// Each of them may, whatever it names, when the other changes.
+    Every,
 }
 
 /// Records of one endpoint show those of another, and change with them though no time says so.
@@ -85,6 +96,18 @@ pub struct Shown {
     pub detail: bool,
 }
 
+impl Shown {
+    /// Whether nothing but an id is shown: it never changes, so who shows it changes only when the record goes.
+    pub fn is_by_id(&self) -> bool {
+        self.fields == ["id"]
+    }
+
+    /// Whether whole records are shown in details of their own: new ones too.
+    pub fn is_in_details(&self) -> bool {
+        self.detail && self.fields.is_empty()
+    }
+}
+
 const fn in_detail(of: &'static str, by: &'static str, column: &'static str, key: &'static str) -> Shown {
     Shown { of, by, way: Way::Named { column, key }, fields: &[], detail: true }
 }
@@ -98,6 +121,17 @@ const fn held(
 ) -> Shown {
     Shown { of, by, way: Way::Holding { relation, key }, fields, detail: false }
 }
+
+const fn beside(of: &'static str, by: &'static str, fields: &'static [&'static str], detail: bool) -> Shown {
+    Shown { of, by, way: Way::Named { column: "session", key: "session" }, fields, detail }
+}
+
+const fn filed(by: &'static str) -> Shown {
+    Shown { of: "data-repository", by, way: Way::Every, fields: &["globus_is_personal"], detail: true }
+}
+
+/// What of a dataset decides to which insertions and fields of view of its session it belongs (REST.md 3.4).
+const PLACE: &[&str] = &["session", "collection", "name"];
 
 const INFO: &[&str] = &["subject", "start_time", "number", "lab", "projects", "task_protocol"];
 
@@ -118,7 +152,10 @@ const SHOWN: &[Shown] = &[
     in_detail("weighings", "subjects", "subject", "nickname"),
     in_detail("water-administrations", "subjects", "subject", "nickname"),
     in_detail("water-restriction", "subjects", "subject", "nickname"),
-    Shown { detail: true, ..held("datasets", "insertions", "datasets", "id", &[]) },
+    // Registering a dataset adds it to the insertions of its session, and does not bump them.
+    beside("datasets", "insertions", &[], true),
+    beside("datasets", "insertions", PLACE, false),
+    beside("datasets", "fields-of-view", PLACE, false),
     Shown { detail: true, ..held("fields-of-view", "imaging-stack", "slices", "id", &[]) },
     held("sessions", "insertions", "session", "id", INFO),
     held("sessions", "datasets", "session", "id", &["number"]),
@@ -127,7 +164,22 @@ const SHOWN: &[Shown] = &[
     held("fov-location", "fields-of-view", "location", "id", &[]),
     held("tags", "datasets", "tags", "name", &["name", "protected", "public"]),
     held("datasets", "files", "dataset", "id", &["name", "collection"]),
+    // A dataset shows where its files are; sessions and insertions show the datasets that can be had from a server.
+    Shown {
+        of: "data-repository",
+        by: "datasets",
+        way: Way::Within { relation: "file_records", column: "data_repository", key: "name" },
+        fields: &["name", "data_url", "globus_path"],
+        detail: false,
+    },
+    filed("sessions"),
+    filed("insertions"),
 ];
+
+/// Whose records, not only their keys, those of this endpoint show.
+pub fn shows(by: &str) -> impl Iterator<Item = &'static Shown> {
+    SHOWN.iter().filter(move |shown| shown.by == by)
+}
 
 /// Who shows records of this endpoint, the keys of relations included.
 pub fn shown(of: &str) -> Vec<Shown> {
@@ -135,7 +187,7 @@ pub fn shown(of: &str) -> Vec<Shown> {
     let models = ENDPOINTS.iter().filter_map(|endpoint| Model::of(endpoint.name));
     let keys = models.flat_map(|model| model.relations.iter().map(move |relation| (model, relation)));
     let by_key = keys.filter_map(|(model, relation)| match relation.join {
-        // An id never changes; who refers to a record by it changes when that record goes.
+        // Who refers to a record by its id changes when that record goes.
         Join::Holds { key, detail, .. } if relation.to == of => Some(Shown {
             of: relation.to,
             by: model.endpoint,

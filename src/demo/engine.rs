@@ -155,6 +155,7 @@ impl Loaded {
         let details = table.has_details() && (0..numbers.len()).all(|place| records.detail(place).is_some());
         Ok(State {
             synced_at: 0,
+            counted_at: 0,
             rows: numbers.iter().flatten().count() as u64,
             details,
             scope: Vec::new(),

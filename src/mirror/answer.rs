@@ -13,6 +13,7 @@ use crate::{
     alyx::{
         Endpoint,
         ask::{Refusal, Unanswered, Undecided},
+        changes::{Changes, shows},
         paging::Window,
         query::Pairs,
     },
@@ -117,25 +118,25 @@ pub fn answer(
         Err(Failed::Sqlite(error)) => Err(error),
         Err(Failed::Unanswered(Unanswered::Undecided(reason))) => Ok(Outcome::Undecided(reason)),
         Err(Failed::Unanswered(Unanswered::Refused(Refusal { status, body }))) => {
-            let needs = BTreeSet::from([(question.endpoint.name, false)]);
-            let used = Vec::new();
-            let version = states.version();
-            Ok(judged(states, question, &needs, |tables| Answer { status, body, tables, used, version }))
+            let needs = Needs::of(states, question.endpoint.name, []);
+            let (used, version) = (Vec::new(), states.version());
+            Ok(judged(&needs, question, |tables| Answer { status, body, tables, used, version }))
         }
     }
 }
 
 fn list(connection: &Connection, states: &States, question: &Question<'_>) -> Result<Outcome, Failed> {
     let plan = plan::list(connection, states, question.endpoint, question.pairs, question.today)?;
-    if let Some(old) = too_old(states, &plan.needs, question.recency) {
+    let mut needs = Needs::of(states, question.endpoint.name, plan.needs.iter().map(|(name, _)| *name));
+    needs.shown(states, question.endpoint.name, false);
+    if let Some(old) = needs.too_old(question.recency) {
         return Ok(Outcome::Old(old));
     }
     let window = Window::of(question.pairs);
     let (count, records) = plan.answer(connection, window)?;
     let (next, previous) = window.links(question.url, question.pairs, count);
     let body = page(count, next.as_deref(), previous.as_deref(), &records);
-    let tables = tables(states, &plan.needs);
-    let version = states.version();
+    let (tables, version) = (needs.0, states.version());
     Ok(Outcome::Answer(Answer { status: 200, body, tables, used: plan.used, version }))
 }
 
@@ -145,46 +146,78 @@ fn detail(
     question: &Question<'_>,
     key: &str,
 ) -> Result<Outcome, Failed> {
-    let needs = BTreeSet::from([(question.endpoint.name, false)]);
+    let endpoint = question.endpoint.name;
+    let mut needs = Needs::of(states, endpoint, []);
+    if question.endpoint.has_own_details() {
+        if question.recency.is_some() {
+            followed(states, endpoint)?;
+        }
+        needs.shown(states, endpoint, true);
+    }
     let body = plan::detail(connection, states, question.endpoint, key)?;
-    let version = states.version();
-    Ok(judged(states, question, &needs, |tables| Answer {
-        status: 200,
-        body,
-        tables,
-        used: Vec::new(),
-        version,
-    }))
+    let (used, version) = (Vec::new(), states.version());
+    Ok(judged(&needs, question, |tables| Answer { status: 200, body, tables, used, version }))
+}
+
+/// Details whose parts are records of other tables are current only where these are followed as a whole; without Alyx
+/// they are better than none.
+fn followed(states: &States, endpoint: &str) -> Result<(), Undecided> {
+    for shown in shows(endpoint).filter(|shown| shown.is_in_details()) {
+        match states.of(shown.of) {
+            None => return Err(Undecided::Missing { endpoint: shown.of, details: false }),
+            Some(state) if !state.scope.is_empty() => {
+                return Err(Undecided::OutOfScope { endpoint: shown.of, scope: state.scope.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn judged(
-    states: &States,
+    needs: &Needs,
     question: &Question<'_>,
-    needs: &BTreeSet<(&'static str, bool)>,
     answer: impl FnOnce(Vec<(&'static str, Millis)>) -> Answer,
 ) -> Outcome {
-    match too_old(states, needs, question.recency) {
+    match needs.too_old(question.recency) {
         Some(old) => Outcome::Old(old),
-        None => Outcome::Answer(answer(tables(states, needs))),
+        None => Outcome::Answer(answer(needs.0.clone())),
     }
 }
 
-/// A table among these that is older than is wished.
-fn too_old(
-    states: &States,
-    needs: &BTreeSet<(&'static str, bool)>,
-    recency: Option<&Recency>,
-) -> Option<&'static str> {
-    let recency = recency?;
-    let current = |name: &&str| states.of(name).is_some_and(|state| recency.allows(name, state.synced_at));
-    needs.iter().map(|(name, _)| *name).find(|name| !current(name))
-}
+/// The tables that an answer comes from, and as of when each is.
+struct Needs(Vec<(&'static str, Millis)>);
 
-fn tables(states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<(&'static str, Millis)> {
-    let mut tables: Vec<_> =
-        needs.iter().filter_map(|(name, _)| Some((*name, states.of(name)?.synced_at))).collect();
-    tables.dedup();
-    tables
+impl Needs {
+    /// That of the endpoint and these.
+    fn of(states: &States, endpoint: &'static str, others: impl IntoIterator<Item = &'static str>) -> Self {
+        let names: BTreeSet<&'static str> = others.into_iter().chain([endpoint]).collect();
+        // One that is not here is as old as can be.
+        let at = |name: &str| states.of(name).map_or(Millis::MIN, |state| state.synced_at);
+        Self(names.into_iter().map(|name| (name, at(name))).collect())
+    }
+
+    /// Those, too, whose records these show: a change is carried to who shows it when it is found. Of what is seldom read as
+    /// a whole the records are counted in between. What administrators change, such as tags, is not waited for.
+    fn shown(&mut self, states: &States, endpoint: &str, detail: bool) {
+        for shown in shows(endpoint) {
+            let counts = if shown.detail {
+                detail && shown.is_in_details()
+            } else {
+                Changes::of(shown.of) != Changes::Unknown
+            };
+            let Some(state) = states.of(shown.of).filter(|_| counts) else { continue };
+            if self.0.iter().all(|(known, _)| *known != shown.of) {
+                self.0.push((shown.of, state.synced_at.max(state.counted_at)));
+            }
+        }
+    }
+
+    /// A table among these that is older than is wished.
+    fn too_old(&self, recency: Option<&Recency>) -> Option<&'static str> {
+        let recency = recency?;
+        self.0.iter().find(|(name, at)| !recency.allows(name, *at)).map(|(name, _)| *name)
+    }
 }
 
 /// A page as Alyx writes it (REST.md 2.1, rule 7).

@@ -91,15 +91,15 @@ impl Mirror {
         self.write(move |connection| {
             generation::begin(connection, table, head.synced_at, &head.scope, head.low, 0)?;
             add_all(connection, table, records)?;
-            generation::publish(connection, table)?;
+            generation::publish_carried(connection, table)?;
             let endpoint = table.endpoint.name;
             connection.execute(
                 "UPDATE state SET listed_at = ?2, seen = ?3, seen_at = ?4, distrusted = ?5 WHERE endpoint = ?1",
                 (endpoint, head.listed_at, head.seen, head.seen_at, generation::json(&head.distrusted)),
             )?;
-            let mut due = connection.prepare("INSERT OR IGNORE INTO due VALUES(?1, ?2, ?3)")?;
+            let mut due = connection.prepare("INSERT OR IGNORE INTO due VALUES(?1, ?2, ?3, ?4, ?5)")?;
             for (n, list) in head.due {
-                due.execute((endpoint, n, list))?;
+                due.execute((endpoint, n, list, head.synced_at, clock::stamp()))?;
             }
             Ok(())
         })

@@ -115,6 +115,7 @@ mod tests {
     fn whole(tables: &[&'static str]) -> States {
         let state = State {
             synced_at: 0,
+            counted_at: 0,
             rows: 0,
             details: true,
             scope: Vec::new(),

@@ -19,7 +19,14 @@ use crate::{
 
 pub(super) const NAME: &str = "mirror.db";
 /// Another number for another form of the tables in `TABLES`.
-const FORM: i64 = 1;
+const FORM: i64 = 2;
+/// From the form before: what was due was so since nobody knows when.
+const FROM_FIRST: &str = "
+ALTER TABLE due ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE due ADD COLUMN mark INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX due_since ON due(endpoint, since);
+ALTER TABLE state ADD COLUMN counted_at INTEGER NOT NULL DEFAULT 0;
+";
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES('version', 0);
@@ -28,7 +35,8 @@ CREATE TABLE IF NOT EXISTS state(
     endpoint TEXT PRIMARY KEY, shape TEXT NOT NULL, generation INTEGER NOT NULL,
     synced_at INTEGER NOT NULL, listed_at INTEGER NOT NULL, rows INTEGER NOT NULL, details INTEGER NOT NULL,
     scope TEXT NOT NULL, ambiguous TEXT NOT NULL DEFAULT '[]', distrusted TEXT NOT NULL DEFAULT '[]',
-    low INTEGER NOT NULL, seen INTEGER NOT NULL, seen_at INTEGER NOT NULL) WITHOUT ROWID;
+    low INTEGER NOT NULL, seen INTEGER NOT NULL, seen_at INTEGER NOT NULL,
+    counted_at INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 -- Generations that are being filled, and the ranges of keys that they are filled by.
 CREATE TABLE IF NOT EXISTS filling(
     endpoint TEXT PRIMARY KEY, shape TEXT NOT NULL, generation INTEGER NOT NULL, began_at INTEGER NOT NULL,
@@ -36,10 +44,12 @@ CREATE TABLE IF NOT EXISTS filling(
 CREATE TABLE IF NOT EXISTS range(
     endpoint TEXT NOT NULL, first BLOB NOT NULL, after BLOB, done INTEGER NOT NULL,
     PRIMARY KEY(endpoint, first)) WITHOUT ROWID;
--- Records that must be fetched again because another record, which they show, has changed.
+-- Records that must be fetched again because another record, which they show, has changed: see mirror::due.
 CREATE TABLE IF NOT EXISTS due(
     endpoint TEXT NOT NULL, n INTEGER NOT NULL, list INTEGER NOT NULL,
+    since INTEGER NOT NULL DEFAULT 0, mark INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(endpoint, n)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due_since ON due(endpoint, since);
 ";
 
 /// Why there is no mirror.
@@ -133,21 +143,27 @@ fn try_open(path: &Path) -> Result<(Connection, Millis), Trouble> {
     configure(&connection)?;
     let checked_at = seal::check(&connection, sealed)?.map_err(Trouble::Unfit)?;
     let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if form != 0 && form != FORM {
+    if !(0..=FORM).contains(&form) {
         return Err(Trouble::Unfit("written by another version of alyx-proxy".to_owned()));
     }
     // On a disk that is full nothing can be written, and needn't be.
     if form != FORM {
-        connection.execute_batch(TABLES)?;
-        connection.pragma_update(None, "user_version", FORM)?;
+        let tables = if form == 0 { TABLES } else { FROM_FIRST };
+        connection.execute_batch(&format!("BEGIN;{tables}PRAGMA user_version = {FORM};COMMIT;"))?;
     }
     Ok((connection, checked_at))
 }
 
-/// A connection to the database in a folder, be it in use or not; none where there is no database.
+/// A connection to the database in a folder, be it in use or not; none where there is none of this form.
 pub(super) fn beside(folder: &Path) -> rusqlite::Result<Option<Connection>> {
     let path = folder.join(NAME);
-    if path.exists() { connect(&path).map(Some) } else { Ok(None) }
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = connect(&path)?;
+    // One of another form is brought to this one when it is opened to be kept.
+    let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok((form == FORM).then_some(connection))
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    due,
     shape::{Shape, Table},
     state::{State, States},
 };
@@ -106,7 +107,10 @@ pub(super) fn state(connection: &Connection, endpoint: &str) -> rusqlite::Result
     connection.prepare_cached(&format!("{STATE} WHERE endpoint = ?1"))?.query_row([endpoint], read).optional()
 }
 
-const STATE: &str = "SELECT endpoint, synced_at, rows, details, scope, ambiguous, distrusted FROM state";
+/// A table is no younger than its oldest record that is due.
+const STATE: &str = "SELECT endpoint,
+    min(synced_at, coalesce((SELECT min(since) FROM due WHERE due.endpoint = state.endpoint), synced_at)),
+    rows, details, scope, ambiguous, distrusted, counted_at FROM state";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<State> {
     Ok(State {
@@ -116,6 +120,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<State> {
         scope: parsed(row, 4)?,
         ambiguous: parsed(row, 5)?,
         distrusted: parsed(row, 6)?,
+        counted_at: row.get(7)?,
     })
 }
 
@@ -166,11 +171,22 @@ pub(super) fn abandon(connection: &Connection, table: &Table) -> rusqlite::Resul
     Ok(())
 }
 
-/// Puts the generation that was filled in the place of the one before.
+/// Puts the generation that was filled in the place of the one before. What shows its records is due where they are
+/// others than before.
 pub(super) fn publish(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    replace(connection, table, true)
+}
+
+/// The same for a generation that came together with the tables that show its records.
+pub(super) fn publish_carried(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    replace(connection, table, false)
+}
+
+fn replace(connection: &Connection, table: &Table, alone: bool) -> rusqlite::Result<()> {
     let endpoint = table.endpoint.name;
     let Some(filling) = filling(connection, endpoint)? else { return Ok(()) };
     connection.execute_batch(&table.index(NEXT, filling.generation))?;
+    let differences = due::differences(connection, table)?;
     drop_tables(connection, table, "")?;
     for (next, name) in table.names(NEXT).iter().zip(table.names("")) {
         connection
@@ -186,6 +202,9 @@ pub(super) fn publish(connection: &Connection, table: &Table) -> rusqlite::Resul
     connection.execute("DELETE FROM filling WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM due WHERE endpoint = ?1", [endpoint])?;
+    if alone || !differences.are_unknown() {
+        due::replaced(connection, table, differences)?;
+    }
     recount(connection, table)
 }
 

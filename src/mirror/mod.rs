@@ -9,6 +9,7 @@ pub mod answers;
 pub mod carry;
 pub mod damage;
 mod database;
+mod due;
 mod file;
 pub mod functions;
 mod generation;

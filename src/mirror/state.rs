@@ -13,8 +13,10 @@ use crate::{
 /// The state of one endpoint's table: a generation of it that is whole within its scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// When the synchronisation that last covered all of it began.
+    /// When the synchronisation that last covered all of it began; earlier where a record is due since then.
     pub synced_at: Millis,
+    /// When its records were last counted, and Alyx had as many: of a table that is seldom read as a whole.
+    pub counted_at: Millis,
     /// How many records it has.
     pub rows: u64,
     /// Whether the detail of every record is here, where details are other than the records of the list.

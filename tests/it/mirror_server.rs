@@ -293,6 +293,33 @@ async fn who_writes_reads_their_own_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_details_show_of_other_tables_is_current_too() {
+    let alyx = miniature().await;
+    // Tables without change times are read as a whole once an hour; in between they are counted.
+    let whole = setup(&alyx).set("mirror.full_every", "1h").start().await;
+    let part = setup(&alyx).set("mirror.endpoints", "sessions,labs").start().await;
+    mirrored(&part, &["sessions", "labs"]).await;
+    mirrored(&whole, &["sessions", "labs", "notes", "datasets"]).await;
+    let session = whole.get("/sessions?limit=1").await.expect(200).json()["results"][0]["id"].clone();
+    let path = format!("/sessions/{}", session.as_str().unwrap());
+    // What it shows is not followed.
+    let forwarded = part.get(&path).await.expect(200);
+    assert!(!is_mirrored(&forwarded), "{}", forwarded.describe());
+    assert_eq!(forwarded.cache().get("detail"), Some("not-mirrored"));
+    assert!(is_mirrored(&part.get("/sessions?limit=2").await.expect(200)));
+    until("it is answered from the mirror", async || is_mirrored(&whole.get(&path).await.expect(200))).await;
+    let note =
+        json!({ "content_type": "session", "object_id": session, "text": "made at Alyx", "user": "alba" });
+    let direct = crate::support::Client::new(alyx.addr());
+    direct.ask("POST", "/notes").json(&note).send().await.expect(201);
+    until("the note is shown from the mirror", async || {
+        let detail = whole.get(&path).await.expect(200);
+        is_mirrored(&detail) && detail.text().contains("made at Alyx")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_answer_is_found_and_no_longer_given() {
     let alyx = miniature().await;
     let proxy = setup(&alyx)

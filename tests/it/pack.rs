@@ -89,17 +89,21 @@ async fn what_is_packed_is_answered_without_alyx() {
     assert_eq!((&again["alyx_is_away"], &again["from_alyx"]), (&true.into(), &0.into()), "{again:#}");
 }
 
+/// What is asked for sessions, and what their details show.
+const KEPT: &str = "sessions,datasets,insertions,subjects,data-repository,\
+                    trajectories,fields-of-view,water-administrations,notes";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_a_query_finds_come_with_it_and_the_mirror_saves_alyx_the_work() {
     let alyx = miniature().await;
     let proxy = Setup::new(&alyx.url())
         .set("mirror.token", users::ADMIN.token)
-        .set("mirror.endpoints", "sessions,datasets,insertions,subjects,data-repository")
+        .set("mirror.endpoints", KEPT)
         .set("mirror.details", "sessions,insertions,subjects")
         .set("mirror.verify", "0")
         .start()
         .await;
-    proxy.until_mirrored(5).await;
+    proxy.until_mirrored(KEPT.split(',').count()).await;
     proxy.get("/labs").await.expect(200);
     alyx.forget_requests();
     let query = "/sessions?lab=cortexlab&limit=2";

@@ -78,6 +78,7 @@ fn fill(connection: &Connection, naive: &Naive, endpoint: &'static Endpoint) -> 
     let own = endpoint.detail.is_some_and(|detail| detail.shape == DetailShape::Own);
     State {
         synced_at: 0,
+        counted_at: 0,
         rows: u64::try_from(n).unwrap(),
         details: whole && own,
         scope: Vec::new(),

@@ -1,19 +1,28 @@
-//! Puts what has changed into a table that is read, and notes which other records show it.
+//! Puts what has changed into a table that is read, and makes due what shows it.
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::ask;
 use crate::{
-    alyx::{
-        changes::{Shown, Way, shown},
-        record,
-    },
+    clock::Millis,
     mirror::{
         database::MirrorError,
-        generation,
+        due,
         load::{self, Record},
-        shape::{Shape, Table},
+        shape::Table,
     },
 };
+
+/// What becomes of a record's detail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// It stays, be it here or not: it was not asked for.
+    Stays,
+    /// Alyx gave none: the one that is here may be out of date.
+    Lost,
+    /// This is it.
+    Is(String),
+}
 
 /// A record as it is here.
 pub(super) fn body(
@@ -26,7 +35,7 @@ pub(super) fn body(
 }
 
 /// The number of the record of this identity.
-pub(super) fn number(connection: &Connection, table: &Table, id: &str) -> rusqlite::Result<Option<i64>> {
+fn number(connection: &Connection, table: &Table, id: &str) -> rusqlite::Result<Option<i64>> {
     let Some(column) = table.column("id") else { return Ok(None) };
     let id = if let Ok(number) = id.parse::<i64>() { number.into() } else { id.into() };
     let Some(id) = load::store(column.kind, &id) else { return Ok(None) };
@@ -34,15 +43,22 @@ pub(super) fn number(connection: &Connection, table: &Table, id: &str) -> rusqli
     connection.prepare_cached(&sql)?.query_row([id], |row| row.get(0)).optional()
 }
 
-/// Puts a record of the list in its place, or a new one at the end; whether that changed anything. Its
-/// detail stays, unless another one is given.
+/// The number under which this record stands, by its identity; none where it is new, or shows no id.
+pub(super) fn place(connection: &Connection, table: &Table, list: &str) -> rusqlite::Result<Option<i64>> {
+    ask::identity(table, list).map_or(Ok(None), |id| number(connection, table, &id))
+}
+
+/// Puts a record of the list in its place, or a new one at the end; whether that changed anything. Its place is looked
+/// for in the same transaction: who asked Alyx for it asked long ago, and another may have put it there since. `known`
+/// is the place of a record that shows no id.
 pub(super) fn put(
     connection: &Connection,
     table: &Table,
-    n: Option<i64>,
+    known: Option<i64>,
     list: &str,
-    detail: Option<&str>,
+    detail: &Detail,
 ) -> Result<bool, MirrorError> {
+    let n = if ask::identity(table, list).is_some() { place(connection, table, list)? } else { known };
     let before = match n {
         Some(n) => body(connection, table, n)?,
         None => None,
@@ -52,33 +68,46 @@ pub(super) fn put(
         None => last(connection, table)? + 1,
     };
     let (old_list, old_detail) = before.map_or((None, None), |(list, detail)| (Some(list), detail));
+    let detail = match detail {
+        Detail::Stays => old_detail.as_deref(),
+        Detail::Lost => None,
+        Detail::Is(text) => Some(text.as_str()),
+    };
     let same_list = old_list.as_deref() == Some(list);
-    if same_list && (detail.is_none() || detail == old_detail.as_deref()) {
+    if same_list && detail == old_detail.as_deref() {
         return Ok(false);
     }
-    let touched: Vec<Shown> =
-        if same_list { Vec::new() } else { touched(table, old_list.as_deref(), Some(list)) };
-    mark(connection, table, n, &touched)?;
-    load::put(connection, table, "", n, Record { list, detail: detail.or(old_detail.as_deref()) })?;
-    mark(connection, table, n, &touched)?;
+    let touched = if same_list { Vec::new() } else { due::touched(table, old_list.as_deref(), Some(list)) };
+    due::mark(connection, table, n, &touched)?;
+    load::put(connection, table, "", n, Record { list, detail })?;
+    due::mark(connection, table, n, &touched)?;
     Ok(true)
 }
 
-/// Puts a detail to its record; without one nothing changes.
+/// Puts a detail to the record that `list` was the text of when the detail was asked for, at this stamp.
 pub(super) fn detail(
     connection: &Connection,
     table: &Table,
     n: i64,
-    detail: Option<&str>,
+    list: &str,
+    detail: &Detail,
+    asked: Millis,
 ) -> Result<bool, MirrorError> {
-    let Some((list, _)) = body(connection, table, n)? else { return Ok(false) };
-    if detail.is_none() { Ok(false) } else { put(connection, table, Some(n), &list, detail) }
+    // Another record may have been given its number.
+    let Some((now, _)) = body(connection, table, n)? else { return Ok(false) };
+    if ask::identity(table, &now) != ask::identity(table, list) {
+        return Ok(false);
+    }
+    due::settle_detail(connection, table.endpoint.name, n, asked)?;
+    put(connection, table, Some(n), &now, detail)
 }
 
 /// Takes a record out.
 pub(super) fn remove(connection: &Connection, table: &Table, n: i64) -> Result<(), MirrorError> {
     let before = body(connection, table, n)?.map(|(list, _)| list);
-    mark(connection, table, n, &touched(table, before.as_deref(), None))?;
+    if before.is_some() {
+        due::mark(connection, table, n, &due::touched(table, before.as_deref(), None))?;
+    }
     load::remove(connection, table, "", n)?;
     connection.execute("DELETE FROM due WHERE endpoint = ?1 AND n = ?2", (table.endpoint.name, n))?;
     Ok(())
@@ -87,58 +116,4 @@ pub(super) fn remove(connection: &Connection, table: &Table, n: i64) -> Result<(
 pub(super) fn last(connection: &Connection, table: &Table) -> rusqlite::Result<i64> {
     let sql = format!("SELECT coalesce(max(n), 0) FROM \"{}\"", table.name);
     connection.query_row(&sql, [], |row| row.get(0))
-}
-
-/// Who shows what is different between two texts of a record.
-fn touched(table: &Table, before: Option<&str>, after: Option<&str>) -> Vec<Shown> {
-    let field = |text: Option<&str>, name: &str| {
-        record::fields(text.unwrap_or("{}")).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
-    };
-    shown(table.endpoint.name)
-        .into_iter()
-        .filter(|shown| {
-            shown.fields.is_empty()
-                || shown.fields.iter().any(|name| field(before, name) != field(after, name))
-        })
-        .collect()
-}
-
-/// Notes that the records which show this one must be fetched again.
-fn mark(connection: &Connection, table: &Table, n: i64, touched: &[Shown]) -> rusqlite::Result<()> {
-    for shown in touched {
-        let Some(by) = Shape::get().table(shown.by) else { continue };
-        if generation::state(connection, shown.by)?.is_none() || (shown.detail && !by.has_details()) {
-            continue;
-        }
-        let (from, on) = match shown.way {
-            Way::Named { column, key } if table.column(column).is_some() => {
-                (by.name.clone(), format!("b.\"{key}\" = o.\"{column}\""))
-            }
-            Way::Over { column, third, names } if table.column(column).is_some() => {
-                let Some(third) = Shape::get().table(third) else { continue };
-                if generation::state(connection, third.endpoint.name)?.is_none() {
-                    continue;
-                }
-                let third = &third.name;
-                let on =
-                    format!("b.id = (SELECT t.\"{names}\" FROM \"{third}\" t WHERE t.id = o.\"{column}\")");
-                (by.name.clone(), on)
-            }
-            Way::Holding { relation, key } if table.column(key).is_some() => match by.many(relation) {
-                Some(many) => (many.table.clone(), format!("b.key = o.\"{key}\"")),
-                None if by.column(relation).is_some() => {
-                    (by.name.clone(), format!("b.\"{relation}\" = o.\"{key}\""))
-                }
-                None => continue,
-            },
-            _ => continue,
-        };
-        let sql = format!(
-            "INSERT INTO due SELECT DISTINCT ?2, b.n, ?3 FROM \"{}\" o JOIN \"{from}\" b ON {on} WHERE o.n = ?1
-             ON CONFLICT DO UPDATE SET list = max(list, excluded.list)",
-            table.name
-        );
-        connection.prepare_cached(&sql)?.execute((n, shown.by, !shown.detail))?;
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::SyncError;
+use super::{SyncError, apply::Detail};
 use crate::{
     alyx::{
         Endpoint, Key, query,
@@ -171,22 +171,23 @@ impl Source {
         Err(SyncError::Unsteady(table.endpoint.name))
     }
 
-    /// The details of these records, by their number; none where Alyx has none to give.
+    /// The details of these records, in their order, with their numbers and the texts that were given.
     pub(super) async fn details(
         &self,
         table: &Table,
         wanted: Vec<(i64, String)>,
-    ) -> Result<Vec<(i64, Option<String>)>, SyncError> {
+    ) -> Result<Vec<(i64, String, Detail)>, SyncError> {
         let fetching = wanted.into_iter().map(|(n, list)| async move {
-            let Some(path) = detail_path(table.endpoint, &list) else { return Ok((n, None)) };
+            let Some(path) = detail_path(table.endpoint, &list) else { return Ok((n, list, Detail::Lost)) };
             let answer = self.get(path.clone()).await?;
-            match answer.status.as_u16() {
-                200 => Ok((n, Some(String::from_utf8_lossy(&answer.body).into_owned()))),
-                500 if ambiguous(&answer.body) => Ok((n, Some(NONE.to_owned()))),
-                // It has gone meanwhile, or the miniature has no such detail.
-                404 | 500 | 501 => Ok((n, None)),
-                status => Err(SyncError::Strange(path, status)),
-            }
+            let detail = match answer.status.as_u16() {
+                200 => Detail::Is(String::from_utf8_lossy(&answer.body).into_owned()),
+                500 if ambiguous(&answer.body) => Detail::Is(NONE.to_owned()),
+                // It has gone meanwhile, fails just now, or the miniature has no such detail.
+                404 | 500 | 501 => Detail::Lost,
+                status => return Err(SyncError::Strange(path, status)),
+            };
+            Ok((n, list, detail))
         });
         stream::iter(fetching).buffered(2).try_collect().await
     }

@@ -4,6 +4,7 @@
 
 use super::{
     SyncError, Synchroniser,
+    apply::{self, Detail},
     ask::{self, Page, Range},
     cursor,
 };
@@ -12,7 +13,7 @@ use crate::{
     mirror::{
         database::MirrorError,
         generation::{self, NEXT, Scope},
-        load::{Adder, Record, Rows},
+        load::{self, Adder, Record, Rows},
         shape::Table,
     },
 };
@@ -119,24 +120,55 @@ impl Synchroniser {
                 .await?;
             let Some((n, _)) = wanted.last() else { return Ok(()) };
             last = *n;
+            let asked = clock::stamp();
             let wanted = self.not_lacking(table.endpoint.name, wanted);
             if wanted.is_empty() {
                 continue;
             }
             self.progress.details(table.endpoint.name, wanted.len() as u64);
             let details = self.source.details(table, wanted).await?;
-            self.lack(
-                table.endpoint.name,
-                details.iter().filter(|(_, detail)| detail.is_none()).map(|(n, _)| *n),
-            );
+            let none = details.iter().filter(|(_, _, detail)| *detail == Detail::Lost);
+            self.lack(table.endpoint.name, none.map(|(n, _, _)| *n));
             self.mirror
                 .write(move |connection| {
-                    for (n, detail) in details {
-                        super::apply::detail(connection, table, n, detail.as_deref())?;
+                    for (n, list, detail) in details.iter().filter(|(_, _, detail)| *detail != Detail::Lost) {
+                        apply::detail(connection, table, *n, list, detail, asked)?;
                     }
                     Ok(generation::recount(connection, table)?)
                 })
                 .await?;
+        }
+    }
+}
+
+impl Synchroniser {
+    /// Takes out the details of a table of which none are kept any more: nobody would bring them up to date.
+    pub(super) async fn forget_details(&self, table: &'static Table) -> Result<(), SyncError> {
+        const BATCH: i64 = 500;
+        loop {
+            let more = self
+                .mirror
+                .write(move |connection| {
+                    let sql = format!(
+                        "SELECT n, list FROM \"{}__body\" WHERE detail IS NOT NULL ORDER BY n LIMIT ?1",
+                        table.name
+                    );
+                    let mut statement = connection.prepare(&sql)?;
+                    let some: Vec<(i64, String)> = statement
+                        .query_map([BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?
+                        .collect::<Result<_, _>>()?;
+                    for (n, list) in &some {
+                        load::put(connection, table, "", *n, Record { list, detail: None })?;
+                    }
+                    if !some.is_empty() {
+                        generation::recount(connection, table)?;
+                    }
+                    Ok(!some.is_empty())
+                })
+                .await?;
+            if !more {
+                return Ok(());
+            }
         }
     }
 }

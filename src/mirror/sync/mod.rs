@@ -1,7 +1,7 @@
 //! Synchronising: Alyx's tables are fetched whole once, and then kept up with (REST.md 6).
 //!
-//! A cycle goes through the tables one by one: [`fill`] makes what is not here, [`increment`] brings the rest
-//! up to date, and what shows changed records is fetched again. A request that fails ends its table's run; the
+//! A cycle goes through the tables one by one: [`fill`] makes what is not here, [`increment`] and [`relist`] bring the
+//! rest up to date, and what shows changed records is fetched again ([`renew`]). A request that fails ends its table's run; the
 //! others go on, and the next cycle tries again. Everything is asked in the name of the service account, behind
 //! the requests of people, and not at all while Alyx is away.
 
@@ -12,6 +12,9 @@ mod fill;
 mod increment;
 mod look_through;
 mod progress;
+mod relist;
+mod renew;
+mod tags;
 
 use std::{
     collections::HashMap,
@@ -29,10 +32,12 @@ use super::{
     database::{Mirror, MirrorError},
     generation::{self, Scope},
     shape::{Shape, Table},
-    state::States,
 };
 use crate::{
-    alyx::{Endpoint, changes::Changes},
+    alyx::{
+        Class, Endpoint,
+        changes::{Changes, Shown, shown},
+    },
     clock::{self, Millis},
     settings::Settings,
     upstream::{Account, AccountError, Answer, Upstream},
@@ -63,6 +68,31 @@ pub enum Cycle<'e> {
     Due,
     /// These, now; all that are kept if none is named.
     Now(&'e [&'static Endpoint]),
+}
+
+/// What was done for a table in a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// Nothing: it failed a moment ago.
+    Rested,
+    /// It was filled, or changes were asked for.
+    Changed,
+    /// It was read as a whole, and had been here before.
+    Listed,
+}
+
+/// When a table has its turn among those that are filled.
+fn turn(table: &Table) -> usize {
+    const FIRST: [&str; 5] = ["subjects", "sessions", "fov-location", "datasets", "insertions"];
+    if table.endpoint.class == Class::Reference {
+        return 0;
+    }
+    1 + FIRST.iter().position(|first| *first == table.endpoint.name).unwrap_or(FIRST.len())
+}
+
+/// Whether the details of other tables show the records of this one.
+fn is_shown_in_details(endpoint: &str) -> bool {
+    shown(endpoint).iter().any(Shown::is_in_details)
 }
 
 /// Keeps the mirror as Alyx is.
@@ -149,13 +179,27 @@ impl Synchroniser {
         let _alone = self.cycling.lock().await;
         let mut errors = Vec::new();
         self.look_through().await;
-        let before = self.mirror.states();
         let tables = self.tables(cycle);
         if matches!(cycle, Cycle::Due) {
             self.drop_others().await;
         }
+        let mut listed = Vec::new();
         for table in &tables {
-            let result = self.table(table, cycle).await;
+            match self.table(table, cycle).await {
+                Ok(Done::Rested) => {}
+                Ok(done) => listed.push((*table, done)),
+                Err(error) => self.ended(table, Err(error), &mut errors),
+            }
+            if self.is_over(cycle, &errors) {
+                return errors;
+            }
+        }
+        // Details show records of other tables, whose changes are followed from here on.
+        for (table, done) in &listed {
+            let mut result = self.details(table).await;
+            if table.endpoint.name == "tags" && *done == Done::Listed && result.is_ok() {
+                result = self.compare_tags().await;
+            }
             self.ended(table, result, &mut errors);
             if self.is_over(cycle, &errors) {
                 return errors;
@@ -169,7 +213,6 @@ impl Synchroniser {
                 match self.renew(table, &scope).await {
                     Ok(renewed) => any |= renewed,
                     Err(error) => {
-                        self.hold_back(table, &before).await;
                         self.ended(table, Err(error), &mut errors);
                         if self.is_over(cycle, &errors) {
                             return errors;
@@ -195,20 +238,6 @@ impl Synchroniser {
         !errors.is_empty() && self.source.upstream.health.is_down()
     }
 
-    /// A table some of whose records could not be renewed is no younger than it was.
-    async fn hold_back(&self, table: &'static Table, before: &States) {
-        let Some(synced_at) = before.of(table.endpoint.name).map(|state| state.synced_at) else { return };
-        let endpoint = table.endpoint.name;
-        let held = self.mirror.write(move |connection| {
-            let sql = "UPDATE state SET synced_at = min(synced_at, ?2) WHERE endpoint = ?1";
-            connection.execute(sql, (endpoint, synced_at))?;
-            Ok(generation::bump(connection)?)
-        });
-        if let Err(error) = held.await {
-            tracing::error!(endpoint, %error, "the age of a table can't be noted");
-        }
-    }
-
     fn tables(&self, cycle: Cycle<'_>) -> Vec<&'static Table> {
         let settings = self.settings.load();
         let named = |endpoint: &Endpoint| match cycle {
@@ -216,9 +245,19 @@ impl Synchroniser {
             _ => settings.mirror.keeps(endpoint),
         };
         let mut tables: Vec<_> = Shape::get().tables().iter().filter(|table| named(table.endpoint)).collect();
-        // Change times of some stand in others; details show the records of others: sessions come last.
+        // What is filled comes first, and what is shown before what shows it, whose changes are followed once it is here.
+        // Change times of some stand in others; and where many things have changed, sessions are fetched last.
+        let states = self.mirror.states();
+        let is_here = |table: &Table| {
+            states.of(table.endpoint.name).is_some_and(|state| state.scope == self.scope(table))
+        };
         tables.sort_by_key(|table| {
-            (table.has_details(), matches!(Changes::of(table.endpoint.name), Changes::With { .. }))
+            let noted = matches!(Changes::of(table.endpoint.name), Changes::With { .. });
+            if is_here(table) {
+                (1, usize::from(table.has_details()), noted)
+            } else {
+                (0, turn(table), noted)
+            }
         });
         tables
     }
@@ -271,6 +310,12 @@ impl Synchroniser {
         wanted
     }
 
+    /// The records of a table have other numbers.
+    fn lacking_none(&self, endpoint: &str) {
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        lacking.retain(|(of, _), _| *of != endpoint);
+    }
+
     /// What failed because of a damaged file is tried again at once: one table, or all of them.
     fn forgive(&self, endpoint: Option<&str>) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -281,15 +326,17 @@ impl Synchroniser {
     fn rests(&self, endpoint: &str) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.get(endpoint).is_some_and(|(at, times)| {
-            clock::now().saturating_sub(*at) < 5_000 * i64::from(2_u32.saturating_pow((*times).min(8)))
+            let pause = 5_000 * i64::from(2_u32.saturating_pow((*times).min(8)));
+            (0..pause).contains(&clock::now().saturating_sub(*at))
         })
     }
 
-    async fn table(&self, table: &'static Table, cycle: Cycle<'_>) -> Result<(), SyncError> {
+    /// Brings the list of a table up to date.
+    async fn table(&self, table: &'static Table, cycle: Cycle<'_>) -> Result<Done, SyncError> {
         let endpoint = table.endpoint.name;
         let forced = matches!(cycle, Cycle::Now(_));
         if !forced && self.rests(endpoint) {
-            return Ok(());
+            return Ok(Done::Rested);
         }
         let settings = self.settings.load_full();
         let scope = self.scope(table);
@@ -304,26 +351,41 @@ impl Synchroniser {
                 Ok(listed_at.zip(states.of(endpoint).map(|state| (state.scope.clone(), state.rows))))
             })
             .await?;
-        match known {
-            Some((listed_at, (within, rows))) if within == scope => {
-                self.progress.rows(endpoint, rows, rows);
-                if Changes::of(endpoint) != Changes::Unknown && ask::by_ranges(table) {
-                    self.progress.phase(endpoint, "changes");
-                    self.increment(table, &scope).await?;
-                } else if forced
-                    || clock::now().saturating_sub(listed_at) >= settings.mirror.full_every.millis()
-                {
-                    self.progress.phase(endpoint, "list");
-                    self.relist(table, &scope).await?;
-                }
-            }
-            _ => {
-                self.progress.phase(endpoint, "fill");
-                self.fill(table, &scope).await?;
-            }
+        let Some((listed_at, rows)) =
+            known.and_then(|(at, (within, rows))| (within == scope).then_some((at, rows)))
+        else {
+            self.progress.phase(endpoint, "fill");
+            self.fill(table, &scope).await?;
+            return Ok(Done::Changed);
+        };
+        if !settings.mirror.keeps_details(table.endpoint) && table.has_details() {
+            self.forget_details(table).await?;
         }
-        if settings.mirror.keeps_details(table.endpoint) {
-            self.progress.phase(endpoint, "details");
+        self.progress.rows(endpoint, rows, rows);
+        // A clock that was set back stands before that time.
+        let age = clock::now().saturating_sub(listed_at);
+        let is_older = |span: Millis| !(0..span).contains(&age);
+        if Changes::of(endpoint) != Changes::Unknown && ask::by_ranges(table) {
+            self.progress.phase(endpoint, "changes");
+            self.increment(table, &scope).await?;
+            if is_older(relist::SWEEP / 2) {
+                self.sweep(table, &scope, rows).await?;
+            }
+        } else if forced || is_older(settings.mirror.full_every.millis()) {
+            self.progress.phase(endpoint, "list");
+            self.relist(table, &scope).await?;
+            return Ok(Done::Listed);
+        } else if is_shown_in_details(endpoint) {
+            self.progress.phase(endpoint, "changes");
+            self.count(table, &scope).await?;
+        }
+        Ok(Done::Changed)
+    }
+
+    /// Fetches the details of a table that are not here.
+    async fn details(&self, table: &'static Table) -> Result<(), SyncError> {
+        if self.settings.load().mirror.keeps_details(table.endpoint) {
+            self.progress.phase(table.endpoint.name, "details");
             self.fill_details(table).await?;
         }
         Ok(())
@@ -345,11 +407,9 @@ impl Synchroniser {
         self.mirror
             .write(move |connection| {
                 for (list, detail) in &records {
-                    let n = ask::identity(table, list)
-                        .map_or(Ok(None), |id| apply::number(connection, table, &id))?;
                     // The place of a new record among others is known when all are listed.
-                    if n.is_some() || ask::by_ranges(table) {
-                        apply::put(connection, table, n, list, detail.as_deref())?;
+                    if ask::by_ranges(table) || apply::place(connection, table, list)?.is_some() {
+                        apply::put(connection, table, None, list, detail)?;
                     }
                 }
                 Ok(generation::recount(connection, table)?)

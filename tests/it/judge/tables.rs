@@ -221,6 +221,7 @@ fn fill(
     filling.records += rows;
     Some(State {
         synced_at: 0,
+        counted_at: 0,
         rows,
         details: whole && table.has_details(),
         scope: Vec::new(),

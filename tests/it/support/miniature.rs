@@ -23,20 +23,35 @@ pub fn everybody() -> Vec<User> {
     users::ALL.map(user).to_vec()
 }
 
+/// A client for all tests: to make one takes long. It keeps no connection, as each test has a runtime of its own.
+pub fn client() -> &'static reqwest::Client {
+    static CLIENT: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
+    CLIENT.get_or_init(|| reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap())
+}
+
 /// What a miniature with plain options says to its one user.
 pub async fn get(alyx: &Miniature, path: &str) -> String {
+    get_at(&alyx.url(), path).await
+}
+
+/// The same of what stands before it.
+pub async fn get_at(url: &str, path: &str) -> String {
     let token = &Options::default().users[0].token;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = client.get(format!("{}{path}", alyx.url())).header("Accept", "application/json");
+    let request = client().get(format!("{url}{path}")).header("Accept", "application/json");
     let request = request.header("Authorization", format!("Token {token}"));
     request.send().await.unwrap().text().await.unwrap()
 }
 
 /// The records of a whole list, in its order, as texts.
 pub async fn list(alyx: &Miniature, endpoint: &str) -> Vec<String> {
+    list_at(&alyx.url(), endpoint).await
+}
+
+/// The same of what stands before it.
+pub async fn list_at(url: &str, endpoint: &str) -> Vec<String> {
     let mut found = Vec::new();
     loop {
-        let text = get(alyx, &format!("/{endpoint}?limit=1000&offset={}", found.len())).await;
+        let text = get_at(url, &format!("/{endpoint}?limit=1000&offset={}", found.len())).await;
         let results = record::fields(&text).find(|(key, _)| *key == "results").unwrap().1;
         let page: Vec<String> = record::members(results).map(str::to_owned).collect();
         let last = page.len() < 1000;

@@ -1,0 +1,353 @@
+//! Reads lists as a whole, and takes over what is different (REST.md 6.3, 6.4).
+//!
+//! A list that can be asked for by ranges of keys is read range by range, so that only a page of it is in memory, and
+//! what was read is kept whatever becomes of the rest. Of the tables whose records say when they changed this happens
+//! once in [`SWEEP`], some ranges in each cycle, as a change may have come without its time.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{
+    SyncError, Synchroniser,
+    apply::{self, Detail},
+    ask::{self, Range},
+};
+use crate::{
+    alyx::Key,
+    clock::{self, Millis},
+    mirror::{
+        database::MirrorError,
+        due,
+        generation::{self, Scope},
+        load::{self, Record},
+        shape::Table,
+    },
+};
+
+/// How often tables are read as a whole whose records say when they changed.
+pub(super) const SWEEP: Millis = 86_400_000;
+
+/// The records here in a range of keys: their numbers, by identity.
+type Here = HashMap<String, i64>;
+
+impl Synchroniser {
+    /// Reads a list as a whole and takes over what is different.
+    pub(super) async fn relist(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+        let start = clock::now();
+        let first = self.source.page(table.endpoint, scope, ask::PAGE, 0).await?;
+        if ask::by_ranges(table) && first.count > first.records.len() as u64 {
+            for range in ask::split(first.count) {
+                self.reread(table, scope, range).await?;
+            }
+            self.mirror.write(move |connection| listed(connection, table, start)).await?;
+            return Ok(());
+        }
+        let records = self.source.all(table, scope, Some(first)).await?;
+        let ranked = table.order.is_empty() && !ask::by_ranges(table);
+        let before = self.bodies(table).await?;
+        let keys = Keys::of(table, [before.iter().map(|(_, list)| list).collect(), records.iter().collect()]);
+        let before: HashMap<String, (i64, String)> =
+            before.into_iter().map(|(n, list)| (keys.key(&list), (n, list))).collect();
+        let is_new = |list: &&String| before.get(&keys.key(list)).is_none_or(|(_, known)| known != *list);
+        let new: Vec<String> = records.iter().filter(is_new).cloned().collect();
+        let details: HashMap<String, Detail> = self.with_details(table, new).await?.into_iter().collect();
+        let renumbered = self
+            .mirror
+            .write(move |connection| {
+                let mut any = false;
+                let here: HashSet<String> = records.iter().map(|list| keys.key(list)).collect();
+                for (_, (n, _)) in before.iter().filter(|(key, _)| !here.contains(*key)) {
+                    apply::remove(connection, table, *n)?;
+                    any = true;
+                }
+                for list in &records {
+                    let n = before.get(&keys.key(list)).map(|(n, _)| *n);
+                    let detail = details.get(list).unwrap_or(&Detail::Stays);
+                    any |= apply::put(connection, table, n, list, detail)?;
+                }
+                let renumbered = ranked && rank(connection, table, &records)?;
+                if any || renumbered {
+                    generation::recount(connection, table)?;
+                }
+                listed(connection, table, start)?;
+                Ok(renumbered)
+            })
+            .await?;
+        if renumbered {
+            self.lacking_none(table.endpoint.name);
+        }
+        Ok(())
+    }
+
+    /// Reads a range of a list and takes over what is different.
+    pub(super) async fn reread(
+        &self,
+        table: &'static Table,
+        scope: &Scope,
+        range: Range,
+    ) -> Result<(), SyncError> {
+        let here = self.mirror.read(move |connection, _| here(connection, table, range)).await?;
+        let records = self.source.range(table, scope, "", range).await?;
+        let known = self.known(table, &here, &records).await?;
+        let new: Vec<String> = records.iter().filter(|list| !known.contains(*list)).cloned().collect();
+        let kept: HashSet<String> = records.iter().filter_map(|list| ask::identity(table, list)).collect();
+        let gone: Vec<i64> = here.iter().filter(|(id, _)| !kept.contains(*id)).map(|(_, n)| *n).collect();
+        if new.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let new = self.with_details(table, new).await?;
+        self.mirror
+            .write(move |connection| {
+                for n in gone {
+                    apply::remove(connection, table, n)?;
+                }
+                for (list, detail) in &new {
+                    apply::put(connection, table, None, list, detail)?;
+                }
+                Ok(generation::recount(connection, table)?)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Reads some ranges of a table that is brought up to date by change times: so many that all are read within half a
+    /// [`SWEEP`], be the proxy restarted meanwhile or not.
+    pub(super) async fn sweep(
+        &self,
+        table: &'static Table,
+        scope: &Scope,
+        rows: u64,
+    ) -> Result<(), SyncError> {
+        let (endpoint, start) = (table.endpoint.name, clock::now());
+        let (mut open, total) =
+            self.mirror.write(move |connection| begin(connection, endpoint, rows, start)).await?;
+        let every = self.settings.load().mirror.every.millis().clamp(1, SWEEP / 2);
+        let cycles = usize::try_from(SWEEP / 2 / every).unwrap_or(1).max(1);
+        open.truncate(total.div_ceil(cycles));
+        for range in open {
+            self.reread(table, scope, range).await?;
+            self.mirror
+                .write(move |connection| {
+                    let sql = "UPDATE range SET done = 1 WHERE endpoint = ?1 AND first = ?2";
+                    connection.execute(sql, (endpoint, range.0.to_be_bytes()))?;
+                    Ok(ended(connection, endpoint)?)
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether Alyx has as many records as there are here of a table that is seldom read as a whole; where it hasn't, new
+    /// ones are fetched and those that have gone are taken out.
+    pub(super) async fn count(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+        let (endpoint, start) = (table.endpoint.name, clock::now());
+        let count = self.source.count(table.endpoint, scope).await?;
+        if ask::by_ranges(table) {
+            self.mend(table, scope, count).await?;
+        } else if self.mirror.states().of(endpoint).is_some_and(|state| state.rows != count) {
+            self.relist(table, scope).await?;
+        }
+        self.mirror
+            .write(move |connection| {
+                connection
+                    .execute("UPDATE state SET counted_at = ?2 WHERE endpoint = ?1", (endpoint, start))?;
+                Ok(generation::bump(connection)?)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Which of these records stand here with just this text.
+    async fn known(
+        &self,
+        table: &'static Table,
+        here: &Here,
+        records: &[String],
+    ) -> Result<HashSet<String>, SyncError> {
+        let numbers: Vec<i64> =
+            records.iter().filter_map(|list| here.get(&ask::identity(table, list)?).copied()).collect();
+        let read = move |connection: &Connection| {
+            let sql = format!("SELECT list FROM \"{}__body\" WHERE n = ?1", table.name);
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut known = HashSet::new();
+            for n in numbers {
+                known.extend(statement.query_row([n], |row| row.get::<_, String>(0)).optional()?);
+            }
+            Ok(known)
+        };
+        Ok(self.mirror.read(move |connection, _| read(connection)).await?)
+    }
+
+    /// All records here, by number.
+    async fn bodies(&self, table: &'static Table) -> Result<Vec<(i64, String)>, SyncError> {
+        let read = move |connection: &Connection| {
+            let mut statement =
+                connection.prepare(&format!("SELECT n, list FROM \"{}__body\"", table.name))?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        Ok(self.mirror.read(move |connection, _| read(connection)).await?)
+    }
+
+    /// Finds the ranges of keys in which Alyx has another number of records than there are here.
+    pub(super) async fn mend(
+        &self,
+        table: &'static Table,
+        scope: &Scope,
+        count: u64,
+    ) -> Result<(), SyncError> {
+        let mut open: Vec<(Range, u64)> = vec![((0, None), count)];
+        while let Some((range, count)) = open.pop() {
+            let here = self.mirror.read(move |connection, _| count_here(connection, table, range)).await?;
+            if here == count {
+                continue;
+            }
+            if count <= ask::PAGE as u64 {
+                self.reread(table, scope, range).await?;
+                continue;
+            }
+            let middle = range.0 + (range.1.unwrap_or(u128::MAX) - range.0) / 2;
+            let (left, right) = ((range.0, Some(middle)), (middle, range.1));
+            let parameters = ask::with_django(scope, &ask::within("", left));
+            let of_left = self.source.count(table.endpoint, &parameters).await?;
+            open.extend([(left, of_left), (right, count.saturating_sub(of_left))]);
+        }
+        Ok(())
+    }
+}
+
+/// The ranges of a table that are still to be read, and how many there were; begins anew where there are none.
+fn begin(
+    connection: &Connection,
+    endpoint: &str,
+    rows: u64,
+    start: Millis,
+) -> Result<(Vec<Range>, usize), MirrorError> {
+    let sql = "SELECT first, after, done FROM range WHERE endpoint = ?1 ORDER BY first";
+    let read = |row: &rusqlite::Row<'_>| {
+        let after: Option<[u8; 16]> = row.get(1)?;
+        let range = (u128::from_be_bytes(row.get(0)?), after.map(u128::from_be_bytes));
+        Ok((range, row.get::<_, bool>(2)?))
+    };
+    let known: Vec<(Range, bool)> =
+        connection.prepare(sql)?.query_map([endpoint], read)?.collect::<Result<_, _>>()?;
+    if !known.is_empty() {
+        let open = known.iter().filter(|(_, done)| !done).map(|(range, _)| *range).collect();
+        return Ok((open, known.len()));
+    }
+    let ranges = ask::split(rows);
+    for (first, after) in &ranges {
+        connection.execute(
+            "INSERT INTO range VALUES(?1, ?2, ?3, 0)",
+            (endpoint, first.to_be_bytes(), after.map(u128::to_be_bytes)),
+        )?;
+    }
+    connection.execute("INSERT OR REPLACE INTO meta VALUES('sweep:' || ?1, ?2)", (endpoint, start))?;
+    let total = ranges.len();
+    Ok((ranges, total))
+}
+
+/// Notes that a table was read as a whole since its ranges were begun, if it was.
+fn ended(connection: &Connection, endpoint: &str) -> rusqlite::Result<()> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM range WHERE endpoint = ?1 AND done = 0)";
+    if connection.query_row(sql, [endpoint], |row| row.get(0))? {
+        return Ok(());
+    }
+    let begun = "(SELECT value FROM meta WHERE key = 'sweep:' || ?1)";
+    let sql = format!("UPDATE state SET listed_at = coalesce({begun}, listed_at) WHERE endpoint = ?1");
+    connection.execute(&sql, [endpoint])?;
+    connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
+    connection.execute("DELETE FROM meta WHERE key = 'sweep:' || ?1", [endpoint]).map(drop)
+}
+
+const RANGE: &str = "id >= ?1 AND (?2 IS NULL OR id < ?2)";
+
+fn count_here(connection: &Connection, table: &Table, (first, after): Range) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT count(*) FROM \"{}\" WHERE {RANGE}", table.name);
+    let bounds = (first.to_be_bytes(), after.map(u128::to_be_bytes));
+    connection.prepare_cached(&sql)?.query_row(bounds, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+}
+
+fn here(connection: &Connection, table: &Table, (first, after): Range) -> rusqlite::Result<Here> {
+    let sql = format!("SELECT id, n FROM \"{}\" WHERE {RANGE}", table.name);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let bounds = (first.to_be_bytes(), after.map(u128::to_be_bytes));
+    let read = |row: &rusqlite::Row<'_>| Ok((uuid::Uuid::from_bytes(row.get(0)?).to_string(), row.get(1)?));
+    statement.query_map(bounds, read)?.collect()
+}
+
+/// What tells records apart: the id; where they show none the name that their details are asked for by, if no two have the
+/// same one; else the whole text.
+struct Keys {
+    table: &'static Table,
+    field: Option<&'static str>,
+    /// Names that stand twice in one of the lists.
+    ambiguous: HashSet<String>,
+}
+
+impl Keys {
+    /// For these texts of records: those that are here, and those of Alyx.
+    fn of(table: &'static Table, lists: [Vec<&String>; 2]) -> Self {
+        let field = match table.endpoint.detail.map(|detail| detail.key) {
+            Some(Key::Name(field)) => Some(field),
+            _ => None,
+        };
+        let mut keys = Self { table, field, ambiguous: HashSet::new() };
+        for list in lists {
+            let mut seen = HashSet::new();
+            for name in list.into_iter().filter_map(|text| keys.name(text)).collect::<Vec<_>>() {
+                if let Some(twice) = seen.replace(name) {
+                    keys.ambiguous.insert(twice);
+                }
+            }
+        }
+        keys
+    }
+
+    fn name(&self, text: &str) -> Option<String> {
+        let record = crate::alyx::record::Record::new(text);
+        self.field.and_then(|field| record.field(field).map(str::to_owned))
+    }
+
+    fn key(&self, text: &str) -> String {
+        ask::identity(self.table, text)
+            .or_else(|| self.name(text).filter(|name| !self.ambiguous.contains(name)))
+            .unwrap_or_else(|| text.to_owned())
+    }
+}
+
+/// Gives records the numbers of their places in the list, where nothing in them says how it is ordered; what is due
+/// follows them.
+fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bool, MirrorError> {
+    let mut bodies = Vec::new();
+    {
+        let sql = format!("SELECT n, list, detail FROM \"{}__body\" ORDER BY n", table.name);
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            bodies.push((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?));
+        }
+    }
+    if bodies.iter().map(|(_, list, _)| list).eq(records) {
+        return Ok(false);
+    }
+    let details: HashMap<&String, Option<&str>> =
+        bodies.iter().map(|(_, list, detail)| (list, detail.as_deref())).collect();
+    for (n, _, _) in &bodies {
+        load::remove(connection, table, "", *n)?;
+    }
+    for (n, list) in (1..).zip(records) {
+        load::put(connection, table, "", n, Record { list, detail: details.get(list).copied().flatten() })?;
+    }
+    let before: HashMap<i64, &String> = bodies.iter().map(|(n, list, _)| (*n, list)).collect();
+    let after: HashMap<&String, i64> = records.iter().zip(1..).collect();
+    due::renumber(connection, table.endpoint.name, |n| after.get(before.get(&n)?).copied())?;
+    Ok(true)
+}
+
+/// Notes that a table was read as a whole, and is as Alyx had it at that time.
+fn listed(connection: &Connection, table: &Table, start: Millis) -> Result<(), MirrorError> {
+    connection
+        .execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (table.endpoint.name, start))?;
+    super::increment::synced(connection, table, start)
+}

@@ -1,0 +1,79 @@
+//! Tags of datasets that were set without the dataset's change time (REST.md 6.2): told by how many datasets have each tag.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::Connection;
+
+use super::{SyncError, Synchroniser, apply, ask};
+use crate::{
+    alyx::endpoint::DATASETS,
+    mirror::{
+        due, generation,
+        shape::{Shape, Table},
+    },
+};
+
+impl Synchroniser {
+    /// Makes those datasets due that have a tag there and not here, or here and not there.
+    pub(super) async fn compare_tags(&self) -> Result<(), SyncError> {
+        let (Some(table), Some(tags)) = (Shape::get().table(DATASETS), Shape::get().table("tags")) else {
+            return Ok(());
+        };
+        if self.mirror.states().of(DATASETS).is_none() {
+            return Ok(());
+        }
+        let counts = self.mirror.read(move |connection, _| counts(connection, table, tags)).await?;
+        for (tag, here) in counts {
+            let mut parameters = self.scope(table);
+            parameters.push(("tag".to_owned(), tag.clone()));
+            let there = self.source.count(table.endpoint, &parameters).await?;
+            if there == here {
+                continue;
+            }
+            // What is listed by a tag counts the flags of that tag alone: only which datasets these are is of use.
+            let mut found = Vec::new();
+            for range in ask::split(there) {
+                found.extend(self.source.range(table, &parameters, "", range).await?);
+            }
+            self.mirror
+                .write(move |connection| {
+                    differ(connection, table, &tag, &found)?;
+                    Ok(generation::bump(connection)?)
+                })
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// How many datasets here have each tag.
+fn counts(connection: &Connection, table: &Table, tags: &Table) -> rusqlite::Result<Vec<(String, u64)>> {
+    let mut names = connection.prepare(&format!("SELECT name FROM \"{}\"", tags.name))?;
+    let names: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let Some(many) = table.many("tags") else { return Ok(Vec::new()) };
+    let sql = format!("SELECT key, count(*) FROM \"{}\" GROUP BY key", many.table);
+    let mut counted = connection.prepare(&sql)?;
+    let counted = counted.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+    let counted: HashMap<String, u64> = counted.collect::<Result<_, _>>()?;
+    Ok(names
+        .into_iter()
+        .map(|name| (counted.get(&name).copied().unwrap_or(0), name))
+        .map(|(n, name)| (name, n))
+        .collect())
+}
+
+/// Makes due what has the tag in one of both only.
+fn differ(connection: &Connection, table: &Table, tag: &str, found: &[String]) -> rusqlite::Result<()> {
+    let Some(many) = table.many("tags") else { return Ok(()) };
+    let Some(state) = generation::state(connection, table.endpoint.name)? else { return Ok(()) };
+    let mut here = connection.prepare(&format!("SELECT n FROM \"{}\" WHERE key = ?1", many.table))?;
+    let here: HashSet<i64> = here.query_map([tag], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut there = HashSet::new();
+    for list in found {
+        there.extend(apply::place(connection, table, list)?);
+    }
+    for n in here.symmetric_difference(&there) {
+        due::add(connection, table.endpoint.name, *n, state.synced_at)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What happens while the mirror waits for Alyx is not lost, and nothing is current before it is.
+
+use crate::support::{
+    kept::{Kept, list, send, settings, whole},
+    lens::Lens,
+    miniature,
+};
+use alyx_proxy::{
+    alyx::{Endpoint, record},
+    demo::{self, Options},
+    mirror::sync::Cycle,
+};
+use reqwest::Method;
+use serde_json::json;
+
+fn id(text: &str) -> String {
+    let record = record::Record::new(text);
+    let link = record.plain("id").or_else(|| record.plain("url")).unwrap();
+    link.rsplit('/').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_created_while_it_is_looked_for_is_here_once() {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let lens = Lens::before(&alyx.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), settings(&lens.url()));
+    kept.now().await;
+    // It is found by the count alone.
+    lens.show(|asked, status, body| {
+        if asked.starts_with("/sessions?") && asked.contains("datetime__gt") {
+            return (200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#.to_owned());
+        }
+        (status, body)
+    });
+    let subject = record::parse(&list(&alyx.url(), "subjects").await[0])["nickname"].clone();
+    let body = json!({ "subject": subject, "start_time": "2026-01-02T03:04:05", "number": 1, "users": [] });
+    let (status, session) = send(&alyx, Method::POST, "/sessions", Some(body)).await;
+    assert_eq!(status, 201, "{session}");
+    lens.hold("/sessions?limit=1000");
+    let synchroniser = kept.synchroniser.clone();
+    let cycle = tokio::spawn(async move { synchroniser.cycle(Cycle::Due).await.len() });
+    lens.holds().await;
+    // As if it had been written through the proxy.
+    kept.synchroniser.touch(Endpoint::named("sessions").unwrap(), &id(&session)).await.unwrap();
+    lens.release();
+    assert_eq!(cycle.await.unwrap(), 0);
+    whole(&alyx.url(), &kept.mirror).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_it_is_fetched_is_fetched_again_and_is_old_until_then() {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let lens = Lens::before(&alyx.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), settings(&lens.url()));
+    kept.now().await;
+    let synced_at = |endpoint: &str| kept.mirror.states().of(endpoint).unwrap().synced_at;
+    let mut found = None;
+    for session in list(&alyx.url(), "sessions").await {
+        let detail = record::parse(&miniature::get(&alyx, &format!("/sessions/{}", id(&session))).await);
+        if let Some(shown) = detail["data_dataset_session_related"].get(0) {
+            found = Some((id(&session), shown["id"].as_str().unwrap().to_owned()));
+            break;
+        }
+    }
+    let (session, dataset) = found.unwrap();
+    let path = format!("/datasets/{dataset}");
+    let endpoint = Endpoint::named("datasets").unwrap();
+    let change = async |size: u64| {
+        let body = json!({ "file_size": size });
+        let (status, text) = send(&alyx, Method::PATCH, &path, Some(body)).await;
+        assert_eq!(status, 200, "{text}");
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let written: i64 = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap();
+    change(4711).await;
+    kept.synchroniser.touch(endpoint, &dataset).await.unwrap();
+    assert!(synced_at("sessions") < written, "a session shows it");
+    lens.hold(&format!("/sessions/{session}"));
+    let synchroniser = kept.synchroniser.clone();
+    let cycle = tokio::spawn(async move { synchroniser.cycle(Cycle::Due).await.len() });
+    lens.holds().await;
+    // All lists have been asked for after the write, and the session is as it was before.
+    assert!(synced_at("datasets") > written);
+    assert!(synced_at("sessions") < written, "it is not fetched yet");
+    // The answer that is held back does not have this.
+    change(4712).await;
+    kept.synchroniser.touch(endpoint, &dataset).await.unwrap();
+    lens.release();
+    assert_eq!(cycle.await.unwrap(), 0);
+    kept.now().await;
+    assert!(synced_at("sessions") > written);
+    whole(&alyx.url(), &kept.mirror).await;
+}

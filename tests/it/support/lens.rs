@@ -1,0 +1,116 @@
+//! What stands between a mirror and the miniature, and shows it otherwise on command: as an Alyx that is changed by scripts,
+//! that fails for a moment, or that answers late.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    response::Response,
+};
+use tokio::sync::Semaphore;
+
+/// What is made of an answer: of the path and query that were asked, the status and the body.
+pub type Rule = Box<dyn Fn(&str, u16, String) -> (u16, String) + Send>;
+
+pub struct Lens {
+    url: String,
+    shared: Arc<Shared>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    upstream: String,
+    rule: Mutex<Rule>,
+    /// Answers to what contains this text are held back.
+    held: Mutex<Option<String>>,
+    waiting: Semaphore,
+    released: Semaphore,
+}
+
+impl Lens {
+    /// Before this upstream; at first it changes nothing.
+    pub async fn before(upstream: &str) -> Self {
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            rule: Mutex::new(Box::new(|_, status, body| (status, body))),
+            held: Mutex::default(),
+            waiting: Semaphore::new(0),
+            released: Semaphore::new(0),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(pass).with_state(shared.clone());
+        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, shared, serving }
+    }
+
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// From now on answers are made so.
+    pub fn show(&self, rule: impl Fn(&str, u16, String) -> (u16, String) + Send + 'static) {
+        *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// From now on answers are Alyx's.
+    pub fn clear(&self) {
+        self.show(|_, status, body| (status, body));
+    }
+
+    /// Holds back the next answer to what contains this text.
+    pub fn hold(&self, text: &str) {
+        *self.shared.held.lock().unwrap() = Some(text.to_owned());
+    }
+
+    /// Waits until an answer is held back.
+    pub async fn holds(&self) {
+        let limit = std::time::Duration::from_secs(120);
+        let waiting = tokio::time::timeout(limit, self.shared.waiting.acquire());
+        waiting.await.expect("nothing was asked that is to be held back").unwrap().forget();
+    }
+
+    /// Lets it go.
+    pub fn release(&self) {
+        self.shared.released.add_permits(1);
+    }
+}
+
+impl Drop for Lens {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let target = parts.uri.path_and_query().unwrap().to_string();
+    let body = to_bytes(body, 1 << 30).await.unwrap();
+    let mut asked =
+        super::miniature::client().request(parts.method, format!("{}{target}", shared.upstream)).body(body);
+    for name in ["authorization", "accept", "content-type"] {
+        if let Some(value) = parts.headers.get(name) {
+            asked = asked.header(name, value);
+        }
+    }
+    let answer = asked.send().await.unwrap();
+    let (status, content_type) = (answer.status().as_u16(), answer.headers().get("content-type").cloned());
+    let text = answer.text().await.unwrap();
+    let plain = percent_encoding::percent_decode_str(&target).decode_utf8_lossy().into_owned();
+    let is_held = {
+        let mut held = shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.take_if(|text| plain.contains(text.as_str())).is_some()
+    };
+    if is_held {
+        shared.waiting.add_permits(1);
+        shared.released.acquire().await.unwrap().forget();
+    }
+    let (status, text) = (shared.rule.lock().unwrap())(&plain, status, text);
+    let mut response = Response::builder().status(status);
+    if let Some(content_type) = content_type {
+        response = response.header("content-type", content_type);
+    }
+    response.body(Body::from(text)).unwrap()
+}
