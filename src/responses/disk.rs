@@ -14,7 +14,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Arrived, Entry, Key, Purge, Question, entry::Parts};
+use super::{
+    Arrived, Entry, Key, Purge, Question,
+    entry::Parts,
+    room::{Totals, make_room, write_used},
+};
 use crate::{
     alyx::links::Base,
     clock::{self, Millis},
@@ -60,12 +64,6 @@ pub(super) struct Elders {
     pub(super) count: Option<u64>,
 }
 
-#[derive(Debug, Default)]
-struct Totals {
-    responses: AtomicU64,
-    bytes: AtomicU64,
-}
-
 #[derive(Debug)]
 pub(super) struct Disk {
     store: Arc<Store>,
@@ -97,13 +95,15 @@ enum Read {
 
 impl Disk {
     pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
-        let (responses, bytes) = store.read(totals).await?;
+        let totals = Arc::new(store.read(Totals::of).await?);
+        // What could not be committed is not stored.
+        let undone = totals.clone();
+        store.on_undone(move |connection| undone.count_anew(connection));
         let latest = "SELECT coalesce(max(used_at), 0) FROM responses";
         clock::stamps_go_on_from(
             store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
         );
-        let totals = Totals { responses: responses.into(), bytes: bytes.into() };
-        Ok(Self { store, limit: limit.0, totals: Arc::new(totals), used: Arc::default() })
+        Ok(Self { store, limit: limit.0, totals, used: Arc::default() })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -111,11 +111,8 @@ impl Disk {
     }
 
     pub(super) fn stored(&self) -> Stored {
-        Stored {
-            responses: self.totals.responses.load(Ordering::Relaxed),
-            bytes: self.totals.bytes.load(Ordering::Relaxed),
-            limit: self.limit,
-        }
+        let (responses, bytes) = self.totals.now();
+        Stored { responses, bytes, limit: self.limit }
     }
 
     /// The stored entry of this key. One whose checksum is wrong is dropped: never a wrong answer.
@@ -156,9 +153,7 @@ impl Disk {
 
     /// Another database has taken the place of a damaged one.
     pub(super) fn renewed(&self, connection: &Connection) {
-        let (responses, bytes) = totals(connection).unwrap_or_default();
-        self.totals.responses.store(responses, Ordering::Relaxed);
-        self.totals.bytes.store(bytes, Ordering::Relaxed);
+        self.totals.count_anew(connection);
     }
 
     /// Stores an entry soon, and makes room for it; waits where the disk does not keep up.
@@ -419,61 +414,5 @@ impl NewRow {
             totals.added(size as u64);
         }
         Ok(inserted == 1)
-    }
-}
-
-/// Drops the least recently used answers until there is a little room.
-fn make_room(
-    connection: &Connection,
-    totals: &Totals,
-    limit: u64,
-    used: &Mutex<HashSet<Key>>,
-) -> rusqlite::Result<()> {
-    if totals.bytes.load(Ordering::Relaxed) <= limit {
-        return Ok(());
-    }
-    write_used(connection, used)?;
-    let sql = "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY used_at LIMIT 32)
-               RETURNING size";
-    while totals.bytes.load(Ordering::Relaxed) > limit / 10 * 9 {
-        let mut statement = connection.prepare_cached(sql)?;
-        let sizes = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u64>>>()?;
-        if sizes.is_empty() {
-            break;
-        }
-        for size in sizes {
-            totals.removed(Some(size));
-        }
-    }
-    connection
-        .execute("DELETE FROM families WHERE family NOT IN (SELECT family FROM responses)", [])
-        .map(drop)
-}
-
-fn write_used(connection: &Connection, used: &Mutex<HashSet<Key>>) -> rusqlite::Result<()> {
-    let used = std::mem::take(&mut *used.lock().unwrap_or_else(PoisonError::into_inner));
-    let now = clock::now();
-    let mut update =
-        connection.prepare_cached("UPDATE responses SET used_at = max(used_at, ?2) WHERE key = ?1")?;
-    used.iter().try_for_each(|key| update.execute((key, now)).map(drop))
-}
-
-fn totals(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM responses", [], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
-}
-
-impl Totals {
-    fn added(&self, size: u64) {
-        self.responses.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(size, Ordering::Relaxed);
-    }
-
-    fn removed(&self, size: Option<u64>) {
-        if let Some(size) = size {
-            self.responses.fetch_sub(1, Ordering::Relaxed);
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-        }
     }
 }

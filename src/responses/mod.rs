@@ -13,6 +13,7 @@ mod media;
 mod memory;
 mod purge;
 mod question;
+mod room;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

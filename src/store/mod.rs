@@ -107,6 +107,11 @@ impl Store {
         self.shared.on_renewal(Box::new(renewal));
     }
 
+    /// Has `undone` called, by the writing thread, after changes of which at least one was undone.
+    pub fn on_undone(&self, undone: impl Fn(&Connection) + Send + Sync + 'static) {
+        self.shared.on_undone(Box::new(undone));
+    }
+
     /// Makes a change soon; its failure is logged. `size` is the memory that it holds until then; where too much waits
     /// already, it is not made.
     pub fn write<F>(&self, what: &'static str, size: usize, change: F)
