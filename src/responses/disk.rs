@@ -272,7 +272,8 @@ pub(super) fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         status: row.get(0)?,
         headers: row.get(1)?,
         body: row.get(2)?,
-        length: row.get(3)?,
+        // One that is none fits no body.
+        length: usize::try_from(row.get::<_, i64>(3)?).unwrap_or(usize::MAX),
         checksum: row.get(4)?,
         query: row.get(5)?,
         asked_at: row.get(6)?,
@@ -302,7 +303,7 @@ fn entry_of(key: &Key, raw: Raw, base: &Base) -> Option<Entry> {
 
 /// A row's parts, if they are what was once stored.
 pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
-    let body = zstd::bulk::decompress(&raw.body, raw.length).ok()?;
+    let body = unpacked(&raw.body, raw.length)?;
     let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
     if checksum(key, row, &body) != raw.checksum {
         return None;
@@ -315,6 +316,19 @@ pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
         asked_at: raw.asked_at,
         received_at: raw.received_at,
     })
+}
+
+/// A body, if it is of this length. A length that a disk got wrong may be any: nothing is made room for before what the
+/// compressor noted says the same (RFC 8878, section 3.1.1.1.4).
+fn unpacked(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    let noted = zstd::zstd_safe::get_frame_content_size(packed).ok()??;
+    if usize::try_from(noted) != Ok(length) {
+        return None;
+    }
+    let mut body = Vec::new();
+    body.try_reserve_exact(length).ok()?;
+    zstd::bulk::Decompressor::new().ok()?.decompress_to_buffer(packed, &mut body).ok()?;
+    Some(body)
 }
 
 pub(crate) fn read_headers(text: &str) -> Option<HeaderMap> {
@@ -414,5 +428,33 @@ impl NewRow {
             totals.added(size as u64);
         }
         Ok(inserted == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::responses::Carried;
+
+    #[tokio::test]
+    async fn a_length_that_a_disk_got_wrong_costs_one_answer_and_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let disk = Disk::open(store.clone(), Size(1 << 20)).await.unwrap();
+        let base = Base::new("http://alyx");
+        let Arrived { question, entry, .. } = Carried::some().arrive(&base).unwrap();
+        for length in [1_i64 << 62, 1 << 40, 3, 0, -1] {
+            disk.put(&question, entry.clone()).await;
+            store.written().await.unwrap();
+            assert!(disk.get(question.key, &base).await.unwrap().is_some(), "it is there");
+            let damage = move |connection: &Connection| {
+                connection.execute("UPDATE responses SET length = ?1", [length]).map(drop)
+            };
+            store.write_through("a damage", damage).await.unwrap();
+            assert!(disk.get(question.key, &base).await.unwrap().is_none(), "{length}");
+            store.written().await.unwrap();
+            assert_eq!(disk.stored().responses, 0, "{length}: it is dropped");
+        }
+        store.close();
     }
 }
