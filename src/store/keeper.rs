@@ -16,12 +16,13 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    open::{self, OpenError, SetAside},
+    exchange::{Exchanged, exchange},
+    open::{self, OpenError},
     reserve::Reserve,
     seal,
     trouble::{FULL, Shared, of_the_disk},
 };
-use crate::clock::{self, Millis};
+use crate::clock::Millis;
 
 /// After a fresh file could not be made, the next try comes so much later.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -153,8 +154,7 @@ impl Keeper {
 
     /// Puts a fresh file in the place of the one that `why` tells of, filled by `fill`.
     fn replace(&mut self, why: &str, fill: fn(&Self, &Path) -> Result<String, OpenError>) {
-        let fresh = self.path.with_extension("fresh");
-        match self.renew(&fresh, fill) {
+        match self.renew(fill) {
             Ok((told, aside)) => {
                 let aside = aside
                     .map_or_else(String::new, |path| format!("; it was set aside as {}", path.display()));
@@ -170,31 +170,22 @@ impl Keeper {
                 self.shared.begin(what, &self.path);
                 // The next look finds it again, also where nothing is read meanwhile.
                 self.shared.suspect();
-                remove(&fresh);
             }
         }
     }
 
     fn renew(
         &mut self,
-        fresh: &Path,
         fill: fn(&Self, &Path) -> Result<String, OpenError>,
     ) -> Result<(String, Option<PathBuf>), OpenError> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
         }
-        remove(fresh);
-        let told = fill(self, fresh)?;
-        let was_there = self.path.exists();
-        let SetAside(aside) = open::set_aside(&self.path)?;
-        fs::rename(fresh, &self.path).map_err(|error| OpenError::Io(self.path.clone(), error))?;
-        // It was read as a whole to be written, and what it lacks is not in a log.
-        seal::put(&self.path, clock::now());
+        let Exchanged { told, aside } = exchange(&self.path, |fresh| fill(self, fresh))?;
         let (connection, checked_at) = open::connect(&self.path)?;
         self.connection = connection;
         self.checked_at = checked_at;
         self.identity = identity(&self.path);
-        let aside = was_there.then_some(aside);
         self.shared.renewed(&self.connection, aside.clone());
         self.shared.end(&self.path);
         Ok((told, aside))
@@ -211,19 +202,6 @@ impl Keeper {
 
     fn carry_over(&self, fresh: &Path) -> Result<String, OpenError> {
         open::carry_over(&self.connection, fresh)
-    }
-}
-
-/// Removes what an earlier try left.
-fn remove(fresh: &Path) {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let file = PathBuf::from(format!("{}{suffix}", fresh.display()));
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(%error, file = %file.display(), "not removed");
-            }
-            _ => {}
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! forced to the platter (`synchronous=NORMAL`): a killed process loses nothing, a power cut may
 //! lose the last moments, and neither damages the file.
 
+mod exchange;
 mod keeper;
 mod open;
 mod reader;
@@ -26,7 +27,7 @@ pub use open::OpenError;
 pub use trouble::Trouble;
 
 use keeper::Keeper;
-use open::{Database, SetAside};
+use open::Database;
 use reader::Readers;
 use reserve::Reserve;
 use trouble::Shared;
@@ -72,7 +73,7 @@ impl Store {
 
     fn try_open(folder: &Path) -> Result<Self, OpenError> {
         let Database { path, connection, checked_at, set_aside } = open::database(folder)?;
-        let shared = Arc::new(Shared::of(set_aside.map(|SetAside(path)| path)));
+        let shared = Arc::new(Shared::of(set_aside));
         let readers = Readers::start(&path, &shared)?;
         let keeper = Keeper::new(path, connection, checked_at, shared.clone());
         Ok(Self { writer: Writer::start(keeper)?, readers, folder: folder.to_owned(), shared })
