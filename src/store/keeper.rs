@@ -140,10 +140,11 @@ impl Keeper {
         }
     }
 
-    /// Reads the whole file after something has shown signs of damage.
+    /// Reads the whole file after something has shown signs of damage: also whether the indexes say what the tables
+    /// say, as that may be what it has met.
     fn inspect(&mut self) {
         let verdict: rusqlite::Result<String> =
-            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+            self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
         match verdict {
             Ok(verdict) if verdict == "ok" => {
                 tracing::warn!("a look-up met damage, but the database as a whole is sound");
@@ -215,4 +216,55 @@ fn identity(path: &Path) -> Option<u64> {
 #[cfg(not(unix))]
 fn identity(path: &Path) -> Option<u64> {
     path.exists().then_some(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Store;
+
+    /// An index that was left behind by its table: to all who only look how pages hang together it is sound.
+    #[tokio::test]
+    async fn an_index_that_a_disk_got_wrong_is_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let insert = "INSERT INTO history (user, key, question, at) VALUES (x'01', x'01', '/labs', 1), (x'01', x'02', '/labs', 2)";
+        store.write_through("rows", |connection| connection.execute_batch(insert)).await.unwrap();
+        store.close();
+        drop(store);
+        let index = "name = 'history_at'";
+        let connection = rusqlite::Connection::open(folder.path().join("proxy.db")).unwrap();
+        let pretend = format!(
+            "PRAGMA writable_schema = ON;
+             CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE {index};
+             DELETE FROM sqlite_schema WHERE {index};
+             PRAGMA writable_schema = RESET;
+             UPDATE history SET at = at + 10;
+             PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_schema SELECT * FROM kept;
+             DROP TABLE kept;
+             PRAGMA writable_schema = RESET;"
+        );
+        connection.execute_batch(&pretend).unwrap();
+        drop(connection);
+
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.set_aside(), None, "nothing is seen at the start");
+        let forget = || {
+            let sql = "DELETE FROM history WHERE user = x'01' AND key = x'01'";
+            store.write_through("a deletion", move |connection| connection.execute(sql, []).map(drop))
+        };
+        assert!(forget().await.is_err(), "the index does not have the row");
+        let start = std::time::Instant::now();
+        while store.set_aside().is_none() {
+            assert!(start.elapsed().as_secs() < 60, "never noticed");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        forget().await.unwrap();
+        let left = "SELECT count(*), min(at) FROM history INDEXED BY history_at WHERE at > 0";
+        let left = move |connection: &rusqlite::Connection| {
+            connection.query_row(left, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        };
+        assert_eq!(store.read(left).await.unwrap(), (1, 12));
+        store.close();
+    }
 }
