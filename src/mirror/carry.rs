@@ -14,16 +14,20 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Mirror, MirrorError, file,
+    Mirror, MirrorError,
+    damage::Damage,
+    file,
     generation::{self, NEXT},
     load::{self, Adder, LoadError, Record, Rows},
     plan::{self, Failed},
     shape::{Shape, Table},
     state::States,
+    sum,
 };
 use crate::{
     alyx::{Endpoint, ask::Unanswered, query::Pairs},
     clock::{self, Millis},
+    store::is_damage,
 };
 
 /// What is known of a table: all that its synchronisation needs to go on from there.
@@ -65,6 +69,8 @@ pub struct Carried {
 #[derive(Debug)]
 pub struct Frozen {
     connection: Connection,
+    /// Where damage is told that is met, if the mirror is in use here.
+    damage: Option<Arc<Damage>>,
     /// What the tables are in it.
     pub states: Arc<States>,
 }
@@ -77,7 +83,7 @@ impl Mirror {
         let connection = self.connection()?;
         connection.execute_batch("BEGIN")?;
         let states = Arc::new(generation::states(&connection)?);
-        Ok(Frozen { connection, states })
+        Ok(Frozen { connection, damage: Some(self.damage().clone()), states })
     }
 
     /// Puts a table that came with a snapshot in the place of the one that is here, in one transaction: the records
@@ -190,19 +196,28 @@ impl Frozen {
         }
     }
 
-    /// Shows every record of a table in the order of their numbers.
+    /// Shows every record of a table in the order of their numbers; an error of a damaged file where a text is not the
+    /// one that was stored.
     pub fn each<E: From<rusqlite::Error>>(
         &self,
         table: &Table,
         mut show: impl FnMut(Carried) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = format!("SELECT n, list, detail FROM \"{}__body\" ORDER BY n", table.name);
+        let sql = format!("SELECT {} FROM \"{}__body\" ORDER BY n", sum::TEXTS, table.name);
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            show(Carried { n: row.get(0)?, list: row.get(1)?, detail: row.get(2)? })?;
+            let (n, list, detail) = sum::texts(row).inspect_err(|error| self.met(error))?;
+            show(Carried { n, list, detail })?;
         }
         Ok(())
+    }
+
+    /// Damage is mended where the mirror is in use.
+    fn met(&self, error: &rusqlite::Error) {
+        if let Some(damage) = self.damage.as_ref().filter(|_| is_damage(error)) {
+            damage.meet(error);
+        }
     }
 
     /// The state of the database in an upstream's folder, be it in use or not; none where there is none.
@@ -219,7 +234,7 @@ impl Frozen {
                 known.insert(endpoint, state.clone());
             }
         }
-        Ok(Some(Self { connection, states: Arc::new(States::new(states.version(), known)) }))
+        Ok(Some(Self { connection, damage: None, states: Arc::new(States::new(states.version(), known)) }))
     }
 
     /// Shows every row of a query.

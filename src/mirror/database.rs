@@ -51,7 +51,17 @@ pub enum MirrorError {
 impl MirrorError {
     /// Whether the file itself is not as it should be.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Sqlite(error) if is_damage(error))
+        self.damage().is_some()
+    }
+
+    /// SQLite's word that says so.
+    fn damage(&self) -> Option<&rusqlite::Error> {
+        match self {
+            Self::Sqlite(error) | Self::Load(LoadError::Sqlite(error)) => {
+                Some(error).filter(|it| is_damage(it))
+            }
+            Self::Load(_) | Self::Closed => None,
+        }
     }
 }
 
@@ -144,7 +154,7 @@ impl Mirror {
     }
 
     /// What is known of damage.
-    pub(super) fn damage(&self) -> &Damage {
+    pub(super) fn damage(&self) -> &Arc<Damage> {
         &self.damage
     }
 
@@ -233,7 +243,12 @@ impl Mirror {
         if !sent {
             return Err(MirrorError::Closed);
         }
-        told.await.map_err(|_| MirrorError::Closed)?
+        let result = told.await.map_err(|_| MirrorError::Closed)?;
+        // What only changes meet is damage too.
+        if let Some(error) = result.as_ref().err().and_then(MirrorError::damage) {
+            self.damage.meet(error);
+        }
+        result
     }
 
     /// A connection of one's own, for work that takes long.
@@ -346,6 +361,27 @@ mod tests {
         let mirror = Mirror::open(folder.path()).unwrap();
         assert_eq!(fs::read(mirror.set_aside().unwrap()).unwrap(), vec![7; 100_000]);
         assert_eq!(mirror.read(|_, states| Ok(states.version())).await.unwrap(), 0);
+        mirror.close();
+    }
+
+    #[tokio::test]
+    async fn damage_that_only_a_change_meets_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::open(folder.path()).unwrap();
+        let damage = || {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            rusqlite::Error::SqliteFailure(code, None)
+        };
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let full = LoadError::Sqlite(rusqlite::Error::SqliteFailure(full, None));
+        mirror.write(|_| Err::<(), _>(full.into())).await.unwrap_err();
+        assert!(mirror.trouble().is_none() && !mirror.damage().take_suspicion());
+        for error in [MirrorError::from(damage()), LoadError::Sqlite(damage()).into()] {
+            assert!(error.is_damage());
+            mirror.write(|_| Err::<(), _>(error)).await.unwrap_err();
+            assert!(mirror.damage().take_suspicion());
+        }
+        assert!(mirror.trouble().unwrap().what.contains("is damaged"));
         mirror.close();
     }
 

@@ -96,15 +96,20 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
     for row in rows {
         let (endpoint, state) = row?;
         if let Some(known) = ENDPOINTS.iter().find(|known| known.name == endpoint) {
-            tables.insert(known.name, state);
+            if let Some(state) = state {
+                tables.insert(known.name, state);
+            } else {
+                tracing::error!(endpoint, "the state of the mirror's table is damaged; it is fetched anew");
+            }
         }
     }
     Ok(States::new(version(connection)?, tables))
 }
 
-/// The state of one table.
+/// The state of one table; none where it is not here, or its state is damaged.
 pub(super) fn state(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<State>> {
-    connection.prepare_cached(&format!("{STATE} WHERE endpoint = ?1"))?.query_row([endpoint], read).optional()
+    let mut statement = connection.prepare_cached(&format!("{STATE} WHERE endpoint = ?1"))?;
+    Ok(statement.query_row([endpoint], read).optional()?.flatten())
 }
 
 /// A table is no younger than its oldest record that is due.
@@ -112,16 +117,22 @@ const STATE: &str = "SELECT endpoint,
     min(synced_at, coalesce((SELECT min(since) FROM due WHERE due.endpoint = state.endpoint), synced_at)),
     rows, details, scope, ambiguous, distrusted, counted_at FROM state";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<State> {
-    Ok(State {
+/// A table's state; none where it is damaged. Nobody knows then of which records the table is.
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<State>> {
+    let (Some(scope), Some(ambiguous), Some(distrusted)) =
+        (parsed(row, 4)?, parsed(row, 5)?, parsed(row, 6)?)
+    else {
+        return Ok(None);
+    };
+    Ok(Some(State {
         synced_at: row.get(1)?,
         rows: row.get::<_, i64>(2)?.unsigned_abs(),
         details: row.get(3)?,
-        scope: parsed(row, 4)?,
-        ambiguous: parsed(row, 5)?,
-        distrusted: parsed(row, 6)?,
+        scope,
+        ambiguous,
+        distrusted,
         counted_at: row.get(7)?,
-    })
+    }))
 }
 
 /// A value as the database keeps it.
@@ -129,17 +140,20 @@ pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn parsed<T: DeserializeOwned + Default>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
-    Ok(serde_json::from_str(&row.get::<_, String>(at)?).unwrap_or_default())
+fn parsed<T: DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<T>> {
+    Ok(row.get_ref(at)?.as_bytes().ok().and_then(|text| serde_json::from_slice(text).ok()))
 }
 
-/// The generation of a table that is being filled.
+/// The generation of a table that is being filled; none where what is known of it is damaged.
 pub(super) fn filling(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Filling>> {
-    let read =
-        |row: &Row<'_>| Ok(Filling { generation: row.get(0)?, scope: parsed(row, 1)?, total: row.get(2)? });
-    connection
+    let read = |row: &Row<'_>| {
+        let (generation, total) = (row.get(0)?, row.get(2)?);
+        Ok(parsed(row, 1)?.map(|scope| Filling { generation, scope, total }))
+    };
+    let filling = connection
         .query_row("SELECT generation, scope, total FROM filling WHERE endpoint = ?1", [endpoint], read)
-        .optional()
+        .optional()?;
+    Ok(filling.flatten())
 }
 
 /// Makes empty tables for the next generation, instead of one that was being filled.
@@ -303,6 +317,33 @@ mod tests {
         }
         mirror.distrust("tags", "name").await.unwrap();
         assert!(mirror.states().of("tags").unwrap().distrusted.contains("name"));
+        mirror.close();
+    }
+    #[tokio::test]
+    async fn a_table_whose_state_is_damaged_is_not_taken_for_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::open(folder.path()).unwrap();
+        let table = Shape::get().table("tags").unwrap();
+        let scope = vec![("name".to_owned(), "t".to_owned())];
+        for damage in [r#"[["name","t]]"#, "", "[[\u{0}]]", "7"] {
+            let own = scope.clone();
+            mirror
+                .write(move |connection| {
+                    begin(connection, table, 5, &own, 0, 1)?;
+                    Ok(publish(connection, table)?)
+                })
+                .await
+                .unwrap();
+            assert_eq!(mirror.states().of("tags").unwrap().scope, scope);
+            let change = move |connection: &Connection| {
+                connection.execute("UPDATE state SET scope = ?1", [damage])?;
+                Ok(bump(connection)?)
+            };
+            mirror.write(change).await.unwrap();
+            assert!(mirror.states().of("tags").is_none(), "{damage}");
+            let known = mirror.read(|connection, _| Ok(state(connection, "tags")?.is_some()));
+            assert!(!known.await.unwrap(), "{damage}");
+        }
         mirror.close();
     }
 }

@@ -169,11 +169,10 @@ fn question(path: &str, query: &str, media: &str) -> Result<Question, &'static s
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn some() -> Carried {
-        Carried {
+impl Carried {
+    /// One that may be kept.
+    pub(super) fn some() -> Self {
+        Self {
             path: "/sessions".to_owned(),
             query: "lab=a".to_owned(),
             media: "json".to_owned(),
@@ -185,21 +184,26 @@ mod tests {
             body: "[]".to_owned(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn only_what_is_kept_may_arrive() {
         let base = Base::new("http://alyx");
-        assert!(some().arrive(&base).is_ok());
+        assert!(Carried::some().arrive(&base).is_ok());
         for wrong in [
-            Carried { path: "/admin/".to_owned(), ..some() },
-            Carried { path: "/auth-token".to_owned(), ..some() },
-            Carried { path: "//sessions".to_owned(), ..some() },
-            Carried { path: "http://other/sessions".to_owned(), ..some() },
-            Carried { query: "a b\r\n".to_owned(), ..some() },
-            Carried { status: 500, ..some() },
-            Carried { headers: vec![("a b".to_owned(), String::new())], ..some() },
-            Carried { headers: vec![("a".to_owned(), "x\r\ny: z".to_owned())], ..some() },
-            Carried { body: "<html>".to_owned(), ..some() },
+            Carried { path: "/admin/".to_owned(), ..Carried::some() },
+            Carried { path: "/auth-token".to_owned(), ..Carried::some() },
+            Carried { path: "//sessions".to_owned(), ..Carried::some() },
+            Carried { path: "http://other/sessions".to_owned(), ..Carried::some() },
+            Carried { query: "a b\r\n".to_owned(), ..Carried::some() },
+            Carried { status: 500, ..Carried::some() },
+            Carried { headers: vec![("a b".to_owned(), String::new())], ..Carried::some() },
+            Carried { headers: vec![("a".to_owned(), "x\r\ny: z".to_owned())], ..Carried::some() },
+            Carried { body: "<html>".to_owned(), ..Carried::some() },
         ] {
             let told = wrong.clone().arrive(&base).unwrap_err().to_string();
             assert!(!told.contains('\n'), "{told}");

@@ -14,7 +14,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Arrived, Entry, Key, Purge, Question, entry::Parts};
+use super::{
+    Arrived, Entry, Key, Purge, Question,
+    entry::Parts,
+    room::{Totals, make_room, write_used},
+};
 use crate::{
     alyx::links::Base,
     clock::{self, Millis},
@@ -60,12 +64,6 @@ pub(super) struct Elders {
     pub(super) count: Option<u64>,
 }
 
-#[derive(Debug, Default)]
-struct Totals {
-    responses: AtomicU64,
-    bytes: AtomicU64,
-}
-
 #[derive(Debug)]
 pub(super) struct Disk {
     store: Arc<Store>,
@@ -97,13 +95,15 @@ enum Read {
 
 impl Disk {
     pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
-        let (responses, bytes) = store.read(totals).await?;
+        let totals = Arc::new(store.read(Totals::of).await?);
+        // What could not be committed is not stored.
+        let undone = totals.clone();
+        store.on_undone(move |connection| undone.count_anew(connection));
         let latest = "SELECT coalesce(max(used_at), 0) FROM responses";
         clock::stamps_go_on_from(
             store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
         );
-        let totals = Totals { responses: responses.into(), bytes: bytes.into() };
-        Ok(Self { store, limit: limit.0, totals: Arc::new(totals), used: Arc::default() })
+        Ok(Self { store, limit: limit.0, totals, used: Arc::default() })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -111,11 +111,8 @@ impl Disk {
     }
 
     pub(super) fn stored(&self) -> Stored {
-        Stored {
-            responses: self.totals.responses.load(Ordering::Relaxed),
-            bytes: self.totals.bytes.load(Ordering::Relaxed),
-            limit: self.limit,
-        }
+        let (responses, bytes) = self.totals.now();
+        Stored { responses, bytes, limit: self.limit }
     }
 
     /// The stored entry of this key. One whose checksum is wrong is dropped: never a wrong answer.
@@ -156,9 +153,7 @@ impl Disk {
 
     /// Another database has taken the place of a damaged one.
     pub(super) fn renewed(&self, connection: &Connection) {
-        let (responses, bytes) = totals(connection).unwrap_or_default();
-        self.totals.responses.store(responses, Ordering::Relaxed);
-        self.totals.bytes.store(bytes, Ordering::Relaxed);
+        self.totals.count_anew(connection);
     }
 
     /// Stores an entry soon, and makes room for it; waits where the disk does not keep up.
@@ -277,7 +272,8 @@ pub(super) fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         status: row.get(0)?,
         headers: row.get(1)?,
         body: row.get(2)?,
-        length: row.get(3)?,
+        // One that is none fits no body.
+        length: usize::try_from(row.get::<_, i64>(3)?).unwrap_or(usize::MAX),
         checksum: row.get(4)?,
         query: row.get(5)?,
         asked_at: row.get(6)?,
@@ -307,7 +303,7 @@ fn entry_of(key: &Key, raw: Raw, base: &Base) -> Option<Entry> {
 
 /// A row's parts, if they are what was once stored.
 pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
-    let body = zstd::bulk::decompress(&raw.body, raw.length).ok()?;
+    let body = unpacked(&raw.body, raw.length)?;
     let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
     if checksum(key, row, &body) != raw.checksum {
         return None;
@@ -320,6 +316,19 @@ pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
         asked_at: raw.asked_at,
         received_at: raw.received_at,
     })
+}
+
+/// A body, if it is of this length. A length that a disk got wrong may be any: nothing is made room for before what the
+/// compressor noted says the same (RFC 8878, section 3.1.1.1.4).
+fn unpacked(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    let noted = zstd::zstd_safe::get_frame_content_size(packed).ok()??;
+    if usize::try_from(noted) != Ok(length) {
+        return None;
+    }
+    let mut body = Vec::new();
+    body.try_reserve_exact(length).ok()?;
+    zstd::bulk::Decompressor::new().ok()?.decompress_to_buffer(packed, &mut body).ok()?;
+    Some(body)
 }
 
 pub(crate) fn read_headers(text: &str) -> Option<HeaderMap> {
@@ -422,58 +431,30 @@ impl NewRow {
     }
 }
 
-/// Drops the least recently used answers until there is a little room.
-fn make_room(
-    connection: &Connection,
-    totals: &Totals,
-    limit: u64,
-    used: &Mutex<HashSet<Key>>,
-) -> rusqlite::Result<()> {
-    if totals.bytes.load(Ordering::Relaxed) <= limit {
-        return Ok(());
-    }
-    write_used(connection, used)?;
-    let sql = "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY used_at LIMIT 32)
-               RETURNING size";
-    while totals.bytes.load(Ordering::Relaxed) > limit / 10 * 9 {
-        let mut statement = connection.prepare_cached(sql)?;
-        let sizes = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u64>>>()?;
-        if sizes.is_empty() {
-            break;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::responses::Carried;
+
+    #[tokio::test]
+    async fn a_length_that_a_disk_got_wrong_costs_one_answer_and_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let disk = Disk::open(store.clone(), Size(1 << 20)).await.unwrap();
+        let base = Base::new("http://alyx");
+        let Arrived { question, entry, .. } = Carried::some().arrive(&base).unwrap();
+        for length in [1_i64 << 62, 1 << 40, 3, 0, -1] {
+            disk.put(&question, entry.clone()).await;
+            store.written().await.unwrap();
+            assert!(disk.get(question.key, &base).await.unwrap().is_some(), "it is there");
+            let damage = move |connection: &Connection| {
+                connection.execute("UPDATE responses SET length = ?1", [length]).map(drop)
+            };
+            store.write_through("a damage", damage).await.unwrap();
+            assert!(disk.get(question.key, &base).await.unwrap().is_none(), "{length}");
+            store.written().await.unwrap();
+            assert_eq!(disk.stored().responses, 0, "{length}: it is dropped");
         }
-        for size in sizes {
-            totals.removed(Some(size));
-        }
-    }
-    connection
-        .execute("DELETE FROM families WHERE family NOT IN (SELECT family FROM responses)", [])
-        .map(drop)
-}
-
-fn write_used(connection: &Connection, used: &Mutex<HashSet<Key>>) -> rusqlite::Result<()> {
-    let used = std::mem::take(&mut *used.lock().unwrap_or_else(PoisonError::into_inner));
-    let now = clock::now();
-    let mut update =
-        connection.prepare_cached("UPDATE responses SET used_at = max(used_at, ?2) WHERE key = ?1")?;
-    used.iter().try_for_each(|key| update.execute((key, now)).map(drop))
-}
-
-fn totals(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    connection.query_row("SELECT count(*), coalesce(sum(size), 0) FROM responses", [], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
-}
-
-impl Totals {
-    fn added(&self, size: u64) {
-        self.responses.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(size, Ordering::Relaxed);
-    }
-
-    fn removed(&self, size: Option<u64>) {
-        if let Some(size) = size {
-            self.responses.fetch_sub(1, Ordering::Relaxed);
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-        }
+        store.close();
     }
 }

@@ -11,7 +11,6 @@ use std::{
         PoisonError, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -38,6 +37,10 @@ pub struct Pending {
     scopes: Vec<String>,
 }
 
+const DAY: Millis = 86_400_000;
+/// No answer counts as fresh for longer; marks from before have done their work.
+const LONGEST: Millis = 400 * DAY;
+
 const MARK: &str = "INSERT INTO marks (scope, at) VALUES (?1, ?2)
                     ON CONFLICT (scope) DO UPDATE SET at = max(at, ?2)";
 
@@ -55,6 +58,7 @@ impl Marks {
         });
         let (cut_off, last) = left.await?;
         let mut rows = earlier;
+        drop_dated(&mut rows, store).await;
         if !cut_off.is_empty() {
             let adopt = move |connection: &Connection| {
                 let sql = "INSERT INTO marks (scope, at) SELECT DISTINCT scope, ?1 FROM pending WHERE true
@@ -178,19 +182,41 @@ impl Marks {
         };
         store.write_through("marks of a snapshot", take).await
     }
+}
 
-    /// Drops marks that are older than any answer can be fresh.
-    pub(super) fn tidy(&self, store: &Store, longest: Duration) {
-        let before = clock::now() - Millis::try_from(longest.as_millis()).unwrap_or(Millis::MAX);
-        let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
-        let count = at.len();
-        at.retain(|_, marked| *marked >= before);
-        if at.len() < count {
-            store.write("old marks", 0, move |connection| {
-                connection.execute("DELETE FROM marks WHERE at < ?1", [before]).map(drop)
-            });
-        }
+/// Marks of single records that have done their work: older than any answer can be fresh, and than any answer that is
+/// stored. By the clock alone that can't be said: one that is years ahead for a moment would drop all of them.
+fn dated(connection: &Connection, marks: &HashMap<String, Millis>) -> rusqlite::Result<Vec<String>> {
+    let before = clock::now() - LONGEST;
+    let dated: Vec<_> = marks.iter().filter(|(scope, at)| **at < before && !lasts(scope)).collect();
+    if dated.is_empty() {
+        return Ok(Vec::new());
     }
+    // An answer was asked for within a day before it was here.
+    let oldest: Option<Millis> =
+        connection.query_row("SELECT min(received_at) FROM responses", [], |row| row.get(0))?;
+    let before = oldest.map_or(before, |oldest| oldest.saturating_sub(DAY));
+    Ok(dated.into_iter().filter(|(_, at)| **at < before).map(|(scope, _)| scope.clone()).collect())
+}
+
+/// Whether a scope is one of the few that are not of a single record: the mirror goes by them, too.
+fn lasts(scope: &str) -> bool {
+    !scope.starts_with("record ")
+}
+
+/// Drops marks that have done their work. Only at the start: nothing is in memory then that they may strike.
+async fn drop_dated(marks: &mut HashMap<String, Millis>, store: &Store) {
+    let known = marks.clone();
+    let dated = match store.read(move |connection| dated(connection, &known)).await {
+        Ok(dated) if !dated.is_empty() => dated,
+        Ok(_) => return,
+        Err(error) => return tracing::warn!(%error, "old marks are not dropped"),
+    };
+    marks.retain(|scope, _| !dated.contains(scope));
+    store.write("old marks", 0, move |connection| {
+        let mut delete = connection.prepare_cached("DELETE FROM marks WHERE scope = ?1")?;
+        dated.iter().try_for_each(|scope| delete.execute([scope]).map(drop))
+    });
 }
 
 fn marks(connection: &Connection) -> rusqlite::Result<HashMap<String, Millis>> {
@@ -235,6 +261,40 @@ mod tests {
         let marks = Marks::load(&store).await.unwrap();
         assert!(marked(&marks), "nor is it forgotten at the start after that");
         assert!(marked(&Marks::load(&store).await.unwrap()), "now it is noted");
+        store.close();
+    }
+    #[tokio::test]
+    async fn a_mark_goes_when_it_is_older_than_all_that_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let record = |key: &str| Scope::Record("sessions", key.to_owned()).name();
+        let (old, list, new) = (record("old"), Scope::Lists("sessions").name(), record("new"));
+        let now = clock::now();
+        let then = now - LONGEST - DAY;
+        let rows = [(old.clone(), then), (list.clone(), then), (new.clone(), now)];
+        let write = move |connection: &Connection| {
+            rows.iter()
+                .try_for_each(|row| connection.prepare_cached(MARK)?.execute((&row.0, row.1)).map(drop))
+        };
+        store.write_through("marks", write).await.unwrap();
+        let answer = "INSERT INTO responses (key, family, page_offset, path, query, status, headers, body, length,
+                                             checksum, asked_at, received_at, used_at, size)
+                      VALUES (x'00', x'00', 0, '/sessions/old', '', 200, '[]', x'00', 1, x'00', ?1, ?1, ?1, 1)";
+        // By a clock that is ahead the mark is old, and so is the answer that it strikes.
+        for (asked_at, stays) in [(then - 1, true), (then + DAY - 1, true), (now, false)] {
+            let change = move |connection: &Connection| {
+                connection.execute("DELETE FROM responses", [])?;
+                connection.execute(answer, [asked_at]).map(drop)
+            };
+            store.write_through("an answer", change).await.unwrap();
+            let marks = Marks::load(&store).await.unwrap();
+            store.written().await.unwrap();
+            for (scope, at) in [(&old, if stays { then } else { Millis::MIN }), (&list, then), (&new, now)] {
+                assert_eq!(marks.since(std::slice::from_ref(scope)), at, "{scope}, {}", now - asked_at);
+                let rows = store.read(super::marks).await.unwrap();
+                assert_eq!(rows.contains_key(scope), at > Millis::MIN);
+            }
+        }
         store.close();
     }
 }

@@ -13,8 +13,9 @@ mod media;
 mod memory;
 mod purge;
 mod question;
+mod room;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -41,9 +42,6 @@ use crate::{
     store::{Store, StoreError},
     upstream::Answer,
 };
-
-/// No answer counts as fresh for longer; marks from before have done their work.
-const LONGEST: Duration = Duration::from_secs(400 * 86_400);
 
 /// Where a stored answer was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,9 +244,8 @@ impl Responses {
         self.families.changes()
     }
 
-    /// Writes now and then what was used, and drops marks that no longer matter.
+    /// Writes now and then what was used.
     pub fn tidy(&self) {
         self.disk.flush_used();
-        self.marks.tidy(self.disk.store(), LONGEST);
     }
 }

@@ -71,6 +71,11 @@ pub enum SnapshotError {
     /// What is to be exported can't be chosen so.
     #[error("{0}")]
     Choice(String),
+    /// A table of the mirror is not as it was stored.
+    #[error(
+        "the mirror's table /{0} is damaged: nothing is exported of it. A proxy that runs fetches it anew while Alyx can be reached: try again then, or choose others with --endpoint"
+    )]
+    DamagedTable(&'static str),
     /// The database of answers failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,7 +100,10 @@ impl SnapshotError {
 
     /// Whether it is the file that is at fault, or what is wished, and not the program's own means.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Io(..) | Self::Store(_) | Self::Mirror(_) | Self::GivenUp)
+        !matches!(
+            self,
+            Self::Io(..) | Self::Store(_) | Self::Mirror(_) | Self::DamagedTable(_) | Self::GivenUp
+        )
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
         shape::Table,
     },
     responses::{self, Carried, Stays},
+    store::{StoreError, is_damage},
 };
 
 /// A member is ended when it has grown to this.
@@ -206,6 +207,13 @@ impl Snapshot<'_> {
                 (self.tell)(Step { what: endpoint.name, done: seen, total });
             }
             Ok::<_, SnapshotError>(())
+        })
+        .map_err(|error| match error {
+            SnapshotError::Store(StoreError::Sqlite(why)) if is_damage(&why) => {
+                tracing::error!(endpoint = endpoint.name, error = %why, "a table of the mirror is not exported");
+                SnapshotError::DamagedTable(endpoint.name)
+            }
+            error => error,
         })?;
         self.end(&mut lines, &of)?;
         (self.tell)(Step { what: endpoint.name, done: total, total });

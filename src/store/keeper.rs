@@ -16,12 +16,13 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    open::{self, OpenError, SetAside},
+    exchange::{Exchanged, exchange},
+    open::{self, OpenError},
     reserve::Reserve,
     seal,
     trouble::{FULL, Shared, of_the_disk},
 };
-use crate::clock::{self, Millis};
+use crate::clock::Millis;
 
 /// After a fresh file could not be made, the next try comes so much later.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -139,10 +140,11 @@ impl Keeper {
         }
     }
 
-    /// Reads the whole file after something has shown signs of damage.
+    /// Reads the whole file after something has shown signs of damage: also whether the indexes say what the tables
+    /// say, as that may be what it has met.
     fn inspect(&mut self) {
         let verdict: rusqlite::Result<String> =
-            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+            self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
         match verdict {
             Ok(verdict) if verdict == "ok" => {
                 tracing::warn!("a look-up met damage, but the database as a whole is sound");
@@ -153,8 +155,7 @@ impl Keeper {
 
     /// Puts a fresh file in the place of the one that `why` tells of, filled by `fill`.
     fn replace(&mut self, why: &str, fill: fn(&Self, &Path) -> Result<String, OpenError>) {
-        let fresh = self.path.with_extension("fresh");
-        match self.renew(&fresh, fill) {
+        match self.renew(fill) {
             Ok((told, aside)) => {
                 let aside = aside
                     .map_or_else(String::new, |path| format!("; it was set aside as {}", path.display()));
@@ -170,31 +171,22 @@ impl Keeper {
                 self.shared.begin(what, &self.path);
                 // The next look finds it again, also where nothing is read meanwhile.
                 self.shared.suspect();
-                remove(&fresh);
             }
         }
     }
 
     fn renew(
         &mut self,
-        fresh: &Path,
         fill: fn(&Self, &Path) -> Result<String, OpenError>,
     ) -> Result<(String, Option<PathBuf>), OpenError> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
         }
-        remove(fresh);
-        let told = fill(self, fresh)?;
-        let was_there = self.path.exists();
-        let SetAside(aside) = open::set_aside(&self.path)?;
-        fs::rename(fresh, &self.path).map_err(|error| OpenError::Io(self.path.clone(), error))?;
-        // It was read as a whole to be written, and what it lacks is not in a log.
-        seal::put(&self.path, clock::now());
+        let Exchanged { told, aside } = exchange(&self.path, |fresh| fill(self, fresh))?;
         let (connection, checked_at) = open::connect(&self.path)?;
         self.connection = connection;
         self.checked_at = checked_at;
         self.identity = identity(&self.path);
-        let aside = was_there.then_some(aside);
         self.shared.renewed(&self.connection, aside.clone());
         self.shared.end(&self.path);
         Ok((told, aside))
@@ -214,19 +206,6 @@ impl Keeper {
     }
 }
 
-/// Removes what an earlier try left.
-fn remove(fresh: &Path) {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let file = PathBuf::from(format!("{}{suffix}", fresh.display()));
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(%error, file = %file.display(), "not removed");
-            }
-            _ => {}
-        }
-    }
-}
-
 /// What tells a file from another that comes to lie in its place; none where there is no file.
 #[cfg(unix)]
 fn identity(path: &Path) -> Option<u64> {
@@ -237,4 +216,55 @@ fn identity(path: &Path) -> Option<u64> {
 #[cfg(not(unix))]
 fn identity(path: &Path) -> Option<u64> {
     path.exists().then_some(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Store;
+
+    /// An index that was left behind by its table: to all who only look how pages hang together it is sound.
+    #[tokio::test]
+    async fn an_index_that_a_disk_got_wrong_is_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let insert = "INSERT INTO history (user, key, question, at) VALUES (x'01', x'01', '/labs', 1), (x'01', x'02', '/labs', 2)";
+        store.write_through("rows", |connection| connection.execute_batch(insert)).await.unwrap();
+        store.close();
+        drop(store);
+        let index = "name = 'history_at'";
+        let connection = rusqlite::Connection::open(folder.path().join("proxy.db")).unwrap();
+        let pretend = format!(
+            "PRAGMA writable_schema = ON;
+             CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE {index};
+             DELETE FROM sqlite_schema WHERE {index};
+             PRAGMA writable_schema = RESET;
+             UPDATE history SET at = at + 10;
+             PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_schema SELECT * FROM kept;
+             DROP TABLE kept;
+             PRAGMA writable_schema = RESET;"
+        );
+        connection.execute_batch(&pretend).unwrap();
+        drop(connection);
+
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.set_aside(), None, "nothing is seen at the start");
+        let forget = || {
+            let sql = "DELETE FROM history WHERE user = x'01' AND key = x'01'";
+            store.write_through("a deletion", move |connection| connection.execute(sql, []).map(drop))
+        };
+        assert!(forget().await.is_err(), "the index does not have the row");
+        let start = std::time::Instant::now();
+        while store.set_aside().is_none() {
+            assert!(start.elapsed().as_secs() < 60, "never noticed");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        forget().await.unwrap();
+        let left = "SELECT count(*), min(at) FROM history INDEXED BY history_at WHERE at > 0";
+        let left = move |connection: &rusqlite::Connection| {
+            connection.query_row(left, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        };
+        assert_eq!(store.read(left).await.unwrap(), (1, 12));
+        store.close();
+    }
 }

@@ -6,6 +6,7 @@
 //! forced to the platter (`synchronous=NORMAL`): a killed process loses nothing, a power cut may
 //! lose the last moments, and neither damages the file.
 
+mod exchange;
 mod keeper;
 mod open;
 mod reader;
@@ -26,7 +27,7 @@ pub use open::OpenError;
 pub use trouble::Trouble;
 
 use keeper::Keeper;
-use open::{Database, SetAside};
+use open::Database;
 use reader::Readers;
 use reserve::Reserve;
 use trouble::Shared;
@@ -72,7 +73,7 @@ impl Store {
 
     fn try_open(folder: &Path) -> Result<Self, OpenError> {
         let Database { path, connection, checked_at, set_aside } = open::database(folder)?;
-        let shared = Arc::new(Shared::of(set_aside.map(|SetAside(path)| path)));
+        let shared = Arc::new(Shared::of(set_aside));
         let readers = Readers::start(&path, &shared)?;
         let keeper = Keeper::new(path, connection, checked_at, shared.clone());
         Ok(Self { writer: Writer::start(keeper)?, readers, folder: folder.to_owned(), shared })
@@ -105,6 +106,11 @@ impl Store {
     /// Has `renewal` called, by the writing thread, with each database that takes the place of a damaged one.
     pub fn on_renewal(&self, renewal: impl Fn(&Connection) + Send + Sync + 'static) {
         self.shared.on_renewal(Box::new(renewal));
+    }
+
+    /// Has `undone` called, by the writing thread, after changes of which at least one was undone.
+    pub fn on_undone(&self, undone: impl Fn(&Connection) + Send + Sync + 'static) {
+        self.shared.on_undone(Box::new(undone));
     }
 
     /// Makes a change soon; its failure is logged. `size` is the memory that it holds until then; where too much waits

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::{
+    exchange::{self, Exchanged, exchange},
     rescue::{Rescued, rescue},
     seal,
     trouble::{is_damage, may_be_a_full_disk},
@@ -34,6 +35,11 @@ pub enum OpenError {
     /// SQLite's word, where the file is not at fault.
     #[error("{0}: {1}")]
     Sqlite(PathBuf, rusqlite::Error),
+    /// It is damaged, and stays so: what can be read of it can't be written anew.
+    #[error(
+        "{0}: is damaged, and no fresh database can be made of what can be read of it ({1}); nothing of it is lost"
+    )]
+    Rescue(PathBuf, Box<OpenError>),
     /// A newer program has written it.
     #[error("{0}: written by a newer alyx-proxy; use that one, or another `storage.data_dir`")]
     Newer(PathBuf),
@@ -51,14 +57,11 @@ impl OpenError {
             Self::Migration(_, rusqlite_migration::Error::RusqliteError { err, .. }) => {
                 may_be_a_full_disk(err)
             }
+            Self::Rescue(_, error) => error.may_be_a_full_disk(),
             Self::Newer(_) | Self::Migration(..) => false,
         }
     }
 }
-
-/// Where a damaged database lies now.
-#[derive(Debug)]
-pub(super) struct SetAside(pub(super) PathBuf);
 
 /// A database that is sound and up to date.
 #[derive(Debug)]
@@ -67,29 +70,32 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     /// When it was last found sound as a whole.
     pub(super) checked_at: Millis,
-    pub(super) set_aside: Option<SetAside>,
+    /// Where a damaged one lies now that was in its place.
+    pub(super) set_aside: Option<PathBuf>,
 }
 
 /// Opens the folder's database.
 pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
     fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
     let path = folder.join(NAME);
+    exchange::end(&path)?;
     match sound(&path) {
         Ok((connection, checked_at)) => Ok(Database { path, connection, checked_at, set_aside: None }),
         Err(Trouble::Refused(error)) => Err(error),
         Err(Trouble::Damaged(why)) => {
-            let aside = set_aside(&path)?;
-            let told = match Connection::open(&aside.0) {
-                Ok(damaged) => carry_over(&damaged, &path)?,
-                Err(error) => format!("nothing of it ({error})"),
+            let rescue = |fresh: &Path| match Connection::open(&path) {
+                Ok(damaged) => carry_over(&damaged, fresh),
+                Err(error) => connect(fresh).map(|_| format!("nothing of it ({error})")),
             };
+            let Exchanged { told, aside } =
+                exchange(&path, rescue).map_err(|error| OpenError::Rescue(path.clone(), Box::new(error)))?;
             tracing::error!(
                 "the database {} is damaged ({why}); it was set aside as {} and a fresh one begun with {told}",
                 path.display(),
-                aside.0.display()
+                aside.as_deref().unwrap_or(Path::new("")).display()
             );
             let (connection, checked_at) = connect(&path)?;
-            Ok(Database { path, connection, checked_at, set_aside: Some(aside) })
+            Ok(Database { path, connection, checked_at, set_aside: aside })
         }
     }
 }
@@ -198,20 +204,6 @@ impl Left {
     }
 }
 
-pub(super) fn set_aside(path: &Path) -> Result<SetAside, OpenError> {
-    let at = clock::for_machines(clock::now()).replace(':', "-");
-    let aside = path.with_file_name(format!("damaged-{at}.db"));
-    for suffix in ["", "-wal", "-shm"] {
-        let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
-        let (from, to) = (with_suffix(path), with_suffix(&aside));
-        match fs::rename(&from, &to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(OpenError::Io(from, error)),
-            _ => {}
-        }
-    }
-    Ok(SetAside(aside))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,8 +218,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(NAME), vec![7; 100_000]).unwrap();
         let database = database(folder.path()).unwrap();
-        let SetAside(aside) = database.set_aside.unwrap();
+        let aside = database.set_aside.unwrap();
         assert_eq!(fs::read(aside).unwrap(), vec![7; 100_000]);
+    }
+
+    #[test]
+    fn a_damaged_file_stays_where_it_is_while_nothing_can_be_made_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, part) = (folder.path().join(NAME), folder.path().join("proxy.part"));
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        // A folder lies where the fresh one is to be made.
+        fs::create_dir(&part).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(database(folder.path()), Err(OpenError::Rescue(..))));
+            assert_eq!(fs::read(&path).unwrap(), vec![7; 100_000]);
+        }
+        fs::remove_dir(&part).unwrap();
+        assert!(database(folder.path()).unwrap().set_aside.is_some());
     }
 
     #[test]

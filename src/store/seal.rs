@@ -2,8 +2,9 @@
 //! as a whole before it is used again, which takes a second for every few gigabytes, and minutes on a slow disk.
 //!
 //! The seal is broken when the database is opened, so that after a crash there is none. It names the file's length
-//! and the time of its last change: a file that somebody else has written to, or brought back from a copy, is
-//! checked. What a disk loses by itself shows in neither, so a seal counts for a month at most. The check looks at how
+//! and the time of its last change, and what the file system alone can note of it, its number and the time when it came
+//! to be as it is: a file that somebody else has written to, or brought back from a copy, with its times or without, is
+//! checked. What a disk loses by itself shows in none of these, so a seal counts for a month at most. The check looks at how
 //! pages hang together, not at what stands in them: stored answers have checksums of their own for that.
 
 use std::{
@@ -27,6 +28,18 @@ struct Seal {
     changed: u64,
     /// When the database was last read as a whole and found sound.
     checked_at: Millis,
+    /// None in seals from before, and where the file system has no such thing.
+    #[serde(default)]
+    file: Option<Noted>,
+}
+
+/// What a file system notes of a file, and no program can set: a copy differs in it, also one that keeps its times.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Noted {
+    /// Its inode.
+    number: u64,
+    /// When its content, its name or its rights were last changed: seconds since 1970, and nanoseconds.
+    changed: (i64, i64),
 }
 
 /// When a database that is about to be opened was last found sound, if it was closed in good order and nothing has
@@ -71,7 +84,21 @@ impl Seal {
         let about = fs::metadata(database)?;
         let changed = about.modified()?.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let changed = u64::try_from(changed.as_nanos()).unwrap_or(u64::MAX);
-        Ok(Self { length: about.len(), changed, checked_at })
+        Ok(Self { length: about.len(), changed, checked_at, file: Noted::of(&about) })
+    }
+}
+
+impl Noted {
+    #[cfg(unix)]
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+    fn of(about: &fs::Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        Some(Self { number: about.ino(), changed: (about.ctime(), about.ctime_nsec()) })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &fs::Metadata) -> Option<Self> {
+        None
     }
 }
 
@@ -120,6 +147,29 @@ mod tests {
         let before = fs::metadata(&database).unwrap().modified().unwrap() - Duration::from_secs(1);
         fs::File::options().append(true).open(&database).unwrap().set_modified(before).unwrap();
         assert_eq!(take(&database), None, "another time");
+        // A backup that is put back, with its times.
+        put(&database, now);
+        let (copy, changed) =
+            (folder.path().join("copy"), fs::metadata(&database).unwrap().modified().unwrap());
+        fs::copy(&database, &copy).unwrap();
+        fs::File::options().append(true).open(&copy).unwrap().set_modified(changed).unwrap();
+        fs::rename(&copy, &database).unwrap();
+        assert_eq!(fs::metadata(&database).unwrap().modified().unwrap(), changed);
+        assert_eq!(take(&database), None, "another file");
+        // The same put into the file itself, whose number stays: only the file system knows.
+        put(&database, now);
+        std::thread::sleep(Duration::from_millis(50));
+        fs::write(&database, "abcd").unwrap();
+        fs::File::options().append(true).open(&database).unwrap().set_modified(changed).unwrap();
+        assert_eq!(take(&database), None, "written to, and its time set back");
+        // A seal of an earlier version.
+        put(&database, now);
+        assert_eq!(take(&database), Some(now));
+        put(&database, now);
+        let seal: serde_json::Value = serde_json::from_slice(&fs::read(beside(&database)).unwrap()).unwrap();
+        let earlier = serde_json::json!({"length": 4, "changed": seal["changed"], "checked_at": now});
+        fs::write(beside(&database), earlier.to_string()).unwrap();
+        assert_eq!(take(&database), None, "it does not say which file it was");
         put(&database, now);
         fs::write(folder.path().join("a.db-wal"), "x").unwrap();
         assert_eq!(take(&database), None, "changes lie beside it");

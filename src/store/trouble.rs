@@ -33,8 +33,8 @@ impl Trouble {
     }
 }
 
-/// Called with a database that has taken the place of a damaged or deleted one.
-pub(super) type Renewal = Box<dyn Fn(&Connection) + Send + Sync>;
+/// Called by the thread that writes, with its connection.
+pub(super) type Hook = Box<dyn Fn(&Connection) + Send + Sync>;
 
 /// What writer and readers of one database share.
 #[derive(Default)]
@@ -47,7 +47,10 @@ pub(super) struct Shared {
     /// Another after each time that another file has taken the database's place.
     generation: AtomicU64,
     set_aside: RwLock<Option<PathBuf>>,
-    renewals: RwLock<Vec<Renewal>>,
+    /// Called with a database that has taken the place of a damaged or deleted one.
+    renewals: RwLock<Vec<Hook>>,
+    /// Called after changes were undone.
+    undone: RwLock<Vec<Hook>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -119,17 +122,30 @@ impl Shared {
             *self.set_aside.write().unwrap_or_else(PoisonError::into_inner) = set_aside;
         }
         self.generation.fetch_add(1, Ordering::AcqRel);
-        for renewal in self.renewals.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            renewal(connection);
-        }
+        call(&self.renewals, connection);
+    }
+
+    /// Some of the changes that came last were undone.
+    pub(super) fn undone(&self, connection: &Connection) {
+        call(&self.undone, connection);
     }
 
     pub(super) fn set_aside(&self) -> Option<PathBuf> {
         self.set_aside.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn on_renewal(&self, renewal: Renewal) {
+    pub(super) fn on_renewal(&self, renewal: Hook) {
         self.renewals.write().unwrap_or_else(PoisonError::into_inner).push(renewal);
+    }
+
+    pub(super) fn on_undone(&self, undone: Hook) {
+        self.undone.write().unwrap_or_else(PoisonError::into_inner).push(undone);
+    }
+}
+
+fn call(hooks: &RwLock<Vec<Hook>>, connection: &Connection) {
+    for hook in hooks.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        hook(connection);
     }
 }
 

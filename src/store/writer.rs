@@ -116,7 +116,8 @@ fn work(mut keeper: Keeper, inbox: &mpsc::Receiver<Job>) {
 /// Commits a batch; a change that fails is undone alone, a commit that fails undoes all of them.
 fn commit(keeper: &Keeper, batch: Vec<Job>) {
     let connection = keeper.connection();
-    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    let mut begun = connection.execute_batch("BEGIN IMMEDIATE");
+    let mut undone = false;
     let mut told = Vec::new();
     // Room is given back when all is written.
     let mut rooms = Vec::new();
@@ -127,15 +128,24 @@ fn commit(keeper: &Keeper, batch: Vec<Job>) {
         };
         if let Err(error) = &result {
             refused(keeper, what, error);
+            undone = true;
+            // A full disk may have ended the whole transaction: what came before is undone too, and what comes after
+            // must not be committed one by one.
+            if begun.is_ok() && connection.is_autocommit() {
+                begun = Err(copy(error));
+            }
         }
         rooms.extend(room);
         told.extend(done.map(|done| (done, result)));
     }
-    let committed = if begun.is_ok() { connection.execute_batch("COMMIT") } else { Ok(()) };
-    if let Err(error) = &committed {
-        refused(keeper, "a commit", error);
-        // A commit that failed may have ended the transaction already.
+    let committed = begun.and_then(|()| {
+        connection.execute_batch("COMMIT").inspect_err(|error| refused(keeper, "a commit", error))
+    });
+    if committed.is_err() && !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
+    }
+    if undone || committed.is_err() {
+        keeper.shared().undone(connection);
     }
     for (done, result) in told {
         let result = match &committed {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Answer, Client, Proxy, Setup, miniature, until, users};
+use crate::support::{Answer, Client, Proxy, Setup, command, miniature, until, users};
 use alyx_proxy::demo::{Miniature, Options};
 
 const TABLES: &str = "labs,sessions,subjects,datasets";
@@ -205,4 +205,38 @@ async fn pages_that_change_under_it_are_noticed() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     whole_again(&proxy, &right, &alyx, "under it").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_disk_got_wrong_is_in_no_snapshot() {
+    let alyx = miniature::start(Options::default()).await;
+    let mut proxy = setup(&alyx).start().await;
+    mirrored(&proxy).await;
+    proxy.terminate().await;
+    alyx.cut();
+    let file = proxy.database().with_file_name("mirror.db");
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let wrong = "UPDATE sessions__body SET list = replace(list, '\"lab\":\"', '\"lab\":\"x') WHERE n = 3";
+    assert_eq!(connection.execute(wrong, []).unwrap(), 1);
+    drop(connection);
+    let proxy = proxy.restart().await;
+    proxy.until_upstream_is("down").await;
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("lab.tar.zst");
+    let export = |more: &[&str]| {
+        command::run_for(&proxy, &[&["export", snapshot.to_str().unwrap(), "--force"], more].concat())
+    };
+    let said = command::failed(&export(&[]), 1);
+    assert!(said.contains("/sessions is damaged"), "{said}");
+    assert!(!snapshot.exists(), "nor a part of one");
+    // It is on the status page, and mended as all damage is.
+    says_so(&proxy, "exported").await;
+    command::done(&export(&["--endpoint", "subjects", "--endpoint", "datasets"]));
+    alyx.restore().await.unwrap();
+    proxy.until_upstream_is("up").await;
+    let start = std::time::Instant::now();
+    while !export(&[]).status.success() {
+        assert!(start.elapsed() < Duration::from_secs(60), "not whole again:\n{}", proxy.output());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

@@ -283,6 +283,60 @@ async fn bytes_that_change_under_it_are_noticed_and_the_rest_is_carried_over() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_makes_a_fresh_database_it_loses_nothing_of_the_damaged_one() {
+    let lab = Lab::open().await;
+    let mut proxy = Proxy::start(&lab.url()).await;
+    ask(&proxy, 20).await;
+    proxy.terminate().await;
+    let (database, setup) = (proxy.database(), proxy.setup().clone());
+    // So much that it takes a while to carry it over.
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    let filler = "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 4000)
+                  INSERT INTO responses (key, family, page_offset, path, query, status, headers, body, length,
+                                         checksum, asked_at, received_at, used_at, size)
+                  SELECT randomblob(32), x'00', 0, '/filler', n, 200, '[]', randomblob(20000), 1, x'00', 1, 1, 1, 20000
+                  FROM number";
+    connection.execute_batch(filler).unwrap();
+    drop(connection);
+    // A page of an index: nothing of the tables is lost with it.
+    let mut bytes = std::fs::read(&database).unwrap();
+    let page = (3..bytes.len() / 16384).map(|page| page * 16384).find(|page| bytes[*page] == 0x0a).unwrap();
+    bytes[page + 3..page + 5].fill(0xff);
+    std::fs::write(&database, bytes).unwrap();
+
+    for round in 0..3_u64 {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_alyx-proxy"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--upstream", &lab.url(), "--data-dir"])
+            .arg(setup.data_dir())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // The fresh one is being made, or the damaged one was moved.
+        let begun = || {
+            let names = std::fs::read_dir(database.parent().unwrap()).unwrap();
+            let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
+            names.into_iter().any(|name| name.starts_with("damaged-") || name == "proxy.part")
+        };
+        let start = std::time::Instant::now();
+        while !begun() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it does not notice");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(300 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    lab.upstream.cut().await;
+    let proxy = setup.start().await;
+    for answer in ask(&proxy, 20).await {
+        assert_right(&answer.expect(200), 1, "afterwards");
+    }
+    assert!(proxy.status().await["stored"]["responses"].as_u64() >= Some(4020), "{}", proxy.output());
+}
+
 /// Killed at any moment of storing, of dropping what was not used, and of writing: the file is sound, and whoever has
 /// written never again gets what was before it.
 #[tokio::test(flavor = "multi_thread")]

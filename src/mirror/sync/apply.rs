@@ -10,6 +10,7 @@ use crate::{
         due,
         load::{self, Record},
         shape::Table,
+        sum,
     },
 };
 
@@ -24,14 +25,16 @@ pub(super) enum Detail {
     Is(String),
 }
 
-/// A record as it is here.
+/// A record as it is here; an error of a damaged file where a text is not the one that was stored: put back with a
+/// checksum of its own it would be given for Alyx's word.
 pub(super) fn body(
     connection: &Connection,
     table: &Table,
     n: i64,
 ) -> rusqlite::Result<Option<(String, Option<String>)>> {
-    let sql = format!("SELECT list, detail FROM \"{}__body\" WHERE n = ?1", table.name);
-    connection.prepare_cached(&sql)?.query_row([n], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    let sql = format!("SELECT {} FROM \"{}__body\" WHERE n = ?1", sum::TEXTS, table.name);
+    let checked = connection.prepare_cached(&sql)?.query_row([n], sum::texts).optional()?;
+    Ok(checked.map(|(_, list, detail)| (list, detail)))
 }
 
 /// The number of the record of this identity.
@@ -116,4 +119,35 @@ pub(super) fn remove(connection: &Connection, table: &Table, n: i64) -> Result<(
 pub(super) fn last(connection: &Connection, table: &Table) -> rusqlite::Result<i64> {
     let sql = format!("SELECT coalesce(max(n), 0) FROM \"{}\"", table.name);
     connection.query_row(&sql, [], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::shape::Shape;
+
+    const TAG: &str =
+        r#"{"id":"07813450-f550-4862-ac5c-8eb5e0a962f3","name":"t","protected":false,"public":false}"#;
+
+    #[test]
+    fn a_text_that_a_disk_got_wrong_gets_no_new_checksum() {
+        let connection = Connection::open_in_memory().unwrap();
+        let table = Shape::get().table("tags").unwrap();
+        connection.execute_batch(&table.create("")).unwrap();
+        let right = Record { list: TAG, detail: Some(TAG) };
+        for column in ["list", "detail"] {
+            load::put(&connection, table, "", 1, right).unwrap();
+            assert_eq!(body(&connection, table, 1).unwrap().unwrap(), (TAG.to_owned(), Some(TAG.to_owned())));
+            let wrong = format!("UPDATE tags__body SET {column} = replace({column}, '\"t\"', '\"u\"')");
+            connection.execute(&wrong, []).unwrap();
+            let newer = TAG.replace("false}", "true}");
+            for result in [
+                detail(&connection, table, 1, TAG, &Detail::Is(newer.clone()), 0).map(drop),
+                put(&connection, table, None, &newer, &Detail::Stays).map(drop),
+                remove(&connection, table, 1),
+            ] {
+                assert!(result.unwrap_err().is_damage(), "{column}");
+            }
+        }
+    }
 }

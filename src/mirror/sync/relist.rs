@@ -22,6 +22,7 @@ use crate::{
         generation::{self, Scope},
         load::{self, Record},
         shape::Table,
+        sum,
     },
 };
 
@@ -321,11 +322,11 @@ impl Keys {
 fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bool, MirrorError> {
     let mut bodies = Vec::new();
     {
-        let sql = format!("SELECT n, list, detail FROM \"{}__body\" ORDER BY n", table.name);
+        let sql = format!("SELECT {} FROM \"{}__body\" ORDER BY n", sum::TEXTS, table.name);
         let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            bodies.push((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?));
+            bodies.push(sum::texts(row)?);
         }
     }
     if bodies.iter().map(|(_, list, _)| list).eq(records) {
