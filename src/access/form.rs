@@ -14,6 +14,18 @@ pub struct Given {
 }
 
 impl Given {
+    /// Whether what is read here may not be what others read: multipart forms have several ways to name a part, and a
+    /// charset makes other texts of the same bytes.
+    pub fn is_ambiguous(headers: &HeaderMap) -> bool {
+        let kinds: Vec<_> = headers.get_all(header::CONTENT_TYPE).iter().collect();
+        let [kind] = kinds[..] else { return true };
+        let Ok(kind) = kind.to_str() else { return true };
+        let (essence, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+        let plain = ["application/json", "application/x-www-form-urlencoded"];
+        !plain.iter().any(|known| essence.trim().eq_ignore_ascii_case(known))
+            || !["", "charset=utf-8"].iter().any(|known| parameters.trim().eq_ignore_ascii_case(known))
+    }
+
     /// The same as a form that cannot be read in two ways; none where something is missing.
     pub fn as_form(&self) -> Option<String> {
         let (user, password) = (self.user.as_ref()?, self.password.as_ref()?);
@@ -67,6 +79,26 @@ mod tests {
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
         let given = Given::read(&headers, &Bytes::from_static(body.as_bytes())).await;
         (given.user, given.password.map(|password| password.to_string()))
+    }
+
+    #[test]
+    fn what_others_may_read_otherwise_is_known() {
+        let of = |kinds: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for kind in kinds {
+                headers.append(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
+            Given::is_ambiguous(&headers)
+        };
+        for kind in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/x-www-form-urlencoded"]
+        {
+            assert!(!of(&[kind]), "{kind}");
+        }
+        for kind in ["multipart/form-data; boundary=b", "application/json; charset=utf-7", "text/plain", ""] {
+            assert!(of(&[kind]), "{kind}");
+        }
+        assert!(of(&[]) && of(&["application/json", "application/x-www-form-urlencoded"]));
     }
 
     #[tokio::test]

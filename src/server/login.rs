@@ -51,7 +51,9 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
 /// The log-in as it was read here: what Alyx accepts must be the name and password that are kept. Of multipart forms and
 /// odd encodings others read other things.
 fn as_read(mut asked: Asked, given: &Given, body: Bytes) -> (Asked, Bytes) {
-    let Some(form) = given.as_form() else { return (asked, body) };
+    let Some(form) = Given::is_ambiguous(&asked.headers).then(|| given.as_form()).flatten() else {
+        return (asked, body);
+    };
     let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
     asked.headers.insert(header::CONTENT_TYPE, kind);
     asked.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(form.len()));

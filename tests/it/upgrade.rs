@@ -6,6 +6,8 @@ use crate::support::{Setup, proxy::database, users};
 
 /// The upstream of the stored directories; nobody listens there.
 const UPSTREAM: &str = "http://127.0.0.1:9";
+/// Whose token those with a mirror were made by.
+const MIRRORS: &str = "d3300d3300d3300d3300d3300d3300d3300d3300";
 const STORED: [&str; 4] = ["/labs", "/sessions?limit=3", "/subjects/KS004", "/subjects/other"];
 
 fn stored(schema: usize) -> PathBuf {
@@ -58,5 +60,43 @@ async fn what_every_earlier_version_has_stored_is_answered() {
         let connection = rusqlite::Connection::open(&database).unwrap();
         let marks: i64 = connection.query_row("SELECT count(*) FROM marks", [], |row| row.get(0)).unwrap();
         assert!(marks > 0, "schema {schema}: what was written is not forgotten");
+    }
+}
+
+/// The mirror's file has forms of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_earlier_version_has_mirrored_is_answered() {
+    for form in 1.. {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stored/mirror-{form}.tar.zst"));
+        let packed = std::fs::File::open(&file).unwrap_or_else(|e| {
+            panic!("{}: {e}; a new form needs one of the form before (see README.md there)", file.display())
+        });
+        let setup =
+            Setup::new(UPSTREAM).set("mirror.token", MIRRORS).set("mirror.endpoints", "tags,weighings");
+        tar::Archive::new(zstd::Decoder::new(packed).unwrap()).unpack(setup.data_dir()).unwrap();
+        let mirror = database(&setup.data_dir()).with_file_name("mirror.db");
+        assert_eq!(version(&mirror), form, "{}", file.display());
+        let mut proxy = setup.start().await;
+        let client = proxy.client().with_authorization(&format!("Token {MIRRORS}"));
+        for (target, count) in [
+            ("/tags?limit=2", 15),
+            ("/tags?django=name__contains,2021&limit=1", 4),
+            ("/weighings?limit=1", 230),
+        ] {
+            let answer = client.get(target).await.expect(200);
+            assert!(answer.cache().text.contains("mirror"), "form {form}: {}", answer.describe());
+            assert_eq!(answer.json()["count"], count, "form {form}: {target}");
+        }
+        proxy.terminate().await;
+        let now = version(&mirror);
+        assert!(now > form, "form {form} was brought up to date");
+        let aside = std::fs::read_dir(mirror.parent().unwrap()).unwrap();
+        let aside =
+            aside.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with("damaged"));
+        assert_eq!(aside.count(), 0, "form {form}: nothing was set aside");
+        if now == form + 1 {
+            break;
+        }
     }
 }

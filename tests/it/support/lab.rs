@@ -136,11 +136,16 @@ pub fn session_id(n: usize) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
 }
 
-/// What `/cache.zip` holds in a version: what a zip begins and ends with, and no two stretches of it are equal.
+/// What `/cache.zip` holds in a version.
 pub fn zip(version: usize) -> Bytes {
+    zip_of(version, ZIP_LEN)
+}
+
+/// What a zip begins and ends with; no two stretches of what is between are equal, so that a wrong range shows.
+pub fn zip_of(version: usize, len: usize) -> Bytes {
     let (begin, end) = (b"PK\x03\x04", [&b"PK\x05\x06"[..], &[0; 18]].concat());
-    let middle = begin.len()..ZIP_LEN - end.len();
-    let middle = middle.map(|i| ((i ^ (i >> 8)) + version).to_le_bytes()[0]);
+    let middle = begin.len()..len - end.len();
+    let middle = middle.map(|i| ((i ^ (i >> 8) ^ (i >> 16).wrapping_mul(31)) + version).to_le_bytes()[0]);
     begin.iter().copied().chain(middle).chain(end).collect()
 }
 

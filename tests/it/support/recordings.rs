@@ -105,6 +105,9 @@ fn made_up(content_type: &str, len: usize) -> Bytes {
         let filling = "made up ".chars().cycle().take(len - open.len() - close.len());
         return Bytes::from([open, &filling.collect::<String>(), close].concat());
     }
+    if content_type == "application/zip" {
+        return super::lab::zip_of(0, len);
+    }
     // No two stretches of it are equal, so that a wrong range shows.
     (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16).wrapping_mul(31)).to_le_bytes()[0]).collect()
 }
