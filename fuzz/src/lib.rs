@@ -10,7 +10,7 @@ use alyx_proxy::{
         Class, ENDPOINTS, Route, ask,
         json::Scanner,
         links::{self, Base},
-        query,
+        paging, query,
         route::classify,
     },
     caching::{Directives, ResponseControl, Validators, Wanted, names, parse_date, selecting, wanted},
@@ -131,6 +131,10 @@ pub fn key(data: &[u8]) {
         return;
     }
     let question = question(&uri);
+    // Of a `limit` or `offset` that Python may read in another way each spelling is a question of its own.
+    if !paging::is_plain(&question.pairs) {
+        return;
+    }
     let query = query::encode_sorted(&question.pairs);
     let spelled = if query.is_empty() { question.path.clone() } else { format!("{}?{query}", question.path) };
     // An encoded text may be longer than an address can be.
