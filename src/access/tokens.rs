@@ -99,12 +99,12 @@ impl Tokens {
     /// that has been refused since.
     pub fn vouch(&self, token: TokenHash, asked_at: Millis, store: &Store) {
         let now = clock::now();
+        // Held to the end: a refusal comes before all of this, or after all of it, here and on disk.
         let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.get(&token).is_some_and(|refused_at| asked_at <= *refused_at) {
             return;
         }
         refused.remove(&token);
-        drop(refused);
         let before = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).insert(token, now);
         if before.is_some_and(|before| (0..WRITE_EVERY).contains(&(now - before))) {
             return;
@@ -116,12 +116,9 @@ impl Tokens {
 
     /// Alyx has refused this token. Returns when that is on disk: a crash must not let it in again.
     pub async fn forget(&self, token: TokenHash, store: &Store) {
-        let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
-        self.refusals.fetch_add(1, Ordering::Release);
-        if known.is_none() {
+        if !self.no_longer_counts(token) {
             return;
         }
-        self.refused_at.lock().unwrap_or_else(PoisonError::into_inner).insert(token, clock::stamp());
         tracing::info!("a token was refused by Alyx and is forgotten");
         let delete = move |connection: &Connection| {
             connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)
@@ -129,6 +126,17 @@ impl Tokens {
         if let Err(error) = store.write_through("a token's refusal", delete).await {
             tracing::error!(%error, "a refused token is forgotten only until the next start");
         }
+    }
+
+    /// Takes a token out; whether it was known. Only those that counted are noted as refused: anybody can make up others.
+    fn no_longer_counts(&self, token: TokenHash) -> bool {
+        let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        if known.is_some() {
+            refused.insert(token, clock::stamp());
+        }
+        self.refusals.fetch_add(1, Ordering::Release);
+        known.is_some()
     }
 
     /// Another database has taken the place of a damaged or deleted one: it gets what is known here, and nothing else

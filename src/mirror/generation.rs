@@ -319,6 +319,7 @@ mod tests {
         assert!(mirror.states().of("tags").unwrap().distrusted.contains("name"));
         mirror.close();
     }
+
     #[tokio::test]
     async fn a_table_whose_state_is_damaged_is_not_taken_for_the_whole() {
         let folder = tempfile::tempdir().unwrap();

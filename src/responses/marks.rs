@@ -263,6 +263,7 @@ mod tests {
         assert!(marked(&Marks::load(&store).await.unwrap()), "now it is noted");
         store.close();
     }
+
     #[tokio::test]
     async fn a_mark_goes_when_it_is_older_than_all_that_is_stored() {
         let folder = tempfile::tempdir().unwrap();

@@ -97,8 +97,17 @@ impl Drop for Place {
 }
 
 impl Proxy {
+    /// A place for a request of this client, or the refusal where there is none.
+    pub(super) fn place(
+        &self,
+        client: IpAddr,
+        settings: &settings::Server,
+    ) -> Result<Place, Box<Response<Body>>> {
+        self.load.enter(client, settings).map_err(|full| Box::new(self.shed(full)))
+    }
+
     /// The refusal of a request for which there is no place. ONE tries again by itself.
-    pub(super) fn shed(&self, full: Full) -> Response<Body> {
+    fn shed(&self, full: Full) -> Response<Body> {
         let text = match full {
             Full::All => {
                 "This proxy has as many requests under way as `server.max_requests` allows. Try again in a second."

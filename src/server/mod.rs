@@ -121,9 +121,9 @@ async fn decide(
         Ok(asked) => asked,
         Err(refusal) => return *refusal,
     };
-    let place = match proxy.load.enter(asked.client, &asked.settings.server) {
+    let place = match proxy.place(asked.client, &asked.settings.server) {
         Ok(place) => place,
-        Err(full) => return proxy.shed(full),
+        Err(refusal) => return *refusal,
     };
     let may_write = writes::is_write(&asked.method, &asked.route);
     let answering = {

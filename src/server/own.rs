@@ -34,18 +34,17 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
         path if path.starts_with("/-/explore") || path.starts_with("/-/login") => {
             let settings = proxy.settings.load_full();
             let client = base_url::client(request.headers(), peer, &settings.server);
-            let place = match proxy.load.enter(client, &settings.server) {
-                Ok(place) => place,
-                Err(full) => return proxy.shed(full),
-            };
-            let response = pages::answer(proxy, peer, request).await;
-            load::hold(response.unwrap_or_else(|| refusal::plain(404, NO_PAGE)), place)
+            match proxy.place(client, &settings.server) {
+                Ok(place) => load::hold(page(proxy, peer, request).await, place),
+                Err(refusal) => *refusal,
+            }
         }
-        _ => match pages::answer(proxy, peer, request).await {
-            Some(response) => response,
-            None => refusal::plain(404, NO_PAGE),
-        },
+        _ => page(proxy, peer, request).await,
     }
+}
+
+async fn page(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
+    pages::answer(proxy, peer, request).await.unwrap_or_else(|| refusal::plain(404, NO_PAGE))
 }
 
 const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/docs, \

@@ -227,7 +227,7 @@ pub(super) enum Gathered {
 }
 
 /// Reads a body whole, if it is no longer than `limit` bytes.
-pub(super) async fn gather(body: Body, limit: usize) -> Result<Gathered, Failure> {
+async fn gather(body: Body, limit: usize) -> Result<Gathered, Failure> {
     let mut stream = body.into_data_stream();
     let mut whole = bytes::BytesMut::new();
     while let Some(chunk) = stream.next().await {

@@ -94,8 +94,7 @@ async fn read(
     if directives.no_store && !proxy.upstream.health.is_down() {
         return pass::answer(proxy, asked.clone(), body, Forward::Bypass("no-store")).await;
     }
-    let open = matches!(asked.route, Route::Service(service) if service.open());
-    let may = proxy.may(credentials, open, &asked.settings);
+    let may = proxy.may(credentials, asked);
     let up = !proxy.upstream.health.is_down();
     let explain = explain::is_wished(&asked.headers);
     let mut silence = Silence::NotAsked;
@@ -228,7 +227,7 @@ impl Reading<'_> {
             }
         } else if !self.may.sees_stored() {
             match self.outcome(&mut self.board(true), Instant::now()).await {
-                Some(Ok(_)) if self.may_now().sees_stored() => {}
+                Some(Ok(_)) if self.proxy.may(self.credentials, self.asked).sees_stored() => {}
                 Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
                 Some(Err(failure)) => return self.without_alyx(&failure).await,
                 None => return self.without_alyx(&Failure::Reset).await,
@@ -236,12 +235,6 @@ impl Reading<'_> {
         }
         let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
         self.proxy.explain(self.asked, self.question, directives, stored).await
-    }
-
-    /// What this caller may have after what Alyx has said meanwhile.
-    fn may_now(&self) -> May {
-        let open = matches!(self.question.route, Route::Service(service) if service.open());
-        self.proxy.may(self.credentials, open, &self.asked.settings)
     }
 
     /// Takes a seat on the flight of this question.

@@ -3,12 +3,11 @@
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
 
-use super::Proxy;
+use super::{Asked, Proxy};
 use crate::{
     access::{Credentials, Standing},
     alyx::{Route, Service, errors},
     clock::{self, Millis},
-    settings::Settings,
     upstream::{Failure, pace::Caller},
 };
 
@@ -26,8 +25,11 @@ pub(super) enum May {
 }
 
 impl Proxy {
-    /// What a caller with these credentials may have; `open` where Alyx asks for none (REST.md 1).
-    pub(super) fn may(&self, credentials: &Credentials, open: bool, settings: &Settings) -> May {
+    /// What a caller with these credentials may have of what is asked, as far as is known now; some of it Alyx gives to
+    /// anybody (REST.md 1).
+    pub(super) fn may(&self, credentials: &Credentials, asked: &Asked) -> May {
+        let settings = &asked.settings;
+        let open = matches!(asked.route, Route::Service(service) if service.open());
         if settings.access.open && !matches!(credentials, Credentials::Foreign) {
             return May::Have;
         }

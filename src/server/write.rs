@@ -23,7 +23,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     if proxy.upstream.health.is_down() {
         return proxy.failed_pass(&crate::upstream::Failure::Away);
     }
-    let (route, log_in) = (asked.route.clone(), is_log_in(asked.uri.path()));
+    let (route, log_in) = (asked.route.clone(), LOG_INS.contains(&asked.uri.path()));
     // Whoever logs in to the admin pages, or fails to, changes no record.
     let scopes = if log_in { Vec::new() } else { writes::changed_by(&asked.method, &route) };
     let pending = match proxy.responses.begin_write(&scopes).await {
@@ -62,14 +62,11 @@ fn partly_done(route: &Route, response: &Response<Body>) -> bool {
 }
 
 /// Where people log in to Django's own pages.
-fn is_log_in(path: &str) -> bool {
-    matches!(path, "/admin/login/" | "/auth/login/")
-}
+const LOG_INS: [&str; 2] = ["/admin/login/", "/auth/login/"];
 
 /// Django's answer to whoever has not logged in to its pages: anybody gets it, and nothing was done.
 fn sends_to_log_in(response: &Response<Body>) -> bool {
     let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
     let path = to.split('?').next().unwrap_or_default();
-    response.status().is_redirection()
-        && ["/admin/login/", "/auth/login/"].iter().any(|log_in| path.ends_with(log_in))
+    response.status().is_redirection() && LOG_INS.iter().any(|log_in| path.ends_with(log_in))
 }

@@ -139,9 +139,9 @@ impl Upstream {
         let exchange = tokio::time::timeout(timeout, self.exchange_log_in(request));
         let result = exchange.await.unwrap_or(Err(Failure::Timeout));
         drop(turn);
+        self.heed(Some(&who), &result);
         match &result {
             Ok(_) => self.health.answered(),
-            Err(Failure::Throttled(length)) => self.pace.pause(Some(&who), *length),
             Err(failure) => self.health.failed(failure),
         }
         let (status, body) = result?;

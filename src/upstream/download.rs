@@ -33,22 +33,18 @@ impl Upstream {
         }
         let deadline = Instant::now() + timeout;
         let turn = self.pace.turn(who, deadline).await?;
-        let following = self.follow(place, authorization, who);
+        let following = self.follow(place, authorization);
         let result =
             tokio::time::timeout_at(deadline.into(), following).await.unwrap_or(Err(Failure::Timeout));
         drop(turn);
+        self.heed(who, &result);
         let mut response = result?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
         Ok(relay::passed(status, &headers, body, timeout))
     }
 
-    async fn follow(
-        &self,
-        place: &str,
-        authorization: Option<&HeaderValue>,
-        who: Option<&Caller>,
-    ) -> Result<Response, Failure> {
+    async fn follow(&self, place: &str, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
         let mut url = match Url::parse(place) {
             Ok(url) => url,
             Err(_) => self.url_of(place)?,
@@ -65,11 +61,8 @@ impl Upstream {
             }
             let response = result?;
             let Some(next) = next(&response) else {
-                if ours && let Err(failure) = self.judge_head(&response) {
-                    if let Failure::Throttled(length) = &failure {
-                        self.pace.pause(who, *length);
-                    }
-                    return Err(failure);
+                if ours {
+                    self.judge_head(&response)?;
                 }
                 return judge(response);
             };

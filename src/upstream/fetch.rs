@@ -145,9 +145,7 @@ impl Upstream {
         // All of the time again: Alyx works for what it is asked to the end, and its answer is remembered. Cut off, its
         // work would be lost, and as much again be sent to it on top.
         let result = tokio::time::timeout(ask.timeout, exchange).await.unwrap_or(Err(Failure::Timeout));
-        if let Err(Failure::Throttled(length)) = &result {
-            self.pace.pause(ask.who.as_ref(), *length);
-        }
+        self.heed(ask.who.as_ref(), &result);
         result
     }
 
@@ -180,10 +178,10 @@ impl Upstream {
         }
     }
 
-    /// Obeys an answer to this caller that asks for a pause (429).
-    pub(super) fn obey<B>(&self, who: Option<&Caller>, answer: &http::Response<B>) {
-        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
-            self.pace.pause(who, retry_after(answer.headers()));
+    /// Keeps to the pause that Alyx has asked this caller for, if it has.
+    pub(super) fn heed<T>(&self, who: Option<&Caller>, result: &Result<T, Failure>) {
+        if let Err(Failure::Throttled(length)) = result {
+            self.pace.pause(who, *length);
         }
     }
 

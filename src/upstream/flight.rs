@@ -219,6 +219,7 @@ mod tests {
         assert!(matches!(follower.outcome().await, None | Some(2)));
         assert_eq!(flights.join(1, || async { 3 }).outcome().await, Some(3));
     }
+
     /// A flight that waits for `sent`, leaves, and ends with `landed`.
     fn waiting(
         flights: &Flights<u8, usize>,

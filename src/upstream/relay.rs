@@ -64,16 +64,13 @@ impl Upstream {
             self.pace.upload(who, deadline).await?
         };
         let again = once_more(&request);
-        let result = match (self.relay_once(request, client_base, timeout).await, again) {
-            (Err(Failure::Reset), Some(again)) => self.relay_once(again, client_base, timeout).await,
+        let result = match (self.relay_once(request, who, client_base, timeout).await, again) {
+            (Err(Failure::Reset), Some(again)) => self.relay_once(again, who, client_base, timeout).await,
             (result, _) => result,
         };
         drop(turn);
         match &result {
-            Ok(relayed) => {
-                self.health.answered();
-                self.obey(who, &relayed.response);
-            }
+            Ok(_) => self.health.answered(),
             Err(failure) => self.health.failed(failure),
         }
         result
@@ -82,12 +79,13 @@ impl Upstream {
     async fn relay_once(
         &self,
         request: Request<Body>,
+        who: Option<&Caller>,
         client_base: &str,
         timeout: Duration,
     ) -> Result<Relayed, Failure> {
         let mut response = self.send_on(request, client_base, timeout).await?;
         let kind = fetch::media_type(response.headers());
-        self.judge_relayed(&response)?;
+        self.judge_relayed(who, &response)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
         Ok(Relayed { response: passed(status, &headers, body, timeout), json: fetch::is_json(&kind) })
@@ -113,9 +111,11 @@ impl Upstream {
         response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of(&error)))
     }
 
-    /// A gateway's error page is not Alyx's answer; a pause that Alyx asks for is, and is passed on.
-    fn judge_relayed(&self, response: &reqwest::Response) -> Result<(), Failure> {
-        match self.judge_head(response) {
+    /// A gateway's error page is not Alyx's answer; a pause that Alyx asks for is, and is kept to and passed on.
+    fn judge_relayed(&self, who: Option<&Caller>, response: &reqwest::Response) -> Result<(), Failure> {
+        let judged = self.judge_head(response);
+        self.heed(who, &judged);
+        match judged {
             Err(failure @ Failure::Unavailable(_)) => Err(failure),
             _ => Ok(()),
         }
@@ -169,7 +169,8 @@ where
     passed
 }
 
-/// Reads a small body whole, and any body of a GET, within `timeout`; whether it is whole then. Of a larger one the beginning is read.
+/// Reads a small body whole, and any body of a GET, within `timeout`; whether it is whole then. Of a larger one the
+/// beginning is read.
 async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Request<Body>, bool), Failure> {
     let (mut parts, body) = request.into_parts();
     if !has_body(&parts.headers) {

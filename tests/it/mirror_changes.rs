@@ -1,8 +1,8 @@
 //! What changes at Alyx without the time of the record that shows it (REST.md 6.2) is found all the same.
 
 use crate::support::{
-    kept::{Kept, details_equal, equal, list, send, settings, whole},
-    lens::Lens,
+    kept::{Kept, details_equal, equal, list, mirrored, mirrored_behind_a_lens, send, settings, whole},
+    lens::{Lens, unnoted},
     miniature,
 };
 use alyx_proxy::{
@@ -94,10 +94,7 @@ async fn register(alyx: &Miniature) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dataset_that_is_registered_appears_in_its_insertion() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, _folder, kept) = mirrored().await;
     let dataset = register(&alyx).await;
     let holding = list(&alyx.url(), "insertions").await.iter().filter(|one| one.contains(&dataset)).count();
     assert_eq!(holding, 1);
@@ -107,10 +104,11 @@ async fn a_dataset_that_is_registered_appears_in_its_insertion() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_is_shown_by_nobody() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, lens, _folder, kept) = mirrored_behind_a_lens().await;
+    // Alyx notes nothing in the dataset whose file goes.
+    lens.show(unnoted("datasets"));
+    let file = &records(&alyx.url(), "files").await[0];
+    done(&alyx, Method::DELETE, &format!("/files/{}", id(file)), None).await;
     let weighing = &records(&alyx.url(), "weighings").await[0];
     done(&alyx, Method::DELETE, &format!("/weighings/{}", id(weighing)), None).await;
     let (dataset, _) = shown_dataset(&alyx.url()).await;
@@ -121,11 +119,7 @@ async fn what_is_deleted_is_shown_by_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_that_moves_takes_its_datasets_with_it() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let lens = Lens::before(&alyx.url()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&lens.url()));
-    kept.now().await;
+    let (_alyx, lens, _folder, kept) = mirrored_behind_a_lens().await;
     let (dataset, session) = shown_dataset(&lens.url()).await;
     let detail = record::parse(&miniature::get_at(&lens.url(), &format!("/sessions/{session}")).await);
     let mut shown = detail["data_dataset_session_related"].as_array().unwrap().iter();
@@ -142,10 +136,7 @@ async fn a_repository_that_moves_takes_its_datasets_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_in_a_repository_is_no_reason_to_read_its_files_again() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, _folder, kept) = mirrored().await;
     let name = records(&alyx.url(), "data-repository").await[0]["name"].as_str().unwrap().to_owned();
     let body = json!({ "json": { "alive": "a moment ago" } });
     done(&alyx, Method::PATCH, &format!("/data-repository/{name}"), Some(body)).await;
@@ -158,23 +149,9 @@ async fn a_heartbeat_in_a_repository_is_no_reason_to_read_its_files_again() {
     assert!(files <= 4 && details == 0, "{files} requests for files, {details} for sessions");
 }
 
-/// What Alyx answers to who asks for what has changed, where nothing notes it.
-fn unnoted(endpoint: &'static str) -> impl Fn(&str, u16, String) -> (u16, String) + Send + 'static {
-    move |asked, status, body| {
-        if asked.starts_with(&format!("/{endpoint}?")) && asked.contains("datetime__gt") {
-            return (200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#.to_owned());
-        }
-        (status, body)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_is_set_by_a_script_is_found_by_counting() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let lens = Lens::before(&alyx.url()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&lens.url()));
-    kept.now().await;
+    let (alyx, lens, _folder, kept) = mirrored_behind_a_lens().await;
     lens.show(unnoted("datasets"));
     let tag = records(&alyx.url(), "tags").await[0]["name"].clone();
     let datasets = records(&alyx.url(), "datasets").await;
@@ -212,11 +189,7 @@ async fn once_a_day_tables_are_read_as_a_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detail_that_fails_for_a_moment_is_fetched_later() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let lens = Lens::before(&alyx.url()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&lens.url()));
-    kept.now().await;
+    let (alyx, lens, folder, kept) = mirrored_behind_a_lens().await;
     let (dataset, session) = shown_dataset(&alyx.url()).await;
     let path = format!("/sessions/{session}");
     let failing = path.clone();
@@ -250,10 +223,7 @@ async fn a_detail_that_fails_for_a_moment_is_fetched_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_follows_its_record_to_another_place() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, _folder, kept) = mirrored().await;
     let subjects = records(&alyx.url(), "subjects").await;
     let weighed = subjects.iter().max_by_key(|one| one["nickname"].to_string()).unwrap();
     let weighing = json!({ "subject": weighed["nickname"], "weight": 25.5 });
@@ -267,10 +237,7 @@ async fn what_is_due_follows_its_record_to_another_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_shows_a_table_that_is_filled_anew_is_fetched_again() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, folder, kept) = mirrored().await;
     let (dataset, session) = shown_dataset(&alyx.url()).await;
     let path = format!("/datasets/{}", id(&dataset));
     done(&alyx, Method::PATCH, &path, Some(json!({ "file_size": 4711 }))).await;
@@ -296,10 +263,7 @@ async fn what_shows_a_table_that_is_filled_anew_is_fetched_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn details_that_are_no_longer_kept_are_gone() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, folder, kept) = mirrored().await;
     kept.mirror.close();
     let mut plain = settings(&alyx.url());
     plain.mirror.details = Vec::new();
@@ -320,10 +284,7 @@ async fn details_that_are_no_longer_kept_are_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_listed_in_the_future_is_listed_now() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, folder, kept) = mirrored().await;
     let tag = &records(&alyx.url(), "tags").await[0];
     let path = format!("/tags/{}", tag["name"].as_str().unwrap());
     done(&alyx, Method::PATCH, &path, Some(json!({ "description": "changed" }))).await;
@@ -334,10 +295,7 @@ async fn a_table_that_was_listed_in_the_future_is_listed_now() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_ahead_has_lost_nothing() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, folder, kept) = mirrored().await;
     let ahead = now() + 3 * DAY;
     let low = (ahead - DAY) * 1000;
     sql(

@@ -1,13 +1,12 @@
 //! What happens while the mirror waits for Alyx is not lost, and nothing is current before it is.
 
 use crate::support::{
-    kept::{Kept, list, send, settings, whole},
-    lens::Lens,
+    kept::{list, mirrored_behind_a_lens, send, whole},
+    lens::unnoted,
     miniature,
 };
 use alyx_proxy::{
     alyx::{Endpoint, record},
-    demo::{self, Options},
     mirror::sync::Cycle,
 };
 use reqwest::Method;
@@ -21,18 +20,9 @@ fn id(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_created_while_it_is_looked_for_is_here_once() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let lens = Lens::before(&alyx.url()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&lens.url()));
-    kept.now().await;
+    let (alyx, lens, _folder, kept) = mirrored_behind_a_lens().await;
     // It is found by the count alone.
-    lens.show(|asked, status, body| {
-        if asked.starts_with("/sessions?") && asked.contains("datetime__gt") {
-            return (200, r#"{"count":0,"next":null,"previous":null,"results":[]}"#.to_owned());
-        }
-        (status, body)
-    });
+    lens.show(unnoted("sessions"));
     let subject = record::parse(&list(&alyx.url(), "subjects").await[0])["nickname"].clone();
     let body = json!({ "subject": subject, "start_time": "2026-01-02T03:04:05", "number": 1, "users": [] });
     let (status, session) = send(&alyx, Method::POST, "/sessions", Some(body)).await;
@@ -50,11 +40,7 @@ async fn a_record_that_is_created_while_it_is_looked_for_is_here_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changes_while_it_is_fetched_is_fetched_again_and_is_old_until_then() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let lens = Lens::before(&alyx.url()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&lens.url()));
-    kept.now().await;
+    let (alyx, lens, _folder, kept) = mirrored_behind_a_lens().await;
     let synced_at = |endpoint: &str| kept.mirror.states().of(endpoint).unwrap().synced_at;
     let mut found = None;
     for session in list(&alyx.url(), "sessions").await {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::support::kept::{Kept, details_equal, equal, list, send, settings};
+use crate::support::kept::{Kept, details_equal, equal, list, mirrored, send, settings};
 use alyx_proxy::{
     alyx::{Endpoint, record},
     demo::{self, Miniature, Options},
@@ -62,10 +62,7 @@ async fn the_whole_sample_is_taken_over_with_few_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_all_kinds_are_found() {
     use reqwest::Method;
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let kept = Kept::open(folder.path(), settings(&alyx.url()));
-    kept.now().await;
+    let (alyx, _folder, kept) = mirrored().await;
     let first = |endpoint: &'static str| {
         let alyx = &alyx;
         async move { record::parse(&list(&alyx.url(), endpoint).await[0]) }

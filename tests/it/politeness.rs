@@ -295,7 +295,7 @@ async fn a_pause_holds_for_those_who_wait_for_a_place() {
     for answer in answers {
         answer.expect(429);
     }
-    let asked = lab.upstream.asked().iter().filter(|asked| asked.path().starts_with("/subjects/")).count();
+    let asked = lab.count_below("/subjects/");
     assert!(asked <= 4, "{asked} requests, though the first ones were told to pause");
 }
 
@@ -330,8 +330,7 @@ async fn what_gets_a_turn_late_is_not_cut_off() {
         stored == 2
     };
     until("the late answer is stored", stored).await;
-    let asked = lab.upstream.asked().iter().filter(|asked| asked.path().starts_with("/subjects/")).count();
-    assert_eq!(asked, 2);
+    assert_eq!(lab.count_below("/subjects/"), 2);
     assert_eq!(proxy.status().await["upstream"]["state"], "up", "{}", proxy.output());
 }
 

@@ -55,11 +55,8 @@ fn counts(connection: &Connection, table: &Table, tags: &Table) -> rusqlite::Res
     let mut counted = connection.prepare(&sql)?;
     let counted = counted.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
     let counted: HashMap<String, u64> = counted.collect::<Result<_, _>>()?;
-    Ok(names
-        .into_iter()
-        .map(|name| (counted.get(&name).copied().unwrap_or(0), name))
-        .map(|(n, name)| (name, n))
-        .collect())
+    let count = |name: &String| counted.get(name).copied().unwrap_or(0);
+    Ok(names.into_iter().map(|name| (name.clone(), count(&name))).collect())
 }
 
 /// Makes due what has the tag in one of both only.

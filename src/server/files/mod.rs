@@ -123,33 +123,32 @@ impl Proxy {
         asked: &Asked,
         credentials: &Credentials,
     ) -> Result<May, Box<Response<Body>>> {
-        let may = self.may(credentials, false, &asked.settings);
+        let may = self.may(credentials, asked);
         if may == May::Have {
             return Ok(may);
         }
-        match self.judge(asked, credentials, &tables::info_path("")).await {
-            // That Alyx offers no tables says nothing of the token.
-            Ok(answer)
-                if self.may(credentials, false, &asked.settings).sees_stored()
-                    || offers_none(answer.status) && self.may_have_own(asked, credentials).await =>
-            {
-                Ok(self.may(credentials, false, &asked.settings))
+        let answer = match self.judge(asked, credentials, &tables::info_path("")).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let refusal = self.refuse_caller(may, &failure, &asked.route);
+                return refusal.map_or(Ok(may), |refusal| Err(Box::new(refusal)));
             }
-            Ok(answer) => {
-                let (why, status) = (Forward::Token, answer.status.as_u16());
-                let how = How::Forwarded { why, status, stored: false, collapsed: false };
-                Err(Box::new(self.give_unstored(asked, &answer, how)))
-            }
-            Err(failure) => self
-                .refuse_caller(may, &failure, &asked.route)
-                .map_or(Ok(may), |refusal| Err(Box::new(refusal))),
+        };
+        // That Alyx offers no tables says nothing of the token.
+        let has_own = offers_none(answer.status) && self.may_have_own(asked, credentials).await;
+        let may = self.may(credentials, asked);
+        if has_own || may.sees_stored() {
+            return Ok(may);
         }
+        let (why, status) = (Forward::Token, answer.status.as_u16());
+        let how = How::Forwarded { why, status, stored: false, collapsed: false };
+        Err(Box::new(self.give_unstored(asked, &answer, how)))
     }
 
     /// Whether this caller may have tables that are made here: a token that Alyx has not judged with what was asked so far
     /// is tried on a small list.
     pub(super) async fn may_have_own(&self, asked: &Asked, credentials: &Credentials) -> bool {
-        let may = || self.may(credentials, false, &asked.settings).sees_stored();
+        let may = || self.may(credentials, asked).sees_stored();
         may()
             || credentials.token().is_some()
                 && self.judge(asked, credentials, JUDGED_BY).await.is_ok()

@@ -81,7 +81,7 @@ impl Proxy {
 
     /// Whoever gets tables gets all sessions: nobody else than who may read what is mirrored.
     fn shows_records_to(&self, asked: &Asked) -> bool {
-        self.may(&credentials(&asked.headers, &self.key), false, &asked.settings).sees_stored()
+        self.may(&credentials(&asked.headers, &self.key), asked).sees_stored()
     }
 
     /// Their description; `None` where they can't be made.

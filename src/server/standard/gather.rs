@@ -10,16 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::stored::Shelf;
-use crate::upstream::Failure;
-
-/// A body, read as far as limit and room allow.
-#[derive(Debug)]
-pub(super) enum Gathered {
-    /// All of it.
-    Whole(Bytes),
-    /// Too much: what was read, and the rest.
-    More(Body),
-}
+use crate::{server::pass::Gathered, upstream::Failure};
 
 /// Bytes with the room that they take, which is free again when nobody has them any more.
 struct Held {

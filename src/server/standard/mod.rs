@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
-use gather::{Gathered, gather};
+use gather::gather;
 use give::give;
 use stored::{Shelf, Stored, Url, Worth};
 
@@ -227,8 +227,8 @@ impl Asking {
         let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
         let limit = settings.cache.max_response.bytes();
         let body = match gather(body, said, limit, &self.standard.shelf).await? {
-            Gathered::Whole(body) => body,
-            Gathered::More(body) => {
+            pass::Gathered::Whole(body) => body,
+            pass::Gathered::More(body) => {
                 return Ok(marked(Response::from_parts(parts, body), "fwd=uri-miss"));
             }
         };

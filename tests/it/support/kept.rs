@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use alyx_proxy::{
     alyx::record,
-    demo::{Miniature, Options},
+    demo::{self, Miniature, Options},
     mirror::{
         Mirror,
         shape::Shape,
@@ -16,7 +16,7 @@ use alyx_proxy::{
 use arc_swap::ArcSwap;
 use serde_json::Value;
 
-use super::miniature;
+use super::{lens::Lens, miniature};
 
 pub fn settings(url: &str) -> Settings {
     let mut settings = Settings::default();
@@ -47,6 +47,25 @@ impl Kept {
         let errors = self.synchroniser.cycle(Cycle::Now(&[])).await;
         assert!(errors.is_empty(), "{errors:?}");
     }
+}
+
+/// A miniature, and a mirror that has all of it, in this folder.
+pub async fn mirrored() -> (Miniature, tempfile::TempDir, Kept) {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), settings(&alyx.url()));
+    kept.now().await;
+    (alyx, folder, kept)
+}
+
+/// The same with a lens between the two.
+pub async fn mirrored_behind_a_lens() -> (Miniature, Lens, tempfile::TempDir, Kept) {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let lens = Lens::before(&alyx.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Kept::open(folder.path(), settings(&lens.url()));
+    kept.now().await;
+    (alyx, lens, folder, kept)
 }
 
 pub async fn send(

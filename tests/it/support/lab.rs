@@ -119,6 +119,11 @@ impl Lab {
     pub fn count(&self, path: &str) -> usize {
         self.upstream.count(path)
     }
+
+    /// How often anything was asked whose path begins so.
+    pub fn count_below(&self, path: &str) -> usize {
+        self.upstream.asked().iter().filter(|asked| asked.path().starts_with(path)).count()
+    }
 }
 
 /// A lab's data.

@@ -40,7 +40,7 @@ async fn a_write_counts_as_made_if_whoever_made_it_has_gone() {
     let lab = Lab::open().await;
     let proxy = Proxy::start(&lab.url()).await;
     assert_eq!(lab::version(&proxy.get("/sessions").await.expect(200).json()), 1);
-    lab.upstream.behave(Fault::Slow(1000));
+    lab.upstream.behave(Fault::Slow(4000));
     let writing = {
         let write = create(&proxy);
         tokio::spawn(async move { write.try_send().await })
