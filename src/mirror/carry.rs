@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Mirror, MirrorError,
     damage::Damage,
-    file,
+    doubt, file,
     generation::{self, NEXT},
     load::{self, Adder, LoadError, Record, Rows},
     plan::{self, Failed},
@@ -107,7 +107,7 @@ impl Mirror {
             for (n, list) in head.due {
                 due.execute((endpoint, n, list, head.synced_at, clock::stamp()))?;
             }
-            Ok(())
+            Ok(doubt::note_distrusted(connection)?)
         })
         .await
     }

@@ -4,7 +4,6 @@
 //! file, and begins a fresh one where that is damaged.
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -23,6 +22,7 @@ pub use super::file::MirrorOpenError;
 
 use super::{
     damage::Damage,
+    doubt,
     file::{self, Sound, connect},
     generation,
     load::LoadError,
@@ -207,22 +207,15 @@ impl Mirror {
         self.states.load().version()
     }
 
-    /// Takes a parameter of an endpoint out of local answering until the endpoint's next synchronisation.
-    pub async fn distrust(&self, endpoint: &str, parameter: &str) -> Result<(), MirrorError> {
-        let (endpoint, parameter) = (endpoint.to_owned(), parameter.to_owned());
-        self.write(move |connection| {
-            let Some(state) = generation::state(connection, &endpoint)? else { return Ok(()) };
-            let mut distrusted: BTreeSet<String> = state.distrusted;
-            if distrusted.insert(parameter) {
-                connection.execute(
-                    "UPDATE state SET distrusted = ?2 WHERE endpoint = ?1",
-                    (&endpoint, generation::json(&distrusted)),
-                )?;
-                generation::bump(connection)?;
-            }
-            Ok(())
-        })
-        .await
+    /// Takes a parameter of an endpoint out of local answering until these tables have been read as a whole.
+    pub async fn distrust(
+        &self,
+        endpoint: &'static str,
+        parameter: &str,
+        tables: &[&'static str],
+    ) -> Result<(), MirrorError> {
+        let (parameter, tables) = (parameter.to_owned(), tables.to_vec());
+        self.write(move |connection| Ok(doubt::raise(connection, endpoint, parameter, &tables)?)).await
     }
 
     /// Makes a change in one transaction, and returns when it is committed; an error undoes all of it.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    due,
+    doubt, due,
     shape::{Shape, Table},
     state::{State, States},
 };
@@ -73,6 +73,7 @@ pub(super) fn prepare(connection: &mut Connection, shape: &Shape) -> rusqlite::R
             }
         }
     }
+    doubt::note_distrusted(&transaction)?;
     let states = states(&transaction)?;
     transaction.commit()?;
     Ok(states)
@@ -219,6 +220,7 @@ fn replace(connection: &Connection, table: &Table, alone: bool) -> rusqlite::Res
     if alone || !differences.are_unknown() {
         due::replaced(connection, table, differences)?;
     }
+    doubt::drop_of(connection, endpoint)?;
     recount(connection, table)
 }
 
@@ -229,7 +231,7 @@ pub(super) fn forget(connection: &Connection, table: &Table) -> rusqlite::Result
     for known in ["state", "due"] {
         connection.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [table.endpoint.name])?;
     }
-    bump(connection)
+    doubt::drop_of(connection, table.endpoint.name)
 }
 
 /// Notes what can be counted of a table after it has changed: how many records, whether all details are
@@ -315,8 +317,31 @@ mod tests {
             assert_eq!((state.rows, state.synced_at, state.details), (generation, 5, true));
             assert_eq!(state.ambiguous.contains("name"), generation == 2);
         }
-        mirror.distrust("tags", "name").await.unwrap();
-        assert!(mirror.states().of("tags").unwrap().distrusted.contains("name"));
+        let distrusted = || mirror.states().of("tags").unwrap().distrusted.contains("name");
+        mirror.distrust("tags", "name", &["tags", "labs"]).await.unwrap();
+        assert!(distrusted());
+        let first = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        assert!(first.pressing);
+        // It is found out again while the table is read: that does not settle it.
+        mirror.distrust("tags", "name", &["tags"]).await.unwrap();
+        let settle = |doubt| mirror.write(move |connection| Ok(doubt::settle(connection, table, doubt)?));
+        settle(first).await.unwrap();
+        assert!(distrusted());
+        let second = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        settle(second).await.unwrap();
+        assert!(!distrusted());
+        // So soon again: there is no hurry, as reading it has not helped.
+        mirror.distrust("tags", "name", &["tags"]).await.unwrap();
+        let third = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        assert!(!third.pressing);
+        mirror.close();
+        // What an earlier version distrusts is put in doubt.
+        let database = Connection::open(folder.path().join("mirror.db")).unwrap();
+        assert_eq!(database.execute("DELETE FROM meta WHERE key LIKE 'doubted:%'", []).unwrap(), 1);
+        drop(database);
+        let mirror = Mirror::open(folder.path()).unwrap();
+        let doubt = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap();
+        assert!(doubt.is_some());
         mirror.close();
     }
 

@@ -9,6 +9,7 @@ pub mod answers;
 pub mod carry;
 pub mod damage;
 mod database;
+mod doubt;
 mod due;
 mod file;
 pub mod functions;

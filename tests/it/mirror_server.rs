@@ -335,7 +335,8 @@ async fn a_wrong_answer_is_found_and_no_longer_given() {
         proxy.status().await["mirror"]["verified"]["same"].as_u64().unwrap() > 0
     })
     .await;
-    // What the tables say is changed behind the proxy's back; the records' text stays, so nothing repairs it.
+    let right = proxy.get(question).await.expect(200).json();
+    // What the tables say is changed behind the proxy's back; the records' text stays, so that no comparison of texts shows it.
     let database = rusqlite::Connection::open(proxy.database().with_file_name("mirror.db")).unwrap();
     database.busy_timeout(Duration::from_secs(5)).unwrap();
     let changed = database.execute("UPDATE sessions SET task_protocol = 'other'", []).unwrap();
@@ -350,4 +351,17 @@ async fn a_wrong_answer_is_found_and_no_longer_given() {
     }
     assert!(proxy.status().await["mirror"]["verified"]["different"].as_u64().unwrap() > 0);
     assert!(proxy.output().contains("differs from Alyx's"), "it is logged");
+    // The tables are read as a whole, and put down anew though no text has changed: the answer is right then.
+    let start = std::time::Instant::now();
+    let again = loop {
+        let answer = proxy.get(&format!("{question}&y={}", start.elapsed().as_millis())).await.expect(200);
+        if is_mirrored(&answer) {
+            break answer;
+        }
+        assert_eq!(answer.cache().get("detail"), Some("distrusted"), "{}", answer.describe());
+        assert!(start.elapsed() < Duration::from_secs(40), "{:#}", proxy.status().await["mirror"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(again.json()["count"], right["count"]);
+    assert_eq!(again.json()["results"], right["results"]);
 }

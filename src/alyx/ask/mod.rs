@@ -111,7 +111,9 @@ impl Undecided {
             Self::OutOfScope { endpoint, .. } => {
                 Some(format!("Widen `mirror.scope.{endpoint}` to have it next time."))
             }
-            Self::Distrusted { .. } => Some("It is trusted again after the next synchronisation.".to_owned()),
+            Self::Distrusted { .. } => {
+                Some("It is trusted again when its tables have been read as a whole.".to_owned())
+            }
             Self::Hidden(_) | Self::Beyond(_) => None,
         }
     }

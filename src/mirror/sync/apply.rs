@@ -87,6 +87,14 @@ pub(super) fn put(
     Ok(true)
 }
 
+/// Puts a record down once more as its texts say: what the table says of it may be something else.
+pub(super) fn anew(connection: &Connection, table: &Table, n: i64) -> Result<(), MirrorError> {
+    if let Some((list, detail)) = body(connection, table, n)? {
+        load::put(connection, table, "", n, Record { list: &list, detail: detail.as_deref() })?;
+    }
+    Ok(())
+}
+
 /// Puts a detail to the record that `list` was the text of when the detail was asked for, at this stamp.
 pub(super) fn detail(
     connection: &Connection,

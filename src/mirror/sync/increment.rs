@@ -121,11 +121,9 @@ fn latest(connection: &Connection, table: &Table, now: i64) -> rusqlite::Result<
     })
 }
 
-/// Notes that a table is as Alyx had it at that time; what was distrusted is trusted again.
+/// Notes that a table is as Alyx had it at that time.
 pub(super) fn synced(connection: &Connection, table: &Table, start: Millis) -> Result<(), MirrorError> {
-    connection.execute(
-        "UPDATE state SET synced_at = ?2, distrusted = '[]' WHERE endpoint = ?1",
-        (table.endpoint.name, start),
-    )?;
+    connection
+        .execute("UPDATE state SET synced_at = ?2 WHERE endpoint = ?1", (table.endpoint.name, start))?;
     Ok(generation::bump(connection)?)
 }

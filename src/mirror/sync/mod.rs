@@ -30,6 +30,7 @@ pub use progress::{Progress, TableProgress};
 
 use super::{
     database::{Mirror, MirrorError},
+    doubt,
     generation::{self, Scope},
     shape::{Shape, Table},
 };
@@ -348,11 +349,13 @@ impl Synchroniser {
                         row.get(0)
                     })
                     .optional()?;
-                Ok(listed_at.zip(states.of(endpoint).map(|state| (state.scope.clone(), state.rows))))
+                let doubt = doubt::of(connection, endpoint)?;
+                let state = states.of(endpoint).map(|state| (state.scope.clone(), state.rows, doubt));
+                Ok(listed_at.zip(state))
             })
             .await?;
-        let Some((listed_at, rows)) =
-            known.and_then(|(at, (within, rows))| (within == scope).then_some((at, rows)))
+        let Some((listed_at, rows, doubt)) =
+            known.and_then(|(at, (within, rows, doubt))| (within == scope).then_some((at, rows, doubt)))
         else {
             self.progress.phase(endpoint, "fill");
             self.fill(table, &scope).await?;
@@ -365,13 +368,14 @@ impl Synchroniser {
         // A clock that was set back stands before that time.
         let age = clock::now().saturating_sub(listed_at);
         let is_older = |span: Millis| !(0..span).contains(&age);
+        let pressing = doubt.is_some_and(|doubt| doubt.pressing);
         if Changes::of(endpoint) != Changes::Unknown && ask::by_ranges(table) {
             self.progress.phase(endpoint, "changes");
             self.increment(table, &scope).await?;
-            if is_older(relist::SWEEP / 2) {
-                self.sweep(table, &scope, rows).await?;
+            if is_older(relist::SWEEP / 2) || doubt.is_some() {
+                self.sweep(table, &scope, rows, pressing).await?;
             }
-        } else if forced || is_older(settings.mirror.full_every.millis()) {
+        } else if forced || pressing || is_older(settings.mirror.full_every.millis()) {
             self.progress.phase(endpoint, "list");
             self.relist(table, &scope).await?;
             return Ok(Done::Listed);

@@ -18,6 +18,7 @@ use crate::{
     clock::{self, Millis},
     mirror::{
         database::MirrorError,
+        doubt::{self, Doubt},
         due,
         generation::{self, Scope},
         load::{self, Record},
@@ -28,6 +29,8 @@ use crate::{
 
 /// How often tables are read as a whole whose records say when they changed.
 pub(super) const SWEEP: Millis = 86_400_000;
+/// How long that takes where the table is in doubt, and it is pressing.
+const HURRIED: Millis = 3_600_000;
 
 /// The records here in a range of keys: their numbers, by identity.
 type Here = HashMap<String, i64>;
@@ -36,12 +39,13 @@ impl Synchroniser {
     /// Reads a list as a whole and takes over what is different.
     pub(super) async fn relist(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
         let start = clock::now();
+        let doubt = self.doubt(table).await?;
         let first = self.source.page(table.endpoint, scope, ask::PAGE, 0).await?;
         if ask::by_ranges(table) && first.count > first.records.len() as u64 {
             for range in ask::split(first.count) {
                 self.reread(table, scope, range).await?;
             }
-            self.mirror.write(move |connection| listed(connection, table, start)).await?;
+            self.mirror.write(move |connection| listed(connection, table, start, doubt)).await?;
             return Ok(());
         }
         let records = self.source.all(table, scope, Some(first)).await?;
@@ -66,12 +70,15 @@ impl Synchroniser {
                     let n = before.get(&keys.key(list)).map(|(n, _)| *n);
                     let detail = details.get(list).unwrap_or(&Detail::Stays);
                     any |= apply::put(connection, table, n, list, detail)?;
+                    if let (Some(n), Some(_)) = (n, doubt) {
+                        apply::anew(connection, table, n)?;
+                    }
                 }
                 let renumbered = ranked && rank(connection, table, &records)?;
                 if any || renumbered {
                     generation::recount(connection, table)?;
                 }
-                listed(connection, table, start)?;
+                listed(connection, table, start, doubt)?;
                 Ok(renumbered)
             })
             .await?;
@@ -88,43 +95,64 @@ impl Synchroniser {
         scope: &Scope,
         range: Range,
     ) -> Result<(), SyncError> {
-        let here = self.mirror.read(move |connection, _| here(connection, table, range)).await?;
+        let (here, doubt) = self
+            .mirror
+            .read(move |connection, _| {
+                Ok((here(connection, table, range)?, doubt::of(connection, table.endpoint.name)?))
+            })
+            .await?;
         let records = self.source.range(table, scope, "", range).await?;
         let known = self.known(table, &here, &records).await?;
         let new: Vec<String> = records.iter().filter(|list| !known.contains(*list)).cloned().collect();
         let kept: HashSet<String> = records.iter().filter_map(|list| ask::identity(table, list)).collect();
-        let gone: Vec<i64> = here.iter().filter(|(id, _)| !kept.contains(*id)).map(|(_, n)| *n).collect();
-        if new.is_empty() && gone.is_empty() {
+        let (stays, gone): (Vec<_>, Vec<_>) = here.into_iter().partition(|(id, _)| kept.contains(id));
+        let changed = !new.is_empty() || !gone.is_empty();
+        if !changed && doubt.is_none() {
             return Ok(());
         }
         let new = self.with_details(table, new).await?;
         self.mirror
             .write(move |connection| {
-                for n in gone {
+                for (_, n) in stays.iter().filter(|_| doubt.is_some()) {
+                    apply::anew(connection, table, *n)?;
+                }
+                for (_, n) in gone {
                     apply::remove(connection, table, n)?;
                 }
                 for (list, detail) in &new {
                     apply::put(connection, table, None, list, detail)?;
                 }
-                Ok(generation::recount(connection, table)?)
+                // A doubt is settled with a count of its own.
+                if changed {
+                    Ok(generation::recount(connection, table)?)
+                } else {
+                    Ok(generation::bump(connection)?)
+                }
             })
             .await?;
         Ok(())
     }
 
+    /// What is doubted of a table.
+    async fn doubt(&self, table: &'static Table) -> Result<Option<Doubt>, MirrorError> {
+        self.mirror.read(move |connection, _| doubt::of(connection, table.endpoint.name)).await
+    }
+
     /// Reads some ranges of a table that is brought up to date by change times: so many that all are read within half a
-    /// [`SWEEP`], be the proxy restarted meanwhile or not.
+    /// [`SWEEP`], be the proxy restarted meanwhile or not; within an hour where that is pressing.
     pub(super) async fn sweep(
         &self,
         table: &'static Table,
         scope: &Scope,
         rows: u64,
+        pressing: bool,
     ) -> Result<(), SyncError> {
         let (endpoint, start) = (table.endpoint.name, clock::now());
         let (mut open, total) =
             self.mirror.write(move |connection| begin(connection, endpoint, rows, start)).await?;
-        let every = self.settings.load().mirror.every.millis().clamp(1, SWEEP / 2);
-        let cycles = usize::try_from(SWEEP / 2 / every).unwrap_or(1).max(1);
+        let long = if pressing { HURRIED } else { SWEEP / 2 };
+        let every = self.settings.load().mirror.every.millis().clamp(1, long);
+        let cycles = usize::try_from(long / every).unwrap_or(1).max(1);
         open.truncate(total.div_ceil(cycles));
         for range in open {
             self.reread(table, scope, range).await?;
@@ -132,7 +160,7 @@ impl Synchroniser {
                 .write(move |connection| {
                     let sql = "UPDATE range SET done = 1 WHERE endpoint = ?1 AND first = ?2";
                     connection.execute(sql, (endpoint, range.0.to_be_bytes()))?;
-                    Ok(ended(connection, endpoint)?)
+                    Ok(ended(connection, table)?)
                 })
                 .await?;
         }
@@ -249,16 +277,23 @@ fn begin(
 }
 
 /// Notes that a table was read as a whole since its ranges were begun, if it was.
-fn ended(connection: &Connection, endpoint: &str) -> rusqlite::Result<()> {
+fn ended(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+    let endpoint = table.endpoint.name;
     let sql = "SELECT EXISTS(SELECT 1 FROM range WHERE endpoint = ?1 AND done = 0)";
     if connection.query_row(sql, [endpoint], |row| row.get(0))? {
         return Ok(());
     }
-    let begun = "(SELECT value FROM meta WHERE key = 'sweep:' || ?1)";
-    let sql = format!("UPDATE state SET listed_at = coalesce({begun}, listed_at) WHERE endpoint = ?1");
-    connection.execute(&sql, [endpoint])?;
+    let sql = "SELECT value FROM meta WHERE key = 'sweep:' || ?1";
+    let begun: Option<Millis> = connection.query_row(sql, [endpoint], |row| row.get(0)).optional()?;
+    // A doubt that comes while it is read makes it begin anew.
+    let Some(begun) = begun else { return Ok(()) };
+    connection.execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (endpoint, begun))?;
     connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
-    connection.execute("DELETE FROM meta WHERE key = 'sweep:' || ?1", [endpoint]).map(drop)
+    connection.execute("DELETE FROM meta WHERE key = 'sweep:' || ?1", [endpoint])?;
+    match doubt::of(connection, endpoint)? {
+        Some(doubt) => doubt::settle(connection, table, doubt),
+        None => Ok(()),
+    }
 }
 
 const RANGE: &str = "id >= ?1 AND (?2 IS NULL OR id < ?2)";
@@ -347,8 +382,16 @@ fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bo
 }
 
 /// Notes that a table was read as a whole, and is as Alyx had it at that time.
-fn listed(connection: &Connection, table: &Table, start: Millis) -> Result<(), MirrorError> {
+fn listed(
+    connection: &Connection,
+    table: &Table,
+    start: Millis,
+    doubt: Option<Doubt>,
+) -> Result<(), MirrorError> {
     connection
         .execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (table.endpoint.name, start))?;
+    if let Some(doubt) = doubt {
+        doubt::settle(connection, table, doubt)?;
+    }
     super::increment::synced(connection, table, start)
 }

@@ -4,7 +4,7 @@
 //! the service account, and both answers are compared. Where they differ, Alyx's records may have changed since
 //! the last synchronisation; so the same is done again when all tables that were used have been synchronised
 //! anew. If they differ still, and Alyx said the same both times, the mirror is wrong: that is counted and
-//! logged, and the parameters that were used are not answered from here until the next synchronisation.
+//! logged, and the parameters that were used are not answered from here until the tables have been read as a whole.
 //!
 //! Left out: the order of records, which Alyx leaves open (REST.md 3.10), and fields that change with the time
 //! of day (3.8).
@@ -140,20 +140,36 @@ impl Proxy {
         }
     }
 
+    /// Alyx says something else: what was asked goes to Alyx until that is mended. A detail is fetched again, and that is
+    /// all if it is right then.
     async fn distrust(&self, question: &Question, kept: &Kept) {
-        let Ok(target) = self.mirror_for(question) else { return };
+        let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.synchroniser) else {
+            return;
+        };
+        if let Route::Detail(endpoint, key) = &question.route
+            && synchroniser.touch(endpoint, key).await.is_ok()
+            && matches!(self.compare(question).await, Outcome::Same)
+        {
+            tracing::warn!(
+                question = question.path_and_query,
+                "the mirror's answer differs from Alyx's; the record was fetched again"
+            );
+            return;
+        }
         tracing::warn!(
             question = question.path_and_query,
-            "the mirror's answer differs from Alyx's; what it was asked with goes to Alyx until the next \
-             synchronisation"
+            "the mirror's answer differs from Alyx's; what it was asked with goes to Alyx until the tables have been \
+             read as a whole"
         );
         // Without parameters, the list itself is not what it ought to be.
         let used = if kept.used.is_empty() { &[""][..] } else { &kept.used };
+        let tables: Vec<_> = kept.tables.iter().map(|(table, _)| *table).collect();
         for parameter in used {
-            if let Err(error) = target.mirror.distrust(target.endpoint.name, parameter).await {
+            if let Err(error) = target.mirror.distrust(target.endpoint.name, parameter, &tables).await {
                 tracing::error!(%error, "what differs can't be noted");
             }
         }
+        synchroniser.request_cycle();
     }
 }
 
