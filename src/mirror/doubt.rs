@@ -46,7 +46,7 @@ fn note(connection: &Connection, endpoint: &str) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO meta SELECT 'doubted:' || endpoint, ?2 FROM state WHERE endpoint = ?1";
     connection.execute(sql, (endpoint, clock::stamp()))?;
     // The ranges of one that is being filled are those of its next generation.
-    if generation::filling(connection, endpoint)?.is_none() {
+    if !generation::is_filling(connection, endpoint)? {
         connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
         connection.execute("DELETE FROM meta WHERE key = 'sweep:' || ?1", [endpoint])?;
     }

@@ -157,6 +157,12 @@ pub(super) fn filling(connection: &Connection, endpoint: &str) -> rusqlite::Resu
     Ok(filling.flatten())
 }
 
+/// Whether a generation of a table was begun and not ended.
+pub(super) fn is_filling(connection: &Connection, endpoint: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM filling WHERE endpoint = ?1)";
+    connection.query_row(sql, [endpoint], |row| row.get(0))
+}
+
 /// Makes empty tables for the next generation, instead of one that was being filled.
 pub(super) fn begin(
     connection: &Connection,

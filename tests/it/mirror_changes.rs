@@ -6,7 +6,7 @@ use crate::support::{
     miniature,
 };
 use alyx_proxy::{
-    alyx::record,
+    alyx::{ENDPOINTS, record},
     demo::{self, Miniature, Options},
     mirror::sync::Cycle,
 };
@@ -185,6 +185,48 @@ async fn once_a_day_tables_are_read_as_a_whole() {
     due(&kept).await;
     let again = alyx.requests().iter().filter(|asked| asked.path_and_query.starts_with("/datasets?")).count();
     assert!(again <= 2, "{again} requests right after");
+}
+
+/// Who names a part in the settings and takes that back, before the part is here, has the whole as before; and the part
+/// as a whole, should they want it later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_wanted_for_a_moment_leaves_no_trace() {
+    let (alyx, lens, folder, kept) = mirrored_behind_a_lens().await;
+    let datasets = ENDPOINTS.iter().find(|endpoint| endpoint.name == "datasets").unwrap();
+    let mut usual = settings(&lens.url());
+    usual.mirror.every = serde_json::from_value(json!("12h")).unwrap();
+    let mut part = usual.clone();
+    part.mirror.scope = serde_json::from_value(json!({ "datasets": { "lab": "cortexlab" } })).unwrap();
+    kept.mirror.close();
+
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    lens.show(move |path, status, body| {
+        let is_it = path.starts_with("/datasets?");
+        if is_it && asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 2 {
+            return (500, r#"{"detail":"a moment ago"}"#.to_owned());
+        }
+        (status, body)
+    });
+    let kept = Kept::open(folder.path(), part.clone());
+    assert_eq!(kept.synchroniser.cycle(Cycle::Now(&[datasets])).await.len(), 1, "it is not all here");
+    kept.mirror.close();
+    lens.clear();
+
+    let kept = Kept::open(folder.path(), usual);
+    sql(
+        folder.path(),
+        &format!("UPDATE state SET listed_at = {} WHERE endpoint = 'datasets'", now() - 2 * DAY),
+    );
+    due(&kept).await;
+    whole(&alyx.url(), &kept.mirror).await;
+    kept.mirror.close();
+
+    let kept = Kept::open(folder.path(), part);
+    assert!(kept.synchroniser.cycle(Cycle::Now(&[datasets])).await.is_empty());
+    let there = miniature::get_at(&alyx.url(), "/datasets?lab=cortexlab&limit=1").await;
+    let state = kept.mirror.states().of("datasets").cloned().unwrap();
+    assert_eq!(state.scope.len(), 1);
+    assert_eq!(json!(state.rows), record::parse(&there)["count"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

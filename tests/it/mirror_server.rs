@@ -2,7 +2,7 @@
 
 use std::{process::Command, sync::Arc, time::Duration};
 
-use crate::support::{Answer, Proxy, Setup, miniature, until, users};
+use crate::support::{Answer, Proxy, Setup, lens::Lens, miniature, until, users};
 use alyx_proxy::{
     alyx::ENDPOINTS,
     demo::{self, Miniature, Options},
@@ -18,7 +18,11 @@ async fn miniature() -> Arc<Miniature> {
 
 /// A proxy that mirrors as `users::ADMIN`.
 fn setup(alyx: &Miniature) -> Setup {
-    Setup::new(&alyx.url())
+    setup_before(&alyx.url())
+}
+
+fn setup_before(url: &str) -> Setup {
+    Setup::new(url)
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.every", "1s")
         .set("mirror.full_every", "2s")
@@ -317,6 +321,36 @@ async fn what_details_show_of_other_tables_is_current_too() {
         is_mirrored(&detail) && detail.text().contains("made at Alyx")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_detail_is_found_and_fetched_again() {
+    let alyx = miniature().await;
+    let lens = Lens::before(&alyx.url()).await;
+    let proxy = setup_before(&lens.url()).set("mirror.verify", "600").start().await;
+    mirrored(&proxy, &["sessions", "labs", "notes", "datasets"]).await;
+    let session = proxy.get("/sessions?limit=1").await.expect(200).json()["results"][0]["id"].clone();
+    let path = format!("/sessions/{}", session.as_str().unwrap());
+    until("it is answered from the mirror", async || is_mirrored(&proxy.get(&path).await.expect(200))).await;
+    // A script changes what only the detail shows, and leaves no trace.
+    let changed = path.clone();
+    lens.show(move |asked, status, body| {
+        let is_it = asked.starts_with(&changed);
+        (status, if is_it { body.replace(r#""narrative":""#, r#""narrative":"Mended. "#) } else { body })
+    });
+    let start = std::time::Instant::now();
+    loop {
+        let answer = proxy.get(&format!("{path}?x={}", start.elapsed().as_millis())).await.expect(200);
+        assert!(is_mirrored(&answer), "{}", answer.describe());
+        if answer.text().contains("Mended. ") {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(40), "{:#}", proxy.status().await["mirror"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(proxy.output().contains("the record was fetched again"), "it is logged");
+    // All else is answered as before.
+    assert!(is_mirrored(&proxy.get("/sessions?limit=3").await.expect(200)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

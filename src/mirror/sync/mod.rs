@@ -341,7 +341,7 @@ impl Synchroniser {
         }
         let settings = self.settings.load_full();
         let scope = self.scope(table);
-        let known = self
+        let (known, filling) = self
             .mirror
             .read(move |connection, states| {
                 let listed_at: Option<Millis> = connection
@@ -351,7 +351,7 @@ impl Synchroniser {
                     .optional()?;
                 let doubt = doubt::of(connection, endpoint)?;
                 let state = states.of(endpoint).map(|state| (state.scope.clone(), state.rows, doubt));
-                Ok(listed_at.zip(state))
+                Ok((listed_at.zip(state), generation::is_filling(connection, endpoint)?))
             })
             .await?;
         let Some((listed_at, rows, doubt)) =
@@ -361,6 +361,10 @@ impl Synchroniser {
             self.fill(table, &scope).await?;
             return Ok(Done::Changed);
         };
+        if filling {
+            // Of another scope, which is wanted no more; its ranges are not those of this table.
+            self.mirror.write(move |connection| Ok(generation::abandon(connection, table)?)).await?;
+        }
         if !settings.mirror.keeps_details(table.endpoint) && table.has_details() {
             self.forget_details(table).await?;
         }
