@@ -141,14 +141,14 @@ impl Proxy {
     }
 
     /// Alyx says something else: what was asked goes to Alyx until that is mended. A detail is fetched again, and that is
-    /// all if it is right then.
+    /// all unless it is still seen to differ then.
     async fn distrust(&self, question: &Question, kept: &Kept) {
         let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.synchroniser) else {
             return;
         };
         if let Route::Detail(endpoint, key) = &question.route
             && synchroniser.touch(endpoint, key).await.is_ok()
-            && matches!(self.compare(question).await, Outcome::Same)
+            && !matches!(self.compare(question).await, Outcome::Different(..))
         {
             tracing::warn!(
                 question = question.path_and_query,
