@@ -163,6 +163,12 @@ pub(super) fn is_filling(connection: &Connection, endpoint: &str) -> rusqlite::R
     connection.query_row(sql, [endpoint], |row| row.get(0))
 }
 
+/// The endpoints of which there is a table, or one that is being filled.
+pub(super) fn endpoints(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT endpoint FROM state UNION SELECT endpoint FROM filling";
+    connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
 /// Makes empty tables for the next generation, instead of one that was being filled.
 pub(super) fn begin(
     connection: &Connection,
@@ -237,7 +243,8 @@ pub(super) fn forget(connection: &Connection, table: &Table) -> rusqlite::Result
     for known in ["state", "due"] {
         connection.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [table.endpoint.name])?;
     }
-    doubt::drop_of(connection, table.endpoint.name)
+    doubt::drop_of(connection, table.endpoint.name)?;
+    bump(connection)
 }
 
 /// Notes what can be counted of a table after it has changed: how many records, whether all details are
@@ -346,8 +353,14 @@ mod tests {
         assert_eq!(database.execute("DELETE FROM meta WHERE key LIKE 'doubted:%'", []).unwrap(), 1);
         drop(database);
         let mirror = Mirror::open(folder.path()).unwrap();
-        let doubt = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap();
-        assert!(doubt.is_some());
+        let fourth = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        // What is not here any more holds up nothing.
+        let gone = |connection: &Connection| {
+            Ok(connection.execute("INSERT INTO meta VALUES('doubted:labs', 1)", [])?)
+        };
+        mirror.write(gone).await.unwrap();
+        mirror.write(move |connection| Ok(doubt::settle(connection, table, fourth)?)).await.unwrap();
+        assert!(!mirror.states().of("tags").unwrap().distrusted.contains("name"));
         mirror.close();
     }
 

@@ -131,8 +131,7 @@ async fn cells(how: Break) -> String {
             _ => assert_refused(&answer, &about(target)),
         }
         if [FRESH, MIRRORED].contains(target) {
-            // Alyx is not waited for.
-            assert!(answer.elapsed < TIMEOUT, "{}: {:?}", about(target), answer.elapsed);
+            assert!(answer.elapsed < Duration::from_millis(1500), "{}: {:?}", about(target), answer.elapsed);
         }
         assert!(answer.elapsed < TIMEOUT + SLACK, "{}: {:?}", about(target), answer.elapsed);
     }

@@ -99,7 +99,6 @@ async fn what_a_client_can_send_has_limits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
-    const SLOW: u64 = 4000;
     let lab = Lab::open().await;
     let proxy = setup(&lab)
         .set("server.max_requests", "20")
@@ -112,7 +111,8 @@ async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
         proxy.client().ask("GET", path).header("x-forwarded-for", address).header("cache-control", "no-cache")
     };
     from("10.0.0.1", "/labs").send().await.expect(200);
-    lab.upstream.break_down(Fault::Slow(SLOW)).await;
+    lab.upstream.break_down(Fault::Slow(1500)).await;
+    let start = Instant::now();
     // Each for something else, so that nobody shares.
     let asks = |address: &'static str, count: usize| {
         (0..count).map(move |n| (address, format!("/subjects/{}-{n}", address.replace('.', "-"))))
@@ -127,11 +127,12 @@ async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
     for answer in &answers {
         if answer.status == 503 {
             assert_eq!(answer.header("retry-after"), Some("1"));
-            assert!(answer.elapsed < Duration::from_millis(SLOW), "at once: {:?}", answer.elapsed);
+            assert!(answer.elapsed < Duration::from_secs(1), "at once: {:?}", answer.elapsed);
         } else {
             assert_eq!(answer.status, 200, "{}", answer.describe());
         }
     }
+    assert!(start.elapsed() >= Duration::from_millis(1400));
     // Whoever watches it sees that; and it is over when it is over.
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
     assert!(metrics.text().contains("alyx_proxy_shed_total{reason=\"overload\"}"), "{}", metrics.text());

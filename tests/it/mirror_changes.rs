@@ -1,14 +1,17 @@
 //! What changes at Alyx without the time of the record that shows it (REST.md 6.2) is found all the same.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::support::{
     kept::{Kept, details_equal, equal, list, mirrored, mirrored_behind_a_lens, send, settings, whole},
     lens::{Lens, unnoted},
     miniature,
 };
 use alyx_proxy::{
-    alyx::{ENDPOINTS, record},
+    alyx::{ENDPOINTS, Endpoint, record},
     demo::{self, Miniature, Options},
     mirror::sync::Cycle,
+    settings::Settings,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -187,31 +190,56 @@ async fn once_a_day_tables_are_read_as_a_whole() {
     assert!(again <= 2, "{again} requests right after");
 }
 
+fn datasets() -> &'static Endpoint {
+    ENDPOINTS.iter().find(|endpoint| endpoint.name == "datasets").unwrap()
+}
+
+/// Begins to fill the datasets with these settings, and gets no further.
+async fn begin(lens: &Lens, folder: &std::path::Path, settings: Settings) {
+    let asked = AtomicUsize::new(0);
+    lens.show(move |path, status, body| {
+        if path.starts_with("/datasets?") && asked.fetch_add(1, Ordering::Relaxed) >= 2 {
+            return (500, r#"{"detail":"a moment ago"}"#.to_owned());
+        }
+        (status, body)
+    });
+    let kept = Kept::open(folder, settings);
+    assert_eq!(kept.synchroniser.cycle(Cycle::Now(&[datasets()])).await.len(), 1, "it is not all here");
+    kept.mirror.close();
+    lens.clear();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_of_a_table_that_is_no_longer_named_is_gone() {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let lens = Lens::before(&alyx.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(&lens.url());
+    begin(&lens, folder.path(), settings.clone()).await;
+    let begun = || {
+        let connection = rusqlite::Connection::open(folder.path().join("mirror.db")).unwrap();
+        let sql = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'next:%'";
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert!(begun() > 0);
+    settings.mirror.endpoints = vec!["tags".to_owned()];
+    let kept = Kept::open(folder.path(), settings);
+    due(&kept).await;
+    assert_eq!(begun(), 0);
+}
+
 /// Who names a part in the settings and takes that back, before the part is here, has the whole as before; and the part
 /// as a whole, should they want it later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_is_wanted_for_a_moment_leaves_no_trace() {
     let (alyx, lens, folder, kept) = mirrored_behind_a_lens().await;
-    let datasets = ENDPOINTS.iter().find(|endpoint| endpoint.name == "datasets").unwrap();
     let mut usual = settings(&lens.url());
     usual.mirror.every = serde_json::from_value(json!("12h")).unwrap();
     let mut part = usual.clone();
     part.mirror.scope = serde_json::from_value(json!({ "datasets": { "lab": "cortexlab" } })).unwrap();
     kept.mirror.close();
 
-    let asked = std::sync::atomic::AtomicUsize::new(0);
-    lens.show(move |path, status, body| {
-        let is_it = path.starts_with("/datasets?");
-        if is_it && asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 2 {
-            return (500, r#"{"detail":"a moment ago"}"#.to_owned());
-        }
-        (status, body)
-    });
-    let kept = Kept::open(folder.path(), part.clone());
-    assert_eq!(kept.synchroniser.cycle(Cycle::Now(&[datasets])).await.len(), 1, "it is not all here");
-    kept.mirror.close();
-    lens.clear();
-
+    begin(&lens, folder.path(), part.clone()).await;
     let kept = Kept::open(folder.path(), usual);
     sql(
         folder.path(),
@@ -222,7 +250,7 @@ async fn a_part_that_is_wanted_for_a_moment_leaves_no_trace() {
     kept.mirror.close();
 
     let kept = Kept::open(folder.path(), part);
-    assert!(kept.synchroniser.cycle(Cycle::Now(&[datasets])).await.is_empty());
+    assert!(kept.synchroniser.cycle(Cycle::Now(&[datasets()])).await.is_empty());
     let there = miniature::get_at(&alyx.url(), "/datasets?lab=cortexlab&limit=1").await;
     let state = kept.mirror.states().of("datasets").cloned().unwrap();
     assert_eq!(state.scope.len(), 1);

@@ -52,6 +52,19 @@ fn is_mirrored(answer: &Answer) -> bool {
     answer.cache().get("detail").is_some_and(|detail| detail.starts_with("mirror"))
 }
 
+/// Asks, each time anew by what is put behind the question, until the answer is as wanted.
+async fn asked_until(proxy: &Proxy, question: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    let start = std::time::Instant::now();
+    loop {
+        let answer = proxy.get(&format!("{question}{}", start.elapsed().as_millis())).await.expect(200);
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(start.elapsed() < Duration::from_secs(40), "{:#}", proxy.status().await["mirror"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn cut(alyx: &Miniature, proxy: &Proxy) {
     alyx.cut();
     proxy.get("/labs?never=asked").await;
@@ -338,16 +351,11 @@ async fn a_wrong_detail_is_found_and_fetched_again() {
         let is_it = asked.starts_with(&changed);
         (status, if is_it { body.replace(r#""narrative":""#, r#""narrative":"Mended. "#) } else { body })
     });
-    let start = std::time::Instant::now();
-    loop {
-        let answer = proxy.get(&format!("{path}?x={}", start.elapsed().as_millis())).await.expect(200);
-        assert!(is_mirrored(&answer), "{}", answer.describe());
-        if answer.text().contains("Mended. ") {
-            break;
-        }
-        assert!(start.elapsed() < Duration::from_secs(40), "{:#}", proxy.status().await["mirror"]);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let mended = |answer: &Answer| {
+        assert!(is_mirrored(answer), "{}", answer.describe());
+        answer.text().contains("Mended. ")
+    };
+    asked_until(&proxy, &format!("{path}?x="), mended).await;
     until("it is logged", async || proxy.output().contains("the record was fetched again")).await;
     // All else is answered as before.
     assert!(is_mirrored(&proxy.get("/sessions?limit=3").await.expect(200)));
@@ -370,32 +378,22 @@ async fn a_wrong_answer_is_found_and_no_longer_given() {
     })
     .await;
     let right = proxy.get(question).await.expect(200).json();
-    // What the tables say is changed behind the proxy's back; the records' text stays, so that no comparison of texts shows it.
+    // What the tables say is changed behind the proxy's back; the records' text stays, so that comparing texts does not
+    // show it.
     let database = rusqlite::Connection::open(proxy.database().with_file_name("mirror.db")).unwrap();
     database.busy_timeout(Duration::from_secs(5)).unwrap();
     let changed = database.execute("UPDATE sessions SET task_protocol = 'other'", []).unwrap();
     assert!(changed > 0);
-    let start = std::time::Instant::now();
-    let mut distrusted = false;
-    while !distrusted {
-        assert!(start.elapsed() < Duration::from_secs(40), "{:#}", proxy.status().await["mirror"]);
-        let answer = proxy.get(&format!("{question}&x={}", start.elapsed().as_millis())).await.expect(200);
-        distrusted = answer.cache().get("detail") == Some("distrusted");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let is_distrusted = |answer: &Answer| answer.cache().get("detail") == Some("distrusted");
+    asked_until(&proxy, &format!("{question}&x="), is_distrusted).await;
     assert!(proxy.status().await["mirror"]["verified"]["different"].as_u64().unwrap() > 0);
     assert!(proxy.output().contains("differs from Alyx's"), "it is logged");
     // The tables are read as a whole, and put down anew though no text has changed: the answer is right then.
-    let start = std::time::Instant::now();
-    let again = loop {
-        let answer = proxy.get(&format!("{question}&y={}", start.elapsed().as_millis())).await.expect(200);
-        if is_mirrored(&answer) {
-            break answer;
-        }
-        assert_eq!(answer.cache().get("detail"), Some("distrusted"), "{}", answer.describe());
-        assert!(start.elapsed() < Duration::from_secs(40), "{:#}", proxy.status().await["mirror"]);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let trusted = |answer: &Answer| {
+        assert!(is_mirrored(answer) || is_distrusted(answer), "{}", answer.describe());
+        is_mirrored(answer)
     };
+    let again = asked_until(&proxy, &format!("{question}&y="), trusted).await;
     assert_eq!(again.json()["count"], right["count"]);
     assert_eq!(again.json()["results"], right["results"]);
 }

@@ -426,11 +426,15 @@ impl Synchroniser {
         Ok(())
     }
 
-    /// Removes the tables that the settings no longer name.
+    /// Removes the tables that the settings no longer name, and what was begun of them.
     async fn drop_others(&self) {
         let settings = self.settings.load_full();
-        let states = self.mirror.states();
-        let others = states.iter().filter_map(|(endpoint, _)| Shape::get().table(endpoint));
+        let here = self.mirror.read(|connection, _| generation::endpoints(connection)).await;
+        let here = here.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is no longer mirrored is not removed");
+            Vec::new()
+        });
+        let others = here.iter().filter_map(|endpoint| Shape::get().table(endpoint));
         for table in others.filter(|table| !settings.mirror.keeps(table.endpoint)) {
             let dropped =
                 self.mirror.write(move |connection| Ok(generation::forget(connection, table)?)).await;

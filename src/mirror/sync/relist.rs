@@ -285,11 +285,11 @@ fn ended(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
     }
     let sql = "SELECT value FROM meta WHERE key = 'sweep:' || ?1";
     let begun: Option<Millis> = connection.query_row(sql, [endpoint], |row| row.get(0)).optional()?;
-    // A doubt that comes while it is read makes it begin anew.
-    let Some(begun) = begun else { return Ok(()) };
-    connection.execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (endpoint, begun))?;
     connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM meta WHERE key = 'sweep:' || ?1", [endpoint])?;
+    // A doubt that came while it was read makes it begin anew.
+    let Some(begun) = begun else { return Ok(()) };
+    connection.execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (endpoint, begun))?;
     match doubt::of(connection, endpoint)? {
         Some(doubt) => doubt::settle(connection, table, doubt),
         None => Ok(()),
