@@ -21,12 +21,12 @@ use std::{
 use alyx_proxy::{
     alyx::record,
     clock,
+    data_dir::upstream_folder,
     mirror::{
         Mirror,
         carry::{Carried, Head},
         shape::Shape,
     },
-    server::upstream_folder,
 };
 use judge::tables::{key_of, lines};
 use serde_json::json;

@@ -1,6 +1,7 @@
 //! Alyx's error bodies (REST.md 4.1, 4.3), for what the proxy answers in Alyx's place.
 
-use serde_json::json;
+use http::StatusCode;
+use serde_json::{Value, json};
 
 /// `{"detail":"…","status_code":N}`: the shape of every refusal that ONE understands.
 pub fn detail(status: u16, text: &str) -> String {
@@ -31,5 +32,13 @@ pub fn fields_required(fields: &[&str]) -> String {
         body.insert((*field).to_owned(), json!(["This field is required."]));
     }
     body.insert("status_code".to_owned(), json!(400));
-    serde_json::Value::Object(body).to_string()
+    Value::Object(body).to_string()
+}
+
+/// Whether Alyx refuses the token itself rather than what was asked with it.
+pub fn is_token_refused(status: StatusCode, body: &[u8]) -> bool {
+    let refusals = [INVALID_TOKEN, "User inactive or deleted."];
+    matches!(status.as_u16(), 401 | 403)
+        && serde_json::from_slice::<Value>(body)
+            .is_ok_and(|body| refusals.iter().any(|refusal| body["detail"] == *refusal))
 }

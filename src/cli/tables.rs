@@ -2,8 +2,8 @@
 
 use alyx_proxy::{
     clock,
+    data_dir::upstream_folder,
     mirror::carry::Frozen,
-    server::upstream_folder,
     settings::{Sources, load},
     tables::{self, Form, TablesError},
 };

@@ -9,6 +9,7 @@ use crate::{
     alyx::{Class, Endpoint, Route},
     caching::Directives,
     clock,
+    http::reuse::Staleness,
     settings::{Settings, value::Span},
 };
 
@@ -22,51 +23,6 @@ pub enum Verdict {
     },
     /// It can't be given without asking Alyx, except as the reason allows.
     Stale(Staleness),
-}
-
-/// Why an answer is not fresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Staleness {
-    /// Its time is over, by so much.
-    Expired {
-        /// Time since it ceased to be fresh.
-        by: Duration,
-    },
-    /// Its endpoint is asked every time.
-    NeverFresh,
-    /// A write may have changed it.
-    Written,
-    /// Another page of the same query is newer.
-    OlderPage,
-    /// It comes from the future: the clock was set back.
-    Clock,
-    /// The client wants it fresher.
-    Request,
-}
-
-impl Staleness {
-    /// Its name in `Cache-Status`, logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Expired { .. } => "expired",
-            Self::NeverFresh => "never-fresh",
-            Self::Written => "written",
-            Self::OlderPage => "older-page",
-            Self::Clock => "clock",
-            Self::Request => "request",
-        }
-    }
-
-    /// Whether it may be given while Alyx is slow to say something newer: not to those who would
-    /// miss their own write or a page of the generation they read.
-    pub fn may_stand_in(self) -> bool {
-        !matches!(self, Self::Written | Self::OlderPage)
-    }
-
-    /// Whether it may be given at once, and refreshed behind the scenes.
-    pub fn may_be_refreshed_behind(self, settings: &Settings) -> bool {
-        matches!(self, Self::Expired { by } if by <= settings.cache.stale_while_revalidate.0)
-    }
 }
 
 /// Judges by age alone.

@@ -24,7 +24,7 @@ pub use carry::{Arrived, Carried, NoAnswer, Stays, each};
 pub use disk::{Near, Stored};
 pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{Asker, Entry, Representation, is_personal};
-pub use freshness::{Staleness, Verdict};
+pub use freshness::Verdict;
 pub use marks::Pending;
 pub use media::Media;
 pub use purge::Purge;
@@ -38,29 +38,11 @@ use memory::Memory;
 use crate::{
     alyx::{links::Base, writes::Scope},
     clock::Millis,
+    http::{cache_status::Tier, reuse::Staleness},
     settings::Settings,
     store::{Store, StoreError},
     upstream::Answer,
 };
-
-/// Where a stored answer was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In memory.
-    Memory,
-    /// On disk.
-    Disk,
-}
-
-impl Place {
-    /// Its name in `Cache-Status` and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Disk => "disk",
-        }
-    }
-}
 
 /// Everything that is remembered of one Alyx's answers.
 #[derive(Debug)]
@@ -87,10 +69,10 @@ impl Responses {
     }
 
     /// The stored answer to a question, however old.
-    pub async fn find(&self, question: &Question) -> Option<(Arc<Entry>, Place)> {
+    pub async fn find(&self, question: &Question) -> Option<(Arc<Entry>, Tier)> {
         if let Some(entry) = self.memory.get(&question.key) {
             self.disk.used(question.key);
-            return Some((entry, Place::Memory));
+            return Some((entry, Tier::Memory));
         }
         let purges = self.memory.purges();
         match self.disk.get(question.key, &self.base).await {
@@ -98,7 +80,7 @@ impl Responses {
                 let entry = Arc::new(entry?);
                 self.memory.put_unless_purged(question.key, entry.clone(), purges);
                 self.disk.used(question.key);
-                Some((entry, Place::Disk))
+                Some((entry, Tier::Disk))
             }
             Err(error) => {
                 tracing::error!(%error, "a stored answer can't be read");

@@ -28,15 +28,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-use super::{
-    Proxy,
-    run::REQUEST_ID,
-    status::{CACHE_STATUS, How},
-};
+use super::{Proxy, request_id::REQUEST_ID};
 use crate::{
     access::TokenHash,
     clock::{self, Millis},
-    responses::{Entry, Key, Place},
+    http::cache_status::Tier,
+    http::cache_status::{CACHE_STATUS, CacheStatus},
+    responses::{Entry, Key},
     settings::Settings,
 };
 
@@ -164,7 +162,7 @@ impl Proxy {
         &self,
         request: &Request<Body>,
         name: &Name,
-    ) -> Option<(Response<Body>, How, &'static str)> {
+    ) -> Option<(Response<Body>, CacheStatus, &'static str)> {
         let decided = self.again.decided.get(&name.number)?;
         let now = clock::now();
         // A clock that was set back makes what was decided before no decision of the past.
@@ -178,7 +176,7 @@ impl Proxy {
             return None;
         }
         let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
-        let how = How::Hit(Place::Memory, left);
+        let how = CacheStatus::Hit(Tier::Memory, left);
         self.counters.count(how);
         self.activity.client(*client, request.headers());
         let mut response = Response::new(Body::from(body.clone()));
@@ -199,7 +197,10 @@ impl Proxy {
         response: &mut Response<Body>,
     ) {
         let Some(answer) = response.extensions_mut().remove::<Repeatable>() else { return };
-        let Some(How::Hit(Place::Memory, left)) = response.extensions().get::<How>().copied() else { return };
+        let Some(CacheStatus::Hit(Tier::Memory, left)) = response.extensions().get::<CacheStatus>().copied()
+        else {
+            return;
+        };
         if response.status() != StatusCode::OK {
             return;
         }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Asked, Proxy, again::Repeatable, coding::Coding, refusal::NOTICE, status::How};
+use super::{Asked, Proxy, again::Repeatable, refusal::NOTICE};
 use crate::{
     caching,
     clock::{self, Millis},
+    http::{cache_status::CacheStatus, content_coding::Coding},
     responses::{Asker, Entry, Question},
 };
 
 /// How to give an entry: what to say of it, and a warning for the user.
 #[derive(Debug)]
 pub(super) struct Giving {
-    pub(super) how: How,
+    pub(super) how: CacheStatus,
     pub(super) notice: Option<HeaderValue>,
     /// Where the same request may get the same answer again: until when its token counts.
     pub(super) again_until: Option<Millis>,
@@ -23,7 +24,7 @@ pub(super) struct Giving {
 
 impl Giving {
     /// Without a warning.
-    pub(super) fn plainly(how: How) -> Self {
+    pub(super) fn plainly(how: CacheStatus) -> Self {
         Self { how, notice: None, again_until: None }
     }
 }

@@ -15,7 +15,6 @@ use super::{
     Asked, Proxy,
     mirrored::{Mirrored, Silence},
     refusal,
-    status::How,
 };
 use crate::{
     alyx::{
@@ -25,6 +24,7 @@ use crate::{
     },
     caching::Directives,
     clock,
+    http::cache_status::CacheStatus,
     mirror::{
         plan::{self, Failed},
         state::States,
@@ -143,7 +143,7 @@ impl Proxy {
             }),
         };
         let body = serde_json::to_string_pretty(&explanation).unwrap_or_default();
-        refusal::json(StatusCode::OK.as_u16(), format!("{body}\n"), How::Own)
+        refusal::json(StatusCode::OK.as_u16(), format!("{body}\n"), CacheStatus::Internal)
     }
 
     async fn planned(&self, asked: &Asked, question: &Question) -> Option<Planned> {

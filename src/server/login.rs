@@ -7,16 +7,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use zeroize::Zeroizing;
 
-use super::{
-    Asked, Proxy, load, pass, refusal,
-    status::{Forward, How, StandIn},
-    verdict::May,
-};
+use super::{Asked, Proxy, load, pass, refusal, verdict::May};
 use crate::{
     access::{Given, LogIn, credentials},
     alyx::errors,
     clock::{self, Millis},
-    responses::Place,
+    http::cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
     upstream::Failure,
 };
 
@@ -42,7 +38,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     }
     let asked_at = clock::stamp();
     let (sent, body) = as_read(asked.clone(), &given, body);
-    match pass::through(proxy, sent, Body::from(body), Forward::Method).await {
+    match pass::through(proxy, sent, Body::from(body), ForwardReason::Method).await {
         Ok(response) => learn(proxy, &asked, given, response, asked_at).await,
         Err(failure) => without_alyx(proxy, &asked, given, &failure).await,
     }
@@ -114,7 +110,7 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
     let access = &asked.settings.access;
     if access.open {
         // Nobody asks for it here; and Alyx, when it is back, will have a real one asked for.
-        let how = How::StandIn { reason: StandIn::Offline, place: Place::Disk, ttl: 0 };
+        let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
         proxy.counters.count(how);
         let token = proxy.key.stand_in(&user);
         let mut response = refusal::json(200, serde_json::json!({ "token": token }).to_string(), how);
@@ -124,7 +120,7 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
     let tried = proxy.logins.offline(&proxy.store, &proxy.key, &user, &password, asked.client, access).await;
     match tried {
         Ok(LogIn::Token(token)) => {
-            let how = How::StandIn { reason: StandIn::Offline, place: Place::Disk, ttl: 0 };
+            let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
             proxy.counters.count(how);
             let mut response = refusal::json(200, serde_json::json!({ "token": *token }).to_string(), how);
             proxy.add_notice(&mut response);

@@ -12,15 +12,12 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{
-    Asked, Proxy,
-    answer::Giving,
-    status::{How, StandIn},
-};
+use super::{Asked, Proxy, answer::Giving};
 use crate::{
     alyx::{Class, ENDPOINTS, Endpoint, Route, ask::Undecided},
     caching::Directives,
     clock::{self, Millis},
+    http::cache_status::{CacheStatus, ServedStale},
     mirror::{
         self, Mirror,
         answer::{Answer, Outcome, Recency},
@@ -248,13 +245,13 @@ impl Proxy {
         asked: &Asked,
         question: &Question,
         entry: &Arc<Entry>,
-        reason: Option<StandIn>,
+        reason: Option<ServedStale>,
     ) -> Response<Body> {
         let clock = match &question.route {
             Route::List(endpoint) | Route::Detail(endpoint, _) => !endpoint.clock.is_empty(),
             Route::Service(_) | Route::Other => false,
         };
-        let how = How::Mirror { reason, as_synchronised: clock && entry.status == StatusCode::OK };
+        let how = CacheStatus::Mirror { reason, as_synchronised: clock && entry.status == StatusCode::OK };
         let notice = reason.and_then(|reason| self.notice(reason));
         self.give(asked, question, entry, Giving { notice, ..Giving::plainly(how) }).await
     }

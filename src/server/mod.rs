@@ -7,14 +7,11 @@
 //! others  ▸ Alyx, as a stream
 //! ```
 
-mod activity;
 mod again;
 mod answer;
-mod arrival;
 mod asked;
-mod base_url;
-mod coding;
 mod control;
+mod exchange;
 mod explain;
 mod files;
 mod frozen;
@@ -29,10 +26,10 @@ mod pass;
 mod proxy;
 mod read;
 mod refusal;
+mod request_id;
 mod run;
 mod snapshot;
 mod standard;
-mod status;
 mod taking;
 mod tls;
 mod verdict;
@@ -40,53 +37,37 @@ mod verify;
 mod write;
 mod written;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{Method, Request, Response};
 
 pub use frozen::Frozen;
-pub use proxy::{OpenError, Proxy, upstream_folder};
+pub use proxy::{OpenError, Proxy};
 pub use run::{ListenError, Listening, listen, listen_on};
 pub use snapshot::Teller;
-pub use status::Counters;
-use status::How;
 pub use tls::{TlsError, only as only_this_certificate};
 
+use exchange::{Asked, ask};
+
 use crate::{
-    alyx::{Route, Service, query, route::classify, writes},
-    settings::Settings,
+    alyx::{Route, Service, writes},
+    http::{
+        cache_status::{CacheStatus, ForwardReason},
+        normalize,
+    },
+    telemetry::{
+        access_log::{self, Named},
+        activity,
+    },
 };
-
-/// No request has more parameters. ONE sends a handful; a list of values is one parameter.
-const MOST_PARAMETERS: usize = 1000;
-
-/// A request without its body, and what is known of it before it is answered.
-#[derive(Debug, Clone)]
-struct Asked {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    /// What it addresses.
-    route: Route,
-    /// The base URL under which its client knows this proxy.
-    base: String,
-    /// The address of its client.
-    client: IpAddr,
-    /// The settings as they were when it came.
-    settings: Arc<Settings>,
-}
 
 /// Answers a request.
 async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
     let start = Instant::now();
-    arrival::settle(&mut request);
+    normalize::settle(&mut request);
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let id = request.headers().get(run::REQUEST_ID).cloned();
+    let id = request.headers().get(request_id::REQUEST_ID).cloned();
     let named = |endpoint| Named { method: &method, uri: &uri, endpoint, id: id.as_ref(), start };
     let name = proxy.name(&request, peer.ip());
     if let Some((response, how, endpoint)) = name.as_ref().and_then(|name| proxy.again(&request, name)) {
@@ -95,7 +76,7 @@ async fn answer(proxy: Arc<Proxy>, peer: SocketAddr, mut request: Request<Body>)
     }
     // The way down the staircase takes much room, and whoever holds this future holds all of it: where it is not
     // gone, its room shall not be copied about either.
-    let endpoint = status::endpoint(&uri);
+    let endpoint = access_log::endpoint(&uri);
     let response = Box::pin(decide(&proxy, peer, name, endpoint, request)).await;
     let how = response.extensions().get().copied();
     finish(&proxy, &named(endpoint), &response, how);
@@ -157,61 +138,13 @@ async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
 }
 
 /// Tells the log, the metrics and the status page of an answer.
-fn finish(proxy: &Proxy, asked: &Named<'_>, response: &Response<Body>, how: Option<How>) {
+fn finish(proxy: &Proxy, asked: &Named<'_>, response: &Response<Body>, how: Option<CacheStatus>) {
     let took = asked.start.elapsed();
-    status::log(asked, response, took);
+    access_log::log(asked, response, took);
     if let Some(how) = how {
         let (endpoint, uri, status) = (asked.endpoint, asked.uri, response.status().as_u16());
         proxy.activity.answered(&activity::Seen { how, endpoint, uri, status, took });
     }
-}
-
-/// A request, as the log tells of it.
-#[derive(Debug)]
-struct Named<'r> {
-    method: &'r Method,
-    uri: &'r Uri,
-    endpoint: &'static str,
-    id: Option<&'r HeaderValue>,
-    start: Instant,
-}
-
-fn ask(
-    proxy: &Proxy,
-    peer: SocketAddr,
-    request: Request<Body>,
-) -> Result<(Asked, Body), Box<Response<Body>>> {
-    let settings = proxy.settings.load_full();
-    let (parts, body) = request.into_parts();
-    if !parts.uri.path().starts_with('/') {
-        let text = format!("The target of this request, {}, is no path.", parts.uri);
-        return Err(Box::new(refusal::plain(400, &text)));
-    }
-    if proxy.knows_alyx() && !query::is_unambiguous(parts.uri.path()) {
-        let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
-        return Err(Box::new(refusal::plain(400, text)));
-    }
-    let length = parts.uri.path_and_query().map_or(0, |both| both.as_str().len());
-    if length > settings.server.max_url.bytes() {
-        return Err(Box::new(refusal::plain(
-            414,
-            "The path and query of this request are longer than `server.max_url` allows.",
-        )));
-    }
-    let parameters = parts.uri.query().map_or(0, |query| query.split('&').count());
-    if parameters > MOST_PARAMETERS {
-        let text =
-            format!("This request has {parameters} parameters; no more than {MOST_PARAMETERS} are read.");
-        return Err(Box::new(refusal::plain(414, &text)));
-    }
-    let base = base_url::of(&parts, peer.ip(), &settings.server)
-        .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
-    let client = base_url::client(&parts.headers, peer.ip(), &settings.server);
-    proxy.activity.client(client, &parts.headers);
-    let segments = query::segments(parts.uri.path());
-    let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
-    let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    Ok((Asked { method, uri, headers, route, base, client, settings }, body))
 }
 
 async fn of_alyx(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
@@ -222,6 +155,6 @@ async fn of_alyx(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body>
             files::answer(proxy, asked).await
         }
         (&Method::GET | &Method::HEAD, _) => read::answer(proxy, asked, body).await,
-        _ => pass::answer(proxy, asked, body, status::Forward::Method).await,
+        _ => pass::answer(proxy, asked, body, ForwardReason::Method).await,
     }
 }

@@ -1,17 +1,17 @@
 //! The proxy's own paths, below `/-/`: whether it lives, whether it is ready, what it is doing.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, header};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 
-use super::{Proxy, asked, base_url, control, load, pages, refusal, status::How};
-use crate::clock;
+use super::{Proxy, asked, control, load, pages, refusal};
+use crate::{
+    clock,
+    http::{cache_status::CacheStatus, forwarded},
+    telemetry::metrics::recorder,
+};
 
 /// Answers a request for one of the proxy's own paths.
 pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
@@ -33,7 +33,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
         // These ask Alyx, or have passwords tried, for anybody: they count as other requests do.
         path if path.starts_with("/-/explore") || path.starts_with("/-/login") => {
             let settings = proxy.settings.load_full();
-            let client = base_url::client(request.headers(), peer, &settings.server);
+            let client = forwarded::client(request.headers(), peer, &settings.server);
             match proxy.place(client, &settings.server) {
                 Ok(place) => load::hold(page(proxy, peer, request).await, place),
                 Err(refusal) => *refusal,
@@ -81,69 +81,8 @@ pub(super) fn text(body: &str, media_type: &'static str) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    How::Own.mark(&mut response);
+    CacheStatus::Internal.mark(&mut response);
     response
-}
-
-/// Bounds of the histogram of answer times: from a hit in memory to Alyx's slowest answers.
-const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
-
-/// The recorder behind `/-/metrics`. The first call installs it for the process.
-pub(super) fn recorder() -> &'static PrometheusHandle {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    RECORDER.get_or_init(|| {
-        // Only an empty list of buckets would be refused.
-        let builder = PrometheusBuilder::new().set_buckets(&SECONDS).unwrap_or_default();
-        let recorder = builder.build_recorder();
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            tracing::warn!("metrics are recorded elsewhere; /-/metrics stays empty");
-        }
-        metrics::describe_counter!("alyx_proxy_answers_total", "Answers by how they came about");
-        metrics::describe_gauge!(
-            "alyx_proxy_upstream_up",
-            "Whether Alyx can be reached: 1, 0, or -1 if unknown"
-        );
-        metrics::describe_gauge!(
-            "alyx_proxy_stored_bytes",
-            metrics::Unit::Bytes,
-            "Size of the stored answers"
-        );
-        metrics::describe_gauge!("alyx_proxy_stored_responses", "Number of stored answers");
-        metrics::describe_gauge!(
-            "alyx_proxy_disk_trouble",
-            "1 while the disk or the database takes nothing new"
-        );
-        metrics::describe_gauge!(
-            "alyx_proxy_mirror_trouble",
-            "1 while tables of the mirror that a disk has damaged are not mended"
-        );
-        metrics::describe_gauge!("alyx_proxy_requests_under_way", "Requests that are being answered");
-        metrics::describe_counter!(
-            "alyx_proxy_shed_total",
-            "Requests that were refused as too many were under way"
-        );
-        metrics::describe_gauge!("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint");
-        metrics::describe_gauge!(
-            "alyx_proxy_mirror_age_seconds",
-            metrics::Unit::Seconds,
-            "Time since an endpoint's table was synchronised last"
-        );
-        metrics::describe_counter!(
-            "alyx_proxy_mirror_failures_total",
-            "Runs of synchronising a table that failed"
-        );
-        metrics::describe_counter!(
-            "alyx_proxy_verified_total",
-            "Answers of the mirror that were compared with Alyx's, by what came of it"
-        );
-        metrics::describe_histogram!(
-            "alyx_proxy_request_duration_seconds",
-            metrics::Unit::Seconds,
-            "Time until an answer's head was ready"
-        );
-        handle
-    })
 }
 
 impl Proxy {
@@ -210,5 +149,5 @@ impl Proxy {
 /// The last word on a panic: an error in Alyx's shape instead of a broken connection.
 pub(super) fn after_panic(_: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
     let body = crate::alyx::errors::detail(500, "The proxy failed on this request; its log says more.");
-    refusal::json(500, body, How::Refused("panic"))
+    refusal::json(500, body, CacheStatus::Refused("panic"))
 }

@@ -6,14 +6,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Limited;
 
-use super::{
-    Asked, Proxy, refusal,
-    status::{Forward, How},
-};
+use super::{Asked, Proxy, refusal};
 use crate::{
     access::{Credentials, credentials},
     alyx::{
@@ -21,7 +17,8 @@ use crate::{
         links::{self, Base},
     },
     clock::{self, Millis},
-    settings::value::Size,
+    http::body::{self, Buffered, read_limited},
+    http::cache_status::{CacheStatus, ForwardReason},
     upstream::{Answer, Failure, Relayed},
 };
 
@@ -39,7 +36,12 @@ struct Limits {
 }
 
 /// Passes a request to Alyx and its answer back.
-pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body, why: Forward) -> Response<Body> {
+pub(super) async fn answer(
+    proxy: &Arc<Proxy>,
+    asked: Asked,
+    body: Body,
+    why: ForwardReason,
+) -> Response<Body> {
     match through(proxy, asked, body, why).await {
         Ok(response) => response,
         Err(failure) => proxy.failed_pass(&failure),
@@ -51,10 +53,12 @@ pub(super) async fn through(
     proxy: &Arc<Proxy>,
     asked: Asked,
     body: Body,
-    why: Forward,
+    why: ForwardReason,
 ) -> Result<Response<Body>, Failure> {
     let settings = asked.settings.clone();
-    let Some(body) = limited(&asked.headers, body, settings.server.max_body) else { return Ok(too_large()) };
+    let Some(body) = body::limited(&asked.headers, body, settings.server.max_body) else {
+        return Ok(too_large());
+    };
     let credentials = credentials(&asked.headers, &proxy.key);
     let (rest, head) = (asked.route != Route::Other, asked.method == Method::HEAD);
     let mut request = Request::new(body);
@@ -69,7 +73,7 @@ pub(super) async fn through(
     let who = proxy.caller(&credentials, &asked.route);
     let relayed = proxy.upstream.relay(request, who.as_ref(), &asked.base, timeout).await?;
     let status = relayed.response.status().as_u16();
-    let how = How::Forwarded { why, status, stored: false, collapsed: false };
+    let how = CacheStatus::Forwarded { why, status, stored: false, collapsed: false };
     let limits = Limits {
         whole: settings.cache.max_response.bytes(),
         longest: settings.cache.max_file.bytes(),
@@ -94,14 +98,6 @@ fn without_body(relayed: Relayed) -> Response<Body> {
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
     response
-}
-
-/// A request's body, cut off where it grows beyond `limit`; `None` if it says at once that it will.
-pub(super) fn limited(headers: &HeaderMap, body: Body, limit: Size) -> Option<Body> {
-    let length = headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let fits = length.is_none_or(|length| length <= limit.0);
-    fits.then(|| Body::new(Limited::new(body, limit.bytes())))
 }
 
 /// The refusal of a body that is larger than may be.
@@ -151,10 +147,10 @@ impl Proxy {
         if !relayed.json || coded {
             return Ok(Response::from_parts(parts, body));
         }
-        let body = match gather(body, whole).await? {
-            Gathered::Whole(body) => body,
+        let body = match read_limited(body, whole).await.map_err(|_| Failure::Truncated)? {
+            Buffered::Complete(body) => body,
             // Alyx's lists end somewhere; a body that does not is cut off, which the client sees.
-            Gathered::More(body) => {
+            Buffered::Overflow(body) => {
                 if rest {
                     self.learn_success(credentials, parts.status, asked_at);
                 }
@@ -182,7 +178,7 @@ impl Proxy {
     }
 
     /// An answer of Alyx's that is not remembered: refusals, errors, HTML.
-    pub(super) fn give_unstored(&self, asked: &Asked, answer: &Answer, how: How) -> Response<Body> {
+    pub(super) fn give_unstored(&self, asked: &Asked, answer: &Answer, how: CacheStatus) -> Response<Body> {
         self.counters.count(how);
         let body = moved(&answer.body, self.upstream.base(), &asked.base);
         let mut headers = answer.headers.clone();
@@ -216,28 +212,6 @@ fn move_location(headers: &mut HeaderMap, from: &str, to: &str) {
             headers.insert(name, moved);
         }
     }
-}
-
-/// A body, read as far as a limit allows.
-pub(super) enum Gathered {
-    /// All of it.
-    Whole(Bytes),
-    /// Too much: what was read, and the rest.
-    More(Body),
-}
-
-/// Reads a body whole, if it is no longer than `limit` bytes.
-async fn gather(body: Body, limit: usize) -> Result<Gathered, Failure> {
-    let mut stream = body.into_data_stream();
-    let mut whole = bytes::BytesMut::new();
-    while let Some(chunk) = stream.next().await {
-        whole.extend_from_slice(&chunk.map_err(|_| Failure::Truncated)?);
-        if whole.len() > limit {
-            let read = futures_util::stream::once(std::future::ready(Ok(whole.freeze())));
-            return Ok(Gathered::More(Body::from_stream(read.chain(stream))));
-        }
-    }
-    Ok(Gathered::Whole(whole.freeze()))
 }
 
 /// Whether an answer says that a write was carried out, or may have been.

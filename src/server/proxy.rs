@@ -9,43 +9,20 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
-use super::{again::Again, mirrored::Recent, status::Counters, verify::Samples};
+use super::{again::Again, mirrored::Recent, verify::Samples};
 use crate::{
-    access::{Admin, Credentials, History, Logins, SecretError, SecretKey, TokenHash, Tokens},
+    access::{Admin, Credentials, History, Logins, SecretError, SecretKey, Tokens},
     alyx::errors,
     clock::{self, Millis},
+    data_dir::{self, LockError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
-    responses::{Entry, Key, Responses},
+    responses::{Key, Responses},
     settings::Settings,
+    single_flight::Flights,
     store::{self, Store, StoreError},
-    upstream::{Answer, Failure, Upstream, UpstreamError, flight::Flights},
+    telemetry::{activity::Activity, counters::Counters},
+    upstream::{Answer, Upstream, UpstreamError},
 };
-
-/// What a flight brings: Alyx's answer and, if it may be remembered, its entry.
-pub(super) type Outcome = Result<Arc<Fetched>, Failure>;
-
-/// Who may share a flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Company {
-    /// All whose tokens Alyx has accepted.
-    Accepted,
-    /// The holders of one token that Alyx has yet to judge.
-    Token(TokenHash),
-    /// Nobody else.
-    Alone(u64),
-    /// Those who let an answer be refreshed behind their backs and are let in only because everybody is.
-    Behind,
-}
-
-/// Requests are the same if question and company are, and no write came between them.
-pub(super) type FlightKey = (Key, Company, Millis);
-
-/// An answer fresh from Alyx.
-#[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) answer: Answer,
-    pub(super) entry: Option<Arc<Entry>>,
-}
 
 /// An answer that was too large to be remembered may be smaller the next time.
 const LARGE: std::time::Duration = std::time::Duration::from_secs(600);
@@ -74,7 +51,7 @@ pub struct Proxy {
     pub(super) history: History,
     pub(super) key: SecretKey,
     pub(super) admin: Admin,
-    pub(super) flights: Flights<FlightKey, Outcome>,
+    pub(super) flights: Flights<super::read::FlightKey, super::read::Outcome>,
     /// The cache by the standard alone, in place of all that is for Alyx.
     pub(super) standard: Option<Arc<super::standard::Standard>>,
     /// Questions whose answers are too large to be remembered: they are passed on at once.
@@ -88,7 +65,7 @@ pub struct Proxy {
     /// Browsers that are logged in to its pages.
     pub(super) sessions: super::pages::Sessions,
     /// What it has been doing, for pages.
-    pub(super) activity: super::activity::Activity,
+    pub(super) activity: Activity,
     pub(super) started_at: Millis,
     /// Where it listens, once it does: the settings may leave the choice of the port to the system.
     pub(super) bound: std::sync::OnceLock<std::net::SocketAddr>,
@@ -103,12 +80,12 @@ pub struct Proxy {
 /// Why the proxy can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file system's word.
+    /// I/O error.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
-    /// Another proxy uses the folder.
-    #[error("{0}: in use by another alyx-proxy{1}; stop that one, or choose another `storage.data_dir`")]
-    InUse(PathBuf, String),
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] LockError),
     /// The secret key can't be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -132,20 +109,27 @@ pub enum OpenError {
     Upstream(#[from] UpstreamError),
 }
 
+impl OpenError {
+    /// Whether another proxy uses the data directory.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::DataDir(LockError::InUse(..)))
+    }
+}
+
 impl Proxy {
     /// Opens (or makes) the data directory and prepares to answer; asks nobody yet.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
-        let data_dir = settings.storage.data_dir.clone();
-        make_private(&data_dir).map_err(|error| OpenError::Io(data_dir.clone(), error))?;
-        let lock = lock(&data_dir)?;
-        let key = SecretKey::of(&data_dir)?;
-        let admin = Admin::of(&data_dir, &settings.access.admin_token)?;
+        let folder = settings.storage.data_dir.clone();
+        data_dir::make_private(&folder).map_err(|error| OpenError::Io(folder.clone(), error))?;
+        let lock = data_dir::lock(&folder)?;
+        let key = SecretKey::of(&folder)?;
+        let admin = Admin::of(&folder, &settings.access.admin_token)?;
         let upstream = Upstream::new(&settings)?;
-        let folder = upstream_folder(&data_dir, upstream.base());
-        let opening = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
+        let of_upstream = data_dir::upstream_folder(&folder, upstream.base());
+        let opening = tokio::task::spawn_blocking(move || Store::open(&of_upstream)).await;
         let store =
-            Arc::new(opening.map_err(|error| OpenError::Io(data_dir.clone(), io::Error::other(error)))??);
-        let mirror = open_mirror(&store, &data_dir).await?;
+            Arc::new(opening.map_err(|error| OpenError::Io(folder.clone(), io::Error::other(error)))??);
+        let mirror = open_mirror(&store, &folder).await?;
         let memory = settings.storage.memory;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let synchroniser = match &mirror {
@@ -170,7 +154,7 @@ impl Proxy {
             load: Arc::default(),
             counters: Counters::default(),
             sessions: super::pages::Sessions::default(),
-            activity: super::activity::Activity::default(),
+            activity: Activity::default(),
             started_at: clock::now(),
             bound: std::sync::OnceLock::new(),
             demo: std::sync::OnceLock::new(),
@@ -247,7 +231,7 @@ impl Proxy {
             self.learn_success(credentials, answer.status, answer.asked_at);
         }
         if let Some(token) = credentials.token()
-            && refuses_token(answer)
+            && errors::is_token_refused(answer.status, &answer.body)
         {
             self.tokens.forget(token, &self.store).await;
         }
@@ -272,77 +256,4 @@ async fn open_mirror(store: &Arc<Store>, data_dir: &Path) -> Result<Option<Arc<M
     };
     let opening = tokio::task::spawn_blocking(open).await;
     Ok(Some(opening.map_err(|error| OpenError::Io(data_dir.to_owned(), io::Error::other(error)))??))
-}
-
-/// Whether Alyx refuses the token itself rather than what was asked with it.
-pub(super) fn refuses_token(answer: &Answer) -> bool {
-    let refusals = [errors::INVALID_TOKEN, "User inactive or deleted."];
-    matches!(answer.status.as_u16(), 401 | 403)
-        && serde_json::from_slice::<serde_json::Value>(&answer.body)
-            .is_ok_and(|body| refusals.iter().any(|refusal| body["detail"] == *refusal))
-}
-
-/// Where what is remembered of the Alyx at this URL lies in a data directory.
-pub fn upstream_folder(data_dir: &Path, url: &str) -> PathBuf {
-    data_dir.join("upstreams").join(folder_name(url))
-}
-
-/// What is remembered belongs to one upstream: its host for people, a hash of its whole URL for us.
-fn folder_name(base: &str) -> String {
-    let host = base.split_once("://").map_or(base, |(_, rest)| rest);
-    let readable: String = host
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' })
-        .take(80)
-        .collect();
-    format!("{readable}-{}", &blake3::hash(base.as_bytes()).to_hex()[..8])
-}
-
-fn lock(data_dir: &Path) -> Result<fs::File, OpenError> {
-    let path = data_dir.join("lock");
-    let io = |error| OpenError::Io(path.clone(), error);
-    let file =
-        fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {
-            // Only told to a second proxy; a full disk is no reason not to start.
-            if let Err(error) = fs::write(&path, std::process::id().to_string()) {
-                tracing::debug!(%error, "the number of this process is not noted");
-            }
-            Ok(file)
-        }
-        Err(fs::TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            let holder = if holder.is_empty() { holder } else { format!(" (process {holder})") };
-            Err(OpenError::InUse(data_dir.to_owned(), holder))
-        }
-        Err(fs::TryLockError::Error(error)) => Err(io(error)),
-    }
-}
-
-#[cfg(unix)]
-fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-fn make_private(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_upstream_has_a_folder_of_its_own() {
-        let names: std::collections::HashSet<_> =
-            ["http://a", "https://a", "https://a:1", "https://a/b", "https://a_b", "https://a/b/../../c"]
-                .iter()
-                .map(|base| folder_name(base))
-                .collect();
-        assert_eq!(names.len(), 6);
-        assert!(names.iter().all(|name| !name.contains('/')));
-    }
 }

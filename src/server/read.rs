@@ -18,31 +18,56 @@ use super::{
     explain, files,
     mirrored::{Mirrored, Silence},
     pass,
-    proxy::{Company, Fetched, Outcome, refuses_token},
-    status::{Forward, How, StandIn},
     verdict::May,
 };
 use crate::{
     access::{Credentials, Standing, TokenHash, credentials},
     alyx::{Route, ask, errors, query, route::appended_slash},
     caching::Directives,
-    clock,
-    responses::{Entry, Media, Place, Question, Staleness, Verdict, is_personal},
-    upstream::{
-        Ask, Failure,
-        flight::{Departure, Seat},
-        has_body,
+    clock::{self, Millis},
+    http::{
+        cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
+        reuse::Staleness,
     },
+    responses::{Entry, Key, Media, Question, Verdict, is_personal},
+    single_flight::{Departure, Seat},
+    upstream::{Answer, Ask, Failure, has_body},
 };
 
 /// What a request that can't be sent takes to say so.
 const A_MOMENT: Duration = Duration::from_millis(100);
 
+/// What a flight brings: Alyx's answer and, if it may be remembered, its entry.
+pub(super) type Outcome = Result<Arc<Fetched>, Failure>;
+
+/// Who may share a flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Company {
+    /// All whose tokens Alyx has accepted.
+    Accepted,
+    /// The holders of one token that Alyx has yet to judge.
+    Token(TokenHash),
+    /// Nobody else.
+    Alone(u64),
+    /// Those who let an answer be refreshed behind their backs and are let in only because everybody is.
+    Behind,
+}
+
+/// Requests are the same if question and company are, and no write came between them.
+pub(super) type FlightKey = (Key, Company, Millis);
+
+/// An answer fresh from Alyx.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) answer: Answer,
+    pub(super) entry: Option<Arc<Entry>>,
+}
+
 /// A stored answer and what it is worth for one request.
 #[derive(Debug)]
 struct Held {
     entry: Arc<Entry>,
-    place: Place,
+    tier: Tier,
     verdict: Verdict,
 }
 
@@ -67,13 +92,13 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     let credentials = credentials(&asked.headers, &proxy.key);
     let question = match question(&asked, &credentials, proxy.upstream.health.is_down()) {
         Ok(question) => question,
-        Err(reason) => return pass::answer(proxy, asked, body, Forward::Bypass(reason)).await,
+        Err(reason) => return pass::answer(proxy, asked, body, ForwardReason::Bypass(reason)).await,
     };
     if let Route::List(endpoint) = &question.route
         && ask::secret(endpoint, &question.pairs).is_some()
     {
         // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
-        return pass::answer(proxy, asked, body, Forward::Bypass("secret")).await;
+        return pass::answer(proxy, asked, body, ForwardReason::Bypass("secret")).await;
     }
     let response = read(proxy, &asked, body, &credentials, &question).await;
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
@@ -92,7 +117,7 @@ async fn read(
 ) -> Response<Body> {
     let directives = Directives::of(&asked.headers);
     if directives.no_store && !proxy.upstream.health.is_down() {
-        return pass::answer(proxy, asked.clone(), body, Forward::Bypass("no-store")).await;
+        return pass::answer(proxy, asked.clone(), body, ForwardReason::Bypass("no-store")).await;
     }
     let may = proxy.may(credentials, asked);
     let up = !proxy.upstream.health.is_down();
@@ -117,14 +142,14 @@ async fn read(
         return reading.explain(&directives).await;
     }
     if proxy.large.contains_key(&question.key) && up {
-        return pass::answer(proxy, asked.clone(), body, Forward::Bypass("too-large")).await;
+        return pass::answer(proxy, asked.clone(), body, ForwardReason::Bypass("too-large")).await;
     }
     if let Some(response) = reading.answer(directives).await {
         return response;
     }
     // Too large to be remembered: Alyx is asked once more, as a stream.
     proxy.large.insert(question.key, ());
-    pass::answer(proxy, asked.clone(), body, Forward::Bypass("too-large")).await
+    pass::answer(proxy, asked.clone(), body, ForwardReason::Bypass("too-large")).await
 }
 
 /// Django's own redirect to the path with a slash, which ONE counts on (REST.md 5).
@@ -136,7 +161,7 @@ fn moved_permanently(to: &str) -> Response<Body> {
     if let Ok(to) = HeaderValue::try_from(to) {
         headers.insert(header::LOCATION, to);
     }
-    How::Refused("offline-redirect").mark(&mut response);
+    CacheStatus::Refused("offline-redirect").mark(&mut response);
     response
 }
 
@@ -166,11 +191,11 @@ fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Ques
 
 impl Proxy {
     async fn held(&self, question: &Question, asked: &Asked, directives: &Directives) -> Option<Held> {
-        let (entry, place) = self.responses.find(question).await?;
+        let (entry, tier) = self.responses.find(question).await?;
         let age = Duration::from_millis(u64::try_from(clock::now() - entry.received_at).unwrap_or(0));
         let verdict =
             self.responses.verdict(question, &entry, &asked.settings).await.for_request(directives, age);
-        Some(Held { entry, place, verdict })
+        Some(Held { entry, tier, verdict })
     }
 
     /// Asks Alyx, remembers what it says, and learns what the token is worth.
@@ -202,12 +227,12 @@ impl Reading<'_> {
                     let again_until = self.credentials.token().filter(|_| plain).and_then(|token| {
                         self.proxy.tokens.vouched_until(&token, &self.asked.settings.access)
                     });
-                    let how = How::Hit(held.place, left);
+                    let how = CacheStatus::Hit(held.tier, left);
                     return Some(self.give(held, Giving { again_until, ..Giving::plainly(how) }).await);
                 }
                 Verdict::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
                     self.refresh_behind();
-                    return Some(self.stand_in(held, StandIn::WhileRevalidating).await);
+                    return Some(self.stand_in(held, ServedStale::WhileRevalidating).await);
                 }
                 Verdict::Stale(_) => {}
             }
@@ -331,8 +356,9 @@ impl Reading<'_> {
             match outcome {
                 // Another one's token was refused, what came is for that one only, or the flight was lost: each for itself.
                 Some(Ok(fetched))
-                    if joined && (refuses_token(&fetched.answer) || is_personal(&fetched.answer.headers)) => {
-                }
+                    if joined
+                        && (errors::is_token_refused(fetched.answer.status, &fetched.answer.body)
+                            || is_personal(&fetched.answer.headers)) => {}
                 None => {}
                 Some(Ok(fetched)) => return Some(self.deliver(&fetched, joined).await),
                 Some(Err(Failure::TooLarge)) => return None,
@@ -354,19 +380,20 @@ impl Reading<'_> {
         {
             return own;
         }
-        let how = How::Forwarded { why: self.why(), status, stored: fetched.entry.is_some(), collapsed };
+        let how =
+            CacheStatus::Forwarded { why: self.why(), status, stored: fetched.entry.is_some(), collapsed };
         match &fetched.entry {
             Some(entry) => self.proxy.give(self.asked, self.question, entry, Giving::plainly(how)).await,
             None => self.proxy.give_unstored(self.asked, &fetched.answer, how),
         }
     }
 
-    fn why(&self) -> Forward {
+    fn why(&self) -> ForwardReason {
         match &self.held {
-            _ if self.known && self.may != May::Have => Forward::Token,
-            Some(Held { verdict: Verdict::Stale(staleness), .. }) => Forward::Stale(*staleness),
-            Some(_) => Forward::Stale(Staleness::Request),
-            None => self.silence.name().map_or(Forward::UriMiss, Forward::Silent),
+            _ if self.known && self.may != May::Have => ForwardReason::Token,
+            Some(Held { verdict: Verdict::Stale(staleness), .. }) => ForwardReason::Stale(*staleness),
+            Some(_) => ForwardReason::Stale(Staleness::Request),
+            None => self.silence.name().map_or(ForwardReason::UriMiss, ForwardReason::MirrorMiss),
         }
     }
 
@@ -382,10 +409,10 @@ impl Reading<'_> {
         let mirrored = self.proxy.mirrored(self.question, &self.asked.settings, None).await;
         match (&self.held, mirrored) {
             (Some(held), Mirrored::Answer(entry)) if self.prefers(held, &entry) => {
-                self.stand_in(held, StandIn::Offline).await
+                self.stand_in(held, ServedStale::Offline).await
             }
-            (_, Mirrored::Answer(entry)) => self.give_mirrored(&entry, StandIn::Offline).await,
-            (Some(held), Mirrored::Silent(_)) => self.stand_in(held, StandIn::Offline).await,
+            (_, Mirrored::Answer(entry)) => self.give_mirrored(&entry, ServedStale::Offline).await,
+            (Some(held), Mirrored::Silent(_)) => self.stand_in(held, ServedStale::Offline).await,
             (None, Mirrored::Silent(silence)) => self.refuse(failure, &silence).await,
         }
     }
@@ -393,7 +420,7 @@ impl Reading<'_> {
     /// Neither stored nor mirrored. ONE's cache tables can be made all the same.
     async fn refuse(&self, failure: &Failure, silence: &Silence) -> Response<Body> {
         if files::describes_all(self.question)
-            && let Some(own) = self.proxy.give_own_description(self.asked, Some(StandIn::Offline)).await
+            && let Some(own) = self.proxy.give_own_description(self.asked, Some(ServedStale::Offline)).await
         {
             return own;
         }
@@ -423,10 +450,10 @@ impl Reading<'_> {
         let mirrored = self.mirrored_when_slow(directives).await;
         match (held, mirrored) {
             (Some(held), Some(entry)) if self.prefers(held, &entry) => {
-                self.stand_in(held, StandIn::Slow).await
+                self.stand_in(held, ServedStale::Slow).await
             }
-            (_, Some(entry)) => self.give_mirrored(&entry, StandIn::Slow).await,
-            (Some(held), None) => self.stand_in(held, StandIn::Slow).await,
+            (_, Some(entry)) => self.give_mirrored(&entry, ServedStale::Slow).await,
+            (Some(held), None) => self.stand_in(held, ServedStale::Slow).await,
             (None, None) => std::future::pending().await,
         }
     }
@@ -443,13 +470,13 @@ impl Reading<'_> {
         }
     }
 
-    async fn give_mirrored(&self, entry: &Arc<Entry>, reason: StandIn) -> Response<Body> {
+    async fn give_mirrored(&self, entry: &Arc<Entry>, reason: ServedStale) -> Response<Body> {
         self.proxy.give_mirrored(self.asked, self.question, entry, Some(reason)).await
     }
 
-    async fn stand_in(&self, held: &Held, reason: StandIn) -> Response<Body> {
+    async fn stand_in(&self, held: &Held, reason: ServedStale) -> Response<Body> {
         let notice = self.proxy.notice(reason);
-        let how = How::StandIn { reason, place: held.place, ttl: held.verdict.ttl() };
+        let how = CacheStatus::Stale { reason, tier: held.tier, ttl: held.verdict.ttl() };
         self.give(held, Giving { notice, ..Giving::plainly(how) }).await
     }
 

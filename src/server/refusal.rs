@@ -3,14 +3,11 @@
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
 
-use super::{
-    Proxy,
-    mirrored::Silence,
-    status::{How, StandIn},
-};
+use super::{Proxy, mirrored::Silence};
 use crate::{
     alyx::errors,
     clock,
+    http::cache_status::{CacheStatus, ServedStale},
     responses::Question,
     upstream::{Failure, health::State},
 };
@@ -23,11 +20,11 @@ const CROWDED: u64 = 5;
 
 /// A refusal in Alyx's error shape.
 pub(super) fn plain(status: u16, text: &str) -> Response<Body> {
-    json(status, errors::detail(status, text), How::Refused("refused"))
+    json(status, errors::detail(status, text), CacheStatus::Refused("refused"))
 }
 
 /// A JSON answer of the proxy's own.
-pub(super) fn json(status: u16, body: String, how: How) -> Response<Body> {
+pub(super) fn json(status: u16, body: String, how: CacheStatus) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     // Every status given here is one.
     *response.status_mut() =
@@ -40,8 +37,8 @@ pub(super) fn json(status: u16, body: String, how: How) -> Response<Body> {
 impl Proxy {
     /// A refusal that is counted.
     pub(super) fn refuse(&self, status: u16, body: String, reason: &'static str) -> Response<Body> {
-        self.counters.count(How::Refused(reason));
-        json(status, body, How::Refused(reason))
+        self.counters.count(CacheStatus::Refused(reason));
+        json(status, body, CacheStatus::Refused(reason))
     }
 
     /// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
@@ -121,13 +118,13 @@ impl Proxy {
     }
 
     /// What ONE shows its user about an answer that stands in for Alyx's.
-    pub(super) fn notice(&self, reason: StandIn) -> Option<HeaderValue> {
+    pub(super) fn notice(&self, reason: ServedStale) -> Option<HeaderValue> {
         match reason {
-            StandIn::Offline => self.notice_away(),
-            StandIn::Slow => Some(HeaderValue::from_static(
+            ServedStale::Offline => self.notice_away(),
+            ServedStale::Slow => Some(HeaderValue::from_static(
                 "!!!Alyx is slow; this proxy answers from what it remembers and goes on asking",
             )),
-            StandIn::WhileRevalidating => Some(HeaderValue::from_static(
+            ServedStale::WhileRevalidating => Some(HeaderValue::from_static(
                 "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
             )),
         }

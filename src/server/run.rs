@@ -1,18 +1,9 @@
 //! Listening: connections, their limits, and an orderly end.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::{HeaderName, HeaderValue, Response, Version};
+use http::{Response, Version};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -34,23 +25,12 @@ use super::{
     Proxy, answer,
     interim::{Interim, Sending},
     own,
+    request_id::{self, REQUEST_ID},
     taking::Taking,
     tls::{Tls, TlsError},
     verify,
 };
-use crate::upstream::health;
-
-/// What a request is called in the log and to its client.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// A name for a request that has none: that of this run of the program, and a number.
-fn new_name() -> HeaderValue {
-    static RUN: LazyLock<u32> = LazyLock::new(rand::random);
-    static NUMBER: AtomicU64 = AtomicU64::new(1);
-    let name = format!("{:08x}-{}", *RUN, NUMBER.fetch_add(1, Ordering::Relaxed));
-    // Hexadecimal digits and a number are always fit for a field.
-    HeaderValue::try_from(name).unwrap_or_else(|_| HeaderValue::from_static("0"))
-}
+use crate::{telemetry::metrics, upstream::health};
 
 /// The longest head of a request: as long a URL as can be allowed, and its fields.
 const LONGEST_HEAD: usize = 128 << 10;
@@ -112,7 +92,7 @@ impl Listening {
 
     /// Serves until `shutdown` completes, then lets open requests end for `server.drain`.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        own::recorder();
+        metrics::recorder();
         let Self { listener, tls, proxy } = self;
         let mut beside = vec![tokio::spawn(tidy(proxy.clone()))];
         if proxy.knows_alyx() {
@@ -174,7 +154,7 @@ fn connections() -> usize {
 
 /// Says that there is no room, where that can be said at once.
 fn turn_away(stream: &TcpStream, tls: bool) {
-    metrics::counter!("alyx_proxy_shed_total", "reason" => "connections").increment(1);
+    ::metrics::counter!("alyx_proxy_shed_total", "reason" => "connections").increment(1);
     if !tls && let Err(error) = stream.try_write(NO_ROOM) {
         tracing::debug!(%error, "turned away without a word");
     }
@@ -248,7 +228,7 @@ where
             request.extensions_mut().insert(interim.clone());
         }
         async move {
-            let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(new_name).clone();
+            let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(request_id::new_name).clone();
             let mut response: Response<_> = floors.oneshot(request).await?;
             response.headers_mut().insert(REQUEST_ID, name);
             Ok::<_, Infallible>(response.map(|body| taking.watch(body, version)))
@@ -277,6 +257,6 @@ async fn tidy(proxy: Arc<Proxy>) {
         tokio::time::sleep(TIDY).await;
         proxy.responses.tidy();
         proxy.upstream.pace.tidy();
-        own::recorder().run_upkeep();
+        metrics::recorder().run_upkeep();
     }
 }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Response, StatusCode, header};
 
-use super::{Asked, Proxy, pass, refusal, status::Forward};
-use crate::alyx::{Route, Service, errors, writes};
+use super::{Asked, Proxy, pass, refusal};
+use crate::{
+    alyx::{Route, Service, errors, writes},
+    http::cache_status::ForwardReason,
+};
 
 const NO_DISK: &str = "This proxy can't write to its disk, so it could not remember what this request \
                        changes. The request was not passed on to Alyx.";
@@ -33,7 +36,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
             return refusal::plain(507, NO_DISK);
         }
     };
-    let result = pass::through(proxy, asked, body, Forward::Method).await;
+    let result = pass::through(proxy, asked, body, ForwardReason::Method).await;
     let changed = match &result {
         Ok(response) if sends_to_log_in(response) => false,
         Ok(response) => pass::may_have_written(response.status()) || partly_done(&route, response),

@@ -14,10 +14,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Failure, Upstream, end_to_end, flight::Departure, pace::Caller};
+use super::{Failure, Upstream, end_to_end, pace::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::{self, Millis},
+    single_flight::Departure,
 };
 
 /// A read to be made of Alyx.
@@ -68,7 +69,7 @@ impl Upstream {
     }
 
     /// The same, saying when it is sent.
-    pub async fn fetch_on(&self, ask: &Ask, departure: &Departure) -> Result<Answer, Failure> {
+    pub(crate) async fn fetch_on(&self, ask: &Ask, departure: &Departure) -> Result<Answer, Failure> {
         if self.health.is_down() {
             return Err(Failure::Away);
         }

@@ -9,7 +9,6 @@ mod client;
 mod download;
 mod failure;
 mod fetch;
-pub mod flight;
 mod headers;
 pub mod health;
 mod origin;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use alyx_proxy::{
     clock,
-    server::{OpenError, Proxy},
+    server::Proxy,
     settings::Settings,
     snapshot::{Choice, Contents, Manifest},
 };
@@ -39,7 +39,7 @@ impl Worker {
         own.storage.data_dir = own.storage.directory()?;
         match Proxy::open(own).await {
             Ok(proxy) => Ok(Self::Here(proxy)),
-            Err(OpenError::InUse(..)) => Ok(Self::There(Control::of(settings, flags)?)),
+            Err(error) if error.is_in_use() => Ok(Self::There(Control::of(settings, flags)?)),
             Err(error) => Err(anyhow::Error::from(error).into()),
         }
     }

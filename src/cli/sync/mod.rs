@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use alyx_proxy::{
     alyx::Endpoint,
     mirror::sync::{Cycle, Progress, TableProgress},
-    server::{OpenError, Proxy},
+    server::Proxy,
     settings::Sources,
     upstream::health,
 };
@@ -28,7 +28,7 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     settings.storage.data_dir = settings.storage.directory()?;
     let proxy = match Proxy::open(settings).await {
         Ok(proxy) => proxy,
-        Err(OpenError::InUse(..)) => return running::run(sources, &named, flags.json).await,
+        Err(error) if error.is_in_use() => return running::run(sources, &named, flags.json).await,
         Err(error) => return Err(anyhow::Error::from(error).into()),
     };
     let (Some(mirror), Some(synchroniser)) = (proxy.mirror().cloned(), proxy.synchroniser().cloned()) else {

@@ -12,10 +12,9 @@
 //!
 //! Each asks for `Authorization: Bearer` with the administrator's token. No browser sends that header, nor JSON, of its
 //! own accord for another site's page, and no answer here allows other sites anything (CORS); what a browser says
-//! of the page that asks is looked at besides ([`site`]).
+//! of the page that asks is looked at besides ([`cross_site`](crate::http::cross_site)).
 
 mod actions;
-mod site;
 mod snapshot;
 
 use std::{net::IpAddr, sync::Arc};
@@ -24,11 +23,12 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::Value;
 
+use super::{Proxy, refusal};
+use crate::{
+    alyx::errors,
+    http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
+};
 pub(super) use actions::Refused;
-pub(super) use site::is_foreign;
-
-use super::{Proxy, base_url, refusal, status::How};
-use crate::alyx::errors;
 
 /// No wish is longer.
 const MAX_BODY: usize = 64 << 10;
@@ -42,7 +42,7 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let settings = proxy.settings.load_full();
-    let base = base_url::of(&parts, peer, &settings.server).unwrap_or_default();
+    let base = forwarded::of(&parts, peer, &settings.server).unwrap_or_default();
     if is_foreign(&parts.headers, &base) {
         return refusal::plain(403, "Pages of other sites can't control this proxy.");
     }
@@ -80,11 +80,16 @@ pub(super) async fn answer(
     let done = if action == "export" {
         snapshot::export(proxy, wish).await
     } else {
-        proxy.act(action, wish).await.map(|done| refusal::json(200, format!("{done}\n"), How::Own))
+        proxy
+            .act(action, wish)
+            .await
+            .map(|done| refusal::json(200, format!("{done}\n"), CacheStatus::Internal))
     };
     match done {
         Ok(response) => response,
-        Err(Refused { status, why }) => refusal::json(status, errors::detail(status, &why), How::Own),
+        Err(Refused { status, why }) => {
+            refusal::json(status, errors::detail(status, &why), CacheStatus::Internal)
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use tokio_util::io::ReaderStream;
 use super::Refused;
 use crate::{
     alyx::errors,
-    server::{Proxy, refusal, status::How},
+    http::cache_status::CacheStatus,
+    server::{Proxy, refusal},
     snapshot::{Choice, SnapshotError},
 };
 
@@ -54,7 +55,7 @@ pub(super) async fn export(proxy: &Proxy, wish: Value) -> Result<Response<Body>,
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    How::Own.mark(&mut response);
+    CacheStatus::Internal.mark(&mut response);
     Ok(response)
 }
 
@@ -80,13 +81,13 @@ pub(super) async fn import(proxy: &Arc<Proxy>, headers: &HeaderMap, body: Body) 
                 answers = imported.answers,
                 "an administrator has a snapshot imported"
             );
-            refusal::json(200, format!("{}\n", json!(imported)), How::Own)
+            refusal::json(200, format!("{}\n", json!(imported)), CacheStatus::Internal)
         }
         Err(error) => {
             let Refused { status, why } = refused(&error);
             // Where it lay here is nobody's business.
             let why = why.replace(&beside.0.display().to_string(), "the snapshot");
-            refusal::json(status, errors::detail(status, &why), How::Own)
+            refusal::json(status, errors::detail(status, &why), CacheStatus::Internal)
         }
     }
 }

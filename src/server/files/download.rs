@@ -21,11 +21,9 @@ use super::{Kept, hash_of, offers_none, zip};
 use crate::{
     access::Credentials,
     clock,
+    http::cache_status::{CacheStatus, ForwardReason},
     responses::Entry,
-    server::{
-        Asked, Proxy,
-        status::{Forward, How},
-    },
+    server::{Asked, Proxy},
     upstream::Failure,
 };
 
@@ -58,7 +56,7 @@ pub(super) async fn answer(
     asked: &Asked,
     credentials: &Credentials,
     tables: Tables<'_>,
-    why: Forward,
+    why: ForwardReason,
 ) -> Result<Response<Body>, Failure> {
     let Tables { tag, info, kept: others } = tables;
     let place = Proxy::place_of_tables(tag, info)?;
@@ -92,7 +90,8 @@ pub(super) async fn answer(
         .iter()
         .filter_map(|name| Some((name.clone(), upstream.headers.get(name)?.clone())))
         .collect();
-    let how = How::Forwarded { why, status: status.as_u16(), stored: reserved.is_some(), collapsed: false };
+    let how =
+        CacheStatus::Forwarded { why, status: status.as_u16(), stored: reserved.is_some(), collapsed: false };
     proxy.counters.count(how);
     let (pieces, coming) = mpsc::channel(AHEAD);
     let mut response = Response::new(Body::from_stream(pieces_of(coming)));

@@ -15,10 +15,10 @@ use tokio_util::io::ReaderStream;
 use crate::{
     caching::{self, Validators, Wanted, wanted},
     clock::{self, Millis},
+    http::cache_status::CacheStatus,
     server::{
         Asked, Proxy,
         refusal::{self, NOTICE},
-        status::How,
     },
     snapshot::{FileHead, KeptFile},
     store::{Store, StoreError},
@@ -193,7 +193,7 @@ impl Kept {
     pub(super) async fn give(
         &self,
         asked: &Asked,
-        how: How,
+        how: CacheStatus,
         notice: Option<HeaderValue>,
         proxy: &Proxy,
     ) -> Response<Body> {

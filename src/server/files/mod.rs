@@ -18,17 +18,17 @@ use kept::Kept;
 pub(super) use kept::{Files, FilesError};
 pub(super) use own::{describes_all, offers_none};
 
-use super::{
-    Asked, Proxy, pass, refusal,
-    status::{Forward, How, StandIn},
-    verdict::May,
-};
+use super::{Asked, Proxy, pass, refusal, verdict::May};
 use crate::{
     access::{Credentials, credentials},
     alyx::{Class, query, route, tables},
     caching::Directives,
     clock,
-    responses::{Entry, Media, Place, Question, Staleness},
+    http::{
+        cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
+        reuse::Staleness,
+    },
+    responses::{Entry, Media, Question},
     upstream::{Answer, Ask, Failure},
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
         return refusal::plain(404, "There is no such database tag.");
     };
     if matches!(credentials, Credentials::Foreign) {
-        return pass::answer(proxy, asked, Body::empty(), Forward::Bypass("foreign-credentials")).await;
+        return pass::answer(proxy, asked, Body::empty(), ForwardReason::Bypass("foreign-credentials")).await;
     }
     let may = match proxy.may_have_tables(&asked, &credentials).await {
         Ok(may) => may,
@@ -57,15 +57,15 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
     let stale = kept.as_ref().map(|kept| staleness(kept, info.as_deref(), &asked));
     match (&kept, stale) {
         (Some(kept), Some(Ok(left))) => {
-            return kept.give(&asked, How::Hit(Place::Disk, left), None, proxy).await;
+            return kept.give(&asked, CacheStatus::Hit(Tier::Disk, left), None, proxy).await;
         }
         (Some(kept), _) if proxy.upstream.health.is_down() => return give_offline(proxy, &asked, kept).await,
         _ => {}
     }
     if kept.is_none() && asked.method == Method::HEAD && !proxy.upstream.health.is_down() {
-        return pass::answer(proxy, asked, Body::empty(), Forward::UriMiss).await;
+        return pass::answer(proxy, asked, Body::empty(), ForwardReason::UriMiss).await;
     }
-    let why = stale.and_then(Result::err).map_or(Forward::UriMiss, Forward::Stale);
+    let why = stale.and_then(Result::err).map_or(ForwardReason::UriMiss, ForwardReason::Stale);
     let tables = download::Tables { tag: &tag, info: info.as_deref(), kept: kept.is_some() };
     match download::answer(proxy, &asked, &credentials, tables, why).await {
         Ok(response) => response,
@@ -73,7 +73,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
         Err(failure) => match (proxy.refuse_caller(may, &failure, &asked.route), &kept) {
             (Some(refusal), _) => refusal,
             (None, Some(kept)) => give_offline(proxy, &asked, kept).await,
-            (None, None) => match own(proxy, &asked, &tag, Some(StandIn::Offline)).await {
+            (None, None) => match own(proxy, &asked, &tag, Some(ServedStale::Offline)).await {
                 Some(response) => response,
                 None => proxy.failed_pass(&failure),
             },
@@ -86,13 +86,13 @@ async fn own(
     proxy: &Arc<Proxy>,
     asked: &Asked,
     tag: &str,
-    reason: Option<StandIn>,
+    reason: Option<ServedStale>,
 ) -> Option<Response<Body>> {
     if tag.is_empty() { proxy.give_own_tables(asked, reason).await } else { None }
 }
 
 async fn give_offline(proxy: &Proxy, asked: &Asked, kept: &Kept) -> Response<Body> {
-    let how = How::StandIn { reason: StandIn::Offline, place: Place::Disk, ttl: 0 };
+    let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
     kept.give(asked, how, proxy.notice_away(), proxy).await
 }
 
@@ -140,8 +140,8 @@ impl Proxy {
         if has_own || may.sees_stored() {
             return Ok(may);
         }
-        let (why, status) = (Forward::Token, answer.status.as_u16());
-        let how = How::Forwarded { why, status, stored: false, collapsed: false };
+        let (why, status) = (ForwardReason::Token, answer.status.as_u16());
+        let how = CacheStatus::Forwarded { why, status, stored: false, collapsed: false };
         Err(Box::new(self.give_unstored(asked, &answer, how)))
     }
 

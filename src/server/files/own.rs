@@ -17,16 +17,14 @@ use crate::{
     access::credentials,
     alyx::{Route, Service, tables as place},
     clock::{self, Millis},
+    http::cache_status::{CacheStatus, ServedStale},
     mirror::Mirror,
     responses::Question,
-    server::{
-        Asked, Proxy,
-        refusal::NOTICE,
-        status::{How, StandIn},
-    },
+    server::{Asked, Proxy, refusal::NOTICE},
     settings::Settings,
+    single_flight::Flights,
     tables::{self, Form, TablesError},
-    upstream::{Answer, flight::Flights},
+    upstream::Answer,
 };
 
 /// Tables that were made here.
@@ -72,7 +70,7 @@ impl Proxy {
     pub(super) async fn give_own_tables(
         self: &Arc<Self>,
         asked: &Asked,
-        reason: Option<StandIn>,
+        reason: Option<ServedStale>,
     ) -> Option<Response<Body>> {
         self.shows_records_to(asked).then_some(())?;
         let own = self.own_tables(&asked.settings).await?;
@@ -88,7 +86,7 @@ impl Proxy {
     pub(in crate::server) async fn give_own_description(
         self: &Arc<Self>,
         asked: &Asked,
-        reason: Option<StandIn>,
+        reason: Option<ServedStale>,
     ) -> Option<Response<Body>> {
         self.shows_records_to(asked).then_some(())?;
         let own = self.own_tables(&asked.settings).await?;
@@ -110,7 +108,7 @@ impl Proxy {
         Some(self.give_unstored(asked, &answer, mirrored(reason)))
     }
 
-    fn why(&self, reason: Option<StandIn>) -> Option<HeaderValue> {
+    fn why(&self, reason: Option<ServedStale>) -> Option<HeaderValue> {
         reason.and_then(|_| self.notice_away())
     }
 
@@ -190,6 +188,6 @@ impl Proxy {
     }
 }
 
-fn mirrored(reason: Option<StandIn>) -> How {
-    How::Mirror { reason, as_synchronised: false }
+fn mirrored(reason: Option<ServedStale>) -> CacheStatus {
+    CacheStatus::Mirror { reason, as_synchronised: false }
 }

@@ -1,6 +1,6 @@
 //! The picture of a day: answers by where they came from, a column for each quarter of an hour.
 
-use crate::server::activity::{KINDS, Minute};
+use crate::telemetry::activity::{KINDS, Minute};
 
 /// Columns of the picture.
 const COLUMNS: usize = 96;

@@ -22,8 +22,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 
 pub(super) use session::Sessions;
 
-use super::{Proxy, base_url, control, own, refusal, status::How};
-use crate::settings::Settings;
+use super::{Proxy, own, refusal};
+use crate::{
+    http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
+    settings::Settings,
+};
 use session::Session;
 
 const STYLE: &str = include_str!("../../../templates/style.css");
@@ -55,11 +58,11 @@ pub(super) async fn answer(
 ) -> Option<Response<Body>> {
     let (parts, body) = request.into_parts();
     let settings = proxy.settings.load_full();
-    let base = match base_url::of(&parts, peer, &settings.server) {
+    let base = match forwarded::of(&parts, peer, &settings.server) {
         Ok(base) => base,
         Err(error) => return Some(refusal::plain(400, &error.to_string())),
     };
-    let client = base_url::client(&parts.headers, peer, &settings.server);
+    let client = forwarded::client(&parts.headers, peer, &settings.server);
     let session = proxy.sessions.of(&parts.headers);
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
     let visit = Visit { proxy: proxy.clone(), method, uri, headers, base, client, settings, session };
@@ -73,7 +76,7 @@ pub(super) async fn answer(
             "The proxy's own pages are read by GET, and their forms sent by POST.",
         ));
     }
-    if control::is_foreign(&visit.headers, &visit.base) {
+    if is_foreign(&visit.headers, &visit.base) {
         return Some(refusal::plain(403, "Forms of other sites are not taken."));
     }
     let timeout = visit.proxy.settings.load().server.client_timeout.0;
@@ -138,6 +141,6 @@ fn to(place: &str) -> Response<Body> {
     let place = HeaderValue::try_from(place).unwrap_or_else(|_| HeaderValue::from_static("/-/status"));
     response.headers_mut().insert(header::LOCATION, place);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    How::Own.mark(&mut response);
+    CacheStatus::Internal.mark(&mut response);
     response
 }

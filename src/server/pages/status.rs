@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     clock, log,
-    server::{Proxy, activity::Asked},
+    server::Proxy,
+    telemetry::activity::{self, Asked},
 };
 
 #[derive(Template)]
@@ -82,7 +83,7 @@ impl Visit {
         let (most, slowest) = proxy.activity.questions();
         let now = clock::now();
         let rows = |asked: Vec<Asked>| asked.iter().map(|asked| row(asked, logged_in)).collect();
-        let client = |client: crate::server::activity::Client| Seen {
+        let client = |client: activity::Client| Seen {
             address: client.address.to_string(),
             program: client.program,
             requests: client.requests,

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::stored::Shelf;
-use crate::{server::pass::Gathered, upstream::Failure};
+use crate::{http::body::Buffered, upstream::Failure};
 
 /// Bytes with the room that they take, which is free again when nobody has them any more.
 struct Held {
@@ -30,10 +30,10 @@ pub(super) async fn gather(
     said: Option<usize>,
     limit: usize,
     shelf: &Shelf,
-) -> Result<Gathered, Failure> {
+) -> Result<Buffered, Failure> {
     let said = said.unwrap_or(0);
     let Some(mut room) = (said <= limit).then(|| shelf.room(said)).flatten() else {
-        return Ok(Gathered::More(body));
+        return Ok(Buffered::Overflow(body));
     };
     let mut stream = body.into_data_stream();
     let mut read = BytesMut::with_capacity(said);
@@ -43,12 +43,12 @@ pub(super) async fn gather(
         let more = length.saturating_sub(room.num_permits());
         let Some(more) = (length <= limit).then(|| shelf.room(more)).flatten() else {
             let read = [Ok(held(read, room)), Ok(chunk)];
-            return Ok(Gathered::More(Body::from_stream(futures_util::stream::iter(read).chain(stream))));
+            return Ok(Buffered::Overflow(Body::from_stream(futures_util::stream::iter(read).chain(stream))));
         };
         room.merge(more);
         read.extend_from_slice(&chunk);
     }
-    Ok(Gathered::Whole(held(read, room)))
+    Ok(Buffered::Complete(held(read, room)))
 }
 
 fn held(read: BytesMut, room: OwnedSemaphorePermit) -> Bytes {

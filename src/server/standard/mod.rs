@@ -20,12 +20,15 @@ use gather::gather;
 use give::give;
 use stored::{Shelf, Stored, Url, Worth};
 
-use super::{Asked, Proxy, interim::Interim, pass, refusal, status::CACHE_STATUS};
+use super::{Asked, Proxy, interim::Interim, pass, refusal};
 use crate::{
     caching::{self, Directives, Lifetime, ResponseControl, lifetime, may_store},
     clock::{self, Millis},
+    http::body::{self, Buffered},
+    http::cache_status::CACHE_STATUS,
     settings::{Profile, Settings},
-    upstream::{Failure, Origin, UpstreamError, flight::Flights},
+    single_flight::Flights,
+    upstream::{Failure, Origin, UpstreamError},
 };
 
 /// The cache, where the settings ask for this profile.
@@ -73,7 +76,7 @@ pub(super) async fn answer(
     if let Some(response) = forwards::ends_here(&asked.method, &asked.uri, &mut asked.headers) {
         return marked(response, "detail=max-forwards");
     }
-    let Some(body) = pass::limited(&asked.headers, body, asked.settings.server.max_body) else {
+    let Some(body) = body::limited(&asked.headers, body, asked.settings.server.max_body) else {
         return pass::too_large();
     };
     let asking = Asking {
@@ -227,8 +230,8 @@ impl Asking {
         let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
         let limit = settings.cache.max_response.bytes();
         let body = match gather(body, said, limit, &self.standard.shelf).await? {
-            pass::Gathered::Whole(body) => body,
-            pass::Gathered::More(body) => {
+            Buffered::Complete(body) => body,
+            Buffered::Overflow(body) => {
                 return Ok(marked(Response::from_parts(parts, body), "fwd=uri-miss"));
             }
         };

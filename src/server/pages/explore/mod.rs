@@ -23,7 +23,8 @@ use super::{
 use crate::{
     alyx::{ENDPOINTS, Endpoint, query, route::classify},
     clock,
-    server::{Asked, activity, of_alyx, status},
+    server::{Asked, of_alyx},
+    telemetry::{access_log, activity},
 };
 
 /// A page of records as large as anybody reads.
@@ -150,7 +151,7 @@ impl Visit {
         if let Some(how) = response.extensions().get().copied()
             && !explain
         {
-            let (endpoint, status) = (status::endpoint(&uri), response.status().as_u16());
+            let (endpoint, status) = (access_log::endpoint(&uri), response.status().as_u16());
             let seen = activity::Seen { how, endpoint, uri: &uri, status, took: start.elapsed() };
             self.proxy.activity.answered(&seen);
         }

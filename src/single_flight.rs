@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 /// Requests under way, by what makes them the same.
 #[derive(Debug)]
-pub struct Flights<K, T> {
+pub(crate) struct Flights<K, T> {
     under_way: Table<K, T>,
 }
 
@@ -32,16 +32,16 @@ impl<K, T> Default for Flights<K, T> {
 
 /// Whether a request has been sent.
 #[derive(Debug, Clone, Default)]
-pub struct Departure(Arc<AtomicBool>);
+pub(crate) struct Departure(Arc<AtomicBool>);
 
 impl Departure {
     /// It is sent now.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.0.store(true, Ordering::Release);
     }
 
     /// Whether it has been sent.
-    pub fn has_left(&self) -> bool {
+    pub(crate) fn has_left(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -67,7 +67,7 @@ impl<T> Flight<T> {
 
 /// A seat on a flight.
 #[derive(Debug)]
-pub struct Seat<T> {
+pub(crate) struct Seat<T> {
     outcome: watch::Receiver<Option<T>>,
     /// Whether the request has been sent.
     pub departure: Departure,
@@ -77,12 +77,12 @@ pub struct Seat<T> {
 
 impl<T: Clone> Seat<T> {
     /// The outcome; `None` if the flight was lost without one.
-    pub async fn outcome(mut self) -> Option<T> {
+    pub(crate) async fn outcome(mut self) -> Option<T> {
         self.wait().await
     }
 
     /// The same, keeping the seat.
-    pub async fn wait(&mut self) -> Option<T> {
+    pub(crate) async fn wait(&mut self) -> Option<T> {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
@@ -93,7 +93,7 @@ impl<T: Clone> Seat<T> {
 impl<T: Send + Sync + 'static> Seat<T> {
     /// Stays in it to the end, though nobody waits for what it brings. For flights that are bounded in number by
     /// something else than who asks; and whoever has joined one leaves that to the one who started it.
-    pub fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         if !self.joined {
             tokio::spawn(async move { self.outcome.wait_for(Option::is_some).await.map(drop) });
         }
@@ -142,7 +142,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     /// Joins the flight with this key, or starts it; it goes on to its end without anybody, too.
-    pub fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Seat<T>
+    pub(crate) fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Seat<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -153,7 +153,7 @@ where
     }
 
     /// The same for one that goes on without anybody only from [`Departure::leave`] on.
-    pub fn board<F>(&self, key: K, start: impl FnOnce(Departure) -> F) -> Seat<T>
+    pub(crate) fn board<F>(&self, key: K, start: impl FnOnce(Departure) -> F) -> Seat<T>
     where
         F: Future<Output = T> + Send + 'static,
     {

@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 
 /// How a body is coded on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     /// As it is.
     Identity,
     /// gzip
@@ -24,7 +24,7 @@ const LARGE: usize = 128 << 10;
 
 impl Coding {
     /// Its name in `Content-Encoding`.
-    pub(super) fn name(self) -> Option<&'static str> {
+    pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Identity => None,
             Self::Gzip => Some("gzip"),
@@ -33,7 +33,7 @@ impl Coding {
     }
 
     /// The best coding that a client accepts for a body of this length.
-    pub(super) fn negotiate(headers: &HeaderMap, length: usize) -> Self {
+    pub(crate) fn negotiate(headers: &HeaderMap, length: usize) -> Self {
         if length < WORTH_IT {
             return Self::Identity;
         }
@@ -65,7 +65,7 @@ impl Coding {
     }
 
     /// Codes a body; `None` if that fails.
-    pub(super) async fn code(self, body: Bytes) -> Option<Bytes> {
+    pub(crate) async fn code(self, body: Bytes) -> Option<Bytes> {
         if body.len() < LARGE || self == Self::Identity {
             return self.code_now(&body);
         }

@@ -13,10 +13,10 @@ use crate::settings;
 /// A request that does not say where it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("The Host of this request is missing or can't be one.")]
-pub(super) struct NoHost;
+pub(crate) struct NoHost;
 
 /// The base URL of a request, without a trailing slash.
-pub(super) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> Result<String, NoHost> {
+pub(crate) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> Result<String, NoHost> {
     if !settings.public_url.is_empty() {
         return Ok(settings.public_url.clone());
     }
@@ -40,7 +40,7 @@ pub(super) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> 
 
 /// The address of the client: the other end of the connection or, behind trusted reverse proxies,
 /// the last address before them. What stands further to the front the client may have made up.
-pub(super) fn client(headers: &HeaderMap, peer: IpAddr, settings: &settings::Server) -> IpAddr {
+pub(crate) fn client(headers: &HeaderMap, peer: IpAddr, settings: &settings::Server) -> IpAddr {
     let trusted = |ip: &IpAddr| settings.trusted_proxies.contains(&ip.to_canonical());
     if !trusted(&peer) {
         return peer;

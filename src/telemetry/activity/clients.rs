@@ -19,12 +19,12 @@ const LONGEST: usize = 60;
 
 /// A client.
 #[derive(Debug, Clone)]
-pub(in crate::server) struct Client {
-    pub(in crate::server) address: IpAddr,
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
     /// What it says it is.
-    pub(in crate::server) program: String,
-    pub(in crate::server) requests: u64,
-    pub(in crate::server) last: Millis,
+    pub(crate) program: String,
+    pub(crate) requests: u64,
+    pub(crate) last: Millis,
 }
 
 #[derive(Debug, Default)]

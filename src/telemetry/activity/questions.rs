@@ -19,21 +19,21 @@ const LONGEST: usize = 400;
 
 /// A question, and how often and how fast it was answered.
 #[derive(Debug, Clone)]
-pub(in crate::server) struct Asked {
-    pub(in crate::server) endpoint: &'static str,
+pub(crate) struct Asked {
+    pub(crate) endpoint: &'static str,
     /// Its path and query, which is for those to see who have logged in.
-    pub(in crate::server) question: String,
+    pub(crate) question: String,
     /// The names of its parameters.
-    pub(in crate::server) parameters: String,
-    pub(in crate::server) count: u64,
-    pub(in crate::server) slowest: Duration,
-    pub(in crate::server) total: Duration,
+    pub(crate) parameters: String,
+    pub(crate) count: u64,
+    pub(crate) slowest: Duration,
+    pub(crate) total: Duration,
     last: Millis,
 }
 
 impl Asked {
     /// Mean time until an answer was ready.
-    pub(in crate::server) fn mean(&self) -> Duration {
+    pub(crate) fn mean(&self) -> Duration {
         self.total / u32::try_from(self.count.max(1)).unwrap_or(u32::MAX)
     }
 }

@@ -8,20 +8,19 @@ use std::{
 use crate::clock;
 
 /// How answers came about, in the order in which pictures stack them.
-pub(in crate::server) const KINDS: [&str; 7] =
-    ["memory", "disk", "mirror", "stale", "collapsed", "upstream", "refused"];
+pub(crate) const KINDS: [&str; 7] = ["memory", "disk", "mirror", "stale", "collapsed", "upstream", "refused"];
 
 const DAY: usize = 1440;
 
 /// What happened in a minute.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::server) struct Minute {
+pub(crate) struct Minute {
     /// Answers by how they came about, in the order of [`KINDS`].
-    pub(in crate::server) answers: [u32; KINDS.len()],
+    pub(crate) answers: [u32; KINDS.len()],
     /// Those of them with a status of 500 and above.
-    pub(in crate::server) errors: u32,
+    pub(crate) errors: u32,
     /// Milliseconds that nobody had to wait for Alyx.
-    pub(in crate::server) spared_ms: u64,
+    pub(crate) spared_ms: u64,
 }
 
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 
 /// Whether the page that asks is another site's. What is no browser says nothing, and asks for itself.
-pub(in crate::server) fn is_foreign(headers: &HeaderMap, base: &str) -> bool {
+pub(crate) fn is_foreign(headers: &HeaderMap, base: &str) -> bool {
     let text =
         |value: Option<&http::HeaderValue>| value.map(|value| value.to_str().unwrap_or("?").to_owned());
     let site = text(headers.get("sec-fetch-site"));

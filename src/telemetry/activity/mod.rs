@@ -11,25 +11,25 @@ use std::{net::IpAddr, time::Duration};
 
 use http::{HeaderMap, Uri};
 
-pub(super) use clients::Client;
-pub(super) use minutes::{KINDS, Minute};
-pub(super) use questions::Asked;
+pub(crate) use clients::Client;
+pub(crate) use minutes::{KINDS, Minute};
+pub(crate) use questions::Asked;
 
-use super::status::How;
+use crate::http::cache_status::CacheStatus;
 
 /// What is known of a request when it has been answered.
 #[derive(Debug)]
-pub(super) struct Seen<'a> {
-    pub(super) how: How,
-    pub(super) endpoint: &'static str,
-    pub(super) uri: &'a Uri,
-    pub(super) status: u16,
-    pub(super) took: Duration,
+pub(crate) struct Seen<'a> {
+    pub(crate) how: CacheStatus,
+    pub(crate) endpoint: &'static str,
+    pub(crate) uri: &'a Uri,
+    pub(crate) status: u16,
+    pub(crate) took: Duration,
 }
 
 /// The recorder.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     minutes: minutes::Minutes,
     questions: questions::Questions,
     clients: clients::Clients,
@@ -38,16 +38,16 @@ pub(super) struct Activity {
 
 impl Activity {
     /// A request has been answered.
-    pub(super) fn answered(&self, seen: &Seen<'_>) {
-        if seen.how == How::Own {
+    pub(crate) fn answered(&self, seen: &Seen<'_>) {
+        if seen.how == CacheStatus::Internal {
             return;
         }
         let spared = match seen.how {
-            How::Forwarded { collapsed: false, .. } => {
+            CacheStatus::Forwarded { collapsed: false, .. } => {
                 self.spared.asked(seen.endpoint, seen.took);
                 Duration::ZERO
             }
-            How::Refused(_) | How::Own => Duration::ZERO,
+            CacheStatus::Refused(_) | CacheStatus::Internal => Duration::ZERO,
             _ => self.spared.saves(seen.endpoint, seen.took),
         };
         self.minutes.count(seen.how.name(), spared, seen.status >= 500);
@@ -55,22 +55,22 @@ impl Activity {
     }
 
     /// A client has asked something.
-    pub(super) fn client(&self, address: IpAddr, headers: &HeaderMap) {
+    pub(crate) fn client(&self, address: IpAddr, headers: &HeaderMap) {
         self.clients.seen(address, headers);
     }
 
     /// The last day, minute by minute, the oldest first.
-    pub(super) fn day(&self) -> Vec<Minute> {
+    pub(crate) fn day(&self) -> Vec<Minute> {
         self.minutes.day()
     }
 
     /// What was asked most, and what took longest.
-    pub(super) fn questions(&self) -> (Vec<Asked>, Vec<Asked>) {
+    pub(crate) fn questions(&self) -> (Vec<Asked>, Vec<Asked>) {
         self.questions.top()
     }
 
     /// Who asked lately, the last first.
-    pub(super) fn clients(&self) -> Vec<Client> {
+    pub(crate) fn clients(&self) -> Vec<Client> {
         self.clients.recent()
     }
 }

@@ -11,7 +11,7 @@ use crate::upstream::{has_body, named_by_connection};
 ///
 /// A body whose length is not said is marked as HTTP/1.1 marks it: in HTTP/2 nothing need say that there is one
 /// (RFC 9113 8.1).
-pub(super) fn settle(request: &mut Request<Body>) {
+pub(crate) fn settle(request: &mut Request<Body>) {
     let unsaid = !has_body(request.headers()) && !request.body().is_end_stream();
     let headers = request.headers_mut();
     if headers.contains_key(header::CONNECTION) {

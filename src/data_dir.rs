@@ -1,0 +1,85 @@
+//! The data directory: its folders, and the lock that keeps it for one process.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Why the data directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// I/O error.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// Another proxy uses the folder.
+    #[error("{0}: in use by another alyx-proxy{1}; stop that one, or choose another `storage.data_dir`")]
+    InUse(PathBuf, String),
+}
+
+/// Where what is remembered of the Alyx at this URL lies in a data directory.
+pub fn upstream_folder(data_dir: &Path, url: &str) -> PathBuf {
+    data_dir.join("upstreams").join(folder_name(url))
+}
+
+/// What is remembered belongs to one upstream: its host for people, a hash of its whole URL for us.
+fn folder_name(base: &str) -> String {
+    let host = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let readable: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' })
+        .take(80)
+        .collect();
+    format!("{readable}-{}", &blake3::hash(base.as_bytes()).to_hex()[..8])
+}
+
+/// Takes the data directory for this process; nobody else may use it while the file is held.
+pub(crate) fn lock(data_dir: &Path) -> Result<fs::File, LockError> {
+    let path = data_dir.join("lock");
+    let io = |error| LockError::Io(path.clone(), error);
+    let file =
+        fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {
+            // Only told to a second proxy; a full disk is no reason not to start.
+            if let Err(error) = fs::write(&path, std::process::id().to_string()) {
+                tracing::debug!(%error, "the number of this process is not noted");
+            }
+            Ok(file)
+        }
+        Err(fs::TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = if holder.is_empty() { holder } else { format!(" (process {holder})") };
+            Err(LockError::InUse(data_dir.to_owned(), holder))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+/// Makes a folder, and those above it, for its owner alone.
+#[cfg(unix)]
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes a folder, and those above it.
+#[cfg(not(unix))]
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_upstream_has_a_folder_of_its_own() {
+        let names: std::collections::HashSet<_> =
+            ["http://a", "https://a", "https://a:1", "https://a/b", "https://a_b", "https://a/b/../../c"]
+                .iter()
+                .map(|base| folder_name(base))
+                .collect();
+        assert_eq!(names.len(), 6);
+        assert!(names.iter().all(|name| !name.contains('/')));
+    }
+}

@@ -1,0 +1,64 @@
+//! How requests were answered, counted since the start.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::http::cache_status::CacheStatus;
+
+/// The counters of outcomes; found once, as finding one costs more than counting.
+static OUTCOMES: LazyLock<HashMap<&'static str, metrics::Counter>> = LazyLock::new(|| {
+    let names = ["memory", "disk", "stale", "mirror", "upstream", "collapsed", "refused", "own"];
+    let counter = |name| metrics::counter!("alyx_proxy_answers_total", "outcome" => name);
+    names.into_iter().map(|name| (name, counter(name))).collect()
+});
+
+/// What was answered since the start, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    memory: AtomicU64,
+    disk: AtomicU64,
+    stale: AtomicU64,
+    mirror: AtomicU64,
+    upstream: AtomicU64,
+    collapsed: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counters {
+    /// Counts an answer.
+    pub(crate) fn count(&self, how: CacheStatus) {
+        let name = how.name();
+        let counter = match name {
+            "memory" => &self.memory,
+            "disk" => &self.disk,
+            "stale" => &self.stale,
+            "mirror" => &self.mirror,
+            "upstream" => &self.upstream,
+            "collapsed" => &self.collapsed,
+            _ => &self.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(counter) = OUTCOMES.get(name) {
+            counter.increment(1);
+        }
+    }
+
+    /// The counts by name.
+    pub(crate) fn by_name(&self) -> [(&'static str, u64); 7] {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("memory", read(&self.memory)),
+            ("disk", read(&self.disk)),
+            ("stale", read(&self.stale)),
+            ("mirror", read(&self.mirror)),
+            ("upstream", read(&self.upstream)),
+            ("collapsed", read(&self.collapsed)),
+            ("refused", read(&self.refused)),
+        ]
+    }
+}

@@ -1,0 +1,6 @@
+//! What is told of the proxy's work: to logs, metrics and the status page.
+
+pub(crate) mod access_log;
+pub(crate) mod activity;
+pub(crate) mod counters;
+pub(crate) mod metrics;
