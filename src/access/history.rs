@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How exactly times are known.
-const HOUR: Duration = Duration::from_secs(3_600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Questions whose last time is known in memory.
 const REMEMBERED: u64 = 50_000;

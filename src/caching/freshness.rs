@@ -8,7 +8,7 @@ use super::{control::ResponseControl, date, storing::heuristically_cacheable};
 use crate::clock::Millis;
 
 /// Without a word of its own a response counts as fresh for no longer.
-const LONGEST_GUESS: Duration = Duration::from_secs(86_400);
+const LONGEST_GUESS: Duration = Duration::from_hours(24);
 
 /// How long a response is fresh, counted from when the origin made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

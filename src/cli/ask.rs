@@ -16,7 +16,7 @@ use tokio_util::io::ReaderStream;
 
 use super::{Failure, bar::Bar, control::Control};
 
-const A_DAY: Duration = Duration::from_secs(86_400);
+const A_DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a proxy is asked.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::{User, answer::Answer};
 use crate::alyx::errors;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Who may ask, and how often each has asked within a minute.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// An answer that was too large to be remembered may be smaller the next time.
-const LARGE: std::time::Duration = std::time::Duration::from_secs(600);
+const LARGE: std::time::Duration = std::time::Duration::from_mins(10);
 
 /// The proxy of one Alyx.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// `anonymous`, REST.md 4.2).
 const SEVERAL: usize = 3;
 /// Alyx counts by the minute.
-const TOLD_LATELY: Duration = Duration::from_secs(60);
+const TOLD_LATELY: Duration = Duration::from_mins(1);
 
 /// Whom Alyx counts a request for (REST.md 4.2). Those without a token have no name: they come from one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_millis(50);
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn pace(concurrency: usize, rate: u32) -> Pace {
         Pace::new(&settings::Upstream { rate, concurrency, ..Default::default() })

@@ -144,7 +144,7 @@ impl Newcomer {
                 break;
             }
             assert!(child.try_wait().unwrap().is_none(), "{text}\n{said}\nAre ports 8040 and 8041 free?");
-            assert!(start.elapsed() < Duration::from_secs(60), "{text}\n{said}");
+            assert!(start.elapsed() < Duration::from_mins(1), "{text}\n{said}");
             std::thread::sleep(Duration::from_millis(50));
         }
         self.running = Some(child);

@@ -42,7 +42,7 @@ async fn mirrored(proxy: &Proxy, wanted: &[&str]) {
         if wanted.iter().all(whole) {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(120), "not mirrored: {status:#}");
+        assert!(start.elapsed() < Duration::from_mins(2), "not mirrored: {status:#}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);

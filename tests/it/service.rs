@@ -114,10 +114,6 @@ async fn who_comes_while_it_starts_is_served_by_the_socket_that_was_there_before
 
 #[test]
 fn the_units_are_sound_and_hardened() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        eprintln!("left out: there is no systemd-analyze here");
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     for name in ["alyx-proxy.service", "alyx-proxy.socket"] {
         let unit = std::fs::read_to_string(Path::new(UNITS).join(name)).unwrap();

@@ -22,7 +22,7 @@ use crate::cli::{
 
 /// Times that a request is repeated when the proxy asks for a pause, and the longest pause.
 const PAUSES: u32 = 8;
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 
 /// A question that was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

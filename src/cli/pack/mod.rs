@@ -34,7 +34,7 @@ use wishes::Wish;
 const AT_A_TIME: usize = 4;
 
 /// The proxy itself ends a request long before.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> Outcome {
     let place = flags.proxy.place(&load(sources)?.settings.server);

@@ -75,7 +75,7 @@ impl Cursor {
 }
 
 /// How long a change may take to be committed.
-pub(super) const OVERLAP: Duration = Duration::from_secs(120);
+pub(super) const OVERLAP: Duration = Duration::from_mins(2);
 const HOUR: i64 = 3_600_000_000;
 
 /// A time, in microseconds of any zone, that is surely earlier than now there.

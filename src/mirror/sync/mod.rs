@@ -116,7 +116,7 @@ pub struct Synchroniser {
 /// How long one waits after being asked for a cycle, so that many writes make one.
 const SOON: Duration = Duration::from_secs(2);
 /// No request of ours may take less time than this: pages of a thousand records are slow (REST.md 6.5).
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 impl Synchroniser {
     /// What synchronises this mirror in the name of the account that the settings name; none without account.

@@ -18,7 +18,7 @@ use crate::access::{SecretKey, TokenHash};
 
 const COOKIE: &str = "alyx_proxy_session";
 /// A browser that nobody uses is logged out after this time.
-const IDLE: Duration = Duration::from_secs(12 * 3600);
+const IDLE: Duration = Duration::from_hours(12);
 const MOST: u64 = 1_000;
 
 /// Somebody who has logged in.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Time between two looks where there is nothing to do.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 /// Differences that wait for the next synchronisation; more are dropped.
 const SUSPECTS: usize = 16;
 /// Records on a page; a longer list is compared by its count and by what both pages have.

@@ -17,7 +17,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// Begins a session with the driver at this address.
     pub(crate) async fn begin(address: &str, capabilities: Value) -> Result<Self, String> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(120)).build();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(2)).build();
         let driver = Self { client: client.unwrap(), url: address.to_owned() };
         let wish = json!({ "capabilities": { "alwaysMatch": capabilities } });
         let session = driver.post("/session", wish).await?;

@@ -15,14 +15,13 @@ use driver::Driver;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const HOW: &str = "it is needed for the tests of the pages; on Debian and Ubuntu: \
-                   sudo apt install chromium chromium-driver npm";
+use crate::support::tool;
+
+const HOW: &str = "it is needed for the tests of the pages; ./check --install installs it";
 /// Nothing on a page takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How elements are found.
 const CSS: &str = "css selector";
-/// The version of axe-core that pages are held against.
-const AXE: &str = "axe-core@4.14.1";
 
 /// A browser with a profile of its own.
 pub(crate) struct Browser {
@@ -191,16 +190,7 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
-/// The script of axe-core, fetched from the npm registry once.
+/// The script of axe-core.
 fn axe() -> String {
-    let home = target().join(AXE.replace('@', "-"));
-    let script = home.join("node_modules/axe-core/axe.min.js");
-    if !script.exists() {
-        fs::create_dir_all(&home).unwrap();
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--silent", "--prefix"]).arg(&home).arg(AXE);
-        let status = npm.status().unwrap_or_else(|error| panic!("npm can't be run ({error}): {HOW}"));
-        assert!(status.success(), "{AXE} can't be installed from the npm registry");
-    }
-    fs::read_to_string(script).unwrap()
+    fs::read_to_string(tool("axe-core").join("node_modules/axe-core/axe.min.js")).unwrap()
 }

@@ -1,13 +1,9 @@
-//! The real ONE client: installed from PyPI into an environment of its own, run as a process of its own.
-//!
-//! An environment is made once, below cargo's target directory, and used again while it fits.
+//! The real ONE client: installed from PyPI into an environment of its own (`scripts/tool`), run as a process of its own.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::ErrorKind,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -15,6 +11,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::support::tool;
 
 /// What people do with ONE, once through.
 pub(crate) const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/one/scenario.py");
@@ -56,42 +54,16 @@ pub(crate) struct Document {
 impl One {
     /// The newest version.
     pub(crate) fn newest() -> Self {
-        Self::install("3.6.1", &["ONE-api==3.6.1"])
+        Self::install("3.6.1")
     }
 
-    /// The last of the generation before, which is no longer kept up with its dependencies.
+    /// The last of the generation before.
     pub(crate) fn last_of_2() -> Self {
-        Self::install("2.11.2", &["ONE-api==2.11.2", "pandas<4", "numpy<3"])
+        Self::install("2.11.2")
     }
 
-    fn install(version: &'static str, requirements: &[&str]) -> Self {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let home = target.join(format!("one-venv-{version}"));
-        let python = home.join("bin/python");
-        // Held until the environment is complete: another test, or another `cargo test`, waits here.
-        let lock = File::create(target.join(format!("one-venv-{version}.lock"))).unwrap();
-        lock.lock().unwrap();
-        let mark = home.join("complete");
-        let fits = format!("{}{}\n", python_version(), requirements.join(" "));
-        if std::fs::read_to_string(&mark).is_ok_and(|made| made == fits) {
-            return Self { python, version };
-        }
-        if home.exists() {
-            std::fs::remove_dir_all(&home).unwrap();
-        }
-        eprintln!("installing ONE {version} from PyPI into {}", home.display());
-        succeed(
-            Command::new("python3").args(["-m", "venv"]).arg(&home),
-            "python3 can't make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv",
-        );
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-        let hint = format!(
-            "ONE {version} can't be installed from PyPI, see above. It is needed for the tests with the real \
-             client; the newest needs python3 of version 3.10 or later."
-        );
-        succeed(Command::new(&python).args(pip).args(requirements), &hint);
-        std::fs::write(&mark, fits).unwrap();
-        Self { python, version }
+    fn install(version: &'static str) -> Self {
+        Self { python: tool(&format!("one-{version}")).join("bin/python"), version }
     }
 
     /// The interpreter of its environment.
@@ -170,23 +142,6 @@ fn cut(value: &Value) -> String {
     value.to_string().chars().take(400).collect()
 }
 
-fn python_version() -> String {
-    let output = run(Command::new("python3").arg("--version"));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn run(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| match error.kind() {
-        ErrorKind::NotFound => panic!(
-            "{} is missing; on Debian and Ubuntu: sudo apt install python3 python3-venv",
-            command.get_program().display()
-        ),
-        _ => panic!("{command:?}: {error}"),
-    })
-}
-
-fn succeed(command: &mut Command, hint: &str) {
-    let output = run(command);
-    let text = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}\n{hint}", String::from_utf8_lossy(&text));
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }

@@ -138,7 +138,7 @@ impl Ask {
 
     /// Sends it; an error if no whole response comes within a minute.
     pub async fn try_send(self) -> Result<Answer, String> {
-        tokio::time::timeout(Duration::from_secs(60), self.exchange())
+        tokio::time::timeout(Duration::from_mins(1), self.exchange())
             .await
             .unwrap_or_else(|_| Err("no answer within a minute".to_owned()))
     }

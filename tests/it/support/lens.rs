@@ -77,7 +77,7 @@ impl Lens {
 
     /// Waits until an answer is held back.
     pub async fn holds(&self) {
-        let limit = std::time::Duration::from_secs(120);
+        let limit = std::time::Duration::from_mins(2);
         let waiting = tokio::time::timeout(limit, self.shared.waiting.acquire());
         waiting.await.expect("nothing was asked that is to be held back").unwrap().forget();
     }

@@ -24,6 +24,7 @@ pub mod lens;
 pub mod miniature;
 pub mod proxy;
 pub mod recordings;
+pub mod tool;
 pub mod upstream;
 
 pub use breaker::{Break, Breaker};
@@ -32,6 +33,7 @@ pub use client::{Answer, Client};
 pub use lab::Lab;
 pub use proxy::{Proxy, Setup};
 pub use recordings::{Recording, Recordings};
+pub(crate) use tool::tool;
 pub use upstream::{Asked, Fault, Reply, Upstream};
 
 use std::{

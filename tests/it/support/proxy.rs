@@ -261,7 +261,7 @@ impl Proxy {
             if done && tables == count && progress.len() == count {
                 return;
             }
-            assert!(start.elapsed() < Duration::from_secs(180), "not mirrored: {status:#}");
+            assert!(start.elapsed() < Duration::from_mins(3), "not mirrored: {status:#}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

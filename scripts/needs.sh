@@ -1,0 +1,46 @@
+# What ./check needs on the machine, and which package brings it. Read by scripts/install.sh.
+# shellcheck shell=bash
+#
+# A new package is one more line, below the run that needs it:
+#
+#   need PROBE 'what for' APT DNF PACMAN BREW
+#
+# PROBE is a program, or a function below that succeeds where the thing is there. `-` stands where a system has no such
+# package. Tried are the packages of Debian 12; those of other systems are only named to people.
+#
+# What PyPI and npm offer stands in scripts/tool.
+
+needs() {
+  # For every run.
+  need git 'which revision this is' git git git git
+  need cc 'a C compiler: SQLite and TLS are compiled from C' build-essential 'gcc gcc-c++ make' base-devel gcc
+  need python3 'tests and tools in Python' python3 python3 python python
+  need openssl 'certificates for tests' openssl openssl openssl openssl
+  need has_faketime 'tests with a clock that is set back' faketime libfaketime libfaketime libfaketime
+  need shellcheck 'scripts are held to the rules' shellcheck ShellCheck shellcheck shellcheck
+  need has_procps 'tests send signals' procps procps-ng procps-ng -
+  need unshare 'tests with a full disk or a cut network' util-linux util-linux util-linux -
+  wants full || return 0
+
+  # For ./check.
+  need has_python_3_10 'the newest ONE' python3 python3 python python
+  need has_venv 'environments for the ONE client' python3-venv python3 python python
+  need npm 'axe-core, which tells whether everybody can use the pages' npm npm npm node
+  need chromium 'tests of the pages in a browser' chromium chromium chromium -
+  need chromedriver 'tests of the pages in a browser' chromium-driver chromedriver chromium -
+  need dpkg-deb 'the Debian package' dpkg dpkg dpkg -
+  need systemd-analyze 'the units for systemd' systemd systemd systemd -
+  need nginx 'measurements' nginx-light nginx nginx -
+  need varnishd 'measurements' varnish varnish varnish -
+  need squid 'measurements' squid squid squid -
+  need wrk 'measurements' wrk wrk wrk -
+  wants long || return 0
+
+  # For ./check --long.
+  need debootstrap 'a bare Debian, to try both commands of README in' debootstrap debootstrap debootstrap -
+}
+
+has_venv() { python3 -c 'import venv, ensurepip'; }
+has_python_3_10() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; }
+has_procps() { command -v ps; }
+has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' || compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1'; }

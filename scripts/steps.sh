@@ -1,0 +1,76 @@
+# What ./check does, in order. Read by ./check.
+# shellcheck shell=bash disable=SC2154
+#
+# A new step is one more line:
+#
+#   step NAME 'what it does, and how long that takes on two cores' COMMAND…
+#
+# What it needs on the machine stands in scripts/needs.sh and scripts/tool.
+
+steps() {
+  step install 'what is missing: packages, libraries, tools' install_all
+  [ "$install" != only ] || return 0
+  step format 'Rust by rustfmt' cargo fmt --check
+  step scripts 'shell scripts by shellcheck' shell_scripts
+  step lints 'clippy over everything; minutes the first time' cargo clippy --locked --all-targets -- -D warnings
+  step build 'the program; minutes the first time' cargo build --locked
+  if [ "$run" = quick ]; then
+    step tests 'all but those with a browser, with ONE, or of packages; two minutes when built' quick_tests
+    return
+  fi
+  step libraries 'their licences and sources, and advisories against them' libraries
+  step tests 'all of them, with the real ONE and a browser; ten minutes when built' tests
+  step promises 'what is promised, and which tests held it' tests/promises target/tests.log
+  step fuzz "what reads texts of strangers, for $fuzz seconds" cargo run --locked --package alyx-proxy-fuzz -- "$fuzz"
+  # Every measurement once in small, so that none of them rots; its figures mean nothing.
+  step measurements 'each once in small; two minutes' bench/run --small
+  wants long || return 0
+  step soak 'ten minutes of ten thousand connections, after a build for release' bench/run soak --out target/soak
+  as_root fresh-machine 'both commands of README in a bare Debian; an hour' debootstrap tests/fresh-machine
+}
+
+# A step for root and with a program, of which it is said at the end where it was not run.
+as_root() { # NAME WHAT PROGRAM COMMAND…
+  if [ "$(id -u)" = 0 ] && command -v "$3" >/dev/null; then
+    step "$1" "$2" "${@:4}"
+  elif [ "$counting" != yes ]; then
+    echo "NOT RUN: $1 ($2): it needs root and $3." >>target/not-run.txt
+  fi
+}
+
+shell_scripts() {
+  local files
+  # Those of no ending, by their first line.
+  mapfile -t files < <(git ls-files --cached --others --exclude-standard | while IFS= read -r file; do
+    [ ! -f "$file" ] || ! { [[ $file == *.sh ]] || head -n 1 "$file" | tr -d '\0' | grep -qE '^#!.*\b(ba)?sh\b'; } || echo "$file"
+  done)
+  echo "${#files[@]} scripts"
+  shellcheck --external-sources "${files[@]}"
+}
+
+libraries() {
+  local deny=(cargo deny)
+  cargo deny --version >/dev/null 2>&1 || deny=("$(scripts/tool deny)/bin/cargo-deny")
+  # Advisories come from the network; licences, sources and what is banned from the lock file alone.
+  "${deny[@]}" --locked check licenses bans sources
+  if timeout 20 git ls-remote --quiet https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then
+    "${deny[@]}" --locked check advisories
+  else
+    echo 'NOT RUN: advisories against our libraries: their database (github.com/RustSec) is out of reach from here.' | tee -a target/not-run.txt
+  fi
+}
+
+tests() { tested cargo test --locked --no-fail-fast; }
+
+# By the names of those that need more: see `needs` in scripts/needs.sh.
+quick_tests() {
+  tested cargo test --locked --no-fail-fast --lib --bins --test it -- \
+    --skip pages:: --skip one_client:: --skip one_setup:: --skip docs:: --skip tables::
+}
+
+# What failed is noted, to be said once more at the end.
+tested() {
+  "$@" 2>&1 | tee target/tests.log && return
+  grep -A 4 "^thread '.*panicked at" target/tests.log | cut -c 1-600 >target/failed.txt || true
+  return 1
+}
