@@ -1,4 +1,4 @@
-//! The credentials of a request, as Alyx reads them (REST.md 4.1).
+//! The credentials of a request, as Alyx reads them (ALYX.md 4.1).
 
 use http::{HeaderMap, HeaderValue, header};
 

@@ -1,4 +1,4 @@
-//! ONE's cache tables: what Alyx itself writes for ONE's `local` mode (REST.md 5.1).
+//! ONE's cache tables: what Alyx itself writes for ONE's `local` mode (ALYX.md 5.1).
 
 /// The endpoint that the sessions' table is made of.
 pub const SESSIONS: &str = "sessions";
@@ -35,7 +35,7 @@ pub const SESSION_ROWS: &str = "
     ORDER BY s.start_time / 86400000000 DESC, s.subject, s.number DESC";
 
 /// The records of [`DATASETS`] that go in: those that belong to a session, and exist on a repository that is nobody's
-/// own, where there are such repositories. That is what Alyx shows with a session (REST.md 3.2), and so what ONE's
+/// own, where there are such repositories. That is what Alyx shows with a session (ALYX.md 3.2), and so what ONE's
 /// `remote` mode lists; Alyx's own command asks for repositories whose names begin with `flatiron` or `aws` instead, as
 /// those of its public archive do.
 /// Columns: session, id, size, hash, default, quality, collection, revision, name.

@@ -1,4 +1,4 @@
-//! How changes of records are found, and which other records show them (REST.md 6.1, 6.2).
+//! How changes of records are found, and which other records show them (ALYX.md 6.1, 6.2).
 
 use super::{
     endpoint::ENDPOINTS,
@@ -130,7 +130,7 @@ const fn filed(by: &'static str) -> Shown {
     Shown { of: "data-repository", by, way: Way::Every, fields: &["globus_is_personal"], detail: true }
 }
 
-/// What of a dataset decides to which insertions and fields of view of its session it belongs (REST.md 3.4).
+/// What of a dataset decides to which insertions and fields of view of its session it belongs (ALYX.md 3.4).
 const PLACE: &[&str] = &["session", "collection", "name"];
 
 const INFO: &[&str] = &["subject", "start_time", "number", "lab", "projects", "task_protocol"];

@@ -1,6 +1,6 @@
 //! The older description of the interface at `/docs/`: a CoreAPI document, made from [`schema`].
 //!
-//! ONE 2.x reads it before its first question (REST.md 5, 9.2): endpoint ▸ action ▸ `url`, `action` (the
+//! ONE 2.x reads it before its first question (ALYX.md 5, 9.2): endpoint ▸ action ▸ `url`, `action` (the
 //! method) and `fields`. What `schema` leaves out is left out here, too.
 
 use serde_json::{Map, Value, json};

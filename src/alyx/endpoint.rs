@@ -30,7 +30,7 @@ pub enum Key {
     Name(&'static str),
 }
 
-/// How a detail differs from the record in the list (REST.md 3).
+/// How a detail differs from the record in the list (ALYX.md 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Not at all.
@@ -67,13 +67,13 @@ pub struct Endpoint {
     pub detail: Option<Detail>,
     /// The columns that its list is ordered by, after which ties stand in any order.
     pub order: &'static [Order],
-    /// Fields of its records that Alyx computes anew at each request, from the time of day (REST.md 3.8).
+    /// Fields of its records that Alyx computes anew at each request, from the time of day (ALYX.md 3.8).
     pub clock: &'static [&'static str],
     /// What its list can be asked for, in the order in which Alyx validates and applies it.
     pub filters: &'static [Filter],
 }
 
-/// A column that a list is ordered by (REST.md 1, "ordering"). Nulls stand where PostgreSQL puts them: last
+/// A column that a list is ordered by (ALYX.md 1, "ordering"). Nulls stand where PostgreSQL puts them: last
 /// where values ascend, first where they descend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
@@ -96,7 +96,7 @@ const BY_START: &[Order] = &[down("start_time")];
 const BY_SESSION: &[Order] = &[down("session__start_time"), up("name")];
 const BY_NICKNAME: &[Order] = &[up("nickname"), down("birth_date")];
 
-/// The endpoint of brain regions, whose tree filters of others walk (REST.md 2.4).
+/// The endpoint of brain regions, whose tree filters of others walk (ALYX.md 2.4).
 pub const BRAIN_REGIONS: &str = "brain-regions";
 /// The endpoint of channels, which lie in brain regions.
 pub const CHANNELS: &str = "channels";
@@ -180,7 +180,7 @@ impl Endpoint {
     }
 }
 
-/// Every endpoint that lists records (REST.md 1).
+/// Every endpoint that lists records (ALYX.md 1).
 pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("sessions", "Session", Class::Records)
         .ordered(BY_START)

@@ -1,4 +1,4 @@
-//! Alyx's error bodies (REST.md 4.1, 4.3), for what the proxy answers in Alyx's place.
+//! Alyx's error bodies (ALYX.md 4.1, 4.3), for what the proxy answers in Alyx's place.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub fn detail(status: u16, text: &str) -> String {
 
 /// A request without credentials.
 pub const NO_CREDENTIALS: &str = "Authentication credentials were not provided.";
-/// A token that Alyx does not know. ONE looks for these words, and logs in anew (REST.md 9.2).
+/// A token that Alyx does not know. ONE looks for these words, and logs in anew (ALYX.md 9.2).
 pub const INVALID_TOKEN: &str = "Invalid token.";
 /// `Authorization: Token` and nothing more.
 pub const EMPTY_TOKEN: &str = "Invalid token header. No credentials provided.";

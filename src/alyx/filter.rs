@@ -1,8 +1,8 @@
-//! Filters: what a list can be asked for, and what each parameter means (REST.md 2.1, 2.7).
+//! Filters: what a list can be asked for, and what each parameter means (ALYX.md 2.1, 2.7).
 //!
 //! A [`Filter`] says how its text is read ([`Input`]), what a record must be like ([`Test`]), how it
 //! changes the number of rows ([`Rows`]), and from which records that can be decided ([`Decided`]: the
-//! codes of REST.md). The tables stand in [`super::filters`], in the order in which Alyx validates and
+//! codes of ALYX.md). The tables stand in [`super::filters`], in the order in which Alyx validates and
 //! applies them. `limit`, `offset` and `format` are no filters.
 
 use super::{Endpoint, model::Labels};
@@ -23,7 +23,7 @@ pub struct Filter {
 }
 
 /// How the text of a parameter is read; what can't be read is refused with 400, where nothing else is
-/// said (REST.md 2.1, "Filter types").
+/// said (ALYX.md 2.1, "Filter types").
 #[derive(Debug, Clone, Copy)]
 pub enum Input {
     /// Any text but the NUL character; spaces around it don't count.
@@ -58,7 +58,7 @@ pub enum Input {
     CodeLabel(&'static [(&'static str, &'static str)]),
     /// Comma-separated UUIDs.
     Uuids,
-    /// Pairs of field and value (REST.md 2.2); 500 where they are malformed.
+    /// Pairs of field and value (ALYX.md 2.2); 500 where they are malformed.
     Pairs,
 }
 
@@ -93,13 +93,13 @@ pub enum Lookup {
 pub enum Test {
     /// A column compares so with the value: a path of Django's names.
     Column(&'static str, Lookup),
-    /// `django=`: pairs over any path (REST.md 2.2).
+    /// `django=`: pairs over any path (ALYX.md 2.2).
     Django,
-    /// Pairs over the keys of this JSON column (REST.md 2.3).
+    /// Pairs over the keys of this JSON column (ALYX.md 2.3).
     JsonKeys(&'static str),
     /// The text of this JSON column contains the value.
     JsonText(&'static str),
-    /// All these users are among the record's (REST.md 2.6).
+    /// All these users are among the record's (ALYX.md 2.6).
     Users,
     /// `start_time` is between two days.
     DateRange,
@@ -120,7 +120,7 @@ pub enum Test {
     PerformanceFrom,
     /// The same is at most the value.
     PerformanceUntil,
-    /// Channels or fields of view in a brain region or below it (REST.md 2.4).
+    /// Channels or fields of view in a brain region or below it (ALYX.md 2.4).
     Region(Seed),
     /// The subject has a session with the procedure `Histology`.
     Histology,
@@ -157,7 +157,7 @@ pub enum Seed {
     Name,
 }
 
-/// What a filter does to the number of rows (REST.md 2.5).
+/// What a filter does to the number of rows (ALYX.md 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
     /// Nothing: one for each record, or for each way in which its path leads to a match.
@@ -170,7 +170,7 @@ pub enum Rows {
     Distinct,
 }
 
-/// From which records a filter can be decided (REST.md, "Decidability codes").
+/// From which records a filter can be decided (ALYX.md, "Decidability codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decided {
     /// L: from the list record.

@@ -1,7 +1,7 @@
 //! Alyx's JSON, read without changing it.
 //!
 //! Alyx serves JSON that is not strict: `NaN`, `Infinity` and `-Infinity` stand as numbers, and
-//! integers go beyond 64 bits (REST.md 3.1). The scanner walks such a text token by token, checks
+//! integers go beyond 64 bits (ALYX.md 3.1). The scanner walks such a text token by token, checks
 //! it whole, and gives positions instead of values, so that a body can be judged, cut and have its
 //! links moved while every byte of a record stays Alyx's. Escapes inside strings are checked for
 //! form only; lone surrogates pass, as Python lets them.

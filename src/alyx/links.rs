@@ -1,7 +1,7 @@
 //! Absolute links in Alyx's bodies.
 //!
 //! Alyx builds them from the `Host` it was asked under, so a body remembered from upstream holds
-//! upstream's base, and each client must get its own (REST.md 3.1 lists the fields; ONE breaks if
+//! upstream's base, and each client must get its own (ALYX.md 3.1 lists the fields; ONE breaks if
 //! `next` leaves its base URL). Links are found once, when a body is stored, and moved by splicing.
 //! Only the fields that Alyx fills with links are touched: text in a record's free-form JSON that
 //! looks like a link belongs to the user and stays.
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::json::{JsonError, Scanner, Token};
 
-/// Members that hold absolute links of Alyx (REST.md 3.1); `location` is `cache/info`'s.
+/// Members that hold absolute links of Alyx (ALYX.md 3.1); `location` is `cache/info`'s.
 const LINK_FIELDS: [&str; 7] = ["url", "next", "previous", "session", "dataset", "parent_session", "image"];
 
 /// Members with free-form JSON of the users, which is never touched.
@@ -26,7 +26,7 @@ pub struct Link {
 }
 
 /// The base of an Alyx's links. The scheme may differ from the one that we ask under: behind a
-/// TLS terminator Alyx believes that it is asked by plain HTTP (REST.md 4.3).
+/// TLS terminator Alyx believes that it is asked by plain HTTP (ALYX.md 4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
     spellings: [String; 2],

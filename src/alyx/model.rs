@@ -1,6 +1,6 @@
 //! The models behind the endpoints, as far as their records show them: columns and relations.
 //!
-//! `django=` (REST.md 2.2) and most filters (REST.md 2.7) ask along paths of Django's names, such as
+//! `django=` (ALYX.md 2.2) and most filters (ALYX.md 2.7) ask along paths of Django's names, such as
 //! `session__subject__nickname`. A model says where each such name is found in the records that Alyx
 //! serves: in the list record, in the detail alone, or in no record at all (`hidden`); and to the records
 //! of which endpoint a relation leads. Of names that stand nowhere here nothing is known, unless the model

@@ -1,6 +1,6 @@
 //! Pages of a list: the window a request asks for, and the envelope around its records.
 //!
-//! REST.md 2.1, rule 7: limits are 250 by default and 1000 at most; whatever is no such number
+//! ALYX.md 2.1, rule 7: limits are 250 by default and 1000 at most; whatever is no such number
 //! counts as absent; `next` and `previous` repeat the request's parameters, sorted and re-encoded,
 //! with `limit` and `offset` replaced.
 

@@ -2,7 +2,7 @@
 //!
 //! Django decodes with Python's `parse_qsl(keep_blank_values=True)`: `&` separates, empty pieces
 //! are dropped, `+` is a space, stray `%` stay, and bytes that are not UTF-8 become U+FFFD. Links
-//! are written by `urlencode(sorted(…), doseq=True)` (REST.md 2.1, rule 7).
+//! are written by `urlencode(sorted(…), doseq=True)` (ALYX.md 2.1, rule 7).
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 

@@ -1,6 +1,6 @@
 //! One record, kept as the text that Alyx served.
 //!
-//! The text leaves unchanged, so numbers, key order and `NaN` (REST.md 3.1) stay Alyx's. A change
+//! The text leaves unchanged, so numbers, key order and `NaN` (ALYX.md 3.1) stay Alyx's. A change
 //! replaces the text of single fields; filters look at a parsed copy that is made when first needed.
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Which part of Alyx a path belongs to (REST.md 1).
+//! Which part of Alyx a path belongs to (ALYX.md 1).
 
 use super::{Class, Endpoint, Key};
 
@@ -81,7 +81,7 @@ impl Route {
 }
 
 impl Service {
-    /// Whether a GET of it may be remembered (REST.md 5), and as what.
+    /// Whether a GET of it may be remembered (ALYX.md 5), and as what.
     pub fn class(self) -> Option<Class> {
         match self {
             Self::Me => Some(Class::Records),
@@ -113,20 +113,20 @@ impl Service {
         }
     }
 
-    /// Whether Alyx answers it without a token (REST.md 1, "open").
+    /// Whether Alyx answers it without a token (ALYX.md 1, "open").
     pub fn open(self) -> bool {
         !matches!(self, Self::Me | Self::CacheZip | Self::CacheInfo | Self::WaterRequirement)
     }
 }
 
 /// A path that tells whether Alyx is there: it answers 405 in JSON, without credentials, without
-/// touching its database, and without counting it against anyone's throttle (REST.md 4.1, 4.2).
+/// touching its database, and without counting it against anyone's throttle (ALYX.md 4.1, 4.2).
 pub const LOOK: &str = "/auth-token";
 
 /// Where a user name and a password are exchanged for a token.
 pub const LOG_IN: &str = "/auth-token";
 
-/// Where Django redirects a request whose path lacks its closing slash (`APPEND_SLASH`, REST.md 5).
+/// Where Django redirects a request whose path lacks its closing slash (`APPEND_SLASH`, ALYX.md 5).
 pub fn appended_slash(route: &Route, path: &str) -> Option<String> {
     let lacks = matches!(route, Route::Service(Service::CacheInfo | Service::Docs)) && !path.ends_with('/');
     lacks.then(|| format!("{path}/"))

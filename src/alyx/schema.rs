@@ -1,5 +1,5 @@
 //! The description of the interface at `/api/schema`: OpenAPI 3.0.3, generated from the data of this
-//! module in words of our own (REST.md 5, 9.2).
+//! module in words of our own (ALYX.md 5, 9.2).
 //!
 //! It has Alyx's paths, methods and parameters, and for each kind of record the fields that Alyx takes.
 //! ONE reads `paths` (methods, the names of parameters) and `components.schemas` (the fields of a record

@@ -1,4 +1,4 @@
-//! Secrets that stand in Alyx's records: the S3 keys in the free-form `json` of data repositories (REST.md 3.9;
+//! Secrets that stand in Alyx's records: the S3 keys in the free-form `json` of data repositories (ALYX.md 3.9;
 //! 8, trap 13). Whoever may ask Alyx may see them; what leaves the lab as a file must not hold them.
 
 use super::json::{JsonError, Scanner, Token};

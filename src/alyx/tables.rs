@@ -1,4 +1,4 @@
-//! ONE's cache tables: `cache/info[/<tag>]/` describes them, `cache.zip` holds them (REST.md 5).
+//! ONE's cache tables: `cache/info[/<tag>]/` describes them, `cache.zip` holds them (ALYX.md 5).
 //!
 //! A `location` in the description names where the tables lie, for instance in a bucket; without
 //! one they are Alyx's own `/cache.zip`. Clients of the proxy are led to the proxy's `/cache.zip`,

@@ -1,4 +1,4 @@
-//! What a write changes besides the record it names (REST.md 7).
+//! What a write changes besides the record it names (ALYX.md 7).
 //!
 //! Answers remembered from before a write are marked stale wherever the write may have changed
 //! them, so that whoever wrote reads their own write. The table is generous: marking too much costs
@@ -207,7 +207,7 @@ fn whole(scopes: &mut Vec<Scope>, endpoints: &[&'static str]) {
 fn changed_by_service(service: Service) -> Vec<Scope> {
     let mut scopes = Vec::new();
     match service {
-        // Both may add the acting user to sessions and give them a parent (REST.md 5).
+        // Both may add the acting user to sessions and give them a parent (ALYX.md 5).
         Service::RegisterFile => {
             whole(&mut scopes, &["datasets"]);
             whole(&mut scopes, DATASET_SHOWN_BY);
@@ -231,7 +231,7 @@ fn changed_by_service(service: Service) -> Vec<Scope> {
 }
 
 /// Whether a request may change something: every unsafe method, and `GET /check-protected`, which
-/// adds its user to sessions (REST.md 5).
+/// adds its user to sessions (ALYX.md 5).
 pub fn is_write(method: &Method, route: &Route) -> bool {
     !method.is_safe() || matches!(route, Route::Service(Service::CheckProtected))
 }

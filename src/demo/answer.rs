@@ -1,4 +1,4 @@
-//! What the miniature answers: status, headers and body as Alyx has them (REST.md 4.3).
+//! What the miniature answers: status, headers and body as Alyx has them (ALYX.md 4.3).
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};

@@ -1,4 +1,4 @@
-//! What a request sends: JSON, a form, or multipart (REST.md 4.4).
+//! What a request sends: JSON, a form, or multipart (ALYX.md 4.4).
 
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};

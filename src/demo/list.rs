@@ -1,4 +1,4 @@
-//! Lists: how Alyx counts them, and the texts of their rows (REST.md 2.5, 3.3).
+//! Lists: how Alyx counts them, and the texts of their rows (ALYX.md 2.5, 3.3).
 
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
@@ -14,7 +14,7 @@ pub(super) fn count(endpoint: &Endpoint, records: &[Arc<Record>], rows: &[Row]) 
     ids.len() as u64
 }
 
-/// The text of a row. Alyx counts the tags of a dataset over all joined tables (REST.md 3.3).
+/// The text of a row. Alyx counts the tags of a dataset over all joined tables (ALYX.md 3.3).
 pub(super) fn text<'r>(endpoint: &Endpoint, records: &'r [Arc<Record>], row: Row) -> Cow<'r, str> {
     let record = &records[row.place];
     if endpoint.name != "datasets" || row.repeats == 1 {

@@ -1,7 +1,7 @@
 //! The miniature Alyx over the sample lab: the upstream of the demo and of the tests.
 //!
 //! It answers lists with paging and filters, details, log-in, `/me`, the schema and ONE's cache
-//! tables as Alyx 3.6.1 does (REST.md 1 to 5), and keeps writes in memory until it ends. What it can't
+//! tables as Alyx 3.6.1 does (ALYX.md 1 to 5), and keeps writes in memory until it ends. What it can't
 //! answer as Alyx would it refuses with 501 and the reason; it never answers wrongly. Its network can be
 //! cut and restored.
 

@@ -1,4 +1,4 @@
-//! Which representation is asked for (REST.md 2.1 rule 8, 4.4). The miniature renders JSON; where
+//! Which representation is asked for (ALYX.md 2.1 rule 8, 4.4). The miniature renders JSON; where
 //! Alyx would render HTML it refuses.
 
 use http::{StatusCode, header};

@@ -1,4 +1,4 @@
-//! Leaves records out, with all that hangs on them: deletion as Alyx cascades it (REST.md 6.3).
+//! Leaves records out, with all that hangs on them: deletion as Alyx cascades it (ALYX.md 6.3).
 
 use std::{
     collections::{HashMap, HashSet},

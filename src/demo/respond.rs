@@ -208,7 +208,7 @@ impl View {
     }
 }
 
-/// The lists whose serializer Alyx chooses by GET or POST alone (REST.md 4.4).
+/// The lists whose serializer Alyx chooses by GET or POST alone (ALYX.md 4.4).
 fn head_fails(endpoint: &Endpoint) -> bool {
     matches!(endpoint.name, "sessions" | "fov-location" | "imaging-stack")
 }

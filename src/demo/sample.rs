@@ -22,7 +22,7 @@ use crate::alyx::{ENDPOINTS, Endpoint, record::Record};
 pub(super) const BASE: &str = "http://127.0.0.1:8010";
 
 /// The day that the server's clock stood at when the sample was made: filters such as `alive`
-/// compare with it (REST.md 2.7.14).
+/// compare with it (ALYX.md 2.7.14).
 pub(super) const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
 
 /// ONE's cache tables, made by Alyx from the sample.

@@ -1,4 +1,4 @@
-//! What is not records: log-in, `/me`, the schema, ONE's cache tables (REST.md 4.1, 5).
+//! What is not records: log-in, `/me`, the schema, ONE's cache tables (ALYX.md 4.1, 5).
 
 use http::{HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};

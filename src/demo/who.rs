@@ -1,4 +1,4 @@
-//! Who asks, and what they may (REST.md 4.1, 4.2).
+//! Who asks, and what they may (ALYX.md 4.1, 4.2).
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -220,7 +220,7 @@ impl Needs {
     }
 }
 
-/// A page as Alyx writes it (REST.md 2.1, rule 7).
+/// A page as Alyx writes it (ALYX.md 2.1, rule 7).
 fn page(count: u64, next: Option<&str>, previous: Option<&str>, records: &str) -> String {
     let link = |url: Option<&str>| {
         // Links are percent-encoded: nothing in them needs an escape in JSON.

@@ -122,7 +122,7 @@ fn parameter(
 }
 
 /// Whether a filter makes rows differ in a list that has a record once for each of those it is ordered by
-/// (imaging stacks, REST.md 2.5).
+/// (imaging stacks, ALYX.md 2.5).
 fn makes_repeated_differ(endpoint: &'static Endpoint, filter: &Filter) -> bool {
     let many = |path| Path::resolve(endpoint.name, path).is_ok_and(|path| path.many());
     filter.rows == Rows::Distinct && endpoint.order.iter().any(|order| many(order.path))

@@ -1,5 +1,5 @@
 //! Records that are to be fetched again, because a record that they show has changed though nothing in them says so
-//! (REST.md 6.2).
+//! (ALYX.md 6.2).
 //!
 //! A record that is due is as it was at the last synchronisation of the table whose change made it due (`since`), and so
 //! is its table until it is settled ([`super::generation::states`]). Marks have numbers that rise: who has fetched

@@ -22,7 +22,7 @@ pub struct Record<'t> {
     pub detail: Option<&'t str>,
 }
 
-/// The detail of a record that Alyx can't show, because another has the same name (REST.md 8, trap 19).
+/// The detail of a record that Alyx can't show, because another has the same name (ALYX.md 8, trap 19).
 pub const NONE: &str = "";
 
 /// A record that does not fit into its table.

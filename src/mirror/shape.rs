@@ -62,7 +62,7 @@ pub struct Table {
     /// Columns whose texts some filter compares without regard to case: an index holds them in upper case.
     pub folded: Vec<String>,
     /// Whether `n` is the place in which Alyx serves a record: where that is by text, which every database
-    /// orders by a collation of its own (REST.md 1, "Collation").
+    /// orders by a collation of its own (ALYX.md 1, "Collation").
     pub ranked: bool,
     /// The fields that columns are read from: of the record in the list, and of the detail.
     picks: [Picks; 2],

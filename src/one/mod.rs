@@ -1,4 +1,4 @@
-//! ONE's own parameter files: which database a plain `ONE()` asks, and where it keeps data files (REST.md 9.3).
+//! ONE's own parameter files: which database a plain `ONE()` asks, and where it keeps data files (ALYX.md 9.3).
 //!
 //! They lie in `~/.one`: `.caches` names the folder of each database and the default one, and a file for each
 //! database holds its parameters. [`plan`] says what must change for a proxy to be the default, with the folder that is

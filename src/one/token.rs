@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{OneError, files, key};
 
 /// The token that ONE keeps for the database at this URL, in its folder (`~/.one`): that of this user, or of the one who
-/// logs in by default. None where nobody has logged in (REST.md 9.3).
+/// logs in by default. None where nobody has logged in (ALYX.md 9.3).
 pub fn token(folder: &Path, url: &str, user: Option<&str>) -> Result<Option<Zeroizing<String>>, OneError> {
     let path = folder.join(format!(".{}", key(url)));
     let Some(bytes) = files::read(&path)?.map(Zeroizing::new) else { return Ok(None) };

@@ -237,7 +237,7 @@ pub fn is_personal(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the answer depends on nothing but what the key or the check of tokens covers: Alyx says
-/// `Accept, Cookie` (REST.md 4.1), and requests with cookies are not remembered.
+/// `Accept, Cookie` (ALYX.md 4.1), and requests with cookies are not remembered.
 fn varies_as_known(headers: &HeaderMap) -> bool {
     const KNOWN: [&str; 4] = ["accept", "cookie", "accept-encoding", "origin"];
     let lines = headers.get_all(header::VARY);

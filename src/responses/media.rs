@@ -1,4 +1,4 @@
-//! Which representation a client asks for (REST.md 4.4, 5).
+//! Which representation a client asks for (ALYX.md 4.4, 5).
 //!
 //! Alyx's REST framework offers JSON and an HTML page, and disregards `q`. Only JSON is remembered,
 //! under a name for its exact form; whoever asks for anything else is passed on to Alyx.

@@ -2,7 +2,7 @@
 //!
 //! Path and parameters are decoded as Alyx decodes them; parameters are sorted by name, repeated
 //! ones keep their order. Then everything goes that Alyx surely disregards: parameters of details
-//! (REST.md 1), `limit` and `offset` that say the default, and spaces around values that Alyx strips
+//! (ALYX.md 1), `limit` and `offset` that say the default, and spaces around values that Alyx strips
 //! (2.1, rules 6 and 7). The links `next` and `previous` repeat a question's own spelling; they are
 //! made anew where a stored answer was asked with another one (see [`super::Entry`]).
 

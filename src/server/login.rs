@@ -91,7 +91,7 @@ fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {
 }
 
 async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Failure) -> Response<Body> {
-    // Alyx judges a token in the header before it looks at the log-in (REST.md 4.1).
+    // Alyx judges a token in the header before it looks at the log-in (ALYX.md 4.1).
     if let May::AskOnly(refusal) = proxy.may(&credentials(&asked.headers, &proxy.key), asked) {
         if !proxy.is_away(failure) {
             return proxy.failed_pass(failure);

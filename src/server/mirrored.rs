@@ -3,7 +3,7 @@
 //! While Alyx can be reached only tables answer that were synchronised lately enough and after the last write
 //! through this proxy that may have touched them. While it can't, tables of any age do.
 //!
-//! Responses do not depend on the user (REST.md 4.1), so what the service account saw may be given to whoever
+//! Responses do not depend on the user (ALYX.md 4.1), so what the service account saw may be given to whoever
 //! has a token that Alyx accepts. What `access.per_user` keeps apart is the exception: whoever set it does not
 //! trust that, so it is never answered from here.
 

@@ -238,7 +238,7 @@ impl Proxy {
     }
 
     /// A success of Alyx's REST interface, in JSON, says that this caller's token is good: even views that need none
-    /// refuse a bad one (REST.md 4.1).
+    /// refuse a bad one (ALYX.md 4.1).
     pub(super) fn learn_success(&self, credentials: &Credentials, status: StatusCode, asked_at: Millis) {
         if let Some(token) = credentials.token()
             && status.is_success()

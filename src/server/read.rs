@@ -152,7 +152,7 @@ async fn read(
     pass::answer(proxy, asked.clone(), body, ForwardReason::Bypass("too-large")).await
 }
 
-/// Django's own redirect to the path with a slash, which ONE counts on (REST.md 5).
+/// Django's own redirect to the path with a slash, which ONE counts on (ALYX.md 5).
 fn moved_permanently(to: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;

@@ -26,7 +26,7 @@ pub(super) enum May {
 
 impl Proxy {
     /// What a caller with these credentials may have of what is asked, as far as is known now; some of it Alyx gives to
-    /// anybody (REST.md 1).
+    /// anybody (ALYX.md 1).
     pub(super) fn may(&self, credentials: &Credentials, asked: &Asked) -> May {
         let settings = &asked.settings;
         let open = matches!(asked.route, Route::Service(service) if service.open());
@@ -48,7 +48,7 @@ impl Proxy {
         }
     }
 
-    /// Whom Alyx counts a request with these credentials for (REST.md 4.2), as far as it can be known before it is sent.
+    /// Whom Alyx counts a request with these credentials for (ALYX.md 4.2), as far as it can be known before it is sent.
     pub(super) fn caller(&self, credentials: &Credentials, route: &Route) -> Option<Caller> {
         if *route == Route::Service(Service::Docs) {
             return Some(Caller::Docs);

@@ -58,7 +58,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     }
 }
 
-/// `/register-file` registers one file after the other and may fail, or be forbidden one, in between (REST.md 7).
+/// `/register-file` registers one file after the other and may fail, or be forbidden one, in between (ALYX.md 7).
 fn partly_done(route: &Route, response: &Response<Body>) -> bool {
     let in_between = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);
     *route == Route::Service(Service::RegisterFile) && in_between

@@ -56,7 +56,7 @@ fn refresh(synchroniser: &Arc<Synchroniser>, endpoint: &'static Endpoint, keys: 
     });
 }
 
-/// The keys of the records that a POST says it has made: one, or an array of them (REST.md 7).
+/// The keys of the records that a POST says it has made: one, or an array of them (ALYX.md 7).
 async fn created(endpoint: &Endpoint, response: Response<Body>) -> (Response<Body>, Vec<String>) {
     let length = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     // Only what has been read whole has its length set, and is JSON.

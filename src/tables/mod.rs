@@ -33,7 +33,7 @@ pub enum TablesError {
     Parquet(&'static str, parquet::errors::ParquetError),
 }
 
-/// What `cache_info.json` says (REST.md 5.1).
+/// What `cache_info.json` says (ALYX.md 5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Info {
     /// As of when they are, in UTC: `YYYY-MM-DD HH:MM`.

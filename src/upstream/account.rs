@@ -1,4 +1,4 @@
-//! The service account: what the proxy asks of its own accord it asks under this name (REST.md 4.1).
+//! The service account: what the proxy asks of its own accord it asks under this name (ALYX.md 4.1).
 
 use std::{
     io,
@@ -133,7 +133,7 @@ impl Upstream {
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         let request = self.reader.post(self.url_of(LOG_IN)?).headers(headers).body(body);
-        // Alyx does not count log-ins (REST.md 4.2), so they are nobody else's either.
+        // Alyx does not count log-ins (ALYX.md 4.2), so they are nobody else's either.
         let who = Caller::User(*blake3::hash(username.as_bytes()).as_bytes());
         let turn = self.pace.turn(Some(&who), Instant::now() + timeout).await?;
         let exchange = tokio::time::timeout(timeout, self.exchange_log_in(request));

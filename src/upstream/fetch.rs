@@ -1,7 +1,7 @@
 //! Reading one JSON answer of Alyx whole.
 //!
 //! What comes back is either something that Alyx itself said, or a [`Failure`] with a name. An HTML
-//! page, a redirect to elsewhere, a broken text or a 502 is never taken for an answer (REST.md 4.3:
+//! page, a redirect to elsewhere, a broken text or a 502 is never taken for an answer (ALYX.md 4.3:
 //! "HTTP 200 with HTML is a server error").
 
 use std::{
@@ -239,7 +239,7 @@ pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<By
 const LARGE: usize = 128 << 10;
 
 /// Checks that a success is JSON. What is no success passes as it is: Alyx's 404 for a path that it
-/// does not route is HTML (REST.md 4.3).
+/// does not route is HTML (ALYX.md 4.3).
 async fn check_body(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<(Bytes, bool), Failure> {
     let kind = media_type(headers);
     if !is_json(&kind) {

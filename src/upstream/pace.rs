@@ -1,6 +1,6 @@
 //! Politeness: how often and how many at once Alyx is asked.
 //!
-//! Alyx throttles each user (REST.md 4.2: 550 requests a minute). Requests are paced below that for
+//! Alyx throttles each user (ALYX.md 4.2: 550 requests a minute). Requests are paced below that for
 //! each token that it has accepted; only a few are under way at once; and when Alyx asks for a pause
 //! (429 with `Retry-After`), whoever it told so is not asked for. Where it tells several so, it counts
 //! by address, and the pause holds for everyone.
@@ -31,12 +31,12 @@ const BEHIND: usize = 2;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// When so many callers have been told to pause within [`TOLD_LATELY`], Alyx counts all of them as one (`THROTTLE_MODE`
-/// `anonymous`, REST.md 4.2).
+/// `anonymous`, ALYX.md 4.2).
 const SEVERAL: usize = 3;
 /// Alyx counts by the minute.
 const TOLD_LATELY: Duration = Duration::from_mins(1);
 
-/// Whom Alyx counts a request for (REST.md 4.2). Those without a token have no name: they come from one address.
+/// Whom Alyx counts a request for (ALYX.md 4.2). Those without a token have no name: they come from one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// A user: a name for the token that does not tell it.

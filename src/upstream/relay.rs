@@ -2,7 +2,7 @@
 //!
 //! Method, path, body and end-to-end fields go to Alyx as they came; what comes back goes to the
 //! client as it comes. Nobody's address is told (`X-Forwarded-For` would become Alyx's throttle
-//! key, REST.md 4.2), and Alyx is asked under its own name: links and redirects are moved later.
+//! key, ALYX.md 4.2), and Alyx is asked under its own name: links and redirects are moved later.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Acceptance 5: who gets what, online and offline (REST.md 4.1), and that no secret is in clear anywhere.
+//! Acceptance 5: who gets what, online and offline (ALYX.md 4.1), and that no secret is in clear anywhere.
 
 use std::{path::Path, time::Duration};
 
@@ -372,7 +372,7 @@ async fn what_alyx_shows_to_anybody_needs_no_token() {
     let (lab, proxy) = open().await;
     proxy.client().anonymous().get("/api/schema").await.expect(200);
     let unknown = proxy.client().with_authorization(&format!("Token {}", users::UNKNOWN_TOKEN));
-    refused(&unknown.get("/api/schema").await, INVALID, "a bad token is refused even here (REST.md 4.1)");
+    refused(&unknown.get("/api/schema").await, INVALID, "a bad token is refused even here (ALYX.md 4.1)");
     cut(&lab, &proxy).await;
     proxy.client().anonymous().get("/api/schema").await.expect(200);
     refused(&unknown.get("/api/schema").await, INVALID, "offline");

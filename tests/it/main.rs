@@ -11,6 +11,7 @@ mod wire;
 
 mod access;
 mod again;
+mod architecture;
 mod cli;
 mod coalescing;
 mod control;

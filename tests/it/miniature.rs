@@ -113,7 +113,7 @@ fn another_page(wire: &mut Wire, recording: &Value, ours: &str, recorded: &str) 
     missing.map(|record| format!("lacks {}", cut(&record)))
 }
 
-/// Records with their nested arrays sorted, whose order Alyx leaves open (REST.md 3.1).
+/// Records with their nested arrays sorted, whose order Alyx leaves open (ALYX.md 3.1).
 fn sorted(records: &[String]) -> Vec<String> {
     let open = [
         "projects",
@@ -137,7 +137,7 @@ fn sorted(records: &[String]) -> Vec<String> {
     records.iter().map(sort).collect()
 }
 
-/// The sort key of a record as far as the record shows it (REST.md 1, "ordering").
+/// The sort key of a record as far as the record shows it (ALYX.md 1, "ordering").
 fn order_key(endpoint: &str, record: &str) -> Vec<Value> {
     let record: Value =
         serde_json::from_str(&record.replace("NaN", "null").replace("Infinity", "null")).unwrap();

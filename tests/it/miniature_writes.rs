@@ -1,5 +1,5 @@
 //! What is written to the miniature Alyx is seen by who reads next, also in the records that show it
-//! (REST.md 7); and its network can be cut and restored.
+//! (ALYX.md 7); and its network can be cut and restored.
 
 use crate::wire::Wire;
 use alyx_proxy::demo::{self, Miniature, Options};

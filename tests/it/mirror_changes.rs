@@ -1,4 +1,4 @@
-//! What changes at Alyx without the time of the record that shows it (REST.md 6.2) is found all the same.
+//! What changes at Alyx without the time of the record that shows it (ALYX.md 6.2) is found all the same.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

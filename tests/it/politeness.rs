@@ -258,7 +258,7 @@ async fn throttling() -> Upstream {
     Upstream::start(Arc::new(answer)).await
 }
 
-/// Alyx counts each user, and by itself who asks for its description (REST.md 4.2).
+/// Alyx counts each user, and by itself who asks for its description (ALYX.md 4.2).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_is_kept_by_whom_alyx_has_asked_for_it() {
     let alyx = throttling().await;

@@ -256,7 +256,7 @@ async fn both_spellings_of_one_question_cost_upstream_one_request() {
     let mut pairs = recordings.pairs("pair-equal");
     assert_eq!(pairs.len(), 38);
     for pair in &mut pairs {
-        // Its other spelling is among the plain recordings: details ignore parameters (REST.md 1).
+        // Its other spelling is among the plain recordings: details ignore parameters (ALYX.md 1).
         if let [only] = pair[..] {
             assert_eq!(only.path, "/data-repository/legacy%20nulls?x=1");
             let path = "/data-repository/legacy%20nulls";
@@ -330,7 +330,7 @@ async fn what_is_no_get_passes_to_alyx_and_back_unchanged() {
     .await;
 }
 
-/// Alyx's own HEAD fails on some lists and refuses the public user (REST.md 4.1, 4.4). The proxy's is a GET without
+/// Alyx's own HEAD fails on some lists and refuses the public user (ALYX.md 4.1, 4.4). The proxy's is a GET without
 /// its body (RFC 9110 9.3.2), for everybody and everywhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn head_is_get_without_its_body() {

@@ -1,4 +1,4 @@
-//! What a value is compared with, and how: Django's lookups (REST.md 2.2).
+//! What a value is compared with, and how: Django's lookups (ALYX.md 2.2).
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! The value of a pair as what the column holds, or Django's message that it can't be (REST.md 2.2).
+//! The value of a pair as what the column holds, or Django's message that it can't be (ALYX.md 2.2).
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! `django=` and the filters of JSON columns: pairs of field and value (REST.md 2.2, 2.3).
+//! `django=` and the filters of JSON columns: pairs of field and value (ALYX.md 2.2, 2.3).
 
 use super::{Unanswered, compare::Comparison, json, path::Path, python::Python};
 

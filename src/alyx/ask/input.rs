@@ -1,4 +1,4 @@
-//! The texts of filters read and checked, all before any is applied (REST.md 2.1, rules 2 to 6).
+//! The texts of filters read and checked, all before any is applied (ALYX.md 2.1, rules 2 to 6).
 
 use jiff::civil::{Date, DateTime};
 

@@ -1,4 +1,4 @@
-//! Lookups in free-form JSON: PostgreSQL's jsonb (REST.md 2.2, "JSON").
+//! Lookups in free-form JSON: PostgreSQL's jsonb (ALYX.md 2.2, "JSON").
 
 use std::cmp::Ordering;
 

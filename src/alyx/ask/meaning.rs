@@ -1,5 +1,5 @@
 //! What filters ask beyond their text: the comparisons and messages that Alyx makes of their values
-//! (REST.md 2.7).
+//! (ALYX.md 2.7).
 
 use super::{
     Refusal, Unanswered,

@@ -1,4 +1,4 @@
-//! What a list is asked for: the parameters of a request read as Alyx reads them (REST.md 2).
+//! What a list is asked for: the parameters of a request read as Alyx reads them (ALYX.md 2).
 //!
 //! Nothing here looks at records. What is read is refused as Alyx refuses it ([`Refusal`]), or it is said
 //! why it can't be decided here what Alyx would answer ([`Undecided`]); no answer is ever guessed.
@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 pub struct Refusal {
     /// 400, 404 or 500.
     pub status: u16,
-    /// The body in Alyx's own form (REST.md 4.3).
+    /// The body in Alyx's own form (ALYX.md 4.3).
     pub body: String,
 }
 
@@ -196,7 +196,7 @@ impl From<Undecided> for Unanswered {
 }
 
 /// Columns and relations that hold secrets. Alyx follows any path and so lets them be guessed letter by letter
-/// (REST.md 8, trap 12).
+/// (ALYX.md 8, trap 12).
 const SECRETS: [&str; 3] = ["password", "auth_token", "auth_tokens"];
 
 /// The part of a question that asks for a secret; it is refused, whoever asks, and never passed on.

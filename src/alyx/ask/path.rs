@@ -1,4 +1,4 @@
-//! Paths of Django's names, resolved over the models (REST.md 2.2).
+//! Paths of Django's names, resolved over the models (ALYX.md 2.2).
 
 use super::Unanswered;
 use crate::alyx::model::{Column, Join, Kind, Model, Relation};

@@ -1,4 +1,4 @@
-//! Values as `django=` converts them (REST.md 2.2, rule 4), and Python's literals in brackets.
+//! Values as `django=` converts them (ALYX.md 2.2, rule 4), and Python's literals in brackets.
 //!
 //! Alyx evaluates what stands in brackets as Python. Here only literals are read; whatever else stands
 //! there is refused.

@@ -1,4 +1,4 @@
-//! Text read as Python and Django read it: numbers, UUIDs, days and times (REST.md 2.1).
+//! Text read as Python and Django read it: numbers, UUIDs, days and times (ALYX.md 2.1).
 
 use jiff::civil::{Date, DateTime, Time, date};
 

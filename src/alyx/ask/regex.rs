@@ -1,5 +1,5 @@
 //! Regular expressions as far as PostgreSQL's and ours mean the same by them: letters, digits and spaces,
-//! `.`, anchors, groups, alternatives, simple classes and repetitions (REST.md 2.2). Others are not decided.
+//! `.`, anchors, groups, alternatives, simple classes and repetitions (ALYX.md 2.2). Others are not decided.
 //!
 //! What is a letter, a digit or a space beyond ASCII, and which letters are the same but for their case, is up to
 //! the locale of PostgreSQL: expressions that ask for it are decided for texts of ASCII alone.

@@ -1,4 +1,4 @@
-//! Filters of sessions and of what is done to subjects (REST.md 2.7.1, 2.7.15 to 2.7.17).
+//! Filters of sessions and of what is done to subjects (ALYX.md 2.7.1, 2.7.15 to 2.7.17).
 
 use super::{
     super::{

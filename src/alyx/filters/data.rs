@@ -1,4 +1,4 @@
-//! Filters of datasets and their files (REST.md 2.7.11 to 2.7.13, 2.7.21, 2.7.22).
+//! Filters of datasets and their files (ALYX.md 2.7.11 to 2.7.13, 2.7.21, 2.7.22).
 
 use super::super::{
     filter::{Filter, Input, Keyed, Lookup, Rows, Test, shorthand::*},

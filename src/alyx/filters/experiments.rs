@@ -1,4 +1,4 @@
-//! Filters of probes, channels, brain regions and imaging (REST.md 2.7.2 to 2.7.9).
+//! Filters of probes, channels, brain regions and imaging (ALYX.md 2.7.2 to 2.7.9).
 
 use super::{
     super::{

@@ -1,4 +1,4 @@
-//! Filters of tasks (REST.md 2.7.10).
+//! Filters of tasks (ALYX.md 2.7.10).
 
 use super::super::{
     filter::{Filter, shorthand::*},

@@ -1,4 +1,4 @@
-//! Filters of labs, users and notes (REST.md 2.7.18 to 2.7.20).
+//! Filters of labs, users and notes (ALYX.md 2.7.18 to 2.7.20).
 
 use super::super::filter::{Filter, Input, Lookup, shorthand::*};
 

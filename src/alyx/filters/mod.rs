@@ -1,4 +1,4 @@
-//! The filters of each endpoint, a file for each app of Alyx (REST.md 2.7).
+//! The filters of each endpoint, a file for each app of Alyx (ALYX.md 2.7).
 
 #![allow(clippy::wildcard_imports, reason = "the tables are written in shorthand")]
 

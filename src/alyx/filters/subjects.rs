@@ -1,4 +1,4 @@
-//! Filters of subjects (REST.md 2.7.14).
+//! Filters of subjects (ALYX.md 2.7.14).
 
 use super::super::filter::{Filter, Input, Lookup, Rows, Test, shorthand::*};
 

@@ -38,7 +38,7 @@ pub(super) static LAB_MEMBER: Model = Model {
         many("subjects_responsible", "subjects", "subjects_responsible[]", "nickname"),
         held("project", "projects", "users"),
     ],
-    // The first three must never be asked for on another's behalf (REST.md 8, trap 12).
+    // The first three must never be asked for on another's behalf (ALYX.md 8, trap 12).
     hidden: &[
         "password",
         "auth_token",

@@ -1,4 +1,4 @@
-//! The models, a file for each app of Alyx (REST.md 3).
+//! The models, a file for each app of Alyx (ALYX.md 3).
 
 #![allow(clippy::wildcard_imports, reason = "the tables are written in shorthand")]
 

@@ -1,4 +1,4 @@
-//! The questions that ONE, and the loaders over it, ask at their start and of one session (REST.md 9.4 and 10).
+//! The questions that ONE, and the loaders over it, ask at their start and of one session (ALYX.md 9.4 and 10).
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Conditions on datasets and their files (REST.md 2.7.1, 2.7.2, 2.7.11).
+//! Conditions on datasets and their files (ALYX.md 2.7.1, 2.7.2, 2.7.11).
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
 //! Which records a list is asked for: the filters of [`crate::alyx::filter`], evaluated record by
-//! record in the plainest way (REST.md 2).
+//! record in the plainest way (ALYX.md 2).
 //!
 //! What the records of the sample can't decide is refused; no answer is ever guessed.
 
@@ -119,7 +119,7 @@ impl Query<'_> {
     }
 
     /// Alyx counts the users of every joined row, so that another filter with several matches can
-    /// make up for one who is missing (REST.md 2.6).
+    /// make up for one who is missing (ALYX.md 2.6).
     fn enough_users(&self, found: usize, repeats: usize) -> Result<bool, Unanswered> {
         let wanted = self.text("users").map_or(0, |users| users.split(',').count());
         let subqueries = ["datasets", "histology"].iter().any(|name| self.raw(name).is_some());

@@ -1,4 +1,4 @@
-//! Brain regions: their tree, and what lies in them (REST.md 2.4, 2.7.6).
+//! Brain regions: their tree, and what lies in them (ALYX.md 2.4, 2.7.6).
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! The conditions of filters, each made once for a query and put to every record (REST.md 2.7).
+//! The conditions of filters, each made once for a query and put to every record (ALYX.md 2.7).
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! What is sent, checked as Alyx's serializers do, and written as they write it (REST.md 7).
+//! What is sent, checked as Alyx's serializers do, and written as they write it (ALYX.md 7).
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! New records: every field in Alyx's order, with its value or its default (REST.md 3, 7).
+//! New records: every field in Alyx's order, with its value or its default (ALYX.md 3, 7).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! What a write changes in other records: the parts of them that are made from the record written
-//! (REST.md 3, 7).
+//! (ALYX.md 3, 7).
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -1,4 +1,4 @@
-//! Writes, kept in memory until the miniature ends (REST.md 7).
+//! Writes, kept in memory until the miniature ends (ALYX.md 7).
 //!
 //! A write changes a copy of the tables and puts it in place, so that readers see all of it or
 //! nothing. It carries what it changes to the records that show it ([`effects`]); what it can't do as Alyx

@@ -1,4 +1,4 @@
-//! The order of lists, restored after a write (REST.md 1, "ordering"). The database of the sample orders
+//! The order of lists, restored after a write (ALYX.md 1, "ordering"). The database of the sample orders
 //! text by its bytes; where an Alyx has another collation, its order is another.
 
 use std::{cmp::Reverse, sync::Arc};

@@ -1,4 +1,4 @@
-//! `POST /register-file` in its simple form: files of a session on one repository (REST.md 7).
+//! `POST /register-file` in its simple form: files of a session on one repository (ALYX.md 7).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The conditions of filters in SQL (REST.md 2.7).
+//! The conditions of filters in SQL (ALYX.md 2.7).
 
 use rusqlite::types::Value;
 
@@ -44,7 +44,7 @@ pub(super) struct Condition {
 pub(super) enum Kind {
     /// Nothing.
     Plain,
-    /// It counts users over the joined rows of all conditions (REST.md 2.6): `ways` is the number found.
+    /// It counts users over the joined rows of all conditions (ALYX.md 2.6): `ways` is the number found.
     Users,
     /// It divides by the number of trials.
     Performance,

@@ -149,7 +149,7 @@ fn trusted(states: &States, endpoint: &'static Endpoint, used: &[Used]) -> Resul
     }
 }
 
-/// Alyx counts the tags of datasets, and so groups them in every query (REST.md 2.5).
+/// Alyx counts the tags of datasets, and so groups them in every query (ALYX.md 2.5).
 fn always_grouped(endpoint: &Endpoint) -> bool {
     !counted_fields(endpoint).is_empty()
 }
@@ -190,7 +190,7 @@ fn joined(
     if let Some(found) = users.clone() {
         let wanted = i64::try_from(condition::users_wanted(used)).unwrap_or(i64::MAX);
         // Alyx counts the users of every joined row, so that another filter with several matches can
-        // make up for one who is missing (REST.md 2.6).
+        // make up for one who is missing (ALYX.md 2.6).
         let rows = match &repeats {
             Some(repeats) => found.clone().text(" * ").sql(repeats.clone()),
             None => found.clone(),
@@ -249,7 +249,7 @@ impl Plan {
         }
         let count = self.count(connection)?;
         // Where more is joined for the order there are more rows than count; no page begins among those
-        // (REST.md 2.1, rule 7).
+        // (ALYX.md 2.1, rule 7).
         let none = count == 0 || window.offset > count;
         Ok((count, if none { String::new() } else { self.page(connection, window)? }))
     }
@@ -392,7 +392,7 @@ impl Plan {
         Ok(rows)
     }
 
-    /// A record whose numbers of rows are multiplied by the joined tables (REST.md 3.3).
+    /// A record whose numbers of rows are multiplied by the joined tables (ALYX.md 3.3).
     fn multiplied(&self, text: String, repeats: u64) -> String {
         let mut record = Record::new(text);
         for field in counted_fields(self.endpoint) {

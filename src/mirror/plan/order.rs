@@ -1,4 +1,4 @@
-//! The order of a list in SQL (REST.md 1, "ordering"): nulls where PostgreSQL puts them, and ties by the number
+//! The order of a list in SQL (ALYX.md 1, "ordering"): nulls where PostgreSQL puts them, and ties by the number
 //! of the record, so that all pages are cut from one order.
 
 use super::{
@@ -31,7 +31,7 @@ impl Order {
             for order in table.endpoint.order {
                 let path = Path::resolve(table.endpoint.name, order.path)?;
                 let expression = match many(table, &path) {
-                    // A record stands in the list once for each of these (imaging stacks, REST.md 2.5).
+                    // A record stands in the list once for each of these (imaging stacks, ALYX.md 2.5).
                     Some((rows, column)) => {
                         join = format!(" LEFT JOIN {} o ON o.n = {OWN}.n", quoted(rows));
                         format!("o.{}", quoted(column))

@@ -1,5 +1,5 @@
 //! Paths of Django's names in SQL: whether a record leads to a value that compares so, and in how many
-//! ways: how many rows the joined tables of Alyx have for it (REST.md 2.5).
+//! ways: how many rows the joined tables of Alyx have for it (ALYX.md 2.5).
 //!
 //! Where the names that relations go by are not unique (two subjects of one nickname) a record doesn't say
 //! which of the two it belongs to. That matters only where the two differ in what is asked: a guard looks

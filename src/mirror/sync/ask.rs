@@ -50,7 +50,7 @@ fn halves((first, after): Range) -> [Range; 2] {
     [(first, Some(middle)), (middle, after)]
 }
 
-/// Whether an endpoint's list can be asked for by ranges of keys (REST.md 6.4).
+/// Whether an endpoint's list can be asked for by ranges of keys (ALYX.md 6.4).
 pub(super) fn by_ranges(table: &Table) -> bool {
     let id = table.column("id").filter(|id| !id.detail);
     table.endpoint.filter("django").is_some()

@@ -1,6 +1,6 @@
 //! Up to when changes are known, by the server's clock.
 //!
-//! Change times are taken before a change is committed (REST.md 6.1), so what was asked once is asked again
+//! Change times are taken before a change is committed (ALYX.md 6.1), so what was asked once is asked again
 //! until [`OVERLAP`] has passed; only then `low` moves up to the time that was `seen`. Times stand in the
 //! server's own zone, which the settings may not say rightly: where no time has been seen yet, one is taken
 //! that is earlier than now in every zone, and times in the future are not believed.

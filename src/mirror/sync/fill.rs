@@ -1,4 +1,4 @@
-//! The first fill of a table, by disjoint ranges of the primary key where Alyx can be asked so (REST.md 6.4):
+//! The first fill of a table, by disjoint ranges of the primary key where Alyx can be asked so (ALYX.md 6.4):
 //! no record is lost or doubled while Alyx changes. What is here of a generation is committed range by range,
 //! so a fill that is killed goes on where it was.
 

@@ -1,4 +1,4 @@
-//! What has changed since the last time, asked for by change time where records say when they changed (REST.md 6.1 to
+//! What has changed since the last time, asked for by change time where records say when they changed (ALYX.md 6.1 to
 //! 6.3).
 //!
 //! Alyx leaves no trace of a deletion. So its count is compared with the count here, and where they differ

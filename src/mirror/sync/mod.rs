@@ -1,4 +1,4 @@
-//! Synchronising: Alyx's tables are fetched whole once, and then kept up with (REST.md 6).
+//! Synchronising: Alyx's tables are fetched whole once, and then kept up with (ALYX.md 6).
 //!
 //! A cycle goes through the tables one by one: [`fill`] makes what is not here, [`increment`] and [`relist`] bring the
 //! rest up to date, and what shows changed records is fetched again ([`renew`]). A request that fails ends its table's run; the
@@ -115,7 +115,7 @@ pub struct Synchroniser {
 
 /// How long one waits after being asked for a cycle, so that many writes make one.
 const SOON: Duration = Duration::from_secs(2);
-/// No request of ours may take less time than this: pages of a thousand records are slow (REST.md 6.5).
+/// No request of ours may take less time than this: pages of a thousand records are slow (ALYX.md 6.5).
 const PATIENCE: Duration = Duration::from_mins(2);
 
 impl Synchroniser {

@@ -1,4 +1,4 @@
-//! Reads lists as a whole, and takes over what is different (REST.md 6.3, 6.4).
+//! Reads lists as a whole, and takes over what is different (ALYX.md 6.3, 6.4).
 //!
 //! A list that can be asked for by ranges of keys is read range by range, so that only a page of it is in memory, and
 //! what was read is kept whatever becomes of the rest. Of the tables whose records say when they changed this happens

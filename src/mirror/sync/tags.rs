@@ -1,4 +1,4 @@
-//! Tags of datasets that were set without the dataset's change time (REST.md 6.2): told by how many datasets have each tag.
+//! Tags of datasets that were set without the dataset's change time (ALYX.md 6.2): told by how many datasets have each tag.
 
 use std::collections::{HashMap, HashSet};
 

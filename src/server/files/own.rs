@@ -55,7 +55,7 @@ impl Making {
     }
 }
 
-/// Whether Alyx says so that it has no tables: its view fails where the file is not there (REST.md 5).
+/// Whether Alyx says so that it has no tables: its view fails where the file is not there (ALYX.md 5).
 pub(in crate::server) fn offers_none(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR)
 }

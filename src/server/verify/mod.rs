@@ -6,7 +6,7 @@
 //! anew. If they differ still, and Alyx said the same both times, the mirror is wrong: that is counted and
 //! logged, and the parameters that were used are not answered from here until the tables have been read as a whole.
 //!
-//! Left out: the order of records, which Alyx leaves open (REST.md 3.10), and fields that change with the time
+//! Left out: the order of records, which Alyx leaves open (ALYX.md 3.10), and fields that change with the time
 //! of day (3.8).
 
 mod compare;

@@ -1,4 +1,4 @@
-//! Links in bodies lead to the base that the client used (REST.md 2.1, 4.3, 9.2), and nothing else is moved.
+//! Links in bodies lead to the base that the client used (ALYX.md 2.1, 4.3, 9.2), and nothing else is moved.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ async fn links_lead_to_the_base_that_the_client_used() {
     assert_eq!(lab.count("/sessions"), 1, "one entry for all names");
     for asked in lab.upstream.asked() {
         assert_eq!(asked.header("host"), Some(lab.upstream.address().to_string().as_str()));
-        assert_eq!(asked.header("x-forwarded-host"), None, "its host is Alyx's own (REST.md 4.3)");
+        assert_eq!(asked.header("x-forwarded-host"), None, "its host is Alyx's own (ALYX.md 4.3)");
     }
 
     // What is no host is refused, not put into links.

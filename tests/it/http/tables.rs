@@ -22,7 +22,7 @@ async fn cache_zip_is_kept_and_served_in_pieces() {
     let len = zip.len();
     let whole = proxy.get(ZIP).await.expect(200);
     assert_eq!(whole.body, zip);
-    // ONE refuses a download without it (REST.md 9.2).
+    // ONE refuses a download without it (ALYX.md 9.2).
     assert_eq!(whole.header("content-length"), Some(len.to_string().as_str()));
     assert_eq!(whole.header("content-type"), Some("application/zip"));
     assert_eq!(whole.header("content-disposition"), Some("inline; filename=\"cache.zip\""));

@@ -1,7 +1,7 @@
 //! Compares answers with what a real Alyx was recorded to say.
 //!
 //! Where Alyx leaves the order open, a page must have the same count, links and sort keys, and its records must
-//! be among those that the whole list has (REST.md 3.10).
+//! be among those that the whole list has (ALYX.md 3.10).
 
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -236,7 +236,7 @@ fn hash(text: &str) -> u64 {
     std::hash::Hasher::finish(&hasher)
 }
 
-/// A record with its nested arrays sorted, whose order Alyx leaves open (REST.md 3.1).
+/// A record with its nested arrays sorted, whose order Alyx leaves open (ALYX.md 3.1).
 fn sorted(record: &Value) -> String {
     fn sort(value: &mut Value) {
         match value {
@@ -255,7 +255,7 @@ fn sorted(record: &Value) -> String {
     record.to_string()
 }
 
-/// The sort key of a record as far as the record shows it (REST.md 1, "ordering").
+/// The sort key of a record as far as the record shows it (ALYX.md 1, "ordering").
 pub fn order_key(endpoint: &str, record: &Value) -> Vec<Value> {
     let fields: &[&str] = match endpoint {
         "sessions" | "surgeries" => &["/start_time"],

@@ -288,7 +288,7 @@ fn session(base: &str, n: usize, version: usize) -> Value {
     })
 }
 
-/// A page of a list, with links as Django REST framework builds them (REST.md 2.1).
+/// A page of a list, with links as Django REST framework builds them (ALYX.md 2.1).
 fn list(asked: &Asked, records: Vec<Value>) -> Reply {
     let number = |name: &str| asked.parameter(name).and_then(|v| v.parse::<usize>().ok());
     let limit = number("limit").filter(|limit| *limit > 0).unwrap_or(250);
@@ -315,7 +315,7 @@ fn json_reply(status: u16, body: &Value) -> Reply {
     Reply::new(status, "application/json", body.to_string())
 }
 
-/// An error in the shape of Alyx's exceptions (REST.md 4.3).
+/// An error in the shape of Alyx's exceptions (ALYX.md 4.3).
 fn refuse(status: u16, detail: &str) -> Reply {
     json_reply(status, &json!({"detail": detail, "status_code": status})).header("vary", VARY)
 }

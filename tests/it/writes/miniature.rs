@@ -1,5 +1,5 @@
 //! Every write that the miniature Alyx takes, made through the proxy: whatever another client reads after it is what
-//! Alyx itself says then (REST.md 7). Nothing here says which answers a write changes; Alyx shows it.
+//! Alyx itself says then (ALYX.md 7). Nothing here says which answers a write changes; Alyx shows it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Acceptance 6: a write goes to Alyx as it came, and whoever reads after it reads the new state (REST.md 7).
+//! Acceptance 6: a write goes to Alyx as it came, and whoever reads after it reads the new state (ALYX.md 7).
 
 mod miniature;
 mod order;

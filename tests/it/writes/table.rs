@@ -1,4 +1,4 @@
-//! What each write makes stale, row by row (REST.md 7), and what writes beside the rows.
+//! What each write makes stale, row by row (ALYX.md 7), and what writes beside the rows.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{
     support::{Lab, Proxy, lab, users},
 };
 
-/// A row of REST.md 7: the write, and what shows it. `x` stands for the list `x` and the record of it; `x/` for the
+/// A row of ALYX.md 7: the write, and what shows it. `x` stands for the list `x` and the record of it; `x/` for the
 /// record alone and `x?` for the list alone.
 struct Row {
     write: (&'static str, &'static str),
@@ -143,7 +143,7 @@ const REFERENCE_ROWS: &[Row] = &[
     row("PATCH", "/users/oneuser", &["users", "sessions/", "subjects", "notes"]),
 ];
 
-/// What a write of an experiment does not change (REST.md 7): these must not cost Alyx a request.
+/// What a write of an experiment does not change (ALYX.md 7): these must not cost Alyx a request.
 const UNRELATED: &[&str] = &[
     "brain-regions?",
     "brain-regions/",
@@ -216,7 +216,7 @@ async fn a_write_that_alyx_rejects_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_failed_half_way_may_have_changed_something() {
-    // Alyx registers files one by one, without a transaction (REST.md 7).
+    // Alyx registers files one by one, without a transaction (ALYX.md 7).
     let (_lab, proxy, new) = primed().await;
     proxy.client().ask("POST", "/register-file").json(&json!({"half": 1})).send().await.expect(500);
     let old = old_reads(&proxy, users::ADMIN, new).await;
@@ -255,7 +255,7 @@ async fn whoever_has_not_logged_in_makes_nothing_stale() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_that_writes_counts_as_a_write() {
-    // `check-protected` adds its user to the session (REST.md 5).
+    // `check-protected` adds its user to the session (ALYX.md 5).
     let (_lab, proxy, new) = primed().await;
     proxy.get("/check-protected?path=KS004/2020-01-01/001&filenames=a").await.expect(200);
     let old = old_reads(&proxy, users::ADMIN, new).await;
