@@ -53,8 +53,8 @@ sum_up() {
   elif [ $status = 0 ] && [ "$number" = "$total" ]; then
     printf '\nAll checks passed.\n'
   elif [ -n "$failed" ]; then
-    [ ! -s target/failed.txt ] || { printf '\n' && cat target/failed.txt; }
+    [ ! -s "$target/failed.txt" ] || { printf '\n' && cat "$target/failed.txt"; }
     printf '\nFAILED: %s\n' "$failed"
   fi
-  [ ! -s target/not-run.txt ] || { printf '\n' && cat target/not-run.txt; }
+  [ ! -s "$target/not-run.txt" ] || { printf '\n' && cat "$target/not-run.txt"; }
 }

@@ -15,17 +15,18 @@ steps() {
   step lints 'clippy over everything; minutes the first time' cargo clippy --locked --all-targets -- -D warnings
   step build 'the program; minutes the first time' cargo build --locked
   if [ "$run" = quick ]; then
-    step tests 'all but those with a browser, with ONE, or of packages; two minutes when built' quick_tests
+    step tests 'those that need neither a browser nor ONE, and take no minutes of their own; two minutes when built' quick_tests
     return
   fi
   step libraries 'their licences and sources, and advisories against them' libraries
   step tests 'all of them, with the real ONE and a browser; ten minutes when built' tests
-  step promises 'what is promised, and which tests held it' tests/promises target/tests.log
+  step promises 'what is promised, and which tests held it' tests/promises "$target/tests.log"
   step fuzz "what reads texts of strangers, for $fuzz seconds" cargo run --locked --package alyx-proxy-fuzz -- "$fuzz"
   # Every measurement once in small, so that none of them rots; its figures mean nothing.
   step measurements 'each once in small; two minutes' bench/run --small
+  as_root beside-others "one of them beside the system's own Squid, nginx and Varnish" unshare tests/bench-beside-others
   wants long || return 0
-  step soak 'ten minutes of ten thousand connections, after a build for release' bench/run soak --out target/soak
+  step soak 'ten minutes of ten thousand connections, after a build for release' bench/run soak --out "$target/soak"
   as_root fresh-machine 'both commands of README in a bare Debian; an hour' debootstrap tests/fresh-machine
 }
 
@@ -34,7 +35,7 @@ as_root() { # NAME WHAT PROGRAM COMMAND…
   if [ "$(id -u)" = 0 ] && command -v "$3" >/dev/null; then
     step "$1" "$2" "${@:4}"
   elif [ "$counting" != yes ]; then
-    echo "NOT RUN: $1 ($2): it needs root and $3." >>target/not-run.txt
+    echo "NOT RUN: $1 ($2): it needs root and $3." >>"$target/not-run.txt"
   fi
 }
 
@@ -56,21 +57,23 @@ libraries() {
   if timeout 20 git ls-remote --quiet https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then
     "${deny[@]}" --locked check advisories
   else
-    echo 'NOT RUN: advisories against our libraries: their database (github.com/RustSec) is out of reach from here.' | tee -a target/not-run.txt
+    echo 'NOT RUN: advisories against our libraries: their database (github.com/RustSec) is out of reach from here.' | tee -a "$target/not-run.txt"
   fi
 }
 
 tests() { tested cargo test --locked --no-fail-fast; }
 
-# By the names of those that need more: see `needs` in scripts/needs.sh.
+# Not those that need a browser, ONE or Python, nor those that fill whole mirrors again and again or try at random for minutes.
 quick_tests() {
   tested cargo test --locked --no-fail-fast --lib --bins --test it -- \
-    --skip pages:: --skip one_client:: --skip one_setup:: --skip docs:: --skip tables::
+    --skip pages:: --skip one_client:: --skip one_setup:: --skip docs:: --skip tables:: \
+    --skip faults:: --skip walk:: --skip mirror_changes:: --skip mirror_damage:: --skip mirror_kills:: --skip mirror_races:: \
+    --skip mirror_recordings:: --skip mirror::properties::
 }
 
 # What failed is noted, to be said once more at the end.
 tested() {
-  "$@" 2>&1 | tee target/tests.log && return
-  grep -A 4 "^thread '.*panicked at" target/tests.log | cut -c 1-600 >target/failed.txt || true
+  "$@" 2>&1 | tee "$target/tests.log" && return
+  grep -A 4 "^thread '.*panicked at" "$target/tests.log" | cut -c 1-600 >"$target/failed.txt" || true
   return 1
 }

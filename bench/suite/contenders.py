@@ -158,7 +158,8 @@ coredump_dir {folder}
 request_header_access Authorization deny all
 shutdown_lifetime 0 seconds
 """)
-    process = run.start(["squid", "-N", "-f", str(config)], port)
+    # Under a name of its own: by its name Squid finds its shared memory, which the system's Squid has too.
+    process = run.start(["squid", "-N", "-n", f"bench{port}", "-f", str(config)], port)
     return Contender("Squid", port, process.pid)
 
 

@@ -12,6 +12,7 @@ mod wire;
 mod access;
 mod again;
 mod architecture;
+mod check;
 mod cli;
 mod coalescing;
 mod control;
