@@ -5,9 +5,14 @@
 #     --read-only --cap-drop ALL --security-opt no-new-privileges \
 #     -e ALYX_PROXY_UPSTREAM__URL=https://alyx.example.org alyx-proxy
 #
-# or, with the settings in a file: compose.yaml.
+# or, with the settings in a file: compose.yaml. Other bases than the public ones: --build-arg BUILD_IMAGE=… and
+# --build-arg BASE_IMAGE=…, as packaging/image-test does, which tries the image where none can be pulled.
 
-FROM rust:1.95-slim-bookworm AS build
+ARG BUILD_IMAGE=docker.io/library/rust:1.95-slim-bookworm
+ARG BASE_IMAGE=docker.io/library/debian:bookworm-slim
+
+# hadolint ignore=DL3006
+FROM ${BUILD_IMAGE} AS build
 # SQLite and the cryptography of TLS are compiled from C.
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -19,13 +24,15 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked && cp target/release/alyx-proxy /alyx-proxy
 
-FROM debian:bookworm-slim
+# hadolint ignore=DL3006
+FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
+ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="alyx-proxy" \
       org.opencontainers.image.description="A lab's own Alyx: caches, answers offline, and takes the load off the central database" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+      org.opencontainers.image.base.name="${BASE_IMAGE}"
 # Which certificates Alyx may have is the system's business.
 # hadolint ignore=DL3008
 RUN apt-get update \
