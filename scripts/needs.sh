@@ -29,6 +29,7 @@ needs() {
   need chromium 'tests of the pages in a browser' chromium chromium chromium -
   need chromedriver 'tests of the pages in a browser' chromium-driver chromedriver chromium -
   need dpkg-deb 'the Debian package' dpkg dpkg dpkg -
+  need lintian 'the rules for Debian packages' lintian - - -
   need systemd-analyze 'the units for systemd' systemd systemd systemd -
   need nginx 'measurements' nginx-light nginx nginx -
   need varnishd 'measurements' varnish varnish varnish -
@@ -37,7 +38,9 @@ needs() {
   wants long || return 0
 
   # For ./check --long.
-  need debootstrap 'a bare Debian, to try both commands of README in' debootstrap debootstrap debootstrap -
+  need debootstrap 'a bare Debian, to try both commands of README in, and as base of the image' debootstrap debootstrap debootstrap -
+  need buildah 'the image, without a daemon' buildah buildah buildah -
+  need curl 'the image is asked' curl curl curl curl
 }
 
 has_venv() { python3 -c 'import venv, ensurepip'; }

@@ -18,6 +18,7 @@ steps() {
     step tests 'those that need neither a browser nor ONE, and take no minutes of their own; two minutes when built' quick_tests
     return
   fi
+  step workflows 'those for GitHub, and its forms' workflows
   step libraries 'their licences and sources, and advisories against them' libraries
   step tests 'all of them, with the real ONE and a browser; ten minutes when built' tests
   step promises 'what is promised, and which tests held it' tests/promises "$target/tests.log"
@@ -26,16 +27,20 @@ steps() {
   step measurements 'each once in small; two minutes' bench/run --small
   as_root beside-others "one of them beside the system's own Squid, nginx and Varnish" unshare tests/bench-beside-others
   wants long || return 0
+  step files 'what a release hands out, built for release; ten minutes' release_files
+  as_root image 'built for real and tried; twenty minutes' buildah packaging/image-test "$target/image"
   step soak 'ten minutes of ten thousand connections, after a build for release' bench/run soak --out "$target/soak"
   as_root fresh-machine 'both commands of README in a bare Debian; an hour' debootstrap tests/fresh-machine
 }
 
 # A step for root and with a program, of which it is said at the end where it was not run.
 as_root() { # NAME WHAT PROGRAM COMMAND…
-  if [ "$(id -u)" = 0 ] && command -v "$3" >/dev/null; then
+  # When steps are counted, the program may still be to be installed.
+  if [ "$(id -u)" = 0 ] && { [ "$counting" = yes ] || command -v "$3" >/dev/null; }; then
     step "$1" "$2" "${@:4}"
   elif [ "$counting" != yes ]; then
     echo "NOT RUN: $1 ($2): it needs root and $3." >>"$target/not-run.txt"
+    [ "$(id -u)" != 0 ] || total=$((total - 1))
   fi
 }
 
@@ -47,6 +52,29 @@ shell_scripts() {
   done)
   echo "${#files[@]} scripts"
   shellcheck --external-sources "${files[@]}"
+}
+
+workflows() {
+  local tools
+  tools=$(scripts/tool packages)/bin
+  "$tools/actionlint"
+  "$tools/zizmor" --offline --no-progress --quiet --pedantic .github
+  "$tools/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml
+  "$tools/check-jsonschema" --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+  "$tools/check-jsonschema" --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{bug,feature,wrong-answer}.yml
+  "$tools/check-jsonschema" --builtin-schema vendor.dependabot .github/dependabot.yml
+}
+
+# As the release's workflow does it, and that a wrong tag is seen.
+release_files() {
+  rm -rf "$target/release-files"
+  packaging/files "$target/release-files"
+  packaging/files-test "$target/release-files"
+  packaging/checksums "$target/release-files"
+  if packaging/version v0.0.0-other 2>/dev/null; then
+    echo 'packaging/version takes another tag than that of this version' >&2
+    return 1
+  fi
 }
 
 libraries() {

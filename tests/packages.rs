@@ -1,8 +1,8 @@
 //! The ways in which people install programs: each gives one that runs the demo.
 //!
 //! The wheel and the Debian package are made around the program that is built already, and installed into folders of
-//! their own. There is no Docker here: its files are held against the rules by those who know them, and against what
-//! the build reads.
+//! their own. Docker's files are held against the rules by those who know them, and against what the build reads;
+//! `packaging/image-test` builds and runs the image, in `./check --long`.
 //!
 //! A crate of its own: while maturin packs the program, it is gone from where all other tests look for it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -42,9 +42,9 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
-/// One of the programs that make wheels and know the rules of Docker's files.
-fn tool(name: &str) -> Command {
-    Command::new(tool::tool("packages").join("bin").join(name))
+/// A program of one of the tools of `scripts/tool`.
+fn tool(of: &str, name: &str) -> Command {
+    Command::new(tool::tool(of).join("bin").join(name))
 }
 
 /// The demo; killed when it is dropped.
@@ -87,7 +87,7 @@ fn the_wheel_gives_a_program_that_runs_the_demo() {
     let folder = tempfile::tempdir().unwrap();
     let _program = program();
     // As it was built for the tests: not for release, and with all its symbols.
-    let mut maturin = tool("maturin");
+    let mut maturin = tool("wheel", "maturin");
     maturin.args(["build", "--strip", "false", "--compatibility", "linux", "--target-dir"]).arg(target());
     run(maturin.arg("--out").arg(folder.path()).current_dir(PROJECT));
     let wheel = only(folder.path(), "whl");
@@ -129,13 +129,11 @@ fn the_debian_package_gives_a_program_that_runs_the_demo() {
     for path in [
         "usr/lib/systemd/system/alyx-proxy.service",
         "usr/lib/systemd/system/alyx-proxy.socket",
-        "usr/share/man/man1/alyx-proxy.1.gz",
-        "usr/share/man/man1/alyx-proxy-serve.1.gz",
-        "usr/share/bash-completion/completions/alyx-proxy",
         "usr/share/doc/alyx-proxy/copyright",
     ] {
         assert!(root.join(path).is_file(), "{path}");
     }
+    pages_and_completions_are_whole(&root.join("usr/share"));
 
     // What an administrator wrote outlives a new version, and the package.
     let settings = root.join("etc/alyx-proxy/alyx-proxy.toml");
@@ -147,6 +145,53 @@ fn the_debian_package_gives_a_program_that_runs_the_demo() {
     assert!(!root.join("usr/bin/alyx-proxy").exists());
 }
 
+/// A page for each command, gzipped as Debian wants it, and completions that each shell finds.
+fn pages_and_completions_are_whole(share: &Path) {
+    let help = run(Command::new(env!("CARGO_BIN_EXE_alyx-proxy")).arg("--help"));
+    let commands = help.split_once("Commands:").unwrap().1.split("\n\n").next().unwrap();
+    let commands: Vec<_> =
+        commands.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
+    assert!(commands.contains(&"serve"), "{help}");
+    for command in commands.iter().filter(|&&command| command != "help") {
+        let page = share.join(format!("man/man1/alyx-proxy-{command}.1.gz"));
+        let text = run(Command::new("gzip").args(["--decompress", "--stdout"]).arg(&page));
+        assert!(text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"), "{}", page.display());
+    }
+    assert!(share.join("man/man1/alyx-proxy.1.gz").is_file());
+    for completions in [
+        "bash-completion/completions/alyx-proxy",
+        "zsh/vendor-completions/_alyx-proxy",
+        "fish/vendor_completions.d/alyx-proxy.fish",
+    ] {
+        let text = fs::read_to_string(share.join(completions)).unwrap();
+        for command in &commands {
+            assert!(text.contains(command), "{completions} has no {command}");
+        }
+    }
+    run(Command::new("bash").arg("-n").arg(share.join("bash-completion/completions/alyx-proxy")));
+}
+
+/// By Debian's own judge, and the same bytes whenever it is made.
+#[test]
+fn the_debian_package_keeps_the_rules() {
+    let make = |umask: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut build = Command::new("sh");
+        build
+            .args(["-c", &format!("umask {umask} && exec \"$@\""), "sh"])
+            .arg(Path::new(PROJECT).join("packaging/deb"));
+        build.args(["--binary", env!("CARGO_BIN_EXE_alyx-proxy")]).arg(folder.path());
+        run(build.env("DEB_COMPRESSION", "gzip"));
+        folder
+    };
+    let _program = program();
+    let (one, other) = (make("022"), make("077"));
+    let package = only(one.path(), "deb");
+    run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(&package));
+    let same = fs::read(&package).unwrap() == fs::read(only(other.path(), "deb")).unwrap();
+    assert!(same, "it differs from one made a moment later");
+}
+
 fn check_config(settings: &Path) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
     run(command.arg("check-config").arg("--config").arg(settings));
@@ -154,8 +199,8 @@ fn check_config(settings: &Path) {
 
 #[test]
 fn the_files_for_docker_keep_the_rules() {
-    run(tool("hadolint").arg(Path::new(PROJECT).join("Dockerfile")));
-    let mut check = tool("check-jsonschema");
+    run(tool("packages", "hadolint").arg(Path::new(PROJECT).join("Dockerfile")));
+    let mut check = tool("packages", "check-jsonschema");
     run(check.args(["--builtin-schema", "vendor.compose-spec"]).arg(Path::new(PROJECT).join("compose.yaml")));
 }
 
