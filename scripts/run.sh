@@ -55,6 +55,8 @@ sum_up() {
   elif [ -n "$failed" ]; then
     [ ! -s "$target/failed.txt" ] || { printf '\n' && cat "$target/failed.txt"; }
     printf '\nFAILED: %s\n' "$failed"
+  else
+    printf '\nNOT FINISHED: it was ended during step %s of %s.\n' "$number" "$total"
   fi
   [ ! -s "$target/not-run.txt" ] || { printf '\n' && cat "$target/not-run.txt"; }
 }
