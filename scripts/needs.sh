@@ -6,11 +6,15 @@
 #   need PROBE 'what for' APT DNF PACMAN BREW
 #
 # PROBE is a program, or a function below that succeeds where the thing is there. `-` stands where a system has no such
-# package. Tried are the packages of Debian 12; those of other systems are only named to people.
+# package. Tried are the packages of Debian 12; those of other systems are only named.
 #
 # What PyPI and npm offer stands in scripts/tool.
 
 needs() {
+  local chromium=chromium driver=chromium-driver
+  # Untried: they bring Chromium as a snap.
+  ! grep -qs '^ID=ubuntu$' /etc/os-release || chromium=chromium-browser driver=chromium-chromedriver
+
   # For every run.
   need git 'which revision this is' git git git git
   need cc 'a C compiler: SQLite and TLS are compiled from C' build-essential 'gcc gcc-c++ make' base-devel gcc
@@ -26,8 +30,8 @@ needs() {
   need has_python_3_10 'the newest ONE' python3 python3 python python
   need has_venv 'environments for the ONE client' python3-venv python3 python python
   need npm 'axe-core, which tells whether everybody can use the pages' npm npm npm node
-  need chromium 'tests of the pages in a browser' chromium chromium chromium -
-  need chromedriver 'tests of the pages in a browser' chromium-driver chromedriver chromium -
+  need has_chromium 'tests of the pages in a browser' $chromium chromium chromium -
+  need chromedriver 'tests of the pages in a browser' $driver chromedriver chromium -
   need dpkg-deb 'the Debian package' dpkg dpkg dpkg -
   need lintian 'the rules for Debian packages' lintian - - -
   need systemd-analyze 'the units for systemd' systemd systemd systemd -
@@ -45,5 +49,6 @@ needs() {
 
 has_venv() { python3 -c 'import venv, ensurepip'; }
 has_python_3_10() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; }
+has_chromium() { command -v chromium || command -v chromium-browser; }
 has_procps() { command -v ps; }
 has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' || compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1'; }
