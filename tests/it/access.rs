@@ -310,9 +310,10 @@ async fn guessing_offline_is_limited_also_at_once() {
     guesses.push(user.password.to_owned());
     let answers = guesses.iter().map(|guess| log_in_form(&proxy, user.name, guess));
     let answers = futures_util::future::join_all(answers).await;
-    let tried = answers.iter().filter(|answer| answer.status != 429).count();
+    // The right password is no guess, whenever its turn comes.
+    let tried = answers[..40].iter().filter(|answer| answer.status != 429).count();
     // Two at a time are looked at.
-    assert!((3..=4).contains(&tried), "{tried} of {} were tried", answers.len());
+    assert!((3..=4).contains(&tried), "{tried} of 40 guesses were tried");
 }
 
 /// Others read other things in odd forms: what Alyx accepts must be the name that is kept.
