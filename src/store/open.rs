@@ -173,7 +173,8 @@ pub(super) fn beside(folder: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Settings of every connection. The page size counts only for a file that is new.
+/// Settings of every connection. The page size counts only for a file that is new. In a container whose root is read-only
+/// there is no folder for temporary files.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "PRAGMA page_size = 16384;
@@ -181,7 +182,8 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA synchronous = NORMAL;
          PRAGMA busy_timeout = 5000;
          PRAGMA journal_size_limit = 67108864;
-         PRAGMA cell_size_check = ON;",
+         PRAGMA cell_size_check = ON;
+         PRAGMA temp_store = MEMORY;",
     )
 }
 

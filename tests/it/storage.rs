@@ -69,6 +69,22 @@ async fn a_second_proxy_on_one_directory_names_the_first() {
     proxy.restart().await.get(LIST).await.expect(200);
 }
 
+/// As in a container of the image: SQLite has no folder for temporary files.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_learned_is_kept_where_nothing_but_the_home_can_be_written() {
+    let lab = Lab::open().await;
+    let proxy = Setup::new(&lab.url()).with_a_read_only_root().set("storage.memory", "0 B").start().await;
+    for answer in ask(&proxy, 10).await {
+        answer.expect(200);
+    }
+    until("they are on disk", async || proxy.status().await["stored"]["responses"] == 10).await;
+    assert_eq!(trouble(&proxy).await, None);
+    write(&proxy).await.expect(200);
+    let proxy = proxy.restart().await;
+    lab.upstream.cut().await;
+    proxy.get(&target(0)).await.expect(200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_said_once_and_serving_goes_on_until_there_is_room() {
     let lab = Lab::open().await;

@@ -18,6 +18,7 @@ pub mod breaker;
 pub mod cache_status;
 pub mod client;
 pub mod command;
+pub mod disk;
 pub mod kept;
 pub mod lab;
 pub mod lens;

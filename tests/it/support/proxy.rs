@@ -12,7 +12,11 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, until};
+use super::{
+    Client,
+    disk::{Disk, is_root, with_mounts},
+    until,
+};
 
 /// How a proxy is to be started.
 #[derive(Clone)]
@@ -25,40 +29,11 @@ pub struct Setup {
     disk: Option<&'static str>,
     /// The disk that an earlier one had.
     kept: Option<Arc<Disk>>,
+    /// Whether it can write to its home alone, as in a container.
+    read_only: bool,
     /// Whether its clock can be set.
     clock: bool,
     home: Arc<TempDir>,
-}
-
-/// The disk of a proxy's own, beyond that proxy's end.
-#[derive(Debug)]
-pub struct Disk {
-    mounts: File,
-    /// Whose mounts they are, where they are not root's.
-    user: Option<File>,
-}
-
-impl Disk {
-    /// A program that sees this disk.
-    fn command(&self, program: &str) -> Command {
-        let place = |file: &File| {
-            format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(file))
-        };
-        let mut command = Command::new("nsenter");
-        if let Some(user) = &self.user {
-            command.args(["--preserve-credentials", &format!("--user={}", place(user))]);
-        }
-        command.arg(format!("--mount={}", place(&self.mounts))).arg(program);
-        command
-    }
-
-    /// Fills it with a file, until nothing more fits.
-    pub fn fill(&self, file: &Path) {
-        let script = "for size in 1M 4k 1; do dd if=/dev/zero bs=$size >> \"$0\" 2>/dev/null; done; \
-                      ! echo x >> \"$0\" 2>/dev/null";
-        let filled = self.command("sh").args(["-c", script]).arg(file).status().unwrap();
-        assert!(filled.success(), "there is still room");
-    }
 }
 
 /// A running proxy; killed when it is dropped.
@@ -75,11 +50,20 @@ impl Setup {
         let home = TempDir::with_prefix("alyx-proxy-test-").unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
         let (upstream, settings, home) = (upstream.to_owned(), Vec::new(), Arc::new(home));
-        Self { upstream, snapshot: None, settings, disk: None, kept: None, clock: false, home }
-            .set("upstream.rate", "0")
-            .set("health.probe", "100ms")
-            .set("health.idle_probe", "0s")
-            .set("log.level", "info,alyx_proxy=debug")
+        Self {
+            upstream,
+            snapshot: None,
+            settings,
+            disk: None,
+            kept: None,
+            read_only: false,
+            clock: false,
+            home,
+        }
+        .set("upstream.rate", "0")
+        .set("health.probe", "100ms")
+        .set("health.idle_probe", "0s")
+        .set("log.level", "info,alyx_proxy=debug")
     }
 
     /// Sets a setting by its name, `section.key`.
@@ -106,6 +90,13 @@ impl Setup {
     #[must_use]
     pub fn on_the_disk(mut self, disk: &Arc<Disk>) -> Self {
         self.kept = Some(disk.clone());
+        self
+    }
+
+    /// It can write to its home alone: every other folder is read-only, those for temporary files, too.
+    #[must_use]
+    pub fn with_a_read_only_root(mut self) -> Self {
+        self.read_only = true;
         self
     }
 
@@ -195,16 +186,16 @@ impl Setup {
         const PROGRAM: &str = env!("CARGO_BIN_EXE_alyx-proxy");
         let mut command = match (self.disk, &self.kept) {
             (_, Some(disk)) => disk.command(PROGRAM),
+            (None, None) if self.read_only => {
+                // Those that are mounts of their own as well.
+                let mount = "mount --bind \"$0\" \"$0\" && for place in / /tmp /var/tmp; do \
+                             ! mountpoint -q $place || mount -o remount,bind,ro $place || exit; done && cd / && exec \"$@\"";
+                with_mounts(mount, self.home.path(), PROGRAM)
+            }
             (None, None) => Command::new(PROGRAM),
             (Some(size), None) => {
-                let mut command = Command::new("unshare");
-                command.arg("--mount");
-                if !is_root() {
-                    command.args(["--user", "--map-root-user"]);
-                }
                 let mount = format!("mount -t tmpfs -o size={size},mode=0700 none \"$0\" && exec \"$@\"");
-                command.args(["sh", "-c", &mount]).arg(self.data_dir()).arg(PROGRAM);
-                command
+                with_mounts(&mount, &self.data_dir(), PROGRAM)
             }
         };
         if self.clock {
@@ -374,11 +365,6 @@ impl Drop for Proxy {
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().expect("id");
-    id.stdout.trim_ascii() == b"0"
 }
 
 /// What sets a program's clock.
