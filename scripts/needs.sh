@@ -35,6 +35,7 @@ needs() {
   need dpkg-deb 'the Debian package' dpkg dpkg dpkg -
   need lintian 'the rules for Debian packages' lintian - - -
   need systemd-analyze 'the units for systemd' systemd systemd systemd -
+  need promtool 'alarms, and a Prometheus that raises them' prometheus golang-github-prometheus prometheus prometheus
   need nginx 'measurements' nginx-light nginx nginx -
   need varnishd 'measurements' varnish varnish varnish -
   need squid 'measurements' squid squid squid -

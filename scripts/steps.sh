@@ -96,7 +96,7 @@ quick_tests() {
   tested cargo test --locked --no-fail-fast --lib --bins --test it -- \
     --skip pages:: --skip one_client:: --skip one_setup:: --skip docs:: --skip tables:: \
     --skip faults:: --skip walk:: --skip mirror_changes:: --skip mirror_damage:: --skip mirror_kills:: --skip mirror_races:: \
-    --skip mirror_recordings:: --skip mirror::properties::
+    --skip mirror_recordings:: --skip mirror::properties:: --skip promtool --skip real_prometheus
 }
 
 # What failed is noted, to be said once more at the end.

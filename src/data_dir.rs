@@ -68,6 +68,29 @@ pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 
+/// The file system of a folder, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DiskSpace {
+    /// What is left for this process.
+    pub(crate) free: u64,
+    /// All of it.
+    pub(crate) size: u64,
+}
+
+/// How much room there is where a folder lies.
+#[cfg(unix)]
+pub(crate) fn disk_space(folder: &Path) -> io::Result<DiskSpace> {
+    let about = rustix::fs::statvfs(folder)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+    Ok(DiskSpace { free: bytes(about.f_bavail), size: bytes(about.f_blocks) })
+}
+
+/// Not asked for on other systems.
+#[cfg(not(unix))]
+pub(crate) fn disk_space(_: &Path) -> io::Result<DiskSpace> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

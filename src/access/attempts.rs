@@ -54,6 +54,7 @@ impl Attempts {
 
     /// A log-in failed.
     pub(super) fn failed(&self, user: [u8; 32], address: IpAddr, settings: &settings::Access) {
+        metrics::counter!("alyx_proxy_login_failures_total").increment(1);
         for who in [Who::User(user), Who::Address(address)] {
             self.failures.entry(who).and_upsert_with(|before| {
                 let before = before

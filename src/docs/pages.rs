@@ -53,7 +53,7 @@ const FILES: &[(&str, &str)] = files![
     "upgrade.md",
 ];
 
-const PICTURES: &[(&str, &str)] = files!["way.svg", "memories.svg"];
+const PICTURES: &[(&str, &str)] = files!["way.svg", "memories.svg", "dashboard.svg"];
 
 /// The Markdown of a page.
 pub(super) fn source(name: &str) -> Option<&'static str> {

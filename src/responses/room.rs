@@ -91,6 +91,7 @@ pub(super) fn make_room(
         if sizes.is_empty() {
             break;
         }
+        metrics::counter!("alyx_proxy_cache_evictions_total").increment(sizes.len() as u64);
         for size in sizes {
             totals.removed(Some(size));
         }

@@ -19,6 +19,10 @@ use http::{HeaderValue, Response, header};
 use super::{Proxy, refusal};
 use crate::{alyx::errors, settings};
 
+const SHED: &str = "alyx_proxy_shed_total";
+/// As many connections are open as files can be.
+const CONNECTIONS: &str = "connections";
+
 /// Requests under way.
 #[derive(Debug, Default)]
 pub(super) struct Load {
@@ -55,6 +59,17 @@ impl Full {
             Self::Client => "too-many-requests-of-one-client",
         }
     }
+}
+
+/// Makes the series of requests that were refused for want of a place, at zero.
+pub(super) fn register() {
+    let reasons = [Full::All.name(), Full::Client.name(), CONNECTIONS];
+    crate::telemetry::metrics::register(SHED, "reason", reasons);
+}
+
+/// Counts a connection that was turned away.
+pub(super) fn count_connection_turned_away() {
+    metrics::counter!(SHED, "reason" => CONNECTIONS).increment(1);
 }
 
 impl Load {
@@ -117,7 +132,7 @@ impl Proxy {
                  second."
             }
         };
-        metrics::counter!("alyx_proxy_shed_total", "reason" => full.name()).increment(1);
+        metrics::counter!(SHED, "reason" => full.name()).increment(1);
         let mut response = self.refuse(503, errors::detail(503, text), full.name());
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         response

@@ -1,4 +1,4 @@
-//! What is told of the mirror: its state for programs, and its metrics.
+//! What is told of the mirror: its state for programs.
 
 use serde_json::{Map, Value, json};
 
@@ -33,18 +33,5 @@ impl Proxy {
             "set_aside": mirror.set_aside().map(|path| path.display().to_string()),
             "progress": self.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
         }))
-    }
-
-    /// Sets the mirror's gauges.
-    pub(super) fn gauge_mirror(&self) {
-        let Some(mirror) = &self.mirror else { return };
-        metrics::gauge!("alyx_proxy_mirror_trouble").set(u8::from(mirror.trouble().is_some()));
-        let now = clock::now();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
-        for (endpoint, state) in mirror.states().iter() {
-            metrics::gauge!("alyx_proxy_mirror_rows", "endpoint" => endpoint).set(state.rows as f64);
-            let age = (now - state.synced_at).max(0) as f64 / 1000.0;
-            metrics::gauge!("alyx_proxy_mirror_age_seconds", "endpoint" => endpoint).set(age);
-        }
     }
 }

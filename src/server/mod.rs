@@ -15,6 +15,7 @@ mod exchange;
 mod explain;
 mod files;
 mod frozen;
+mod gauges;
 mod interim;
 mod load;
 mod login;
@@ -143,8 +144,17 @@ fn finish(proxy: &Proxy, asked: &Named<'_>, response: &Response<Body>, how: Opti
     access_log::log(asked, response, took);
     if let Some(how) = how {
         let (endpoint, uri, status) = (asked.endpoint, asked.uri, response.status().as_u16());
+        if is_refused_write(asked.method, endpoint, how, status) {
+            metrics::counter!("alyx_proxy_writes_refused_total").increment(1);
+        }
         proxy.activity.answered(&activity::Seen { how, endpoint, uri, status, took });
     }
+}
+
+/// Whether something was to be changed in Alyx and did not get there, through no fault of the request.
+fn is_refused_write(method: &Method, endpoint: &str, how: CacheStatus, status: u16) -> bool {
+    let is_write = !method.is_safe() && endpoint != "own" && endpoint != Service::AuthToken.name();
+    is_write && matches!(how, CacheStatus::Refused(_)) && (status == 429 || status >= 500)
 }
 
 async fn of_alyx(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {

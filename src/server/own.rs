@@ -26,7 +26,7 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, peer: IpAddr, request: Request<Bo
         "/-/health" => text("ok\n", "text/plain; charset=utf-8"),
         "/-/ready" => text("ready\n", "text/plain; charset=utf-8"),
         "/-/metrics" => {
-            proxy.gauge();
+            proxy.set_gauges().await;
             text(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
         "/-/asked" => asked::answer(proxy, request.uri(), request.headers()).await,
@@ -119,23 +119,6 @@ impl Proxy {
             "trouble": self.store.trouble().map(|trouble| trouble.for_machines()),
             "set_aside": self.set_aside().map(|path| path.display().to_string()),
         })
-    }
-
-    fn gauge(&self) {
-        let stored = self.responses.stored();
-        let up = match self.upstream.health.state().name() {
-            "up" => 1.0,
-            "down" => 0.0,
-            _ => -1.0,
-        };
-        metrics::gauge!("alyx_proxy_upstream_up").set(up);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge of bytes needs no more than 52 bits")]
-        let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
-        set("alyx_proxy_disk_trouble", self.store.trouble().is_some().into());
-        set("alyx_proxy_requests_under_way", self.load.count() as u64);
-        set("alyx_proxy_stored_bytes", stored.bytes);
-        set("alyx_proxy_stored_responses", stored.responses);
-        self.gauge_mirror();
     }
 
     /// Adds the notice that Alyx is away.

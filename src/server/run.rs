@@ -93,6 +93,7 @@ impl Listening {
     /// Serves until `shutdown` completes, then lets open requests end for `server.drain`.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         metrics::recorder();
+        super::gauges::register();
         let Self { listener, tls, proxy } = self;
         let mut beside = vec![tokio::spawn(tidy(proxy.clone()))];
         if proxy.knows_alyx() {
@@ -154,7 +155,7 @@ fn connections() -> usize {
 
 /// Says that there is no room, where that can be said at once.
 fn turn_away(stream: &TcpStream, tls: bool) {
-    ::metrics::counter!("alyx_proxy_shed_total", "reason" => "connections").increment(1);
+    super::load::count_connection_turned_away();
     if !tls && let Err(error) = stream.try_write(NO_ROOM) {
         tracing::debug!(%error, "turned away without a word");
     }

@@ -23,6 +23,11 @@ static DURATIONS: LazyLock<HashMap<&'static str, metrics::Histogram>> = LazyLock
     names.map(|name| (name, histogram(name))).collect()
 });
 
+/// Makes the series of all endpoints.
+pub(crate) fn register() {
+    LazyLock::force(&DURATIONS);
+}
+
 /// A request, as the log tells of it.
 #[derive(Debug)]
 pub(crate) struct Named<'r> {

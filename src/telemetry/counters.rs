@@ -10,11 +10,18 @@ use std::{
 
 use crate::http::cache_status::CacheStatus;
 
+const OUTCOME_NAMES: [&str; 8] =
+    ["memory", "disk", "stale", "mirror", "upstream", "collapsed", "refused", "own"];
+
+/// Makes the series of all outcomes, at zero.
+pub(crate) fn register() {
+    super::metrics::register("alyx_proxy_answers_total", "outcome", OUTCOME_NAMES);
+}
+
 /// The counters of outcomes; found once, as finding one costs more than counting.
 static OUTCOMES: LazyLock<HashMap<&'static str, metrics::Counter>> = LazyLock::new(|| {
-    let names = ["memory", "disk", "stale", "mirror", "upstream", "collapsed", "refused", "own"];
     let counter = |name| metrics::counter!("alyx_proxy_answers_total", "outcome" => name);
-    names.into_iter().map(|name| (name, counter(name))).collect()
+    OUTCOME_NAMES.into_iter().map(|name| (name, counter(name))).collect()
 });
 
 /// What was answered since the start, and how.

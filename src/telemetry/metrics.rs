@@ -2,10 +2,67 @@
 
 use std::sync::OnceLock;
 
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-/// Bounds of the histogram of answer times: from a hit in memory to Alyx's slowest answers.
+/// Bounds of the histograms of times: from a hit in memory to Alyx's slowest answers, in seconds.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// Counters without labels. They stand at zero from the start: a rise from nothing to one is none to Prometheus.
+const COUNTERS: [(&str, &str); 6] = [
+    ("alyx_proxy_cache_evictions_total", "Answers that were dropped from disk to make room"),
+    ("alyx_proxy_login_failures_total", "Log-ins whose name or password was refused, by Alyx or here"),
+    ("alyx_proxy_mirror_failures_total", "Runs of synchronising a table that failed"),
+    ("alyx_proxy_mirror_records_total", "Records that Alyx listed for the mirror"),
+    ("alyx_proxy_mirror_requests_total", "Questions that were put to Alyx to synchronise the mirror"),
+    (
+        "alyx_proxy_writes_refused_total",
+        "Requests to change something in Alyx that did not reach it: it, the disk or a free place was missing",
+    ),
+];
+
+/// Counters by one label; whoever counts makes their series.
+const LABELLED: [(&str, &str); 4] = [
+    ("alyx_proxy_answers_total", "Answers by how they came about"),
+    ("alyx_proxy_shed_total", "Requests that were refused as too many were under way"),
+    ("alyx_proxy_upstream_requests_total", "Requests that were sent to Alyx, by how they ended"),
+    ("alyx_proxy_verified_total", "Answers of the mirror that were compared with Alyx's, by what came of it"),
+];
+
+/// What is measured when somebody asks.
+const GAUGES: [(&str, &str); 14] = [
+    ("alyx_proxy_build_info", "Always 1; the label says which version runs"),
+    ("alyx_proxy_disk_trouble", "1 while the disk or the database takes nothing new"),
+    (
+        "alyx_proxy_mirror_account_refused",
+        "1 while Alyx refuses the token or password that the mirror is synchronised with",
+    ),
+    (
+        "alyx_proxy_mirror_age_seconds",
+        "Time since an endpoint's table was synchronised last; since the start where it never was",
+    ),
+    ("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint"),
+    ("alyx_proxy_mirror_trouble", "1 while tables of the mirror that a disk has damaged are not mended"),
+    ("alyx_proxy_requests_under_way", "Requests that are being answered"),
+    ("alyx_proxy_start_time_seconds", "When the proxy started, in seconds since 1970"),
+    ("alyx_proxy_storage_free_bytes", "Room that is left for the proxy where its data directory lies"),
+    ("alyx_proxy_storage_size_bytes", "Size of the file system where the data directory lies"),
+    ("alyx_proxy_stored_bytes", "Size of the stored answers"),
+    ("alyx_proxy_stored_responses", "Number of stored answers"),
+    (
+        "alyx_proxy_tls_certificate_expiry_timestamp_seconds",
+        "When the first certificate of the chain that is served runs out, in seconds since 1970",
+    ),
+    ("alyx_proxy_upstream_up", "Whether Alyx can be reached: 1, 0, or -1 if unknown"),
+];
+
+const HISTOGRAMS: [(&str, &str); 2] = [
+    ("alyx_proxy_request_duration_seconds", "Time until an answer's head was ready"),
+    (
+        "alyx_proxy_upstream_request_duration_seconds",
+        "Time until Alyx's answer was here, or its head where the rest is passed on as it comes",
+    ),
+];
 
 /// The recorder behind `/-/metrics`. The first call installs it for the process.
 pub(crate) fn recorder() -> &'static PrometheusHandle {
@@ -18,49 +75,30 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("metrics are recorded elsewhere; /-/metrics stays empty");
         }
-        metrics::describe_counter!("alyx_proxy_answers_total", "Answers by how they came about");
-        metrics::describe_gauge!(
-            "alyx_proxy_upstream_up",
-            "Whether Alyx can be reached: 1, 0, or -1 if unknown"
-        );
-        metrics::describe_gauge!(
-            "alyx_proxy_stored_bytes",
-            metrics::Unit::Bytes,
-            "Size of the stored answers"
-        );
-        metrics::describe_gauge!("alyx_proxy_stored_responses", "Number of stored answers");
-        metrics::describe_gauge!(
-            "alyx_proxy_disk_trouble",
-            "1 while the disk or the database takes nothing new"
-        );
-        metrics::describe_gauge!(
-            "alyx_proxy_mirror_trouble",
-            "1 while tables of the mirror that a disk has damaged are not mended"
-        );
-        metrics::describe_gauge!("alyx_proxy_requests_under_way", "Requests that are being answered");
-        metrics::describe_counter!(
-            "alyx_proxy_shed_total",
-            "Requests that were refused as too many were under way"
-        );
-        metrics::describe_gauge!("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint");
-        metrics::describe_gauge!(
-            "alyx_proxy_mirror_age_seconds",
-            metrics::Unit::Seconds,
-            "Time since an endpoint's table was synchronised last"
-        );
-        metrics::describe_counter!(
-            "alyx_proxy_mirror_failures_total",
-            "Runs of synchronising a table that failed"
-        );
-        metrics::describe_counter!(
-            "alyx_proxy_verified_total",
-            "Answers of the mirror that were compared with Alyx's, by what came of it"
-        );
-        metrics::describe_histogram!(
-            "alyx_proxy_request_duration_seconds",
-            metrics::Unit::Seconds,
-            "Time until an answer's head was ready"
-        );
+        for (name, help) in COUNTERS.into_iter().chain(LABELLED) {
+            describe_counter!(name, help);
+        }
+        for (name, help) in GAUGES {
+            describe_gauge!(name, help);
+        }
+        for (name, help) in HISTOGRAMS {
+            describe_histogram!(name, help);
+        }
+        for (name, _) in COUNTERS {
+            counter!(name).absolute(0);
+        }
+        gauge!("alyx_proxy_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
         handle
     })
+}
+
+/// Makes the series of a counter by one label, at zero.
+pub(crate) fn register(
+    name: &'static str,
+    label: &'static str,
+    values: impl IntoIterator<Item = &'static str>,
+) {
+    for value in values {
+        counter!(name, label => value).absolute(0);
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::RequestBuilder;
 use tokio::sync::Mutex;
 
-use super::{Answer, Ask, Failure, Upstream, fetch, pace::Caller};
+use super::{Answer, Ask, Failure, Upstream, fetch, measure::Measured, pace::Caller};
 use crate::{
     alyx::{errors, route::LOG_IN},
     settings,
@@ -38,6 +39,17 @@ pub enum AccountError {
     File(PathBuf, String),
 }
 
+impl AccountError {
+    /// Whether Alyx knows the account and does not accept it, rather than being away or broken.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Token => true,
+            Self::LogIn(status) => (400..500).contains(status),
+            Self::Failure(_) | Self::File(..) => false,
+        }
+    }
+}
+
 /// A user of Alyx in whose name the mirror is synchronised.
 #[derive(Debug)]
 pub struct Account {
@@ -46,6 +58,8 @@ pub struct Account {
     token: ArcSwapOption<HeaderValue>,
     /// How long a log-in may wait for its turn, and how long it may take then (`upstream.timeout`).
     timeout: Duration,
+    /// Whether Alyx refused it when it was asked last.
+    refused: AtomicBool,
     /// Held while logging in, so that one log-in serves all who wait.
     logging_in: Mutex<()>,
 }
@@ -68,12 +82,28 @@ impl Account {
             password: settings.password.clone(),
             token: ArcSwapOption::new(token.map(Into::into)),
             timeout,
+            refused: AtomicBool::new(false),
             logging_in: Mutex::new(()),
         }))
     }
 
     /// Reads an answer of Alyx's under this name, behind all requests of people; logs in where that is needed.
     pub async fn fetch(&self, upstream: &Upstream, ask: &Ask) -> Result<Answer, AccountError> {
+        let result = self.fetch_logged_in(upstream, ask).await;
+        match &result {
+            Ok(_) => self.refused.store(false, Ordering::Relaxed),
+            Err(error) if error.is_refusal() => self.refused.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Whether Alyx refused its token or password when it was asked last.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    async fn fetch_logged_in(&self, upstream: &Upstream, ask: &Ask) -> Result<Answer, AccountError> {
         let token = self.token(upstream, None).await?;
         let answer = Self::ask(upstream, ask, &token).await?;
         if !refused(&answer) {
@@ -136,8 +166,10 @@ impl Upstream {
         // Alyx does not count log-ins (ALYX.md 4.2), so they are nobody else's either.
         let who = Caller::User(*blake3::hash(username.as_bytes()).as_bytes());
         let turn = self.pace.turn(Some(&who), Instant::now() + timeout).await?;
+        let measured = Measured::begin();
         let exchange = tokio::time::timeout(timeout, self.exchange_log_in(request));
         let result = exchange.await.unwrap_or(Err(Failure::Timeout));
+        measured.end(&result.as_ref().map(|(status, _)| *status).map_err(Clone::clone));
         drop(turn);
         self.heed(Some(&who), &result);
         match &result {

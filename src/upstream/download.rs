@@ -12,7 +12,7 @@ use http::{HeaderValue, header};
 use reqwest::Response;
 use url::Url;
 
-use super::{Failure, Upstream, fetch, pace::Caller, relay};
+use super::{Failure, Upstream, fetch, measure::Measured, pace::Caller, relay};
 
 /// Redirects that are followed; a bucket behind Alyx takes one.
 const REDIRECTS: usize = 5;
@@ -55,8 +55,10 @@ impl Upstream {
             if let Some(authorization) = authorization.filter(|_| ours) {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
+            let measured = ours.then(Measured::begin);
             let result = request.send().await.map_err(|error| Failure::of(&error));
-            if ours {
+            if let Some(measured) = measured {
+                measured.end(&self.judged(&result));
                 self.report(&result);
             }
             let response = result?;

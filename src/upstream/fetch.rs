@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Failure, Upstream, end_to_end, pace::Caller};
+use super::{Failure, Upstream, end_to_end, measure::Measured, pace::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::{self, Millis},
@@ -134,7 +134,7 @@ impl Upstream {
         let _turn =
             turn.map_err(|failure| if failure == Failure::NoTurn { self.no_turn(start) } else { failure })?;
         departure.leave();
-        let asked_at = clock::stamp();
+        let (asked_at, measured) = (clock::stamp(), Measured::begin());
         let exchange = async {
             let response = self.send(ask).await?;
             self.judge_head(&response)?;
@@ -146,6 +146,7 @@ impl Upstream {
         // All of the time again: Alyx works for what it is asked to the end, and its answer is remembered. Cut off, its
         // work would be lost, and as much again be sent to it on top.
         let result = tokio::time::timeout(ask.timeout, exchange).await.unwrap_or(Err(Failure::Timeout));
+        measured.end(&result.as_ref().map(|answer| answer.status).map_err(Clone::clone));
         self.heed(ask.who.as_ref(), &result);
         result
     }
@@ -179,6 +180,12 @@ impl Upstream {
         }
     }
 
+    /// The status of an answer, or why its head shows that there is none.
+    pub(super) fn judged(&self, response: &Result<Response, Failure>) -> Result<StatusCode, Failure> {
+        let response = response.as_ref().map_err(Clone::clone)?;
+        self.judge_head(response).map(|()| response.status())
+    }
+
     /// Keeps to the pause that Alyx has asked this caller for, if it has.
     pub(super) fn heed<T>(&self, who: Option<&Caller>, result: &Result<T, Failure>) {
         if let Err(Failure::Throttled(length)) = result {
@@ -205,7 +212,10 @@ impl Upstream {
             max_body: 64 << 10,
         };
         let looked = async {
-            let response = self.send(&ask).await?;
+            let measured = Measured::begin();
+            let response = self.send(&ask).await;
+            measured.end(&self.judged(&response));
+            let response = response?;
             match self.judge_head(&response) {
                 // Being throttled is an answer of Alyx's.
                 Ok(()) | Err(Failure::Throttled(_)) => {}

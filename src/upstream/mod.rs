@@ -11,6 +11,7 @@ mod failure;
 mod fetch;
 mod headers;
 pub mod health;
+pub(crate) mod measure;
 mod origin;
 pub mod pace;
 mod progress;

@@ -16,7 +16,9 @@ use hyper_util::{
 };
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
-use super::{Failure, UpstreamError, client, end_to_end, has_body, progress::Progress, relay};
+use super::{
+    Failure, UpstreamError, client, end_to_end, has_body, measure::Measured, progress::Progress, relay,
+};
 use crate::settings;
 
 /// An HTTP server, whatever it serves.
@@ -93,9 +95,13 @@ impl Origin {
                 interim(answer.status(), &end_to_end(answer.headers()));
             }
         });
-        let response = progress.unless_stalled(self.client.request(outgoing), timeout).await?;
+        let measured = Measured::begin();
         let response =
-            response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of_origin(&error)))?;
+            progress.unless_stalled(self.client.request(outgoing), timeout).await.and_then(|response| {
+                response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of_origin(&error)))
+            });
+        measured.end(&response.as_ref().map(Response::status).map_err(Clone::clone));
+        let response = response?;
         // Nobody has asked for another protocol: that wish is for one connection and not passed on (RFC 9110 7.8).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::Unavailable(response.status().as_u16()));

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 
 use super::{
     Failure, Upstream, end_to_end, fetch,
+    measure::Measured,
     pace::Caller,
     progress::{Progress, bounded, broken},
 };
@@ -83,7 +84,10 @@ impl Upstream {
         client_base: &str,
         timeout: Duration,
     ) -> Result<Relayed, Failure> {
-        let mut response = self.send_on(request, client_base, timeout).await?;
+        let measured = Measured::begin();
+        let response = self.send_on(request, client_base, timeout).await;
+        measured.end(&self.judged(&response));
+        let mut response = response?;
         let kind = fetch::media_type(response.headers());
         self.judge_relayed(who, &response)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));

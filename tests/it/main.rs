@@ -33,6 +33,7 @@ mod mirror_races;
 mod mirror_recordings;
 mod mirror_server;
 mod mirror_sync;
+mod monitoring;
 mod one_client;
 mod one_setup;
 mod operation;

@@ -52,7 +52,13 @@ impl Files {
 
     /// A new pair in place of the old one.
     fn renew(&self) -> CertificateDer<'static> {
-        let parameters = rcgen::CertificateParams::new(vec!["lab-server".to_owned()]).unwrap();
+        self.renew_until(2099)
+    }
+
+    /// The same, valid up to the first day of a year.
+    fn renew_until(&self, year: i32) -> CertificateDer<'static> {
+        let mut parameters = rcgen::CertificateParams::new(vec!["lab-server".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.authority.1).unwrap();
         put(&self.certificate(), &certificate.pem());
@@ -166,6 +172,27 @@ async fn a_new_certificate_is_used_without_a_restart_and_a_bad_one_is_not() {
     let third = files.renew();
     until("the next good one is shown", async || files.shown(&proxy).await == third).await;
     get(files.connect(&proxy, "http/1.1").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_say_when_the_certificate_in_use_runs_out() {
+    let (lab, files) = (Lab::open().await, Files::new());
+    files.renew_until(2035);
+    let proxy = files.setup(&lab).start().await;
+    let ends = async |at: i64| {
+        let stream = files.connect(&proxy, "http/1.1").await;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let response = sender.send_request(request("/-/metrics")).await.unwrap();
+        let said = response.into_body().collect().await.unwrap().to_bytes();
+        let said = String::from_utf8(said.to_vec()).unwrap();
+        assert!(said.contains("# HELP alyx_proxy_tls_certificate_expiry_timestamp_seconds "));
+        said.lines().any(|line| line == format!("alyx_proxy_tls_certificate_expiry_timestamp_seconds {at}"))
+    };
+    until("the first one's end is shown", async || ends(2_051_222_400).await).await;
+    files.renew_until(2036);
+    until("the next one's end is shown", async || ends(2_082_758_400).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -160,6 +160,11 @@ impl Synchroniser {
         self.source.get(path_and_query.to_owned()).await
     }
 
+    /// Whether Alyx refuses the account's token or password.
+    pub fn is_account_refused(&self) -> bool {
+        self.source.account.is_refused()
+    }
+
     /// Waits until the cycle that is under way has ended.
     pub async fn idle(&self) {
         drop(self.cycling.lock().await);

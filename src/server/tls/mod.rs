@@ -31,8 +31,10 @@ pub(super) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     config: ArcSwap<ServerConfig>,
-    /// Of the pair that is in use.
+    /// What tells the pair that was read first from others.
     first: [u8; 32],
+    /// When its certificate runs out.
+    first_expires_at: Option<i64>,
 }
 
 impl Tls {
@@ -43,8 +45,15 @@ impl Tls {
         }
         let (certificate, key) = (settings.tls_certificate.clone(), settings.tls_key.clone());
         let found = read(certificate.clone(), key.clone(), None).await?;
-        Ok(found
-            .map(|(first, config)| Arc::new(Self { certificate, key, config: ArcSwap::new(config), first })))
+        Ok(found.map(|found| {
+            Arc::new(Self {
+                certificate,
+                key,
+                config: ArcSwap::new(found.config),
+                first: found.fingerprint,
+                first_expires_at: found.expires_at,
+            })
+        }))
     }
 
     /// Shakes hands with a client, within a limit of time.
@@ -56,6 +65,7 @@ impl Tls {
     /// Looks after the files for as long as it is let.
     pub(super) async fn watch(self: Arc<Self>) {
         let mut seen = self.first;
+        gauge_expiry(self.first_expires_at);
         // What was said last, so that a fault that lasts is told once.
         let mut told = None;
         loop {
@@ -63,9 +73,10 @@ impl Tls {
             let fault = match read(self.certificate.clone(), self.key.clone(), Some(seen)).await {
                 Ok(found) => {
                     told = None;
-                    if let Some((fingerprint, config)) = found {
-                        self.config.store(config);
-                        seen = fingerprint;
+                    if let Some(found) = found {
+                        self.config.store(found.config);
+                        gauge_expiry(found.expires_at);
+                        seen = found.fingerprint;
                         let certificate = self.certificate.display();
                         tracing::info!(%certificate, "a new certificate is in use");
                     }
@@ -81,8 +92,21 @@ impl Tls {
     }
 }
 
-/// What tells a pair from others, and how to shake hands with it.
-type Found = ([u8; 32], Arc<ServerConfig>);
+/// A pair that was read and can be used.
+struct Found {
+    fingerprint: [u8; 32],
+    config: Arc<ServerConfig>,
+    /// In seconds since 1970; none where the certificate does not say so legibly.
+    expires_at: Option<i64>,
+}
+
+/// Shows in `/-/metrics` when the certificate in use runs out.
+#[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
+fn gauge_expiry(at: Option<i64>) {
+    // Where it is not known the metric says 1970: a false alarm is better than none.
+    let at = at.unwrap_or_default();
+    metrics::gauge!("alyx_proxy_tls_certificate_expiry_timestamp_seconds").set(at as f64);
+}
 
 /// Reads both files; none if they are those that were `seen`.
 async fn read(certificate: PathBuf, key: PathBuf, seen: Option<[u8; 32]>) -> Result<Option<Found>, TlsError> {
@@ -93,7 +117,8 @@ async fn read(certificate: PathBuf, key: PathBuf, seen: Option<[u8; 32]>) -> Res
         if seen == Some(fingerprint) {
             return Ok(None);
         }
-        Ok(Some((fingerprint, pair.config(&certificate, &key)?)))
+        let expires_at = pair.expires_at(&certificate);
+        Ok(Some(Found { fingerprint, config: pair.config(&certificate, &key)?, expires_at }))
     });
     reading.await.unwrap_or_else(|error| Err(TlsError::Io(path, io::Error::other(error))))
 }

@@ -63,6 +63,16 @@ impl Pair {
         *hasher.finalize().as_bytes()
     }
 
+    /// When the first certificate of the chain runs out, in seconds since 1970; none where that can't be read.
+    pub(super) fn expires_at(&self, certificate: &Path) -> Option<i64> {
+        let chain = chain(certificate, &self.certificate).ok()?;
+        let ends = |certificate: &CertificateDer<'_>| {
+            let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+            Some(certificate.validity().not_after.timestamp())
+        };
+        chain.iter().filter_map(ends).min()
+    }
+
     /// How to shake hands with this pair; the names of the files are for messages.
     pub(super) fn config(&self, certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         let chain = chain(certificate, &self.certificate)?;

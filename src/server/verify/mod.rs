@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 
-pub(super) use samples::{Samples, Verified};
+pub(super) use samples::{Samples, Verified, register};
 
 use super::{Proxy, mirrored::Kept};
 use crate::{

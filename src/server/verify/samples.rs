@@ -13,6 +13,8 @@ use crate::responses::Question;
 /// Questions that are kept; of more that come between two comparisons each has the same chance.
 const KEPT: usize = 32;
 
+const VERIFIED: &str = "alyx_proxy_verified_total";
+
 /// What came of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Verified {
@@ -86,17 +88,24 @@ impl Samples {
     /// Counts what came of a comparison.
     pub(super) fn count(&self, verified: Verified) {
         self.counts[verified as usize].fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("alyx_proxy_verified_total", "outcome" => verified.name()).increment(1);
+        metrics::counter!(VERIFIED, "outcome" => verified.name()).increment(1);
     }
 
     /// The counts by name.
     pub(in crate::server) fn by_name(&self) -> [(&'static str, u64); 4] {
-        [Verified::Same, Verified::Changed, Verified::Different, Verified::Unknown]
+        Verified::ALL
             .map(|verified| (verified.name(), self.counts[verified as usize].load(Ordering::Relaxed)))
     }
 }
 
+/// Makes the series of all outcomes, at zero.
+pub(in crate::server) fn register() {
+    crate::telemetry::metrics::register(VERIFIED, "outcome", Verified::ALL.map(Verified::name));
+}
+
 impl Verified {
+    const ALL: [Self; 4] = [Self::Same, Self::Changed, Self::Different, Self::Unknown];
+
     /// Its name in metrics and status.
     fn name(self) -> &'static str {
         match self {

@@ -49,6 +49,11 @@ impl Client {
         Self { address, authorization: Some(users::ONEUSER.authorization()) }
     }
 
+    /// Whom it asks.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     #[must_use]
     pub fn with(&self, user: users::User) -> Self {
         Self { authorization: Some(user.authorization()), ..*self }
