@@ -1,6 +1,7 @@
 //! The log: on standard error, for people on a terminal and as JSON elsewhere.
 
 mod events;
+mod libraries;
 
 use std::io::{IsTerminal, stderr};
 
@@ -12,7 +13,6 @@ use tracing_subscriber::{
     fmt,
     layer::SubscriberExt,
     reload,
-    util::SubscriberInitExt,
 };
 
 use crate::settings::{Log, LogFormat};
@@ -45,21 +45,28 @@ pub fn init(settings: &Log) -> Result<Handle, LogError> {
     let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
     // What is kept for the status page does not depend on how much is written.
     // Requests are not: they have pictures of their own there, and what nobody reads must cost nothing.
-    let wanted =
-        |about: &tracing::Metadata<'_>| *about.level() <= tracing::Level::INFO && about.target() != ACCESS;
+    let wanted = |about: &tracing::Metadata<'_>| {
+        let ours = about.target().starts_with("alyx_proxy");
+        let least = if ours { tracing::Level::INFO } else { tracing::Level::WARN };
+        *about.level() <= least && about.target() != ACCESS
+    };
     let kept = events::Keeper.with_filter(filter_fn(wanted).with_max_level_hint(LevelFilter::INFO));
     let log = tracing_subscriber::registry().with(lines.with_filter(filter)).with(kept);
-    log.try_init().map_err(|error| LogError(error.to_string()))?;
+    tracing::subscriber::set_global_default(log).map_err(|error| LogError(error.to_string()))?;
+    libraries::listen().map_err(|error| LogError(error.to_string()))?;
+    libraries::log_panics();
     Ok(Handle(handle))
 }
 
 impl Handle {
     /// Logs as much as `level` says from now on.
     pub fn set_level(&self, level: &str) -> Result<(), LogError> {
-        self.0.reload(filter(level)?).map_err(|error| LogError(error.to_string()))
+        self.0.reload(filter(level)?).map_err(|error| LogError(error.to_string()))?;
+        libraries::heed_level();
+        Ok(())
     }
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(level).map_err(|error| LogError(format!("`{level}`: {error}")))
+    EnvFilter::try_new(libraries::quiet(level)).map_err(|error| LogError(format!("`{level}`: {error}")))
 }
