@@ -23,6 +23,7 @@ pub mod route;
 pub mod schema;
 pub mod secrets;
 pub mod tables;
+pub mod water;
 pub mod writes;
 
 pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};

@@ -1,6 +1,6 @@
 //! `demo`: the whole thing on the sample lab, without network or set-up.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use alyx_proxy::{
     alyx::ENDPOINTS,
@@ -17,13 +17,20 @@ use super::{
     serve::{base_url, bind, stop_asked},
 };
 
+/// How often the demo looks for what has changed in its Alyx: a person waits for it.
+const EVERY: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> Outcome {
     let (loaded, _log) = prepare(sources)?;
     let miniature = Arc::new(miniature(flags).await?);
     // The demo leaves nothing behind, unless it is told where.
     let scratch = tempfile::TempDir::with_prefix("alyx-proxy-demo-").context("no scratch folder")?;
     let mut settings = loaded.settings;
-    if !loaded.origins.iter().any(|value| value.key == "storage.data_dir" && value.origin != "default") {
+    let is_set = |key: &str| loaded.origins.iter().any(|value| value.key == key && value.origin != "default");
+    if !is_set("mirror.every") {
+        settings.mirror.every.0 = EVERY;
+    }
+    if !is_set("storage.data_dir") {
         settings.storage.data_dir = scratch.path().to_owned();
     }
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], flags.port));
@@ -56,15 +63,21 @@ async fn miniature(flags: &DemoFlags) -> anyhow::Result<Miniature> {
     })
 }
 
+/// A session of the sample lab, for the change that is shown.
+const SESSION: &str = "2f0d9579-e617-41ec-8c72-2694e716cc6e";
+
 fn greeting(url: &str, alyx: &str, settings: &Settings) -> String {
     let token = &Options::default().users.first().map(|user| user.token.clone()).unwrap_or_default();
     format!(
-        "alyx-proxy {} demo: a sample lab, a miniature Alyx that serves it, and the proxy in front.
+        "alyx-proxy {version} demo: a sample lab, a miniature Alyx that serves it, and the proxy in front.
 
 Listening on {url}
 Miniature Alyx on {alyx}
-Remembers in {}
+Remembers in {folder}
 User demo, password demo
+
+In a browser: what the proxy does, and the lab to look through (log in as demo, password demo)
+  {url}/-/
 
 With curl:
   curl -d 'username=demo&password=demo' {url}/auth-token
@@ -75,13 +88,20 @@ In Python (pip install ONE-api):
   one = ONE(base_url='{url}', username='demo', password='demo', silent=True)
   one.alyx.rest('sessions', 'list', performance_gte=70, task_protocol='ephys')
 
-Cut the network to Alyx, ask again what you asked or anything new, and restore it:
+Cut the network to Alyx, ask something that nobody has asked before, and restore it:
   curl -X POST {url}/-/demo/offline
+  curl -i -H 'Authorization: Token {token}' '{url}/sessions?users=demo'
   curl -X POST {url}/-/demo/online
+
+Change something in Alyx, past the proxy. It shows at once to who asks for nothing older, to others in {every} s:
+  curl -X PATCH -H 'Authorization: Token {token}' -d 'narrative=changed in Alyx' {alyx}/sessions/{SESSION}
+  curl -H 'Authorization: Token {token}' -H 'Cache-Control: no-cache' {url}/sessions/{SESSION}
+  curl -i -H 'Authorization: Token {token}' {url}/sessions/{SESSION}
 
 Stop with Ctrl-C.
 ",
-        env!("CARGO_PKG_VERSION"),
-        settings.storage.data_dir.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        folder = settings.storage.data_dir.display(),
+        every = settings.mirror.every.0.as_secs(),
     )
 }

@@ -19,6 +19,7 @@ mod omit;
 mod respond;
 mod sample;
 mod services;
+mod water;
 mod who;
 mod write;
 
@@ -52,9 +53,9 @@ pub struct User {
 pub struct Options {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Whether to serve the sample as recorded, with the sessions that have no start time.
+    /// Whether to serve the sample with the sessions that have no start time too.
     pub complete: bool,
-    /// Who may ask.
+    /// Who may ask. `demo`, if among them, is a user of the lab with sessions.
     pub users: Vec<User>,
     /// Whether `GET /me` names the user, as the newest Alyx does; older ones answer 404 in HTML.
     pub serves_me: bool,

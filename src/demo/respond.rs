@@ -63,8 +63,9 @@ struct View {
 
 impl Alyx {
     pub(super) fn new(options: &Options) -> io::Result<Self> {
+        let with_demo = options.users.iter().any(|user| user.name == sample::DEMO_NAME);
         Ok(Self {
-            data: RwLock::new(sample::load(options.complete)?),
+            data: RwLock::new(sample::load(options.complete, with_demo)?),
             engine: Engine::new(),
             asked: Mutex::default(),
             users: who::Users::new(&options.users, options.throttle),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use super::{
     data::{Data, Table},
@@ -24,6 +25,11 @@ pub(super) const BASE: &str = "http://127.0.0.1:8010";
 /// The day that the server's clock stood at when the sample was made: filters such as `alive`
 /// compare with it (ALYX.md 2.7.14).
 pub(super) const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
+
+/// The time of that clock when the computed parts of the subjects were recorded.
+pub(super) fn now() -> jiff::civil::DateTime {
+    TODAY.at(6, 0, 0, 0)
+}
 
 /// ONE's cache tables, made by Alyx from the sample.
 pub(super) const CACHE_ZIP: &[u8] = include_bytes!("../../sample/cache.zip");
@@ -45,11 +51,47 @@ static WITH_START_TIMES: LazyLock<Result<Arc<Data>, String>> = LazyLock::new(|| 
     Ok(Arc::new(data))
 });
 
-/// The sample lab: complete, or without the sessions that have no start time, on which ONE's own
-/// search fails, and what hangs on them.
-pub(super) fn load(complete: bool) -> io::Result<Arc<Data>> {
+/// The name of the demo's user.
+pub(super) const DEMO_NAME: &str = "demo";
+
+/// Its record; it is of the lab that its sessions are of.
+const DEMO_USER: &str = "{\"id\":\"d3300000-0000-4000-8000-000000000001\",\"username\":\"demo\",\"email\":\"\",                         \"subjects_responsible\":[],\"lab\":[\"cortexlab\"],\"allowed_users\":[],                         \"is_stock_manager\":false}";
+
+/// The subject of which the user of the demo made all sessions, together with whoever else did.
+const DEMO_SUBJECT: &str = "KS020";
+
+/// Whoever logs in as `demo` is among the users, and made sessions.
+fn with_demo_user(data: &mut Data) {
+    if let Some(users) = Endpoint::named("users") {
+        let records = data.change(users).records_mut();
+        // Alyx lists users by name.
+        let place = records.partition_point(|one| one.plain("username").is_some_and(|name| name < DEMO_NAME));
+        records.insert(place, Arc::new(Record::new(DEMO_USER)));
+    }
+    let Some(sessions) = Endpoint::named("sessions") else { return };
+    for detail in data.change(sessions).details_mut().values_mut() {
+        if detail.plain("subject") == Some(DEMO_SUBJECT) {
+            let mut users: Vec<&str> =
+                detail.value()["users"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            users.push(DEMO_NAME);
+            users.sort_unstable();
+            let users = serde_json::json!(users).to_string();
+            *detail = Arc::new(detail.with("users", &users));
+        }
+    }
+}
+
+/// The sample lab: complete, or without the sessions that have no start time, on which ONE's own search fails, and
+/// what hangs on them; with the user `demo` if there shall be one.
+pub(super) fn load(complete: bool, with_demo: bool) -> io::Result<Arc<Data>> {
     let loaded = if complete { &AS_RECORDED } else { &WITH_START_TIMES };
-    LazyLock::force(loaded).clone().map_err(io::Error::other)
+    let data = LazyLock::force(loaded).clone().map_err(io::Error::other)?;
+    if !with_demo {
+        return Ok(data);
+    }
+    let mut data = Data::clone(&data);
+    with_demo_user(&mut data);
+    Ok(Arc::new(data))
 }
 
 fn unpack() -> io::Result<Data> {

@@ -8,7 +8,7 @@ use super::{
     answer::Answer,
     negotiate::Renders,
     respond::{Alyx, Ask},
-    sample,
+    sample, water,
 };
 use crate::alyx::{Service, coreapi, errors, schema};
 
@@ -49,7 +49,7 @@ pub(super) fn answer(alyx: &Alyx, service: Service, ask: &Ask) -> Answer {
         Service::CheckProtected => Answer::beyond("check whether datasets are protected"),
         Service::NewDownload | Service::RegisterFile => Answer::beyond("count downloads"),
         Service::SyncFileStatus => Answer::beyond("ask Globus about files"),
-        Service::WaterRequirement => Answer::beyond("compute water requirements"),
+        Service::WaterRequirement => water::requirement(alyx, ask),
     }
 }
 

@@ -16,6 +16,7 @@ mod check;
 mod cli;
 mod coalescing;
 mod control;
+mod demo;
 mod docs;
 mod durability;
 mod failures;

@@ -42,7 +42,7 @@ pub(crate) struct Naive(Data);
 
 /// The whole sample lab.
 pub(crate) fn sample_lab() -> HashMap<&'static str, Vec<Texts>> {
-    let data = sample::load(true).expect("the sample lab is whole");
+    let data = sample::load(true, false).expect("the sample lab is whole");
     ENDPOINTS.iter().map(|endpoint| (endpoint.name, texts(&data, endpoint))).collect()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Result, check, effects, now, order};
+use super::{Result, check, effects, order, stamp};
 use crate::{
     alyx::{Endpoint, record::Record},
     demo::{answer::Answer, data::Data, respond::Ask, sample, services::encoded},
@@ -259,7 +259,7 @@ pub(super) fn record(
     let made = |name: &str| match name {
         "id" => format!("\"{id}\""),
         "url" => format!("\"{}/{}/{}\"", sample::BASE, endpoint.name, encoded(&key)),
-        _ => format!("\"{}\"", now()),
+        _ => format!("\"{}\"", stamp()),
     };
     let mut record = Record::new("{}");
     for (name, default) in template {
@@ -381,7 +381,7 @@ pub(super) fn stamped(endpoint: &Endpoint, record: &Record) -> Record {
         _ => "auto_datetime",
     };
     match record.field(field) {
-        Some(_) => record.with(field, &format!("\"{}\"", now())),
+        Some(_) => record.with(field, &format!("\"{}\"", stamp())),
         None => Record::new(record.text()),
     }
 }

@@ -354,8 +354,9 @@ fn files_of(data: &mut Data, key: &str) {
     let shown = array(shown.iter().map(String::as_str));
     each(data, "datasets", |one| {
         let differs = id(one) == Some(key) && one.field("file_records") != Some(&shown);
-        differs
-            .then(|| one.with("file_records", &shown).with("auto_datetime", &format!("\"{}\"", super::now())))
+        differs.then(|| {
+            one.with("file_records", &shown).with("auto_datetime", &format!("\"{}\"", super::stamp()))
+        })
     });
 }
 
@@ -456,7 +457,7 @@ mod tests {
     /// What is made anew from the recorded records is what Alyx made of them.
     #[test]
     fn parts_made_anew_are_alyx_own() {
-        let recorded = sample::load(true).unwrap();
+        let recorded = sample::load(true, false).unwrap();
         let mut data = Data::clone(&recorded);
         let every = |name: &str, field: &str| -> BTreeSet<String> {
             recorded.named(name).records().iter().filter_map(|one| text(one, field)).collect()

@@ -185,12 +185,16 @@ fn place(data: &Data, endpoint: &'static Endpoint, key: &str) -> Result<usize> {
 }
 
 /// The time at the server: its clock stood at six in the morning when the miniature began.
-fn now() -> String {
+pub(super) fn now() -> jiff::civil::DateTime {
     static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
     let micros = i64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(i64::MAX);
     // Whoever synchronises believes that a server's clock is about right, however old the sample is.
     let real = jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now());
-    let sample = sample::TODAY.at(6, 0, 0, 0).saturating_add(jiff::SignedDuration::from_micros(micros));
-    let time = real.max(sample);
-    time.strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+    let sample = sample::now().saturating_add(jiff::SignedDuration::from_micros(micros));
+    real.max(sample)
+}
+
+/// That time as Alyx writes it.
+fn stamp() -> String {
+    now().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }

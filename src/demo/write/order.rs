@@ -65,7 +65,7 @@ mod tests {
     /// Restoring the order of lists that are in order changes nothing, so the keys are Alyx's.
     #[test]
     fn alyx_lists_are_in_order() {
-        let recorded = sample::load(true).unwrap();
+        let recorded = sample::load(true, false).unwrap();
         let mut data = Data::clone(&recorded);
         for name in ["sessions", "subjects"] {
             restore(&mut data, Endpoint::named(name).unwrap());

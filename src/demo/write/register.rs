@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Result, effects, now};
+use super::{Result, effects, stamp};
 use crate::{
     alyx::{Endpoint, record::Record},
     demo::{answer::Answer, data::Data, form, respond::Ask, sample},
@@ -115,7 +115,7 @@ fn one(data: &mut Data, registration: &Registration<'_>, name: &str, at: usize) 
         .and_then(|place| super::id(&datasets.records()[place]))
         .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     let item = |field: &str| items(registration.fields.get(field)).get(at).cloned();
-    let stamp = json!(now());
+    let stamp = json!(stamp());
     let size = item("filesizes").and_then(|size| size.parse::<i64>().ok());
     let created =
         known.map_or(stamp.clone(), |place| datasets.records()[place].value()["created_datetime"].clone());
