@@ -29,6 +29,7 @@ needs() {
   # For ./check.
   need has_python_3_10 'the newest ONE' python3 python3 python python
   need has_venv 'environments for the ONE client' python3-venv python3 python python
+  need curl 'the lines that people type; an image is asked' curl curl curl curl
   need npm 'axe-core, which tells whether everybody can use the pages' npm npm npm node
   need has_chromium 'tests of the pages in a browser' $chromium chromium chromium -
   need chromedriver 'tests of the pages in a browser' $driver chromedriver chromium -
@@ -45,7 +46,6 @@ needs() {
   # For ./check --long.
   need debootstrap 'a bare Debian, to try both commands of README in, and as base of the image' debootstrap debootstrap debootstrap -
   need buildah 'the image, without a daemon' buildah buildah buildah -
-  need curl 'the image is asked' curl curl curl curl
 }
 
 has_venv() { python3 -c 'import venv, ensurepip'; }

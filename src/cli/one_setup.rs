@@ -1,43 +1,35 @@
 //! `one-setup`: makes a proxy the database that a plain `ONE()` asks, and puts that back.
 
-use std::path::Path;
+use std::{error::Error, io, path::Path, time::Duration};
 
 use alyx_proxy::{
     one::{self, OneError, Undone, Wanted},
     settings::{Sources, load},
 };
 use anyhow::anyhow;
-use http::HeaderMap;
+use http::header;
 use serde_json::{Value, json};
+use tokio_rustls::rustls;
 
-use super::{
-    Failure, Outcome,
-    args::OneSetupFlags,
-    ask::{self, Place},
-    print, print_json,
-};
+use super::{Failure, Outcome, args::OneSetupFlags, print, print_json};
 
 /// ONE's folder in a home.
 const FOLDER: &str = ".one";
 
+/// How long the proxy may take to say which Alyx is behind it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
     let home = match &flags.home {
-        Some(home) => home.clone(),
+        Some(home) => std::path::absolute(home).map_err(anyhow::Error::from)?,
         None => etcetera::home_dir().map_err(|error| anyhow!("no home directory: {error}"))?,
     };
     let folder = home.join(FOLDER);
     if flags.undo {
         return undo(&folder, flags);
     }
-    // ONE trusts by name and authority only; a certificate that it would refuse is found out here.
-    let place = Place { certificate: None, ..flags.proxy.place(&load(sources)?.settings.server) };
-    let url = place.url.clone();
-    let parsed =
-        url::Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if parsed.is_none() {
-        return Err(Failure::Usage(format!("--url {url}: must be an http or https URL")));
-    }
-    let upstream = if flags.unchecked { None } else { Some(upstream_of(&place).await?) };
+    let url = address(&flags.proxy.place(&load(sources)?.settings.server).url)?;
+    let upstream = if flags.unchecked { None } else { Some(upstream_of(&url, flags.ca.as_deref()).await?) };
     let wanted = Wanted {
         url,
         upstream,
@@ -57,8 +49,8 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
             .map(|change| json!({ "path": change.path.display().to_string(), "change": changed(change) }))
             .collect();
         return print_json(&json!({
-            "url": wanted.url, "cache_dir": plan.cache_dir.display().to_string(), "like": plan.like,
-            "default_before": plan.default, "files": files, "dry_run": flags.dry_run,
+            "url": wanted.url, "cache_dir": plan.cache_dir, "like": plan.like,
+            "default_before": plan.default, "files": files, "dry_run": flags.dry_run, "notes": plan.notes,
         }));
     }
     let mut lines: Vec<String> = plan
@@ -78,51 +70,98 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
         }
     });
     let of = plan.like.as_deref().map_or_else(String::new, |like| format!(", the folder of {like}"));
-    lines.push(format!("Data files stay in {}{of}.", plan.cache_dir.display()));
+    lines.push(format!("Data files stay in {}{of}.", plan.cache_dir));
+    lines.extend(plan.notes);
     print(&lines.join("\n"))
 }
 
+/// A proxy's URL as ONE is to ask it.
+fn address(url: &str) -> Result<String, Failure> {
+    let usage = || format!("--url {url}: must be an http or https URL, such as http://lab-server:8040");
+    one::address(url).map(str::to_owned).ok_or_else(|| Failure::Usage(usage()))
+}
+
 fn undo(folder: &Path, flags: &OneSetupFlags) -> Outcome {
-    let done = one::undo(folder, flags.force).map_err(failure)?;
+    let url = flags.proxy.url.as_deref().map(address).transpose()?;
+    let undoing = one::undo(folder, url.as_deref(), flags.force).map_err(failure)?;
     let shown = |undone: &Undone| match undone {
         Undone::Restored(path) => ("restored", path.display().to_string()),
         Undone::Removed(path) => ("removed", path.display().to_string()),
+        Undone::Changed(path) => ("changed", path.display().to_string()),
     };
+    let files = undoing.files.iter().map(shown);
     if flags.proxy.json {
-        let files: Vec<Value> = done
-            .iter()
-            .map(|undone| {
-                let (change, path) = shown(undone);
-                json!({ "path": path, "change": change })
-            })
-            .collect();
-        return print_json(&json!({ "files": files }));
+        let files: Vec<Value> =
+            files.map(|(change, path)| json!({ "path": path, "change": change })).collect();
+        return print_json(&json!({ "files": files, "default": undoing.default, "left": undoing.left }));
     }
-    let lines: Vec<String> = done
-        .iter()
-        .map(|undone| {
-            let (change, path) = shown(undone);
-            format!("{change:<8} {path}")
-        })
-        .collect();
+    let mut lines: Vec<String> = files.map(|(change, path)| format!("{change:<8} {path}")).collect();
+    lines.push(match &undoing.default {
+        Some(default) => format!("ONE() asks {default} now."),
+        None => "ONE has no default database now.".to_owned(),
+    });
+    if !undoing.left.is_empty() {
+        lines.push(format!("Still set up: {}.", undoing.left.join(", ")));
+    }
     print(&lines.join("\n"))
 }
 
 fn failure(error: OneError) -> Failure {
     match error {
-        OneError::Unknown(..) | OneError::NothingToUndo(_) => Failure::Usage(error.to_string()),
+        OneError::Unknown(..) | OneError::NothingToUndo(_) | OneError::NotSetUp(..) => {
+            Failure::Usage(error.to_string())
+        }
         error => anyhow::Error::from(error).into(),
     }
 }
 
-/// The Alyx behind the proxy: whose data files they are.
-async fn upstream_of(base: &Place) -> Result<String, Failure> {
-    let (status, body) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
-    let url = body.as_ref().and_then(|body| body["upstream"]["url"].as_str());
-    url.map(str::to_owned).ok_or_else(|| {
-        anyhow!(
-            "{base} answered with status {status}: is it an alyx-proxy? (--unchecked takes it all the same)"
-        )
-        .into()
-    })
+/// The Alyx behind the proxy: whose data files they are. ONE trusts by name and authority only, and its log-in survives
+/// no redirect, so neither does this.
+async fn upstream_of(url: &str, ca: Option<&Path>) -> Result<String, Failure> {
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+    let mut client = client.redirect(reqwest::redirect::Policy::none());
+    if let Some(file) = ca {
+        let failed = |error: &dyn Error| anyhow!("--ca {}: {error}", file.display());
+        let bundle = std::fs::read(file).map_err(|error| failed(&error))?;
+        let authorities = reqwest::Certificate::from_pem_bundle(&bundle).map_err(|error| failed(&error))?;
+        if authorities.is_empty() {
+            return Err(anyhow!("--ca {}: no certificate in it", file.display()).into());
+        }
+        client = client.tls_certs_only(authorities);
+    }
+    let client = client.build().map_err(anyhow::Error::from)?;
+    let sent = client.get(format!("{url}/-/status.json")).send().await;
+    let response = sent.map_err(|error| no_answer(url, &error))?;
+    let status = response.status().as_u16();
+    let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+    let to = to.map_or_else(String::new, |to| format!(" and sends to {to}"));
+    let fine = response.status().is_success();
+    let body = response.bytes().await.map_err(|error| no_answer(url, &error))?;
+    let body: Value = serde_json::from_slice(&body).ok().filter(|_| fine).unwrap_or_default();
+    let upstream = body["upstream"]["url"].as_str().map(str::to_owned);
+    let doubt = "is it an alyx-proxy? (--unchecked takes it all the same)";
+    upstream.ok_or_else(|| anyhow!("{url} answered with status {status}{to}: {doubt}").into())
+}
+
+/// Why there was no answer: nobody is there, or somebody whom ONE would not trust, either.
+fn no_answer(url: &str, error: &reqwest::Error) -> Failure {
+    let mut cause: &(dyn Error + 'static) = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if is_of_tls(cause) {
+        return anyhow!("{url} can't be trusted: {cause} (--ca FILE names a lab's own authority)").into();
+    }
+    if error.is_connect() {
+        return Failure::NotRunning(format!("no proxy is running at {url}: {cause}"));
+    }
+    anyhow!("{url} took the request, but did not answer it: {cause}").into()
+}
+
+/// An error of TLS comes wrapped in errors of I/O, which don't name it as their source.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => is_of_tls(inner),
+        None => error.is::<rustls::Error>(),
+    }
 }

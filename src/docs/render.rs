@@ -92,10 +92,12 @@ fn served(link: &str) -> Option<String> {
     Some(format!("/-/docs/{name}{hash}{fragment}"))
 }
 
-/// Wide tables scroll by themselves, and can be scrolled by the keyboard.
+/// Wide tables and code scroll by themselves, and can be scrolled by the keyboard.
 fn scrollable(event: Event<'_>) -> Vec<Event<'_>> {
     const OPEN: &str = "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">";
     match event {
+        Event::Start(Tag::CodeBlock(_)) => vec![Event::Html("<pre tabindex=\"0\"><code>".into())],
+        Event::End(TagEnd::CodeBlock) => vec![Event::Html("</code></pre>\n".into())],
         Event::Start(Tag::Table(_)) => vec![Event::Html(OPEN.into()), event],
         Event::End(TagEnd::Table) => vec![event, Event::Html("</div>".into())],
         event => vec![event],
@@ -108,11 +110,13 @@ mod tests {
 
     #[test]
     fn pages_link_to_each_other_and_carry_no_html_of_their_own() {
-        let (html, headings) =
-            html("# A\n\n<!-- note -->\n\n## The `sync` way\n\n[b](b.md#c) [d](https://d.md) <b>x</b>\n");
+        let (html, headings) = html(
+            "# A\n\n<!-- note -->\n\n## The `sync` way\n\n[b](b.md#c) [d](https://d.md) <b>x</b>\n\n```sh\na < b\n```\n",
+        );
         assert!(html.contains(r#"<h2 id="the-sync-way">"#), "{html}");
         assert!(html.contains(r#"href="/-/docs/b#c""#) && html.contains(r#"href="https://d.md""#), "{html}");
         assert!(html.contains("&lt;b&gt;x") && !html.contains("note"), "{html}");
+        assert!(html.contains("<pre tabindex=\"0\"><code>a &lt; b\n</code></pre>"), "{html}");
         let heading = Heading { id: "the-sync-way".to_owned(), text: "The sync way".to_owned() };
         assert_eq!(headings, [heading]);
     }

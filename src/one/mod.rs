@@ -3,17 +3,24 @@
 //! They lie in `~/.one`: `.caches` names the folder of each database and the default one, and a file for each
 //! database holds its parameters. [`plan`] says what must change for a proxy to be the default, with the folder that is
 //! there already; [`Plan::apply`] does it and keeps what was there, [`undo`] restores that byte for byte.
+//!
+//! [`script`] is the same in Python, for machines without this program. The two write the same bytes:
+//! `tests/it/one_script.rs` runs both in the same homes.
 
 mod files;
 mod plan;
+mod script;
 mod token;
 mod undo;
 
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
+
 pub use plan::{Change, Plan, Wanted, plan};
+pub use script::script;
 pub use token::token;
-pub use undo::{Undone, undo};
+pub use undo::{Undoing, Undone, undo};
 
 /// Why ONE's files can't be set up, or put back.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +37,9 @@ pub enum OneError {
     /// There is nothing to undo.
     #[error("{0}: alyx-proxy has set up nothing here, so there is nothing to undo")]
     NothingToUndo(PathBuf),
+    /// That proxy is not one that was set up.
+    #[error("{0} has not been set up here; what has: {1}")]
+    NotSetUp(String, String),
     /// What is there is not what was set up.
     #[error("{0} has been changed since it was set up; --force puts the old one back all the same")]
     Changed(PathBuf),
@@ -40,6 +50,14 @@ impl OneError {
         let path = path.to_owned();
         move |error| Self::Io(path, error)
     }
+}
+
+/// The base URL of a proxy; none where it is no http or https URL. A browser's address is cut at the proxy's own pages,
+/// which lie below `/-/`.
+pub fn address(url: &str) -> Option<&str> {
+    let cut = url.strip_suffix("/-").or_else(|| url.split("/-/").next())?.trim_end_matches('/');
+    let form = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$";
+    Regex::new(form).ok()?.is_match(cut).then_some(cut)
 }
 
 /// ONE's name for a database: its URL without scheme, as a file name.
@@ -71,6 +89,27 @@ mod tests {
             ("http://[::1]:8040", "___1__8040"),
         ] {
             assert_eq!(super::key(url), key);
+        }
+    }
+
+    #[test]
+    fn addresses_are_cut_at_the_proxys_own_pages() {
+        for (url, address) in [
+            ("http://lab:8040", Some("http://lab:8040")),
+            ("http://lab:8040/", Some("http://lab:8040")),
+            ("http://lab:8040/-", Some("http://lab:8040")),
+            ("http://lab:8040/-/", Some("http://lab:8040")),
+            ("https://lab.org/alyx/-/explore/sessions?lab=x#y", Some("https://lab.org/alyx")),
+            ("http://[::1]:8040/-/docs/start", Some("http://[::1]:8040")),
+            ("lab:8040", None),
+            ("ftp://lab", None),
+            ("http://", None),
+            ("http:///-/", None),
+            ("http://me:secret@lab:8040", None),
+            ("http://lab:8040/sessions?lab=x", None),
+            ("http://lab 8040", None),
+        ] {
+            assert_eq!(super::address(url), address, "{url}");
         }
     }
 }

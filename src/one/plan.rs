@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{OneError, files, key, undo};
+use super::{
+    OneError,
+    files::{self, FileWrite, Folder},
+    key, undo,
+};
 
 /// The file that maps databases to folders.
 pub(super) const CACHES: &str = ".caches";
@@ -19,7 +23,7 @@ const KEPT: [&str; 4] = ["ALYX_LOGIN", "HTTP_DATA_SERVER", "HTTP_DATA_SERVER_LOG
 pub struct Wanted {
     /// The proxy's URL.
     pub url: String,
-    /// The Alyx behind it, if that is known: its folder is taken over, where ONE has one.
+    /// The Alyx behind it, if the proxy was asked: its folder is taken over, where ONE has one.
     pub upstream: Option<String>,
     /// The database whose folder and parameters are taken over, if the user named one.
     pub like: Option<String>,
@@ -44,43 +48,74 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Plan {
     pub(super) folder: PathBuf,
+    /// ONE's name for the proxy.
+    pub(super) own: String,
     /// The files that change.
     pub changes: Vec<Change>,
     /// The folder for data files.
-    pub cache_dir: PathBuf,
-    /// Whose folder and parameters are taken over; none where ONE knows no database yet.
+    pub cache_dir: String,
+    /// Whose folder and parameters are taken over; none where that is a database that ONE does not know yet.
     pub like: Option<String>,
     /// The default database until now.
     pub default: Option<String>,
+    /// What the user should know besides.
+    pub notes: Vec<String>,
 }
 
 /// Says what must change in ONE's folder (`~/.one`).
 pub fn plan(folder: &Path, wanted: &Wanted) -> Result<Plan, OneError> {
     let caches_path = folder.join(CACHES);
-    let caches_bytes = files::read(&caches_path)?;
-    let mut caches =
-        caches_bytes.as_deref().map_or_else(|| Ok(Map::new()), |bytes| files::parse(&caches_path, bytes))?;
-    let map = match caches.get("CLIENT_MAP") {
-        Some(Value::Object(map)) => map.clone(),
-        None => Map::new(),
-        Some(_) => return Err(OneError::Strange(caches_path, "CLIENT_MAP is no map".to_owned())),
-    };
+    let caches_before = files::read(&caches_path)?;
+    let mut caches = files::parse(&caches_path, caches_before.as_deref())?;
+    let mut known = client_map(&caches_path, &caches)?;
     let default = caches.get("DEFAULT").and_then(Value::as_str).map(str::to_owned);
     let own = key(&wanted.url);
-    let like = like(&map, default.as_deref(), &own, wanted)?;
+    let like = taken_over(&known, &own, wanted)?;
 
-    let folder_of = |name: &str| map.get(name).and_then(Value::as_str).map(PathBuf::from);
-    let unknown = || wanted.downloads.join(wanted.upstream.as_deref().map_or_else(|| own.clone(), key));
-    let cache_dir = like.as_deref().and_then(folder_of).unwrap_or_else(unknown);
-
+    let folder_of = |name: &String| known.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let cache_dir = match like.as_ref().and_then(folder_of) {
+        Some(cache_dir) => cache_dir.to_owned(),
+        None => text(&wanted.downloads.join(wanted.upstream.as_deref().map_or_else(|| own.clone(), key)))?,
+    };
     let path = folder.join(format!(".{own}"));
     let before = files::read(&path)?;
-    let mut parameters =
-        before.as_deref().map_or_else(|| Ok(Map::new()), |bytes| files::parse(&path, bytes))?;
-    let model = match &like {
-        Some(like) if *like != own => {
+    let parameters = parameters(folder, (&path, before.as_deref()), &own, like.as_deref(), wanted)?;
+    let others: Vec<&str> = known.keys().map(String::as_str).filter(|name| *name != own).collect();
+    let notes = notes(wanted, if like.is_none() { &others } else { &[] });
+    known.insert(own.clone(), cache_dir.as_str().into());
+    caches.insert("CLIENT_MAP".to_owned(), known.into());
+    caches.insert("DEFAULT".to_owned(), own.as_str().into());
+    let changes = [
+        Change { path, before, after: files::render(&parameters) },
+        Change { path: caches_path, before: caches_before, after: files::render(&caches) },
+    ];
+    let changes =
+        changes.into_iter().filter(|change| change.before.as_ref() != Some(&change.after)).collect();
+    Ok(Plan { folder: folder.to_owned(), own, changes, cache_dir, like, default, notes })
+}
+
+/// The databases that ONE knows, with their folders.
+pub(super) fn client_map(path: &Path, caches: &Map<String, Value>) -> Result<Map<String, Value>, OneError> {
+    match caches.get("CLIENT_MAP") {
+        Some(Value::Object(map)) => Ok(map.clone()),
+        None => Ok(Map::new()),
+        Some(_) => Err(OneError::Strange(path.to_owned(), "CLIENT_MAP is no map".to_owned())),
+    }
+}
+
+/// The proxy's parameters: what its file holds, and what is taken over.
+fn parameters(
+    folder: &Path,
+    (path, before): (&Path, Option<&[u8]>),
+    own: &str,
+    like: Option<&str>,
+    wanted: &Wanted,
+) -> Result<Map<String, Value>, OneError> {
+    let mut parameters = files::parse(path, before)?;
+    let model = match like {
+        Some(like) if like != own => {
             let path = folder.join(format!(".{like}"));
-            files::read(&path)?.map_or_else(|| Ok(Map::new()), |bytes| files::parse(&path, &bytes))?
+            files::parse(&path, files::read(&path)?.as_deref())?
         }
         _ => parameters.clone(),
     };
@@ -97,48 +132,73 @@ pub fn plan(folder: &Path, wanted: &Wanted) -> Result<Plan, OneError> {
     if let Some(username) = &wanted.username {
         parameters.insert("ALYX_LOGIN".to_owned(), username.as_str().into());
     }
-
-    let mut map = map;
-    map.insert(own.clone(), cache_dir.display().to_string().into());
-    caches.insert("CLIENT_MAP".to_owned(), map.into());
-    caches.insert("DEFAULT".to_owned(), own.into());
-    let changes = [
-        Change { path, before, after: files::render(&parameters) },
-        Change { path: caches_path, before: caches_bytes, after: files::render(&caches) },
-    ];
-    let changes =
-        changes.into_iter().filter(|change| change.before.as_ref() != Some(&change.after)).collect();
-    Ok(Plan { folder: folder.to_owned(), changes, cache_dir, like, default })
+    Ok(parameters)
 }
 
-/// Whose folder and parameters are taken over: the named one's, those of the Alyx behind the proxy, the default's.
-fn like(
-    map: &Map<String, Value>,
-    default: Option<&str>,
-    own: &str,
-    wanted: &Wanted,
-) -> Result<Option<String>, OneError> {
+/// The database whose folder and parameters are taken over: the named one, this proxy if it was set up before, the
+/// Alyx behind it. No other one: its files and its user would be another Alyx's.
+fn taken_over(known: &Map<String, Value>, own: &str, wanted: &Wanted) -> Result<Option<String>, OneError> {
     if let Some(named) = &wanted.like {
         let name = key(named);
-        if !map.contains_key(&name) {
-            let known: Vec<&str> = map.keys().map(String::as_str).collect();
+        if !known.contains_key(&name) {
+            let known: Vec<&str> = known.keys().map(String::as_str).collect();
             return Err(OneError::Unknown(named.clone(), known.join(", ")));
         }
         return Ok(Some(name));
     }
-    let upstream = wanted.upstream.as_deref().map(key);
-    let known = |name: &str| map.contains_key(name).then(|| name.to_owned());
-    // A second run goes on with what the first has chosen.
-    Ok(known(own).or_else(|| upstream.as_deref().and_then(known)).or_else(|| default.and_then(known)))
+    let known = |name: &str| known.contains_key(name).then(|| name.to_owned());
+    Ok(known(own).or_else(|| known(&wanted.upstream.as_deref().map(key)?)))
+}
+
+/// What the user should know besides. `others` are the databases that could have been taken over, and were not.
+fn notes(wanted: &Wanted, others: &[&str]) -> Vec<String> {
+    let (mut notes, names, url) = (Vec::new(), others.join(", "), &wanted.url);
+    if !others.is_empty() {
+        notes.push(match &wanted.upstream {
+            Some(upstream) => format!(
+                "None of the databases that ONE knows ({names}) is {upstream}, the Alyx behind this proxy: its data \
+                 files have a folder of their own. If it is one of these under another name, run this again with \
+                 --like and that name."
+            ),
+            None => format!(
+                "The proxy was not asked which Alyx is behind it (--unchecked): its data files have a folder of \
+                 their own. If ONE knows that Alyx ({names}), run this again with --like and its name."
+            ),
+        });
+    }
+    if url.starts_with("https://") {
+        notes.push(format!(
+            "Of certificates ONE trusts those of public authorities. For a lab's own set REQUESTS_CA_BUNDLE: \
+             {url}/-/docs/one#a-labs-own-certificates"
+        ));
+    }
+    notes
+}
+
+/// A path as it can stand in a parameter file.
+fn text(path: &Path) -> Result<String, OneError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| OneError::Strange(path.to_owned(), "its name is no UTF-8".to_owned()))
 }
 
 impl Plan {
-    /// Does it. What was there is kept first, so that [`super::undo`] can put it back.
+    /// Does it, all or nothing. What was there is kept first, so that [`super::undo`] can put it back.
     pub fn apply(&self) -> Result<(), OneError> {
-        std::fs::create_dir_all(&self.folder).map_err(OneError::io(&self.folder))?;
-        std::fs::create_dir_all(&self.cache_dir).map_err(OneError::io(&self.cache_dir))?;
-        undo::keep(&self.folder, &self.changes)?;
-        // The default is changed last: a crash in between leaves ONE as it was.
-        self.changes.iter().try_for_each(|change| files::write(&change.path, &change.after))
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let cache_dir = Path::new(&self.cache_dir);
+        let store = undo::store(&self.folder);
+        let mut writes = undo::keep(self, &store, &files::absent(cache_dir))?;
+        for Change { path, after, .. } in &self.changes {
+            // The default comes last: a crash in between leaves ONE as it was.
+            writes.push(FileWrite::new(path.clone(), after.clone(), files::mode(path)?.unwrap_or(0o600)));
+        }
+        let folders = [
+            Folder { path: &self.folder, mode: None },
+            Folder { path: cache_dir, mode: None },
+            Folder { path: &store, mode: Some(0o700) },
+        ];
+        files::commit(&folders, &writes)
     }
 }

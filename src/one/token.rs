@@ -12,7 +12,7 @@ use super::{OneError, files, key};
 pub fn token(folder: &Path, url: &str, user: Option<&str>) -> Result<Option<Zeroizing<String>>, OneError> {
     let path = folder.join(format!(".{}", key(url)));
     let Some(bytes) = files::read(&path)?.map(Zeroizing::new) else { return Ok(None) };
-    let parameters: Map<String, Value> = files::parse(&path, &bytes)?;
+    let parameters: Map<String, Value> = files::parse(&path, Some(&bytes))?;
     let user = user.or_else(|| parameters.get("ALYX_LOGIN").and_then(Value::as_str));
     let tokens = parameters.get("TOKEN").and_then(Value::as_object);
     let token = user.and_then(|user| tokens?.get(user)?.get("token")?.as_str());

@@ -1,24 +1,35 @@
 //! Keeping what was there, and putting it back byte for byte.
 //!
-//! In `.alyx-proxy-undo` beside ONE's files lie the originals and a list of them. Setting up a second time adds to that
-//! list and replaces nothing in it: what is put back is what was there before the first time.
+//! In `.alyx-proxy-undo` beside ONE's files lie the originals and a list of them. Setting up another proxy, or one a
+//! second time, adds to that list and replaces nothing in it: what is put back is what was there before the first time.
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Change, OneError, files, plan::CACHES};
+use super::{
+    OneError, Plan,
+    files::{self, FileWrite},
+    key,
+    plan::{CACHES, client_map},
+};
 
 const FOLDER: &str = ".alyx-proxy-undo";
 const LIST: &str = "list.json";
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct List {
+    /// ONE's names of the proxies that were set up, the last one last.
+    #[serde(default)]
+    set_up: Vec<String>,
     files: Vec<Kept>,
+    /// Folders for data files that were made.
+    #[serde(default)]
+    folders: Vec<PathBuf>,
 }
 
 /// A file as it was, and what was written in its place.
@@ -27,8 +38,12 @@ struct Kept {
     name: String,
     /// The mode that it had; none where there was no such file.
     mode: Option<u32>,
-    /// BLAKE3 of what was written.
-    written: String,
+    /// BLAKE2s of what was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blake2s: Option<String>,
+    /// BLAKE3 of it, as earlier versions have noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written: Option<String>,
 }
 
 /// What was put back.
@@ -38,89 +53,205 @@ pub enum Undone {
     Restored(PathBuf),
     /// A file that was not there before.
     Removed(PathBuf),
+    /// A file that names other proxies, too: this one was taken out of it.
+    Changed(PathBuf),
 }
 
-/// Keeps what these changes are about to replace.
-pub(super) fn keep(folder: &Path, changes: &[Change]) -> Result<(), OneError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let store = folder.join(FOLDER);
-    fs::create_dir_all(&store).map_err(OneError::io(&store))?;
-    fs::set_permissions(&store, fs::Permissions::from_mode(0o700)).map_err(OneError::io(&store))?;
-    let mut list = read(&store)?.unwrap_or_default();
-    for change in changes {
-        let name = name_of(&change.path);
-        let written = blake3::hash(&change.after).to_hex().to_string();
+/// What undoing came to.
+#[derive(Debug)]
+pub struct Undoing {
+    /// What was done to each file.
+    pub files: Vec<Undone>,
+    /// The default database now.
+    pub default: Option<String>,
+    /// The proxies that are still set up.
+    pub left: Vec<String>,
+}
+
+/// Where it is kept.
+pub(super) fn store(folder: &Path) -> PathBuf {
+    folder.join(FOLDER)
+}
+
+/// What must be written to keep what the plan is about to replace.
+pub(super) fn keep(plan: &Plan, store: &Path, absent: &[PathBuf]) -> Result<Vec<FileWrite>, OneError> {
+    let mut list = read(store)?.unwrap_or_default();
+    list.folders.extend_from_slice(absent);
+    list.set_up.retain(|name| *name != plan.own);
+    list.set_up.push(plan.own.clone());
+    let mut writes = Vec::new();
+    for change in &plan.changes {
+        let name =
+            change.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let blake2s = Some(files::digest(&change.after));
         if let Some(kept) = list.files.iter_mut().find(|kept| kept.name == name) {
-            kept.written = written;
+            (kept.blake2s, kept.written) = (blake2s, None);
             continue;
         }
-        let mode = match &change.before {
-            Some(bytes) => {
-                let metadata = fs::metadata(&change.path).map_err(OneError::io(&change.path))?;
-                files::write_as(&original(&store, &name), bytes, 0o600)?;
-                Some(metadata.permissions().mode() & 0o777)
-            }
-            None => None,
-        };
-        list.files.push(Kept { name, mode, written });
+        let mode = if change.before.is_some() { files::mode(&change.path)? } else { None };
+        if let Some(bytes) = &change.before {
+            writes.push(FileWrite::new(original(store, &name), bytes.clone(), 0o600));
+        }
+        list.files.push(Kept { name, mode, blake2s, written: None });
     }
-    let text = serde_json::to_vec_pretty(&list).unwrap_or_default();
-    files::write_as(&store.join(LIST), &text, 0o600)
+    writes.push(list.write(store));
+    Ok(writes)
 }
 
-/// Puts back what was there before; says what it did. Unless `force` is set, a file that somebody else has changed
-/// since stays, and nothing is put back.
-pub fn undo(folder: &Path, force: bool) -> Result<Vec<Undone>, OneError> {
-    let store = folder.join(FOLDER);
+/// Puts back what was there before: of all proxies, or of the one at this URL. Unless `force` is set, a file that
+/// somebody else has changed since stays, and nothing is put back.
+pub fn undo(folder: &Path, url: Option<&str>, force: bool) -> Result<Undoing, OneError> {
+    let store = store(folder);
     let list = read(&store)?.ok_or_else(|| OneError::NothingToUndo(folder.to_owned()))?;
-    for kept in &list.files {
-        let path = folder.join(&kept.name);
-        let now = files::read(&path)?.map(|bytes| blake3::hash(&bytes).to_hex().to_string());
+    let one = url.map(key);
+    if let (Some(one), Some(url)) = (&one, url)
+        && !list.set_up.contains(one)
+    {
+        return Err(OneError::NotSetUp(url.to_owned(), list.set_up.join(", ")));
+    }
+    let left: Vec<String> =
+        list.set_up.iter().filter(|name| one.as_ref().is_some_and(|one| one != *name)).cloned().collect();
+    let undoing = Undo { folder, store, force };
+    let files = match (one, left.last()) {
+        (Some(one), Some(before)) => undoing.one(list, &one, before)?,
+        _ => undoing.all(&list)?,
+    };
+    let path = folder.join(CACHES);
+    let caches = files::parse(&path, files::read(&path)?.as_deref())?;
+    let default = caches.get("DEFAULT").and_then(Value::as_str).map(str::to_owned);
+    Ok(Undoing { files, default, left })
+}
+
+struct Undo<'a> {
+    folder: &'a Path,
+    store: PathBuf,
+    force: bool,
+}
+
+impl Undo<'_> {
+    /// Everything is as it was before the first proxy was set up.
+    fn all(&self, list: &List) -> Result<Vec<Undone>, OneError> {
+        let (mut done, mut writes) = (Vec::new(), Vec::new());
+        for kept in &list.files {
+            let (undone, write) = self.put_back(kept)?;
+            done.push(undone);
+            writes.push(write);
+        }
+        writes.push(FileWrite::removal(self.store.join(LIST)));
+        writes.extend(list.files.iter().map(|kept| FileWrite::removal(original(&self.store, &kept.name))));
+        files::commit(&[], &writes)?;
+        // Folders that were made here and hold nothing.
+        let _ = fs::remove_dir(&self.store);
+        let _ = fs::remove_dir(self.folder);
+        for folder in list.folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(done)
+    }
+
+    /// One proxy of several: its parameters are put back, and the default is the one that was set up before it.
+    fn one(&self, mut list: List, one: &str, default: &str) -> Result<Vec<Undone>, OneError> {
+        let path = self.folder.join(CACHES);
+        let before = files::read(&path)?;
+        let mut caches = files::parse(&path, before.as_deref())?;
+        let mut known = client_map(&path, &caches)?;
+        let original_path = original(&self.store, CACHES);
+        let before_all = files::parse(&original_path, files::read(&original_path)?.as_deref())?;
+        match before_all.get("CLIENT_MAP").and_then(|known| known.get(one)) {
+            Some(folder) => known.insert(one.to_owned(), folder.clone()),
+            None => known.shift_remove(one),
+        };
+        if caches.contains_key("CLIENT_MAP") {
+            caches.insert("CLIENT_MAP".to_owned(), known.into());
+        }
+        if caches.get("DEFAULT").and_then(Value::as_str) == Some(one) {
+            caches.insert("DEFAULT".to_owned(), default.into());
+        }
+        let after = files::render(&caches);
+        let (mut done, mut writes) = (Vec::new(), Vec::new());
+        let file = format!(".{one}");
+        if before.as_ref() != Some(&after) {
+            if let (Some(bytes), Some(kept)) =
+                (&before, list.files.iter_mut().find(|kept| kept.name == CACHES))
+                && kept.is_written(bytes)
+            {
+                (kept.blake2s, kept.written) = (Some(files::digest(&after)), None);
+            }
+            writes.push(FileWrite::new(path.clone(), after, files::mode(&path)?.unwrap_or(0o600)));
+            done.push(Undone::Changed(path));
+        }
+        let own = list.files.iter().position(|kept| kept.name == file).map(|place| list.files.remove(place));
+        if let Some(kept) = &own {
+            let (undone, write) = self.put_back(kept)?;
+            done.push(undone);
+            writes.push(write);
+        }
+        list.set_up.retain(|name| name != one);
+        writes.push(list.write(&self.store));
+        writes.extend(own.map(|kept| FileWrite::removal(original(&self.store, &kept.name))));
+        files::commit(&[], &writes)?;
+        Ok(done)
+    }
+
+    /// How a file is put back: what that is, and what is to be written.
+    fn put_back(&self, kept: &Kept) -> Result<(Undone, FileWrite), OneError> {
+        let path = self.folder.join(&kept.name);
+        let Some(mode) = kept.mode else {
+            self.unless_changed(&path, kept, None)?;
+            return Ok((Undone::Removed(path.clone()), FileWrite::removal(path)));
+        };
+        let Some(bytes) = files::read(&original(&self.store, &kept.name))? else {
+            let why = format!("the original of {} is gone", kept.name);
+            return Err(OneError::Strange(self.store.join(LIST), why));
+        };
+        self.unless_changed(&path, kept, Some(&bytes))?;
+        Ok((Undone::Restored(path.clone()), FileWrite::new(path, bytes, mode)))
+    }
+
+    /// Fails where somebody else has changed a file since.
+    fn unless_changed(&self, path: &Path, kept: &Kept, original: Option<&[u8]>) -> Result<(), OneError> {
+        let now = files::read(path)?;
         // ONE writes its token into the file that was made for the proxy: that one goes in any case.
         let made_for_proxy = kept.mode.is_none() && kept.name != CACHES;
-        if !force && !made_for_proxy && now.as_ref() != Some(&kept.written) {
-            return Err(OneError::Changed(path));
+        let ours = now.as_deref() == original || now.as_deref().is_some_and(|bytes| kept.is_written(bytes));
+        if self.force || made_for_proxy || ours { Ok(()) } else { Err(OneError::Changed(path.to_owned())) }
+    }
+}
+
+impl Kept {
+    /// Whether this is what was written.
+    fn is_written(&self, bytes: &[u8]) -> bool {
+        match (&self.blake2s, &self.written) {
+            (Some(hash), _) => *hash == files::digest(bytes),
+            (None, Some(hash)) => *hash == blake3::hash(bytes).to_hex().as_str(),
+            (None, None) => false,
         }
     }
-    let mut done = Vec::new();
-    for kept in &list.files {
-        let path = folder.join(&kept.name);
-        let Some(mode) = kept.mode else {
-            files::remove(&path)?;
-            done.push(Undone::Removed(path));
-            continue;
-        };
-        let bytes = files::read(&original(&store, &kept.name))?;
-        let bytes = bytes.ok_or_else(|| OneError::NothingToUndo(folder.to_owned()))?;
-        files::write_as(&path, &bytes, mode)?;
-        done.push(Undone::Restored(path));
+}
+
+impl List {
+    fn write(&self, store: &Path) -> FileWrite {
+        FileWrite::new(store.join(LIST), files::render(self), 0o600)
     }
-    fs::remove_dir_all(&store).map_err(OneError::io(&store))?;
-    // Made by the first setup, or never used: ONE makes it anew.
-    let _ = fs::remove_dir(folder);
-    Ok(done)
 }
 
 fn read(store: &Path) -> Result<Option<List>, OneError> {
     let path = store.join(LIST);
-    let parse = |bytes: Vec<u8>| {
-        let list: List = serde_json::from_slice(&bytes)
-            .map_err(|error| OneError::Strange(path.clone(), error.to_string()))?;
-        // Names come from a file: they must not lead elsewhere.
-        match list.files.iter().find(|kept| Path::new(&kept.name).components().count() != 1) {
-            Some(kept) => Err(OneError::Strange(path.clone(), format!("{:?} is no file's name", kept.name))),
-            None => Ok(list),
-        }
-    };
-    files::read(&path)?.map(parse).transpose()
+    let Some(bytes) = files::read(&path)? else { return Ok(None) };
+    let mut list: List =
+        serde_json::from_slice(&bytes).map_err(|error| OneError::Strange(path.clone(), error.to_string()))?;
+    // Names come from a file: they must not lead elsewhere.
+    if let Some(kept) = list.files.iter().find(|kept| Path::new(&kept.name).components().count() != 1) {
+        return Err(OneError::Strange(path, format!("{:?} is no file's name", kept.name)));
+    }
+    if list.set_up.is_empty() {
+        // Earlier versions have not noted it.
+        let names = list.files.iter().filter(|kept| kept.name != CACHES);
+        list.set_up = names.map(|kept| kept.name.trim_start_matches('.').to_owned()).collect();
+    }
+    Ok(Some(list))
 }
 
 fn original(store: &Path, name: &str) -> PathBuf {
     store.join(format!("original{name}"))
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -36,6 +36,7 @@ mod mirror_server;
 mod mirror_sync;
 mod monitoring;
 mod one_client;
+mod one_script;
 mod one_setup;
 mod operation;
 mod pack;

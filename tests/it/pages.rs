@@ -153,6 +153,7 @@ const PAGES: &[(&str, &str)] = &[
     ("mirror", "/-/mirror"),
     ("answers", "/-/answers"),
     ("docs", "/-/docs/offline"),
+    ("start", "/-/docs/start"),
     ("settings", "/-/docs/settings"),
     ("admin", "/-/admin"),
 ];

@@ -34,13 +34,13 @@ pub(in crate::cli) struct SyncFlags {
 pub(in crate::cli) struct OneSetupFlags {
     #[command(flatten)]
     pub(in crate::cli) proxy: StatusFlags,
-    /// Put back what was there before, byte for byte
-    #[arg(long, conflicts_with_all = ["like", "username", "dry_run", "unchecked", "url"])]
+    /// Put back what was there before, byte for byte: of the proxy at --url, or of all
+    #[arg(long, conflicts_with_all = ["like", "username", "dry_run", "unchecked", "ca"])]
     pub(in crate::cli) undo: bool,
     /// With --undo: also where somebody has changed a file since
     #[arg(long, requires = "undo")]
     pub(in crate::cli) force: bool,
-    /// Take folder and parameters of this database [default: the Alyx behind the proxy, or ONE's default]
+    /// Take over folder and parameters of this database [default: the Alyx behind the proxy]
     #[arg(long, value_name = "URL")]
     pub(in crate::cli) like: Option<String>,
     /// Your user name in Alyx [default: the one that ONE has]
@@ -52,6 +52,9 @@ pub(in crate::cli) struct OneSetupFlags {
     /// Don't ask the proxy whether it is one
     #[arg(long)]
     pub(in crate::cli) unchecked: bool,
+    /// Trust certificates of the authorities in this file (PEM), and no others
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) ca: Option<PathBuf>,
     /// Another home directory than yours
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) home: Option<PathBuf>,

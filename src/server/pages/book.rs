@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::body::Body;
-use http::Response;
+use http::{Response, header};
 
 use super::{
     Visit,
@@ -17,6 +17,14 @@ struct Book {
     frame: Frame,
     chapters: &'static [Chapter],
     page: &'static Page,
+    setup: Option<SetUp>,
+}
+
+/// What to type on one's own machine for ONE to ask this proxy.
+struct SetUp {
+    url: String,
+    /// Whether the reader's browser runs on Windows.
+    windows: bool,
 }
 
 impl Visit {
@@ -28,6 +36,9 @@ impl Visit {
         let name = rest.strip_suffix(".html").unwrap_or(rest);
         let text = docs::page(if name.is_empty() { "index" } else { name })?;
         let frame = self.frame("docs", text.title.clone());
-        Some(page(&Book { frame, chapters: docs::chapters(), page: text }, 200))
+        let agent = self.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let windows = agent.is_some_and(|agent| agent.contains("Windows"));
+        let setup = matches!(text.name, "start" | "one").then(|| SetUp { url: self.base.clone(), windows });
+        Some(page(&Book { frame, chapters: docs::chapters(), page: text, setup }, 200))
     }
 }

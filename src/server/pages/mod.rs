@@ -108,6 +108,7 @@ impl Visit {
             "mirror.json" => own::text(&format!("{:#}\n", self.mirror_json()), "application/json"),
             "answers" => self.answers_page(),
             "answers.json" => own::text(&self.proxy.answers_json(), "application/json"),
+            "one-setup.py" => own::text(&crate::one::script(&self.base), "text/plain; charset=utf-8"),
             "login" => self.login_page("", 200),
             "admin" => self.admin_page("", 200),
             "style.css" => own::text(STYLE, "text/css; charset=utf-8"),

@@ -20,6 +20,8 @@ pub(crate) const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it
 pub(crate) const QUESTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/one/questions.py");
 /// The same questions with and without a server.
 pub(crate) const LOCAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/one/local.py");
+/// Where ONE has its files on each system, and where the script of one-setup puts them.
+pub(crate) const FOLDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/one/folders.py");
 
 /// A version of ONE, ready to run.
 pub(crate) struct One {

@@ -1,0 +1,110 @@
+# Setting up -----------------------------------------------------------------------------------------------------------
+
+
+def plan(folder, downloads, wanted):
+    """What must change in ONE's folder."""
+    caches_path = folder / CACHES
+    caches_before = read(caches_path)
+    caches = parse(caches_path, caches_before)
+    known = caches.get("CLIENT_MAP", {})
+    if not isinstance(known, dict):
+        raise strange(caches_path, "CLIENT_MAP is no map")
+    default = caches.get("DEFAULT")
+    url, upstream = wanted["url"], wanted["upstream"]
+    own = key(url)
+    like = taken_over(known, own, wanted)
+
+    cache_dir = known.get(like)
+    if not isinstance(cache_dir, str) or not cache_dir:
+        cache_dir = str(downloads / (own if upstream is None else key(upstream)))
+    path = folder / f".{own}"
+    before = read(path)
+    parameters = parse(path, before)
+    model = dict(parameters)
+    if like is not None and like != own:
+        model = parse(folder / f".{like}", read(folder / f".{like}"))
+    parameters["ALYX_URL"] = url
+    for name, otherwise in KEPT.items():
+        parameters[name] = model.get(name, otherwise)
+    if wanted["username"] is not None:
+        parameters["ALYX_LOGIN"] = wanted["username"]
+    others = [name for name in known if name != own]
+    known[own] = cache_dir
+    caches["CLIENT_MAP"] = known
+    caches["DEFAULT"] = own
+    changes = [(path, before, render(parameters)), (caches_path, caches_before, render(caches))]
+    return {
+        "folder": folder,
+        "own": own,
+        "changes": [change for change in changes if change[1] != change[2]],
+        "cache_dir": cache_dir,
+        "like": like,
+        "default": default if isinstance(default, str) else None,
+        "notes": notes(wanted, others if like is None else []),
+    }
+
+
+def taken_over(known, own, wanted):
+    """The database whose folder and parameters are taken over: the named one, this proxy if it was set up before, the
+    Alyx behind it. No other one: its files and its user would be another Alyx's."""
+    if wanted["like"] is not None:
+        name = key(wanted["like"])
+        if name not in known:
+            raise Failure(2, f"ONE knows no database {wanted['like']}; it knows: {', '.join(known)}")
+        return name
+    for name in (own, None if wanted["upstream"] is None else key(wanted["upstream"])):
+        if name in known:
+            return name
+    return None
+
+
+def notes(wanted, others):
+    """What the user should know besides. `others` are the databases that could have been taken over, and were not."""
+    found = []
+    names = ", ".join(others)
+    if others and wanted["upstream"] is not None:
+        found.append(
+            f"None of the databases that ONE knows ({names}) is {wanted['upstream']}, the Alyx behind this proxy: its "
+            "data files have a folder of their own. If it is one of these under another name, run this again with "
+            "--like and that name."
+        )
+    elif others:
+        found.append(
+            "The proxy was not asked which Alyx is behind it (--unchecked): its data files have a folder of their own. "
+            f"If ONE knows that Alyx ({names}), run this again with --like and its name."
+        )
+    if wanted["url"].startswith("https://"):
+        found.append(
+            "Of certificates ONE trusts those of public authorities. For a lab's own set REQUESTS_CA_BUNDLE: "
+            f"{wanted['url']}/-/docs/one#a-labs-own-certificates"
+        )
+    return found
+
+
+def set_up(plan):
+    """Does it. What was there is kept first, so that it can be put back."""
+    if not plan["changes"]:
+        return
+    folder, own = plan["folder"], plan["own"]
+    store = folder / STORE
+    kept = read_list(store) or {"set_up": [], "files": [], "folders": []}
+    cache_dir = Path(plan["cache_dir"])
+    kept["folders"] += [str(path) for path in absent(cache_dir)]
+    # The one that was set up last stands last.
+    kept["set_up"] = [name for name in kept["set_up"] if name != own] + [own]
+    writes = []
+    for path, before, after in plan["changes"]:
+        entry = entry_of(kept, path.name)
+        if entry is None:
+            entry = {"name": path.name, "mode": None if before is None else mode_of(path)}
+            kept["files"].append(entry)
+            if before is not None:
+                writes.append((store / f"original{path.name}", before, 0o600))
+        entry.pop("written", None)
+        entry["blake2s"] = digest(after)
+    writes.append((store / LIST, render(kept), 0o600))
+    for path, before, after in plan["changes"]:
+        writes.append((path, after, 0o600 if before is None else mode_of(path)))
+    commit([(folder, None), (cache_dir, None), (store, 0o700)], writes)
+
+
