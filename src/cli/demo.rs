@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use alyx_proxy::{
     alyx::ENDPOINTS,
     demo::{self, Miniature, Options},
-    server::Proxy,
+    server::{App, Mode},
     settings::{Settings, Sources},
 };
 use anyhow::Context;
@@ -41,9 +41,9 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> Outcome {
     settings.mirror.endpoints = ENDPOINTS.iter().map(|endpoint| endpoint.name.to_owned()).collect();
     settings.mirror.token =
         Options::default().users.first().map(|user| user.token.clone()).unwrap_or_default();
-    let proxy = Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?;
-    proxy.attach_demo(miniature.clone());
-    let listening = bind(&proxy, &settings).await?;
+    let app =
+        App::open(settings.clone(), Mode::Demo(miniature.clone())).await.map_err(anyhow::Error::from)?;
+    let listening = bind(&app, &settings).await?;
     let url = base_url(&listening, &settings)?;
     print(&greeting(&url, &miniature.url(), &settings))?;
     let stop = async {

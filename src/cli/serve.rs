@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use alyx_proxy::{
     clock, log,
-    server::{self, Frozen, ListenError, Listening, Proxy},
+    server::{self, App, HttpServer, ListenError, Mode, ServedSnapshot},
     settings::{Loaded, Settings, Sources, load, reloadable_difference, reloaded},
     snapshot::{Archive, check},
 };
@@ -19,26 +19,26 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> Outcome {
     let signals = Signals::new().context("signals can't be heard")?;
     let Loaded { mut settings, file, .. } = loaded;
     settings.storage.data_dir = settings.storage.directory()?;
-    let proxy = match snapshot {
+    let app = match snapshot {
         Some(file) => {
-            let proxy = frozen(file, settings).await?;
-            settings = proxy.settings().load().as_ref().clone();
-            proxy
+            let app = frozen(file, settings).await?;
+            settings = app.settings().load().as_ref().clone();
+            app
         }
-        None => Proxy::open(settings.clone()).await.map_err(anyhow::Error::from)?,
+        None => App::open(settings.clone(), Mode::Live).await.map_err(anyhow::Error::from)?,
     };
     let listening = match given {
-        Some(socket) => server::listen_on(proxy.clone(), socket).await.map_err(anyhow::Error::from)?,
-        None => bind(&proxy, &settings).await?,
+        Some(socket) => server::listen_on(app.clone(), socket).await.map_err(anyhow::Error::from)?,
+        None => bind(&app, &settings).await?,
     };
     let url = base_url(&listening, &settings)?;
     let address = listening.address().context("the bound address is not known")?;
-    print(&greeting(address, &url, &proxy, &settings, file.as_deref()))?;
-    if snapshot.is_none() && proxy.knows_alyx() {
-        tokio::spawn(tell_upstream(proxy.clone()));
+    print(&greeting(address, &url, &app, &settings, file.as_deref()))?;
+    if snapshot.is_none() && app.knows_alyx() {
+        tokio::spawn(tell_upstream(app.clone()));
     }
-    tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), proxy.clone(), log));
-    let telling = tokio::spawn(service::tell(proxy));
+    tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), app.clone(), log));
+    let telling = tokio::spawn(service::tell(app));
     let stop = async {
         asked_to_stop(signals.terminate, signals.interrupt).await;
         telling.abort();
@@ -52,13 +52,13 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> Outcome {
 const TAKEN_IN: &str = "taken-in";
 
 /// A proxy that serves a snapshot and nothing else. It is taken in once; the next time it is there.
-async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<Proxy>> {
+async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<App>> {
     let (path, teller) = (file.to_owned(), Bar::teller());
     let archive = tokio::task::spawn_blocking(move || Archive::open(&path, &*teller)).await??;
-    let frozen = Frozen::new(&archive);
-    let settings = frozen.over(settings);
+    let snapshot = ServedSnapshot::new(&archive);
+    let settings = snapshot.over(settings);
     let taken_in = settings.storage.data_dir.join(TAKEN_IN);
-    let proxy = Proxy::open(settings).await?;
+    let app = App::open(settings, Mode::Snapshot(Box::new(snapshot))).await?;
     if !taken_in.exists() {
         let teller = Bar::teller();
         let checking = {
@@ -66,17 +66,16 @@ async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<Proxy>> {
             move || check(&archive, &*teller).map(|contents| (archive, contents))
         };
         let (archive, contents) = tokio::task::spawn_blocking(checking).await??;
-        proxy.take_in(archive, contents, teller).await?;
+        app.take_in(archive, contents, teller).await?;
         std::fs::write(&taken_in, "").with_context(|| taken_in.display().to_string())?;
     }
-    proxy.freeze(frozen);
-    Ok(proxy)
+    Ok(app)
 }
 
 /// Binds the address, or says what to do.
-pub(super) async fn bind(proxy: &Arc<Proxy>, settings: &Settings) -> anyhow::Result<Listening> {
+pub(super) async fn bind(app: &Arc<App>, settings: &Settings) -> anyhow::Result<HttpServer> {
     let address = settings.server.listen;
-    server::listen(proxy.clone()).await.map_err(|error| match error {
+    server::listen(app.clone()).await.map_err(|error| match error {
         ListenError::Address(error) => anyhow::Error::new(error).context(format!(
             "can't listen on {address} (setting `server.listen`, flag `--listen`); is something else listening there?"
         )),
@@ -85,7 +84,7 @@ pub(super) async fn bind(proxy: &Arc<Proxy>, settings: &Settings) -> anyhow::Res
 }
 
 /// The URL for clients on this machine.
-pub(super) fn base_url(listening: &Listening, settings: &Settings) -> anyhow::Result<String> {
+pub(super) fn base_url(listening: &HttpServer, settings: &Settings) -> anyhow::Result<String> {
     let address = listening.address().context("the bound address is not known")?;
     Ok(match settings.server.public_url.as_str() {
         "" => format!("{}://{address}", scheme(settings)),
@@ -100,23 +99,23 @@ fn scheme(settings: &Settings) -> &'static str {
 fn greeting(
     address: SocketAddr,
     url: &str,
-    proxy: &Proxy,
+    app: &App,
     settings: &Settings,
     file: Option<&std::path::Path>,
 ) -> String {
     let file =
         file.map_or_else(|| "defaults (no settings file)".to_owned(), |file| file.display().to_string());
-    let aside = proxy.set_aside().map_or_else(String::new, |path| {
+    let aside = app.set_aside().map_or_else(String::new, |path| {
         format!("ATTENTION     the database was damaged; it was set aside as {}\n", path.display())
     });
-    let source = match proxy.frozen() {
+    let source = match app.snapshot() {
         Some(frozen) => format!(
             "Snapshot      {} (`{}`, {}); read-only, for everybody who can reach this address",
             clock::for_people(frozen.as_of()),
             frozen.manifest().name,
             frozen.manifest().upstream
         ),
-        None => format!("Upstream      {}", proxy.upstream.base()),
+        None => format!("Upstream      {}", app.upstream().base()),
     };
     format!(
         "alyx-proxy {}
@@ -137,8 +136,8 @@ In Python:
 }
 
 /// Says once whether upstream answers, as soon as that is known.
-async fn tell_upstream(proxy: Arc<Proxy>) {
-    let state = proxy.upstream.health.until_known().await;
+async fn tell_upstream(app: Arc<App>) {
+    let state = app.upstream().health.until_known().await;
     let line = if state.is_down() {
         format!(
             "Upstream is out of reach: {}. What is remembered is answered; it is looked for meanwhile.",
@@ -182,25 +181,25 @@ pub(super) async fn stop_asked() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn reload_on_hangup(mut hangup: Signal, sources: Sources, proxy: Arc<Proxy>, log: log::Handle) {
+async fn reload_on_hangup(mut hangup: Signal, sources: Sources, app: Arc<App>, log: log::Handle) {
     while hangup.recv().await.is_some() {
         match load(&sources) {
-            Ok(loaded) => apply(loaded.settings, &proxy, &log),
+            Ok(loaded) => apply(loaded.settings, &app, &log),
             Err(error) => tracing::error!("settings stay as they were: {error}"),
         }
     }
 }
 
-fn apply(mut new: Settings, proxy: &Proxy, log: &log::Handle) {
+fn apply(mut new: Settings, app: &App, log: &log::Handle) {
     // As at the start: what runs has the directory's path, even where nobody has set one.
     match new.storage.directory() {
         Ok(directory) => new.storage.data_dir = directory,
         Err(error) => return tracing::error!("settings stay as they were: {error}"),
     }
-    if let Some(frozen) = proxy.frozen() {
+    if let Some(frozen) = app.snapshot() {
         new = frozen.over(new);
     }
-    let running = proxy.settings().load();
+    let running = app.settings().load();
     let needs_restart = reloadable_difference(&running, &new);
     if !needs_restart.is_empty() {
         tracing::warn!("these settings take effect at the next start: {}", needs_restart.join(", "));
@@ -208,6 +207,6 @@ fn apply(mut new: Settings, proxy: &Proxy, log: &log::Handle) {
     if let Err(error) = log.set_level(&new.log.level) {
         tracing::error!("log.level stays as it was: {error}");
     }
-    proxy.settings().store(Arc::new(reloaded(&running, &new)));
+    app.settings().store(Arc::new(reloaded(&running, &new)));
     tracing::info!("settings read again");
 }

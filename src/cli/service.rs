@@ -3,7 +3,7 @@
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use alyx_proxy::server::Proxy;
+use alyx_proxy::server::App;
 use anyhow::{Context, anyhow};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -20,9 +20,9 @@ pub(super) fn socket() -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Says that clients are served, and from then on how Alyx is, and that the program is alive.
-pub(super) async fn tell(proxy: Arc<Proxy>) {
+pub(super) async fn tell(app: Arc<App>) {
     say(&[NotifyState::Ready, NotifyState::Status("Serving; it is not known yet whether Alyx answers")]);
-    tokio::join!(signs_of_life(), tell_state(&proxy));
+    tokio::join!(signs_of_life(), tell_state(&app));
 }
 
 /// Says that open requests come to their end, and nothing new is begun.
@@ -31,8 +31,8 @@ pub(super) fn stopping() {
 }
 
 /// The line that `systemctl status` shows.
-async fn tell_state(proxy: &Proxy) {
-    let health = &proxy.upstream.health;
+async fn tell_state(app: &App) {
+    let health = &app.upstream().health;
     health.until_known().await;
     loop {
         let state = health.state();
@@ -40,7 +40,7 @@ async fn tell_state(proxy: &Proxy) {
             Some(reason) if state.is_down() => {
                 format!("Serving without Alyx, which is out of reach: {}", reason.replace('\n', " "))
             }
-            _ => format!("Serving; {} answers", proxy.upstream.base()),
+            _ => format!("Serving; {} answers", app.upstream().base()),
         };
         say(&[NotifyState::Status(&line)]);
         health.until_down_is(!state.is_down()).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Asked, Proxy, again::Repeatable, refusal::NOTICE};
+use super::{Asked, core::Core, hot_cache::Repeatable, refusal::NOTICE};
 use crate::{
     caching,
     clock::{self, Millis},
@@ -29,49 +29,47 @@ impl Giving {
     }
 }
 
-impl Proxy {
-    /// The response that gives a stored answer to this asker.
-    pub(super) async fn give(
-        &self,
-        asked: &Asked,
-        question: &Question,
-        entry: &Arc<Entry>,
-        giving: Giving,
-    ) -> Response<Body> {
-        self.counters.count(giving.how);
-        let reader = Asker { base: &asked.base, question };
-        let identity = self.responses.representation(&question.key, entry, &reader);
-        let wanted = Coding::negotiate(&asked.headers, identity.body.len());
-        let (coding, body) =
-            match self.responses.coded(&identity, wanted.name(), |body| wanted.code(body)).await {
-                Some(coded) => (wanted, coded),
-                None => (Coding::Identity, identity.body.clone()),
-            };
-        let tag = entity_tag(identity.tag, coding);
-        let mut headers = entry.headers.clone();
-        add_fields(&mut headers, entry, &giving, &tag);
-        let mut response = Response::new(Body::empty());
-        if entry.status == StatusCode::OK && caching::names(&asked.headers, &tag) {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            headers.remove(header::CONTENT_TYPE);
-        } else {
-            *response.status_mut() = entry.status;
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            if let Some(name) = coding.name() {
-                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
-            }
-            if let Some(token_until) = giving.again_until {
-                let (key, entry, body, client) = (question.key, entry.clone(), body.clone(), asked.client);
-                response.extensions_mut().insert(Repeatable { key, entry, body, client, token_until });
-            }
-            if asked.method != Method::HEAD {
-                *response.body_mut() = Body::from(body);
-            }
+/// The response that gives a stored answer to this asker.
+pub(super) async fn respond(
+    core: &Core,
+    asked: &Asked,
+    question: &Question,
+    entry: &Arc<Entry>,
+    giving: Giving,
+) -> Response<Body> {
+    core.counters.count(giving.how);
+    let reader = Asker { base: &asked.base, question };
+    let identity = core.responses.representation(&question.key, entry, &reader);
+    let wanted = Coding::negotiate(&asked.headers, identity.body.len());
+    let (coding, body) = match core.responses.coded(&identity, wanted.name(), |body| wanted.code(body)).await
+    {
+        Some(coded) => (wanted, coded),
+        None => (Coding::Identity, identity.body.clone()),
+    };
+    let tag = entity_tag(identity.tag, coding);
+    let mut headers = entry.headers.clone();
+    add_fields(&mut headers, entry, &giving, &tag);
+    let mut response = Response::new(Body::empty());
+    if entry.status == StatusCode::OK && caching::names(&asked.headers, &tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        headers.remove(header::CONTENT_TYPE);
+    } else {
+        *response.status_mut() = entry.status;
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if let Some(name) = coding.name() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
         }
-        *response.headers_mut() = headers;
-        giving.how.mark(&mut response);
-        response
+        if let Some(token_until) = giving.again_until {
+            let (key, entry, body, client) = (question.key, entry.clone(), body.clone(), asked.client);
+            response.extensions_mut().insert(Repeatable { key, entry, body, client, token_until });
+        }
+        if asked.method != Method::HEAD {
+            *response.body_mut() = Body::from(body);
+        }
     }
+    *response.headers_mut() = headers;
+    giving.how.mark(&mut response);
+    response
 }
 
 fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &Giving, tag: &HeaderValue) {

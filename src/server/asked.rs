@@ -6,7 +6,11 @@ use axum::body::Body;
 use http::{HeaderMap, Response, Uri};
 use serde_json::json;
 
-use super::{Proxy, own, refusal};
+use super::{
+    admin::text_response,
+    core::Core,
+    refusal::{self, refuse},
+};
 use crate::{
     access::{Credentials, credentials},
     alyx::{errors, query},
@@ -19,13 +23,13 @@ const DAY: clock::Millis = 86_400_000;
 const DAYS: u32 = 14;
 
 /// Answers a request for the caller's own history.
-pub(super) async fn answer(proxy: &Proxy, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
-    let settings = proxy.settings.load_full();
-    let Credentials::Token { hash, .. } = credentials(headers, &proxy.key) else {
-        return proxy.refuse(403, errors::detail(403, errors::NO_CREDENTIALS), "not-accepted");
+pub(super) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
+    let settings = core.settings.load_full();
+    let Credentials::Token { hash, .. } = credentials(headers, &core.key) else {
+        return refuse(core, 403, errors::detail(403, errors::NO_CREDENTIALS), "not-accepted");
     };
-    let Some(until) = proxy.tokens.counts_until(&hash, &settings.access) else {
-        return proxy.refuse(403, errors::detail(403, errors::INVALID_TOKEN), "not-accepted");
+    let Some(until) = core.tokens.counts_until(&hash, &settings.access) else {
+        return refuse(core, 403, errors::detail(403, errors::INVALID_TOKEN), "not-accepted");
     };
     let pairs = query::parse(uri.query().unwrap_or_default());
     let days = match pairs.iter().find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u32>()) {
@@ -34,7 +38,7 @@ pub(super) async fn answer(proxy: &Proxy, uri: &Uri, headers: &HeaderMap) -> Res
         Some(Err(_)) => return refusal::plain(400, "`days` must be a whole number of days."),
     };
     let since = clock::now().saturating_sub(DAY.saturating_mul(days.into()));
-    match proxy.history.since(hash, since, &proxy.store).await {
+    match core.history.since(hash, since, &core.store).await {
         Ok(past) => {
             let questions: Vec<_> = past
                 .iter()
@@ -45,7 +49,7 @@ pub(super) async fn answer(proxy: &Proxy, uri: &Uri, headers: &HeaderMap) -> Res
             let body = json!({
                 "days": days, "kept_days": kept, "token_counts_until": until, "questions": questions,
             });
-            own::text(&format!("{body:#}\n"), "application/json")
+            text_response(&format!("{body:#}\n"), "application/json")
         }
         Err(error) => {
             tracing::error!(%error, "what was asked can't be read");

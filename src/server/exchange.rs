@@ -8,7 +8,7 @@ use std::{
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, Response, Uri};
 
-use super::{Proxy, refusal};
+use super::{core::Core, refusal};
 use crate::{
     alyx::{Route, query, route::classify},
     http::forwarded,
@@ -36,17 +36,18 @@ pub(super) struct Asked {
 
 /// Reads what a request addresses, or refuses it.
 pub(super) fn ask(
-    proxy: &Proxy,
+    core: &Core,
+    knows_alyx: bool,
     peer: SocketAddr,
     request: Request<Body>,
 ) -> Result<(Asked, Body), Box<Response<Body>>> {
-    let settings = proxy.settings.load_full();
+    let settings = core.settings.load_full();
     let (parts, body) = request.into_parts();
     if !parts.uri.path().starts_with('/') {
         let text = format!("The target of this request, {}, is no path.", parts.uri);
         return Err(Box::new(refusal::plain(400, &text)));
     }
-    if proxy.knows_alyx() && !query::is_unambiguous(parts.uri.path()) {
+    if knows_alyx && !query::is_unambiguous(parts.uri.path()) {
         let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
         return Err(Box::new(refusal::plain(400, text)));
     }
@@ -66,7 +67,7 @@ pub(super) fn ask(
     let base = forwarded::of(&parts, peer.ip(), &settings.server)
         .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
     let client = forwarded::client(&parts.headers, peer.ip(), &settings.server);
-    proxy.activity.client(client, &parts.headers);
+    core.activity.client(client, &parts.headers);
     let segments = query::segments(parts.uri.path());
     let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);

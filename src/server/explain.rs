@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Asked, Proxy,
-    mirrored::{Mirrored, Silence},
+    Asked,
+    mirrored::{FromMirror, MirrorLookup, MirrorMiss},
     refusal,
 };
 use crate::{
@@ -97,7 +97,7 @@ struct Stored {
     fresh: bool,
 }
 
-impl Proxy {
+impl FromMirror {
     /// Explains what would be done about a read; the caller may have its answer.
     pub(super) async fn explain(
         &self,
@@ -106,18 +106,18 @@ impl Proxy {
         directives: &Directives,
         stored: Option<(clock::Millis, Verdict)>,
     ) -> Response<Body> {
-        let down = self.upstream.health.is_down();
+        let down = self.core.upstream.health.is_down();
         let away = self.mirrored(question, &asked.settings, None).await;
         let offline = match (&away, &stored) {
-            (Mirrored::Answer(_), _) => "mirror",
-            (Mirrored::Silent(_), Some(_)) => "stored",
-            (Mirrored::Silent(_), None) => "refused",
+            (MirrorLookup::Answer(_), _) => "mirror",
+            (MirrorLookup::Miss(_), Some(_)) => "stored",
+            (MirrorLookup::Miss(_), None) => "refused",
         };
         let mirrored = if down { away } else { self.mirrored_now(asked, question, directives).await };
         let fresh = matches!(stored, Some((_, Verdict::Fresh { .. })));
         let (decision, why, remedy) = match &mirrored {
-            Mirrored::Answer(_) => ("mirror", "The tables that it needs are here.".to_owned(), None),
-            Mirrored::Silent(silence) => {
+            MirrorLookup::Answer(_) => ("mirror", "The tables that it needs are here.".to_owned(), None),
+            MirrorLookup::Miss(silence) => {
                 let decision = match (stored.is_some(), down) {
                     (true, true) => "stored",
                     (true, false) if fresh => "stored",
@@ -134,7 +134,7 @@ impl Proxy {
             why,
             remedy,
             offline,
-            upstream: self.upstream.health.state().name(),
+            upstream: self.core.upstream.health.state().name(),
             plan: self.planned(asked, question).await,
             stored: stored.map(|(asked_at, _)| Stored {
                 asked_at: clock::for_machines(asked_at),
@@ -148,7 +148,7 @@ impl Proxy {
 
     async fn planned(&self, asked: &Asked, question: &Question) -> Option<Planned> {
         let target = self.mirror_for(question).ok()?;
-        let today = self.today(&asked.settings);
+        let today = self.core.mode.today(&asked.settings);
         let (endpoint, key, question) = (target.endpoint, target.key, question.clone());
         let look = move |connection: &rusqlite::Connection, states: &Arc<States>| {
             if let Some(key) = key {
@@ -226,7 +226,7 @@ fn age(at: clock::Millis) -> i64 {
     (clock::now() - at).max(0) / 1000
 }
 
-impl Silence {
+impl MirrorMiss {
     /// Why the mirror does not answer, in a sentence.
     fn sentence(&self) -> String {
         match self {

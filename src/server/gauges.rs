@@ -2,7 +2,7 @@
 
 use metrics::gauge;
 
-use super::{Proxy, load, verify};
+use super::{admin::AdminSite, load, verify};
 use crate::{
     clock, data_dir,
     telemetry::{access_log, counters},
@@ -18,17 +18,17 @@ pub(super) fn register() {
     verify::register();
 }
 
-impl Proxy {
+impl AdminSite {
     /// Sets all gauges.
     pub(super) async fn set_gauges(&self) {
-        let stored = self.responses.stored();
-        let up = match self.upstream.health.state().name() {
+        let stored = self.core.responses.stored();
+        let up = match self.core.upstream.health.state().name() {
             "up" => 1.0,
             "down" => 0.0,
             _ => -1.0,
         };
         gauge!("alyx_proxy_upstream_up").set(up);
-        set("alyx_proxy_disk_trouble", self.store.trouble().is_some().into());
+        set("alyx_proxy_disk_trouble", self.core.store.trouble().is_some().into());
         set("alyx_proxy_requests_under_way", self.load.count() as u64);
         set("alyx_proxy_start_time_seconds", self.started_at.max(0).unsigned_abs() / 1000);
         set("alyx_proxy_stored_bytes", stored.bytes);
@@ -39,7 +39,7 @@ impl Proxy {
 
     /// Sets how much room there is on disk; asking a file system may take its time.
     async fn set_disk_space(&self) {
-        let folder = self.settings.load().storage.data_dir.clone();
+        let folder = self.core.settings.load().storage.data_dir.clone();
         let asked = tokio::task::spawn_blocking(move || data_dir::disk_space(&folder)).await;
         match asked {
             Ok(Ok(space)) => {
@@ -53,12 +53,12 @@ impl Proxy {
 
     /// Sets the mirror's gauges. Tables that are to be kept are shown before they are here: no age is no alarm.
     fn set_mirror_gauges(&self) {
-        let Some(mirror) = &self.mirror else { return };
+        let Some(mirror) = &self.core.mirror else { return };
         set("alyx_proxy_mirror_trouble", mirror.trouble().is_some().into());
         let states = mirror.states();
-        if let Some(synchroniser) = &self.synchroniser {
+        if let Some(synchroniser) = &self.core.synchroniser {
             set("alyx_proxy_mirror_account_refused", synchroniser.is_account_refused().into());
-            let settings = self.settings.load();
+            let settings = self.core.settings.load();
             let missing = settings.mirror.kept().filter(|endpoint| states.of(endpoint.name).is_none());
             missing.for_each(|endpoint| set_table(endpoint.name, 0, self.started_at));
         }

@@ -2,7 +2,7 @@
 //! once, so that those who are being answered are not slowed down.
 //!
 //! A request counts until its last byte has been taken. What is answered from memory in the time that counting takes
-//! ([`super::again`]) does not count, nor do the proxy's own pages: whoever watches it must see an overload.
+//! ([`super::hot_cache`]) does not count, nor do the proxy's own pages: whoever watches it must see an overload.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,10 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use http::{HeaderValue, Response, header};
 
-use super::{Proxy, refusal};
+use super::{
+    core::Core,
+    refusal::{self, refuse},
+};
 use crate::{alyx::errors, settings};
 
 const SHED: &str = "alyx_proxy_shed_total";
@@ -111,32 +114,31 @@ impl Drop for Place {
     }
 }
 
-impl Proxy {
-    /// A place for a request of this client, or the refusal where there is none.
-    pub(super) fn place(
-        &self,
-        client: IpAddr,
-        settings: &settings::Server,
-    ) -> Result<Place, Box<Response<Body>>> {
-        self.load.enter(client, settings).map_err(|full| Box::new(self.shed(full)))
-    }
+/// A place for a request of this client, or the refusal where there is none.
+pub(super) fn place(
+    load: &Arc<Load>,
+    core: &Core,
+    client: IpAddr,
+    settings: &settings::Server,
+) -> Result<Place, Box<Response<Body>>> {
+    load.enter(client, settings).map_err(|full| Box::new(overloaded(core, full)))
+}
 
-    /// The refusal of a request for which there is no place. ONE tries again by itself.
-    fn shed(&self, full: Full) -> Response<Body> {
-        let text = match full {
-            Full::All => {
-                "This proxy has as many requests under way as `server.max_requests` allows. Try again in a second."
-            }
-            Full::Client => {
-                "Your address has as many requests under way as `server.max_requests_per_client` allows. Try again in a \
-                 second."
-            }
-        };
-        metrics::counter!(SHED, "reason" => full.name()).increment(1);
-        let mut response = self.refuse(503, errors::detail(503, text), full.name());
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        response
-    }
+/// The refusal of a request for which there is no place. ONE tries again by itself.
+fn overloaded(core: &Core, full: Full) -> Response<Body> {
+    let text = match full {
+        Full::All => {
+            "This proxy has as many requests under way as `server.max_requests` allows. Try again in a second."
+        }
+        Full::Client => {
+            "Your address has as many requests under way as `server.max_requests_per_client` allows. Try again in a \
+             second."
+        }
+    };
+    metrics::counter!(SHED, "reason" => full.name()).increment(1);
+    let mut response = refuse(core, 503, errors::detail(503, text), full.name());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Keeps a request's place until its response has been taken.

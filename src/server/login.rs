@@ -1,13 +1,18 @@
 //! `POST /auth-token`: log-ins go to Alyx; while Alyx is away, those that it accepted work here.
 
-use std::sync::Arc;
-
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use zeroize::Zeroizing;
 
-use super::{Asked, Proxy, load, pass, refusal, verdict::May};
+use super::{
+    Asked,
+    floors::Floors,
+    load,
+    pass::{self, failed_pass},
+    refusal::{self, add_notice, gateway_timeout, refuse},
+    verdict::{May, authorize, is_away},
+};
 use crate::{
     access::{Given, LogIn, credentials},
     alyx::errors,
@@ -20,7 +25,8 @@ use crate::{
 const MAX_BODY: usize = 64 << 10;
 
 /// Answers a log-in.
-pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
+pub(super) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Response<Body> {
+    let core = &floors.core;
     let timeout = asked.settings.server.client_timeout.0;
     let body = match load::whole(body, "A log-in", MAX_BODY, timeout).await {
         Ok(body) => body,
@@ -29,18 +35,18 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Resp
     let given = Given::read(&asked.headers, &body).await;
     if let Some(user) = &given.user
         && !asked.settings.access.open
-        && let Some(wait) = proxy.logins.wait(&proxy.key, user, asked.client, &asked.settings.access)
+        && let Some(wait) = floors.logins.wait(&core.key, user, asked.client, &asked.settings.access)
     {
-        return too_many(proxy, wait.as_secs() + 1);
+        return too_many(floors, wait.as_secs() + 1);
     }
-    if proxy.upstream.health.is_down() {
-        return without_alyx(proxy, &asked, given, &Failure::Away).await;
+    if core.upstream.health.is_down() {
+        return without_alyx(floors, &asked, given, &Failure::Away).await;
     }
     let asked_at = clock::stamp();
     let (sent, body) = as_read(asked.clone(), &given, body);
-    match pass::through(proxy, sent, Body::from(body), ForwardReason::Method).await {
-        Ok(response) => learn(proxy, &asked, given, response, asked_at).await,
-        Err(failure) => without_alyx(proxy, &asked, given, &failure).await,
+    match pass::through(core, sent, Body::from(body), ForwardReason::Method).await {
+        Ok(response) => learn(floors, &asked, given, response, asked_at).await,
+        Err(failure) => without_alyx(floors, &asked, given, &failure).await,
     }
 }
 
@@ -60,27 +66,28 @@ fn as_read(mut asked: Asked, given: &Given, body: Bytes) -> (Asked, Bytes) {
 
 /// Keeps what Alyx's answer to a log-in says, and passes the answer on.
 async fn learn(
-    proxy: &Proxy,
+    floors: &Floors,
     asked: &Asked,
     given: Given,
     response: Response<Body>,
     asked_at: Millis,
 ) -> Response<Body> {
+    let core = &floors.core;
     let (parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return proxy.failed_pass(&Failure::Truncated);
+        return failed_pass(core, &Failure::Truncated);
     };
     let Given { user: Some(user), password: Some(password) } = given else {
         return Response::from_parts(parts, Body::from(body));
     };
-    let (store, key) = (&proxy.store, &proxy.key);
+    let (store, key) = (&core.store, &core.key);
     if parts.status == StatusCode::OK
         && let Some(token) = token_in(&body)
     {
-        proxy.tokens.vouch(key.token(&token), asked_at, store);
-        proxy.logins.accepted(store, key, &user, &password, &token).await;
+        core.tokens.vouch(key.token(&token), asked_at, store);
+        floors.logins.accepted(store, key, &user, &password, &token).await;
     } else if parts.status == StatusCode::BAD_REQUEST {
-        proxy.logins.refused(store, key, &user, &password, asked.client, &asked.settings.access).await;
+        floors.logins.refused(store, key, &user, &password, asked.client, &asked.settings.access).await;
     }
     Response::from_parts(parts, Body::from(body))
 }
@@ -90,13 +97,14 @@ fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(body.get("token")?.as_str()?.to_owned()))
 }
 
-async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Failure) -> Response<Body> {
+async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Failure) -> Response<Body> {
+    let core = &floors.core;
     // Alyx judges a token in the header before it looks at the log-in (ALYX.md 4.1).
-    if let May::AskOnly(refusal) = proxy.may(&credentials(&asked.headers, &proxy.key), asked) {
-        if !proxy.is_away(failure) {
-            return proxy.failed_pass(failure);
+    if let May::AskOnly(refusal) = authorize(core, &credentials(&asked.headers, &core.key), asked) {
+        if !is_away(core, failure) {
+            return failed_pass(core, failure);
         }
-        return proxy.refuse(403, errors::detail(403, refusal), "not-accepted");
+        return refuse(core, 403, errors::detail(403, refusal), "not-accepted");
     }
     let (user, password) = match (given.user, given.password) {
         (Some(user), Some(password)) => (user, password),
@@ -104,32 +112,32 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
             let missing = [(user.is_none(), "username"), (password.is_none(), "password")];
             let missing: Vec<&str> =
                 missing.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect();
-            return proxy.refuse(400, errors::fields_required(&missing), "log-in");
+            return refuse(core, 400, errors::fields_required(&missing), "log-in");
         }
     };
     let access = &asked.settings.access;
     if access.open {
         // Nobody asks for it here; and Alyx, when it is back, will have a real one asked for.
         let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-        proxy.counters.count(how);
-        let token = proxy.key.stand_in(&user);
+        core.counters.count(how);
+        let token = core.key.stand_in(&user);
         let mut response = refusal::json(200, serde_json::json!({ "token": token }).to_string(), how);
-        proxy.add_notice(&mut response);
+        add_notice(core, &mut response);
         return response;
     }
-    let tried = proxy.logins.offline(&proxy.store, &proxy.key, &user, &password, asked.client, access).await;
+    let tried = floors.logins.offline(&core.store, &core.key, &user, &password, asked.client, access).await;
     match tried {
         Ok(LogIn::Token(token)) => {
             let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-            proxy.counters.count(how);
+            core.counters.count(how);
             let mut response = refusal::json(200, serde_json::json!({ "token": *token }).to_string(), how);
-            proxy.add_notice(&mut response);
+            add_notice(core, &mut response);
             response
         }
         // Alyx may know them.
-        Ok(LogIn::Refused) if !proxy.is_away(failure) => proxy.failed_pass(failure),
+        Ok(LogIn::Refused) if !is_away(core, failure) => failed_pass(core, failure),
         Ok(LogIn::Refused) => {
-            let mut response = proxy.refuse(400, errors::login_refused(), "log-in");
+            let mut response = refuse(core, 400, errors::login_refused(), "log-in");
             response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
             response
         }
@@ -137,12 +145,12 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
             let since = clock::for_people(vouched_at);
             let text =
                 format!("Alyx accepted this log-in last on {since}, longer ago than `access.grace` allows.");
-            proxy.out_of_reach(failure, &text)
+            gateway_timeout(core, failure, &text)
         }
-        Ok(LogIn::Wait(wait)) => too_many(proxy, wait.as_secs() + 1),
+        Ok(LogIn::Wait(wait)) => too_many(floors, wait.as_secs() + 1),
         Err(error) => {
             tracing::error!(%error, "a log-in can't be looked up");
-            proxy.out_of_reach(failure, "The log-ins that are kept here can't be read.")
+            gateway_timeout(core, failure, "The log-ins that are kept here can't be read.")
         }
     }
 }
@@ -150,9 +158,10 @@ async fn without_alyx(proxy: &Proxy, asked: &Asked, given: Given, failure: &Fail
 const ONLY_KNOWN: &str =
     "!!!Alyx is out of reach; only those who have logged in through this proxy before can log in now";
 
-fn too_many(proxy: &Proxy, seconds: u64) -> Response<Body> {
+fn too_many(floors: &Floors, seconds: u64) -> Response<Body> {
+    let core = &floors.core;
     let text = format!("Too many failed log-ins. Try again in {seconds} seconds.");
-    let mut response = proxy.refuse(429, errors::detail(429, &text), "log-in");
+    let mut response = refuse(core, 429, errors::detail(429, &text), "log-in");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Proxy;
+use super::admin::AdminSite;
 use crate::clock;
 
-impl Proxy {
+impl AdminSite {
     /// What the mirror holds, table by table, and how it fares.
     pub(super) fn mirror_status(&self) -> Option<Value> {
-        let mirror = self.mirror.as_ref()?;
+        let mirror = self.core.mirror.as_ref()?;
         let states = mirror.states();
         let now = clock::now();
         let mut tables: Vec<_> = states.iter().collect();
@@ -24,14 +24,20 @@ impl Proxy {
                 "distrusted": state.distrusted,
             })
         };
-        let verified: Map<String, Value> =
-            self.samples.by_name().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+        let verified: Map<String, Value> = self
+            .floors
+            .mirror
+            .samples
+            .by_name()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect();
         Some(json!({
             "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
             "verified": verified,
             "trouble": mirror.trouble().map(|trouble| trouble.for_machines()),
             "set_aside": mirror.set_aside().map(|path| path.display().to_string()),
-            "progress": self.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
+            "progress": self.core.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
         }))
     }
 }

@@ -12,7 +12,13 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{Asked, Proxy, answer::Giving};
+use super::{
+    Asked,
+    answer::{Giving, respond},
+    core::Core,
+    refusal::notice,
+    verify::Samples,
+};
 use crate::{
     alyx::{Class, ENDPOINTS, Endpoint, Route, ask::Undecided},
     caching::Directives,
@@ -28,16 +34,16 @@ use crate::{
 
 /// What the mirror has to say to a question.
 #[derive(Debug, Clone)]
-pub(super) enum Mirrored {
+pub(super) enum MirrorLookup {
     /// The answer.
     Answer(Arc<Entry>),
     /// Nothing, because of this.
-    Silent(Silence),
+    Miss(MirrorMiss),
 }
 
 /// Why the mirror says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Silence {
+pub(super) enum MirrorMiss {
     /// The question is none for a mirror, or there is no mirror.
     NotAsked,
     /// What is asked for must be current.
@@ -52,7 +58,7 @@ pub(super) enum Silence {
     MayBeNew,
 }
 
-impl Silence {
+impl MirrorMiss {
     /// One word for it, for `Cache-Status` and explanations; none where there is nothing to say.
     pub(super) fn name(&self) -> Option<&'static str> {
         match self {
@@ -68,7 +74,7 @@ impl Silence {
 
 /// What a question asks of the mirror.
 #[derive(Debug)]
-pub(super) struct Target<'a> {
+pub(super) struct MirrorQuery<'a> {
     pub(super) mirror: &'a Arc<Mirror>,
     pub(super) endpoint: &'static Endpoint,
     /// The key of a detail.
@@ -77,7 +83,7 @@ pub(super) struct Target<'a> {
 
 /// An answer that is kept for as long as the tables stay as they are.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct CachedAnswer {
     pub(super) version: i64,
     today: jiff::civil::Date,
     /// The tables that it was made from, and when each was synchronised.
@@ -89,30 +95,46 @@ pub(super) struct Kept {
 
 /// Answers of the mirror that were given lately, by the key of the question.
 #[derive(Debug)]
-pub(super) struct Recent(moka::sync::Cache<Key, Kept>);
+pub(super) struct MirrorAnswerCache(moka::sync::Cache<Key, CachedAnswer>);
 
-impl Recent {
+impl MirrorAnswerCache {
     /// Keeps so many bytes at the most.
     pub(super) fn new(bytes: u64) -> Self {
-        let weight = |_: &Key, kept: &Kept| u32::try_from(kept.entry.weight()).unwrap_or(u32::MAX);
+        let weight = |_: &Key, kept: &CachedAnswer| u32::try_from(kept.entry.weight()).unwrap_or(u32::MAX);
         Self(moka::sync::Cache::builder().weigher(weight).max_capacity(bytes).build())
     }
 }
 
-impl Proxy {
+/// The floor of the mirror.
+#[derive(Debug)]
+pub(super) struct FromMirror {
+    pub(super) core: Arc<Core>,
+    /// What the mirror said lately.
+    answers: MirrorAnswerCache,
+    /// Some of the questions that it answered, to be put to Alyx too.
+    pub(super) samples: Samples,
+}
+
+impl FromMirror {
+    pub(super) fn new(core: Arc<Core>, bytes: u64) -> Self {
+        Self { core, answers: MirrorAnswerCache::new(bytes), samples: Samples::default() }
+    }
+
     /// The mirror's answer to a question while Alyx can be reached.
     pub(super) async fn mirrored_now(
         &self,
         asked: &Asked,
         question: &Question,
         directives: &Directives,
-    ) -> Mirrored {
+    ) -> MirrorLookup {
         let recency = match self.recency(question, &asked.settings, directives) {
             Ok(recency) => recency,
-            Err(silence) => return Mirrored::Silent(silence),
+            Err(silence) => return MirrorLookup::Miss(silence),
         };
         match self.mirrored(question, &asked.settings, Some(recency)).await {
-            Mirrored::Answer(entry) if says_there_is_none(&entry) => Mirrored::Silent(Silence::MayBeNew),
+            MirrorLookup::Answer(entry) if says_there_is_none(&entry) => {
+                MirrorLookup::Miss(MirrorMiss::MayBeNew)
+            }
             mirrored => mirrored,
         }
     }
@@ -123,10 +145,10 @@ impl Proxy {
         question: &Question,
         settings: &Settings,
         recency: Option<Recency>,
-    ) -> Mirrored {
+    ) -> MirrorLookup {
         match self.kept(question, settings, recency).await {
-            Ok(kept) => Mirrored::Answer(kept.entry),
-            Err(silence) => Mirrored::Silent(silence),
+            Ok(kept) => MirrorLookup::Answer(kept.entry),
+            Err(silence) => MirrorLookup::Miss(silence),
         }
     }
 
@@ -136,17 +158,17 @@ impl Proxy {
         question: &Question,
         settings: &Settings,
         recency: Option<Recency>,
-    ) -> Result<Kept, Silence> {
-        let Target { mirror, endpoint, key } = self.mirror_for(question)?;
-        let today = self.today(settings);
-        if let Some(kept) = self.recent.0.get(&question.key)
+    ) -> Result<CachedAnswer, MirrorMiss> {
+        let MirrorQuery { mirror, endpoint, key } = self.mirror_for(question)?;
+        let today = self.core.mode.today(settings);
+        if let Some(kept) = self.answers.0.get(&question.key)
             && kept.version == mirror.version()
             && kept.today == today
             && recency.as_ref().is_none_or(|recency| allowed(&kept.tables, recency))
         {
             return Ok(kept);
         }
-        let (question, base) = (question.clone(), self.upstream.base().to_owned());
+        let (question, base) = (question.clone(), self.core.upstream.base().to_owned());
         let look = move |connection: &rusqlite::Connection, states: &Arc<mirror::state::States>| {
             let asked = mirror::answer::Question {
                 endpoint,
@@ -161,15 +183,15 @@ impl Proxy {
         };
         match mirror.read(look).await {
             Ok(Outcome::Answer((key, Some(kept)))) => {
-                self.recent.0.insert(key, kept.clone());
+                self.answers.0.insert(key, kept.clone());
                 Ok(kept)
             }
             Ok(Outcome::Answer((_, None))) => {
                 tracing::error!(endpoint = endpoint.name, "the mirror made an answer that is no JSON");
-                Err(Silence::NotAsked)
+                Err(MirrorMiss::NotAsked)
             }
-            Ok(Outcome::Undecided(reason)) => Err(Silence::Undecided(reason)),
-            Ok(Outcome::Old(table)) => Err(Silence::Old(table)),
+            Ok(Outcome::Undecided(reason)) => Err(MirrorMiss::Undecided(reason)),
+            Ok(Outcome::Old(table)) => Err(MirrorMiss::Old(table)),
             Err(error) => {
                 // Damage is told once, by the mirror itself.
                 if error.is_damage() {
@@ -177,31 +199,31 @@ impl Proxy {
                 } else {
                     tracing::error!(%error, "the mirror can't be read");
                 }
-                Err(Silence::NotAsked)
+                Err(MirrorMiss::NotAsked)
             }
         }
     }
 
     /// The mirror, and what a question asks of it.
-    pub(super) fn mirror_for(&self, question: &Question) -> Result<Target<'_>, Silence> {
-        let mirror = self.mirror.as_ref().ok_or(Silence::NotAsked)?;
+    pub(super) fn mirror_for(&self, question: &Question) -> Result<MirrorQuery<'_>, MirrorMiss> {
+        let mirror = self.core.mirror.as_ref().ok_or(MirrorMiss::NotAsked)?;
         let (endpoint, key) = match &question.route {
             Route::List(endpoint) => (*endpoint, None),
             Route::Detail(endpoint, key) => (*endpoint, Some(key.clone())),
-            Route::Service(_) | Route::Other => return Err(Silence::NotAsked),
+            Route::Service(_) | Route::Other => return Err(MirrorMiss::NotAsked),
         };
         if mirror.states().iter().next().is_none() {
-            return Err(Silence::NotAsked);
+            return Err(MirrorMiss::NotAsked);
         }
         if !question.plain {
             let what = "make any other form of JSON than Alyx's plain one from its tables";
-            return Err(Silence::Undecided(Undecided::beyond(what)));
+            return Err(MirrorMiss::Undecided(Undecided::beyond(what)));
         }
         if question.owner.is_some() {
             let what = "answer from its tables what `access.per_user` keeps apart";
-            return Err(Silence::Undecided(Undecided::beyond(what)));
+            return Err(MirrorMiss::Undecided(Undecided::beyond(what)));
         }
-        Ok(Target { mirror, endpoint, key })
+        Ok(MirrorQuery { mirror, endpoint, key })
     }
 
     /// How recent tables must be for a request while Alyx can be reached.
@@ -210,14 +232,14 @@ impl Proxy {
         question: &Question,
         settings: &Settings,
         directives: &Directives,
-    ) -> Result<Recency, Silence> {
+    ) -> Result<Recency, MirrorMiss> {
         if let Route::List(endpoint) | Route::Detail(endpoint, _) = &question.route
             && (endpoint.class == Class::Volatile || freshness::of_endpoint(endpoint, settings).0.is_zero())
         {
-            return Err(Silence::Volatile);
+            return Err(MirrorMiss::Volatile);
         }
         if directives.no_cache {
-            return Err(Silence::Request);
+            return Err(MirrorMiss::Request);
         }
         let now = clock::now();
         let since = |span: Duration| {
@@ -235,7 +257,7 @@ impl Proxy {
             since: since(longest),
             until: now,
             exceptions: ENDPOINTS.iter().filter_map(exception).collect(),
-            written: self.responses.written_lists(),
+            written: self.core.responses.written_lists(),
         })
     }
 
@@ -252,8 +274,8 @@ impl Proxy {
             Route::Service(_) | Route::Other => false,
         };
         let how = CacheStatus::Mirror { reason, as_synchronised: clock && entry.status == StatusCode::OK };
-        let notice = reason.and_then(|reason| self.notice(reason));
-        self.give(asked, question, entry, Giving { notice, ..Giving::plainly(how) }).await
+        let notice = reason.and_then(|reason| notice(&self.core, reason));
+        respond(&self.core, asked, question, entry, Giving { notice, ..Giving::plainly(how) }).await
     }
 }
 
@@ -274,13 +296,18 @@ fn says_there_is_none(entry: &Entry) -> bool {
     }
 }
 
-fn keep(mut answer: Answer, question: &Question, today: jiff::civil::Date, base: &str) -> Option<Kept> {
+fn keep(
+    mut answer: Answer,
+    question: &Question,
+    today: jiff::civil::Date,
+    base: &str,
+) -> Option<CachedAnswer> {
     let synced_at = answer.synced_at();
     let status = StatusCode::from_u16(answer.status).ok()?;
     let body = std::mem::take(&mut answer.body).into();
     let entry = Entry::made(status, headers_of(&question.route), body, question, synced_at, base)?;
     let Answer { tables, used, version, .. } = answer;
-    Some(Kept { version, today, tables, used, entry: Arc::new(entry) })
+    Some(CachedAnswer { version, today, tables, used, entry: Arc::new(entry) })
 }
 
 /// The fields of Alyx's own answers of this route.

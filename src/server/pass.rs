@@ -2,14 +2,17 @@
 //!
 //! Answers in JSON have their links moved, as remembered ones do; everything else streams.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Limited;
 
-use super::{Asked, Proxy, refusal};
+use super::{
+    Asked,
+    core::Core,
+    refusal::{self, gateway_timeout, retry_later},
+    verdict::caller,
+};
 use crate::{
     access::{Credentials, credentials},
     alyx::{
@@ -36,21 +39,16 @@ struct Limits {
 }
 
 /// Passes a request to Alyx and its answer back.
-pub(super) async fn answer(
-    proxy: &Arc<Proxy>,
-    asked: Asked,
-    body: Body,
-    why: ForwardReason,
-) -> Response<Body> {
-    match through(proxy, asked, body, why).await {
+pub(super) async fn answer(core: &Core, asked: Asked, body: Body, why: ForwardReason) -> Response<Body> {
+    match through(core, asked, body, why).await {
         Ok(response) => response,
-        Err(failure) => proxy.failed_pass(&failure),
+        Err(failure) => failed_pass(core, &failure),
     }
 }
 
 /// Passes a request to Alyx; a failure is the caller's to tell.
 pub(super) async fn through(
-    proxy: &Arc<Proxy>,
+    core: &Core,
     asked: Asked,
     body: Body,
     why: ForwardReason,
@@ -59,7 +57,7 @@ pub(super) async fn through(
     let Some(body) = body::limited(&asked.headers, body, settings.server.max_body) else {
         return Ok(too_large());
     };
-    let credentials = credentials(&asked.headers, &proxy.key);
+    let credentials = credentials(&asked.headers, &core.key);
     let (rest, head) = (asked.route != Route::Other, asked.method == Method::HEAD);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =
@@ -70,8 +68,8 @@ pub(super) async fn through(
     }
     let timeout = settings.upstream.timeout.0;
     let asked_at = clock::stamp();
-    let who = proxy.caller(&credentials, &asked.route);
-    let relayed = proxy.upstream.relay(request, who.as_ref(), &asked.base, timeout).await?;
+    let who = caller(core, &credentials, &asked.route);
+    let relayed = core.upstream.relay(request, who.as_ref(), &asked.base, timeout).await?;
     let status = relayed.response.status().as_u16();
     let how = CacheStatus::Forwarded { why, status, stored: false, collapsed: false };
     let limits = Limits {
@@ -83,11 +81,11 @@ pub(super) async fn through(
     let mut response = if head || relayed.response.status() == StatusCode::NOT_MODIFIED {
         without_body(relayed)
     } else {
-        proxy.with_links_moved(relayed, &credentials, &asked.base, &limits).await?
+        with_links_moved(core, relayed, &credentials, &asked.base, &limits).await?
     };
-    move_location(response.headers_mut(), proxy.upstream.base(), &asked.base);
+    move_location(response.headers_mut(), core.upstream.base(), &asked.base);
     how.mark(&mut response);
-    proxy.counters.count(how);
+    core.counters.count(how);
     Ok(response)
 }
 
@@ -108,90 +106,91 @@ pub(super) fn too_large() -> Response<Body> {
     )
 }
 
-impl Proxy {
-    /// The refusal for a request that Alyx did not get, or did not answer.
-    pub(super) fn failed_pass(&self, failure: &Failure) -> Response<Body> {
-        if let Some(refusal) = self.come_again(failure) {
-            return refusal;
-        }
-        match failure {
-            Failure::BodyTooLarge => too_large(),
-            Failure::Unsent => refusal::plain(400, "This request broke off before all of it was here."),
-            Failure::Slow => {
-                let text = "This request came too slowly: its body must be here within `upstream.timeout`, or bring 1 KiB a \
-                            second.";
-                refusal::plain(408, text)
-            }
-            Failure::BadAddress => refusal::plain(400, "The path of this request can't be passed on."),
-            failure => self
-                .out_of_reach(failure, "Only Alyx itself can answer this request; nothing was kept of it."),
-        }
+/// The refusal for a request that Alyx did not get, or did not answer.
+pub(super) fn failed_pass(core: &Core, failure: &Failure) -> Response<Body> {
+    if let Some(refusal) = retry_later(core, failure) {
+        return refusal;
     }
+    match failure {
+        Failure::BodyTooLarge => too_large(),
+        Failure::Unsent => refusal::plain(400, "This request broke off before all of it was here."),
+        Failure::Slow => {
+            let text = "This request came too slowly: its body must be here within `upstream.timeout`, or bring 1 KiB a \
+                        second.";
+            refusal::plain(408, text)
+        }
+        Failure::BadAddress => refusal::plain(400, "The path of this request can't be passed on."),
+        failure => gateway_timeout(
+            core,
+            failure,
+            "Only Alyx itself can answer this request; nothing was kept of it.",
+        ),
+    }
+}
 
-    /// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on. REST is asked for
-    /// bodies without a coding, and nothing else shows what a token is worth: Django answers its own pages
-    /// without a look at it, and a page in HTML may be that of a network that wants a log-in of its own.
-    async fn with_links_moved(
-        &self,
-        relayed: Relayed,
-        credentials: &Credentials,
-        base: &str,
-        limits: &Limits,
-    ) -> Result<Response<Body>, Failure> {
-        let (mut parts, body) = relayed.response.into_parts();
-        let Limits { whole, longest, rest, asked_at } = *limits;
-        let coded = parts.headers.contains_key(header::CONTENT_ENCODING);
-        if relayed.json && coded && rest {
-            return Err(Failure::NotJson("in a coding that was not asked for".to_owned()));
-        }
-        if !relayed.json || coded {
-            return Ok(Response::from_parts(parts, body));
-        }
-        let body = match read_limited(body, whole).await.map_err(|_| Failure::Truncated)? {
-            Buffered::Complete(body) => body,
-            // Alyx's lists end somewhere; a body that does not is cut off, which the client sees.
-            Buffered::Overflow(body) => {
-                if rest {
-                    self.learn_success(credentials, parts.status, asked_at);
-                }
-                return Ok(Response::from_parts(parts, Body::new(Limited::new(body, longest))));
+/// Reads an answer in JSON whole and moves its links; others, and very large ones, stream on. REST is asked for
+/// bodies without a coding, and nothing else shows what a token is worth: Django answers its own pages
+/// without a look at it, and a page in HTML may be that of a network that wants a log-in of its own.
+async fn with_links_moved(
+    core: &Core,
+    relayed: Relayed,
+    credentials: &Credentials,
+    base: &str,
+    limits: &Limits,
+) -> Result<Response<Body>, Failure> {
+    let (mut parts, body) = relayed.response.into_parts();
+    let Limits { whole, longest, rest, asked_at } = *limits;
+    let coded = parts.headers.contains_key(header::CONTENT_ENCODING);
+    if relayed.json && coded && rest {
+        return Err(Failure::NotJson("in a coding that was not asked for".to_owned()));
+    }
+    if !relayed.json || coded {
+        return Ok(Response::from_parts(parts, body));
+    }
+    let body = match read_limited(body, whole).await.map_err(|_| Failure::Truncated)? {
+        Buffered::Complete(body) => body,
+        // Alyx's lists end somewhere; a body that does not is cut off, which the client sees.
+        Buffered::Overflow(body) => {
+            if rest {
+                core.learn_success(credentials, parts.status, asked_at);
             }
-        };
-        let sound = || std::str::from_utf8(&body).is_ok_and(|text| json::check(text).is_ok());
-        if parts.status.is_success() && !body.is_empty() && !sound() {
-            return Err(Failure::NotJson("broken JSON".to_owned()));
+            return Ok(Response::from_parts(parts, Body::new(Limited::new(body, longest))));
         }
-        let answer = Answer {
-            status: parts.status,
-            headers: HeaderMap::new(),
-            body,
-            json: true,
-            asked_at,
-            received_at: clock::now(),
-        };
-        if rest {
-            self.learn(credentials, &answer).await;
-        }
-        let body = moved(&answer.body, self.upstream.base(), base);
-        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        Ok(Response::from_parts(parts, Body::from(body)))
+    };
+    let sound = || std::str::from_utf8(&body).is_ok_and(|text| json::check(text).is_ok());
+    if parts.status.is_success() && !body.is_empty() && !sound() {
+        return Err(Failure::NotJson("broken JSON".to_owned()));
     }
+    let answer = Answer {
+        status: parts.status,
+        headers: HeaderMap::new(),
+        body,
+        json: true,
+        asked_at,
+        received_at: clock::now(),
+    };
+    if rest {
+        core.learn(credentials, &answer).await;
+    }
+    let body = moved(&answer.body, core.upstream.base(), base);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
 
-    /// An answer of Alyx's that is not remembered: refusals, errors, HTML.
-    pub(super) fn give_unstored(&self, asked: &Asked, answer: &Answer, how: CacheStatus) -> Response<Body> {
-        self.counters.count(how);
-        let body = moved(&answer.body, self.upstream.base(), &asked.base);
-        let mut headers = answer.headers.clone();
-        headers.remove(header::CONTENT_ENCODING);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        move_location(&mut headers, self.upstream.base(), &asked.base);
-        let mut response =
-            Response::new(if asked.method == Method::HEAD { Body::empty() } else { Body::from(body) });
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = headers;
-        how.mark(&mut response);
-        response
-    }
+/// An answer of Alyx's that is not remembered: refusals, errors, HTML.
+pub(super) fn give_unstored(core: &Core, asked: &Asked, answer: &Answer, how: CacheStatus) -> Response<Body> {
+    core.counters.count(how);
+    let body = moved(&answer.body, core.upstream.base(), &asked.base);
+    let mut headers = answer.headers.clone();
+    headers.remove(header::CONTENT_ENCODING);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    move_location(&mut headers, core.upstream.base(), &asked.base);
+    let mut response =
+        Response::new(if asked.method == Method::HEAD { Body::empty() } else { Body::from(body) });
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = headers;
+    how.mark(&mut response);
+    response
 }
 
 /// A JSON body with its links moved; what is no JSON stays as it is.

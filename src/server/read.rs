@@ -5,7 +5,10 @@
 //! only those who would miss their own write wait for it.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,12 +16,15 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    Asked, Proxy,
-    answer::Giving,
+    Asked,
+    answer::{Giving, respond},
+    core::Core,
     explain, files,
-    mirrored::{Mirrored, Silence},
-    pass,
-    verdict::May,
+    floors::Floors,
+    mirrored::{MirrorLookup, MirrorMiss},
+    pass::{self, give_unstored},
+    refusal::{not_stored, notice, refuse, retry_later},
+    verdict::{May, authorize, caller, refuse_caller},
 };
 use crate::{
     access::{Credentials, Standing, TokenHash, credentials},
@@ -30,7 +36,7 @@ use crate::{
         reuse::Staleness,
     },
     responses::{Entry, Key, Media, Question, Verdict, is_personal},
-    single_flight::{Departure, Seat},
+    single_flight::{Departure, Flights, Seat},
     upstream::{Answer, Ask, Failure, has_body},
 };
 
@@ -74,7 +80,8 @@ struct Held {
 /// A read on its way.
 #[derive(Debug)]
 struct Reading<'a> {
-    proxy: &'a Arc<Proxy>,
+    floors: &'a Floors,
+    core: &'a Arc<Core>,
     asked: &'a Asked,
     credentials: &'a Credentials,
     question: &'a Question,
@@ -84,72 +91,74 @@ struct Reading<'a> {
     /// What is stored for it and may be given to this caller.
     held: Option<Held>,
     /// Why the mirror does not answer it.
-    silence: Silence,
+    silence: MirrorMiss,
 }
 
 /// Answers a GET or HEAD.
-pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
-    let credentials = credentials(&asked.headers, &proxy.key);
-    let question = match question(&asked, &credentials, proxy.upstream.health.is_down()) {
+pub(super) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Response<Body> {
+    let core = &floors.core;
+    let credentials = credentials(&asked.headers, &core.key);
+    let question = match question(&asked, &credentials, core.upstream.health.is_down()) {
         Ok(question) => question,
-        Err(reason) => return pass::answer(proxy, asked, body, ForwardReason::Bypass(reason)).await,
+        Err(reason) => return pass::answer(core, asked, body, ForwardReason::Bypass(reason)).await,
     };
     if let Route::List(endpoint) = &question.route
         && ask::secret(endpoint, &question.pairs).is_some()
     {
         // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
-        return pass::answer(proxy, asked, body, ForwardReason::Bypass("secret")).await;
+        return pass::answer(core, asked, body, ForwardReason::Bypass("secret")).await;
     }
-    let response = read(proxy, &asked, body, &credentials, &question).await;
+    let response = read(floors, &asked, body, &credentials, &question).await;
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     if answered && let Some(token) = credentials.token() {
-        proxy.history.note(token, &question, asked.settings.access.history.0, &proxy.store);
+        core.history.note(token, &question, asked.settings.access.history.0, &core.store);
     }
     response
 }
 
 async fn read(
-    proxy: &Arc<Proxy>,
+    floors: &Floors,
     asked: &Asked,
     body: Body,
     credentials: &Credentials,
     question: &Question,
 ) -> Response<Body> {
+    let core = &floors.core;
     let directives = Directives::of(&asked.headers);
-    if directives.no_store && !proxy.upstream.health.is_down() {
-        return pass::answer(proxy, asked.clone(), body, ForwardReason::Bypass("no-store")).await;
+    if directives.no_store && !core.upstream.health.is_down() {
+        return pass::answer(core, asked.clone(), body, ForwardReason::Bypass("no-store")).await;
     }
-    let may = proxy.may(credentials, asked);
-    let up = !proxy.upstream.health.is_down();
+    let may = authorize(core, credentials, asked);
+    let up = !core.upstream.health.is_down();
     let explain = explain::is_wished(&asked.headers);
-    let mut silence = Silence::NotAsked;
+    let mut silence = MirrorMiss::NotAsked;
     if may == May::Have && up && !explain {
-        match proxy.mirrored_now(asked, question, &directives).await {
-            Mirrored::Answer(entry) => {
-                proxy.sample(question);
-                return proxy.give_mirrored(asked, question, &entry, None).await;
+        match floors.mirror.mirrored_now(asked, question, &directives).await {
+            MirrorLookup::Answer(entry) => {
+                floors.mirror.sample(question);
+                return floors.mirror.give_mirrored(asked, question, &entry, None).await;
             }
-            Mirrored::Silent(why) => silence = why,
+            MirrorLookup::Miss(why) => silence = why,
         }
     }
-    let stored = proxy.held(question, asked, &directives).await;
+    let stored = core.held(question, asked, &directives).await;
     let known = stored.is_some();
     // That Alyx has no tables is no answer to stay with: the proxy makes its own.
     let none = |held: &Held| held.entry.status != StatusCode::OK && files::describes_all(question);
     let held = stored.filter(|held| may.sees_stored() && !none(held));
-    let reading = Reading { proxy, asked, credentials, question, may, known, held, silence };
+    let reading = Reading { floors, core, asked, credentials, question, may, known, held, silence };
     if explain {
         return reading.explain(&directives).await;
     }
-    if proxy.large.contains_key(&question.key) && up {
-        return pass::answer(proxy, asked.clone(), body, ForwardReason::Bypass("too-large")).await;
+    if floors.upstream.large.contains_key(&question.key) && up {
+        return pass::answer(core, asked.clone(), body, ForwardReason::Bypass("too-large")).await;
     }
     if let Some(response) = reading.answer(directives).await {
         return response;
     }
     // Too large to be remembered: Alyx is asked once more, as a stream.
-    proxy.large.insert(question.key, ());
-    pass::answer(proxy, asked.clone(), body, ForwardReason::Bypass("too-large")).await
+    floors.upstream.large.insert(question.key, ());
+    pass::answer(core, asked.clone(), body, ForwardReason::Bypass("too-large")).await
 }
 
 /// Django's own redirect to the path with a slash, which ONE counts on (ALYX.md 5).
@@ -189,7 +198,27 @@ fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Ques
     Ok(Question::new(asked.route.clone(), class, &asked.uri, &media, owner))
 }
 
-impl Proxy {
+/// The floor that asks Alyx, once for all who ask the same.
+#[derive(Debug)]
+pub(super) struct FromUpstream {
+    flights: Flights<FlightKey, Outcome>,
+    /// Questions whose answers are too large to be remembered: they are passed on at once.
+    large: moka::sync::Cache<Key, ()>,
+    /// Numbers for flights that nobody may share.
+    alone: AtomicU64,
+}
+
+/// An answer that was too large to be remembered may be smaller the next time.
+const LARGE: Duration = Duration::from_mins(10);
+
+impl FromUpstream {
+    pub(super) fn new() -> Self {
+        let large = moka::sync::Cache::builder().max_capacity(10_000).time_to_live(LARGE).build();
+        Self { flights: Flights::default(), large, alone: AtomicU64::default() }
+    }
+}
+
+impl Core {
     async fn held(&self, question: &Question, asked: &Asked, directives: &Directives) -> Option<Held> {
         let (entry, tier) = self.responses.find(question).await?;
         let age = Duration::from_millis(u64::try_from(clock::now() - entry.received_at).unwrap_or(0));
@@ -216,7 +245,7 @@ impl Proxy {
 impl Reading<'_> {
     /// `None` if the answer is too large to be remembered.
     async fn answer(self, directives: Directives) -> Option<Response<Body>> {
-        if self.proxy.upstream.health.is_down() {
+        if self.core.upstream.health.is_down() {
             return Some(self.without_alyx(&Failure::Away).await);
         }
         if let (May::Have, Some(held)) = (self.may, &self.held) {
@@ -225,7 +254,7 @@ impl Reading<'_> {
                     // How old an answer a request allows is looked at each time.
                     let plain = directives == Directives::default();
                     let again_until = self.credentials.token().filter(|_| plain).and_then(|token| {
-                        self.proxy.tokens.vouched_until(&token, &self.asked.settings.access)
+                        self.core.tokens.vouched_until(&token, &self.asked.settings.access)
                     });
                     let how = CacheStatus::Hit(held.tier, left);
                     return Some(self.give(held, Giving { again_until, ..Giving::plainly(how) }).await);
@@ -239,27 +268,27 @@ impl Reading<'_> {
         }
         if directives.only_if_cached {
             let text = "The request allows only what is stored, and nothing fresh is stored for it.";
-            return Some(self.proxy.refuse(504, errors::detail(504, text), "only-if-cached"));
+            return Some(refuse(self.core, 504, errors::detail(504, text), "only-if-cached"));
         }
         self.ask_or_wait(&directives).await
     }
 
     /// Says what would be done; a token that Alyx has yet to judge is judged first.
     async fn explain(&self, directives: &Directives) -> Response<Body> {
-        if self.proxy.upstream.health.is_down() {
-            if let Some(refusal) = self.proxy.refuse_caller(self.may, &Failure::Away, &self.question.route) {
+        if self.core.upstream.health.is_down() {
+            if let Some(refusal) = refuse_caller(self.core, self.may, &Failure::Away, &self.question.route) {
                 return refusal;
             }
         } else if !self.may.sees_stored() {
             match self.outcome(&mut self.board(true), Instant::now()).await {
-                Some(Ok(_)) if self.proxy.may(self.credentials, self.asked).sees_stored() => {}
+                Some(Ok(_)) if authorize(self.core, self.credentials, self.asked).sees_stored() => {}
                 Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
                 Some(Err(failure)) => return self.without_alyx(&failure).await,
                 None => return self.without_alyx(&Failure::Reset).await,
             }
         }
         let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
-        self.proxy.explain(self.asked, self.question, directives, stored).await
+        self.floors.mirror.explain(self.asked, self.question, directives, stored).await
     }
 
     /// Takes a seat on the flight of this question.
@@ -268,7 +297,7 @@ impl Reading<'_> {
         self.board_with(match (self.may, self.credentials.token()) {
             (May::Have, token) if !alone && !self.is_unknown(token) => Company::Accepted,
             (_, Some(token)) => Company::Token(token),
-            (_, None) => Company::Alone(self.proxy.alone.fetch_add(1, Ordering::Relaxed)),
+            (_, None) => Company::Alone(self.floors.upstream.alone.fetch_add(1, Ordering::Relaxed)),
         })
     }
 
@@ -279,12 +308,12 @@ impl Reading<'_> {
     }
 
     fn board_with(&self, company: Company) -> Seat<Outcome> {
-        let (proxy, question, credentials) =
-            (self.proxy.clone(), self.question.clone(), self.credentials.clone());
+        let (core, question, credentials) =
+            (self.core.clone(), self.question.clone(), self.credentials.clone());
         let ask = self.ask();
-        let key = (question.key, company, proxy.responses.written_at(&question));
-        self.proxy.flights.board(key, move |departure| async move {
-            proxy.ask_alyx(ask, departure, question, credentials).await
+        let key = (question.key, company, core.responses.written_at(&question));
+        self.floors.upstream.flights.board(key, move |departure| async move {
+            core.ask_alyx(ask, departure, question, credentials).await
         })
     }
 
@@ -295,20 +324,20 @@ impl Reading<'_> {
         tokio::select! {
             outcome = seat.wait() => return outcome,
             () = tokio::time::sleep_until(deadline.into()) => {}
-            () = self.proxy.upstream.health.until_down() => return Some(Err(Failure::Away)),
+            () = self.core.upstream.health.until_down() => return Some(Err(Failure::Away)),
         }
         if seat.departure.has_left() {
             return Some(Err(Failure::Timeout));
         }
         // It was not sent in time, and says why in a moment.
         let why = tokio::time::timeout(A_MOMENT, seat.wait()).await;
-        why.unwrap_or_else(|_| Some(Err(self.proxy.upstream.no_turn(start))))
+        why.unwrap_or_else(|_| Some(Err(self.core.upstream.no_turn(start))))
     }
 
     /// Whether somebody is let in only because everybody is (`access.open`).
     fn is_unknown(&self, token: Option<TokenHash>) -> bool {
         let access = &self.asked.settings.access;
-        let vouched = |token| self.proxy.tokens.standing(&token, access) == Standing::Vouched;
+        let vouched = |token| self.core.tokens.standing(&token, access) == Standing::Vouched;
         access.open && !token.is_some_and(vouched)
     }
 
@@ -328,7 +357,7 @@ impl Reading<'_> {
             path_and_query: self.question.path_and_query.clone(),
             accept: headers.get(header::ACCEPT).cloned(),
             authorization,
-            who: self.proxy.caller(self.credentials, &self.question.route),
+            who: caller(self.core, self.credentials, &self.question.route),
             extra,
             timeout: upstream.timeout.0,
             retries: upstream.retries,
@@ -375,16 +404,16 @@ impl Reading<'_> {
         let status = fetched.answer.status.as_u16();
         if files::describes_all(self.question)
             && files::offers_none(fetched.answer.status)
-            && self.proxy.may_have_own(self.asked, self.credentials).await
-            && let Some(own) = self.proxy.give_own_description(self.asked, None).await
+            && self.floors.tables.may_have_own(self.asked, self.credentials).await
+            && let Some(own) = self.floors.tables.give_own_description(self.asked, None).await
         {
             return own;
         }
         let how =
             CacheStatus::Forwarded { why: self.why(), status, stored: fetched.entry.is_some(), collapsed };
         match &fetched.entry {
-            Some(entry) => self.proxy.give(self.asked, self.question, entry, Giving::plainly(how)).await,
-            None => self.proxy.give_unstored(self.asked, &fetched.answer, how),
+            Some(entry) => respond(self.core, self.asked, self.question, entry, Giving::plainly(how)).await,
+            None => give_unstored(self.core, self.asked, &fetched.answer, how),
         }
     }
 
@@ -403,30 +432,31 @@ impl Reading<'_> {
         if let Some(to) = appended_slash(&self.question.route, &self.question.path) {
             return moved_permanently(&to);
         }
-        if let Some(refusal) = self.proxy.refuse_caller(self.may, failure, &self.question.route) {
+        if let Some(refusal) = refuse_caller(self.core, self.may, failure, &self.question.route) {
             return refusal;
         }
-        let mirrored = self.proxy.mirrored(self.question, &self.asked.settings, None).await;
+        let mirrored = self.floors.mirror.mirrored(self.question, &self.asked.settings, None).await;
         match (&self.held, mirrored) {
-            (Some(held), Mirrored::Answer(entry)) if self.prefers(held, &entry) => {
+            (Some(held), MirrorLookup::Answer(entry)) if self.prefers(held, &entry) => {
                 self.stand_in(held, ServedStale::Offline).await
             }
-            (_, Mirrored::Answer(entry)) => self.give_mirrored(&entry, ServedStale::Offline).await,
-            (Some(held), Mirrored::Silent(_)) => self.stand_in(held, ServedStale::Offline).await,
-            (None, Mirrored::Silent(silence)) => self.refuse(failure, &silence).await,
+            (_, MirrorLookup::Answer(entry)) => self.give_mirrored(&entry, ServedStale::Offline).await,
+            (Some(held), MirrorLookup::Miss(_)) => self.stand_in(held, ServedStale::Offline).await,
+            (None, MirrorLookup::Miss(silence)) => self.refuse(failure, &silence).await,
         }
     }
 
     /// Neither stored nor mirrored. ONE's cache tables can be made all the same.
-    async fn refuse(&self, failure: &Failure, silence: &Silence) -> Response<Body> {
+    async fn refuse(&self, failure: &Failure, silence: &MirrorMiss) -> Response<Body> {
         if files::describes_all(self.question)
-            && let Some(own) = self.proxy.give_own_description(self.asked, Some(ServedStale::Offline)).await
+            && let Some(own) =
+                self.floors.tables.give_own_description(self.asked, Some(ServedStale::Offline)).await
         {
             return own;
         }
-        match self.proxy.come_again(failure) {
+        match retry_later(self.core, failure) {
             Some(refusal) => refusal,
-            None => self.proxy.not_stored(failure, self.question, silence).await,
+            None => not_stored(self.core, failure, self.question, silence).await,
         }
     }
 
@@ -464,23 +494,23 @@ impl Reading<'_> {
             return None;
         }
         let directives = Directives { no_cache: false, max_stale: Some(Duration::MAX), ..*directives };
-        match self.proxy.mirrored_now(self.asked, self.question, &directives).await {
-            Mirrored::Answer(entry) => Some(entry),
-            Mirrored::Silent(_) => None,
+        match self.floors.mirror.mirrored_now(self.asked, self.question, &directives).await {
+            MirrorLookup::Answer(entry) => Some(entry),
+            MirrorLookup::Miss(_) => None,
         }
     }
 
     async fn give_mirrored(&self, entry: &Arc<Entry>, reason: ServedStale) -> Response<Body> {
-        self.proxy.give_mirrored(self.asked, self.question, entry, Some(reason)).await
+        self.floors.mirror.give_mirrored(self.asked, self.question, entry, Some(reason)).await
     }
 
     async fn stand_in(&self, held: &Held, reason: ServedStale) -> Response<Body> {
-        let notice = self.proxy.notice(reason);
+        let notice = notice(self.core, reason);
         let how = CacheStatus::Stale { reason, tier: held.tier, ttl: held.verdict.ttl() };
         self.give(held, Giving { notice, ..Giving::plainly(how) }).await
     }
 
     async fn give(&self, held: &Held, giving: Giving) -> Response<Body> {
-        self.proxy.give(self.asked, self.question, &held.entry, giving).await
+        respond(self.core, self.asked, self.question, &held.entry, giving).await
     }
 }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
 
-use super::{Proxy, mirrored::Silence};
+use super::{core::Core, mirrored::MirrorMiss};
 use crate::{
     alyx::errors,
     clock,
@@ -34,113 +34,118 @@ pub(super) fn json(status: u16, body: String, how: CacheStatus) -> Response<Body
     response
 }
 
-impl Proxy {
-    /// A refusal that is counted.
-    pub(super) fn refuse(&self, status: u16, body: String, reason: &'static str) -> Response<Body> {
-        self.counters.count(CacheStatus::Refused(reason));
-        json(status, body, CacheStatus::Refused(reason))
-    }
+/// A refusal that is counted.
+pub(super) fn refuse(core: &Core, status: u16, body: String, reason: &'static str) -> Response<Body> {
+    core.counters.count(CacheStatus::Refused(reason));
+    json(status, body, CacheStatus::Refused(reason))
+}
 
-    /// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
-    pub(super) fn out_of_reach(&self, failure: &Failure, more: &str) -> Response<Body> {
-        let text = format!("{} {more}", self.why_away(failure));
-        let reason = if matches!(failure, Failure::Away) { "offline" } else { failure.name() };
-        self.refuse(504, errors::detail(504, text.trim_end()), reason)
-    }
+/// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
+pub(super) fn gateway_timeout(core: &Core, failure: &Failure, more: &str) -> Response<Body> {
+    let text = format!("{} {more}", why_away(core, failure));
+    let reason = if matches!(failure, Failure::Away) { "offline" } else { failure.name() };
+    refuse(core, 504, errors::detail(504, text.trim_end()), reason)
+}
 
-    /// 504 for a question whose answer is not stored, with what is stored that comes near.
-    ///
-    /// Where the mirror can't decide it either, it says what is missing and how to have it next time.
-    pub(super) async fn not_stored(
-        &self,
-        failure: &Failure,
-        question: &Question,
-        silence: &Silence,
-    ) -> Response<Body> {
-        let near = self.responses.near(question).await;
-        let mut more = String::from("The answer to this question is not stored here.");
-        let mut reason = None;
-        if let Silence::Undecided(undecided) = silence {
-            let remedy = undecided.remedy().map(|remedy| format!(" {remedy}")).unwrap_or_default();
-            more = format!("{more} {undecided}{remedy}");
-            reason = Some(undecided.name());
-        }
-        if !near.is_empty() {
-            let near: Vec<String> = near
-                .iter()
-                .map(|near| {
-                    let query = if near.query.is_empty() { "" } else { "?" };
-                    let age = clock::span_for_people(clock::now() - near.received_at);
-                    format!("{}{query}{} ({age} old)", question.path, near.query)
-                })
-                .collect();
-            more = format!("{more} Stored is: {}.", near.join(", "));
-        }
-        match reason {
-            Some(reason) => {
-                let text = format!("{} {more}", self.why_away(failure));
-                self.refuse(504, errors::detail(504, &text), reason)
-            }
-            None => self.out_of_reach(failure, &more),
-        }
+/// 504 for a question whose answer is not stored, with what is stored that comes near.
+///
+/// Where the mirror can't decide it either, it says what is missing and how to have it next time.
+pub(super) async fn not_stored(
+    core: &Core,
+    failure: &Failure,
+    question: &Question,
+    silence: &MirrorMiss,
+) -> Response<Body> {
+    let near = core.responses.near(question).await;
+    let mut more = String::from("The answer to this question is not stored here.");
+    let mut reason = None;
+    if let MirrorMiss::Undecided(undecided) = silence {
+        let remedy = undecided.remedy().map(|remedy| format!(" {remedy}")).unwrap_or_default();
+        more = format!("{more} {undecided}{remedy}");
+        reason = Some(undecided.name());
     }
-
-    /// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.
-    /// 429: Alyx asked for a pause that is longer than anyone may wait. 503: too much is asked of it; ONE tries again
-    /// by itself.
-    pub(super) fn come_again(&self, failure: &Failure) -> Option<Response<Body>> {
-        let (status, why, seconds) = match failure {
-            Failure::Throttled(length) => {
-                let seconds = u64::try_from(length.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-                (429, format!("Alyx was asked too often: {failure}."), seconds.max(1))
-            }
-            Failure::NoTurn => (503, format!("Alyx could not be asked: {failure}."), CROWDED),
-            _ => return None,
-        };
-        let text = format!("{why} Try again in {seconds} seconds.");
-        let mut response = self.refuse(status, errors::detail(status, &text), failure.name());
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        Some(response)
+    if !near.is_empty() {
+        let near: Vec<String> = near
+            .iter()
+            .map(|near| {
+                let query = if near.query.is_empty() { "" } else { "?" };
+                let age = clock::span_for_people(clock::now() - near.received_at);
+                format!("{}{query}{} ({age} old)", question.path, near.query)
+            })
+            .collect();
+        more = format!("{more} Stored is: {}.", near.join(", "));
     }
-
-    /// Why Alyx could not be asked, in a sentence.
-    fn why_away(&self, failure: &Failure) -> String {
-        let base = self.upstream.base();
-        if let Some(frozen) = self.frozen() {
-            return format!("This is {}, and nothing newer is asked for.", frozen.for_people());
+    match reason {
+        Some(reason) => {
+            let text = format!("{} {more}", why_away(core, failure));
+            refuse(core, 504, errors::detail(504, &text), reason)
         }
-        match self.upstream.health.state() {
-            State::Down { since, reason } => {
-                format!("Alyx ({base}) has been out of reach since {}: {reason}.", clock::for_people(since))
-            }
-            _ => format!("Alyx ({base}) could not be asked: {failure}."),
-        }
+        None => gateway_timeout(core, failure, &more),
     }
+}
 
-    /// What ONE shows its user about an answer that stands in for Alyx's.
-    pub(super) fn notice(&self, reason: ServedStale) -> Option<HeaderValue> {
-        match reason {
-            ServedStale::Offline => self.notice_away(),
-            ServedStale::Slow => Some(HeaderValue::from_static(
-                "!!!Alyx is slow; this proxy answers from what it remembers and goes on asking",
-            )),
-            ServedStale::WhileRevalidating => Some(HeaderValue::from_static(
-                "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
-            )),
+/// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.
+/// 429: Alyx asked for a pause that is longer than anyone may wait. 503: too much is asked of it; ONE tries again
+/// by itself.
+pub(super) fn retry_later(core: &Core, failure: &Failure) -> Option<Response<Body>> {
+    let (status, why, seconds) = match failure {
+        Failure::Throttled(length) => {
+            let seconds = u64::try_from(length.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            (429, format!("Alyx was asked too often: {failure}."), seconds.max(1))
         }
-    }
+        Failure::NoTurn => (503, format!("Alyx could not be asked: {failure}."), CROWDED),
+        _ => return None,
+    };
+    let text = format!("{why} Try again in {seconds} seconds.");
+    let mut response = refuse(core, status, errors::detail(status, &text), failure.name());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    Some(response)
+}
 
-    /// The notice of an answer that is given because Alyx is away. It changes only with the outage,
-    /// so that ONE shows it once.
-    pub(super) fn notice_away(&self) -> Option<HeaderValue> {
-        let text = match (self.frozen(), self.upstream.health.state()) {
-            (Some(frozen), _) => format!("!!!This is {}; nothing newer is shown", frozen.for_people()),
-            (None, State::Down { since, .. }) => format!(
-                "!!!Alyx is out of reach since {}; this proxy answers from what it remembers",
-                clock::for_people(since)
-            ),
-            (None, _) => "!!!Alyx could not be asked; this proxy answers from what it remembers".to_owned(),
-        };
-        HeaderValue::try_from(text).ok()
+/// Why Alyx could not be asked, in a sentence.
+fn why_away(core: &Core, failure: &Failure) -> String {
+    let base = core.upstream.base();
+    if let Some(frozen) = core.mode.snapshot() {
+        return format!("This is {}, and nothing newer is asked for.", frozen.for_people());
+    }
+    match core.upstream.health.state() {
+        State::Down { since, reason } => {
+            format!("Alyx ({base}) has been out of reach since {}: {reason}.", clock::for_people(since))
+        }
+        _ => format!("Alyx ({base}) could not be asked: {failure}."),
+    }
+}
+
+/// What ONE shows its user about an answer that stands in for Alyx's.
+pub(super) fn notice(core: &Core, reason: ServedStale) -> Option<HeaderValue> {
+    match reason {
+        ServedStale::Offline => notice_away(core),
+        ServedStale::Slow => Some(HeaderValue::from_static(
+            "!!!Alyx is slow; this proxy answers from what it remembers and goes on asking",
+        )),
+        ServedStale::WhileRevalidating => Some(HeaderValue::from_static(
+            "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
+        )),
+    }
+}
+
+/// The notice of an answer that is given because Alyx is away. It changes only with the outage,
+/// so that ONE shows it once.
+pub(super) fn notice_away(core: &Core) -> Option<HeaderValue> {
+    let text = match (core.mode.snapshot(), core.upstream.health.state()) {
+        (Some(frozen), _) => format!("!!!This is {}; nothing newer is shown", frozen.for_people()),
+        (None, State::Down { since, .. }) => format!(
+            "!!!Alyx is out of reach since {}; this proxy answers from what it remembers",
+            clock::for_people(since)
+        ),
+        (None, _) => "!!!Alyx could not be asked; this proxy answers from what it remembers".to_owned(),
+    };
+    HeaderValue::try_from(text).ok()
+}
+
+/// Adds the notice that Alyx is away.
+pub(super) fn add_notice(core: &Core, response: &mut Response<Body>) {
+    if let Some(notice) = notice_away(core) {
+        response.headers_mut().insert(NOTICE, notice);
     }
 }

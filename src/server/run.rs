@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use http::{Response, Version};
 use hyper::{Request, body::Incoming, service::service_fn};
@@ -18,19 +19,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_io_timeout::TimeoutStream;
-use tower::{Layer, ServiceExt};
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    Proxy, answer,
     interim::{Interim, Sending},
-    own,
     request_id::{self, REQUEST_ID},
     taking::Taking,
     tls::{Tls, TlsError},
-    verify,
 };
-use crate::{telemetry::metrics, upstream::health};
+use crate::settings::Settings;
 
 /// The longest head of a request: as long a URL as can be allowed, and its fields.
 const LONGEST_HEAD: usize = 128 << 10;
@@ -40,16 +36,13 @@ const OTHER_FILES: u64 = 256;
 const CONNECTIONS: u64 = 4096;
 /// What a connection gets for which there is no room.
 const NO_ROOM: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-/// Time between two writings of what was used.
-const TIDY: Duration = Duration::from_secs(30);
-
-/// A proxy that listens.
+    b"HTTP/1.1 503 RequestHandler Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+/// A socket that requests come by.
 #[derive(Debug)]
-pub struct Listening {
-    listener: TcpListener,
+pub(super) struct Listener {
+    socket: TcpListener,
     tls: Option<Arc<Tls>>,
-    proxy: Arc<Proxy>,
+    settings: Arc<ArcSwap<Settings>>,
 }
 
 /// Why a proxy can't listen.
@@ -63,65 +56,55 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
-/// Binds the proxy's address.
-pub async fn listen(proxy: Arc<Proxy>) -> Result<Listening, ListenError> {
-    let address = proxy.settings().load().server.listen;
-    on(proxy, TcpListener::bind(address).await?).await
+/// What requests are answered by, for as long as a connection lasts.
+pub(super) trait RequestHandler: Clone + Send + Sync + 'static {
+    /// Whether requests may get 1xx responses before the final one.
+    fn has_interim_responses(&self) -> bool;
+
+    /// Answers a request from this peer.
+    fn serve(
+        &self,
+        peer: SocketAddr,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static;
 }
 
-/// Takes a socket that somebody else has bound, as service managers do.
-pub async fn listen_on(proxy: Arc<Proxy>, socket: std::net::TcpListener) -> Result<Listening, ListenError> {
-    socket.set_nonblocking(true)?;
-    on(proxy, TcpListener::from_std(socket)?).await
-}
-
-async fn on(proxy: Arc<Proxy>, listener: TcpListener) -> Result<Listening, ListenError> {
-    let bound = listener.local_addr()?;
-    let settings = proxy.settings().load_full();
-    let tls = Tls::of(&settings.server).await?;
-    // Listening a second time doesn't change where it listens first.
-    proxy.bound.get_or_init(|| bound);
-    Ok(Listening { listener, tls, proxy })
-}
-
-impl Listening {
-    /// The address that is bound.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+impl Listener {
+    /// Takes a socket, with the certificate that the settings name.
+    pub(super) async fn new(
+        socket: TcpListener,
+        settings: Arc<ArcSwap<Settings>>,
+    ) -> Result<Self, ListenError> {
+        let tls = Tls::of(&settings.load_full().server).await?;
+        Ok(Self { socket, tls, settings })
     }
 
-    /// Serves until `shutdown` completes, then lets open requests end for `server.drain`.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        metrics::recorder();
-        super::gauges::register();
-        let Self { listener, tls, proxy } = self;
-        let mut beside = vec![tokio::spawn(tidy(proxy.clone()))];
-        if proxy.knows_alyx() {
-            beside.push(tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone())));
-            beside.push(tokio::spawn(verify::run(proxy.clone())));
-        }
-        beside.extend(tls.clone().map(|tls| tokio::spawn(tls.watch())));
-        if !proxy.knows_alyx() {
-            tracing::warn!(
-                "`cache.profile` is rfc9111: this is a cache for any HTTP server, and knows no Alyx"
-            );
-        } else if let Some(synchroniser) = proxy.synchroniser() {
-            beside.push(tokio::spawn(synchroniser.clone().run()));
-        } else {
-            tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");
-        }
+    /// The address that is bound.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts connections until `shutdown` completes; what lets those that are open end.
+    pub(super) async fn accept(
+        self,
+        service: &impl RequestHandler,
+        shutdown: impl Future<Output = ()>,
+    ) -> GracefulShutdown {
+        let Self { socket, tls, settings } = self;
+        let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let graceful = GracefulShutdown::new();
         tokio::pin!(shutdown);
         let room = Arc::new(Semaphore::new(connections()));
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
+                accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => match room.clone().try_acquire_owned() {
                         Ok(place) => {
-                            let (watcher, proxy, tls) = (graceful.watcher(), proxy.clone(), tls.clone());
-                            tokio::spawn(connection(place, watcher, proxy, tls, stream, peer));
+                            let (watcher, service, tls) = (graceful.watcher(), service.clone(), tls.clone());
+                            let timeout = settings.load().server.client_timeout.0;
+                            tokio::spawn(connection(place, watcher, service, tls, stream, peer, timeout));
                         }
-                        Err(_) => turn_away(&stream, tls.is_some()),
+                        Err(_) => reject_connection(&stream, tls.is_some()),
                     },
                     Err(error) => {
                         // Out of file descriptors, most likely: it passes when others end.
@@ -132,15 +115,10 @@ impl Listening {
                 () = &mut shutdown => break,
             }
         }
-        drop(listener);
-        for task in beside {
-            task.abort();
+        if let Some(watching) = watching {
+            watching.abort();
         }
-        let drain = proxy.settings().load().server.drain.0;
-        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-            tracing::warn!("open requests were cut off after `server.drain`");
-        }
-        proxy.close().await;
+        graceful
     }
 }
 
@@ -154,7 +132,7 @@ fn connections() -> usize {
 }
 
 /// Says that there is no room, where that can be said at once.
-fn turn_away(stream: &TcpStream, tls: bool) {
+fn reject_connection(stream: &TcpStream, tls: bool) {
     super::load::count_connection_turned_away();
     if !tls && let Err(error) = stream.try_write(NO_ROOM) {
         tracing::debug!(%error, "turned away without a word");
@@ -165,24 +143,24 @@ fn turn_away(stream: &TcpStream, tls: bool) {
 ///
 /// Very many are kept open and say nothing, so its task is kept small: what a future is given and what it waits for are
 /// both part of it.
-async fn connection(
+async fn connection<A: RequestHandler>(
     _place: OwnedSemaphorePermit,
     watcher: Watcher,
-    proxy: Arc<Proxy>,
+    service: A,
     tls: Option<Arc<Tls>>,
     stream: TcpStream,
     peer: SocketAddr,
+    timeout: Duration,
 ) {
     // Small answers leave at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let timeout = proxy.settings().load().server.client_timeout.0;
     match tls {
-        None => requests(watcher, proxy, stream, peer, timeout).await,
+        None => requests(watcher, service, stream, peer, timeout).await,
         // Boxed, so that connections without TLS needn't have the room for it.
         Some(tls) => match tokio::time::timeout(timeout, Box::pin(tls.accept(stream))).await {
-            Ok(Ok(stream)) => Box::pin(requests(watcher, proxy, stream, peer, timeout)).await,
+            Ok(Ok(stream)) => Box::pin(requests(watcher, service, stream, peer, timeout)).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "no handshake"),
             Err(_) => tracing::debug!(%peer, "no handshake in time"),
         },
@@ -191,24 +169,19 @@ async fn connection(
 
 /// The requests of a connection. It ends where its client takes longer than `timeout` to say what it wants, or to take
 /// something of what it gets.
-fn requests<S>(
+fn requests<A, S>(
     watcher: Watcher,
-    proxy: Arc<Proxy>,
+    answering: A,
     stream: S,
     peer: SocketAddr,
     timeout: Duration,
 ) -> impl Future<Output = ()> + Send
 where
+    A: RequestHandler,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Alyx says nothing before its answers.
-    let interim = (!proxy.knows_alyx()).then(Interim::default);
+    let interim = answering.has_interim_responses().then(Interim::default);
     let interim_of_requests = interim.clone();
-    let floors = tower::service_fn(move |request: Request<Incoming>| {
-        let proxy = proxy.clone();
-        async move { Ok::<_, Infallible>(answer(proxy, peer, request.map(Body::new)).await) }
-    });
-    let floors = CatchPanicLayer::custom(own::after_panic).layer(floors);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(LONGEST_HEAD);
     builder
@@ -221,7 +194,7 @@ where
     let taking = Arc::new(Taking::default());
     let taking_of_answers = taking.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let (floors, taking, version) = (floors.clone(), taking_of_answers.clone(), request.version());
+        let (answering, taking, version) = (answering.clone(), taking_of_answers.clone(), request.version());
         taking.begins();
         if let Some(interim) = &interim_of_requests
             && version == Version::HTTP_11
@@ -230,7 +203,7 @@ where
         }
         async move {
             let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(request_id::new_name).clone();
-            let mut response: Response<_> = floors.oneshot(request).await?;
+            let mut response = answering.serve(peer, request.map(Body::new)).await;
             response.headers_mut().insert(REQUEST_ID, name);
             Ok::<_, Infallible>(response.map(|body| taking.watch(body, version)))
         }
@@ -250,14 +223,5 @@ where
             },
             () = too_slow => tracing::debug!(%peer, "a client said or took nothing for too long"),
         }
-    }
-}
-
-async fn tidy(proxy: Arc<Proxy>) {
-    loop {
-        tokio::time::sleep(TIDY).await;
-        proxy.responses.tidy();
-        proxy.upstream.pace.tidy();
-        metrics::recorder().run_upkeep();
     }
 }

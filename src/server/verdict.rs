@@ -3,7 +3,11 @@
 use axum::body::Body;
 use http::{HeaderValue, Response, header};
 
-use super::{Asked, Proxy};
+use super::{
+    Asked,
+    core::Core,
+    refusal::{add_notice, gateway_timeout, refuse, retry_later},
+};
 use crate::{
     access::{Credentials, Standing},
     alyx::{Route, Service, errors},
@@ -24,74 +28,76 @@ pub(super) enum May {
     PastGrace(Millis),
 }
 
-impl Proxy {
-    /// What a caller with these credentials may have of what is asked, as far as is known now; some of it Alyx gives to
-    /// anybody (ALYX.md 1).
-    pub(super) fn may(&self, credentials: &Credentials, asked: &Asked) -> May {
-        let settings = &asked.settings;
-        let open = matches!(asked.route, Route::Service(service) if service.open());
-        if settings.access.open && !matches!(credentials, Credentials::Foreign) {
-            return May::Have;
-        }
-        match credentials {
-            Credentials::None | Credentials::OtherScheme if open => May::Have,
-            Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
-                May::AskOnly(errors::NO_CREDENTIALS)
-            }
-            Credentials::Malformed(refusal) => May::AskOnly(refusal),
-            Credentials::Token { hash, .. } => match self.tokens.standing(hash, &settings.access) {
-                Standing::Vouched => May::Have,
-                Standing::Recheck => May::HaveAfterCheck,
-                Standing::PastGrace { vouched_at } => May::PastGrace(vouched_at),
-                Standing::Unknown => May::AskOnly(errors::INVALID_TOKEN),
-            },
-        }
+/// What a caller with these credentials may have of what is asked, as far as is known now; some of it Alyx gives to
+/// anybody (ALYX.md 1).
+pub(super) fn authorize(core: &Core, credentials: &Credentials, asked: &Asked) -> May {
+    let settings = &asked.settings;
+    let open = matches!(asked.route, Route::Service(service) if service.open());
+    if settings.access.open && !matches!(credentials, Credentials::Foreign) {
+        return May::Have;
     }
-
-    /// Whom Alyx counts a request with these credentials for (ALYX.md 4.2), as far as it can be known before it is sent.
-    pub(super) fn caller(&self, credentials: &Credentials, route: &Route) -> Option<Caller> {
-        if *route == Route::Service(Service::Docs) {
-            return Some(Caller::Docs);
+    match credentials {
+        Credentials::None | Credentials::OtherScheme if open => May::Have,
+        Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
+            May::AskOnly(errors::NO_CREDENTIALS)
         }
-        let Credentials::Token { hash, field } = credentials else { return None };
-        Some(match self.tokens.standing(hash, &self.settings.load().access) {
-            Standing::Unknown => Caller::Strangers,
-            _ => Caller::of(field),
-        })
+        Credentials::Malformed(refusal) => May::AskOnly(refusal),
+        Credentials::Token { hash, .. } => match core.tokens.standing(hash, &settings.access) {
+            Standing::Vouched => May::Have,
+            Standing::Recheck => May::HaveAfterCheck,
+            Standing::PastGrace { vouched_at } => May::PastGrace(vouched_at),
+            Standing::Unknown => May::AskOnly(errors::INVALID_TOKEN),
+        },
     }
+}
 
-    /// Whether Alyx is known to be away, rather than without time for this request.
-    pub(super) fn is_away(&self, failure: &Failure) -> bool {
-        *failure == Failure::Away || self.upstream.health.is_down()
+/// Whom Alyx counts a request with these credentials for (ALYX.md 4.2), as far as it can be known before it is sent.
+pub(super) fn caller(core: &Core, credentials: &Credentials, route: &Route) -> Option<Caller> {
+    if *route == Route::Service(Service::Docs) {
+        return Some(Caller::Docs);
     }
+    let Credentials::Token { hash, field } = credentials else { return None };
+    Some(match core.tokens.standing(hash, &core.settings.load().access) {
+        Standing::Unknown => Caller::Strangers,
+        _ => Caller::of(field),
+    })
+}
 
-    /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
-    /// one who may have what is stored. It is Alyx's own only while Alyx is away: ONE throws a token away that was
-    /// refused, and one that Alyx has merely had no time for may be good.
-    pub(super) fn refuse_caller(&self, may: May, failure: &Failure, route: &Route) -> Option<Response<Body>> {
-        match may {
-            May::Have | May::HaveAfterCheck => None,
-            May::AskOnly(refusal) if self.is_away(failure) => {
-                let mut response = self.refuse(403, errors::detail(403, refusal), "not-accepted");
-                self.add_notice(&mut response);
-                let headers = response.headers_mut();
-                headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
-                if let Ok(methods) = HeaderValue::try_from(route.methods()) {
-                    headers.insert(header::ALLOW, methods);
-                }
-                Some(response)
+/// Whether Alyx is known to be away, rather than without time for this request.
+pub(super) fn is_away(core: &Core, failure: &Failure) -> bool {
+    *failure == Failure::Away || core.upstream.health.is_down()
+}
+
+/// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
+/// one who may have what is stored. It is Alyx's own only while Alyx is away: ONE throws a token away that was
+/// refused, and one that Alyx has merely had no time for may be good.
+pub(super) fn refuse_caller(
+    core: &Core,
+    may: May,
+    failure: &Failure,
+    route: &Route,
+) -> Option<Response<Body>> {
+    match may {
+        May::Have | May::HaveAfterCheck => None,
+        May::AskOnly(refusal) if is_away(core, failure) => {
+            let mut response = refuse(core, 403, errors::detail(403, refusal), "not-accepted");
+            add_notice(core, &mut response);
+            let headers = response.headers_mut();
+            headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
+            if let Ok(methods) = HeaderValue::try_from(route.methods()) {
+                headers.insert(header::ALLOW, methods);
             }
-            May::AskOnly(_) => Some(self.come_again(failure).unwrap_or_else(|| {
-                self.out_of_reach(failure, "Only Alyx itself can say what this caller may have.")
-            })),
-            // No 403: ONE would throw away a token that is good again when Alyx is back.
-            May::PastGrace(vouched_at) => {
-                let since = clock::for_people(vouched_at);
-                let text = format!(
-                    "Alyx accepted this token last on {since}, longer ago than `access.grace` allows."
-                );
-                Some(self.come_again(failure).unwrap_or_else(|| self.out_of_reach(failure, &text)))
-            }
+            Some(response)
+        }
+        May::AskOnly(_) => Some(retry_later(core, failure).unwrap_or_else(|| {
+            gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")
+        })),
+        // No 403: ONE would throw away a token that is good again when Alyx is back.
+        May::PastGrace(vouched_at) => {
+            let since = clock::for_people(vouched_at);
+            let text =
+                format!("Alyx accepted this token last on {since}, longer ago than `access.grace` allows.");
+            Some(retry_later(core, failure).unwrap_or_else(|| gateway_timeout(core, failure, &text)))
         }
     }
 }

@@ -3,12 +3,16 @@
 //! What it may change is noted on disk before it leaves (a crash in between must not bring old
 //! answers back) and marked stale when it has ended; not where Alyx refused it.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use http::{Response, StatusCode, header};
 
-use super::{Asked, Proxy, pass, refusal};
+use super::{
+    Asked,
+    core::Core,
+    pass::{self, failed_pass},
+    refusal::{self, refuse},
+    written::refresh_mirror,
+};
 use crate::{
     alyx::{Route, Service, errors, writes},
     http::cache_status::ForwardReason,
@@ -18,42 +22,42 @@ const NO_DISK: &str = "This proxy can't write to its disk, so it could not remem
                        changes. The request was not passed on to Alyx.";
 
 /// Answers a POST, PUT, PATCH or DELETE, and whatever else may write.
-pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked, body: Body) -> Response<Body> {
-    if let Some(frozen) = proxy.frozen() {
+pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Body> {
+    if let Some(frozen) = core.mode.snapshot() {
         let text = format!("This is {}: nothing can be written into it.", frozen.for_people());
-        return proxy.refuse(403, errors::detail(403, &text), "snapshot");
+        return refuse(core, 403, errors::detail(403, &text), "snapshot");
     }
-    if proxy.upstream.health.is_down() {
-        return proxy.failed_pass(&crate::upstream::Failure::Away);
+    if core.upstream.health.is_down() {
+        return failed_pass(core, &crate::upstream::Failure::Away);
     }
     let (route, log_in) = (asked.route.clone(), LOG_INS.contains(&asked.uri.path()));
     // Whoever logs in to the admin pages, or fails to, changes no record.
     let scopes = if log_in { Vec::new() } else { writes::changed_by(&asked.method, &route) };
-    let pending = match proxy.responses.begin_write(&scopes).await {
+    let pending = match core.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
         Err(error) => {
             tracing::error!(%error, "what a write may change can't be noted; it is not passed on");
             return refusal::plain(507, NO_DISK);
         }
     };
-    let result = pass::through(proxy, asked, body, ForwardReason::Method).await;
+    let result = pass::through(core, asked, body, ForwardReason::Method).await;
     let changed = match &result {
         Ok(response) if sends_to_log_in(response) => false,
         Ok(response) => pass::may_have_written(response.status()) || partly_done(&route, response),
         Err(failure) => !failure.never_sent(),
     };
-    if let Err(error) = proxy.responses.end_write(pending, changed).await {
+    if let Err(error) = core.responses.end_write(pending, changed).await {
         tracing::error!(%error, "what a write changed was not marked anew on disk");
     }
     match result {
         // After the marks: what is synchronised from now on has seen the write.
-        Ok(response) if changed && !scopes.is_empty() => proxy.tell_mirror(&route, response).await,
+        Ok(response) if changed && !scopes.is_empty() => refresh_mirror(core, &route, response).await,
         Ok(response) => response,
         Err(failure) => {
-            if changed && let Some(synchroniser) = &proxy.synchroniser {
+            if changed && let Some(synchroniser) = &core.synchroniser {
                 synchroniser.request_cycle();
             }
-            proxy.failed_pass(&failure)
+            failed_pass(core, &failure)
         }
     }
 }

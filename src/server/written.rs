@@ -9,7 +9,7 @@ use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
-use super::Proxy;
+use super::core::Core;
 use crate::{
     alyx::{Endpoint, Route, record},
     mirror::Synchroniser,
@@ -18,30 +18,28 @@ use crate::{
 /// Answers to writes that are longer are not looked into; the synchronisation finds what was written.
 const LONGEST: usize = 4 << 20;
 
-impl Proxy {
-    /// Tells the mirror of a write that Alyx has answered so.
-    pub(super) async fn tell_mirror(&self, route: &Route, response: Response<Body>) -> Response<Body> {
-        let Some(synchroniser) = &self.synchroniser else { return response };
-        if !response.status().is_success() {
-            // It may have done something all the same.
-            synchroniser.request_cycle();
-            return response;
-        }
-        let response = match route {
-            Route::Detail(endpoint, key) => {
-                refresh(synchroniser, endpoint, vec![key.clone()]);
-                response
-            }
-            Route::List(endpoint) if response.status() == StatusCode::CREATED => {
-                let (response, created) = created(endpoint, response).await;
-                refresh(synchroniser, endpoint, created);
-                response
-            }
-            _ => response,
-        };
+/// Tells the mirror of a write that Alyx has answered so.
+pub(super) async fn refresh_mirror(core: &Core, route: &Route, response: Response<Body>) -> Response<Body> {
+    let Some(synchroniser) = &core.synchroniser else { return response };
+    if !response.status().is_success() {
+        // It may have done something all the same.
         synchroniser.request_cycle();
-        response
+        return response;
     }
+    let response = match route {
+        Route::Detail(endpoint, key) => {
+            refresh(synchroniser, endpoint, vec![key.clone()]);
+            response
+        }
+        Route::List(endpoint) if response.status() == StatusCode::CREATED => {
+            let (response, created) = created(endpoint, response).await;
+            refresh(synchroniser, endpoint, created);
+            response
+        }
+        _ => response,
+    };
+    synchroniser.request_cycle();
+    response
 }
 
 /// Fetches records again behind the answer to whoever wrote them.

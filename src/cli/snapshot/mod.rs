@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use alyx_proxy::{
     clock,
-    server::Proxy,
+    server::{App, Mode},
     settings::Settings,
     snapshot::{Choice, Contents, Manifest},
 };
@@ -25,7 +25,7 @@ use super::{Failure, args::StatusFlags, control::Control};
 /// The proxy that does the work.
 enum Worker {
     /// This program, with the data directory.
-    Here(Arc<Proxy>),
+    Here(Arc<App>),
     /// One that is running.
     There(Control),
 }
@@ -37,8 +37,8 @@ impl Worker {
         }
         let mut own = settings.clone();
         own.storage.data_dir = own.storage.directory()?;
-        match Proxy::open(own).await {
-            Ok(proxy) => Ok(Self::Here(proxy)),
+        match App::open(own, Mode::Live).await {
+            Ok(app) => Ok(Self::Here(app)),
             Err(error) if error.is_in_use() => Ok(Self::There(Control::of(settings, flags)?)),
             Err(error) => Err(anyhow::Error::from(error).into()),
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use alyx_proxy::{
     alyx::Endpoint,
     mirror::sync::{Cycle, Progress, TableProgress},
-    server::Proxy,
+    server::{App, Mode},
     settings::Sources,
     upstream::health,
 };
@@ -26,18 +26,18 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     let (loaded, _log) = prepare(sources)?;
     let mut settings = loaded.settings;
     settings.storage.data_dir = settings.storage.directory()?;
-    let proxy = match Proxy::open(settings).await {
-        Ok(proxy) => proxy,
+    let app = match App::open(settings, Mode::Live).await {
+        Ok(app) => app,
         Err(error) if error.is_in_use() => return running::run(sources, &named, flags.json).await,
         Err(error) => return Err(anyhow::Error::from(error).into()),
     };
-    let (Some(mirror), Some(synchroniser)) = (proxy.mirror().cloned(), proxy.synchroniser().cloned()) else {
+    let (Some(mirror), Some(synchroniser)) = (app.mirror().cloned(), app.synchroniser().cloned()) else {
         return Err(Failure::Usage(
             "no account to synchronise by: set mirror.username and mirror.password, or mirror.token"
                 .to_owned(),
         ));
     };
-    let watching = tokio::spawn(health::watch(proxy.upstream.clone(), proxy.settings().clone()));
+    let watching = tokio::spawn(health::watch(app.upstream().clone(), app.settings().clone()));
     let errors = {
         let cycle = synchroniser.cycle(Cycle::Now(&named));
         tokio::pin!(cycle);
@@ -66,7 +66,7 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
             }
         })
         .collect();
-    proxy.close().await;
+    app.close().await;
     report(&lines, flags.json)?;
     failed(errors.len())
 }

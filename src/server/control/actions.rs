@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{alyx::Endpoint, mirror::sync::Cycle, responses::Purge, server::Proxy};
+use crate::{alyx::Endpoint, mirror::sync::Cycle, responses::Purge, server::admin::AdminSite};
 
 /// Why a wish is not fulfilled, and the status that says so.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ type Failed = Map<String, Value>;
 #[serde(deny_unknown_fields)]
 struct Plain {}
 
-impl Proxy {
+impl AdminSite {
     /// Does what an administrator wishes, and says what was done.
     pub(super) async fn act(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, Refused> {
-        if let Some(frozen) = self.frozen() {
+        if let Some(frozen) = self.core.mode.snapshot() {
             let why = format!("This is {}: it stays as it is.", frozen.for_people());
             return Err(Refused::new(409, why));
         }
@@ -87,7 +87,7 @@ impl Proxy {
                 return Err(Refused::new(400, why));
             }
         };
-        let purged = self.responses.purge(what.clone()).await.map_err(|error| {
+        let purged = self.core.responses.purge(what.clone()).await.map_err(|error| {
             tracing::error!(%error, "stored answers can't be purged");
             Refused::new(500, format!("The stored answers can't be purged: {error}."))
         })?;
@@ -111,15 +111,15 @@ impl Proxy {
         &self,
         names: &BTreeSet<String>,
     ) -> Result<(Vec<&'static str>, JoinHandle<Failed>), Refused> {
-        let synchroniser = self.synchroniser().cloned().ok_or_else(|| {
+        let synchroniser = self.core.synchroniser.clone().ok_or_else(|| {
             let why = "Nothing is mirrored: [mirror] names no account to synchronise by.";
             Refused::new(409, why)
         })?;
-        if self.upstream.health.is_down() {
+        if self.core.upstream.health.is_down() {
             return Err(Refused::new(409, "Alyx is out of reach; it is synchronised when it is back."));
         }
         let wished = names.iter().map(|name| endpoint(name)).collect::<Result<Vec<_>, _>>()?;
-        let settings = self.settings.load();
+        let settings = self.core.settings.load();
         if let Some(other) = wished.iter().find(|endpoint| !settings.mirror.keeps(endpoint)) {
             let why = format!("/{} is not among `mirror.endpoints`.", other.name);
             return Err(Refused::new(409, why));
@@ -138,24 +138,24 @@ impl Proxy {
 
     /// Compares an answer of the mirror with Alyx's as soon as may be.
     pub(in crate::server) fn verify_now(&self) -> Result<Value, Refused> {
-        if self.synchroniser().is_none() {
+        if self.core.synchroniser.is_none() {
             let why = "Nothing is mirrored: [mirror] names no account to ask by.";
             return Err(Refused::new(409, why));
         }
-        let waiting = self.samples.hurry();
+        let waiting = self.floors.mirror.samples.hurry();
         Ok(json!({ "comparing": waiting }))
     }
 
     /// Keeps away from Alyx.
     pub(in crate::server) fn hold_offline(&self) -> Value {
-        self.upstream.health.hold();
+        self.core.upstream.health.hold();
         json!({ "state": "down", "on_purpose": true })
     }
 
     /// Asks Alyx again.
     pub(in crate::server) fn release_online(&self) -> Value {
-        self.upstream.health.release();
-        json!({ "state": self.upstream.health.state().name(), "on_purpose": false })
+        self.core.upstream.health.release();
+        json!({ "state": self.core.upstream.health.state().name(), "on_purpose": false })
     }
 }
 

@@ -23,7 +23,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::Value;
 
-use super::{Proxy, refusal};
+use super::{admin::AdminSite, refusal};
 use crate::{
     alyx::errors,
     http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
@@ -35,18 +35,18 @@ const MAX_BODY: usize = 64 << 10;
 
 /// Answers a request for a path below `/-/api/`.
 pub(super) async fn answer(
-    proxy: &Arc<Proxy>,
+    admin: &Arc<AdminSite>,
     peer: IpAddr,
     action: &str,
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let settings = proxy.settings.load_full();
+    let settings = admin.core.settings.load_full();
     let base = forwarded::of(&parts, peer, &settings.server).unwrap_or_default();
     if is_foreign(&parts.headers, &base) {
         return refusal::plain(403, "Pages of other sites can't control this proxy.");
     }
-    if !is_admin(proxy, &parts.headers) {
+    if !is_admin(admin, &parts.headers) {
         let text = "This needs `Authorization: Bearer` and the administrator's token: the setting \
                     `access.admin_token`, or the file `admin-token` in the proxy's data directory.";
         let mut response = refusal::plain(401, text);
@@ -61,13 +61,13 @@ pub(super) async fn answer(
         return response;
     }
     if action == "import" {
-        return snapshot::import(proxy, &parts.headers, body).await;
+        return snapshot::import(&admin.floors, &parts.headers, body).await;
     }
     let json = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if json.is_none_or(|value| !value.to_ascii_lowercase().starts_with("application/json")) {
         return refusal::plain(415, "A wish is JSON: `Content-Type: application/json`.");
     }
-    let timeout = proxy.settings.load().server.client_timeout.0;
+    let timeout = admin.core.settings.load().server.client_timeout.0;
     let body = match super::load::whole(body, "A wish", MAX_BODY, timeout).await {
         Ok(body) => body,
         Err(refusal) => return *refusal,
@@ -78,9 +78,9 @@ pub(super) async fn answer(
         Err(error) => return refusal::plain(400, &format!("The wish is not JSON: {error}.")),
     };
     let done = if action == "export" {
-        snapshot::export(proxy, wish).await
+        snapshot::export(&admin.floors, wish).await
     } else {
-        proxy
+        admin
             .act(action, wish)
             .await
             .map(|done| refusal::json(200, format!("{done}\n"), CacheStatus::Internal))
@@ -94,9 +94,9 @@ pub(super) async fn answer(
 }
 
 /// Whether a request carries the administrator's token.
-pub(super) fn is_admin(proxy: &Proxy, headers: &HeaderMap) -> bool {
+pub(super) fn is_admin(admin: &AdminSite, headers: &HeaderMap) -> bool {
     let field = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     field
         .and_then(|field| field.split_once(' '))
-        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && proxy.admin.is(token.trim()))
+        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && admin.token.is(token.trim()))
 }

@@ -18,7 +18,7 @@ use super::Refused;
 use crate::{
     alyx::errors,
     http::cache_status::CacheStatus,
-    server::{Proxy, refusal},
+    server::{core::Core, floors::Floors, refusal, snapshot},
     snapshot::{Choice, SnapshotError},
 };
 
@@ -35,11 +35,13 @@ struct Wish {
 }
 
 /// Sends a snapshot.
-pub(super) async fn export(proxy: &Proxy, wish: Value) -> Result<Response<Body>, Refused> {
+pub(super) async fn export(floors: &Floors, wish: Value) -> Result<Response<Body>, Refused> {
     let Wish { name, choice } = super::actions::read(wish)?;
-    let beside = Beside::new(proxy, "outgoing");
+    let beside = Beside::new(&floors.core, "outgoing");
     let name = if name.is_empty() { "snapshot" } else { &name };
-    proxy.export(name, &choice, &beside.0, Arc::new(|_| ())).await.map_err(|error| refused(&error))?;
+    snapshot::export(floors, name, &choice, &beside.0, Arc::new(|_| ()))
+        .await
+        .map_err(|error| refused(&error))?;
     let opened = async {
         let file = tokio::fs::File::open(&beside.0).await?;
         let length = file.metadata().await?.len();
@@ -60,21 +62,21 @@ pub(super) async fn export(proxy: &Proxy, wish: Value) -> Result<Response<Body>,
 }
 
 /// Takes in the snapshot that is the request's body.
-pub(super) async fn import(proxy: &Arc<Proxy>, headers: &HeaderMap, body: Body) -> Response<Body> {
+pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body) -> Response<Body> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type != Some(MEDIA_TYPE) {
         return refusal::plain(415, "A snapshot is sent as `Content-Type: application/zstd`.");
     }
-    if proxy.frozen().is_some() {
+    if floors.core.mode.snapshot().is_some() {
         return refusal::plain(409, "A proxy that serves a snapshot takes in no other.");
     }
-    let beside = Beside::new(proxy, "incoming");
+    let beside = Beside::new(&floors.core, "incoming");
     if let Err(error) = receive(&beside.0, body).await {
         tracing::warn!(%error, "a snapshot did not arrive");
         let status = if error.kind() == io::ErrorKind::StorageFull { 507 } else { 400 };
         return refusal::plain(status, &format!("The snapshot did not arrive as a whole: {error}."));
     }
-    match proxy.import(&beside.0, Arc::new(|_| ())).await {
+    match snapshot::import(floors, &beside.0, Arc::new(|_| ())).await {
         Ok(imported) => {
             tracing::info!(
                 tables = imported.tables.len(),
@@ -117,9 +119,9 @@ fn refused(error: &SnapshotError) -> Refused {
 struct Beside(PathBuf);
 
 impl Beside {
-    fn new(proxy: &Proxy, what: &str) -> Self {
+    fn new(core: &Core, what: &str) -> Self {
         let name = format!("{what}-{}.tar.zst", uuid::Uuid::new_v4());
-        Self(proxy.settings.load().storage.data_dir.join(name))
+        Self(core.settings.load().storage.data_dir.join(name))
     }
 }
 

@@ -17,13 +17,13 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::{fs::File, io::AsyncWriteExt, sync::mpsc};
 
-use super::{Kept, hash_of, offers_none, zip};
+use super::{CacheTables, Kept, hash_of, offers_none, zip};
 use crate::{
     access::Credentials,
     clock,
     http::cache_status::{CacheStatus, ForwardReason},
     responses::Entry,
-    server::{Asked, Proxy},
+    server::{Asked, verdict::caller},
     upstream::Failure,
 };
 
@@ -42,7 +42,7 @@ enum Piece {
 
 /// What is asked for, and what is known of it.
 #[derive(Debug)]
-pub(super) struct Tables<'a> {
+pub(super) struct TablesRequest<'a> {
     pub(super) tag: &'a str,
     /// Their description.
     pub(super) info: Option<&'a Entry>,
@@ -52,25 +52,26 @@ pub(super) struct Tables<'a> {
 
 /// Fetches the tables of a tag for this caller and keeps them.
 pub(super) async fn answer(
-    proxy: &Arc<Proxy>,
+    tables: &Arc<CacheTables>,
     asked: &Asked,
     credentials: &Credentials,
-    tables: Tables<'_>,
+    wanted: TablesRequest<'_>,
     why: ForwardReason,
 ) -> Result<Response<Body>, Failure> {
-    let Tables { tag, info, kept: others } = tables;
-    let place = Proxy::place_of_tables(tag, info)?;
+    let TablesRequest { tag, info, kept: others } = wanted;
+    let place = CacheTables::place_of(tag, info)?;
     let field = match credentials {
         Credentials::Token { field, .. } => Some(field),
         _ => None,
     };
     let asked_at = clock::stamp();
     let timeout = asked.settings.upstream.timeout.0;
-    let who = proxy.caller(credentials, &asked.route);
-    let (upstream, body) = proxy.upstream.download(&place, field, who.as_ref(), timeout).await?.into_parts();
+    let who = caller(&tables.core, credentials, &asked.route);
+    let (upstream, body) =
+        tables.core.upstream.download(&place, field, who.as_ref(), timeout).await?.into_parts();
     let status = upstream.status;
     if offers_none(status)
-        && let Some(own) = super::own(proxy, asked, tag, None).await
+        && let Some(own) = super::own(tables, asked, tag, None).await
     {
         return Ok(own);
     }
@@ -84,7 +85,7 @@ pub(super) async fn answer(
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let limit = asked.settings.cache.max_file.0;
     let storable = zip && length.is_none_or(|length| length <= limit);
-    let reserved = if storable { Reserved::take(proxy, tag) } else { None };
+    let reserved = if storable { Reserved::take(tables, tag) } else { None };
     let name = uuid::Uuid::new_v4().simple().to_string();
     let headers: HeaderMap = KEPT_FIELDS
         .iter()
@@ -92,7 +93,7 @@ pub(super) async fn answer(
         .collect();
     let how =
         CacheStatus::Forwarded { why, status: status.as_u16(), stored: reserved.is_some(), collapsed: false };
-    proxy.counters.count(how);
+    tables.core.counters.count(how);
     let (pieces, coming) = mpsc::channel(AHEAD);
     let mut response = Response::new(Body::from_stream(pieces_of(coming)));
     *response.status_mut() = status;
@@ -105,11 +106,11 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
     how.mark(&mut response);
-    let path = proxy.files.folder.join(&name);
+    let path = tables.files.folder.join(&name);
     let kept =
         Kept { name, path, headers, length: 0, info: info.map(hash_of), asked_at, received_at: asked_at };
     let arriving = Arriving { beginning, body, zip, client: Some(pieces), timeout, limit, expected: length };
-    tokio::spawn(arriving.run(proxy.clone(), tag.to_owned(), kept, reserved));
+    tokio::spawn(arriving.run(tables.clone(), tag.to_owned(), kept, reserved));
     Ok(response)
 }
 
@@ -138,20 +139,20 @@ fn pieces_of(coming: mpsc::Receiver<Piece>) -> impl Stream<Item = io::Result<Byt
 
 /// The right to keep the tables of a tag: one download of them at a time is written down.
 struct Reserved {
-    proxy: Arc<Proxy>,
+    tables: Arc<CacheTables>,
     tag: String,
 }
 
 impl Reserved {
-    fn take(proxy: &Arc<Proxy>, tag: &str) -> Option<Self> {
-        let mut under_way = proxy.files.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.insert(tag.to_owned()).then(|| Self { proxy: proxy.clone(), tag: tag.to_owned() })
+    fn take(tables: &Arc<CacheTables>, tag: &str) -> Option<Self> {
+        let mut under_way = tables.files.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.insert(tag.to_owned()).then(|| Self { tables: tables.clone(), tag: tag.to_owned() })
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.proxy.files.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.tag);
+        self.tables.files.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.tag);
     }
 }
 
@@ -188,7 +189,13 @@ impl Drop for Writing {
 }
 
 impl Arriving {
-    async fn run(mut self, proxy: Arc<Proxy>, tag: String, mut kept: Kept, reserved: Option<Reserved>) {
+    async fn run(
+        mut self,
+        tables: Arc<CacheTables>,
+        tag: String,
+        mut kept: Kept,
+        reserved: Option<Reserved>,
+    ) {
         let mut writing = match reserved {
             Some(reserved) => begin(&kept.path, reserved).await,
             None => None,
@@ -225,7 +232,7 @@ impl Arriving {
         }
         if let Some(writing) = writing {
             kept.received_at = clock::now();
-            finish(writing, &proxy, &tag, kept).await;
+            finish(writing, &tables, &tag, kept).await;
         }
         send(self.client, Piece::Last(held.unwrap_or_default()), self.timeout).await;
     }
@@ -261,7 +268,7 @@ async fn write(writing: Option<&mut Writing>, piece: &Bytes) -> bool {
     written.is_ok()
 }
 
-async fn finish(mut writing: Writing, proxy: &Proxy, tag: &str, kept: Kept) {
+async fn finish(mut writing: Writing, tables: &CacheTables, tag: &str, kept: Kept) {
     let synced = async {
         writing.file.flush().await?;
         writing.file.sync_all().await
@@ -270,7 +277,7 @@ async fn finish(mut writing: Writing, proxy: &Proxy, tag: &str, kept: Kept) {
         tracing::error!(%error, "the cache tables can't be kept");
         return;
     }
-    match proxy.files.keep(tag, kept, &proxy.store).await {
+    match tables.files.keep(tag, kept, &tables.core.store).await {
         Ok(()) => writing.finished = true,
         Err(error) => tracing::error!(%error, "the cache tables can't be kept"),
     }

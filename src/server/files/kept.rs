@@ -17,7 +17,8 @@ use crate::{
     clock::{self, Millis},
     http::cache_status::CacheStatus,
     server::{
-        Asked, Proxy,
+        Asked,
+        core::Core,
         refusal::{self, NOTICE},
     },
     snapshot::{FileHead, KeptFile},
@@ -45,8 +46,6 @@ pub(in crate::server) struct Files {
     kept: RwLock<HashMap<String, Arc<Kept>>>,
     /// Tags whose tables are being fetched.
     pub(super) under_way: std::sync::Mutex<std::collections::HashSet<String>>,
-    /// Tables of the proxy's own making; they are not found again after a restart.
-    pub(super) own: super::own::Making,
 }
 
 impl Files {
@@ -72,7 +71,7 @@ impl Files {
             }
         }
         let kept = RwLock::new(kept);
-        Ok(Self { folder, kept, under_way: std::sync::Mutex::default(), own: super::own::Making::default() })
+        Ok(Self { folder, kept, under_way: std::sync::Mutex::default() })
     }
 
     pub(super) fn get(&self, tag: &str) -> Option<Arc<Kept>> {
@@ -195,7 +194,7 @@ impl Kept {
         asked: &Asked,
         how: CacheStatus,
         notice: Option<HeaderValue>,
-        proxy: &Proxy,
+        core: &Core,
     ) -> Response<Body> {
         let tag = Self::entity_tag(&self.name);
         let mut response = Response::new(Body::empty());
@@ -215,7 +214,7 @@ impl Kept {
             tracing::error!(%error, file = %self.path.display(), "kept cache tables can't be read");
             return refusal::plain(500, "The kept cache tables can't be read; the proxy's log says more.");
         }
-        proxy.counters.count(how);
+        core.counters.count(how);
         response
     }
 

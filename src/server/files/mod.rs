@@ -18,10 +18,16 @@ use kept::Kept;
 pub(super) use kept::{Files, FilesError};
 pub(super) use own::{describes_all, offers_none};
 
-use super::{Asked, Proxy, pass, refusal, verdict::May};
+use super::{
+    Asked,
+    core::Core,
+    pass::{self, failed_pass, give_unstored},
+    refusal::{self, notice_away},
+    verdict::{May, authorize, caller, refuse_caller},
+};
 use crate::{
     access::{Credentials, credentials},
-    alyx::{Class, query, route, tables},
+    alyx::{Class, query, route, tables as cache_info},
     caching::Directives,
     clock,
     http::{
@@ -40,42 +46,43 @@ const NO_PLACE: &str =
 const JUDGED_BY: &str = "/labs?limit=1";
 
 /// Answers a GET or HEAD of `cache.zip`.
-pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
-    let credentials = credentials(&asked.headers, &proxy.key);
-    let Some(tag) = tables::tag_asked(&query::parse(asked.uri.query().unwrap_or_default())) else {
+pub(super) async fn answer(tables: &Arc<CacheTables>, asked: Asked) -> Response<Body> {
+    let core = &tables.core;
+    let credentials = credentials(&asked.headers, &core.key);
+    let Some(tag) = cache_info::tag_asked(&query::parse(asked.uri.query().unwrap_or_default())) else {
         return refusal::plain(404, "There is no such database tag.");
     };
     if matches!(credentials, Credentials::Foreign) {
-        return pass::answer(proxy, asked, Body::empty(), ForwardReason::Bypass("foreign-credentials")).await;
+        return pass::answer(core, asked, Body::empty(), ForwardReason::Bypass("foreign-credentials")).await;
     }
-    let may = match proxy.may_have_tables(&asked, &credentials).await {
+    let may = match tables.may_have_tables(&asked, &credentials).await {
         Ok(may) => may,
         Err(response) => return *response,
     };
-    let info = proxy.known_info(&tag).await;
-    let kept = proxy.files.get(&tag).filter(|_| may.sees_stored());
+    let info = tables.known_info(&tag).await;
+    let kept = tables.files.get(&tag).filter(|_| may.sees_stored());
     let stale = kept.as_ref().map(|kept| staleness(kept, info.as_deref(), &asked));
     match (&kept, stale) {
         (Some(kept), Some(Ok(left))) => {
-            return kept.give(&asked, CacheStatus::Hit(Tier::Disk, left), None, proxy).await;
+            return kept.give(&asked, CacheStatus::Hit(Tier::Disk, left), None, core).await;
         }
-        (Some(kept), _) if proxy.upstream.health.is_down() => return give_offline(proxy, &asked, kept).await,
+        (Some(kept), _) if core.upstream.health.is_down() => return give_offline(tables, &asked, kept).await,
         _ => {}
     }
-    if kept.is_none() && asked.method == Method::HEAD && !proxy.upstream.health.is_down() {
-        return pass::answer(proxy, asked, Body::empty(), ForwardReason::UriMiss).await;
+    if kept.is_none() && asked.method == Method::HEAD && !core.upstream.health.is_down() {
+        return pass::answer(core, asked, Body::empty(), ForwardReason::UriMiss).await;
     }
     let why = stale.and_then(Result::err).map_or(ForwardReason::UriMiss, ForwardReason::Stale);
-    let tables = download::Tables { tag: &tag, info: info.as_deref(), kept: kept.is_some() };
-    match download::answer(proxy, &asked, &credentials, tables, why).await {
+    let wanted = download::TablesRequest { tag: &tag, info: info.as_deref(), kept: kept.is_some() };
+    match download::answer(tables, &asked, &credentials, wanted, why).await {
         Ok(response) => response,
         Err(Failure::BadAddress) => refusal::plain(404, NO_PLACE),
-        Err(failure) => match (proxy.refuse_caller(may, &failure, &asked.route), &kept) {
+        Err(failure) => match (refuse_caller(core, may, &failure, &asked.route), &kept) {
             (Some(refusal), _) => refusal,
-            (None, Some(kept)) => give_offline(proxy, &asked, kept).await,
-            (None, None) => match own(proxy, &asked, &tag, Some(ServedStale::Offline)).await {
+            (None, Some(kept)) => give_offline(tables, &asked, kept).await,
+            (None, None) => match own(tables, &asked, &tag, Some(ServedStale::Offline)).await {
                 Some(response) => response,
-                None => proxy.failed_pass(&failure),
+                None => failed_pass(core, &failure),
             },
         },
     }
@@ -83,17 +90,17 @@ pub(super) async fn answer(proxy: &Arc<Proxy>, asked: Asked) -> Response<Body> {
 
 /// The tables of all data as the proxy makes them itself; `None` where it can't, or those of a tag are asked for.
 async fn own(
-    proxy: &Arc<Proxy>,
+    tables: &Arc<CacheTables>,
     asked: &Asked,
     tag: &str,
     reason: Option<ServedStale>,
 ) -> Option<Response<Body>> {
-    if tag.is_empty() { proxy.give_own_tables(asked, reason).await } else { None }
+    if tag.is_empty() { tables.give_own_tables(asked, reason).await } else { None }
 }
 
-async fn give_offline(proxy: &Proxy, asked: &Asked, kept: &Kept) -> Response<Body> {
+async fn give_offline(tables: &Arc<CacheTables>, asked: &Asked, kept: &Kept) -> Response<Body> {
     let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-    kept.give(asked, how, proxy.notice_away(), proxy).await
+    kept.give(asked, how, notice_away(&tables.core), &tables.core).await
 }
 
 /// How long a kept file is fresh yet, or why it is not.
@@ -115,7 +122,23 @@ fn hash_of(info: &Entry) -> [u8; 32] {
     *blake3::hash(&info.body).as_bytes()
 }
 
-impl Proxy {
+/// The floor of ONE's cache tables.
+#[derive(Debug)]
+pub(super) struct CacheTables {
+    pub(super) core: Arc<Core>,
+    /// Those that were fetched.
+    pub(super) files: Files,
+    /// Those of the proxy's own making; they are not found again after a restart.
+    own: own::Making,
+}
+
+impl CacheTables {
+    /// Finds the files that are kept.
+    pub(super) async fn open(core: Arc<Core>) -> Result<Self, FilesError> {
+        let files = Files::open(&core.store).await?;
+        Ok(Self { core, files, own: own::Making::default() })
+    }
+
     /// Whether this caller may have the tables. A token that Alyx has yet to judge is tried on the
     /// tables' description, which costs Alyx next to nothing.
     async fn may_have_tables(
@@ -123,32 +146,32 @@ impl Proxy {
         asked: &Asked,
         credentials: &Credentials,
     ) -> Result<May, Box<Response<Body>>> {
-        let may = self.may(credentials, asked);
+        let may = authorize(&self.core, credentials, asked);
         if may == May::Have {
             return Ok(may);
         }
-        let answer = match self.judge(asked, credentials, &tables::info_path("")).await {
+        let answer = match self.judge(asked, credentials, &cache_info::info_path("")).await {
             Ok(answer) => answer,
             Err(failure) => {
-                let refusal = self.refuse_caller(may, &failure, &asked.route);
+                let refusal = refuse_caller(&self.core, may, &failure, &asked.route);
                 return refusal.map_or(Ok(may), |refusal| Err(Box::new(refusal)));
             }
         };
         // That Alyx offers no tables says nothing of the token.
         let has_own = offers_none(answer.status) && self.may_have_own(asked, credentials).await;
-        let may = self.may(credentials, asked);
+        let may = authorize(&self.core, credentials, asked);
         if has_own || may.sees_stored() {
             return Ok(may);
         }
         let (why, status) = (ForwardReason::Token, answer.status.as_u16());
         let how = CacheStatus::Forwarded { why, status, stored: false, collapsed: false };
-        Err(Box::new(self.give_unstored(asked, &answer, how)))
+        Err(Box::new(give_unstored(&self.core, asked, &answer, how)))
     }
 
     /// Whether this caller may have tables that are made here: a token that Alyx has not judged with what was asked so far
     /// is tried on a small list.
     pub(super) async fn may_have_own(&self, asked: &Asked, credentials: &Credentials) -> bool {
-        let may = || self.may(credentials, asked).sees_stored();
+        let may = || authorize(&self.core, credentials, asked).sees_stored();
         may()
             || credentials.token().is_some()
                 && self.judge(asked, credentials, JUDGED_BY).await.is_ok()
@@ -165,39 +188,39 @@ impl Proxy {
             path_and_query: path.to_owned(),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: field,
-            who: self.caller(credentials, &asked.route),
+            who: caller(&self.core, credentials, &asked.route),
             extra: HeaderMap::new(),
             timeout: asked.settings.upstream.timeout.0,
             retries: asked.settings.upstream.retries,
             max_body: asked.settings.cache.max_response.bytes(),
         };
         // Nobody waits longer, be it for a turn or for Alyx.
-        let asking = tokio::time::timeout(ask.timeout, self.upstream.fetch(&ask));
+        let asking = tokio::time::timeout(ask.timeout, self.core.upstream.fetch(&ask));
         let answer = asking.await.unwrap_or(Err(Failure::Timeout))?;
-        self.learn(credentials, &answer).await;
+        self.core.learn(credentials, &answer).await;
         Ok(answer)
     }
 
     /// The description of these tables that is known here, however old.
     async fn known_info(&self, tag: &str) -> Option<Arc<Entry>> {
-        let path = tables::info_path(tag);
+        let path = cache_info::info_path(tag);
         let uri = path.parse().ok()?;
         let segments = query::segments(&path);
         let route = route::classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
         let media = Media::negotiate(&route, None, None)?;
         let question = Question::new(route, Class::Tables, &uri, &media, None);
-        self.responses.find(&question).await.map(|(entry, _)| entry)
+        self.core.responses.find(&question).await.map(|(entry, _)| entry)
     }
 
     /// Where the tables of a tag lie: where their description says, or Alyx's own `/cache.zip`.
-    fn place_of_tables(tag: &str, info: Option<&Entry>) -> Result<String, Failure> {
+    fn place_of(tag: &str, info: Option<&Entry>) -> Result<String, Failure> {
         let said = info.and_then(|info| {
             let text = std::str::from_utf8(&info.body).ok()?;
-            tables::location(text).map(|range| text[range].to_owned())
+            cache_info::location(text).map(|range| text[range].to_owned())
         });
         match said {
             Some(place) => Ok(place),
-            None if tag.is_empty() => Ok(tables::PATH.to_owned()),
+            None if tag.is_empty() => Ok(cache_info::PATH.to_owned()),
             // Only a description with a location leads here with a tag.
             None => Err(Failure::BadAddress),
         }

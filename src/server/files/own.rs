@@ -12,7 +12,7 @@ use std::{
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::Kept;
+use super::{CacheTables, Kept};
 use crate::{
     access::credentials,
     alyx::{Route, Service, tables as place},
@@ -20,7 +20,12 @@ use crate::{
     http::cache_status::{CacheStatus, ServedStale},
     mirror::Mirror,
     responses::Question,
-    server::{Asked, Proxy, refusal::NOTICE},
+    server::{
+        Asked,
+        pass::give_unstored,
+        refusal::{NOTICE, notice_away},
+        verdict::authorize,
+    },
     settings::Settings,
     single_flight::Flights,
     tables::{self, Form, TablesError},
@@ -65,7 +70,7 @@ pub(in crate::server) fn describes_all(question: &Question) -> bool {
     matches!(question.route, Route::Service(Service::CacheInfo)) && question.path == place::info_path("")
 }
 
-impl Proxy {
+impl CacheTables {
     /// The tables themselves, of what is mirrored; `None` where they can't be made.
     pub(super) async fn give_own_tables(
         self: &Arc<Self>,
@@ -74,12 +79,12 @@ impl Proxy {
     ) -> Option<Response<Body>> {
         self.shows_records_to(asked).then_some(())?;
         let own = self.own_tables(&asked.settings).await?;
-        Some(own.file.give(asked, mirrored(reason), self.why(reason), self).await)
+        Some(own.file.give(asked, mirrored(reason), self.why(reason), &self.core).await)
     }
 
     /// Whoever gets tables gets all sessions: nobody else than who may read what is mirrored.
     fn shows_records_to(&self, asked: &Asked) -> bool {
-        self.may(&credentials(&asked.headers, &self.key), asked).sees_stored()
+        authorize(&self.core, &credentials(&asked.headers, &self.core.key), asked).sees_stored()
     }
 
     /// Their description; `None` where they can't be made.
@@ -105,33 +110,33 @@ impl Proxy {
             asked_at: own.as_of,
             received_at: own.as_of,
         };
-        Some(self.give_unstored(asked, &answer, mirrored(reason)))
+        Some(give_unstored(&self.core, asked, &answer, mirrored(reason)))
     }
 
     fn why(&self, reason: Option<ServedStale>) -> Option<HeaderValue> {
-        reason.and_then(|_| self.notice_away())
+        reason.and_then(|_| notice_away(&self.core))
     }
 
     /// Tables that are recent enough: those that were made last, or new ones. Whoever asks waits no longer than for
     /// Alyx itself, and has the old ones then; the making goes on, and the next one finds the new.
     async fn own_tables(self: &Arc<Self>, settings: &Settings) -> Option<Arc<Own>> {
         let as_of = self.as_of(settings)?;
-        let made = self.files.own.made();
+        let made = self.own.made();
         if let Some(own) = &made {
             let age = Duration::from_millis(u64::try_from(as_of - own.as_of).unwrap_or(0));
             if age <= settings.freshness.tables.0 {
                 return made;
             }
         }
-        let proxy = self.clone();
-        let seat = self.files.own.under_way.join((), || async move { proxy.make().await });
+        let tables = self.clone();
+        let seat = self.own.under_way.join((), || async move { tables.make().await });
         let new = tokio::time::timeout(settings.upstream.timeout.0, seat.outcome()).await;
         new.ok().flatten().flatten().or(made)
     }
 
     /// As of when tables would be that are made now; `None` where none can be.
     fn as_of(&self, settings: &Settings) -> Option<Millis> {
-        let states = self.mirror.as_ref()?.states();
+        let states = self.core.mirror.as_ref()?.states();
         let usable = |name: &&str| {
             let state = states.of(name)?;
             let apart = settings.access.keeps_apart(&format!("/{name}"));
@@ -141,11 +146,11 @@ impl Proxy {
     }
 
     async fn make(self: Arc<Self>) -> Option<Arc<Own>> {
-        let mirror = self.mirror.as_ref()?;
+        let mirror = self.core.mirror.as_ref()?;
         match self.make_of(mirror).await {
             Ok(own) => {
                 let own = Arc::new(own);
-                let before = self.files.own.replace(own.clone());
+                let before = self.own.replace(own.clone());
                 // Whoever reads the old one has it open; others don't find it any more.
                 if let Some(before) = before
                     && let Err(error) = tokio::fs::remove_file(&before.file.path).await
@@ -165,7 +170,7 @@ impl Proxy {
         let frozen = mirror.frozen().await?;
         let name = uuid::Uuid::new_v4().simple().to_string();
         let path = self.files.folder.join(&name);
-        let (origin, to) = (tables::origin_of(self.upstream.base()).to_owned(), path.clone());
+        let (origin, to) = (tables::origin_of(self.core.upstream.base()).to_owned(), path.clone());
         let writing = move || {
             let as_of = tables::as_of(&frozen)?;
             let info = tables::write(&frozen, &origin, &to, Form::Zip, &|_| ())?;

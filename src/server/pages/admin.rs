@@ -31,14 +31,14 @@ impl Visit {
     }
 
     pub(super) fn become_admin(&self, form: &[(String, String)]) -> Response<Body> {
-        if !self.proxy.admin.is(field(form, "token").trim()) {
+        if !self.admin.token.is(field(form, "token").trim()) {
             return self.admin_page("This is not the administrator's token.", 403);
         }
         let mut response = to("/-/mirror");
         if let Some(session) = &self.session {
             session.make_admin();
         } else {
-            let cookie = self.proxy.sessions.begin("administrator", None, true, self.is_secure());
+            let cookie = self.admin.sessions.begin("administrator", None, true, self.is_secure());
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         response

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     mirror::answers::{self, Answers},
-    server::Proxy,
+    server::admin::AdminSite,
 };
 
 #[derive(Template)]
@@ -23,14 +23,14 @@ struct Page {
 impl Visit {
     pub(super) fn answers_page(&self) -> Response<Body> {
         let frame = self.frame("answers", "What this proxy can answer");
-        page(&Page { frame, endpoints: self.proxy.answers() }, 200)
+        page(&Page { frame, endpoints: self.admin.answers() }, 200)
     }
 }
 
-impl Proxy {
+impl AdminSite {
     /// What can be answered here, by endpoint and parameter.
     fn answers(&self) -> Vec<Answers> {
-        let states = self.mirror.as_ref().map(|mirror| mirror.states());
+        let states = self.core.mirror.as_ref().map(|mirror| mirror.states());
         answers::all(&|endpoint, details| {
             let state = states.as_ref().and_then(|states| states.of(endpoint));
             state.is_some_and(|state| state.details || !details)

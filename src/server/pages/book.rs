@@ -7,7 +7,7 @@ use http::{Response, header};
 use super::{
     Visit,
     frame::{Frame, page},
-    own,
+    text_response,
 };
 use crate::docs::{self, Chapter, Page};
 
@@ -31,7 +31,7 @@ impl Visit {
     /// The page or picture behind `/-/docs`; none where there is none.
     pub(super) fn book(&self, rest: &str) -> Option<Response<Body>> {
         if let Some(picture) = docs::picture(rest) {
-            return Some(own::text(picture, "image/svg+xml"));
+            return Some(text_response(picture, "image/svg+xml"));
         }
         let name = rest.strip_suffix(".html").unwrap_or(rest);
         let text = docs::page(if name.is_empty() { "index" } else { name })?;

@@ -4,8 +4,8 @@ use askama::Template;
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{Visit, own, refusal};
-use crate::{clock, server::Frozen};
+use super::{Visit, refusal, text_response};
+use crate::{clock, server::ServedSnapshot};
 
 /// What the base template needs.
 #[derive(Debug)]
@@ -28,11 +28,11 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 
 impl Visit {
     pub(super) fn frame(&self, here: &'static str, title: impl Into<String>) -> Frame {
-        let state = self.proxy.upstream.health.state();
+        let state = self.admin.core.upstream.health.state();
         let state_text = match state.name() {
             "up" => "Alyx answers".to_owned(),
-            "down" if self.proxy.frozen().is_some() => {
-                let at = self.proxy.frozen().map(Frozen::as_of).unwrap_or_default();
+            "down" if self.admin.core.mode.snapshot().is_some() => {
+                let at = self.admin.core.mode.snapshot().map(ServedSnapshot::as_of).unwrap_or_default();
                 format!("snapshot of {}", clock::for_people(at))
             }
             "down" if state.is_on_purpose() => "offline on purpose".to_owned(),
@@ -61,7 +61,7 @@ pub(super) fn page(template: &impl Template, status: u16) -> Response<Body> {
             return refusal::plain(500, "The page can't be made; the log says more.");
         }
     };
-    let mut response = own::text(&html, "text/html; charset=utf-8");
+    let mut response = text_response(&html, "text/html; charset=utf-8");
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
     for (name, value) in [

@@ -52,8 +52,8 @@ impl Visit {
             return self.login_page("Alyx does not accept this token, or can't be asked about it now.", 403);
         }
         let admin = self.session.as_ref().is_some_and(|session| session.is_admin());
-        self.proxy.sessions.end(&self.headers, self.is_secure());
-        let cookie = self.proxy.sessions.begin(name, Some(&token), admin, self.is_secure());
+        self.admin.sessions.end(&self.headers, self.is_secure());
+        let cookie = self.admin.sessions.begin(name, Some(&token), admin, self.is_secure());
         let mut response = to(own_place(field(form, "next")));
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         response
@@ -81,7 +81,7 @@ impl Visit {
             client: self.client,
             settings: self.settings.clone(),
         };
-        let response = login::answer(&self.proxy, asked, Body::from(body.as_str().to_owned())).await;
+        let response = login::answer(&self.admin.floors, asked, Body::from(body.as_str().to_owned())).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), MAX_FORM).await.unwrap_or_default();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -102,7 +102,7 @@ impl Visit {
             return refusal::plain(403, "The form is out of date: load the page again.");
         }
         let mut response = to("/-/status");
-        let cookie = self.proxy.sessions.end(&self.headers, self.is_secure());
+        let cookie = self.admin.sessions.end(&self.headers, self.is_secure());
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         response
     }

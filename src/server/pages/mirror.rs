@@ -46,21 +46,22 @@ impl Visit {
             frame: self.frame("mirror", "Mirror"),
             message,
             is_admin: self.is_admin(),
-            has_account: self.proxy.synchroniser.is_some(),
+            has_account: self.admin.core.synchroniser.is_some(),
             tables: self.rows(),
-            verified: self.proxy.samples.by_name().to_vec(),
+            verified: self.admin.floors.mirror.samples.by_name().to_vec(),
         };
         page(&content, 200)
     }
 
     fn rows(&self) -> Vec<Row> {
-        let Some(mirror) = &self.proxy.mirror else { return Vec::new() };
+        let Some(mirror) = &self.admin.core.mirror else { return Vec::new() };
         let (states, now) = (mirror.states(), clock::now());
-        let progress = self.proxy.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot());
+        let progress =
+            self.admin.core.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot());
         let progress = progress.unwrap_or_default();
         let kept = |endpoint: &&Endpoint| {
             states.of(endpoint.name).is_some()
-                || self.proxy.synchroniser.is_some() && self.settings.mirror.keeps(endpoint)
+                || self.admin.core.synchroniser.is_some() && self.settings.mirror.keeps(endpoint)
         };
         crate::alyx::ENDPOINTS
             .iter()
@@ -95,7 +96,7 @@ impl Visit {
     }
 
     pub(super) fn mirror_json(&self) -> Value {
-        json!({ "mirror": self.proxy.mirror_status() })
+        json!({ "mirror": self.admin.mirror_status() })
     }
 
     pub(super) fn mirror_action(&self, form: &[(String, String)]) -> Response<Body> {
@@ -109,18 +110,18 @@ impl Visit {
             "sync" => {
                 let named = Some(field(form, "endpoint")).filter(|name| !name.is_empty());
                 let named: BTreeSet<String> = named.map(str::to_owned).into_iter().collect();
-                self.proxy.synchronise_now(&named).map(|_| "Synchronising.")
+                self.admin.synchronise_now(&named).map(|_| "Synchronising.")
             }
             "verify" => self
-                .proxy
+                .admin
                 .verify_now()
                 .map(|_| "Answers that were given lately are being compared with Alyx's."),
             "offline" => {
-                self.proxy.hold_offline();
+                self.admin.hold_offline();
                 Ok("The proxy keeps away from Alyx.")
             }
             "online" => {
-                self.proxy.release_online();
+                self.admin.release_online();
                 Ok("The proxy asks Alyx again.")
             }
             _ => return refusal::plain(400, "There is no such button."),

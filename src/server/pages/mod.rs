@@ -22,7 +22,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 
 pub(super) use session::Sessions;
 
-use super::{Proxy, own, refusal};
+use super::{
+    admin::{AdminSite, text_response},
+    refusal,
+};
 use crate::{
     http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
     settings::Settings,
@@ -38,7 +41,7 @@ const MAX_FORM: usize = 64 << 10;
 
 /// Somebody who looks at a page.
 struct Visit {
-    proxy: Arc<Proxy>,
+    admin: Arc<AdminSite>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -52,20 +55,20 @@ struct Visit {
 
 /// Answers a request for a page; none where there is no such page.
 pub(super) async fn answer(
-    proxy: &Arc<Proxy>,
+    admin: &Arc<AdminSite>,
     peer: IpAddr,
     request: Request<Body>,
 ) -> Option<Response<Body>> {
     let (parts, body) = request.into_parts();
-    let settings = proxy.settings.load_full();
+    let settings = admin.core.settings.load_full();
     let base = match forwarded::of(&parts, peer, &settings.server) {
         Ok(base) => base,
         Err(error) => return Some(refusal::plain(400, &error.to_string())),
     };
     let client = forwarded::client(&parts.headers, peer, &settings.server);
-    let session = proxy.sessions.of(&parts.headers);
+    let session = admin.sessions.of(&parts.headers);
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    let visit = Visit { proxy: proxy.clone(), method, uri, headers, base, client, settings, session };
+    let visit = Visit { admin: admin.clone(), method, uri, headers, base, client, settings, session };
     let path = visit.uri.path().trim_start_matches("/-").trim_matches('/').to_owned();
     if matches!(visit.method, Method::GET | Method::HEAD) {
         return visit.show(&path).await;
@@ -79,7 +82,7 @@ pub(super) async fn answer(
     if is_foreign(&visit.headers, &visit.base) {
         return Some(refusal::plain(403, "Forms of other sites are not taken."));
     }
-    let timeout = visit.proxy.settings.load().server.client_timeout.0;
+    let timeout = visit.admin.core.settings.load().server.client_timeout.0;
     let body = match super::load::whole(body, "A form", MAX_FORM, timeout).await {
         Ok(body) => body,
         Err(refusal) => return Some(*refusal),
@@ -103,17 +106,17 @@ impl Visit {
         Some(match path {
             "" => to("/-/status"),
             "status" => self.status_page(),
-            "status.json" => own::text(&format!("{:#}\n", self.proxy.status()), "application/json"),
+            "status.json" => text_response(&format!("{:#}\n", self.admin.status()), "application/json"),
             "mirror" => self.mirror_page(""),
-            "mirror.json" => own::text(&format!("{:#}\n", self.mirror_json()), "application/json"),
+            "mirror.json" => text_response(&format!("{:#}\n", self.mirror_json()), "application/json"),
             "answers" => self.answers_page(),
-            "answers.json" => own::text(&self.proxy.answers_json(), "application/json"),
-            "one-setup.py" => own::text(&crate::one::script(&self.base), "text/plain; charset=utf-8"),
+            "answers.json" => text_response(&self.admin.answers_json(), "application/json"),
+            "one-setup.py" => text_response(&crate::one::script(&self.base), "text/plain; charset=utf-8"),
             "login" => self.login_page("", 200),
             "admin" => self.admin_page("", 200),
-            "style.css" => own::text(STYLE, "text/css; charset=utf-8"),
-            "icon.svg" => own::text(ICON, "image/svg+xml"),
-            "app.js" => own::text(SCRIPT, "text/javascript; charset=utf-8"),
+            "style.css" => text_response(STYLE, "text/css; charset=utf-8"),
+            "icon.svg" => text_response(ICON, "image/svg+xml"),
+            "app.js" => text_response(SCRIPT, "text/javascript; charset=utf-8"),
             _ => return None,
         })
     }

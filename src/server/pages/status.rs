@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock, log,
-    server::Proxy,
+    server::admin::AdminSite,
     telemetry::activity::{self, Asked},
 };
 
@@ -68,19 +68,19 @@ impl Visit {
     /// Whether this visitor may see who asks what: somebody whose token counts yet, or the administrator.
     fn counts(&self) -> bool {
         let access = &self.settings.access;
-        let counts = |token| self.proxy.tokens.counts_until(&token, access).is_some();
+        let counts = |token| self.admin.core.tokens.counts_until(&token, access).is_some();
         let session = self.session.as_ref();
         session.is_some_and(|session| {
-            session.is_admin() || access.open || session.token(&self.proxy.key).is_some_and(counts)
+            session.is_admin() || access.open || session.token(&self.admin.core.key).is_some_and(counts)
         })
     }
 
     pub(super) fn status_page(&self) -> Response<Body> {
-        let proxy = &self.proxy;
-        let state = proxy.upstream.health.state();
-        let stored = proxy.responses.stored();
+        let (admin, core) = (&self.admin, &self.admin.core);
+        let state = core.upstream.health.state();
+        let stored = core.responses.stored();
         let logged_in = self.counts();
-        let (most, slowest) = proxy.activity.questions();
+        let (most, slowest) = core.activity.questions();
         let now = clock::now();
         let rows = |asked: Vec<Asked>| asked.iter().map(|asked| row(asked, logged_in)).collect();
         let client = |client: activity::Client| Seen {
@@ -89,26 +89,26 @@ impl Visit {
             requests: client.requests,
             ago: clock::span_for_people(now - client.last),
         };
-        let mirror = proxy.mirror.as_ref();
+        let mirror = core.mirror.as_ref();
         let last = mirror.and_then(|mirror| mirror.states().iter().map(|(_, state)| state.synced_at).max());
         let content = Page {
             frame: self.frame("status", "Status"),
-            upstream: proxy.upstream.base().to_owned(),
+            upstream: core.upstream.base().to_owned(),
             since: state.since().map(clock::for_people).unwrap_or_default(),
             reason: state.reason().unwrap_or_default(),
             synchronised: last.map_or_else(
                 || "nothing is mirrored".to_owned(),
                 |at| format!("{} ago", clock::span_for_people(now - at)),
             ),
-            uptime: clock::span_for_people(now - proxy.started_at),
-            chart: chart(&proxy.activity.day()),
+            uptime: clock::span_for_people(now - admin.started_at),
+            chart: chart(&core.activity.day()),
             most: rows(most),
             slowest: rows(slowest),
             responses: stored.responses,
             stored: size(stored.bytes),
             limit: size(stored.limit),
             used: (stored.bytes.saturating_mul(100)).checked_div(stored.limit).unwrap_or(0).min(100),
-            clients: logged_in.then(|| proxy.activity.clients().into_iter().map(client).collect()),
+            clients: logged_in.then(|| core.activity.clients().into_iter().map(client).collect()),
             events: log::worth_telling(20)
                 .into_iter()
                 .map(|event| Happened {
@@ -117,12 +117,12 @@ impl Visit {
                     text: event.text,
                 })
                 .collect(),
-            trouble: [proxy.store.trouble(), mirror.and_then(|mirror| mirror.trouble())]
+            trouble: [core.store.trouble(), mirror.and_then(|mirror| mirror.trouble())]
                 .into_iter()
                 .flatten()
                 .map(|trouble| trouble.for_people())
                 .collect(),
-            set_aside: proxy.set_aside().map(|path| path.display().to_string()),
+            set_aside: core.store.set_aside().map(|path| path.display().to_string()),
             mirror_set_aside: mirror
                 .and_then(|mirror| mirror.set_aside())
                 .map(|path| path.display().to_string()),
@@ -164,11 +164,11 @@ fn size(bytes: u64) -> String {
     format!("{rest:.1} GiB")
 }
 
-impl Proxy {
+impl AdminSite {
     /// What was done in the last day, for `/-/status.json`: no question's values, no client.
     pub(in crate::server) fn activity_status(&self) -> Value {
-        let chart = chart(&self.activity.day());
-        let (most, slowest) = self.activity.questions();
+        let chart = chart(&self.core.activity.day());
+        let (most, slowest) = self.core.activity.questions();
         let rows = |asked: &[Asked]| -> Vec<Value> {
             asked
                 .iter()

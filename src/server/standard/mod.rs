@@ -20,13 +20,13 @@ use gather::gather;
 use give::give;
 use stored::{Shelf, Stored, Url, Worth};
 
-use super::{Asked, Proxy, interim::Interim, pass, refusal};
+use super::{Asked, core::Core, interim::Interim, pass, refusal};
 use crate::{
     caching::{self, Directives, Lifetime, ResponseControl, lifetime, may_store},
     clock::{self, Millis},
     http::body::{self, Buffered},
     http::cache_status::CACHE_STATUS,
-    settings::{Profile, Settings},
+    settings::Profile,
     single_flight::Flights,
     upstream::{Failure, Origin, UpstreamError},
 };
@@ -34,6 +34,7 @@ use crate::{
 /// The cache, where the settings ask for this profile.
 #[derive(Debug)]
 pub(super) struct Standard {
+    core: Arc<Core>,
     shelf: Shelf,
     origin: Origin,
     /// Refreshments under way.
@@ -41,19 +42,19 @@ pub(super) struct Standard {
 }
 
 impl Standard {
-    pub(super) fn of(settings: &Settings) -> Result<Option<Arc<Self>>, UpstreamError> {
+    pub(super) fn of(core: &Arc<Core>) -> Result<Option<Arc<Self>>, UpstreamError> {
+        let settings = core.settings.load();
         if settings.cache.profile != Profile::Rfc9111 {
             return Ok(None);
         }
         let (shelf, origin) = (Shelf::new(settings.storage.memory), Origin::new(&settings.upstream)?);
-        Ok(Some(Arc::new(Self { shelf, origin, refreshing: Flights::default() })))
+        Ok(Some(Arc::new(Self { core: core.clone(), shelf, origin, refreshing: Flights::default() })))
     }
 }
 
 /// A request on its way.
 #[derive(Debug, Clone)]
 struct Asking {
-    proxy: Arc<Proxy>,
     standard: Arc<Standard>,
     method: Method,
     url: Url,
@@ -67,7 +68,6 @@ struct Asking {
 
 /// Answers a request that is not for the proxy itself.
 pub(super) async fn answer(
-    proxy: &Arc<Proxy>,
     standard: &Arc<Standard>,
     mut asked: Asked,
     body: Body,
@@ -80,7 +80,6 @@ pub(super) async fn answer(
         return pass::too_large();
     };
     let asking = Asking {
-        proxy: proxy.clone(),
         standard: standard.clone(),
         url: asked.uri.path_and_query().map_or("/", |both| both.as_str()).into(),
         method: asked.method,
@@ -224,7 +223,7 @@ impl Asking {
         response: Response<Body>,
         times: (Millis, Millis),
     ) -> Result<Response<Body>, Failure> {
-        let settings = self.proxy.settings.load_full();
+        let settings = self.standard.core.settings.load_full();
         let (parts, body) = response.into_parts();
         let said = parts.headers.get(header::CONTENT_LENGTH);
         let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -290,7 +289,7 @@ impl Asking {
     /// The path and query of a place on this origin, by whichever of its names.
     fn place(&self, place: &HeaderValue) -> Option<String> {
         let place = place.to_str().ok()?;
-        [self.proxy.upstream.base(), &self.base].into_iter().find_map(|base| {
+        [self.standard.core.upstream.base(), &self.base].into_iter().find_map(|base| {
             let asked = url::Url::parse(&format!("{base}{}", self.url)).ok()?;
             let place = asked.join(place).ok().filter(|place| place.origin() == asked.origin())?;
             let path = place.as_str().strip_prefix(base)?;
@@ -303,7 +302,7 @@ impl Asking {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.url.parse().map_err(|_| Failure::BadAddress)?;
         *request.headers_mut() = headers;
-        let timeout = self.proxy.settings.load().upstream.timeout.0;
+        let timeout = self.standard.core.settings.load().upstream.timeout.0;
         let interim = self.interim.clone();
         let pass_on = move |status, headers: &HeaderMap| {
             if let Some(interim) = &interim {

@@ -18,7 +18,7 @@ use http::Uri;
 
 pub(super) use samples::{Samples, Verified, register};
 
-use super::{Proxy, mirrored::Kept};
+use super::mirrored::{CachedAnswer, FromMirror};
 use crate::{
     alyx::{Route, query},
     caching::Directives,
@@ -47,39 +47,39 @@ struct Suspect {
 enum Outcome {
     Same,
     /// They differ.
-    Different(Box<Suspect>, Kept),
+    Different(Box<Suspect>, CachedAnswer),
     /// Something changed meanwhile, or one of both did not answer.
     Unknown,
 }
 
 /// Compares for as long as the proxy lives.
-pub(super) async fn run(proxy: Arc<Proxy>) {
+pub(super) async fn run(mirror: Arc<FromMirror>) {
     let mut suspects: Vec<Suspect> = Vec::new();
     loop {
-        let rate = proxy.settings.load().mirror.verify;
+        let rate = mirror.core.settings.load().mirror.verify;
         let pause = REST.checked_div(rate).unwrap_or(REST);
-        let hurried = proxy.samples.pause(pause).await;
-        if rate == 0 && !hurried || proxy.upstream.health.is_down() {
+        let hurried = mirror.samples.pause(pause).await;
+        if rate == 0 && !hurried || mirror.core.upstream.health.is_down() {
             continue;
         }
-        let due = suspects.iter().position(|suspect| proxy.synchronised_since(suspect));
+        let due = suspects.iter().position(|suspect| mirror.synchronised_since(suspect));
         let elder = due.map(|due| suspects.swap_remove(due));
         let Some(question) =
-            elder.as_ref().map(|elder| elder.question.clone()).or_else(|| proxy.samples.take())
+            elder.as_ref().map(|elder| elder.question.clone()).or_else(|| mirror.samples.take())
         else {
             continue;
         };
-        match (proxy.compare(&question).await, elder) {
+        match (mirror.compare(&question).await, elder) {
             (Outcome::Same, elder) => {
-                proxy.samples.count(elder.map_or(Verified::Same, |_| Verified::Changed));
+                mirror.samples.count(elder.map_or(Verified::Same, |_| Verified::Changed));
             }
-            (Outcome::Unknown, _) => proxy.samples.count(Verified::Unknown),
+            (Outcome::Unknown, _) => mirror.samples.count(Verified::Unknown),
             (Outcome::Different(suspect, kept), Some(elder)) if suspect.said == elder.said => {
-                proxy.samples.count(Verified::Different);
-                proxy.distrust(&question, &kept).await;
+                mirror.samples.count(Verified::Different);
+                mirror.distrust(&question, &kept).await;
             }
             (Outcome::Different(suspect, _), _) => {
-                if let Some(synchroniser) = &proxy.synchroniser {
+                if let Some(synchroniser) = &mirror.core.synchroniser {
                     synchroniser.request_cycle();
                 }
                 if suspects.len() < SUSPECTS {
@@ -90,7 +90,7 @@ pub(super) async fn run(proxy: Arc<Proxy>) {
     }
 }
 
-impl Proxy {
+impl FromMirror {
     /// Notes a question that was answered from the tables.
     pub(super) fn sample(&self, question: &Question) {
         self.samples.note(question);
@@ -98,7 +98,7 @@ impl Proxy {
 
     /// Whether all tables that the question was answered from have been synchronised since.
     fn synchronised_since(&self, suspect: &Suspect) -> bool {
-        let Some(mirror) = &self.mirror else { return false };
+        let Some(mirror) = &self.core.mirror else { return false };
         let states = mirror.states();
         suspect
             .said
@@ -108,18 +108,19 @@ impl Proxy {
     }
 
     async fn compare(&self, question: &Question) -> Outcome {
-        let settings = self.settings.load_full();
+        let settings = self.core.settings.load_full();
         let Ok(recency) = self.recency(question, &settings, &Directives::default()) else {
             return Outcome::Unknown;
         };
-        let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.synchroniser) else {
+        let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.core.synchroniser) else {
             return Outcome::Unknown;
         };
-        let written = self.responses.written_lists();
+        let written = self.core.responses.written_lists();
         let Ok(kept) = self.kept(question, &settings, Some(recency)).await else { return Outcome::Unknown };
         let at = clock::now();
         let Ok(answer) = synchroniser.ask(&question.path_and_query).await else { return Outcome::Unknown };
-        let moved_on = target.mirror.version() != kept.version || self.responses.written_lists() != written;
+        let moved_on =
+            target.mirror.version() != kept.version || self.core.responses.written_lists() != written;
         if moved_on || !answer.json || matches!(answer.status.as_u16(), 401 | 403 | 429) {
             return Outcome::Unknown;
         }
@@ -142,8 +143,8 @@ impl Proxy {
 
     /// Alyx says something else: what was asked goes to Alyx until that is mended. A detail is fetched again, and that is
     /// all unless it is still seen to differ then.
-    async fn distrust(&self, question: &Question, kept: &Kept) {
-        let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.synchroniser) else {
+    async fn distrust(&self, question: &Question, kept: &CachedAnswer) {
+        let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.core.synchroniser) else {
             return;
         };
         if let Route::Detail(endpoint, key) = &question.route

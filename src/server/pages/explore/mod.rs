@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 use super::{
     Visit,
     frame::{Frame, page},
-    own, refusal, to,
+    refusal, text_response, to,
 };
 use crate::{
     alyx::{ENDPOINTS, Endpoint, query, route::classify},
     clock,
-    server::{Asked, of_alyx},
+    server::{Asked, floors::of_alyx},
     telemetry::{access_log, activity},
 };
 
@@ -99,7 +99,7 @@ impl Visit {
         match names.as_slice() {
             [] if as_json => {
                 let names: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
-                own::text(&json!({ "endpoints": names }).to_string(), "application/json")
+                text_response(&json!({ "endpoints": names }).to_string(), "application/json")
             }
             [] => self.choice(),
             [name] => match known(name) {
@@ -114,7 +114,7 @@ impl Visit {
     }
 
     fn choice(&self) -> Response<Body> {
-        let states = self.proxy.mirror.as_ref().map(|mirror| mirror.states());
+        let states = self.admin.core.mirror.as_ref().map(|mirror| mirror.states());
         let line = |endpoint: &'static Endpoint| Line {
             name: endpoint.name,
             filters: endpoint.filters.len(),
@@ -147,13 +147,13 @@ impl Visit {
         let (base, client, settings) = (self.base.clone(), self.client, self.settings.clone());
         let asked = Asked { method: Method::GET, uri: uri.clone(), headers, route, base, client, settings };
         let start = Instant::now();
-        let response = of_alyx(&self.proxy, asked, Body::empty()).await;
+        let response = of_alyx(&self.admin.floors, asked, Body::empty()).await;
         if let Some(how) = response.extensions().get().copied()
             && !explain
         {
             let (endpoint, status) = (access_log::endpoint(&uri), response.status().as_u16());
             let seen = activity::Seen { how, endpoint, uri: &uri, status, took: start.elapsed() };
-            self.proxy.activity.answered(&seen);
+            self.admin.core.activity.answered(&seen);
         }
         response
     }

@@ -17,7 +17,7 @@ use crate::{
         query,
     },
     server::{
-        own,
+        admin::text_response,
         pages::frame::{Frame, page},
     },
 };
@@ -61,7 +61,7 @@ impl Visit {
         let path = query::canonical_path(&[endpoint.name.to_owned(), key.to_owned()]);
         let told = self.told(&path, &authorization).await;
         if as_json {
-            return own::text(&told_json(&path, &told), "application/json");
+            return text_response(&told_json(&path, &told), "application/json");
         }
         let (status, found) = (told.status, told.status == 200);
         let fields = told.body.as_object().filter(|_| found);

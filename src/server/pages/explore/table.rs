@@ -15,7 +15,7 @@ use crate::{
         query,
     },
     server::{
-        own,
+        admin::text_response,
         pages::frame::{Frame, page},
     },
 };
@@ -69,7 +69,7 @@ impl Visit {
         let path_and_query = format!("/{}?{}", endpoint.name, query::encode_sorted(&pairs));
         let told = self.told(&path_and_query, &authorization).await;
         if as_json {
-            return own::text(&told_json(&path_and_query, &told), "application/json");
+            return text_response(&told_json(&path_and_query, &told), "application/json");
         }
         let window = Window::of(&pairs);
         let records: &[Value] = match (&told.body["results"], &told.body) {

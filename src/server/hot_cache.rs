@@ -1,5 +1,4 @@
-//! The same request again: what was decided for it a moment ago holds as long as nothing has changed that the decision
-//! depended on.
+//! Fast path for repeated requests: reuses a recent decision while every input it depended on (epochs) is unchanged.
 //!
 //! Labs ask the same things over and over. To read a request, canonicalise its question, judge its token and compare
 //! its directives costs several times what it costs to send a stored answer. So a request that was answered from memory
@@ -28,7 +27,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-use super::{Proxy, request_id::REQUEST_ID};
+use super::{core::Core, request_id::REQUEST_ID};
 use crate::{
     access::TokenHash,
     clock::{self, Millis},
@@ -39,21 +38,22 @@ use crate::{
 };
 
 /// A decision counts for so long at most, in milliseconds.
-const LONGEST: Millis = 60_000;
+const MAX_AGE: Millis = 60_000;
 
 /// Requests with a longer head are not kept; it is a fraction of this as a rule. In bytes.
-const LONGEST_HEAD: usize = 4 << 10;
+const MAX_HEAD_BYTES: usize = 4 << 10;
 
-/// Requests that were answered lately.
+/// Requests that were answered a moment ago.
 #[derive(Debug)]
-pub(super) struct Again {
-    decided: moka::sync::Cache<u64, Arc<Decided>, foldhash::fast::RandomState>,
+pub(super) struct HotCache {
+    core: Arc<Core>,
+    decisions: moka::sync::Cache<u64, Arc<Decision>, foldhash::fast::RandomState>,
     hasher: foldhash::fast::RandomState,
 }
 
 /// What decisions depend on besides the request and the stored answer.
 #[derive(Debug, Clone)]
-pub(super) struct Stamp {
+pub(super) struct Epochs {
     settings: Arc<Settings>,
     writes: u64,
     pages: u64,
@@ -75,11 +75,11 @@ pub(super) struct Repeatable {
 
 /// A request and what was decided for it.
 #[derive(Debug)]
-struct Decided {
+struct Decision {
     uri: Uri,
     fields: HeaderMap,
-    name: Name,
-    stamp: Stamp,
+    name: HotKey,
+    epochs: Epochs,
     at: Millis,
     until: Millis,
     fresh_until: Millis,
@@ -89,17 +89,17 @@ struct Decided {
     headers: HeaderMap,
 }
 
-impl Again {
+impl HotCache {
     /// Keeps as much as weighs so many bytes.
-    pub(super) fn new(bytes: u64) -> Self {
-        let weight = |_: &u64, decided: &Arc<Decided>| {
+    pub(super) fn new(core: Arc<Core>, bytes: u64) -> Self {
+        let weight = |_: &u64, decided: &Arc<Decision>| {
             // What is kept of a request are pieces of its whole head.
-            u32::try_from(decided.answer.body.len() + 2 * LONGEST_HEAD).unwrap_or(u32::MAX)
+            u32::try_from(decided.answer.body.len() + 2 * MAX_HEAD_BYTES).unwrap_or(u32::MAX)
         };
         let hasher = foldhash::fast::RandomState::default();
-        let longest = Duration::from_millis(LONGEST.unsigned_abs());
+        let longest = Duration::from_millis(MAX_AGE.unsigned_abs());
         let cache = moka::sync::Cache::builder().weigher(weight).max_capacity(bytes).time_to_live(longest);
-        Self { decided: cache.build_with_hasher(hasher.clone()), hasher }
+        Self { core, decisions: cache.build_with_hasher(hasher.clone()), hasher }
     }
 
     /// A number that is the same for the same request. Two requests may share one: they are compared.
@@ -113,6 +113,97 @@ impl Again {
             hasher.write(value.as_bytes());
         }
         hasher.finish()
+    }
+
+    /// What decisions that are made from now on depend on.
+    pub(super) fn epochs(&self) -> Epochs {
+        Epochs {
+            settings: self.core.settings.load_full(),
+            writes: self.core.responses.writes(),
+            pages: self.core.responses.newer_pages(),
+            tokens: self.core.tokens.refusals(),
+            mirror: self.core.mirror.as_ref().map(|mirror| mirror.version()),
+        }
+    }
+
+    fn holds(&self, epochs: &Epochs) -> bool {
+        let Epochs { settings, writes, pages, tokens, mirror } = epochs;
+        Arc::ptr_eq(settings, &self.core.settings.load())
+            && *writes == self.core.responses.writes()
+            && *pages == self.core.responses.newer_pages()
+            && *tokens == self.core.tokens.refusals()
+            && *mirror == self.core.mirror.as_ref().map(|mirror| mirror.version())
+            && !self.core.upstream.health.is_down()
+    }
+
+    /// The answer to a request that was answered a moment ago, if it is still the right one; how it came about, and
+    /// its endpoint.
+    pub(super) fn get(
+        &self,
+        request: &Request<Body>,
+        name: &HotKey,
+    ) -> Option<(Response<Body>, CacheStatus, &'static str)> {
+        let decided = self.decisions.get(&name.number)?;
+        let now = clock::now();
+        // A clock that was set back makes what was decided before no decision of the past.
+        let in_time = (decided.at..decided.until).contains(&now);
+        let Repeatable { key, entry, body, client, .. } = &decided.answer;
+        let still = in_time
+            && decided.is_of(request, name)
+            && self.holds(&decided.epochs)
+            && self.core.responses.is_in_memory(key, entry);
+        if !still {
+            return None;
+        }
+        let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
+        let how = CacheStatus::Hit(Tier::Memory, left);
+        self.core.counters.count(how);
+        self.core.activity.client(*client, request.headers());
+        let mut response = Response::new(Body::from(body.clone()));
+        let mut headers = decided.headers.clone();
+        let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
+        headers.insert(header::AGE, HeaderValue::from(age));
+        headers.insert(CACHE_STATUS, how.header());
+        *response.headers_mut() = headers;
+        Some((response, how, decided.endpoint))
+    }
+
+    /// Keeps what was decided for a request, where it can be given again.
+    pub(super) fn keep(
+        &self,
+        request: Fingerprint,
+        epochs: Epochs,
+        endpoint: &'static str,
+        response: &mut Response<Body>,
+    ) {
+        let Some(answer) = response.extensions_mut().remove::<Repeatable>() else { return };
+        let Some(CacheStatus::Hit(Tier::Memory, left)) = response.extensions().get::<CacheStatus>().copied()
+        else {
+            return;
+        };
+        if response.status() != StatusCode::OK {
+            return;
+        }
+        let at = clock::now();
+        let fresh_until = at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX));
+        let until = fresh_until.min(answer.token_until).min(at + MAX_AGE);
+        let Fingerprint { name, uri, fields } = request;
+        let (number, headers) = (name.number, response.headers().clone());
+        let decided =
+            Decision { uri, fields, name, epochs, at, until, fresh_until, endpoint, answer, headers };
+        self.decisions.insert(number, Arc::new(decided));
+    }
+
+    /// What a GET is found by that says in one field whom it comes from; no others are kept.
+    pub(super) fn key(&self, request: &Request<Body>, peer: IpAddr) -> Option<HotKey> {
+        let mut lines = request.headers().get_all(header::AUTHORIZATION).iter();
+        match (request.method(), lines.next(), lines.next()) {
+            (&Method::GET, Some(line), None) if length(request) <= MAX_HEAD_BYTES => {
+                let who = self.core.key.token(line.to_str().ok()?);
+                Some(HotKey { number: self.number(request, peer, &who), who, peer })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -128,107 +219,15 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValu
     headers.iter().filter(|(name, _)| **name != REQUEST_ID && **name != header::AUTHORIZATION)
 }
 
-impl Decided {
-    fn is_of(&self, request: &Request<Body>, name: &Name) -> bool {
+impl Decision {
+    fn is_of(&self, request: &Request<Body>, name: &HotKey) -> bool {
         self.name == *name && self.uri == *request.uri() && fields(&self.fields).eq(fields(request.headers()))
-    }
-}
-
-impl Proxy {
-    /// What decisions that are made from now on depend on.
-    pub(super) fn stamp(&self) -> Stamp {
-        Stamp {
-            settings: self.settings.load_full(),
-            writes: self.responses.writes(),
-            pages: self.responses.newer_pages(),
-            tokens: self.tokens.refusals(),
-            mirror: self.mirror.as_ref().map(|mirror| mirror.version()),
-        }
-    }
-
-    fn holds(&self, stamp: &Stamp) -> bool {
-        let Stamp { settings, writes, pages, tokens, mirror } = stamp;
-        Arc::ptr_eq(settings, &self.settings.load())
-            && *writes == self.responses.writes()
-            && *pages == self.responses.newer_pages()
-            && *tokens == self.tokens.refusals()
-            && *mirror == self.mirror.as_ref().map(|mirror| mirror.version())
-            && !self.upstream.health.is_down()
-    }
-
-    /// The answer to a request that was answered a moment ago, if it is still the right one; how it came about, and
-    /// its endpoint.
-    pub(super) fn again(
-        &self,
-        request: &Request<Body>,
-        name: &Name,
-    ) -> Option<(Response<Body>, CacheStatus, &'static str)> {
-        let decided = self.again.decided.get(&name.number)?;
-        let now = clock::now();
-        // A clock that was set back makes what was decided before no decision of the past.
-        let in_time = (decided.at..decided.until).contains(&now);
-        let Repeatable { key, entry, body, client, .. } = &decided.answer;
-        let still = in_time
-            && decided.is_of(request, name)
-            && self.holds(&decided.stamp)
-            && self.responses.is_in_memory(key, entry);
-        if !still {
-            return None;
-        }
-        let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
-        let how = CacheStatus::Hit(Tier::Memory, left);
-        self.counters.count(how);
-        self.activity.client(*client, request.headers());
-        let mut response = Response::new(Body::from(body.clone()));
-        let mut headers = decided.headers.clone();
-        let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
-        headers.insert(header::AGE, HeaderValue::from(age));
-        headers.insert(CACHE_STATUS, how.header());
-        *response.headers_mut() = headers;
-        Some((response, how, decided.endpoint))
-    }
-
-    /// Keeps what was decided for a request, where it can be given again.
-    pub(super) fn decided(
-        &self,
-        request: Same,
-        stamp: Stamp,
-        endpoint: &'static str,
-        response: &mut Response<Body>,
-    ) {
-        let Some(answer) = response.extensions_mut().remove::<Repeatable>() else { return };
-        let Some(CacheStatus::Hit(Tier::Memory, left)) = response.extensions().get::<CacheStatus>().copied()
-        else {
-            return;
-        };
-        if response.status() != StatusCode::OK {
-            return;
-        }
-        let at = clock::now();
-        let fresh_until = at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX));
-        let until = fresh_until.min(answer.token_until).min(at + LONGEST);
-        let Same { name, uri, fields } = request;
-        let (number, headers) = (name.number, response.headers().clone());
-        let decided = Decided { uri, fields, name, stamp, at, until, fresh_until, endpoint, answer, headers };
-        self.again.decided.insert(number, Arc::new(decided));
-    }
-
-    /// What a GET is found by that says in one field whom it comes from; no others are kept.
-    pub(super) fn name(&self, request: &Request<Body>, peer: IpAddr) -> Option<Name> {
-        let mut lines = request.headers().get_all(header::AUTHORIZATION).iter();
-        match (request.method(), lines.next(), lines.next()) {
-            (&Method::GET, Some(line), None) if length(request) <= LONGEST_HEAD => {
-                let who = self.key.token(line.to_str().ok()?);
-                Some(Name { number: self.again.number(request, peer, &who), who, peer })
-            }
-            _ => None,
-        }
     }
 }
 
 /// What a request is found by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
+pub(super) struct HotKey {
     number: u64,
     who: TokenHash,
     peer: IpAddr,
@@ -236,14 +235,14 @@ pub(super) struct Name {
 
 /// All of a request that an answer may depend on.
 #[derive(Debug)]
-pub(super) struct Same {
-    name: Name,
+pub(super) struct Fingerprint {
+    name: HotKey,
     uri: Uri,
     fields: HeaderMap,
 }
 
-impl Same {
-    pub(super) fn of(name: Name, request: &Request<Body>) -> Self {
+impl Fingerprint {
+    pub(super) fn of(name: HotKey, request: &Request<Body>) -> Self {
         let mut fields = request.headers().clone();
         fields.remove(header::AUTHORIZATION);
         Self { name, uri: request.uri().clone(), fields }

@@ -1,15 +1,16 @@
-//! A snapshot that is served alone: a read-only Alyx as of that day.
+//! What stands behind the proxy: Alyx, a miniature of it, or a snapshot that is served alone, a read-only Alyx as of
+//! that day.
 //!
 //! Nothing is asked of Alyx, nothing newer is taken in, and whoever can reach the proxy may read: whoever has the file
 //! has all that is in it anyhow.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::Proxy;
 use crate::{
     clock::{self, Millis},
+    demo::Miniature,
     settings::{
         Settings,
         value::{Size, Span},
@@ -19,12 +20,12 @@ use crate::{
 
 /// The snapshot that a proxy serves.
 #[derive(Debug, Clone)]
-pub struct Frozen {
+pub struct ServedSnapshot {
     manifest: Manifest,
     checksum: [u8; 32],
 }
 
-impl Frozen {
+impl ServedSnapshot {
     /// The snapshot in this file.
     pub fn new(archive: &Archive) -> Self {
         Self { manifest: archive.manifest.clone(), checksum: archive.checksum }
@@ -75,25 +76,30 @@ impl Frozen {
     }
 }
 
-impl Proxy {
-    /// From now on serves nothing but this snapshot, which has been taken in.
-    pub fn freeze(&self, frozen: Frozen) {
-        self.upstream.health.freeze();
-        // One snapshot is served alone; a second one makes no sense.
-        let _ = self.frozen.set(frozen);
-    }
+/// What stands behind the proxy.
+#[derive(Debug, Clone, Default)]
+pub enum Mode {
+    /// An Alyx that can be asked.
+    #[default]
+    Live,
+    /// A snapshot, served alone: nothing is asked of Alyx.
+    Snapshot(Box<ServedSnapshot>),
+    /// A miniature Alyx whose network can be cut.
+    Demo(Arc<Miniature>),
+}
 
+impl Mode {
     /// The snapshot that is served alone.
-    pub fn frozen(&self) -> Option<&Frozen> {
-        self.frozen.get()
+    pub fn snapshot(&self) -> Option<&ServedSnapshot> {
+        if let Self::Snapshot(snapshot) = self { Some(snapshot) } else { None }
     }
 
     /// The day that Alyx's clock stands at. That of the demo's, and of a snapshot, stands still.
     pub(super) fn today(&self, settings: &Settings) -> Date {
-        match (self.demo.get(), self.frozen.get()) {
-            (Some(demo), _) => demo.today(),
-            (None, Some(frozen)) => frozen.today(),
-            (None, None) => clock::today(&settings.mirror.time_zone),
+        match self {
+            Self::Live => clock::today(&settings.mirror.time_zone),
+            Self::Snapshot(snapshot) => snapshot.today(),
+            Self::Demo(miniature) => miniature.today(),
         }
     }
 }
