@@ -38,6 +38,8 @@ pub(crate) enum ForwardReason {
     MirrorMiss(&'static str),
     /// What is stored is not fresh.
     Stale(Staleness),
+    /// What is stored can't be given before the origin has been asked.
+    Revalidate,
     /// Its token is to be judged by Alyx.
     Token,
     /// It is not of the kind that is remembered.
@@ -74,6 +76,17 @@ pub(crate) enum CacheStatus {
     Mirror { reason: Option<ServedStale>, as_synchronised: bool },
     /// From Alyx.
     Forwarded { why: ForwardReason, status: u16, stored: bool, collapsed: bool },
+    /// What was stored, as the origin has just said that it still holds (304).
+    Revalidated,
+    /// What was stored and is stale, as the origin failed (RFC 5861 4): with this status, or else for this reason.
+    StaleIfError {
+        /// The status it failed with.
+        fwd_status: Option<u16>,
+        /// Why it could not be asked.
+        failure: Option<&'static str>,
+    },
+    /// Answered here, as `Max-Forwards` forbids that it goes further.
+    MaxForwards,
     /// Refused here.
     Refused(&'static str),
     /// One of the proxy's own pages.
@@ -106,6 +119,14 @@ impl CacheStatus {
                 }
                 why.detail().map_or(Ok(()), |detail| write!(value, "; detail={detail}"))
             }
+            // A `hit` would say that nothing was forwarded (RFC 9211 2.1).
+            Self::Revalidated => write!(value, "; fwd=stale; fwd-status=304"),
+            Self::StaleIfError { fwd_status, failure } => {
+                value.push_str("; fwd=stale");
+                let _ = fwd_status.map_or(Ok(()), |status| write!(value, "; fwd-status={status}"));
+                failure.map_or(Ok(()), |failure| write!(value, "; detail={failure}"))
+            }
+            Self::MaxForwards => write!(value, "; detail=max-forwards"),
             Self::Refused(reason) => write!(value, "; detail={reason}"),
             Self::Internal => write!(value, "; detail=own"),
         };
@@ -123,12 +144,12 @@ impl CacheStatus {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hit(tier, _) => tier.name(),
-            Self::Stale { .. } => "stale",
+            Self::Stale { .. } | Self::StaleIfError { .. } => "stale",
             Self::Mirror { .. } => "mirror",
             Self::Forwarded { collapsed: true, .. } => "collapsed",
-            Self::Forwarded { .. } => "upstream",
+            Self::Forwarded { .. } | Self::Revalidated => "upstream",
             Self::Refused(_) => "refused",
-            Self::Internal => "own",
+            Self::Internal | Self::MaxForwards => "own",
         }
     }
 }
@@ -148,7 +169,7 @@ impl ForwardReason {
         match self {
             Self::UriMiss | Self::MirrorMiss(_) => "uri-miss",
             Self::Stale(Staleness::Request) => "request",
-            Self::Stale(_) => "stale",
+            Self::Stale(_) | Self::Revalidate => "stale",
             Self::Token => "miss",
             Self::Bypass(_) => "bypass",
             Self::Method => "method",
@@ -160,7 +181,85 @@ impl ForwardReason {
             Self::Stale(staleness) => Some(staleness.name()),
             Self::Token => Some("token-check"),
             Self::Bypass(reason) | Self::MirrorMiss(reason) => Some(reason),
-            Self::UriMiss | Self::Method => None,
+            Self::UriMiss | Self::Method | Self::Revalidate => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each status says in `Cache-Status`, and its name in log and metric.
+    #[test]
+    fn every_status_has_its_words() {
+        use CacheStatus as S;
+        let forwarded = |why| S::Forwarded { why, status: 200, stored: false, collapsed: false };
+        let stale = |reason| S::Stale { reason, tier: Tier::Disk, ttl: -5 };
+        let expired = Staleness::Expired { by: Duration::from_secs(5) };
+        let table = [
+            (S::Hit(Tier::Memory, Duration::from_secs(9)), "; hit; ttl=9; detail=memory", "memory"),
+            (S::Hit(Tier::Disk, Duration::ZERO), "; hit; ttl=0; detail=disk", "disk"),
+            (
+                stale(ServedStale::WhileRevalidating),
+                "; hit; ttl=-5; detail=\"stale-while-revalidate, disk\"",
+                "stale",
+            ),
+            (stale(ServedStale::Slow), "; hit; ttl=-5; detail=\"slow-upstream, disk\"", "stale"),
+            (stale(ServedStale::Offline), "; hit; ttl=-5; detail=\"offline, disk\"", "stale"),
+            (S::Mirror { reason: None, as_synchronised: false }, "; hit; detail=mirror", "mirror"),
+            (
+                S::Mirror { reason: Some(ServedStale::Offline), as_synchronised: true },
+                "; hit; detail=\"mirror, offline, as-synchronised\"",
+                "mirror",
+            ),
+            (forwarded(ForwardReason::UriMiss), "; fwd=uri-miss; fwd-status=200", "upstream"),
+            (
+                forwarded(ForwardReason::MirrorMiss("undecidable")),
+                "; fwd=uri-miss; fwd-status=200; detail=undecidable",
+                "upstream",
+            ),
+            (
+                forwarded(ForwardReason::Stale(expired)),
+                "; fwd=stale; fwd-status=200; detail=expired",
+                "upstream",
+            ),
+            (
+                forwarded(ForwardReason::Stale(Staleness::Request)),
+                "; fwd=request; fwd-status=200; detail=request",
+                "upstream",
+            ),
+            (forwarded(ForwardReason::Revalidate), "; fwd=stale; fwd-status=200", "upstream"),
+            (forwarded(ForwardReason::Token), "; fwd=miss; fwd-status=200; detail=token-check", "upstream"),
+            (
+                forwarded(ForwardReason::Bypass("no-store")),
+                "; fwd=bypass; fwd-status=200; detail=no-store",
+                "upstream",
+            ),
+            (forwarded(ForwardReason::Method), "; fwd=method; fwd-status=200", "upstream"),
+            (
+                S::Forwarded { why: ForwardReason::UriMiss, status: 200, stored: true, collapsed: true },
+                "; fwd=uri-miss; fwd-status=200; stored; collapsed",
+                "collapsed",
+            ),
+            (S::Revalidated, "; fwd=stale; fwd-status=304", "upstream"),
+            (
+                S::StaleIfError { fwd_status: Some(503), failure: None },
+                "; fwd=stale; fwd-status=503",
+                "stale",
+            ),
+            (
+                S::StaleIfError { fwd_status: None, failure: Some("timeout") },
+                "; fwd=stale; detail=timeout",
+                "stale",
+            ),
+            (S::MaxForwards, "; detail=max-forwards", "own"),
+            (S::Refused("overload"), "; detail=overload", "refused"),
+            (S::Internal, "; detail=own", "own"),
+        ];
+        for (status, header, name) in table {
+            assert_eq!(status.header(), format!("alyx-proxy{header}"));
+            assert_eq!(status.name(), name, "{header}");
         }
     }
 }

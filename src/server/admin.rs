@@ -65,7 +65,7 @@ pub(super) async fn answer(admin: &Arc<AdminSite>, peer: IpAddr, request: Reques
         path if path.starts_with("/-/explore") || path.starts_with("/-/login") => {
             let settings = admin.core.settings.load_full();
             let client = forwarded::client(request.headers(), peer, &settings.server);
-            match load::place(&admin.load, &admin.core, client, &settings.server) {
+            match load::place(&admin.load, client, &settings.server) {
                 Ok(place) => load::hold(page(admin, peer, request).await, place),
                 Err(refusal) => *refusal,
             }

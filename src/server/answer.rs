@@ -37,7 +37,6 @@ pub(super) async fn respond(
     entry: &Arc<Entry>,
     giving: Giving,
 ) -> Response<Body> {
-    core.counters.count(giving.how);
     let reader = Asker { base: &asked.base, question };
     let identity = core.responses.representation(&question.key, entry, &reader);
     let wanted = Coding::negotiate(&asked.headers, identity.body.len());

@@ -26,10 +26,10 @@ const DAYS: u32 = 14;
 pub(super) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
     let settings = core.settings.load_full();
     let Credentials::Token { hash, .. } = credentials(headers, &core.key) else {
-        return refuse(core, 403, errors::detail(403, errors::NO_CREDENTIALS), "not-accepted");
+        return refuse(403, errors::detail(403, errors::NO_CREDENTIALS), "not-accepted");
     };
     let Some(until) = core.tokens.counts_until(&hash, &settings.access) else {
-        return refuse(core, 403, errors::detail(403, errors::INVALID_TOKEN), "not-accepted");
+        return refuse(403, errors::detail(403, errors::INVALID_TOKEN), "not-accepted");
     };
     let pairs = query::parse(uri.query().unwrap_or_default());
     let days = match pairs.iter().find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u32>()) {

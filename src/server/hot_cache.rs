@@ -157,7 +157,6 @@ impl HotCache {
         }
         let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
         let how = CacheStatus::Hit(Tier::Memory, left);
-        self.core.counters.count(how);
         self.core.activity.client(*client, request.headers());
         let mut response = Response::new(Body::from(body.clone()));
         let mut headers = decided.headers.clone();

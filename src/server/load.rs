@@ -16,10 +16,7 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use http::{HeaderValue, Response, header};
 
-use super::{
-    core::Core,
-    refusal::{self, refuse},
-};
+use super::refusal::{self, refuse};
 use crate::{alyx::errors, settings};
 
 const SHED: &str = "alyx_proxy_shed_total";
@@ -117,15 +114,14 @@ impl Drop for Place {
 /// A place for a request of this client, or the refusal where there is none.
 pub(super) fn place(
     load: &Arc<Load>,
-    core: &Core,
     client: IpAddr,
     settings: &settings::Server,
 ) -> Result<Place, Box<Response<Body>>> {
-    load.enter(client, settings).map_err(|full| Box::new(overloaded(core, full)))
+    load.enter(client, settings).map_err(|full| Box::new(overloaded(full)))
 }
 
 /// The refusal of a request for which there is no place. ONE tries again by itself.
-fn overloaded(core: &Core, full: Full) -> Response<Body> {
+fn overloaded(full: Full) -> Response<Body> {
     let text = match full {
         Full::All => {
             "This proxy has as many requests under way as `server.max_requests` allows. Try again in a second."
@@ -136,7 +132,7 @@ fn overloaded(core: &Core, full: Full) -> Response<Body> {
         }
     };
     metrics::counter!(SHED, "reason" => full.name()).increment(1);
-    let mut response = refuse(core, 503, errors::detail(503, text), full.name());
+    let mut response = refuse(503, errors::detail(503, text), full.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

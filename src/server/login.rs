@@ -37,7 +37,7 @@ pub(super) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Respons
         && !asked.settings.access.open
         && let Some(wait) = floors.logins.wait(&core.key, user, asked.client, &asked.settings.access)
     {
-        return too_many(floors, wait.as_secs() + 1);
+        return too_many(wait.as_secs() + 1);
     }
     if core.upstream.health.is_down() {
         return without_alyx(floors, &asked, given, &Failure::Away).await;
@@ -104,7 +104,7 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
         if !is_away(core, failure) {
             return failed_pass(core, failure);
         }
-        return refuse(core, 403, errors::detail(403, refusal), "not-accepted");
+        return refuse(403, errors::detail(403, refusal), "not-accepted");
     }
     let (user, password) = match (given.user, given.password) {
         (Some(user), Some(password)) => (user, password),
@@ -112,14 +112,13 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
             let missing = [(user.is_none(), "username"), (password.is_none(), "password")];
             let missing: Vec<&str> =
                 missing.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect();
-            return refuse(core, 400, errors::fields_required(&missing), "log-in");
+            return refuse(400, errors::fields_required(&missing), "log-in");
         }
     };
     let access = &asked.settings.access;
     if access.open {
         // Nobody asks for it here; and Alyx, when it is back, will have a real one asked for.
         let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-        core.counters.count(how);
         let token = core.key.stand_in(&user);
         let mut response = refusal::json(200, serde_json::json!({ "token": token }).to_string(), how);
         add_notice(core, &mut response);
@@ -129,7 +128,6 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
     match tried {
         Ok(LogIn::Token(token)) => {
             let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-            core.counters.count(how);
             let mut response = refusal::json(200, serde_json::json!({ "token": *token }).to_string(), how);
             add_notice(core, &mut response);
             response
@@ -137,7 +135,7 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
         // Alyx may know them.
         Ok(LogIn::Refused) if !is_away(core, failure) => failed_pass(core, failure),
         Ok(LogIn::Refused) => {
-            let mut response = refuse(core, 400, errors::login_refused(), "log-in");
+            let mut response = refuse(400, errors::login_refused(), "log-in");
             response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
             response
         }
@@ -147,7 +145,7 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
                 format!("Alyx accepted this log-in last on {since}, longer ago than `access.grace` allows.");
             gateway_timeout(core, failure, &text)
         }
-        Ok(LogIn::Wait(wait)) => too_many(floors, wait.as_secs() + 1),
+        Ok(LogIn::Wait(wait)) => too_many(wait.as_secs() + 1),
         Err(error) => {
             tracing::error!(%error, "a log-in can't be looked up");
             gateway_timeout(core, failure, "The log-ins that are kept here can't be read.")
@@ -158,10 +156,9 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
 const ONLY_KNOWN: &str =
     "!!!Alyx is out of reach; only those who have logged in through this proxy before can log in now";
 
-fn too_many(floors: &Floors, seconds: u64) -> Response<Body> {
-    let core = &floors.core;
+fn too_many(seconds: u64) -> Response<Body> {
     let text = format!("Too many failed log-ins. Try again in {seconds} seconds.");
-    let mut response = refuse(core, 429, errors::detail(429, &text), "log-in");
+    let mut response = refuse(429, errors::detail(429, &text), "log-in");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -85,7 +85,6 @@ pub(super) async fn through(
     };
     move_location(response.headers_mut(), core.upstream.base(), &asked.base);
     how.mark(&mut response);
-    core.counters.count(how);
     Ok(response)
 }
 
@@ -108,7 +107,7 @@ pub(super) fn too_large() -> Response<Body> {
 
 /// The refusal for a request that Alyx did not get, or did not answer.
 pub(super) fn failed_pass(core: &Core, failure: &Failure) -> Response<Body> {
-    if let Some(refusal) = retry_later(core, failure) {
+    if let Some(refusal) = retry_later(failure) {
         return refusal;
     }
     match failure {
@@ -179,7 +178,6 @@ async fn with_links_moved(
 
 /// An answer of Alyx's that is not remembered: refusals, errors, HTML.
 pub(super) fn give_unstored(core: &Core, asked: &Asked, answer: &Answer, how: CacheStatus) -> Response<Body> {
-    core.counters.count(how);
     let body = moved(&answer.body, core.upstream.base(), &asked.base);
     let mut headers = answer.headers.clone();
     headers.remove(header::CONTENT_ENCODING);

@@ -268,7 +268,7 @@ impl Reading<'_> {
         }
         if directives.only_if_cached {
             let text = "The request allows only what is stored, and nothing fresh is stored for it.";
-            return Some(refuse(self.core, 504, errors::detail(504, text), "only-if-cached"));
+            return Some(refuse(504, errors::detail(504, text), "only-if-cached"));
         }
         self.ask_or_wait(&directives).await
     }
@@ -454,7 +454,7 @@ impl Reading<'_> {
         {
             return own;
         }
-        match retry_later(self.core, failure) {
+        match retry_later(failure) {
             Some(refusal) => refusal,
             None => not_stored(self.core, failure, self.question, silence).await,
         }

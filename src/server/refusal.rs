@@ -34,9 +34,8 @@ pub(super) fn json(status: u16, body: String, how: CacheStatus) -> Response<Body
     response
 }
 
-/// A refusal that is counted.
-pub(super) fn refuse(core: &Core, status: u16, body: String, reason: &'static str) -> Response<Body> {
-    core.counters.count(CacheStatus::Refused(reason));
+/// A refusal for this reason.
+pub(super) fn refuse(status: u16, body: String, reason: &'static str) -> Response<Body> {
     json(status, body, CacheStatus::Refused(reason))
 }
 
@@ -44,7 +43,7 @@ pub(super) fn refuse(core: &Core, status: u16, body: String, reason: &'static st
 pub(super) fn gateway_timeout(core: &Core, failure: &Failure, more: &str) -> Response<Body> {
     let text = format!("{} {more}", why_away(core, failure));
     let reason = if matches!(failure, Failure::Away) { "offline" } else { failure.name() };
-    refuse(core, 504, errors::detail(504, text.trim_end()), reason)
+    refuse(504, errors::detail(504, text.trim_end()), reason)
 }
 
 /// 504 for a question whose answer is not stored, with what is stored that comes near.
@@ -78,7 +77,7 @@ pub(super) async fn not_stored(
     match reason {
         Some(reason) => {
             let text = format!("{} {more}", why_away(core, failure));
-            refuse(core, 504, errors::detail(504, &text), reason)
+            refuse(504, errors::detail(504, &text), reason)
         }
         None => gateway_timeout(core, failure, &more),
     }
@@ -87,7 +86,7 @@ pub(super) async fn not_stored(
 /// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.
 /// 429: Alyx asked for a pause that is longer than anyone may wait. 503: too much is asked of it; ONE tries again
 /// by itself.
-pub(super) fn retry_later(core: &Core, failure: &Failure) -> Option<Response<Body>> {
+pub(super) fn retry_later(failure: &Failure) -> Option<Response<Body>> {
     let (status, why, seconds) = match failure {
         Failure::Throttled(length) => {
             let seconds = u64::try_from(length.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
@@ -97,7 +96,7 @@ pub(super) fn retry_later(core: &Core, failure: &Failure) -> Option<Response<Bod
         _ => return None,
     };
     let text = format!("{why} Try again in {seconds} seconds.");
-    let mut response = refuse(core, status, errors::detail(status, &text), failure.name());
+    let mut response = refuse(status, errors::detail(status, &text), failure.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     Some(response)
 }

@@ -26,10 +26,13 @@ use crate::{
 
 /// Answers a request; where the program fails on it, with an error in Alyx's shape instead of a broken connection.
 pub(super) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body>) -> Response<Body> {
+    let core = app.core.clone();
     let answered = AssertUnwindSafe(answer(app, peer, request)).catch_unwind().await;
     answered.unwrap_or_else(|_| {
         let body = errors::detail(500, "The proxy failed on this request; its log says more.");
-        refusal::json(500, body, CacheStatus::Refused("panic"))
+        let how = CacheStatus::Refused("panic");
+        core.counters.count(how);
+        refusal::json(500, body, how)
     })
 }
 
@@ -74,7 +77,7 @@ async fn decide(
         Ok(asked) => asked,
         Err(refusal) => return *refusal,
     };
-    let place = match load::place(&app.load, &app.core, asked.client, &asked.settings.server) {
+    let place = match load::place(&app.load, asked.client, &asked.settings.server) {
         Ok(place) => place,
         Err(refusal) => return *refusal,
     };
@@ -109,11 +112,13 @@ async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
     }
 }
 
-/// Tells the log, the metrics and the status page of an answer.
+/// Tells the log, the metrics and the status page of a response. All are counted here, but for that to a request on which
+/// the program failed.
 fn finish(core: &Core, asked: &Named<'_>, response: &Response<Body>, how: Option<CacheStatus>) {
     let took = asked.start.elapsed();
     access_log::log(asked, response, took);
     if let Some(how) = how {
+        core.counters.count(how);
         let (endpoint, uri, status) = (asked.endpoint, asked.uri, response.status().as_u16());
         if is_refused_write(asked.method, endpoint, how, status) {
             metrics::counter!("alyx_proxy_writes_refused_total").increment(1);

@@ -80,7 +80,7 @@ pub(super) fn refuse_caller(
     match may {
         May::Have | May::HaveAfterCheck => None,
         May::AskOnly(refusal) if is_away(core, failure) => {
-            let mut response = refuse(core, 403, errors::detail(403, refusal), "not-accepted");
+            let mut response = refuse(403, errors::detail(403, refusal), "not-accepted");
             add_notice(core, &mut response);
             let headers = response.headers_mut();
             headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
@@ -89,7 +89,7 @@ pub(super) fn refuse_caller(
             }
             Some(response)
         }
-        May::AskOnly(_) => Some(retry_later(core, failure).unwrap_or_else(|| {
+        May::AskOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
             gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")
         })),
         // No 403: ONE would throw away a token that is good again when Alyx is back.
@@ -97,7 +97,7 @@ pub(super) fn refuse_caller(
             let since = clock::for_people(vouched_at);
             let text =
                 format!("Alyx accepted this token last on {since}, longer ago than `access.grace` allows.");
-            Some(retry_later(core, failure).unwrap_or_else(|| gateway_timeout(core, failure, &text)))
+            Some(retry_later(failure).unwrap_or_else(|| gateway_timeout(core, failure, &text)))
         }
     }
 }

@@ -25,7 +25,7 @@ const NO_DISK: &str = "This proxy can't write to its disk, so it could not remem
 pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Body> {
     if let Some(frozen) = core.mode.snapshot() {
         let text = format!("This is {}: nothing can be written into it.", frozen.for_people());
-        return refuse(core, 403, errors::detail(403, &text), "snapshot");
+        return refuse(403, errors::detail(403, &text), "snapshot");
     }
     if core.upstream.health.is_down() {
         return failed_pass(core, &crate::upstream::Failure::Away);

@@ -37,19 +37,22 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts an answer.
+    /// Counts a response; those of the proxy's own pages in the metric alone.
     pub(crate) fn count(&self, how: CacheStatus) {
         let name = how.name();
         let counter = match name {
-            "memory" => &self.memory,
-            "disk" => &self.disk,
-            "stale" => &self.stale,
-            "mirror" => &self.mirror,
-            "upstream" => &self.upstream,
-            "collapsed" => &self.collapsed,
-            _ => &self.refused,
+            "memory" => Some(&self.memory),
+            "disk" => Some(&self.disk),
+            "stale" => Some(&self.stale),
+            "mirror" => Some(&self.mirror),
+            "upstream" => Some(&self.upstream),
+            "collapsed" => Some(&self.collapsed),
+            "refused" => Some(&self.refused),
+            _ => None,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(counter) = OUTCOMES.get(name) {
             counter.increment(1);
         }

@@ -23,7 +23,7 @@ const COUNTERS: [(&str, &str); 6] = [
 
 /// Counters by one label; whoever counts makes their series.
 const LABELLED: [(&str, &str); 4] = [
-    ("alyx_proxy_answers_total", "Answers by how they came about"),
+    ("alyx_proxy_answers_total", "Responses by how they came about"),
     ("alyx_proxy_shed_total", "Requests that were refused as too many were under way"),
     ("alyx_proxy_upstream_requests_total", "Requests that were sent to Alyx, by how they ended"),
     ("alyx_proxy_verified_total", "Answers of the mirror that were compared with Alyx's, by what came of it"),

@@ -44,6 +44,7 @@ mod pages;
 mod pages_http;
 mod politeness;
 mod recordings;
+mod refusals;
 mod reload;
 mod schema;
 mod security;

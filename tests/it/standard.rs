@@ -107,6 +107,8 @@ async fn the_origin_is_asked_whether_it_still_holds() {
     let first = get(&proxy, target, &[]).await;
     let second = get(&proxy, target, &[]).await;
     assert_eq!(second.body, first.body, "the same body");
+    // It was forwarded, so it is no hit (RFC 9211 2.1).
+    assert_eq!(second.cache().text, "alyx-proxy; fwd=stale; fwd-status=304");
     assert_eq!(upstream.asked()[1].header("if-none-match"), Some("\"a\""));
     assert_eq!(second.header("x-number"), Some("2"), "fields of the 304 are taken over");
     // The client's own conditions are judged here.
@@ -184,6 +186,8 @@ async fn stale_answers_stand_in_only_where_they_may() {
                 "{says}, {fault:?}: {}",
                 answer.describe()
             );
+            assert!(!answer.cache().hit(), "{says}, {fault:?}: it was forwarded: {}", answer.cache().text);
+            assert_eq!(answer.cache().fwd() == Some("stale"), given, "{says}, {fault:?}");
             assert!(given || answer.status.is_server_error(), "{says}, {fault:?}: {}", answer.describe());
         }
     }

@@ -24,10 +24,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use serde_json::Value;
 
 use super::{admin::AdminSite, refusal};
-use crate::{
-    alyx::errors,
-    http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
-};
+use crate::http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded};
 pub(super) use actions::Refused;
 
 /// No wish is longer.
@@ -87,9 +84,7 @@ pub(super) async fn answer(
     };
     match done {
         Ok(response) => response,
-        Err(Refused { status, why }) => {
-            refusal::json(status, errors::detail(status, &why), CacheStatus::Internal)
-        }
+        Err(Refused { status, why }) => refusal::plain(status, &why),
     }
 }
 

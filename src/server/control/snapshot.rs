@@ -16,7 +16,6 @@ use tokio_util::io::ReaderStream;
 
 use super::Refused;
 use crate::{
-    alyx::errors,
     http::cache_status::CacheStatus,
     server::{core::Core, floors::Floors, refusal, snapshot},
     snapshot::{Choice, SnapshotError},
@@ -89,7 +88,7 @@ pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body
             let Refused { status, why } = refused(&error);
             // Where it lay here is nobody's business.
             let why = why.replace(&beside.0.display().to_string(), "the snapshot");
-            refusal::json(status, errors::detail(status, &why), CacheStatus::Internal)
+            refusal::plain(status, &why)
         }
     }
 }

@@ -93,7 +93,6 @@ pub(super) async fn answer(
         .collect();
     let how =
         CacheStatus::Forwarded { why, status: status.as_u16(), stored: reserved.is_some(), collapsed: false };
-    tables.core.counters.count(how);
     let (pieces, coming) = mpsc::channel(AHEAD);
     let mut response = Response::new(Body::from_stream(pieces_of(coming)));
     *response.status_mut() = status;

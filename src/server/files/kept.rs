@@ -18,7 +18,6 @@ use crate::{
     http::cache_status::CacheStatus,
     server::{
         Asked,
-        core::Core,
         refusal::{self, NOTICE},
     },
     snapshot::{FileHead, KeptFile},
@@ -194,7 +193,6 @@ impl Kept {
         asked: &Asked,
         how: CacheStatus,
         notice: Option<HeaderValue>,
-        core: &Core,
     ) -> Response<Body> {
         let tag = Self::entity_tag(&self.name);
         let mut response = Response::new(Body::empty());
@@ -214,7 +212,6 @@ impl Kept {
             tracing::error!(%error, file = %self.path.display(), "kept cache tables can't be read");
             return refusal::plain(500, "The kept cache tables can't be read; the proxy's log says more.");
         }
-        core.counters.count(how);
         response
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn answer(tables: &Arc<CacheTables>, asked: Asked) -> Response<
     let stale = kept.as_ref().map(|kept| staleness(kept, info.as_deref(), &asked));
     match (&kept, stale) {
         (Some(kept), Some(Ok(left))) => {
-            return kept.give(&asked, CacheStatus::Hit(Tier::Disk, left), None, core).await;
+            return kept.give(&asked, CacheStatus::Hit(Tier::Disk, left), None).await;
         }
         (Some(kept), _) if core.upstream.health.is_down() => return give_offline(tables, &asked, kept).await,
         _ => {}
@@ -100,7 +100,7 @@ async fn own(
 
 async fn give_offline(tables: &Arc<CacheTables>, asked: &Asked, kept: &Kept) -> Response<Body> {
     let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-    kept.give(asked, how, notice_away(&tables.core), &tables.core).await
+    kept.give(asked, how, notice_away(&tables.core)).await
 }
 
 /// How long a kept file is fresh yet, or why it is not.

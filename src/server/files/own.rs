@@ -79,7 +79,7 @@ impl CacheTables {
     ) -> Option<Response<Body>> {
         self.shows_records_to(asked).then_some(())?;
         let own = self.own_tables(&asked.settings).await?;
-        Some(own.file.give(asked, mirrored(reason), self.why(reason), &self.core).await)
+        Some(own.file.give(asked, mirrored(reason), self.why(reason)).await)
     }
 
     /// Whoever gets tables gets all sessions: nobody else than who may read what is mirrored.

@@ -3,26 +3,29 @@
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{CACHE_STATUS, Stored};
+use super::Stored;
 use crate::{
     caching::{Validators, Wanted, not_modified, wanted},
     clock,
+    http::cache_status::CacheStatus,
 };
 
 /// The response that gives what is stored; `status` tells where it came from (RFC 9211).
-pub(super) fn give(stored: &Stored, method: &Method, request: &HeaderMap, status: &str) -> Response<Body> {
+pub(super) fn give(
+    stored: &Stored,
+    method: &Method,
+    request: &HeaderMap,
+    status: CacheStatus,
+) -> Response<Body> {
     let mut headers = stored.headers.clone();
     let age = stored.age(clock::now()).as_secs().min(u32::MAX.into());
     headers.insert(header::AGE, HeaderValue::from(age));
-    headers.insert(
-        CACHE_STATUS,
-        HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static("alyx-proxy")),
-    );
     let mut response = Response::new(Body::empty());
     if not_modified(request, stored.status, &stored.headers, stored.received_at()) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         headers.remove(header::CONTENT_LENGTH);
         *response.headers_mut() = headers;
+        status.mark(&mut response);
         return response;
     }
     *response.status_mut() = stored.status;
@@ -52,6 +55,7 @@ pub(super) fn give(stored: &Stored, method: &Method, request: &HeaderMap, status
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     *response.headers_mut() = headers;
+    status.mark(&mut response);
     if *method != Method::HEAD {
         *response.body_mut() = Body::from(body);
     }

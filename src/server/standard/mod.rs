@@ -25,7 +25,7 @@ use crate::{
     caching::{self, Directives, Lifetime, ResponseControl, lifetime, may_store},
     clock::{self, Millis},
     http::body::{self, Buffered},
-    http::cache_status::CACHE_STATUS,
+    http::cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
     settings::Profile,
     single_flight::Flights,
     upstream::{Failure, Origin, UpstreamError},
@@ -74,7 +74,7 @@ pub(super) async fn answer(
     interim: Option<Interim>,
 ) -> Response<Body> {
     if let Some(response) = forwards::ends_here(&asked.method, &asked.uri, &mut asked.headers) {
-        return marked(response, "detail=max-forwards");
+        return marked(response, CacheStatus::MaxForwards);
     }
     let Some(body) = body::limited(&asked.headers, body, asked.settings.server.max_body) else {
         return pass::too_large();
@@ -111,10 +111,17 @@ impl Asking {
         let stored = self.standard.shelf.find(&self.url, &self.headers).filter(|_| !self.wanted.no_store);
         if let Some(stored) = &stored {
             match stored.worth(&self.wanted, now) {
-                Worth::Fresh(left) => return self.give(stored, &format!("hit; ttl={}", left.as_secs())),
+                Worth::Fresh(left) => return self.give(stored, CacheStatus::Hit(Tier::Memory, left)),
                 Worth::WhileRefreshed { by } => {
                     self.clone().refresh(stored.clone());
-                    return self.give(stored, &format!("hit; ttl=-{}", by.as_secs()));
+                    return self.give(
+                        stored,
+                        CacheStatus::Stale {
+                            reason: ServedStale::WhileRevalidating,
+                            tier: Tier::Memory,
+                            ttl: -i64::try_from(by.as_secs()).unwrap_or(i64::MAX),
+                        },
+                    );
                 }
                 Worth::Ask => {}
             }
@@ -128,7 +135,10 @@ impl Asking {
         match self.ask(body, stored.as_ref()).await {
             Ok(response) => response,
             Err(failure) => match stored.filter(|stored| stored.may_stand_in(false, clock::now())) {
-                Some(stored) => self.give(&stored, &format!("hit; detail={}", failure.name())),
+                Some(stored) => self.give(
+                    &stored,
+                    CacheStatus::StaleIfError { fwd_status: None, failure: Some(failure.name()) },
+                ),
                 None => refused(&failure),
             },
         }
@@ -165,18 +175,21 @@ impl Asking {
                 if let Some(fresh) = fresh.filter(|_| held.is_meant_by(&parts.headers)) {
                     let fresh = Arc::new(fresh);
                     self.store_freshened(&fresh, &parts.headers);
-                    return Ok(self.give(&fresh, "hit; fwd=stale; fwd-status=304"));
+                    return Ok(self.give(&fresh, CacheStatus::Revalidated));
                 }
                 // It speaks of another version: that one is asked for.
                 let (asked_at, response) = self.exchange(self.headers.clone(), Body::empty()).await?;
                 self.keep(response, asked_at).await
             }
             (status, _, Some(stored)) if is_failure(status) && stored.may_stand_in(true, clock::now()) => {
-                Ok(self.give(stored, &format!("hit; fwd=stale; fwd-status={}", status.as_u16())))
+                Ok(self.give(
+                    stored,
+                    CacheStatus::StaleIfError { fwd_status: Some(status.as_u16()), failure: None },
+                ))
             }
             (status, _, Some(stored)) if self.method == Method::HEAD && status.is_success() => {
                 self.learn_from_head(stored, response.headers(), asked_at);
-                Ok(marked(response, "fwd=stale"))
+                Ok(forwarded(response, ForwardReason::Revalidate, false))
             }
             _ => self.keep(response, asked_at).await,
         }
@@ -213,7 +226,7 @@ impl Asking {
         let control = ResponseControl::of(response.headers());
         let lifetime = lifetime(status, response.headers(), &control, received_at);
         if !may_store(self.asked_by(&self.method), status, response.headers(), &control, lifetime) {
-            return Ok(marked(response, "fwd=uri-miss"));
+            return Ok(forwarded(response, ForwardReason::UriMiss, false));
         }
         self.store(response, (asked_at, received_at)).await
     }
@@ -231,7 +244,7 @@ impl Asking {
         let body = match gather(body, said, limit, &self.standard.shelf).await? {
             Buffered::Complete(body) => body,
             Buffered::Overflow(body) => {
-                return Ok(marked(Response::from_parts(parts, body), "fwd=uri-miss"));
+                return Ok(forwarded(Response::from_parts(parts, body), ForwardReason::UriMiss, false));
             }
         };
         match Stored::of(&self.headers, parts.status, parts.headers.clone(), body.clone(), times) {
@@ -239,11 +252,15 @@ impl Asking {
                 let stored = Arc::new(stored);
                 self.standard.shelf.put(self.url.clone(), stored.clone());
                 if self.method == Method::GET {
-                    return Ok(self.give(&stored, "fwd=uri-miss; stored"));
+                    return Ok(
+                        self.give(&stored, forwarded_status(stored.status, ForwardReason::UriMiss, true))
+                    );
                 }
-                Ok(marked(Response::from_parts(parts, Body::from(body)), "fwd=method; stored"))
+                Ok(forwarded(Response::from_parts(parts, Body::from(body)), ForwardReason::Method, true))
             }
-            None => Ok(marked(Response::from_parts(parts, Body::from(body)), "fwd=uri-miss")),
+            None => {
+                Ok(forwarded(Response::from_parts(parts, Body::from(body)), ForwardReason::UriMiss, false))
+            }
         }
     }
 
@@ -253,7 +270,7 @@ impl Asking {
         let (asked_at, response) = self.exchange(self.headers.clone(), body).await?;
         let status = response.status();
         if safe || !(status.is_success() || status.is_redirection()) {
-            return Ok(marked(response, "fwd=method"));
+            return Ok(forwarded(response, ForwardReason::Method, false));
         }
         let places = self.places(response.headers());
         self.standard.shelf.invalidate(&self.url);
@@ -271,7 +288,7 @@ impl Asking {
         if own && said && may_store(as_get, status, response.headers(), &control, lifetime) {
             return self.store(response, (asked_at, received_at)).await;
         }
-        Ok(marked(response, "fwd=method"))
+        Ok(forwarded(response, ForwardReason::Method, false))
     }
 
     /// What is to be known of this request, were it of that method, before its response is stored.
@@ -313,8 +330,8 @@ impl Asking {
         Ok((asked_at, self.standard.origin.exchange(request, &self.base, timeout, pass_on).await?))
     }
 
-    fn give(&self, stored: &Stored, status: &str) -> Response<Body> {
-        give(stored, &self.method, &self.headers, &format!("alyx-proxy; {status}"))
+    fn give(&self, stored: &Stored, status: CacheStatus) -> Response<Body> {
+        give(stored, &self.method, &self.headers, status)
     }
 }
 
@@ -332,9 +349,17 @@ fn refused(failure: &Failure) -> Response<Body> {
     refusal::plain(status, &format!("The origin could not be asked: {failure}."))
 }
 
-fn marked(mut response: Response<Body>, status: &str) -> Response<Body> {
-    if let Ok(value) = HeaderValue::try_from(format!("alyx-proxy; {status}")) {
-        response.headers_mut().insert(CACHE_STATUS, value);
-    }
+/// A response of the origin's, as it came.
+fn forwarded(response: Response<Body>, why: ForwardReason, stored: bool) -> Response<Body> {
+    let status = forwarded_status(response.status(), why, stored);
+    marked(response, status)
+}
+
+fn forwarded_status(status: StatusCode, why: ForwardReason, stored: bool) -> CacheStatus {
+    CacheStatus::Forwarded { why, status: status.as_u16(), stored, collapsed: false }
+}
+
+fn marked(mut response: Response<Body>, status: CacheStatus) -> Response<Body> {
+    status.mark(&mut response);
     response
 }

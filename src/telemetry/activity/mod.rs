@@ -39,15 +39,15 @@ pub(crate) struct Activity {
 impl Activity {
     /// A request has been answered.
     pub(crate) fn answered(&self, seen: &Seen<'_>) {
-        if seen.how == CacheStatus::Internal {
+        if matches!(seen.how, CacheStatus::Internal | CacheStatus::MaxForwards) {
             return;
         }
         let spared = match seen.how {
-            CacheStatus::Forwarded { collapsed: false, .. } => {
+            CacheStatus::Forwarded { collapsed: false, .. } | CacheStatus::Revalidated => {
                 self.spared.asked(seen.endpoint, seen.took);
                 Duration::ZERO
             }
-            CacheStatus::Refused(_) | CacheStatus::Internal => Duration::ZERO,
+            CacheStatus::Refused(_) | CacheStatus::StaleIfError { .. } => Duration::ZERO,
             _ => self.spared.saves(seen.endpoint, seen.took),
         };
         self.minutes.count(seen.how.name(), spared, seen.status >= 500);

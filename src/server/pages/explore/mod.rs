@@ -153,6 +153,7 @@ impl Visit {
         {
             let (endpoint, status) = (access_log::endpoint(&uri), response.status().as_u16());
             let seen = activity::Seen { how, endpoint, uri: &uri, status, took: start.elapsed() };
+            self.admin.core.counters.count(how);
             self.admin.core.activity.answered(&seen);
         }
         response
