@@ -42,3 +42,20 @@ pub fn is_token_refused(status: StatusCode, body: &[u8]) -> bool {
         && serde_json::from_slice::<Value>(body)
             .is_ok_and(|body| refusals.iter().any(|refusal| body["detail"] == *refusal))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_token_is_told_from_a_refused_question() {
+        let refused = |status: u16, text: &str| {
+            is_token_refused(StatusCode::from_u16(status).unwrap(), detail(status, text).as_bytes())
+        };
+        assert!(refused(403, INVALID_TOKEN) && refused(401, "User inactive or deleted."));
+        assert!(!refused(403, "You do not have permission to perform this action."));
+        assert!(!refused(403, "It says: Invalid token."));
+        assert!(!refused(500, INVALID_TOKEN));
+        assert!(!is_token_refused(StatusCode::FORBIDDEN, b"<html>Invalid token.</html>"));
+    }
+}

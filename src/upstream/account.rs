@@ -106,12 +106,12 @@ impl Account {
     async fn fetch_logged_in(&self, upstream: &Upstream, ask: &Ask) -> Result<Answer, AccountError> {
         let token = self.token(upstream, None).await?;
         let answer = Self::ask(upstream, ask, &token).await?;
-        if !refused(&answer) {
+        if !is_refused(&answer) {
             return Ok(answer);
         }
         let token = self.token(upstream, Some(&token)).await?;
         let answer = Self::ask(upstream, ask, &token).await?;
-        if refused(&answer) { Err(AccountError::Token) } else { Ok(answer) }
+        if is_refused(&answer) { Err(AccountError::Token) } else { Ok(answer) }
     }
 
     async fn ask(upstream: &Upstream, ask: &Ask, token: &HeaderValue) -> Result<Answer, Failure> {
@@ -206,7 +206,6 @@ fn header(token: &str) -> Result<HeaderValue, AccountError> {
     Ok(value)
 }
 
-fn refused(answer: &Answer) -> bool {
-    matches!(answer.status.as_u16(), 401 | 403)
-        && std::str::from_utf8(&answer.body).is_ok_and(|body| body.contains(errors::INVALID_TOKEN))
+fn is_refused(answer: &Answer) -> bool {
+    errors::is_token_refused(answer.status, &answer.body)
 }

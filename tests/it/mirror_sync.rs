@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::support::kept::{Kept, details_equal, equal, list, mirrored, send, settings};
+use crate::support::{
+    Reply, Setup, Upstream,
+    kept::{Kept, details_equal, equal, list, mirrored, send, settings},
+    until,
+};
 use alyx_proxy::{
     alyx::{Endpoint, record},
     demo::{self, Miniature, Options},
@@ -148,4 +152,30 @@ async fn a_fill_that_is_killed_goes_on_where_it_was() {
     let after = by_endpoint(&alyx).values().sum::<u64>();
     println!("{kills} kills; {needed} requests from nothing, {after} after the last kill");
     equal(&alyx.url(), &kept.mirror).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_logs_in_anew_whatever_alyx_says_of_its_token() {
+    for refusal in ["Invalid token.", "User inactive or deleted."] {
+        let alyx = Upstream::start(std::sync::Arc::new(move |asked| {
+            let json = |status, body: Value| Reply::new(status, "application/json", body.to_string());
+            match (asked.path().as_str(), asked.header("authorization")) {
+                ("/auth-token", _) => json(200, json!({ "token": "new" })),
+                (_, Some("Token old")) => json(403, json!({ "detail": refusal, "status_code": 403 })),
+                _ => json(200, json!({ "count": 0, "next": null, "previous": null, "results": [] })),
+            }
+        }))
+        .await;
+        let proxy = Setup::new(&alyx.url())
+            .set("mirror.username", "account")
+            .set("mirror.password", "password")
+            .set("mirror.token", "old")
+            .start()
+            .await;
+        let with =
+            |token: &str| alyx.asked().iter().any(|asked| asked.header("authorization") == Some(token));
+        until(refusal, async || with("Token new")).await;
+        assert!(with("Token old"), "{refusal}");
+        drop(proxy);
+    }
 }
