@@ -217,6 +217,13 @@ impl Prometheus {
             Some(address)
         });
         prometheus.client = Client::new(address.await.parse().unwrap()).anonymous();
+        // It listens before it answers.
+        prometheus
+            .until("it is ready", async |prometheus| {
+                let answer = prometheus.client.ask("GET", "/-/ready").try_send().await.ok()?;
+                (answer.status == 200).then_some(())
+            })
+            .await;
         prometheus
     }
 
