@@ -75,19 +75,13 @@ fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) ->
     may_write(endpoint, &data.table(endpoint).records()[place])?;
     let before = effects::Touched::by(data, endpoint, place);
     let old = Arc::clone(&data.table(endpoint).records()[place]);
-    let mut record = create::stamped(endpoint, &old);
-    for (name, text) in &fields {
-        if old.field(name).is_some() {
-            record = record.with(name, text);
-        }
-    }
-    let record = match endpoint.name {
+    let record = changed(endpoint, &old, &fields);
+    let mut record = match endpoint.name {
         "insertions" => record.with("datasets", &effects::datasets_of(data, &record)),
         "datasets" => effects::flags(data, &record),
         _ => record,
     };
     let table = data.change(endpoint);
-    let mut record = record;
     let old_key = table.key_of(&old);
     if let (Key::Name(_), Some(new_key)) = (table_key(endpoint), table.key_of(&record))
         && Some(&new_key) != old_key.as_ref()
@@ -96,12 +90,7 @@ fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) ->
         record = record.with("url", &format!("\"{}/{}/{path}\"", sample::BASE, endpoint.name));
     }
     if let Some(detail) = old_key.and_then(|key| table.details_mut().remove(&key)) {
-        let mut detail = create::stamped(endpoint, &detail);
-        for (name, text) in &fields {
-            if detail.field(name).is_some() {
-                detail = detail.with(name, text);
-            }
-        }
+        let mut detail = changed(endpoint, &detail, &fields);
         if let Some(url) = record.field("url") {
             detail = detail.with("url", url);
         }
@@ -112,14 +101,29 @@ fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) ->
     let record = Arc::new(record);
     table.records_mut()[place] = Arc::clone(&record);
     effects::renamed(data, endpoint, &old, &record);
-    let after = effects::Touched::by(data, endpoint, place);
-    effects::carry(data, &before.and(after));
+    let mut touched = before.and(effects::Touched::by(data, endpoint, place));
+    // Of its subject a session shows the nickname alone.
+    if endpoint.name == "subjects" && old.field("nickname") == record.field("nickname") {
+        touched.sessions.clear();
+    }
+    effects::carry(data, &touched);
     order::restore(data, endpoint);
     let key = data.table(endpoint).key_of(&record).unwrap_or_default();
     let detail =
         data.table(endpoint).find(&key).first().and_then(|place| data.table(endpoint).detail(*place));
     let detail = detail.ok_or_else(|| Answer::beyond("have the detail of this record"))?;
     Ok(Answer::records(StatusCode::OK, detail.text().to_owned()))
+}
+
+/// The record, or its detail, with these of its fields changed.
+fn changed(endpoint: &'static Endpoint, old: &Record, fields: &[(String, String)]) -> Record {
+    let mut record = create::stamped(endpoint, old);
+    for (name, text) in fields {
+        if old.field(name).is_some() {
+            record = record.with(name, text);
+        }
+    }
+    record
 }
 
 fn table_key(endpoint: &Endpoint) -> Key {
