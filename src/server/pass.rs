@@ -105,20 +105,22 @@ pub(super) fn too_large() -> Response<Body> {
     )
 }
 
-/// The refusal for a request that Alyx did not get, or did not answer.
+/// The refusal of a path that makes no URL of Alyx's.
+pub(super) fn bad_address() -> Response<Body> {
+    refusal::plain(400, "The path of this request can't be passed on.")
+}
+
+/// The refusal for a read that Alyx did not get, or did not answer.
 pub(super) fn failed_pass(core: &Core, failure: &Failure) -> Response<Body> {
     if let Some(refusal) = retry_later(failure) {
         return refusal;
     }
     match failure {
         Failure::BodyTooLarge => too_large(),
-        Failure::Unsent => refusal::plain(400, "This request broke off before all of it was here."),
-        Failure::Slow => {
-            let text = "This request came too slowly: its body must be here within `upstream.timeout`, or bring 1 KiB a \
-                        second.";
-            refusal::plain(408, text)
+        Failure::Slow { .. } | Failure::Unsent { .. } if failure.never_sent() => {
+            refusal::not_sent(core, failure)
         }
-        Failure::BadAddress => refusal::plain(400, "The path of this request can't be passed on."),
+        Failure::BadAddress => bad_address(),
         failure => gateway_timeout(
             core,
             failure,

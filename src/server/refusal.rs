@@ -9,7 +9,7 @@ use crate::{
     clock,
     http::cache_status::{CacheStatus, ServedStale},
     responses::Question,
-    upstream::{Failure, health::State},
+    upstream::{Failure, health::State, seconds},
 };
 
 /// ONE shows this field to its user as a warning, each text once, if it begins with `!!!`.
@@ -17,6 +17,8 @@ pub(super) const NOTICE: header::HeaderName = header::HeaderName::from_static("a
 
 /// Seconds after which another try may find a place at Alyx.
 const CROWDED: u64 = 5;
+/// Seconds after which Alyx may be back. ONE does not wait so long: it shows the refusal at once.
+const AWAY: u64 = 300;
 
 /// A refusal in Alyx's error shape.
 pub(super) fn plain(status: u16, text: &str) -> Response<Body> {
@@ -88,17 +90,61 @@ pub(super) async fn not_stored(
 /// by itself.
 pub(super) fn retry_later(failure: &Failure) -> Option<Response<Body>> {
     let (status, why, seconds) = match failure {
-        Failure::Throttled(length) => {
-            let seconds = u64::try_from(length.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-            (429, format!("Alyx was asked too often: {failure}."), seconds.max(1))
+        Failure::Throttled(length) | Failure::ThrottledAll(length) => {
+            (429, format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
         }
-        Failure::NoTurn => (503, format!("Alyx could not be asked: {failure}."), CROWDED),
+        Failure::NoTurn | Failure::Paced => (503, format!("Alyx could not be asked: {failure}."), CROWDED),
         _ => return None,
     };
+    Some(come_again(status, &why, seconds, failure))
+}
+
+fn come_again(status: u16, why: &str, seconds: u64, failure: &Failure) -> Response<Body> {
     let text = format!("{why} Try again in {seconds} seconds.");
     let mut response = refuse(status, errors::detail(status, &text), failure.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    Some(response)
+    response
+}
+
+/// 503 for a request that may write and was surely not sent. No 4xx: clients throw a write away for that (the MATLAB
+/// client's queue), though it has done nothing wrong; and 429 is Alyx's own word.
+pub(super) fn not_sent(core: &Core, failure: &Failure) -> Response<Body> {
+    let (why, seconds) = match failure {
+        Failure::Throttled(length) | Failure::ThrottledAll(length) => {
+            (format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
+        }
+        Failure::NoTurn | Failure::Paced => (format!("Alyx could not be asked: {failure}."), CROWDED),
+        Failure::Slow { .. } => (
+            "The body of this request came too slowly: it must be here within `upstream.timeout`, or bring 1 KiB a \
+             second."
+                .to_owned(),
+            CROWDED,
+        ),
+        Failure::Unsent { .. } => ("This request broke off before all of it was here.".to_owned(), CROWDED),
+        failure => (why_away(core, failure), AWAY),
+    };
+    come_again(
+        503,
+        &format!("{why} The request was not sent to Alyx; nothing was changed."),
+        seconds,
+        failure,
+    )
+}
+
+/// 504 for a request that may write and was sent, at least in part, where Alyx did not say what came of it. Neither 429 nor
+/// 503, which ONE sends again by itself.
+pub(super) fn outcome_unknown(core: &Core, failure: &Failure) -> Response<Body> {
+    let base = core.upstream.base();
+    let how = match failure {
+        Failure::Slow { .. } | Failure::Unsent { .. } => {
+            format!("Part of this request was sent to Alyx ({base}): {failure}.")
+        }
+        failure => format!("This request was sent to Alyx ({base}), and then: {failure}."),
+    };
+    let text = format!(
+        "{how} Alyx did not say whether it was carried out. Look before you send it again, or it may be done twice."
+    );
+    refuse(504, errors::detail(504, &text), failure.name())
 }
 
 /// Why Alyx could not be asked, in a sentence.

@@ -2,6 +2,9 @@
 //!
 //! What it may change is noted on disk before it leaves (a crash in between must not bring old
 //! answers back) and marked stale when it has ended; not where Alyx refused it.
+//!
+//! What Alyx says of it is passed on. What the proxy itself says is one of two things: 503, it was not sent; or 504, it was
+//! sent and nobody knows what came of it. 4xx only where sending it again can never help.
 
 use axum::body::Body;
 use http::{Response, StatusCode, header};
@@ -9,13 +12,14 @@ use http::{Response, StatusCode, header};
 use super::{
     Asked,
     core::Core,
-    pass::{self, failed_pass},
+    pass,
     refusal::{self, refuse},
     written::refresh_mirror,
 };
 use crate::{
     alyx::{Route, Service, errors, writes},
     http::cache_status::ForwardReason,
+    upstream::Failure,
 };
 
 const NO_DISK: &str = "This proxy can't write to its disk, so it could not remember what this request \
@@ -28,7 +32,7 @@ pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
         return refuse(403, errors::detail(403, &text), "snapshot");
     }
     if core.upstream.health.is_down() {
-        return failed_pass(core, &crate::upstream::Failure::Away);
+        return failed(core, &Failure::Away);
     }
     let (route, log_in) = (asked.route.clone(), LOG_INS.contains(&asked.uri.path()));
     // Whoever logs in to the admin pages, or fails to, changes no record.
@@ -57,8 +61,18 @@ pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
             if changed && let Some(synchroniser) = &core.synchroniser {
                 synchroniser.request_cycle();
             }
-            failed_pass(core, &failure)
+            failed(core, &failure)
         }
+    }
+}
+
+/// The refusal of a request that Alyx did not get, or of which it did not say what came.
+fn failed(core: &Core, failure: &Failure) -> Response<Body> {
+    match failure {
+        Failure::BodyTooLarge => pass::too_large(),
+        Failure::BadAddress => pass::bad_address(),
+        failure if failure.never_sent() => refusal::not_sent(core, failure),
+        failure => refusal::outcome_unknown(core, failure),
     }
 }
 

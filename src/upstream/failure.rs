@@ -27,17 +27,26 @@ pub enum Failure {
     #[error("no secure connection could be made ({0})")]
     Tls(String),
     /// The client broke off before all of its request was here.
-    #[error("the request broke off")]
-    Unsent,
+    #[error("the request broke off before all of it was here")]
+    Unsent {
+        /// Whether some of it had been sent on.
+        begun: bool,
+    },
     /// The request is larger than it may be.
     #[error("the request's body is larger than `server.max_body`")]
     BodyTooLarge,
     /// The client was too slow to bring its request.
     #[error("the request came too slowly")]
-    Slow,
+    Slow {
+        /// Whether some of it had been sent on.
+        begun: bool,
+    },
     /// Too much was asked of it: no place came free for this request in time.
     #[error("too much is asked of it at once, and this request's turn did not come in time")]
     NoTurn,
+    /// More was asked for one caller than this proxy asks of it in that time.
+    #[error("this proxy asks no more often for one user than `upstream.rate` allows")]
+    Paced,
     /// It did not answer in time.
     #[error("it did not answer in time")]
     Timeout,
@@ -60,8 +69,11 @@ pub enum Failure {
     #[error("it redirected to another host")]
     Elsewhere,
     /// It asks for a pause (429).
-    #[error("it asks for a pause of {} seconds", .0.as_secs())]
+    #[error("it asks for a pause of {} seconds", seconds(*.0))]
     Throttled(Duration),
+    /// It asks others for a pause, and seems to count this proxy's users as one.
+    #[error("it asks several users for a pause, and so all of them, of {} seconds", seconds(*.0))]
+    ThrottledAll(Duration),
     /// The answer is larger than what is remembered; it must be passed through.
     #[error("its answer is larger than `cache.max_response`")]
     TooLarge,
@@ -81,10 +93,11 @@ impl Failure {
             Self::Refused => "refused",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
-            Self::Unsent => "unsent",
+            Self::Unsent { .. } => "unsent",
             Self::BodyTooLarge => "body-too-large",
-            Self::Slow => "slow-request",
+            Self::Slow { .. } => "slow-request",
             Self::NoTurn => "no-turn",
+            Self::Paced => "own-pace",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::Truncated => "truncated",
@@ -92,7 +105,7 @@ impl Failure {
             Self::NotJson(_) => "not-json",
             Self::NotZip => "not-zip",
             Self::Elsewhere => "redirected-elsewhere",
-            Self::Throttled(_) => "throttled",
+            Self::Throttled(_) | Self::ThrottledAll(_) => "throttled",
             Self::TooLarge => "too-large",
             Self::BadAddress => "bad-address",
         }
@@ -111,17 +124,20 @@ impl Failure {
                 | Self::OnPurpose
                 | Self::Frozen
                 | Self::Throttled(_)
+                | Self::ThrottledAll(_)
                 | Self::NoTurn
+                | Self::Paced
                 | Self::TooLarge
                 | Self::NotZip
                 | Self::BadAddress
-                | Self::Unsent
-                | Self::Slow
+                | Self::Unsent { .. }
+                | Self::Slow { .. }
                 | Self::BodyTooLarge
         )
     }
 
-    /// Whether the request surely never reached Alyx, so that a write did nothing.
+    /// Whether the request surely never reached Alyx, so that a write did nothing. Of a write that Alyx itself answers with
+    /// 429 this is not said: that answer is passed on.
     pub fn never_sent(&self) -> bool {
         self.is_unreachable()
             || matches!(
@@ -131,7 +147,11 @@ impl Failure {
                     | Self::Frozen
                     | Self::BadAddress
                     | Self::Throttled(_)
+                    | Self::ThrottledAll(_)
                     | Self::NoTurn
+                    | Self::Paced
+                    | Self::Unsent { begun: false }
+                    | Self::Slow { begun: false }
             )
     }
 
@@ -183,6 +203,11 @@ impl Failure {
             Self::Connect(innermost())
         }
     }
+}
+
+/// Whole seconds: none less than it lasts.
+pub fn seconds(length: Duration) -> u64 {
+    u64::try_from(length.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 fn causes(error: &dyn Error) -> Vec<String> {

@@ -115,7 +115,7 @@ impl Upstream {
         pauses: &mut impl Iterator<Item = Duration>,
     ) -> ControlFlow<()> {
         let pause = match result {
-            Err(Failure::Throttled(length)) => Some(*length),
+            Err(Failure::Throttled(length) | Failure::ThrottledAll(length)) => Some(*length),
             Err(failure) if failure.may_pass() && !self.health.is_down() => None,
             _ => return ControlFlow::Break(()),
         };

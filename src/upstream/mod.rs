@@ -23,7 +23,7 @@ use reqwest::Client;
 use url::Url;
 
 pub use account::{Account, AccountError};
-pub use failure::Failure;
+pub use failure::{Failure, seconds};
 pub use fetch::{Answer, Ask};
 pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
 pub use origin::Origin;

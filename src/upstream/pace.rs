@@ -214,9 +214,10 @@ impl Pace {
 
     /// Waits for a pause that Alyx has asked for to end.
     async fn sit_out(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), Failure> {
-        while let Some(until) = self.pause_of(who) {
+        while let Some((until, everybody)) = self.pause_of(who) {
             if until > deadline {
-                return Err(Failure::Throttled(until.saturating_duration_since(Instant::now())));
+                let left = until.saturating_duration_since(Instant::now());
+                return Err(if everybody { Failure::ThrottledAll(left) } else { Failure::Throttled(left) });
             }
             tokio::time::sleep_until(until.into()).await;
         }
@@ -229,7 +230,7 @@ impl Pace {
             let who = who.copied();
             let paced = rates.until_key_ready(&who);
             let in_time = tokio::time::timeout_at(deadline.into(), paced).await;
-            in_time.map_err(|_| Failure::Throttled(Duration::from_secs(1)))?;
+            in_time.map_err(|_| Failure::Paced)?;
         }
         Ok(())
     }
@@ -257,11 +258,12 @@ impl Pace {
         tracing::warn!(seconds = length.as_secs(), everybody, "Alyx asks for a pause");
     }
 
-    /// Until when Alyx is not to be asked for this caller; none if it may be.
-    fn pause_of(&self, who: Option<&Caller>) -> Option<Instant> {
+    /// Until when Alyx is not to be asked for this caller, and whether that is so because it holds for everybody; none
+    /// if it may be.
+    fn pause_of(&self, who: Option<&Caller>) -> Option<(Instant, bool)> {
         let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = pauses.of.get(&who.copied()).map(|pause| pause.until);
-        own.max(pauses.everybody).filter(|until| *until > Instant::now())
+        let own = pauses.of.get(&who.copied()).map(|pause| (pause.until, false));
+        own.max(pauses.everybody.map(|until| (until, true))).filter(|(until, _)| *until > Instant::now())
     }
 
     /// Forgets tokens that have not asked for a while, so that the table stays small.
@@ -343,7 +345,7 @@ mod tests {
             turn(user(9)).await.unwrap();
         }
         pace.pause(Some(&user(3)), LONG * 2);
-        assert!(matches!(turn(user(9)).await, Err(Failure::Throttled(_))));
+        assert!(matches!(turn(user(9)).await, Err(Failure::ThrottledAll(_))));
     }
 
     #[tokio::test]

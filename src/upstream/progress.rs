@@ -19,8 +19,8 @@ use super::{Failure, has_body};
 /// A body must bring so many bytes a second, after a first `timeout`.
 const SLOWEST: u64 = 1024;
 
-/// What an error of a client's body means.
-pub(super) fn broken(error: &axum::Error) -> Failure {
+/// What an error of a client's body means, where some of it has been sent on or not.
+pub(super) fn broken(error: &axum::Error, begun: bool) -> Failure {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if inner.is::<http_body_util::LengthLimitError>() {
@@ -28,7 +28,7 @@ pub(super) fn broken(error: &axum::Error) -> Failure {
         }
         cause = inner.source();
     }
-    Failure::Unsent
+    Failure::Unsent { begun }
 }
 
 /// When something last moved on a request's way to Alyx.
@@ -75,7 +75,7 @@ impl Progress {
         });
         let fault = self.fault.clone();
         let stream = stream.inspect_err(move |error| {
-            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(broken(error));
+            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(broken(error, true));
         });
         stream.chain(end)
     }
@@ -108,7 +108,7 @@ impl Progress {
             answer = answer => Ok(answer),
             // Whose fault it is shows in who has yet to say something.
             () = self.stalled(timeout) => {
-                Err(if self.is_brought() { Failure::Timeout } else { Failure::Slow })
+                Err(if self.is_brought() { Failure::Timeout } else { Failure::Slow { begun: true } })
             }
         }
     }

@@ -192,8 +192,8 @@ async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Reques
                 parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(read.len()));
                 return Ok((Request::from_parts(parts, Body::from(read.freeze())), true));
             }
-            Ok(Err(error)) => return Err(broken(&error)),
-            Err(_) => return Err(Failure::Slow),
+            Ok(Err(error)) => return Err(broken(&error, false)),
+            Err(_) => return Err(Failure::Slow { begun: false }),
         }
     }
     if all {

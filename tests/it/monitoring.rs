@@ -316,7 +316,7 @@ async fn a_real_prometheus_scrapes_the_proxy_and_raises_the_alarms() {
     proxy.until_upstream_is("down").await;
     prometheus.until_alarm("AlyxDown", &["pending"]).await;
     // The first write that does not get through is an alarm at once.
-    proxy.client().ask("POST", "/weighings").json(&serde_json::json!({})).send().await.expect(504);
+    proxy.client().ask("POST", "/weighings").json(&serde_json::json!({})).send().await.expect(503);
     prometheus.until_alarm("AlyxProxyWritesRefused", &["firing"]).await;
     proxy.kill();
     prometheus.until_alarm("AlyxProxyDown", &["pending"]).await;

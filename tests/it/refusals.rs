@@ -81,7 +81,7 @@ async fn every_refusal_is_counted_once() {
             (504, client.ask("GET", "/subjects?lab=two")),
             (403, unknown.ask("GET", "/labs")),
             (403, nobody.ask("GET", "/labs")),
-            (504, client.ask("POST", "/weighings").json(&serde_json::json!({}))),
+            (503, client.ask("POST", "/weighings").json(&serde_json::json!({}))),
             (504, client.ask("GET", "/admin/")),
             (400, nobody.ask("POST", "/auth-token").form(&[])),
             (400, nobody.ask("POST", "/auth-token").form(&wrong)),

@@ -3,6 +3,7 @@
 mod miniature;
 mod order;
 mod passing;
+mod refused;
 mod table;
 
 use std::collections::BTreeSet;
@@ -68,6 +69,6 @@ fn posts(lab: &Lab) -> usize {
 }
 
 fn assert_gone(answer: &Answer) {
-    assert_eq!(answer.status, 504, "{}", answer.describe());
-    assert_eq!(answer.json()["status_code"], 504);
+    assert_eq!(answer.status, 503, "{}", answer.describe());
+    assert_eq!(answer.json()["status_code"], 503);
 }
