@@ -1,21 +1,57 @@
 //! Failed log-ins are counted, so that passwords can't be guessed at leisure.
+//!
+//! What is locked is a name from an address: many people share a name (a lab's public user) or an address (one network
+//! behind NAT), and none of them shall be locked out by another's wrong password. Each alone has far higher bounds, for
+//! who guesses from many addresses or at many names.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::settings;
 
 /// Failures that are kept count of; far more than a lab has users and machines.
-const KEPT: u64 = 10_000;
+const KEPT: u64 = 50_000;
+/// A name, or an address, alone may fail so many times as often as one from the other.
+const ALONE: u32 = 50;
+/// How often a locked pair's password is held against the one that is kept here.
+const CHECKS: Duration = Duration::from_secs(1);
+
+/// A name, as its keyed hash, and where it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Pair {
+    user: [u8; 32],
+    network: IpAddr,
+}
+
+impl Pair {
+    /// Of this user at this address. Whoever has one address of IPv6 has as many as they like: their network counts.
+    pub(super) fn new(user: [u8; 32], address: IpAddr) -> Self {
+        let network = match address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            address @ IpAddr::V4(_) => address,
+        };
+        Self { user, network }
+    }
+
+    pub(super) fn user(&self) -> [u8; 32] {
+        self.user
+    }
+
+    fn counted(self, attempts: u32) -> [(Who, u32); 3] {
+        let alone = attempts.saturating_mul(ALONE);
+        [(Who::Pair(self), attempts), (Who::User(self.user), alone), (Who::Network(self.network), alone)]
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Who {
+    Pair(Pair),
     User([u8; 32]),
-    Address(IpAddr),
+    Network(IpAddr),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -24,52 +60,107 @@ struct Failures {
     since: Instant,
 }
 
-/// Failed log-ins of each user name and each address within the window.
+/// Failed log-ins within the window.
 #[derive(Debug)]
 pub struct Attempts {
     failures: Cache<Who, Failures>,
+    /// Locked pairs whose password was looked at a moment ago.
+    checked: Cache<Pair, ()>,
 }
 
 impl Default for Attempts {
     fn default() -> Self {
-        Self { failures: Cache::new(KEPT) }
+        let kept = || Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru());
+        Self {
+            failures: kept().build(),
+            checked: Cache::builder()
+                .max_capacity(KEPT)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_live(CHECKS)
+                .build(),
+        }
     }
 }
 
 impl Attempts {
-    /// How long this user or address must wait before it may try again; `None`: it may try now.
-    pub(super) fn wait(
-        &self,
-        user: [u8; 32],
-        address: IpAddr,
-        settings: &settings::Access,
-    ) -> Option<Duration> {
-        let wait = |who: Who| {
+    /// How long this user must wait before it may try again from here; `None`: it may try now.
+    pub(super) fn wait(&self, pair: Pair, settings: &settings::Access) -> Option<Duration> {
+        let wait = |(who, bound): (Who, u32)| {
             let failures = self.failures.get(&who)?;
             let left = settings.window.0.checked_sub(failures.since.elapsed())?;
-            (failures.count >= settings.attempts).then_some(left)
+            (failures.count >= bound).then_some(left)
         };
-        wait(Who::User(user)).max(wait(Who::Address(address)))
+        pair.counted(settings.attempts).into_iter().filter_map(wait).max()
+    }
+
+    /// Whether a locked pair's password may be looked at now: once a second.
+    pub(super) fn may_check(&self, pair: Pair) -> bool {
+        self.checked.entry(pair).or_insert(()).is_fresh()
     }
 
     /// A log-in failed.
-    pub(super) fn failed(&self, user: [u8; 32], address: IpAddr, settings: &settings::Access) {
+    pub(super) fn failed(&self, pair: Pair, settings: &settings::Access) {
         metrics::counter!("alyx_proxy_login_failures_total").increment(1);
-        for who in [Who::User(user), Who::Address(address)] {
+        for (who, _) in pair.counted(settings.attempts) {
             self.failures.entry(who).and_upsert_with(|before| {
                 let before = before
                     .map(moka::Entry::into_value)
                     .filter(|before| before.since.elapsed() < settings.window.0);
                 match before {
-                    Some(before) => Failures { count: before.count + 1, ..before },
+                    Some(before) => Failures { count: before.count.saturating_add(1), ..before },
                     None => Failures { count: 1, since: Instant::now() },
                 }
             });
         }
     }
 
-    /// A log-in succeeded.
-    pub(super) fn succeeded(&self, user: [u8; 32]) {
-        self.failures.invalidate(&Who::User(user));
+    /// A log-in succeeded. What others have failed at with this name, or from this address, still counts.
+    pub(super) fn succeeded(&self, pair: Pair) {
+        self.failures.invalidate(&Who::Pair(pair));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(user: u8, address: &str) -> Pair {
+        Pair::new([user; 32], address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_name_from_an_address_is_locked_and_each_alone_much_later() {
+        let settings = settings::Access { attempts: 3, ..settings::Access::default() };
+        let attempts = Attempts::default();
+        let locked = |pair| attempts.wait(pair, &settings).is_some();
+        for _ in 0..3 {
+            assert!(!locked(pair(1, "10.0.0.1")));
+            attempts.failed(pair(1, "10.0.0.1"), &settings);
+        }
+        assert!(locked(pair(1, "10.0.0.1")) && locked(pair(1, "::ffff:10.0.0.1")));
+        assert!(!locked(pair(1, "10.0.0.2")) && !locked(pair(2, "10.0.0.1")));
+        attempts.succeeded(pair(1, "10.0.0.1"));
+        assert!(!locked(pair(1, "10.0.0.1")));
+        // One name from everywhere, one address with every name.
+        for n in 2..=u8::try_from(3 * ALONE).unwrap() {
+            attempts.failed(pair(1, &format!("10.0.1.{n}")), &settings);
+            attempts.failed(pair(n, "10.0.0.3"), &settings);
+        }
+        assert!(locked(pair(1, "10.0.0.9")));
+        attempts.failed(pair(2, "10.0.0.3"), &settings);
+        assert!(locked(pair(251, "10.0.0.3")) && !locked(pair(251, "10.0.0.4")));
+    }
+
+    #[test]
+    fn all_addresses_of_one_network_of_ipv6_are_one() {
+        assert_eq!(pair(1, "2001:db8::1"), pair(1, "2001:db8::ffff:1"));
+        assert_ne!(pair(1, "2001:db8::1"), pair(1, "2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn a_locked_password_is_looked_at_once_a_second() {
+        let attempts = Attempts::default();
+        assert!(attempts.may_check(pair(1, "10.0.0.1")) && !attempts.may_check(pair(1, "10.0.0.1")));
+        assert!(attempts.may_check(pair(2, "10.0.0.1")));
     }
 }

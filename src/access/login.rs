@@ -14,12 +14,15 @@ use rusqlite::OptionalExtension;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::{Attempts, SecretKey};
+use super::{Attempts, SecretKey, attempts::Pair};
 use crate::{
     clock::{self, Millis},
     settings,
     store::{Store, StoreError},
 };
+
+/// When a locked password is looked at again.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Argon2id takes 19 MiB and some 20 ms of a core: only so many at once.
 const AT_ONCE: usize = 2;
@@ -29,8 +32,10 @@ const AT_ONCE: usize = 2;
 pub enum LogIn {
     /// The same token that Alyx gave.
     Token(Zeroizing<String>),
-    /// Name or password are not those that Alyx accepted last.
+    /// The password is not the one that Alyx accepted last for this name.
     Refused,
+    /// Nobody has logged in with this name through this proxy: nobody here can tell whether the password is right.
+    Unknown,
     /// Right, but longer ago than the grace allows.
     PastGrace {
         /// When Alyx accepted it last.
@@ -47,6 +52,34 @@ struct Sealed {
     vouched_at: Millis,
 }
 
+/// Whether a log-in may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// As any other.
+    Free,
+    /// Though too many have failed: the password is the one that is kept here.
+    Fits,
+    /// Not before this time has passed.
+    Wait(Duration),
+}
+
+/// A name and password, and where they come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// The name.
+    pub user: &'a str,
+    /// The password.
+    pub password: &'a Zeroizing<String>,
+    /// The client's address.
+    pub from: IpAddr,
+}
+
+impl Presented<'_> {
+    fn pair(&self, key: &SecretKey) -> Pair {
+        Pair::new(key.user(self.user), self.from)
+    }
+}
+
 /// The log-ins that Alyx has accepted.
 #[derive(Debug)]
 pub struct Logins {
@@ -61,29 +94,34 @@ impl Default for Logins {
 }
 
 impl Logins {
-    /// How long this user or address must wait before the next try.
-    pub fn wait(
-        &self,
-        key: &SecretKey,
-        user: &str,
-        from: IpAddr,
-        settings: &settings::Access,
-    ) -> Option<Duration> {
-        self.attempts.wait(key.user(user), from, settings)
-    }
-
-    /// Alyx has accepted a log-in and given this token.
-    pub async fn accepted(
+    /// Whether this user may try this password from there. One that is the kept one is let in however many others were
+    /// wrong; where many come, it is looked at once a second.
+    pub async fn attempt(
         &self,
         store: &Store,
         key: &SecretKey,
-        user: &str,
-        password: &Zeroizing<String>,
-        token: &str,
-    ) {
-        let user = key.user(user);
-        self.attempts.succeeded(user);
-        let (password, token) = (password.clone(), Zeroizing::new(token.to_owned()));
+        presented: Presented<'_>,
+        settings: &settings::Access,
+    ) -> Attempt {
+        let (pair, password) = (presented.pair(key), presented.password.clone());
+        let Some(wait) = self.attempts.wait(pair, settings) else { return Attempt::Free };
+        let Ok(Some(sealed)) = kept(store, pair.user()).await else { return Attempt::Wait(wait) };
+        // Whoever guesses keeps nobody else from being let in: it waits in no line.
+        let Ok(permit) = self.at_once.try_acquire() else { return Attempt::Wait(SOON) };
+        if !self.attempts.may_check(pair) {
+            return Attempt::Wait(SOON);
+        }
+        let opened = tokio::task::spawn_blocking(move || unseal(&password, &sealed).is_some()).await;
+        drop(permit);
+        if opened.unwrap_or(false) { Attempt::Fits } else { Attempt::Wait(wait) }
+    }
+
+    /// Alyx has accepted a log-in and given this token.
+    pub async fn accepted(&self, store: &Store, key: &SecretKey, presented: Presented<'_>, token: &str) {
+        let pair = presented.pair(key);
+        self.attempts.succeeded(pair);
+        let user = pair.user();
+        let (password, token) = (presented.password.clone(), Zeroizing::new(token.to_owned()));
         let sealed = self.off_the_runtime(move || seal(&password, &token)).await;
         let Some(Some(sealed)) = sealed else {
             tracing::error!("a log-in could not be sealed; it will not work offline");
@@ -106,14 +144,12 @@ impl Logins {
         &self,
         store: &Store,
         key: &SecretKey,
-        user: &str,
-        password: &Zeroizing<String>,
-        from: IpAddr,
+        presented: Presented<'_>,
         settings: &settings::Access,
     ) {
-        let user = key.user(user);
-        self.attempts.failed(user, from, settings);
-        let password = password.clone();
+        let pair = presented.pair(key);
+        self.attempts.failed(pair, settings);
+        let (user, password) = (pair.user(), presented.password.clone());
         if let Ok(Some(sealed)) = kept(store, user).await
             && self.off_the_runtime(move || unseal(&password, &sealed)).await.flatten().is_some()
         {
@@ -123,39 +159,32 @@ impl Logins {
         }
     }
 
-    /// Tries a log-in against what is kept here.
+    /// Tries a log-in against what is kept here, as `attempt` allowed it.
     pub async fn offline(
         &self,
         store: &Store,
         key: &SecretKey,
-        user: &str,
-        password: &Zeroizing<String>,
-        from: IpAddr,
+        presented: Presented<'_>,
         settings: &settings::Access,
+        attempt: Attempt,
     ) -> Result<LogIn, StoreError> {
-        let user = key.user(user);
-        if let Some(wait) = self.attempts.wait(user, from, settings) {
-            return Ok(LogIn::Wait(wait));
-        }
-        let sealed = kept(store, user).await?;
-        let vouched_at = sealed.as_ref().map_or(0, |sealed| sealed.vouched_at);
-        let password = password.clone();
-        // An unknown name costs as much time as a known one, so that names can't be found out.
-        let open = move || match sealed {
-            Some(sealed) => unseal(&password, &sealed),
-            None => seal(&password, "").and(None),
-        };
-        let Ok(permit) = self.at_once.acquire().await else { return Ok(LogIn::Refused) };
+        let pair = presented.pair(key);
+        let Some(sealed) = kept(store, pair.user()).await? else { return Ok(LogIn::Unknown) };
+        let (vouched_at, password) = (sealed.vouched_at, presented.password.clone());
+        let Ok(permit) = self.at_once.acquire().await else { return Ok(LogIn::Unknown) };
         // Those who came at the same time have failed meanwhile.
-        if let Some(wait) = self.attempts.wait(user, from, settings) {
+        if attempt != Attempt::Fits
+            && let Some(wait) = self.attempts.wait(pair, settings)
+        {
             return Ok(LogIn::Wait(wait));
         }
+        let open = move || unseal(&password, &sealed);
         let Some(token) = tokio::task::spawn_blocking(open).await.ok().flatten() else {
-            self.attempts.failed(user, from, settings);
+            self.attempts.failed(pair, settings);
             return Ok(LogIn::Refused);
         };
         drop(permit);
-        self.attempts.succeeded(user);
+        self.attempts.succeeded(pair);
         let in_grace = clock::now() - vouched_at < settings.grace.millis();
         Ok(if in_grace { LogIn::Token(token) } else { LogIn::PastGrace { vouched_at } })
     }

@@ -20,6 +20,6 @@ pub use attempts::Attempts;
 pub use credentials::{Credentials, credentials};
 pub use form::Given;
 pub use history::{History, Past};
-pub use login::{LogIn, Logins};
+pub use login::{Attempt, LogIn, Logins, Presented};
 pub use secret::{SecretError, SecretKey, TokenHash};
 pub use tokens::{Standing, Tokens};

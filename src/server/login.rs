@@ -1,4 +1,9 @@
 //! `POST /auth-token`: log-ins go to Alyx; while Alyx is away, those that it accepted work here.
+//!
+//! That a password is wrong (400) is said only where Alyx said so, or where it is not the one that Alyx accepted last. Of whom
+//! nobody here can tell, 504 says why Alyx can't be asked.
+
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
@@ -7,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Asked,
+    core::Core,
     floors::Floors,
     load,
     pass::{self, failed_pass},
@@ -14,11 +20,11 @@ use super::{
     verdict::{May, authorize, is_away},
 };
 use crate::{
-    access::{Given, LogIn, credentials},
+    access::{Attempt, Given, LogIn, Presented, credentials},
     alyx::errors,
     clock::{self, Millis},
     http::cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
-    upstream::Failure,
+    upstream::{Failure, seconds},
 };
 
 /// Nobody's name and password are longer.
@@ -33,21 +39,29 @@ pub(super) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Respons
         Err(refusal) => return *refusal,
     };
     let given = Given::read(&asked.headers, &body).await;
-    if let Some(user) = &given.user
-        && !asked.settings.access.open
-        && let Some(wait) = floors.logins.wait(&core.key, user, asked.client, &asked.settings.access)
-    {
-        return too_many(wait.as_secs() + 1);
-    }
+    let attempt = match attempt(floors, &asked, &given).await {
+        Attempt::Wait(wait) => return too_many(wait),
+        attempt => attempt,
+    };
     if core.upstream.health.is_down() {
-        return without_alyx(floors, &asked, given, &Failure::Away).await;
+        return without_alyx(floors, &asked, given, attempt, &Failure::Away).await;
     }
     let asked_at = clock::stamp();
     let (sent, body) = as_read(asked.clone(), &given, body);
     match pass::through(core, sent, Body::from(body), ForwardReason::Method).await {
-        Ok(response) => learn(floors, &asked, given, response, asked_at).await,
-        Err(failure) => without_alyx(floors, &asked, given, &failure).await,
+        Ok(response) => learn(floors, &asked, given, attempt, (response, asked_at)).await,
+        Err(failure) => without_alyx(floors, &asked, given, attempt, &failure).await,
     }
+}
+
+/// Whether this log-in may be tried.
+async fn attempt(floors: &Floors, asked: &Asked, given: &Given) -> Attempt {
+    let access = &asked.settings.access;
+    let (Some(user), Some(password), false) = (&given.user, &given.password, access.open) else {
+        return Attempt::Free;
+    };
+    let presented = Presented { user, password, from: asked.client };
+    floors.logins.attempt(&floors.core.store, &floors.core.key, presented, access).await
 }
 
 /// The log-in as it was read here: what Alyx accepts must be the name and password that are kept. Of multipart forms and
@@ -69,27 +83,41 @@ async fn learn(
     floors: &Floors,
     asked: &Asked,
     given: Given,
-    response: Response<Body>,
-    asked_at: Millis,
+    attempt: Attempt,
+    (response, asked_at): (Response<Body>, Millis),
 ) -> Response<Body> {
     let core = &floors.core;
     let (parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return failed_pass(core, &Failure::Truncated);
     };
+    if !is_of_alyx(parts.status, &body) {
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let failure = Failure::NotJson(kind.unwrap_or("nothing").to_owned());
+        core.upstream.health.failed(&failure);
+        return without_alyx(floors, asked, given, attempt, &failure).await;
+    }
     let Given { user: Some(user), password: Some(password) } = given else {
         return Response::from_parts(parts, Body::from(body));
     };
     let (store, key) = (&core.store, &core.key);
+    let presented = Presented { user: &user, password: &password, from: asked.client };
     if parts.status == StatusCode::OK
         && let Some(token) = token_in(&body)
     {
         core.tokens.vouch(key.token(&token), asked_at, store);
-        floors.logins.accepted(store, key, &user, &password, &token).await;
+        floors.logins.accepted(store, key, presented, &token).await;
     } else if parts.status == StatusCode::BAD_REQUEST {
-        floors.logins.refused(store, key, &user, &password, asked.client, &asked.settings.access).await;
+        floors.logins.refused(store, key, presented, &asked.settings.access).await;
     }
     Response::from_parts(parts, Body::from(body))
+}
+
+/// Whether Alyx itself may have said so: JSON, and with success a token. A portal's page, or that of another web server, says
+/// nothing of a password.
+fn is_of_alyx(status: StatusCode, body: &[u8]) -> bool {
+    let json = serde_json::from_slice::<serde_json::Value>(body);
+    json.is_ok_and(|json| json.is_object() && (!status.is_success() || json["token"].is_string()))
 }
 
 fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {
@@ -97,7 +125,27 @@ fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(body.get("token")?.as_str()?.to_owned()))
 }
 
-async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Failure) -> Response<Body> {
+/// A token that stands in for what Alyx would give.
+fn give(core: &Core, token: &str) -> Response<Body> {
+    let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
+    let mut response = refusal::json(200, serde_json::json!({ "token": token }).to_string(), how);
+    add_notice(core, &mut response);
+    response
+}
+
+/// Alyx's words for what is missing.
+fn fields_required(fields: &[(bool, &'static str)]) -> String {
+    let missing: Vec<&str> = fields.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect();
+    errors::fields_required(&missing)
+}
+
+async fn without_alyx(
+    floors: &Floors,
+    asked: &Asked,
+    given: Given,
+    attempt: Attempt,
+    failure: &Failure,
+) -> Response<Body> {
     let core = &floors.core;
     // Alyx judges a token in the header before it looks at the log-in (ALYX.md 4.1).
     if let May::AskOnly(refusal) = authorize(core, &credentials(&asked.headers, &core.key), asked) {
@@ -110,30 +158,21 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
         (Some(user), Some(password)) => (user, password),
         (user, password) => {
             let missing = [(user.is_none(), "username"), (password.is_none(), "password")];
-            let missing: Vec<&str> =
-                missing.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect();
-            return refuse(400, errors::fields_required(&missing), "log-in");
+            return refuse(400, fields_required(&missing), "log-in");
         }
     };
     let access = &asked.settings.access;
     if access.open {
         // Nobody asks for it here; and Alyx, when it is back, will have a real one asked for.
-        let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-        let token = core.key.stand_in(&user);
-        let mut response = refusal::json(200, serde_json::json!({ "token": token }).to_string(), how);
-        add_notice(core, &mut response);
-        return response;
+        return give(core, &core.key.stand_in(&user));
     }
-    let tried = floors.logins.offline(&core.store, &core.key, &user, &password, asked.client, access).await;
+    let presented = Presented { user: &user, password: &password, from: asked.client };
+    let tried = floors.logins.offline(&core.store, &core.key, presented, access, attempt).await;
     match tried {
-        Ok(LogIn::Token(token)) => {
-            let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-            let mut response = refusal::json(200, serde_json::json!({ "token": *token }).to_string(), how);
-            add_notice(core, &mut response);
-            response
-        }
+        Ok(LogIn::Token(token)) => give(core, &token),
         // Alyx may know them.
-        Ok(LogIn::Refused) if !is_away(core, failure) => failed_pass(core, failure),
+        Ok(LogIn::Refused | LogIn::Unknown) if !is_away(core, failure) => failed_pass(core, failure),
+        Ok(LogIn::Unknown) => gateway_timeout(core, failure, NOT_KNOWN),
         Ok(LogIn::Refused) => {
             let mut response = refuse(400, errors::login_refused(), "log-in");
             response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
@@ -145,7 +184,7 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
                 format!("Alyx accepted this log-in last on {since}, longer ago than `access.grace` allows.");
             gateway_timeout(core, failure, &text)
         }
-        Ok(LogIn::Wait(wait)) => too_many(wait.as_secs() + 1),
+        Ok(LogIn::Wait(wait)) => too_many(wait),
         Err(error) => {
             tracing::error!(%error, "a log-in can't be looked up");
             gateway_timeout(core, failure, "The log-ins that are kept here can't be read.")
@@ -153,11 +192,16 @@ async fn without_alyx(floors: &Floors, asked: &Asked, given: Given, failure: &Fa
     }
 }
 
+const NOT_KNOWN: &str = "Nobody has logged in with this user name through this proxy so far, so it can't tell whether the \
+                         password is right: only Alyx can.";
+
 const ONLY_KNOWN: &str =
     "!!!Alyx is out of reach; only those who have logged in through this proxy before can log in now";
 
-fn too_many(seconds: u64) -> Response<Body> {
-    let text = format!("Too many failed log-ins. Try again in {seconds} seconds.");
+fn too_many(wait: Duration) -> Response<Body> {
+    let seconds = seconds(wait).max(1);
+    let text =
+        format!("Too many failed log-ins with this name from this address. Try again in {seconds} seconds.");
     let mut response = refuse(429, errors::detail(429, &text), "log-in");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response

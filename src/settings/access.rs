@@ -16,7 +16,7 @@ pub struct Access {
     pub open: bool,
     /// How long it is remembered what each user asked, for them alone; zero: not at all.
     pub history: Span,
-    /// Failed log-ins of one user name or one address within `window` before further ones are refused.
+    /// Failed log-ins of one user name from one address within `window` before further ones are refused there.
     pub attempts: u32,
     /// The time in which `attempts` are counted.
     pub window: Span,

@@ -24,6 +24,7 @@ mod faults;
 mod filters;
 mod http;
 mod load;
+mod log_ins;
 mod miniature;
 mod miniature_network;
 mod miniature_writes;

@@ -68,6 +68,8 @@ async fn every_refusal_is_counted_once() {
     assert!(raw(proxy.address(), b"GET /labs HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 400"));
     assert_eq!(counted(&proxy, "refused").await, before + 1, "without a Host");
     client.get("/labs").await.expect(200);
+    let log_in = [("username", users::ONEUSER.name), ("password", users::ONEUSER.password)];
+    nobody.ask("POST", "/auth-token").form(&log_in).send().await.expect(200);
     client.get("/-/asked?days=x").await.expect(400);
     lab.upstream.cut().await;
     // Nobody looks for an Alyx of which nothing is asked.
@@ -75,6 +77,7 @@ async fn every_refusal_is_counted_once() {
     proxy.until_upstream_is("down").await;
     let unknown = proxy.client().with_authorization(&format!("Token {}", users::UNKNOWN_TOKEN));
     let wrong = [("username", "nobody"), ("password", "nothing")];
+    let known = [("username", users::ONEUSER.name), ("password", "wrong")];
     refused(
         &proxy,
         vec![
@@ -84,8 +87,9 @@ async fn every_refusal_is_counted_once() {
             (503, client.ask("POST", "/weighings").json(&serde_json::json!({}))),
             (504, client.ask("GET", "/admin/")),
             (400, nobody.ask("POST", "/auth-token").form(&[])),
-            (400, nobody.ask("POST", "/auth-token").form(&wrong)),
-            (429, nobody.ask("POST", "/auth-token").form(&wrong)),
+            (504, nobody.ask("POST", "/auth-token").form(&wrong)),
+            (400, nobody.ask("POST", "/auth-token").form(&known)),
+            (429, nobody.ask("POST", "/auth-token").form(&known)),
         ],
     )
     .await;
