@@ -99,6 +99,8 @@ async fn every_refusal_is_counted_once() {
 async fn overload_is_counted_as_refused() {
     let lab = Lab::open().await;
     let proxy = Setup::new(&lab.url()).set("server.max_requests", "1").start().await;
+    // A look that is cut off would have it taken for away.
+    proxy.until_upstream_is("up").await;
     lab.upstream.break_down(Fault::Silence).await;
     let client = proxy.client();
     let waiting = tokio::spawn(async move { client.ask("GET", "/labs").try_send().await });
