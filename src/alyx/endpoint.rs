@@ -11,7 +11,7 @@ pub enum Class {
     Reference,
     /// Written by experiments and analyses.
     Records,
-    /// Must be current: polled for work to do, or computed anew at each request.
+    /// Must be current: polled for work to do, decides about an animal, or computed anew at each request.
     Volatile,
     /// The description of the interface.
     Schema,
@@ -59,8 +59,10 @@ pub struct Endpoint {
     pub name: &'static str,
     /// The model's name as Alyx's messages have it, e.g. `Session`.
     pub model: &'static str,
-    /// How fast its answers go out of date.
+    /// How fast its records go out of date where others show them, or are filtered by them.
     pub class: Class,
+    /// How fast what is asked of it itself goes out of date.
+    pub asked: Class,
     /// Whether its list accepts POST.
     pub create: bool,
     /// Its detail route, if there is one.
@@ -118,11 +120,27 @@ const READ: &[&str] = &[];
 impl Endpoint {
     const fn new(name: &'static str, model: &'static str, class: Class) -> Self {
         let filters = filters::of(name);
-        Self { name, model, class, create: false, detail: None, order: &[], clock: &[], filters }
+        Self {
+            name,
+            model,
+            class,
+            asked: class,
+            create: false,
+            detail: None,
+            order: &[],
+            clock: &[],
+            filters,
+        }
     }
 
     const fn ordered(mut self, order: &'static [Order]) -> Self {
         self.order = order;
+        self
+    }
+
+    /// Whoever asks for it itself needs it fresher than whoever sees it elsewhere.
+    const fn asked_as(mut self, class: Class) -> Self {
+        self.asked = class;
         self
     }
 
@@ -236,14 +254,23 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .detail(UUID, ALL),
     Endpoint::new("notes", "Note", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("surgeries", "Surgery", Class::Records).ordered(BY_START).detail(UUID, CHANGE),
-    Endpoint::new("weighings", "Weighing", Class::Records).creates().detail(UUID, REMOVE),
-    Endpoint::new("water-administrations", "WaterAdministration", Class::Records).creates().detail(UUID, ALL),
+    // What decides about an animal (is it weighed, has it had its water, how much may it have) is asked each time.
+    Endpoint::new("weighings", "Weighing", Class::Records)
+        .asked_as(Class::Volatile)
+        .creates()
+        .detail(UUID, REMOVE),
+    Endpoint::new("water-administrations", "WaterAdministration", Class::Records)
+        .asked_as(Class::Volatile)
+        .creates()
+        .detail(UUID, ALL),
     Endpoint::new("water-restriction", "WaterRestriction", Class::Records)
+        .asked_as(Class::Volatile)
         .ordered(&[down("end_time"), down("start_time")]),
     Endpoint::new("water-restricted-subjects", "Subject", Class::Records)
+        .asked_as(Class::Volatile)
         .ordered(BY_NICKNAME)
         .by_the_clock(&["expected_water", "remaining_water", "reference_weight", "last_water_restriction"]),
-    Endpoint::new("water-type", "WaterType", Class::Reference).creates(),
+    Endpoint::new("water-type", "WaterType", Class::Reference).asked_as(Class::Records).creates(),
     Endpoint::new("labs", "Lab", Class::Reference).creates().detail(NAME, ALL),
     Endpoint::new("projects", "Project", Class::Reference).creates().detail(NAME, ALL),
     Endpoint::new("users", "LabMember", Class::Reference)
@@ -260,7 +287,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .ordered(BY_NAME)
         .creates()
         .detail(NAME, ALL),
+    // ONE reads bucket and keys from it whenever it starts.
     Endpoint::new("data-repository", "DataRepository", Class::Reference)
+        .asked_as(Class::Records)
         .ordered(BY_NAME)
         .creates()
         .detail(NAME, ALL),

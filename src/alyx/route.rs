@@ -63,7 +63,7 @@ impl Route {
     /// How fast the answer to a GET of it goes out of date; none where it is never kept.
     pub fn class(&self) -> Option<Class> {
         match self {
-            Self::List(endpoint) | Self::Detail(endpoint, _) => Some(endpoint.class),
+            Self::List(endpoint) | Self::Detail(endpoint, _) => Some(endpoint.asked),
             Self::Service(service) => service.class(),
             Self::Other => None,
         }

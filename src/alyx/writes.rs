@@ -185,6 +185,9 @@ fn changed_record(method: &Method, written: &'static str, key: Option<&str>) -> 
     if method == Method::DELETE {
         whole(&mut scopes, row.deleted_with);
     }
+    if written == "subjects" || row.shown_by.contains(&"subjects") {
+        scopes.push(Scope::Service(Service::WaterRequirement));
+    }
     if siblings_change(written) {
         scopes.push(Scope::Details(written));
     }
@@ -280,6 +283,14 @@ mod tests {
         assert!(stale_after(&Method::PATCH, &["sessions", id], &["sessions", id]));
         assert!(stale_after(&Method::PATCH, &["sessions", id], &["sessions"]));
         assert!(!stale_after(&Method::PATCH, &["sessions", id], &["labs"]));
+    }
+
+    #[test]
+    fn whatever_a_subject_shows_may_change_what_it_is_to_be_given() {
+        for written in ["water-administrations", "weighings", "surgeries", "subjects"] {
+            assert!(stale_after(&Method::POST, &[written], &["water-requirement", "KS004"]), "{written}");
+        }
+        assert!(!stale_after(&Method::POST, &["notes"], &["water-requirement", "KS004"]));
     }
 
     #[test]

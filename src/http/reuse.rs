@@ -12,6 +12,8 @@ pub enum Staleness {
         /// Time since it ceased to be fresh.
         by: Duration,
     },
+    /// It says that there is no such thing, which is believed for `cache.negative` alone.
+    Negative,
     /// Its endpoint is asked every time.
     NeverFresh,
     /// A write may have changed it.
@@ -29,6 +31,7 @@ impl Staleness {
     pub fn name(self) -> &'static str {
         match self {
             Self::Expired { .. } => "expired",
+            Self::Negative => "negative",
             Self::NeverFresh => "never-fresh",
             Self::Written => "written",
             Self::OlderPage => "older-page",
@@ -38,9 +41,10 @@ impl Staleness {
     }
 
     /// Whether it may be given while Alyx is slow to say something newer: not to those who would
-    /// miss their own write or a page of the generation they read.
+    /// miss their own write or a page of the generation they read, nor where what was missing may have been made
+    /// meanwhile, nor where the request or the kind asks for what is current.
     pub fn may_stand_in(self) -> bool {
-        !matches!(self, Self::Written | Self::OlderPage)
+        matches!(self, Self::Expired { .. } | Self::Clock)
     }
 
     /// Whether it may be given at once, and refreshed behind the scenes.

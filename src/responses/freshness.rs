@@ -27,7 +27,8 @@ pub enum Verdict {
 
 /// Judges by age alone.
 pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings) -> Verdict {
-    let lifetime = lifetime(question, entry.status, settings);
+    let negative = is_negative(entry);
+    let lifetime = lifetime(question, negative, settings);
     if lifetime.0.is_zero() {
         return Verdict::Stale(Staleness::NeverFresh);
     }
@@ -37,14 +38,21 @@ pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings) ->
     };
     match lifetime.0.checked_sub(age) {
         Some(left) => Verdict::Fresh { left },
+        None if negative => Verdict::Stale(Staleness::Negative),
         None => Verdict::Stale(Staleness::Expired { by: age.saturating_sub(lifetime.0) }),
     }
 }
 
-/// How long what an endpoint says counts as fresh.
-pub fn of_endpoint(endpoint: &Endpoint, settings: &Settings) -> Span {
+/// How long what an endpoint says counts as fresh, where its class is this one.
+pub fn of_endpoint(endpoint: &Endpoint, class: Class, settings: &Settings) -> Span {
     let by_name = settings.freshness.endpoints.get(endpoint.name).copied();
-    by_name.unwrap_or_else(|| of_class(endpoint.class, settings))
+    by_name.unwrap_or_else(|| of_class(class, settings))
+}
+
+/// Whether an answer says that there is nothing: a 404, or a list without records. What is missing is often made next,
+/// by whoever asked.
+pub fn is_negative(entry: &Entry) -> bool {
+    entry.status == StatusCode::NOT_FOUND || entry.count() == Some(0) || entry.body.trim_ascii() == b"[]"
 }
 
 fn of_class(class: Class, settings: &Settings) -> Span {
@@ -59,12 +67,12 @@ fn of_class(class: Class, settings: &Settings) -> Span {
 }
 
 /// How long an answer to this question counts as fresh.
-fn lifetime(question: &Question, status: StatusCode, settings: &Settings) -> Span {
+fn lifetime(question: &Question, negative: bool, settings: &Settings) -> Span {
     let span = match &question.route {
-        Route::List(endpoint) | Route::Detail(endpoint, _) => of_endpoint(endpoint, settings),
+        Route::List(endpoint) | Route::Detail(endpoint, _) => of_endpoint(endpoint, question.class, settings),
         Route::Service(_) | Route::Other => of_class(question.class, settings),
     };
-    if status == StatusCode::NOT_FOUND { span.min(settings.cache.negative) } else { span }
+    if negative { span.min(settings.cache.negative) } else { span }
 }
 
 impl Verdict {

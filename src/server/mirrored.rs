@@ -132,7 +132,9 @@ impl FromMirror {
             Err(silence) => return MirrorLookup::Miss(silence),
         };
         match self.mirrored(question, &asked.settings, Some(recency)).await {
-            MirrorLookup::Answer(entry) if says_there_is_none(&entry) => {
+            MirrorLookup::Answer(entry)
+                if says_there_is_none(&entry) || was_empty(&entry, &asked.settings) =>
+            {
                 MirrorLookup::Miss(MirrorMiss::MayBeNew)
             }
             mirrored => mirrored,
@@ -234,7 +236,8 @@ impl FromMirror {
         directives: &Directives,
     ) -> Result<Recency, MirrorMiss> {
         if let Route::List(endpoint) | Route::Detail(endpoint, _) = &question.route
-            && (endpoint.class == Class::Volatile || freshness::of_endpoint(endpoint, settings).0.is_zero())
+            && (question.class == Class::Volatile
+                || freshness::of_endpoint(endpoint, question.class, settings).0.is_zero())
         {
             return Err(MirrorMiss::Volatile);
         }
@@ -249,8 +252,13 @@ impl FromMirror {
             now.saturating_sub(Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX))
         };
         let longest = settings.mirror.max_age.0;
+        let asked = match &question.route {
+            Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
+            Route::Service(_) | Route::Other => "",
+        };
         let exception = |endpoint: &Endpoint| {
-            let span = freshness::of_endpoint(endpoint, settings).0;
+            let class = if endpoint.name == asked { question.class } else { endpoint.class };
+            let span = freshness::of_endpoint(endpoint, class, settings).0;
             (span > longest).then(|| (endpoint.name, since(span)))
         };
         Ok(Recency {
@@ -294,6 +302,11 @@ fn says_there_is_none(entry: &Entry) -> bool {
         400 | 500 => PHRASES.iter().any(says),
         _ => false,
     }
+}
+
+/// Whether a list has no records, as of longer ago than that is believed: what is missing is often made next.
+fn was_empty(entry: &Entry, settings: &Settings) -> bool {
+    freshness::is_negative(entry) && clock::now() - entry.asked_at > settings.cache.negative.millis()
 }
 
 fn keep(

@@ -1,8 +1,9 @@
 //! A read: stored and fresh, or Alyx, or stored however old, or a refusal.
 //!
 //! Nobody waits for an Alyx that is known to be away. Where Alyx is merely slow, whoever has a
-//! stored answer gets it after `upstream.patience`, while the request goes on and is remembered;
-//! only those who would miss their own write wait for it.
+//! stored answer gets it after `upstream.patience`, while the request goes on and is remembered.
+//! Whoever asks for what is current waits for it, as long as Alyx is not known to be away: who wrote, who says so
+//! (`no-cache`, `max-age`), who asks for what decides about an animal, or for what may just have been made.
 
 use std::{
     sync::{
@@ -23,8 +24,8 @@ use super::{
     floors::Floors,
     mirrored::{MirrorLookup, MirrorMiss},
     pass::{self, give_unstored},
-    refusal::{not_stored, notice, refuse, retry_later},
-    verdict::{May, authorize, caller, refuse_caller},
+    refusal::{gateway_timeout, not_stored, notice, refuse, retry_later},
+    verdict::{May, authorize, caller, is_away, refuse_caller},
 };
 use crate::{
     access::{Credentials, Standing, TokenHash, credentials},
@@ -39,6 +40,10 @@ use crate::{
     single_flight::{Departure, Flights, Seat},
     upstream::{Answer, Ask, Failure, has_body},
 };
+
+/// Why what is stored is not given.
+const ONLY_OLDER: &str = "An older answer is stored, but a current one was asked for, or what is asked must be current, and Alyx \
+                          is not known to be away. Try again.";
 
 /// What a request that can't be sent takes to say so.
 const A_MOMENT: Duration = Duration::from_millis(100);
@@ -92,6 +97,18 @@ struct Reading<'a> {
     held: Option<Held>,
     /// Why the mirror does not answer it.
     silence: MirrorMiss,
+    /// What the request says of how old an answer may be.
+    directives: Directives,
+}
+
+impl Held {
+    /// Whether it may be given while Alyx is slow, or fails though it is not known to be away.
+    fn may_stand_in(&self) -> bool {
+        match self.verdict {
+            Verdict::Fresh { .. } => true,
+            Verdict::Stale(staleness) => staleness.may_stand_in(),
+        }
+    }
 }
 
 /// Answers a GET or HEAD.
@@ -146,14 +163,15 @@ async fn read(
     // That Alyx has no tables is no answer to stay with: the proxy makes its own.
     let none = |held: &Held| held.entry.status != StatusCode::OK && files::describes_all(question);
     let held = stored.filter(|held| may.sees_stored() && !none(held));
-    let reading = Reading { floors, core, asked, credentials, question, may, known, held, silence };
+    let reading =
+        Reading { floors, core, asked, credentials, question, may, known, held, silence, directives };
     if explain {
-        return reading.explain(&directives).await;
+        return reading.explain().await;
     }
     if floors.upstream.large.contains_key(&question.key) && up {
         return pass::answer(core, asked.clone(), body, ForwardReason::Bypass("too-large")).await;
     }
-    if let Some(response) = reading.answer(directives).await {
+    if let Some(response) = reading.answer().await {
         return response;
     }
     // Too large to be remembered: Alyx is asked once more, as a stream.
@@ -244,7 +262,7 @@ impl Core {
 
 impl Reading<'_> {
     /// `None` if the answer is too large to be remembered.
-    async fn answer(self, directives: Directives) -> Option<Response<Body>> {
+    async fn answer(self) -> Option<Response<Body>> {
         if self.core.upstream.health.is_down() {
             return Some(self.without_alyx(&Failure::Away).await);
         }
@@ -252,7 +270,7 @@ impl Reading<'_> {
             match held.verdict {
                 Verdict::Fresh { left } => {
                     // How old an answer a request allows is looked at each time.
-                    let plain = directives == Directives::default();
+                    let plain = self.directives == Directives::default();
                     let again_until = self.credentials.token().filter(|_| plain).and_then(|token| {
                         self.core.tokens.vouched_until(&token, &self.asked.settings.access)
                     });
@@ -266,15 +284,15 @@ impl Reading<'_> {
                 Verdict::Stale(_) => {}
             }
         }
-        if directives.only_if_cached {
+        if self.directives.only_if_cached {
             let text = "The request allows only what is stored, and nothing fresh is stored for it.";
             return Some(refuse(504, errors::detail(504, text), "only-if-cached"));
         }
-        self.ask_or_wait(&directives).await
+        self.ask_or_wait().await
     }
 
     /// Says what would be done; a token that Alyx has yet to judge is judged first.
-    async fn explain(&self, directives: &Directives) -> Response<Body> {
+    async fn explain(&self) -> Response<Body> {
         if self.core.upstream.health.is_down() {
             if let Some(refusal) = refuse_caller(self.core, self.may, &Failure::Away, &self.question.route) {
                 return refusal;
@@ -288,7 +306,7 @@ impl Reading<'_> {
             }
         }
         let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
-        self.floors.mirror.explain(self.asked, self.question, directives, stored).await
+        self.floors.mirror.explain(self.asked, self.question, &self.directives, stored).await
     }
 
     /// Takes a seat on the flight of this question.
@@ -365,11 +383,11 @@ impl Reading<'_> {
         }
     }
 
-    async fn ask_or_wait(&self, directives: &Directives) -> Option<Response<Body>> {
+    async fn ask_or_wait(&self) -> Option<Response<Body>> {
         let mut seat = self.board(false);
         let start = Instant::now();
         let mut joined = seat.joined;
-        let slow = self.when_slow(directives);
+        let slow = self.when_slow();
         tokio::pin!(slow);
         for _ in 0..2 {
             let outcome = tokio::select! {
@@ -435,8 +453,14 @@ impl Reading<'_> {
         if let Some(refusal) = refuse_caller(self.core, self.may, failure, &self.question.route) {
             return refusal;
         }
-        let mirrored = self.floors.mirror.mirrored(self.question, &self.asked.settings, None).await;
-        match (&self.held, mirrored) {
+        let away = is_away(self.core, failure);
+        let held = self.held.as_ref().filter(|held| away || held.may_stand_in());
+        let mirrored = if away {
+            self.floors.mirror.mirrored(self.question, &self.asked.settings, None).await
+        } else {
+            self.mirrored_when_slow().await
+        };
+        match (held, mirrored) {
             (Some(held), MirrorLookup::Answer(entry)) if self.prefers(held, &entry) => {
                 self.stand_in(held, ServedStale::Offline).await
             }
@@ -456,6 +480,7 @@ impl Reading<'_> {
         }
         match retry_later(failure) {
             Some(refusal) => refusal,
+            None if self.held.is_some() => gateway_timeout(self.core, failure, ONLY_OLDER),
             None => not_stored(self.core, failure, self.question, silence).await,
         }
     }
@@ -471,33 +496,28 @@ impl Reading<'_> {
     }
 
     /// What is given when patience is at its end; never completes where there is nothing to give.
-    async fn when_slow(&self, directives: &Directives) -> Response<Body> {
+    async fn when_slow(&self) -> Response<Body> {
         tokio::time::sleep(self.asked.settings.upstream.patience.0).await;
-        let held = self.held.as_ref().filter(|held| match held.verdict {
-            Verdict::Fresh { .. } => true,
-            Verdict::Stale(staleness) => staleness.may_stand_in(),
-        });
-        let mirrored = self.mirrored_when_slow(directives).await;
+        let held = self.held.as_ref().filter(|held| held.may_stand_in());
+        let mirrored = self.mirrored_when_slow().await;
         match (held, mirrored) {
-            (Some(held), Some(entry)) if self.prefers(held, &entry) => {
+            (Some(held), MirrorLookup::Answer(entry)) if self.prefers(held, &entry) => {
                 self.stand_in(held, ServedStale::Slow).await
             }
-            (_, Some(entry)) => self.give_mirrored(&entry, ServedStale::Slow).await,
-            (Some(held), None) => self.stand_in(held, ServedStale::Slow).await,
-            (None, None) => std::future::pending().await,
+            (_, MirrorLookup::Answer(entry)) => self.give_mirrored(&entry, ServedStale::Slow).await,
+            (Some(held), MirrorLookup::Miss(_)) => self.stand_in(held, ServedStale::Slow).await,
+            (None, MirrorLookup::Miss(_)) => std::future::pending().await,
         }
     }
 
-    /// From tables of any age that have seen the last write; nobody shall miss their own.
-    async fn mirrored_when_slow(&self, directives: &Directives) -> Option<Arc<Entry>> {
-        if !self.may.sees_stored() {
-            return None;
+    /// From tables of any age that have seen the last write, where the request asks for nothing fresher; nobody shall
+    /// miss their own.
+    async fn mirrored_when_slow(&self) -> MirrorLookup {
+        if !self.may.sees_stored() || self.directives.min_fresh.is_some() {
+            return MirrorLookup::Miss(MirrorMiss::Request);
         }
-        let directives = Directives { no_cache: false, max_stale: Some(Duration::MAX), ..*directives };
-        match self.floors.mirror.mirrored_now(self.asked, self.question, &directives).await {
-            MirrorLookup::Answer(entry) => Some(entry),
-            MirrorLookup::Miss(_) => None,
-        }
+        let directives = Directives { max_stale: Some(Duration::MAX), ..self.directives };
+        self.floors.mirror.mirrored_now(self.asked, self.question, &directives).await
     }
 
     async fn give_mirrored(&self, entry: &Arc<Entry>, reason: ServedStale) -> Response<Body> {

@@ -14,7 +14,7 @@ pub struct Freshness {
     pub reference: Span,
     /// What experiments write: sessions, subjects, insertions, datasets, …
     pub records: Span,
-    /// What must be current: tasks, water requirements.
+    /// What must be current: tasks, weighings, water.
     pub volatile: Span,
     /// The description of the interface (`/api/schema`, `/docs/`).
     pub schema: Span,

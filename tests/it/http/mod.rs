@@ -1,5 +1,6 @@
 //! What HTTP asks of a cache that stands before Alyx (RFC 9110, 9111, 9211, 5861), as clients see it.
 
+mod current;
 mod freshness;
 mod links;
 mod tables;

@@ -218,6 +218,7 @@ impl Data {
             ["sessions"] if asked.parameter("number").is_some_and(|n| n.parse::<f64>().is_err()) => {
                 json_reply(400, &json!({"number": ["Enter a number."], "status_code": 400}))
             }
+            [_] if asked.parameter("name").as_deref() == Some("nobody") => list(asked, Vec::new()),
             ["sessions"] => list(asked, (0..SESSIONS).map(|n| session(&base, n, version)).collect()),
             ["sessions", id] if id.len() != 36 => return not_found(),
             ["sessions", id] => match (0..SESSIONS).find(|n| session_id(*n) == *id) {
