@@ -190,6 +190,41 @@ impl Disk {
         Ok(count.load(Ordering::Relaxed))
     }
 
+    /// Removes what was stored before `at` for a question and other pages of its list, if there is any or it is `known` that
+    /// there will be; the keys of it.
+    pub(super) async fn strike(
+        &self,
+        question: &Question,
+        at: Millis,
+        known: bool,
+    ) -> Result<Vec<Key>, StoreError> {
+        let (key, family) = (question.key, question.family);
+        let look = "SELECT EXISTS(SELECT 1 FROM responses WHERE (key = ?1 OR family = ?2) AND asked_at < ?3)";
+        let stored = self.store.read(move |connection| {
+            connection.prepare_cached(look)?.query_row((key, family, at), |row| row.get(0))
+        });
+        if !known && !stored.await? {
+            return Ok(Vec::new());
+        }
+        let (totals, struck) = (self.totals.clone(), Arc::new(Mutex::new(Vec::new())));
+        let keys = struck.clone();
+        let change = move |connection: &Connection| {
+            let sql =
+                "DELETE FROM responses WHERE (key = ?1 OR family = ?2) AND asked_at < ?3 RETURNING key, size";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map((key, family, at), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            for row in rows {
+                let (key, size) = row?;
+                totals.removed(Some(size));
+                keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+            }
+            Ok(())
+        };
+        self.store.write_through("what Alyx has taken back", change).await?;
+        let struck = std::mem::take(&mut *struck.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(struck)
+    }
+
     /// Removes answers; how many there were.
     pub(super) async fn purge(&self, what: Purge) -> Result<u64, StoreError> {
         let (totals, count) = (self.totals.clone(), Arc::new(AtomicU64::new(0)));

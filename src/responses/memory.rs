@@ -63,6 +63,12 @@ impl Memory {
         self.bodies.invalidate_all();
     }
 
+    /// Forgets one entry, also where it is being read from disk.
+    pub(super) fn forget(&self, key: &Key) {
+        self.purges.fetch_add(1, Ordering::AcqRel);
+        self.entries.invalidate(key);
+    }
+
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) {
         self.entries.insert(key, entry);
     }

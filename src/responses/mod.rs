@@ -44,6 +44,13 @@ use crate::{
     upstream::Answer,
 };
 
+/// Whether Alyx says that a question has no answer any more: of what it filters by, something is gone. What it says of the
+/// asker (401, 403), or of how often was asked (429), says nothing of the answer.
+fn takes_back(answer: &Answer) -> bool {
+    let of_the_asker = matches!(answer.status.as_u16(), 401 | 403 | 407 | 408 | 421 | 423 | 425 | 429);
+    answer.json && answer.status.is_client_error() && !of_the_asker
+}
+
 /// Everything that is remembered of one Alyx's answers.
 #[derive(Debug)]
 pub struct Responses {
@@ -91,7 +98,12 @@ impl Responses {
 
     /// Remembers an answer of Alyx's.
     pub async fn remember(&self, question: &Question, answer: &Answer) -> Option<Arc<Entry>> {
-        let entry = Arc::new(Entry::of(question, answer, &self.base)?);
+        let Some(entry) = Entry::of(question, answer, &self.base).map(Arc::new) else {
+            if takes_back(answer) {
+                self.strike(question, answer.asked_at).await;
+            }
+            return None;
+        };
         let elder = self.memory.get(&question.key);
         // Of two answers that crossed on the way the later question wins.
         if elder.as_ref().is_some_and(|elder| elder.asked_at > entry.asked_at) {
@@ -110,6 +122,17 @@ impl Responses {
         self.memory.put(question.key, entry.clone());
         self.disk.put(question, entry.clone()).await;
         Some(entry)
+    }
+
+    /// Forgets what was stored for a question, and for other pages of its list, that was asked before `at`.
+    async fn strike(&self, question: &Question, at: Millis) {
+        let here = self.memory.get(&question.key).filter(|entry| entry.asked_at < at);
+        match self.disk.strike(question, at, here.is_some()).await {
+            Ok(struck) => {
+                struck.iter().chain(here.map(|_| &question.key)).for_each(|key| self.memory.forget(key));
+            }
+            Err(error) => tracing::error!(%error, "what Alyx has taken back is not forgotten"),
+        }
     }
 
     /// How fresh a stored answer is for this question.

@@ -1,10 +1,16 @@
 //! Who asks for what is current gets it, or nothing: while Alyx is there, however busy, no older answer stands in.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{
     LIST, get, open, open_with,
-    support::{Fault, lab},
+    support::{Asked, Fault, Reply, Setup, Upstream, lab},
     version,
 };
 
@@ -142,4 +148,61 @@ async fn what_an_animal_was_given_shows_in_what_it_is_to_be_given() {
         assert!(write.status.is_success(), "{}", write.describe());
         assert_eq!(version(&proxy.get(target).await.expect(200)), new, "{method} {path}");
     }
+}
+
+/// A filter whose record was deleted meanwhile: its answer is no answer any more, also when nobody else can be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_alyx_takes_back_does_not_come_again() {
+    let says = Arc::new(AtomicU16::new(200));
+    let now = says.clone();
+    let upstream = Upstream::start(Arc::new(move |asked: &Asked| {
+        let list = r#"{"count": 9, "next": null, "previous": null, "results": [{"version": 1}]}"#;
+        let refusal = r#"{"trajectory_estimate": ["Select a valid choice."], "status_code": 400}"#;
+        match now.load(Ordering::SeqCst) {
+            _ if asked.path() != "/channels" => Reply::new(200, "application/json", list),
+            200 => Reply::new(200, "application/json", list),
+            1 => Reply::new(400, "text/html", "<html>400 Request Header Or Cookie Too Large</html>"),
+            status => Reply::new(status, "application/json", refusal).header("retry-after", "1"),
+        }
+    }))
+    .await;
+    let proxy = Setup::new(&upstream.url()).set("upstream.retries", "0").start().await;
+    let pages =
+        ["/channels?trajectory_estimate=T&limit=3", "/channels?trajectory_estimate=T&limit=3&offset=3"];
+    let other = "/channels?trajectory_estimate=U";
+    let anew = async |target: &str| get(&proxy, target, &[("cache-control", "no-cache")]).await;
+    let stored = async |target: &str| {
+        let answer = get(&proxy, target, &[("cache-control", "only-if-cached, max-stale")]).await;
+        answer.status == 200
+    };
+    for status in [400, 404, 410] {
+        says.store(200, Ordering::SeqCst);
+        for target in pages.into_iter().chain([other]) {
+            anew(target).await.expect(200);
+        }
+        // What is said of the asker, or by others than Alyx, takes nothing back.
+        for status in [403, 429, 1] {
+            says.store(status, Ordering::SeqCst);
+            let said = anew(pages[0]).await.status;
+            assert!(said == 400 || said == status, "{said}");
+            assert!(stored(pages[0]).await && stored(pages[1]).await, "{status}");
+            proxy.until_upstream_is("up").await;
+            tokio::time::sleep(Duration::from_millis(if status == 429 { 1100 } else { 0 })).await;
+        }
+        says.store(status, Ordering::SeqCst);
+        assert_eq!(anew(pages[0]).await.status, status);
+        assert!(status == 404 || !stored(pages[0]).await, "{status}");
+        assert!(stored(other).await, "{status}: another question");
+        if status != 404 {
+            assert!(!stored(pages[1]).await, "{status}: another page of the same list");
+        }
+    }
+    upstream.cut().await;
+    proxy.get("/labs").await;
+    proxy.until_upstream_is("down").await;
+    proxy.get(other).await.expect(200);
+    proxy.get(pages[0]).await.expect(504);
+    let proxy = proxy.restart().await;
+    proxy.get(other).await.expect(200);
+    proxy.get(pages[0]).await.expect(504);
 }
