@@ -18,6 +18,7 @@ use crate::{
     alyx::{
         Route, json,
         links::{self, Base},
+        writes,
     },
     clock::{self, Millis},
     http::body::{self, Buffered, read_limited},
@@ -59,6 +60,8 @@ pub(super) async fn through(
     };
     let credentials = credentials(&asked.headers, &core.key);
     let (rest, head) = (asked.route != Route::Other, asked.method == Method::HEAD);
+    let write = rest && writes::is_write(&asked.method, &asked.route);
+    let page = asks_for_a_page(&asked.headers);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =
         (asked.method, asked.uri, asked.headers);
@@ -70,6 +73,9 @@ pub(super) async fn through(
     let asked_at = clock::stamp();
     let who = caller(core, &credentials, &asked.route);
     let relayed = core.upstream.relay(request, who.as_ref(), &asked.base, timeout).await?;
+    if write {
+        core.upstream.judge_write(&relayed, page)?;
+    }
     let status = relayed.response.status().as_u16();
     let how = CacheStatus::Forwarded { why, status, stored: false, collapsed: false };
     let limits = Limits {
@@ -86,6 +92,12 @@ pub(super) async fn through(
     move_location(response.headers_mut(), core.upstream.base(), &asked.base);
     how.mark(&mut response);
     Ok(response)
+}
+
+/// Whether a request says that it takes HTML, as browsers do.
+fn asks_for_a_page(headers: &HeaderMap) -> bool {
+    let accepts = |accept: &HeaderValue| accept.to_str().is_ok_and(|accept| accept.contains("text/html"));
+    headers.get_all(header::ACCEPT).iter().any(accepts)
 }
 
 /// An answer that has only a head; how long its body would be is not known where links would be moved in it.

@@ -70,7 +70,7 @@ impl Upstream {
             };
             url = next;
         }
-        Err(Failure::Elsewhere)
+        Err(Failure::Elsewhere("one place after the other".to_owned()))
     }
 
     fn report(&self, result: &Result<Response, Failure>) {

@@ -65,9 +65,9 @@ pub enum Failure {
     /// Something else than a zip came where Alyx sends one.
     #[error("what came back is no zip file")]
     NotZip,
-    /// It redirected to another host: a captive portal.
-    #[error("it redirected to another host")]
-    Elsewhere,
+    /// It redirected to another host (a captive portal), or what writes to another place; where to, for people.
+    #[error("it redirected to {0}")]
+    Elsewhere(String),
     /// It asks for a pause (429).
     #[error("it asks for a pause of {} seconds", seconds(*.0))]
     Throttled(Duration),
@@ -104,7 +104,7 @@ impl Failure {
             Self::Unavailable(_) => "unavailable",
             Self::NotJson(_) => "not-json",
             Self::NotZip => "not-zip",
-            Self::Elsewhere => "redirected-elsewhere",
+            Self::Elsewhere(_) => "redirected-elsewhere",
             Self::Throttled(_) | Self::ThrottledAll(_) => "throttled",
             Self::TooLarge => "too-large",
             Self::BadAddress => "bad-address",

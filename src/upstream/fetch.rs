@@ -175,7 +175,10 @@ impl Upstream {
         match response.status().as_u16() {
             status @ (502..=504 | 511) => Err(Failure::Unavailable(status)),
             429 => Err(Failure::Throttled(retry_after(response.headers()))),
-            300..=399 if self.leads_elsewhere(response) => Err(Failure::Elsewhere),
+            300..=399 => match self.elsewhere(response.headers()) {
+                Some(to) => Err(Failure::Elsewhere(to)),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -193,10 +196,14 @@ impl Upstream {
         }
     }
 
-    fn leads_elsewhere(&self, response: &Response) -> bool {
-        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-        let target = location.and_then(|location| response.url().join(location).ok());
-        target.is_some_and(|target| !self.owns(&target))
+    /// Where a redirect leads that leaves this Alyx, for people: no path, it may hold what is secret.
+    pub(super) fn elsewhere(&self, headers: &HeaderMap) -> Option<String> {
+        let location = headers.get(header::LOCATION).and_then(|location| location.to_str().ok())?;
+        let target = self.url.join(location).ok().filter(|target| !self.owns(target))?;
+        let origin = target.origin().ascii_serialization();
+        let same =
+            target.scheme() == "https" && self.url.scheme() == "http" && target.host() == self.url.host();
+        Some(if same { format!("{origin}; set `upstream.url` to that") } else { origin })
     }
 
     /// Looks whether Alyx is there (see [`super::health`]).

@@ -30,7 +30,7 @@ fn failures() -> [Failure; 16] {
         Failure::Unavailable(0),
         Failure::NotJson(String::new()),
         Failure::NotZip,
-        Failure::Elsewhere,
+        Failure::Elsewhere(String::new()),
         Failure::Throttled(Duration::ZERO),
         Failure::TooLarge,
     ]

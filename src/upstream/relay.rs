@@ -115,6 +115,24 @@ impl Upstream {
         response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of(&error)))
     }
 
+    /// Whether an answer to what may write is Alyx's own. A redirect is none: clients make a GET of what they sent, and take
+    /// what comes for an answer to it. Nor is a page, but for who asked for one (Django's forms).
+    pub fn judge_write(&self, relayed: &Relayed, page: bool) -> Result<(), Failure> {
+        let (status, headers) = (relayed.response.status(), relayed.response.headers());
+        let kind = fetch::media_type(headers);
+        let failure = if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            Failure::Elsewhere(
+                self.elsewhere(headers).unwrap_or_else(|| "another path of its own".to_owned()),
+            )
+        } else if status.is_success() && !relayed.json && !kind.is_empty() && !page {
+            Failure::NotJson(kind)
+        } else {
+            return Ok(());
+        };
+        self.health.failed(&failure);
+        Err(failure)
+    }
+
     /// A gateway's error page is not Alyx's answer; a pause that Alyx asks for is, and is kept to and passed on.
     fn judge_relayed(&self, who: Option<&Caller>, response: &reqwest::Response) -> Result<(), Failure> {
         let judged = self.judge_head(response);

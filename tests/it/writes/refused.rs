@@ -5,6 +5,10 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +16,7 @@ use serde_json::json;
 
 use super::{
     create, posts,
-    support::{Answer, Fault, Lab, Proxy, Setup, client::Ask, users},
+    support::{Answer, Asked, Fault, Lab, Proxy, Reply, Setup, Upstream, client::Ask, users},
 };
 
 fn setup(lab: &Lab) -> Setup {
@@ -57,8 +61,7 @@ fn assert_unknown(answer: &Answer, about: &str) {
 }
 
 fn sent(lab: &Lab) -> usize {
-    let is_write =
-        |asked: &&crate::support::Asked| asked.method != "GET" || asked.path() == "/check-protected";
+    let is_write = |asked: &&Asked| asked.method != "GET" || asked.path() == "/check-protected";
     lab.upstream.asked().iter().filter(is_write).count()
 }
 
@@ -176,6 +179,58 @@ async fn what_may_have_been_carried_out_is_told_so() {
             assert_eq!(posts(&lab), 1, "{fault:?}: Alyx has it, once");
         }
     }
+}
+
+/// `requests` makes a GET of a POST that is redirected, and ONE takes the list that comes for what it has made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_redirected_or_met_by_a_page_is_no_success() {
+    let places = [
+        ("https://portal.invalid/log-in?secret=x", "https://portal.invalid"),
+        ("https://127.0.0.1/sessions", "set `upstream.url` to that"),
+        ("/sessions/", "another path of its own"),
+    ];
+    for (to, told) in places {
+        let status = Arc::new(AtomicU16::new(0));
+        let now = status.clone();
+        let answer = move |asked: &Asked| match asked.method.as_str() {
+            "GET" if asked.path() != "/check-protected" => Reply::new(
+                200,
+                "application/json",
+                r#"{"count": 0, "next": null, "previous": null, "results": []}"#,
+            ),
+            _ => Reply::new(now.load(Ordering::SeqCst), "text/html", "<html>Moved</html>")
+                .header("location", to),
+        };
+        let upstream = Upstream::start(Arc::new(answer)).await;
+        let proxy = Setup::new(&upstream.url()).start().await;
+        proxy.get("/labs").await.expect(200);
+        for redirect in [301, 302, 303, 307, 308] {
+            status.store(redirect, Ordering::SeqCst);
+            let mut writes = writes(&proxy);
+            // What is no REST is a browser's, which goes where it is led.
+            let form = writes.pop().unwrap().send().await;
+            assert_eq!(form.status, redirect);
+            for write in writes {
+                let answer = write.send().await;
+                assert_unknown(&answer, &format!("{redirect} to {to}"));
+                assert!(
+                    answer.text().contains(told) && !answer.text().contains("secret"),
+                    "{}",
+                    answer.describe()
+                );
+                assert_eq!(answer.header("location"), None);
+            }
+            let log_in = [("username", "a"), ("password", "b")];
+            let answer = proxy.client().anonymous().ask("POST", "/auth-token").form(&log_in).send().await;
+            assert_eq!(answer.status, 504, "{}", answer.describe());
+            assert!(answer.text().contains(told), "{}", answer.describe());
+        }
+    }
+    let lab = Lab::open().await;
+    let proxy = setup(&lab).start().await;
+    proxy.get("/labs").await.expect(200);
+    lab.upstream.break_down(Fault::Portal).await;
+    assert_unknown(&create(&proxy).send().await, "a portal");
 }
 
 #[tokio::test(flavor = "multi_thread")]
