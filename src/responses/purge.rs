@@ -36,6 +36,19 @@ impl Purge {
         Self::Question { path: query::canonical_path(&query::segments(path)), query: query.to_owned() }
     }
 
+    /// Whether the kept cache tables of this tag (empty: of all data) are among them.
+    pub fn takes_tables(&self, tag: &str) -> bool {
+        const TABLES: &str = "/cache.zip";
+        match self {
+            Self::All => true,
+            Self::Below(path) => path == TABLES,
+            Self::Question { path, query } => {
+                let asked = query::parse(query).into_iter().rev().find(|(name, _)| name == "tag");
+                path == TABLES && asked.map(|(_, asked)| asked).unwrap_or_default() == tag
+            }
+        }
+    }
+
     /// Removes them; the sizes that they were charged with.
     pub(super) fn remove(&self, connection: &Connection) -> rusqlite::Result<Vec<u64>> {
         match self {

@@ -28,8 +28,12 @@ const NO_DISK: &str = "This proxy can't write to its disk, so it could not remem
 /// Answers a POST, PUT, PATCH or DELETE, and whatever else may write.
 pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Body> {
     if let Some(frozen) = core.mode.snapshot() {
-        let text = format!("This is {}: nothing can be written into it.", frozen.for_people());
-        return refuse(403, errors::detail(403, &text), "snapshot");
+        // No 4xx: clients take 403 for a bad token, and throw the write away for others.
+        let text = format!(
+            "This is {}: nothing can be written into it. The request was not sent to Alyx.",
+            frozen.for_people()
+        );
+        return refuse(504, errors::detail(504, &text), "snapshot");
     }
     if core.upstream.health.is_down() {
         return failed(core, &Failure::Away);

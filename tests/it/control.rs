@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::support::{Client, Lab, Proxy, Setup};
+use crate::support::{Client, Lab, Proxy, Setup, until};
 use serde_json::{Value, json};
 
 const SESSIONS: &str = "/sessions?lab=cortexlab";
@@ -74,6 +74,31 @@ async fn what_is_purged_stays_away_after_a_restart() {
     assert!(is_stored(&proxy, "/labs").await);
     let done = stdout(&command(&proxy, &["purge", "--endpoint", "sessions", "--json"]).await);
     assert_eq!(serde_json::from_str::<Value>(&done).unwrap(), json!({ "purged": 0 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_cache_tables_are_purged_too() {
+    let lab = Lab::open().await;
+    let mut proxy = Proxy::start(&lab.url()).await;
+    for (name, wished, gone) in [
+        ("endpoint", json!({ "endpoint": "subjects" }), false),
+        ("question", json!({ "question": "/cache.zip?tag=another" }), false),
+        ("question", json!({ "question": "/cache.zip" }), true),
+        ("prefix", json!({ "prefix": "/cache.zip" }), true),
+        ("all", json!({ "all": true }), true),
+    ] {
+        let kept = async || proxy.get("/cache.zip").await.expect(200).cache().hit();
+        until("they are kept", kept).await;
+        let done = wish(&proxy, "purge", &wished).await;
+        assert_eq!(done["purged"].as_u64().unwrap() > 0, gone, "{name}: {done}");
+        assert_eq!(kept().await, !gone, "{name}: {wished}");
+    }
+    until("they are kept", async || proxy.get("/cache.zip").await.expect(200).cache().hit()).await;
+    wish(&proxy, "purge", &json!({ "all": true })).await;
+    lab.upstream.cut().await;
+    proxy = proxy.restart().await;
+    proxy.until_upstream_is("down").await;
+    assert_ne!(proxy.get("/cache.zip").await.status, 200, "they are gone after a restart, too");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -167,7 +167,7 @@ async fn a_snapshot_is_an_alyx_as_of_its_day_and_holds_no_secret() {
         unknown["detail"].as_str().unwrap().contains("This is the snapshot `as in the paper`"),
         "{unknown}"
     );
-    let write = token.ask("POST", "/sessions").body("application/json", "{}").send().await.expect(403).json();
+    let write = token.ask("POST", "/sessions").body("application/json", "{}").send().await.expect(504).json();
     assert!(write["detail"].as_str().unwrap().contains("nothing can be written"), "{write}");
     let ask = frozen.client().anonymous().ask("POST", "/auth-token");
     let login = ask.body("application/x-www-form-urlencoded", "username=anybody&password=any").send().await;

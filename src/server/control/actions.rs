@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{alyx::Endpoint, mirror::sync::Cycle, responses::Purge, server::admin::AdminSite};
+use crate::{
+    alyx::Endpoint, mirror::sync::Cycle, responses::Purge, server::admin::AdminSite, store::StoreError,
+};
 
 /// Why a wish is not fulfilled, and the status that says so.
 #[derive(Debug)]
@@ -87,7 +89,12 @@ impl AdminSite {
                 return Err(Refused::new(400, why));
             }
         };
-        let purged = self.core.responses.purge(what.clone()).await.map_err(|error| {
+        let purging = async {
+            let files =
+                self.floors.tables.files.forget(|tag| what.takes_tables(tag), &self.core.store).await?;
+            Ok(files + self.core.responses.purge(what.clone()).await?)
+        };
+        let purged = purging.await.map_err(|error: StoreError| {
             tracing::error!(%error, "stored answers can't be purged");
             Refused::new(500, format!("The stored answers can't be purged: {error}."))
         })?;

@@ -126,6 +126,30 @@ impl Files {
         self.keep(&head.tag, kept, store).await.map(|()| true)
     }
 
+    /// Forgets the kept files of these tags; how many there were.
+    pub(in crate::server) async fn forget(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        store: &Store,
+    ) -> Result<u64, StoreError> {
+        let gone: Vec<_> = {
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            kept.extract_if(|tag, _| wanted(tag)).collect()
+        };
+        let tags: Vec<String> = gone.iter().map(|(tag, _)| tag.clone()).collect();
+        let remove = move |connection: &rusqlite::Connection| {
+            let mut statement = connection.prepare("DELETE FROM tables WHERE tag = ?1")?;
+            tags.iter().try_for_each(|tag| statement.execute([tag]).map(drop))
+        };
+        store.write_through("purged cache tables", remove).await?;
+        for (_, kept) in &gone {
+            if let Err(error) = tokio::fs::remove_file(&kept.path).await {
+                tracing::warn!(%error, "purged cache tables were not removed");
+            }
+        }
+        Ok(gone.len() as u64)
+    }
+
     /// Keeps a file that is whole and in its place, instead of the one before.
     pub(super) async fn keep(&self, tag: &str, kept: Kept, store: &Store) -> Result<(), StoreError> {
         let (row, of) = (kept.clone(), tag.to_owned());
