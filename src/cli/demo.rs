@@ -43,7 +43,7 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> Outcome {
         Options::default().users.first().map(|user| user.token.clone()).unwrap_or_default();
     let app =
         App::open(settings.clone(), Mode::Demo(miniature.clone())).await.map_err(anyhow::Error::from)?;
-    let listening = bind(&app, &settings).await?;
+    let listening = bind(&app, &settings, "flag `--port`").await?;
     let url = base_url(&listening, &settings)?;
     print(&greeting(&url, &miniature.url(), &settings))?;
     let stop = async {

@@ -1,6 +1,6 @@
 //! `serve`: the real thing.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{io::IsTerminal, net::SocketAddr, path::Path, sync::Arc};
 
 use alyx_proxy::{
     clock, log,
@@ -29,7 +29,7 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> Outcome {
     };
     let listening = match given {
         Some(socket) => server::listen_on(app.clone(), socket).await.map_err(anyhow::Error::from)?,
-        None => bind(&app, &settings).await?,
+        None => bind(&app, &settings, "setting `server.listen`, flag `--listen`").await?,
     };
     let url = base_url(&listening, &settings)?;
     let address = listening.address().context("the bound address is not known")?;
@@ -73,14 +73,22 @@ async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<App>> {
 }
 
 /// Binds the address, or says what to do.
-pub(super) async fn bind(app: &Arc<App>, settings: &Settings) -> anyhow::Result<HttpServer> {
+///
+/// `set_by` names what the address is set by.
+pub(super) async fn bind(app: &Arc<App>, settings: &Settings, set_by: &str) -> anyhow::Result<HttpServer> {
     let address = settings.server.listen;
-    server::listen(app.clone()).await.map_err(|error| match error {
-        ListenError::Address(error) => anyhow::Error::new(error).context(format!(
-            "can't listen on {address} (setting `server.listen`, flag `--listen`); is something else listening there?"
-        )),
-        ListenError::Tls(_) => error.into(),
-    })
+    match server::listen(app.clone()).await {
+        Ok(server) => Ok(server),
+        Err(error) => {
+            app.close().await;
+            Err(match error {
+                ListenError::Address(error) => anyhow::Error::new(error).context(format!(
+                    "can't listen on {address} ({set_by}); is something else listening there?"
+                )),
+                ListenError::Tls(_) => error.into(),
+            })
+        }
+    }
 }
 
 /// The URL for clients on this machine.
@@ -174,10 +182,21 @@ async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) {
     tracing::info!("asked to stop; open requests may end");
 }
 
-/// Completes when the user asks the program to stop.
+/// Completes when the user asks a program that is not to go on without them to stop, or closes its terminal (but for what
+/// `nohup` has started, which has none).
 pub(super) async fn stop_asked() -> anyhow::Result<()> {
-    let signals = Signals::new().context("signals can't be heard")?;
-    asked_to_stop(signals.terminate, signals.interrupt).await;
+    let Signals { terminate, interrupt, mut hangup } = Signals::new().context("signals can't be heard")?;
+    let closed = async {
+        if std::io::stdin().is_terminal() {
+            hangup.recv().await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = asked_to_stop(terminate, interrupt) => {}
+        () = closed => {}
+    }
     Ok(())
 }
 

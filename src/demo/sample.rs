@@ -55,7 +55,7 @@ static WITH_START_TIMES: LazyLock<Result<Arc<Data>, String>> = LazyLock::new(|| 
 pub(super) const DEMO_NAME: &str = "demo";
 
 /// Its record; it is of the lab that its sessions are of.
-const DEMO_USER: &str = "{\"id\":\"d3300000-0000-4000-8000-000000000001\",\"username\":\"demo\",\"email\":\"\",                         \"subjects_responsible\":[],\"lab\":[\"cortexlab\"],\"allowed_users\":[],                         \"is_stock_manager\":false}";
+const DEMO_USER: &str = "{\"id\":\"d3300000-0000-4000-8000-000000000001\",\"username\":\"demo\",\"email\":\"\",\"subjects_responsible\":[],\"lab\":[\"cortexlab\"],\"allowed_users\":[],\"is_stock_manager\":false}";
 
 /// The subject of which the user of the demo made all sessions, together with whoever else did.
 const DEMO_SUBJECT: &str = "KS020";

@@ -79,7 +79,7 @@ async fn page(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> R
 }
 
 const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/docs, \
-                       /-/health, /-/ready and /-/metrics; pages are JSON too, with .json behind the name.";
+                       /-/one-setup.py, /-/health, /-/ready and /-/metrics; pages are JSON too, with .json behind the name.";
 
 /// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
 /// answers when the proxy has noticed.

@@ -137,6 +137,44 @@ async fn what_the_demo_prints_runs_as_it_stands() {
     assert_eq!(page.strip_suffix("/-/"), Some(demo.said("Listening on ")));
 }
 
+#[test]
+fn a_taken_port_is_told_with_the_flag_that_sets_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
+    demo.args(["demo", "--alyx-port", "0", "--port", &port]).stdin(Stdio::null());
+    let output = demo.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("`--port`"), "{said}");
+    assert!(!said.contains("--listen") && !said.contains("WARN"), "{said}");
+}
+
+/// Starts the demo in a terminal, closes that, and says whether the demo ended.
+const TERMINAL: &str = "
+import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], [sys.argv[1], 'demo', '--port', '0', '--alyx-port', '0'])
+said = b''
+while b'Stop with' not in said:
+    said += os.read(terminal, 4096)
+os.close(terminal)
+for _ in range(600):
+    ended, _ = os.waitpid(pid, os.WNOHANG)
+    if ended:
+        print('ended')
+        sys.exit()
+    time.sleep(0.1)
+os.kill(pid, 9)
+";
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let arguments = ["-c", TERMINAL, env!("CARGO_BIN_EXE_alyx-proxy")];
+    let output = Command::new("python3").args(arguments).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "ended", "{output:?}");
+}
+
 /// What a line of the greeting does, typed as it stands.
 fn shell(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).env("NO_PROXY", "*").output().unwrap();
@@ -228,6 +266,9 @@ async fn what_one_and_rigs_ask_is_answered() {
         }
     }
     assert!(unexpected.is_empty(), "{unexpected:#?}");
+    // Who asks for no JSON gets the schema as YAML, which is not made here: no client of Alyx's reads it.
+    let schema = client.ask("GET", "/api/schema").header("accept", "*/*").send().await.expect(501);
+    assert!(schema.text().contains("YAML"), "{}", schema.text());
     assert!(beyond.iter().all(|count| *count > 0), "{beyond:?}");
 }
 
