@@ -330,7 +330,7 @@ async fn alyx_gets_the_log_in_that_was_read_here() {
     ];
     let ask = proxy.client().anonymous().ask("POST", "/auth-token");
     ask.body("multipart/form-data; boundary=b", body.concat()).send().await.expect(200);
-    let sent = lab.upstream.asked().pop().unwrap();
+    let sent = lab.upstream.last("/auth-token");
     let read: Vec<(String, String)> = form_urlencoded::parse(&sent.body).into_owned().collect();
     let both = [("username", user.name), ("password", user.password)];
     assert_eq!(read, both.map(|(name, value)| (name.to_owned(), value.to_owned())));

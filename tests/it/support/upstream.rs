@@ -221,6 +221,13 @@ impl Upstream {
         self.asked().iter().filter(|asked| asked.path() == path).count()
     }
 
+    /// The last request for this path; a look whether Alyx is there may have come after it.
+    #[track_caller]
+    pub fn last(&self, path: &str) -> Asked {
+        let last = self.asked().into_iter().rfind(|asked| asked.path() == path);
+        last.unwrap_or_else(|| panic!("nobody asked for {path}"))
+    }
+
     pub fn forget(&self) {
         lock(&self.shared.asked).clear();
     }
