@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::Path, time::Duration};
 
 use alyx_proxy::{
-    one::{self, OneError, Undone, Wanted},
+    one::{self, Home, OneError, Undone, Wanted},
     settings::{Sources, load},
 };
 use anyhow::anyhow;
@@ -24,9 +24,8 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
         Some(home) => std::path::absolute(home).map_err(anyhow::Error::from)?,
         None => etcetera::home_dir().map_err(|error| anyhow!("no home directory: {error}"))?,
     };
-    let folder = home.join(FOLDER);
     if flags.undo {
-        return undo(&folder, flags);
+        return undo(&Home::enter(&home, FOLDER).map_err(failure)?, flags);
     }
     let url = address(&flags.proxy.place(&load(sources)?.settings.server).url)?;
     let upstream = if flags.unchecked { None } else { Some(upstream_of(&url, flags.ca.as_deref()).await?) };
@@ -37,7 +36,8 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
         username: flags.username.clone(),
         downloads: home.join("Downloads").join("ONE"),
     };
-    let plan = one::plan(&folder, &wanted).map_err(failure)?;
+    let home = Home::enter(&home, FOLDER).map_err(failure)?;
+    let plan = one::plan(&home, &wanted).map_err(failure)?;
     if !flags.dry_run {
         plan.apply().map_err(anyhow::Error::from)?;
     }
@@ -81,9 +81,9 @@ fn address(url: &str) -> Result<String, Failure> {
     one::address(url).map(str::to_owned).ok_or_else(|| Failure::Usage(usage()))
 }
 
-fn undo(folder: &Path, flags: &OneSetupFlags) -> Outcome {
+fn undo(home: &Home, flags: &OneSetupFlags) -> Outcome {
     let url = flags.proxy.url.as_deref().map(address).transpose()?;
-    let undoing = one::undo(folder, url.as_deref(), flags.force).map_err(failure)?;
+    let undoing = one::undo(home, url.as_deref(), flags.force).map_err(failure)?;
     let shown = |undone: &Undone| match undone {
         Undone::Restored(path) => ("restored", path.display().to_string()),
         Undone::Removed(path) => ("removed", path.display().to_string()),
@@ -149,6 +149,9 @@ fn no_answer(url: &str, error: &reqwest::Error) -> Failure {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    if speaks_no_tls(cause) {
+        return anyhow!("{url} does not speak https; is it http? ({cause})").into();
+    }
     if is_of_tls(cause) {
         return anyhow!("{url} can't be trusted: {cause} (--ca FILE names a lab's own authority)").into();
     }
@@ -156,6 +159,14 @@ fn no_answer(url: &str, error: &reqwest::Error) -> Failure {
         return Failure::NotRunning(format!("no proxy is running at {url}: {cause}"));
     }
     anyhow!("{url} took the request, but did not answer it: {cause}").into()
+}
+
+/// Whether what came is no TLS: the port speaks http.
+fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => speaks_no_tls(inner),
+        None => matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_))),
+    }
 }
 
 /// An error of TLS comes wrapped in errors of I/O, which don't name it as their source.

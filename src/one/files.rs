@@ -14,6 +14,9 @@ use serde_json::{Map, Value, ser::PrettyFormatter};
 
 use super::OneError;
 
+/// What the name of a file ends with until it takes its place.
+pub(super) const NEW: &str = ".alyx-proxy-new";
+
 /// A file's bytes; none where there is no file.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, OneError> {
     match fs::read(path) {
@@ -148,7 +151,6 @@ impl Rollback {
                 fs::set_permissions(folder.path, mode).map_err(OneError::io(folder.path))?;
             }
         }
-        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let writes: Vec<(PathBuf, &FileWrite)> =
             writes.iter().map(|write| (real(&write.path), write)).collect();
         for (path, write) in &writes {
@@ -185,6 +187,20 @@ impl Rollback {
     }
 }
 
+/// Where a file lies: links are followed, also to a file that is not there yet, as ONE does.
+fn real(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        if let Ok(real) = fs::canonicalize(&path) {
+            return real;
+        }
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = path.parent().map_or_else(|| to.clone(), |folder| folder.join(&to));
+    }
+    path
+}
+
 /// Writes what is to replace a file beside it.
 fn stage(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let new = beside(path);
@@ -199,7 +215,9 @@ fn stage(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// Where a file lies until it takes its place.
 fn beside(path: &Path) -> PathBuf {
-    PathBuf::from(format!("{}.alyx-proxy-new", path.display()))
+    let mut name = path.as_os_str().to_owned();
+    name.push(NEW);
+    PathBuf::from(name)
 }
 
 /// Gives what root has made in somebody's home to that somebody.
@@ -213,7 +231,7 @@ fn give(path: &Path, model: Option<&Path>) {
 }
 
 /// Removes a file, if there is one.
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

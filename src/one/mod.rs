@@ -5,9 +5,10 @@
 //! there already; [`Plan::apply`] does it and keeps what was there, [`undo`] restores that byte for byte.
 //!
 //! [`script`] is the same in Python, for machines without this program. The two write the same bytes:
-//! `tests/it/one_script.rs` runs both in the same homes.
+//! `tests/it/one_script/` runs both in the same homes.
 
 mod files;
+mod home;
 mod plan;
 mod script;
 mod token;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
+pub use home::Home;
 pub use plan::{Change, Plan, Wanted, plan};
 pub use script::script;
 pub use token::token;
@@ -31,6 +33,21 @@ pub enum OneError {
     /// A file is not what ONE writes.
     #[error("{0}: not one of ONE's parameter files ({1}); mend it or move it away first")]
     Strange(PathBuf, String),
+    /// ONE's files are UTF-8.
+    #[error("{0}: the name of the home is no UTF-8, as ONE's files are")]
+    Name(PathBuf),
+    /// A link in somebody else's home.
+    #[error("{0} is a link, and the home is somebody else's: no link is followed there")]
+    Link(PathBuf),
+    /// A folder that is not there, and not in that home.
+    #[error("{0} is not there, and lies outside the home, which is somebody else's: make that folder first")]
+    Outside(PathBuf),
+    /// A folder that is another one wherever ONE is started.
+    #[error(
+        "{0}: the folder of {1}, {2}, is no absolute path, so that ONE takes another one wherever it is started; \
+             give it an absolute one first: ONE.setup(base_url=…, cache_dir=…)"
+    )]
+    Relative(PathBuf, String, String),
     /// A database that was named is not one that ONE knows.
     #[error("ONE knows no database {0}; it knows: {1}")]
     Unknown(String, String),
@@ -57,7 +74,12 @@ impl OneError {
 pub fn address(url: &str) -> Option<&str> {
     let cut = url.strip_suffix("/-").or_else(|| url.split("/-/").next())?.trim_end_matches('/');
     let form = r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?$";
-    Regex::new(form).ok()?.is_match(cut).then_some(cut)
+    let parts = Regex::new(form).ok()?.captures(cut)?;
+    let group = |number| parts.get(number).map_or("", |group| group.as_str());
+    let port: u32 = group(2).trim_start_matches(':').parse().unwrap_or(0);
+    // Some clients would take these out, and others would not.
+    let dots = |name: &str| [".", ".."].contains(&name.to_lowercase().replace("%2e", ".").as_str());
+    (port <= 65535 && !group(3).split('/').any(dots)).then_some(cut)
 }
 
 /// ONE's name for a database: its URL without scheme, as a file name.
@@ -108,6 +130,11 @@ mod tests {
             ("http://me:secret@lab:8040", None),
             ("http://lab:8040/sessions?lab=x", None),
             ("http://lab 8040", None),
+            ("http://lab:65535/a/...", Some("http://lab:65535/a/...")),
+            ("http://lab:65536", None),
+            ("http://lab:8040/../", None),
+            ("http://lab:8040/a/./b", None),
+            ("http://lab:8040/.%2E/b", None),
         ] {
             assert_eq!(super::address(url), address, "{url}");
         }

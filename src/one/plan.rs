@@ -1,11 +1,14 @@
 //! What must change for a proxy to be ONE's default database.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    OneError,
+    Home, OneError,
     files::{self, FileWrite, Folder},
     key, undo,
 };
@@ -17,6 +20,9 @@ const DATA_SERVER: &str = "https://ibl.flatironinstitute.org/public";
 /// Parameters that go over from the present database: where data files are, and who one is. Not Alyx's password and
 /// tokens: they are asked for, and given, anew.
 const KEPT: [&str; 4] = ["ALYX_LOGIN", "HTTP_DATA_SERVER", "HTTP_DATA_SERVER_LOGIN", "HTTP_DATA_SERVER_PWD"];
+/// What those are told who have never told ONE who they are.
+const NO_NAME: &str = "ONE has no user name of yours yet. ONE 3 asks for it; for ONE 2 run this again with --username \
+                       and your name in Alyx.";
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -46,8 +52,8 @@ pub struct Change {
 
 /// What is to be done.
 #[derive(Debug)]
-pub struct Plan {
-    pub(super) folder: PathBuf,
+pub struct Plan<'a> {
+    pub(super) home: &'a Home,
     /// ONE's name for the proxy.
     pub(super) own: String,
     /// The files that change.
@@ -63,25 +69,32 @@ pub struct Plan {
 }
 
 /// Says what must change in ONE's folder (`~/.one`).
-pub fn plan(folder: &Path, wanted: &Wanted) -> Result<Plan, OneError> {
+pub fn plan<'a>(home: &'a Home, wanted: &Wanted) -> Result<Plan<'a>, OneError> {
+    let folder = home.folder.as_path();
     let caches_path = folder.join(CACHES);
     let caches_before = files::read(&caches_path)?;
     let mut caches = files::parse(&caches_path, caches_before.as_deref())?;
     let mut known = client_map(&caches_path, &caches)?;
     let default = caches.get("DEFAULT").and_then(Value::as_str).map(str::to_owned);
     let own = key(&wanted.url);
-    let like = taken_over(&known, &own, wanted)?;
+    let set_up = undo::set_up(&undo::store(folder))?;
+    let like = taken_over(&known, &own, set_up.contains(&own), wanted)?;
 
     let folder_of = |name: &String| known.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let cache_dir = match like.as_ref().and_then(folder_of) {
-        Some(cache_dir) => cache_dir.to_owned(),
+    let cache_dir = match like.as_ref().and_then(|name| Some((name, folder_of(name)?))) {
+        Some((name, cache_dir)) if !Path::new(cache_dir).is_absolute() => {
+            return Err(OneError::Relative(caches_path, name.clone(), cache_dir.to_owned()));
+        }
+        Some((_, cache_dir)) => cache_dir.to_owned(),
         None => text(&wanted.downloads.join(wanted.upstream.as_deref().map_or_else(|| own.clone(), key)))?,
     };
     let path = folder.join(format!(".{own}"));
     let before = files::read(&path)?;
     let parameters = parameters(folder, (&path, before.as_deref()), &own, like.as_deref(), wanted)?;
-    let others: Vec<&str> = known.keys().map(String::as_str).filter(|name| *name != own).collect();
-    let notes = notes(wanted, if like.is_none() { &others } else { &[] });
+    let mut notes = folder_notes(wanted, &known, (&own, like.as_deref()), &cache_dir);
+    if parameters.get("ALYX_LOGIN").and_then(Value::as_str).is_none_or(str::is_empty) {
+        notes.push(NO_NAME.to_owned());
+    }
     known.insert(own.clone(), cache_dir.as_str().into());
     caches.insert("CLIENT_MAP".to_owned(), known.into());
     caches.insert("DEFAULT".to_owned(), own.as_str().into());
@@ -91,7 +104,7 @@ pub fn plan(folder: &Path, wanted: &Wanted) -> Result<Plan, OneError> {
     ];
     let changes =
         changes.into_iter().filter(|change| change.before.as_ref() != Some(&change.after)).collect();
-    Ok(Plan { folder: folder.to_owned(), own, changes, cache_dir, like, default, notes })
+    Ok(Plan { home, own, changes, cache_dir, like, default, notes })
 }
 
 /// The databases that ONE knows, with their folders.
@@ -135,9 +148,21 @@ fn parameters(
     Ok(parameters)
 }
 
+/// Whether a folder holds data files. What begins with a dot is ONE's own cache of answers.
+fn holds_data(folder: &str) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    Path::new(folder).is_absolute()
+        && entries.into_iter().any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+}
+
 /// The database whose folder and parameters are taken over: the named one, this proxy if it was set up before, the
-/// Alyx behind it. No other one: its files and its user would be another Alyx's.
-fn taken_over(known: &Map<String, Value>, own: &str, wanted: &Wanted) -> Result<Option<String>, OneError> {
+/// Alyx behind it, this proxy as ONE itself has made it. No other one: its files and its user would be another Alyx's.
+fn taken_over(
+    known: &Map<String, Value>,
+    own: &str,
+    is_set_up: bool,
+    wanted: &Wanted,
+) -> Result<Option<String>, OneError> {
     if let Some(named) = &wanted.like {
         let name = key(named);
         if !known.contains_key(&name) {
@@ -147,7 +172,33 @@ fn taken_over(known: &Map<String, Value>, own: &str, wanted: &Wanted) -> Result<
         return Ok(Some(name));
     }
     let known = |name: &str| known.contains_key(name).then(|| name.to_owned());
-    Ok(known(own).or_else(|| known(&wanted.upstream.as_deref().map(key)?)))
+    let own = known(own);
+    if is_set_up && own.is_some() {
+        return Ok(own);
+    }
+    Ok(wanted.upstream.as_deref().and_then(|upstream| known(&key(upstream))).or(own))
+}
+
+/// What the user should know of the folder for data files that is taken, and besides.
+fn folder_notes(
+    wanted: &Wanted,
+    known: &Map<String, Value>,
+    (own, like): (&str, Option<&str>),
+    cache_dir: &str,
+) -> Vec<String> {
+    let others: Vec<&str> = known.keys().map(String::as_str).filter(|name| *name != own).collect();
+    // Two names of one proxy have one folder.
+    let is_shared = like.is_some() || others.iter().any(|name| known[*name] == cache_dir);
+    let mut notes = notes(wanted, if is_shared { &[] } else { &others });
+    let aside = known.get(own).and_then(Value::as_str).filter(|aside| !aside.is_empty());
+    if let Some(aside) = aside.filter(|aside| *aside != cache_dir && holds_data(aside)) {
+        let aside = format!(
+            "Until now ONE had a folder for this proxy, {aside}, with files in it. They stay there, and ONE will not \
+             find them: move them into {cache_dir} if they are wanted."
+        );
+        notes.insert(0, aside);
+    }
+    notes
 }
 
 /// What the user should know besides. `others` are the databases that could have been taken over, and were not.
@@ -181,21 +232,26 @@ fn text(path: &Path) -> Result<String, OneError> {
     text.ok_or_else(|| OneError::Strange(path.to_owned(), "its name is no UTF-8".to_owned()))
 }
 
-impl Plan {
+impl Plan<'_> {
     /// Does it, all or nothing. What was there is kept first, so that [`super::undo`] can put it back.
     pub fn apply(&self) -> Result<(), OneError> {
         if self.changes.is_empty() {
             return Ok(());
         }
-        let cache_dir = Path::new(&self.cache_dir);
-        let store = undo::store(&self.folder);
-        let mut writes = undo::keep(self, &store, &files::absent(cache_dir))?;
+        let (cache_dir, folder) = (Path::new(&self.cache_dir), self.home.folder.as_path());
+        let absent = files::absent(cache_dir);
+        if !absent.is_empty() && !self.home.holds(cache_dir) {
+            return Err(OneError::Outside(cache_dir.to_owned()));
+        }
+        self.home.sweep();
+        let store = undo::store(folder);
+        let mut writes = undo::keep(self, &store, &absent)?;
         for Change { path, after, .. } in &self.changes {
             // The default comes last: a crash in between leaves ONE as it was.
             writes.push(FileWrite::new(path.clone(), after.clone(), files::mode(path)?.unwrap_or(0o600)));
         }
         let folders = [
-            Folder { path: &self.folder, mode: None },
+            Folder { path: folder, mode: None },
             Folder { path: cache_dir, mode: None },
             Folder { path: &store, mode: Some(0o700) },
         ];

@@ -4,6 +4,7 @@
 const SOURCE: &str = concat!(
     include_str!("script/start.py"),
     include_str!("script/files.py"),
+    include_str!("script/home.py"),
     include_str!("script/plan.py"),
     include_str!("script/undo.py"),
     include_str!("script/command.py"),

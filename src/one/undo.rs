@@ -4,15 +4,16 @@
 //! second time, adds to that list and replaces nothing in it: what is put back is what was there before the first time.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
-    OneError, Plan,
+    Home, OneError, Plan,
     files::{self, FileWrite},
     key,
     plan::{CACHES, client_map},
@@ -44,6 +45,9 @@ struct Kept {
     /// BLAKE3 of it, as earlier versions have noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     written: Option<String>,
+    /// BLAKE2s of the parameters that ONE does not change by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parameters: Option<String>,
 }
 
 /// What was put back.
@@ -73,6 +77,20 @@ pub(super) fn store(folder: &Path) -> PathBuf {
     folder.join(FOLDER)
 }
 
+/// ONE's names of the proxies that were set up.
+pub(super) fn set_up(store: &Path) -> Result<Vec<String>, OneError> {
+    Ok(read(store)?.unwrap_or_default().set_up)
+}
+
+/// BLAKE2s of the parameters that ONE does not change by itself: all but the user and the tokens. None where these are
+/// no parameters.
+fn lasting(path: &Path, bytes: &[u8]) -> Option<String> {
+    let parameters = files::parse(path, Some(bytes)).ok()?;
+    let lasting: BTreeMap<_, _> =
+        parameters.iter().filter(|(name, _)| !["ALYX_LOGIN", "TOKEN"].contains(&name.as_str())).collect();
+    Some(files::digest(&files::render(&lasting)))
+}
+
 /// What must be written to keep what the plan is about to replace.
 pub(super) fn keep(plan: &Plan, store: &Path, absent: &[PathBuf]) -> Result<Vec<FileWrite>, OneError> {
     let mut list = read(store)?.unwrap_or_default();
@@ -84,23 +102,27 @@ pub(super) fn keep(plan: &Plan, store: &Path, absent: &[PathBuf]) -> Result<Vec<
         let name =
             change.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let blake2s = Some(files::digest(&change.after));
+        let parameters = if name == CACHES { None } else { lasting(&change.path, &change.after) };
         if let Some(kept) = list.files.iter_mut().find(|kept| kept.name == name) {
-            (kept.blake2s, kept.written) = (blake2s, None);
+            (kept.blake2s, kept.written, kept.parameters) = (blake2s, None, parameters);
             continue;
         }
         let mode = if change.before.is_some() { files::mode(&change.path)? } else { None };
         if let Some(bytes) = &change.before {
             writes.push(FileWrite::new(original(store, &name), bytes.clone(), 0o600));
         }
-        list.files.push(Kept { name, mode, blake2s, written: None });
+        list.files.push(Kept { name, mode, blake2s, written: None, parameters });
     }
     writes.push(list.write(store));
     Ok(writes)
 }
 
-/// Puts back what was there before: of all proxies, or of the one at this URL. Unless `force` is set, a file that
-/// somebody else has changed since stays, and nothing is put back.
-pub fn undo(folder: &Path, url: Option<&str>, force: bool) -> Result<Undoing, OneError> {
+/// Puts back what was there before: of all proxies, or of the one at this URL. What was added to the list of databases
+/// since stays there. Unless `force` is set, a proxy's parameters that somebody has changed since stay, and nothing is
+/// put back; users and tokens that ONE notes there are no such change.
+pub fn undo(home: &Home, url: Option<&str>, force: bool) -> Result<Undoing, OneError> {
+    let folder = home.folder.as_path();
+    home.sweep();
     let store = store(folder);
     let list = read(&store)?.ok_or_else(|| OneError::NothingToUndo(folder.to_owned()))?;
     let one = url.map(key);
@@ -111,7 +133,7 @@ pub fn undo(folder: &Path, url: Option<&str>, force: bool) -> Result<Undoing, On
     }
     let left: Vec<String> =
         list.set_up.iter().filter(|name| one.as_ref().is_some_and(|one| one != *name)).cloned().collect();
-    let undoing = Undo { folder, store, force };
+    let undoing = Undo { home, folder, store, force };
     let files = match (one, left.last()) {
         (Some(one), Some(before)) => undoing.one(list, &one, before)?,
         _ => undoing.all(&list)?,
@@ -123,6 +145,7 @@ pub fn undo(folder: &Path, url: Option<&str>, force: bool) -> Result<Undoing, On
 }
 
 struct Undo<'a> {
+    home: &'a Home,
     folder: &'a Path,
     store: PathBuf,
     force: bool,
@@ -132,21 +155,70 @@ impl Undo<'_> {
     /// Everything is as it was before the first proxy was set up.
     fn all(&self, list: &List) -> Result<Vec<Undone>, OneError> {
         let (mut done, mut writes) = (Vec::new(), Vec::new());
-        for kept in &list.files {
-            let (undone, write) = self.put_back(kept)?;
+        // The default comes first: a crash in between leaves ONE with one that it knows.
+        let (first, others): (Vec<&Kept>, Vec<&Kept>) =
+            list.files.iter().partition(|kept| kept.name == CACHES);
+        for kept in first.into_iter().chain(others) {
+            let (undone, write) =
+                if kept.name == CACHES { self.caches(kept, &list.set_up)? } else { self.put_back(kept)? };
             done.push(undone);
             writes.push(write);
         }
         writes.push(FileWrite::removal(self.store.join(LIST)));
-        writes.extend(list.files.iter().map(|kept| FileWrite::removal(original(&self.store, &kept.name))));
+        writes.extend(self.originals().into_iter().map(FileWrite::removal));
         files::commit(&[], &writes)?;
         // Folders that were made here and hold nothing.
         let _ = fs::remove_dir(&self.store);
         let _ = fs::remove_dir(self.folder);
-        for folder in list.folders.iter().rev() {
+        for folder in list.folders.iter().rev().filter(|folder| self.home.holds(folder)) {
             let _ = fs::remove_dir(folder);
         }
         Ok(done)
+    }
+
+    /// All originals, also those of a run that was killed.
+    fn originals(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.store).into_iter().flatten().filter_map(Result::ok);
+        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("original."));
+        named.map(|entry| entry.path()).collect()
+    }
+
+    /// How the list of databases is put back: as it was where nobody else has changed it since, and otherwise without
+    /// these proxies only.
+    fn caches(&self, kept: &Kept, set_up: &[String]) -> Result<(Undone, FileWrite), OneError> {
+        let path = self.folder.join(CACHES);
+        let Some(now) = files::read(&path)?.filter(|now| !kept.is_written(now)) else {
+            return self.as_it_was(kept);
+        };
+        let mut caches = match files::parse(&path, Some(&now)) {
+            Err(_) if self.force => return self.as_it_was(kept),
+            caches => caches?,
+        };
+        let original_path = original(&self.store, CACHES);
+        let before = files::parse(&original_path, files::read(&original_path)?.as_deref())?;
+        let mut known = client_map(&path, &caches)?;
+        for name in set_up {
+            take_out(&mut known, name, &before);
+        }
+        let is_default = |name: &str| set_up.iter().any(|own| own == name);
+        if caches.get("DEFAULT").and_then(Value::as_str).is_some_and(is_default) {
+            match before.get("DEFAULT") {
+                Some(default) => caches.insert("DEFAULT".to_owned(), default.clone()),
+                None => caches.shift_remove("DEFAULT"),
+            };
+        }
+        if caches.contains_key("CLIENT_MAP") {
+            let is_ours = known.is_empty() && !before.contains_key("CLIENT_MAP");
+            caches.insert("CLIENT_MAP".to_owned(), known.into());
+            if is_ours {
+                caches.shift_remove("CLIENT_MAP");
+            }
+        }
+        if caches == before {
+            return self.as_it_was(kept);
+        }
+        let mode = files::mode(&path)?.unwrap_or(0o600);
+        Ok((Undone::Changed(path.clone()), FileWrite::new(path, files::render(&caches), mode)))
     }
 
     /// One proxy of several: its parameters are put back, and the default is the one that was set up before it.
@@ -157,10 +229,7 @@ impl Undo<'_> {
         let mut known = client_map(&path, &caches)?;
         let original_path = original(&self.store, CACHES);
         let before_all = files::parse(&original_path, files::read(&original_path)?.as_deref())?;
-        match before_all.get("CLIENT_MAP").and_then(|known| known.get(one)) {
-            Some(folder) => known.insert(one.to_owned(), folder.clone()),
-            None => known.shift_remove(one),
-        };
+        take_out(&mut known, one, &before_all);
         if caches.contains_key("CLIENT_MAP") {
             caches.insert("CLIENT_MAP".to_owned(), known.into());
         }
@@ -195,16 +264,21 @@ impl Undo<'_> {
 
     /// How a file is put back: what that is, and what is to be written.
     fn put_back(&self, kept: &Kept) -> Result<(Undone, FileWrite), OneError> {
+        let back = self.as_it_was(kept)?;
+        self.unless_changed(&back.1.path, kept, back.1.content.as_deref())?;
+        Ok(back)
+    }
+
+    /// The same, whatever stands there now.
+    fn as_it_was(&self, kept: &Kept) -> Result<(Undone, FileWrite), OneError> {
         let path = self.folder.join(&kept.name);
         let Some(mode) = kept.mode else {
-            self.unless_changed(&path, kept, None)?;
             return Ok((Undone::Removed(path.clone()), FileWrite::removal(path)));
         };
         let Some(bytes) = files::read(&original(&self.store, &kept.name))? else {
             let why = format!("the original of {} is gone", kept.name);
             return Err(OneError::Strange(self.store.join(LIST), why));
         };
-        self.unless_changed(&path, kept, Some(&bytes))?;
         Ok((Undone::Restored(path.clone()), FileWrite::new(path, bytes, mode)))
     }
 
@@ -212,10 +286,21 @@ impl Undo<'_> {
     fn unless_changed(&self, path: &Path, kept: &Kept, original: Option<&[u8]>) -> Result<(), OneError> {
         let now = files::read(path)?;
         // ONE writes its token into the file that was made for the proxy: that one goes in any case.
-        let made_for_proxy = kept.mode.is_none() && kept.name != CACHES;
-        let ours = now.as_deref() == original || now.as_deref().is_some_and(|bytes| kept.is_written(bytes));
+        let made_for_proxy = kept.mode.is_none();
+        let is_ours = |bytes: &[u8]| {
+            kept.is_written(bytes) || kept.parameters.is_some() && kept.parameters == lasting(path, bytes)
+        };
+        let ours = now.as_deref() == original || now.as_deref().is_some_and(is_ours);
         if self.force || made_for_proxy || ours { Ok(()) } else { Err(OneError::Changed(path.to_owned())) }
     }
+}
+
+/// Takes a proxy out of the databases that ONE knows: what stood there before is back.
+fn take_out(known: &mut Map<String, Value>, name: &str, before: &Map<String, Value>) {
+    match before.get("CLIENT_MAP").and_then(|known| known.get(name)) {
+        Some(folder) => known.insert(name.to_owned(), folder.clone()),
+        None => known.shift_remove(name),
+    };
 }
 
 impl Kept {

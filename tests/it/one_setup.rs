@@ -193,11 +193,11 @@ fn what_cannot_be_done_safely_is_refused_and_nothing_changes() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("alyx.example.org"), "{output:?}");
 
-    // Changed since: only by force.
+    // What nobody can read is put back by force only.
     let before = home.files();
     home.setup(&unchecked);
     let mut text = fs::read_to_string(one.join(".caches")).unwrap();
-    text.push('\n');
+    text.push('{');
     fs::write(one.join(".caches"), &text).unwrap();
     let output = home.try_setup(&["--undo"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -11,6 +11,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 def upstream_of(url, ca):
     """The Alyx behind the proxy: whose data files they are."""
     doubt = "is it an alyx-proxy? (--unchecked takes it all the same)"
+    status = None
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
@@ -25,9 +26,13 @@ def upstream_of(url, ca):
         to = error.headers.get("Location")
         where = f" and sends to {to}" if to else ""
         raise Failure(1, f"{url} answered with status {error.code}{where}: {doubt}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError) as error:
+        if status is None:
+            raise Failure(1, f"{url} can't be asked: {error}") from None
         raise Failure(1, f"{url} answered with status {status}: {doubt}") from None
     except urllib.error.URLError as error:
+        if getattr(error.reason, "reason", None) in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            raise Failure(1, f"{url} does not speak https; is it http? ({error.reason})") from None
         if isinstance(error.reason, ssl.SSLError):
             why = f"{url} can't be trusted: {error.reason} (--ca FILE names a lab's own authority)"
             raise Failure(1, why) from None
@@ -62,6 +67,8 @@ def arguments(given):
     value("--ca", "FILE", "trust certificates of the authorities in this file (PEM), and no others")
     value("--home", "DIR", "another home directory than yours")
     flags = parser.parse_args(given)
+    if flags.home == "":
+        parser.error("--home: a folder is needed")
     others = [flags.like, flags.username, flags.ca]
     if flags.undo and (flags.dry_run or flags.unchecked or any(other is not None for other in others)):
         parser.error("--undo goes with --url, --force, --home and --json only")
@@ -70,9 +77,9 @@ def arguments(given):
     return flags
 
 
-def run_undo(folder, flags):
+def run_undo(home, flags):
     """--undo"""
-    undone = undo(folder, None if flags.url is None else address(flags.url), flags.force)
+    undone = undo(home, None if flags.url is None else address(flags.url), flags.force)
     files = [{"path": str(path), "change": change} for change, path in undone["files"]]
     if flags.json:
         told = {"files": files, "default": undone["default"], "left": undone["left"]}
@@ -89,13 +96,13 @@ def run_undo(folder, flags):
 
 def run(flags):
     """All of it; what there is to say."""
-    folder, downloads = places(flags.home)
+    base, folder, downloads = places(flags.home)
     if flags.undo:
-        return run_undo(folder, flags)
+        return run_undo(Home(base, folder), flags)
     url = address(URL if flags.url is None else flags.url)
     upstream = None if flags.unchecked else upstream_of(url, flags.ca)
     wanted = {"url": url, "upstream": upstream, "like": flags.like, "username": flags.username}
-    planned = plan(folder, downloads, wanted)
+    planned = plan(Home(base, folder), downloads, wanted)
     if not flags.dry_run:
         set_up(planned)
     changes = [("new" if before is None else "changed", str(path)) for path, before, _ in planned["changes"]]
@@ -123,13 +130,21 @@ def main(given):
     ARRIVED = True
     try:
         flags = arguments(given)
-        sys.stdout.reconfigure(encoding="utf-8" if flags.json else None, errors="backslashreplace")
-        print(run(flags))
+        if sys.stdout is not None:
+            sys.stdout.reconfigure(encoding="utf-8" if flags.json else None, errors="backslashreplace")
+        print(run(flags), flush=True)
         return 0
+    except BrokenPipeError:
+        # It is done, and nobody listens; nor may Python's own last words go there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        status, text = 130, "stopped; all files are as they were, or all are written"
     except Failure as failure:
         status, text = failure.status, str(failure)
     except OSError as error:
-        status, text = 1, f"{error.filename}: {error.strerror} (os error {error.errno})".replace(NEW, "")
+        where = "standard output" if error.filename is None else error.filename
+        status, text = 1, f"{where}: {error.strerror} (os error {error.errno})".replace(NEW, "")
     sys.stderr.write(f"one-setup: {text}\n")
     return status
 

@@ -1,8 +1,9 @@
 # Setting up -----------------------------------------------------------------------------------------------------------
 
 
-def plan(folder, downloads, wanted):
+def plan(home, downloads, wanted):
     """What must change in ONE's folder."""
+    folder = home.folder
     caches_path = folder / CACHES
     caches_before = read(caches_path)
     caches = parse(caches_path, caches_before)
@@ -12,11 +13,17 @@ def plan(folder, downloads, wanted):
     default = caches.get("DEFAULT")
     url, upstream = wanted["url"], wanted["upstream"]
     own = key(url)
-    like = taken_over(known, own, wanted)
+    set_up = (read_list(folder / STORE) or {"set_up": []})["set_up"]
+    like = taken_over(known, own, own in set_up, wanted)
 
     cache_dir = known.get(like)
     if not isinstance(cache_dir, str) or not cache_dir:
-        cache_dir = str(downloads / (own if upstream is None else key(upstream)))
+        cache_dir = os.fsencode(downloads / (own if upstream is None else key(upstream))).decode("utf-8")
+    elif not os.path.isabs(cache_dir):
+        why = "is no absolute path, so that ONE takes another one wherever it is started; give it an absolute one first"
+        raise Failure(
+            1, f"{caches_path}: the folder of {like}, {cache_dir}, {why}: ONE.setup(base_url=\u2026, cache_dir=\u2026)"
+        )
     path = folder / f".{own}"
     before = read(path)
     parameters = parse(path, before)
@@ -29,30 +36,55 @@ def plan(folder, downloads, wanted):
     if wanted["username"] is not None:
         parameters["ALYX_LOGIN"] = wanted["username"]
     others = [name for name in known if name != own]
+    # Two names of one proxy have one folder.
+    has_own_folder = like is None and not any(known[name] == cache_dir for name in others)
+    found = notes(wanted, others if has_own_folder else [])
+    aside = known.get(own)
+    if isinstance(aside, str) and aside not in ("", cache_dir) and holds_data(aside):
+        found.insert(
+            0,
+            f"Until now ONE had a folder for this proxy, {aside}, with files in it. They stay there, and ONE will not "
+            f"find them: move them into {cache_dir} if they are wanted.",
+        )
+    if not isinstance(parameters["ALYX_LOGIN"], str) or not parameters["ALYX_LOGIN"]:
+        found.append(
+            "ONE has no user name of yours yet. ONE 3 asks for it; for ONE 2 run this again with --username and your "
+            "name in Alyx."
+        )
     known[own] = cache_dir
     caches["CLIENT_MAP"] = known
     caches["DEFAULT"] = own
     changes = [(path, before, render(parameters)), (caches_path, caches_before, render(caches))]
     return {
-        "folder": folder,
+        "home": home,
         "own": own,
         "changes": [change for change in changes if change[1] != change[2]],
         "cache_dir": cache_dir,
         "like": like,
         "default": default if isinstance(default, str) else None,
-        "notes": notes(wanted, others if like is None else []),
+        "notes": found,
     }
 
 
-def taken_over(known, own, wanted):
+def holds_data(folder):
+    """Whether a folder holds data files. What begins with a dot is ONE's own cache of answers."""
+    try:
+        return os.path.isabs(folder) and any(not name.startswith(".") for name in os.listdir(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def taken_over(known, own, is_set_up, wanted):
     """The database whose folder and parameters are taken over: the named one, this proxy if it was set up before, the
-    Alyx behind it. No other one: its files and its user would be another Alyx's."""
+    Alyx behind it, this proxy as ONE itself has made it. No other one: its files and its user would be another Alyx's.
+    """
     if wanted["like"] is not None:
         name = key(wanted["like"])
         if name not in known:
             raise Failure(2, f"ONE knows no database {wanted['like']}; it knows: {', '.join(known)}")
         return name
-    for name in (own, None if wanted["upstream"] is None else key(wanted["upstream"])):
+    upstream = None if wanted["upstream"] is None else key(wanted["upstream"])
+    for name in (own if is_set_up else None, upstream, own):
         if name in known:
             return name
     return None
@@ -85,11 +117,17 @@ def set_up(plan):
     """Does it. What was there is kept first, so that it can be put back."""
     if not plan["changes"]:
         return
-    folder, own = plan["folder"], plan["own"]
+    home, own = plan["home"], plan["own"]
+    folder = home.folder
     store = folder / STORE
     kept = read_list(store) or {"set_up": [], "files": [], "folders": []}
     cache_dir = Path(plan["cache_dir"])
-    kept["folders"] += [str(path) for path in absent(cache_dir)]
+    missing = absent(cache_dir)
+    if missing and not home.holds(cache_dir):
+        why = "is not there, and lies outside the home, which is somebody else's: make that folder first"
+        raise Failure(1, f"{cache_dir} {why}")
+    home.sweep()
+    kept["folders"] += [os.fsencode(path).decode("utf-8") for path in missing]
     # The one that was set up last stands last.
     kept["set_up"] = [name for name in kept["set_up"] if name != own] + [own]
     writes = []
@@ -100,8 +138,11 @@ def set_up(plan):
             kept["files"].append(entry)
             if before is not None:
                 writes.append((store / f"original{path.name}", before, 0o600))
-        entry.pop("written", None)
+        for outdated in ("written", "parameters"):
+            entry.pop(outdated, None)
         entry["blake2s"] = digest(after)
+        if path.name != CACHES:
+            entry["parameters"] = lasting(path, after)
     writes.append((store / LIST, render(kept), 0o600))
     for path, before, after in plan["changes"]:
         writes.append((path, after, 0o600 if before is None else mode_of(path)))

@@ -1,6 +1,6 @@
 # alyx-proxy one-setup: makes the proxy at URL the database that ONE asks, on this machine and for this user.
 #
-#     curl -fsS http://lab-server:8040/-/one-setup.py | python3 -            Linux and macOS
+#     curl -fsSL http://lab-server:8040/-/one-setup.py | python3 -           Linux and macOS
 #     irm http://lab-server:8040/-/one-setup.py | py -                       Windows' PowerShell
 #
 # With --undo behind it the same line puts everything back, byte for byte; --help tells the rest. Python 3.8 or later,
@@ -15,6 +15,7 @@ import os
 import re
 import ssl
 import sys
+import tempfile
 import unicodedata
 import urllib.error
 import urllib.request
@@ -90,14 +91,18 @@ def places(home):
         folder = Path(os.environ["APPDATA"], ".one")
     else:
         raise Failure(1, "%APPDATA% is not set: ONE has its parameters there")
-    return folder, base / "Downloads" / "ONE"
+    return base, folder, base / "Downloads" / "ONE"
 
 
 def address(url):
     """The proxy's base URL. A browser's address is cut at the proxy's own pages, which lie below `/-/`."""
     cut = url[:-2] if url.endswith("/-") else url.split("/-/")[0]
     cut = cut.rstrip("/")
-    if not re.fullmatch(ADDRESS, cut):
+    parts = re.fullmatch(ADDRESS, cut)
+    port, path = (parts[2] or "", parts[3] or "") if parts else ("", "")
+    # Some clients would take dots out, and others would not.
+    dots = [name for name in path.split("/") if name.lower().replace("%2e", ".") in (".", "..")]
+    if not parts or int(port[1:] or 0) > 65535 or dots:
         raise Failure(2, f"--url {url}: must be an http or https URL, such as http://lab-server:8040")
     return cut
 

@@ -27,12 +27,25 @@ def entry_of(kept, name):
     return next((entry for entry in kept["files"] if entry["name"] == name), None)
 
 
+def lasting(path, data):
+    """BLAKE2s of the parameters that ONE does not change by itself: all but the user and the tokens. None where these
+    are no parameters."""
+    try:
+        parameters = parse(path, data)
+    except Failure:
+        return None
+    names = [name for name in sorted(parameters) if name not in ("ALYX_LOGIN", "TOKEN")]
+    return digest(render({name: parameters[name] for name in names}))
+
+
 def unless_changed(path, entry, original, force):
     """Fails where somebody else has changed a file since."""
     now = read(path)
     # ONE writes its token into the file that was made for the proxy: that one goes in any case.
-    made_for_proxy = entry.get("mode") is None and entry["name"] != CACHES
+    made_for_proxy = entry.get("mode") is None
     if force or made_for_proxy or now == original:
+        return
+    if now is not None and "parameters" in entry and lasting(path, now) == entry["parameters"]:
         return
     if "blake2s" not in entry:
         raise Failure(1, f"{path} was set up by an earlier alyx-proxy: undo it by that command, or with --force")
@@ -40,8 +53,11 @@ def unless_changed(path, entry, original, force):
         raise Failure(1, f"{path} has been changed since it was set up; --force puts the old one back all the same")
 
 
-def undo(folder, url, force):
-    """Puts back what was there before: of everything, or of one proxy."""
+def undo(home, url, force):
+    """Puts back what was there before: of everything, or of one proxy. What was added to the list of databases since
+    stays there."""
+    folder = home.folder
+    home.sweep()
     store = folder / STORE
     kept = read_list(store)
     if kept is None:
@@ -53,7 +69,7 @@ def undo(folder, url, force):
     if left:
         done = undo_one(folder, store, kept, one, left, force)
     else:
-        done = undo_all(folder, store, kept, force)
+        done = undo_all(home, store, kept, force)
     caches = read(folder / CACHES)
     default = parse(folder / CACHES, caches).get("DEFAULT")
     return {"files": done, "default": default if isinstance(default, str) else None, "left": left}
@@ -61,26 +77,82 @@ def undo(folder, url, force):
 
 def put_back(folder, store, entry, force):
     """How a file is put back: what was done, and what is to be written."""
+    done, write = as_it_was(folder, store, entry)
+    unless_changed(folder / entry["name"], entry, write[1], force)
+    return done, write
+
+
+def as_it_was(folder, store, entry):
+    """The same, whatever stands there now."""
     path = folder / entry["name"]
     original = read(store / f"original{entry['name']}")
     if entry.get("mode") is None:
-        unless_changed(path, entry, None, force)
         return ("removed", path), (path, None, None)
     if original is None:
         raise strange(store / LIST, f"the original of {entry['name']} is gone")
-    unless_changed(path, entry, original, force)
     return ("restored", path), (path, original, entry["mode"])
 
 
-def undo_all(folder, store, kept, force):
+def caches_back(folder, store, entry, set_up, force):
+    """How the list of databases is put back: as it was where nobody else has changed it since, and otherwise without
+    these proxies only."""
+    path = folder / CACHES
+    now = read(path)
+    if now is None or digest(now) == entry.get("blake2s"):
+        return as_it_was(folder, store, entry)
+    if "written" in entry:
+        unless_changed(path, entry, as_it_was(folder, store, entry)[1][1], force)
+    try:
+        caches = parse(path, now)
+    except Failure:
+        if force:
+            return as_it_was(folder, store, entry)
+        raise
+    original_path = store / f"original{CACHES}"
+    before = parse(original_path, read(original_path))
+    known = caches.get("CLIENT_MAP", {})
+    if not isinstance(known, dict):
+        raise strange(path, "CLIENT_MAP is no map")
+    for name in set_up:
+        take_out(known, name, before)
+    if caches.get("DEFAULT") in set_up:
+        if "DEFAULT" in before:
+            caches["DEFAULT"] = before["DEFAULT"]
+        else:
+            caches.pop("DEFAULT")
+    if not known and "CLIENT_MAP" not in before:
+        caches.pop("CLIENT_MAP", None)
+    if json.dumps(caches, sort_keys=True) == json.dumps(before, sort_keys=True):
+        return as_it_was(folder, store, entry)
+    return ("changed", path), (path, render(caches), mode_of(path))
+
+
+def take_out(known, name, before):
+    """Takes a proxy out of the databases that ONE knows: what stood there before is back."""
+    original = before.get("CLIENT_MAP")
+    if isinstance(original, dict) and name in original:
+        known[name] = original[name]
+    else:
+        known.pop(name, None)
+
+
+def undo_all(home, store, kept, force):
     """Everything is as it was before the first proxy was set up."""
-    backs = [put_back(folder, store, entry, force) for entry in kept["files"]]
+    folder = home.folder
+    backs = []
+    # The default comes first: a crash in between leaves ONE with one that it knows.
+    for entry in sorted(kept["files"], key=lambda entry: entry["name"] != CACHES):
+        if entry["name"] == CACHES:
+            backs.append(caches_back(folder, store, entry, kept["set_up"], force))
+        else:
+            backs.append(put_back(folder, store, entry, force))
     writes = [write for _, write in backs]
-    writes += [(store / LIST, None, None)]
-    writes += [(store / f"original{entry['name']}", None, None) for entry in kept["files"]]
+    writes.append((store / LIST, None, None))
+    # Also those of a run that was killed.
+    writes += [(path, None, None) for path in store.iterdir() if path.name.startswith("original.")]
     commit([], writes)
     # Folders that were made here and hold nothing.
-    for empty in [store, folder, *map(Path, reversed(kept["folders"]))]:
+    for empty in [store, folder, *filter(home.holds, map(Path, reversed(kept["folders"])))]:
         quietly(empty.rmdir)
     return [done for done, _ in backs]
 
@@ -94,12 +166,7 @@ def undo_one(folder, store, kept, one, left, force):
     if not isinstance(known, dict):
         raise strange(path, "CLIENT_MAP is no map")
     original_path = store / f"original{CACHES}"
-    original_bytes = read(original_path)
-    original = parse(original_path, original_bytes).get("CLIENT_MAP")
-    if isinstance(original, dict) and one in original:
-        known[one] = original[one]
-    else:
-        known.pop(one, None)
+    take_out(known, one, parse(original_path, read(original_path)))
     if caches.get("DEFAULT") == one:
         caches["DEFAULT"] = left[-1]
     after = render(caches)

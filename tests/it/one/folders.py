@@ -13,6 +13,18 @@ from one import params
 script = {'__name__': 'one_setup'}
 exec(compile(Path(sys.argv[1]).read_text(), 'one-setup.py', 'exec'), script)
 here, told = sys.platform, {}
+
+
+class Msvcrt:
+    """What Windows' Python has to lock a file with."""
+    LK_LOCK = 1
+
+    @staticmethod
+    def locking(file, mode, length):
+        assert (mode, length) == (1, 1) and os.fstat(file)
+
+
+sys.modules['msvcrt'] = Msvcrt
 for platform in ('linux', 'darwin', 'win32', 'cygwin'):
     sys.platform = platform
     roaming = Path.home() / platform / 'AppData' / 'Roaming'
@@ -20,7 +32,7 @@ for platform in ('linux', 'darwin', 'win32', 'cygwin'):
     os.environ['APPDATA'] = str(roaming)
     if platform == 'win32':
         del os.chown  # which Windows has not
-    folder, downloads = script['places'](None)
+    _, folder, downloads = script['places'](None)
     assert folder == params.get_params_dir(), (folder, params.get_params_dir())
     assert downloads == Path(params.CACHE_DIR_DEFAULT), (downloads, params.CACHE_DIR_DEFAULT)
     assert script['main'](['--unchecked', '--username', 'Zoë']) == 0

@@ -34,6 +34,12 @@ const MINE: [(&str, &str); 3] = [
     (".one/.@DB", r#"{"ALYX_LOGIN": "me", "HTTP_DATA_SERVER": "https://my.data", "MORE": {"a": [{}]}}"#),
 ];
 
+/// Somebody who uses the Alyx behind the first proxy and has asked this one: ONE has made an entry for it.
+const TRIED: [(&str, &str); 2] = [
+    (".one/.caches", r#"{"CLIENT_MAP": {"@DB": "@HOME/mine", "@OWN1": "@HOME/tried"}, "DEFAULT": "@DB"}"#),
+    ("tried/lab/file.npy", ""),
+];
+
 /// Homes as people have them.
 pub(super) fn usual(names: &Names) -> Vec<Case> {
     let case =
@@ -84,6 +90,23 @@ pub(super) fn usual(names: &Names) -> Vec<Case> {
             &["--home @HOME/./else => 0 @HOME/else/.one", "--undo --home @HOME/else => 0 "],
         )
         .special(|home| fs::create_dir(home.join("else")).unwrap()),
+        case(
+            "two names of one proxy",
+            &[],
+            &["=> 0 from now on", "--url @LOCALHOST => 0 !a folder of their own", undo],
+        ),
+        case("no name", &[], &["--dry-run => 0 no user name", "--username me --dry-run => 0 !no user name"]),
+        case(
+            "has tried the proxy",
+            &TRIED,
+            &[
+                "--dry-run => 0 had a folder for this proxy, @HOME/tried, with files",
+                "=> 0 Data files stay in @HOME/mine, the folder of @DB",
+                "=> 0 already",
+                undo,
+            ],
+        ),
+        case("has tried it, and nobody is asked", &TRIED, &["--unchecked => 0 stay in @HOME/tried", undo]),
         both(&["--undo => 0 other.example.org now"]),
         both(&[
             "--undo --url @FIRST => 0 asks @OWN2 now",
@@ -168,14 +191,62 @@ fn refused(names: &Names) -> Vec<Case> {
     let nobody = "http://127.0.0.1:9";
     let changed = [
         "--unchecked => 0 from now on",
-        ".one/.caches := {\"CLIENT_MAP\": {\"lab\": \"/x\"}}",
-        "--undo => 1 has been changed since it was set up",
+        ".one/.caches := {",
+        "--undo => 1 .caches: not one of ONE's",
         "--undo --force => 0 restored",
     ];
+    let used = |own: &str, undo: &str| {
+        let parameters = format!(
+            r#".one/.@OWN1 := {{"ALYX_URL": "@FIRST", "HTTP_DATA_SERVER": "{own}", "HTTP_DATA_SERVER_LOGIN": "they",
+                "HTTP_DATA_SERVER_PWD": "their secret", "ALYX_LOGIN": "me", "TOKEN": {{"me": {{"token": "4567"}}}}}}"#
+        );
+        let steps = ["=> 0 changed ", &parameters, undo, "--undo --force => 0 restored"];
+        let steps = &steps[..if undo.contains("=> 0") { 3 } else { 4 }];
+        case("its own parameters, and ONE", &[(".one/.@OWN1", OTHER)], steps)
+    };
     vec![
         case("its own parameters", &[(".one/.@OWN1", "[]")], &["--unchecked => 1 .@OWN1: not one of ONE's"]),
         case("its own parameters", &[(".one/.@OWN1", OTHER)], &["=> 0 changed ", "--undo => 0 restored"]),
+        used("https://data.example.org", "--undo => 0 restored"),
+        used("https://else.example.org", "--undo => 1 .@OWN1 has been changed since"),
         case("changed since", &[(".one/.caches", "{}")], &changed),
+        case(
+            "another database since",
+            &THEIRS,
+            &[
+                "--unchecked => 0 from now on",
+                r#".one/.caches := {"CLIENT_MAP": {"@OWN1": "/p", "other.example.org": "/o", "new": "/n"}, "DEFAULT": "@OWN1"}"#,
+                "--undo => 0 other.example.org now",
+                r#".one/.caches == {"CLIENT_MAP": {"other.example.org": "/o", "new": "/n"}, "DEFAULT": "other.example.org"}"#,
+                r#".one/.caches := {"CLIENT_MAP": {"other.example.org": "@HOME/of them"}, "DEFAULT": "other.example.org"}"#,
+            ],
+        ),
+        case(
+            "another default since",
+            &[(".one/.caches", "{}")],
+            &[
+                "--unchecked => 0 from now on",
+                r#".one/.caches := {"CLIENT_MAP": {"@OWN1": "/p", "new": "/n"}, "DEFAULT": "new"}"#,
+                "--undo --force => 0 new now",
+                r#".one/.caches == {"CLIENT_MAP": {"new": "/n"}, "DEFAULT": "new"}"#,
+                ".one/.caches := {}",
+            ],
+        ),
+        case(
+            "written anew since",
+            &THEIRS,
+            &[
+                "--unchecked => 0 from now on",
+                r#".one/.caches := {"DEFAULT": "@OWN1", "CLIENT_MAP": {"@OWN1": "/p", "other.example.org": "@HOME/of them"}}"#,
+                "--undo => 0 restored",
+            ],
+        ),
+        case(
+            "a folder that is relative",
+            &[(".one/.caches", r#"{"CLIENT_MAP": {"alyx.org": "~/ONE"}}"#)],
+            &["--unchecked --like alyx.org => 1 the folder of alyx.org, ~/ONE, is no absolute path"],
+        ),
+        case("http, not https", &[], &["--url @HTTPS => 1 does not speak https; is it http?"]),
         case(
             "put back already",
             &[(".one/.caches", "{}")],
@@ -189,7 +260,12 @@ fn refused(names: &Names) -> Vec<Case> {
         case(
             "no URL",
             &[],
-            &["--url ftp://lab => 2 must be an http", "--url http://a:b@lab => 2 must be an http"],
+            &[
+                "--url http://lab:65536 => 2 must be an http",
+                "--url http://lab/%2e./ => 2 must be an http",
+                "--url ftp://lab => 2 must be an http",
+                "--url http://a:b@lab => 2 must be an http",
+            ],
         ),
         case(
             "flags",
@@ -231,6 +307,14 @@ fn unwritable(names: &Names) -> Vec<Case> {
         // Where the last of the files can't be written, those before it are not, either.
         case("something in the way", &THEIRS, &["--unchecked => 1 .one/.caches: Is a directory"])
             .special(|home| fs::create_dir(home.join(".one/.caches.alyx-proxy-new")).unwrap()),
+        case("a link to nothing", &[], &["--unchecked => 0 now on", "--undo => 0 removed"]).special(|home| {
+            fs::create_dir(home.join(".one")).unwrap();
+            symlink("../elsewhere", home.join(".one/.caches")).unwrap();
+        }),
+        case("a link to nowhere", &[], &["--unchecked => 1 gone/elsewhere: No such file"]).special(|home| {
+            fs::create_dir(home.join(".one")).unwrap();
+            symlink("../gone/elsewhere", home.join(".one/.caches")).unwrap();
+        }),
         case("a link", &THEIRS, &["--unchecked => 0 now on", "--undo => 0 restored"]).special(|home| {
             fs::rename(home.join(".one/.caches"), home.join("kept elsewhere")).unwrap();
             symlink(home.join("kept elsewhere"), home.join(".one/.caches")).unwrap();

@@ -7,9 +7,13 @@ mod with_one;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::Write,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt, chown, symlink},
+    },
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::Arc,
@@ -244,6 +248,111 @@ fn what_is_made_in_somebodys_home_is_theirs() {
         fs::remove_dir_all(&home).unwrap();
     }
     assert_eq!(trees[0], trees[1]);
+}
+
+/// Both programs, with the words that go before their arguments.
+fn programs(script: &Path) -> [Vec<String>; 2] {
+    let script = script.to_str().unwrap().to_owned();
+    [
+        vec!["python3".to_owned(), script],
+        vec![env!("CARGO_BIN_EXE_alyx-proxy").to_owned(), "one-setup".to_owned()],
+    ]
+}
+
+/// A link could lead an administrator's hand to whatever its owner likes. (Where the tests are not run by root, it is
+/// their own home, and links are followed.)
+#[test]
+fn no_link_is_followed_in_the_home_of_somebody_else() {
+    let folder = TempDir::with_prefix("one-script-").unwrap();
+    let script = folder.path().join("one-setup.py");
+    fs::write(&script, alyx_proxy::one::script("http://lab:8040")).unwrap();
+    let (home, outside) = (folder.path().join("home"), folder.path().join("outside"));
+    let caches = format!(r#"{{"CLIENT_MAP": {{"alyx.org": "{}/data"}}}}"#, outside.display());
+    let prepare: [(&dyn Fn(), &str); 4] = [
+        (&|| symlink(&outside, home.join(".one")).unwrap(), "is a link"),
+        (
+            &|| {
+                fs::create_dir(home.join(".one")).unwrap();
+                symlink(outside.join("x"), home.join(".one/.lab_8040")).unwrap();
+            },
+            "is a link",
+        ),
+        (
+            &|| {
+                fs::create_dir(home.join(".one")).unwrap();
+                symlink(&outside, home.join(".one/.alyx-proxy-undo")).unwrap();
+            },
+            "is a link",
+        ),
+        (
+            &|| {
+                fs::create_dir(home.join(".one")).unwrap();
+                fs::write(home.join(".one/.caches"), &caches).unwrap();
+            },
+            "lies outside the home",
+        ),
+    ];
+    for (prepare, words) in prepare {
+        for program in programs(&script) {
+            for folder in [&home, &outside] {
+                fs::create_dir(folder).unwrap();
+            }
+            prepare();
+            let is_theirs = chown(&home, Some(12345), Some(12345)).is_ok();
+            let mut command = Command::new(&program[0]);
+            command
+                .args(&program[1..])
+                .args(["--unchecked", "--url", "http://lab:8040", "--home"])
+                .arg(&home);
+            let like: &[&str] = if words.contains("outside") { &["--like", "alyx.org"] } else { &[] };
+            let output = command.args(like).output().unwrap();
+            assert_eq!(output.status.code(), Some(i32::from(is_theirs)), "{output:?}");
+            if is_theirs {
+                assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{output:?}");
+                assert!(tree(&outside).is_empty());
+            }
+            for folder in [&home, &outside] {
+                fs::remove_dir_all(folder).unwrap();
+            }
+        }
+    }
+}
+
+/// Homes that can't be set up, and what a run that was killed has left in one.
+#[test]
+fn a_home_is_one_and_what_a_killed_run_left_is_swept() {
+    let folder = TempDir::with_prefix("one-script-").unwrap();
+    let script = folder.path().join("one-setup.py");
+    fs::write(&script, alyx_proxy::one::script("http://lab:8040")).unwrap();
+    for program in programs(&script) {
+        let run = |home: &OsStr, arguments: &[&str]| {
+            let mut command = Command::new(&program[0]);
+            command.args(&program[1..]).args(arguments).arg("--home").arg(home).output().unwrap()
+        };
+        let setup = ["--unchecked", "--url", "http://lab:8040"];
+        assert_eq!(run(OsStr::new(""), &setup).status.code(), Some(2));
+        let strange = folder.path().join(OsStr::from_bytes(b"h\xffme"));
+        fs::create_dir(&strange).unwrap();
+        for arguments in [&setup[..], &["--undo"]] {
+            let output = run(strange.as_os_str(), arguments);
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains("no UTF-8"), "{output:?}");
+        }
+        assert!(tree(&strange).is_empty());
+        fs::remove_dir(&strange).unwrap();
+        // Killed before anything stood in its place, and after.
+        let home = folder.path().join("home");
+        let store = home.join(".one/.alyx-proxy-undo");
+        fs::create_dir_all(&store).unwrap();
+        fs::write(home.join(".one/.lab_8040.alyx-proxy-new"), "{").unwrap();
+        fs::write(store.join("list.json.alyx-proxy-new"), "{").unwrap();
+        fs::write(store.join("original.caches"), "{}").unwrap();
+        assert!(run(home.as_os_str(), &setup).status.success());
+        fs::write(home.join(".one/.caches.alyx-proxy-new"), "{").unwrap();
+        assert!(run(home.as_os_str(), &["--undo"]).status.success());
+        assert!(tree(&home).is_empty(), "{:?}", tree(&home));
+        fs::remove_dir(&home).unwrap();
+    }
 }
 
 /// What the program wrote before it noted which proxies were set up, and BLAKE2s.

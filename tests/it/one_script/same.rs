@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Seen, cases, miniature, pipe, script_of, tree, within_permissions};
@@ -19,6 +20,8 @@ enum Step {
     Run(Vec<String>, i32, String),
     /// Somebody writes a file.
     Edit(String, String),
+    /// A file holds this JSON.
+    Holds(String, Value),
 }
 
 /// A home, and what is done in it.
@@ -39,13 +42,16 @@ fn fill(text: &str, names: &Names) -> String {
 }
 
 impl Case {
-    /// A step is `ARGUMENTS => STATUS WORDS` or `FILE := TEXT`.
+    /// A step is `ARGUMENTS => STATUS WORDS`, `FILE := TEXT` or `FILE == JSON`; `!WORDS` are those that are not said.
     pub(super) fn new(name: &'static str, names: &Names, files: &[(&str, &str)], steps: &[&str]) -> Self {
         let files =
             files.iter().map(|(path, text)| (fill(path, names), fill(text, names).into_bytes())).collect();
         let step = |text: &&str| {
             if let Some((path, text)) = text.split_once(" := ") {
-                return Step::Edit(path.to_owned(), text.to_owned());
+                return Step::Edit(fill(path, names), fill(text, names));
+            }
+            if let Some((path, text)) = text.split_once(" == ") {
+                return Step::Holds(fill(path, names), serde_json::from_str(&fill(text, names)).unwrap());
             }
             let (arguments, rest) = text.split_once("=> ").unwrap();
             let (status, words) = rest.split_once(' ').unwrap();
@@ -79,14 +85,20 @@ impl Case {
             let was = tree(home);
             match step {
                 Step::Edit(path, bytes) => fs::write(home.join(path), bytes).unwrap(),
+                Step::Holds(path, expected) => {
+                    let bytes = fs::read(home.join(path)).unwrap();
+                    let value: Value = serde_json::from_slice(&bytes).unwrap();
+                    assert_eq!(value, *expected, "{}: {path}", self.name);
+                }
                 Step::Run(arguments, expected, says) => {
                     let place = format!("{}: {arguments:?}", self.name);
                     let output = one_setup(arguments);
                     assert_eq!(output.status.code(), Some(*expected), "{place}: {output:?}");
                     let [out, err] =
                         [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+                    let is_said = |words: &str| out.contains(words) || err.contains(words);
                     assert!(
-                        out.contains(says.as_str()) || err.contains(says.as_str()),
+                        says.strip_prefix('!').map_or_else(|| is_said(says), |words| !is_said(words)),
                         "{place}: {out}{err}"
                     );
                     assert_eq!(err.is_empty(), *expected == 0, "{place}: {err}");
@@ -138,6 +150,8 @@ async fn the_script_and_the_command_do_the_same() {
         ("@FIRST", first.url()),
         ("@SECOND", second.url()),
         ("@PORTAL", portal().await),
+        ("@HTTPS", first.url().replace("http:", "https:")),
+        ("@LOCALHOST", first.url().replace("127.0.0.1", "localhost")),
         ("@HOME", home.display().to_string()),
     ];
     let url = first.url();

@@ -138,7 +138,7 @@ async fn a_labs_own_authority_is_trusted_where_it_is_named_only() {
             command.env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap()
         };
         let program = env!("CARGO_BIN_EXE_alyx-proxy");
-        let script = "curl -fsS --cacert $CA $URL/-/one-setup.py | python3 -";
+        let script = "curl -fsSL --cacert $CA $URL/-/one-setup.py | python3 -";
         let mut trees = Vec::new();
         for line in [script, &format!("{program} one-setup --url $URL")] {
             fs::create_dir(&home).unwrap();
@@ -157,7 +157,8 @@ async fn a_labs_own_authority_is_trusted_where_it_is_named_only() {
         }
         assert_eq!(trees[0], trees[1]);
         // The wrong scheme is no proxy that is away.
-        let plain = "curl -fsS --cacert $CA $URL/-/one-setup.py | python3 - --home . --url ${URL/https/http}";
+        let plain =
+            "curl -fsSL --cacert $CA $URL/-/one-setup.py | python3 - --home . --url ${URL/https/http}";
         let output = shell(plain);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
     })
