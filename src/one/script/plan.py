@@ -121,7 +121,8 @@ def set_up(plan):
     folder = home.folder
     store = folder / STORE
     kept = read_list(store) or {"set_up": [], "files": [], "folders": []}
-    cache_dir = Path(plan["cache_dir"])
+    # ONE writes UTF-8, whatever the locale says of names of files.
+    cache_dir = Path(os.fsdecode(plan["cache_dir"].encode("utf-8")))
     missing = absent(cache_dir)
     if missing and not home.holds(cache_dir):
         why = "is not there, and lies outside the home, which is somebody else's: make that folder first"
