@@ -117,6 +117,11 @@ pub(super) fn too_large() -> Response<Body> {
     )
 }
 
+/// The refusal of a body that no server could read.
+pub(super) fn malformed() -> Response<Body> {
+    refusal::plain(400, "The body of this request is not framed as HTTP asks.")
+}
+
 /// The refusal of a path that makes no URL of Alyx's.
 pub(super) fn bad_address() -> Response<Body> {
     refusal::plain(400, "The path of this request can't be passed on.")
@@ -132,6 +137,7 @@ pub(super) fn failed_pass(core: &Core, failure: &Failure) -> Response<Body> {
         Failure::Slow { .. } | Failure::Unsent { .. } if failure.never_sent() => {
             refusal::not_sent(core, failure)
         }
+        Failure::Malformed => malformed(),
         Failure::BadAddress => bad_address(),
         failure => gateway_timeout(
             core,

@@ -74,6 +74,7 @@ pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
 fn failed(core: &Core, failure: &Failure) -> Response<Body> {
     match failure {
         Failure::BodyTooLarge => pass::too_large(),
+        Failure::Malformed => pass::malformed(),
         Failure::BadAddress => pass::bad_address(),
         failure if failure.never_sent() => refusal::not_sent(core, failure),
         failure => refusal::outcome_unknown(core, failure),

@@ -32,6 +32,9 @@ pub enum Failure {
         /// Whether some of it had been sent on.
         begun: bool,
     },
+    /// The request's body is not sound HTTP.
+    #[error("the request's body is not framed as HTTP asks")]
+    Malformed,
     /// The request is larger than it may be.
     #[error("the request's body is larger than `server.max_body`")]
     BodyTooLarge,
@@ -94,6 +97,7 @@ impl Failure {
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Unsent { .. } => "unsent",
+            Self::Malformed => "malformed",
             Self::BodyTooLarge => "body-too-large",
             Self::Slow { .. } => "slow-request",
             Self::NoTurn => "no-turn",
@@ -132,6 +136,7 @@ impl Failure {
                 | Self::BadAddress
                 | Self::Unsent { .. }
                 | Self::Slow { .. }
+                | Self::Malformed
                 | Self::BodyTooLarge
         )
     }

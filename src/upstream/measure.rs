@@ -15,7 +15,7 @@ const SERVER_ERROR: &str = "server-error";
 const CANCELLED: &str = "cancelled";
 
 /// The failures of requests that were on their way to Alyx.
-fn failures() -> [Failure; 16] {
+fn failures() -> [Failure; 17] {
     [
         Failure::Dns,
         Failure::Refused,
@@ -23,6 +23,7 @@ fn failures() -> [Failure; 16] {
         Failure::Tls(String::new()),
         Failure::Unsent { begun: true },
         Failure::BodyTooLarge,
+        Failure::Malformed,
         Failure::Slow { begun: true },
         Failure::Timeout,
         Failure::Reset,

@@ -26,6 +26,11 @@ pub(super) fn broken(error: &axum::Error, begun: bool) -> Failure {
         if inner.is::<http_body_util::LengthLimitError>() {
             return Failure::BodyTooLarge;
         }
+        // A chunk that is none; what merely ends too soon is of another kind.
+        let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)) {
+            return Failure::Malformed;
+        }
         cause = inner.source();
     }
     Failure::Unsent { begun }
