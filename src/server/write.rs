@@ -7,7 +7,7 @@
 //! sent and nobody knows what came of it. 4xx only where sending it again can never help.
 
 use axum::body::Body;
-use http::{Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 
 use super::{
     Asked,
@@ -36,11 +36,12 @@ pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
         return refuse(504, errors::detail(504, &text), "snapshot");
     }
     if core.upstream.health.is_down() {
-        return failed(core, &Failure::Away);
+        return failed(core, &asked.method, &Failure::Away);
     }
-    let (route, log_in) = (asked.route.clone(), LOG_INS.contains(&asked.uri.path()));
+    let (method, route) = (asked.method.clone(), asked.route.clone());
+    let log_in = LOG_INS.contains(&asked.uri.path());
     // Whoever logs in to the admin pages, or fails to, changes no record.
-    let scopes = if log_in { Vec::new() } else { writes::changed_by(&asked.method, &route) };
+    let scopes = if log_in { Vec::new() } else { writes::changed_by(&method, &route) };
     let pending = match core.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
         Err(error) => {
@@ -65,17 +66,19 @@ pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
             if changed && let Some(synchroniser) = &core.synchroniser {
                 synchroniser.request_cycle();
             }
-            failed(core, &failure)
+            failed(core, &method, &failure)
         }
     }
 }
 
-/// The refusal of a request that Alyx did not get, or of which it did not say what came.
-fn failed(core: &Core, failure: &Failure) -> Response<Body> {
+/// The refusal of a request that Alyx did not get, or of which it did not say what came. Who asks by GET (`check-protected`)
+/// is told as any reader: to ask once more does no harm.
+fn failed(core: &Core, method: &Method, failure: &Failure) -> Response<Body> {
     match failure {
         Failure::BodyTooLarge => pass::too_large(),
         Failure::Malformed => pass::malformed(),
         Failure::BadAddress => pass::bad_address(),
+        failure if method.is_safe() => pass::failed_pass(core, failure),
         failure if failure.never_sent() => refusal::not_sent(core, failure),
         failure => refusal::outcome_unknown(core, failure),
     }
