@@ -10,7 +10,9 @@
 //! sample lab: the upstream of the demo and of the tests.
 
 pub mod access;
+mod admin;
 pub mod alyx;
+pub mod app;
 pub mod caching;
 pub mod clock;
 pub mod data_dir;
@@ -20,7 +22,9 @@ mod http;
 pub mod log;
 pub mod mirror;
 pub mod one;
+pub mod proxy;
 pub mod responses;
+mod rfc9111;
 pub mod server;
 pub mod settings;
 mod single_flight;

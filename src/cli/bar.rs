@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use alyx_proxy::{server::Teller, snapshot::Step};
+use alyx_proxy::{proxy::Teller, snapshot::Step};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 /// A bar that shows what is being done and how far it is; nothing where nobody looks at it.

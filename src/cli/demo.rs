@@ -4,8 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use alyx_proxy::{
     alyx::ENDPOINTS,
+    app::App,
     demo::{self, Miniature, Options},
-    server::{App, Mode},
+    proxy::Mode,
     settings::{Settings, Sources},
 };
 use anyhow::Context;

@@ -3,8 +3,10 @@
 use std::{io::IsTerminal, net::SocketAddr, path::Path, sync::Arc};
 
 use alyx_proxy::{
+    app::{self, App, HttpServer},
     clock, log,
-    server::{self, App, HttpServer, ListenError, Mode, ServedSnapshot},
+    proxy::{Mode, ServedSnapshot},
+    server::ListenError,
     settings::{Loaded, Settings, Sources, load, reloadable_difference, reloaded},
     snapshot::{Archive, check},
 };
@@ -28,7 +30,7 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> Outcome {
         None => App::open(settings.clone(), Mode::Live).await.map_err(anyhow::Error::from)?,
     };
     let listening = match given {
-        Some(socket) => server::listen_on(app.clone(), socket).await.map_err(anyhow::Error::from)?,
+        Some(socket) => app::listen_on(app.clone(), socket).await.map_err(anyhow::Error::from)?,
         None => bind(&app, &settings, "setting `server.listen`, flag `--listen`").await?,
     };
     let url = base_url(&listening, &settings)?;
@@ -77,7 +79,7 @@ async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<App>> {
 /// `set_by` names what the address is set by.
 pub(super) async fn bind(app: &Arc<App>, settings: &Settings, set_by: &str) -> anyhow::Result<HttpServer> {
     let address = settings.server.listen;
-    match server::listen(app.clone()).await {
+    match app::listen(app.clone()).await {
         Ok(server) => Ok(server),
         Err(error) => {
             app.close().await;

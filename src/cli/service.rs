@@ -3,7 +3,7 @@
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use alyx_proxy::server::App;
+use alyx_proxy::app::App;
 use anyhow::{Context, anyhow};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;

@@ -24,7 +24,7 @@ const MOST: usize = 64 << 10;
 
 /// Where answers before the answer go, to one connection of HTTP/1.1.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Interim(Arc<Shared>);
+pub(crate) struct Interim(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -35,7 +35,7 @@ struct Shared {
 
 impl Interim {
     /// Sends one, soon.
-    pub(super) fn send(&self, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) fn send(&self, status: StatusCode, headers: &HeaderMap) {
         let mut head = BytesMut::new();
         head.put_slice(b"HTTP/1.1 ");
         head.put_slice(status.as_str().as_bytes());
@@ -58,7 +58,7 @@ impl Interim {
     }
 
     /// Completes when nothing waits any more: then the answer itself may go.
-    pub(super) async fn sent(&self) {
+    pub(crate) async fn sent(&self) {
         while !self.waiting().is_empty() {
             self.0.sent.notified().await;
         }
@@ -71,7 +71,7 @@ impl Interim {
 
 /// A connection that sends what waits in an [`Interim`], if it has one.
 #[derive(Debug)]
-pub(super) struct Sending<S> {
+pub(crate) struct Sending<S> {
     stream: S,
     interim: Option<Interim>,
     /// A part of what waits has been written.
@@ -79,7 +79,7 @@ pub(super) struct Sending<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Sending<S> {
-    pub(super) fn new(stream: S, interim: Option<Interim>) -> Self {
+    pub(crate) fn new(stream: S, interim: Option<Interim>) -> Self {
         Self { stream, interim, begun: false }
     }
 

@@ -8,10 +8,10 @@ use std::sync::{
 use http::{HeaderName, HeaderValue};
 
 /// What a request is called in the log and to its client.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A name for a request that has none: that of this run of the program, and a number.
-pub(super) fn new_name() -> HeaderValue {
+pub(crate) fn new_name() -> HeaderValue {
     static RUN: LazyLock<u32> = LazyLock::new(rand::random);
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let name = format!("{:08x}-{}", *RUN, NUMBER.fetch_add(1, Ordering::Relaxed));

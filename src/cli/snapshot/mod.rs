@@ -13,8 +13,9 @@ pub(super) use inspect::run as inspect;
 use std::sync::Arc;
 
 use alyx_proxy::{
+    app::App,
     clock,
-    server::{App, Mode},
+    proxy::Mode,
     settings::Settings,
     snapshot::{Choice, Contents, Manifest},
 };

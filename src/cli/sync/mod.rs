@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use alyx_proxy::{
     alyx::Endpoint,
+    app::App,
     mirror::sync::{Cycle, Progress, TableProgress},
-    server::{App, Mode},
+    proxy::Mode,
     settings::Sources,
     upstream::health,
 };

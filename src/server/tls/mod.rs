@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The certificate in use, and where the next one will be.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
     config: ArcSwap<ServerConfig>,
@@ -39,7 +39,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the pair that the settings name; none where they name none.
-    pub(super) async fn of(settings: &settings::Server) -> Result<Option<Arc<Self>>, TlsError> {
+    pub(crate) async fn of(settings: &settings::Server) -> Result<Option<Arc<Self>>, TlsError> {
         if !settings.has_tls() {
             return Ok(None);
         }
@@ -57,13 +57,13 @@ impl Tls {
     }
 
     /// Shakes hands with a client, within a limit of time.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(self.config.load_full());
         tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await?
     }
 
     /// Looks after the files for as long as it is let.
-    pub(super) async fn watch(self: Arc<Self>) {
+    pub(crate) async fn watch(self: Arc<Self>) {
         let mut seen = self.first;
         gauge_expiry(self.first_expires_at);
         // What was said last, so that a fault that lasts is told once.

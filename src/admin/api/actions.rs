@@ -1,0 +1,176 @@
+//! What can be wished for, and what is said when it is done.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinHandle;
+
+use crate::{
+    admin::router::AdminSite, alyx::Endpoint, mirror::sync::Cycle, responses::Purge, store::StoreError,
+};
+
+/// Why a wish is not fulfilled, and the status that says so.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    pub(crate) why: String,
+}
+
+impl Refused {
+    pub(crate) fn new(status: u16, why: impl Into<String>) -> Self {
+        Self { status, why: why.into() }
+    }
+}
+
+/// What is to be forgotten: exactly one of these.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PurgeWish {
+    all: bool,
+    endpoint: Option<String>,
+    prefix: Option<String>,
+    question: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SyncWish {
+    endpoints: BTreeSet<String>,
+    /// Whether to answer only when it is done.
+    wait: bool,
+}
+
+/// Tables that were not synchronised, and why.
+type Failed = Map<String, Value>;
+
+/// A wish without particulars.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain {}
+
+impl AdminSite {
+    /// Does what an administrator wishes, and says what was done.
+    pub(super) async fn act(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, Refused> {
+        if let Some(frozen) = self.core.mode.snapshot() {
+            let why = format!("This is {}: it stays as it is.", frozen.for_people());
+            return Err(Refused::new(409, why));
+        }
+        match action {
+            "purge" => self.purge(&read::<PurgeWish>(wish)?).await,
+            "sync" => self.synchronise(&read(wish)?).await,
+            "verify" => {
+                let Plain {} = read(wish)?;
+                self.verify_now()
+            }
+            "offline" => {
+                let Plain {} = read(wish)?;
+                Ok(self.hold_offline())
+            }
+            "online" => {
+                let Plain {} = read(wish)?;
+                Ok(self.release_online())
+            }
+            _ => Err(Refused::new(
+                404,
+                "There is no such wish. There are: purge, sync, verify, offline, online, export, import.",
+            )),
+        }
+    }
+
+    async fn purge(&self, wish: &PurgeWish) -> Result<Value, Refused> {
+        let what = match (wish.all, &wish.endpoint, &wish.prefix, &wish.question) {
+            (true, None, None, None) => Purge::All,
+            (false, Some(name), None, None) => Purge::below(endpoint(name)?.name),
+            (false, None, Some(prefix), None) => Purge::below(prefix),
+            (false, None, None, Some(question)) => Purge::question(question),
+            _ => {
+                let why = "Name exactly one of `all`, `endpoint`, `prefix` and `question`.";
+                return Err(Refused::new(400, why));
+            }
+        };
+        let purging = async {
+            let files =
+                self.floors.tables.files.forget(|tag| what.takes_tables(tag), &self.core.store).await?;
+            Ok(files + self.core.responses.purge(what.clone()).await?)
+        };
+        let purged = purging.await.map_err(|error: StoreError| {
+            tracing::error!(%error, "stored answers can't be purged");
+            Refused::new(500, format!("The stored answers can't be purged: {error}."))
+        })?;
+        tracing::info!(purged, "an administrator has stored answers forgotten");
+        tracing::debug!(?what, "purged");
+        Ok(json!({ "purged": purged }))
+    }
+
+    async fn synchronise(&self, wish: &SyncWish) -> Result<Value, Refused> {
+        let (chosen, cycle) = self.synchronise_now(&wish.endpoints)?;
+        let mut done = json!({ "synchronising": chosen });
+        if wish.wait {
+            done["errors"] = cycle.await.map_err(|error| Refused::new(500, error.to_string()))?.into();
+        }
+        Ok(done)
+    }
+
+    /// Synchronises these endpoints now, or all that are kept, whoever waits for it or not: their names, and in
+    /// the end what failed.
+    pub(crate) fn synchronise_now(
+        &self,
+        names: &BTreeSet<String>,
+    ) -> Result<(Vec<&'static str>, JoinHandle<Failed>), Refused> {
+        let synchroniser = self.core.synchroniser.clone().ok_or_else(|| {
+            let why = "Nothing is mirrored: [mirror] names no account to synchronise by.";
+            Refused::new(409, why)
+        })?;
+        if self.core.upstream.health.is_down() {
+            return Err(Refused::new(409, "Alyx is out of reach; it is synchronised when it is back."));
+        }
+        let wished = names.iter().map(|name| endpoint(name)).collect::<Result<Vec<_>, _>>()?;
+        let settings = self.core.settings.load();
+        if let Some(other) = wished.iter().find(|endpoint| !settings.mirror.keeps(endpoint)) {
+            let why = format!("/{} is not among `mirror.endpoints`.", other.name);
+            return Err(Refused::new(409, why));
+        }
+        let chosen: Vec<_> = match wished.as_slice() {
+            [] => settings.mirror.kept().map(|endpoint| endpoint.name).collect(),
+            wished => wished.iter().map(|endpoint| endpoint.name).collect(),
+        };
+        drop(settings);
+        let cycle = tokio::spawn(async move {
+            let errors = synchroniser.cycle(Cycle::Now(&wished)).await.into_iter();
+            errors.map(|(endpoint, error)| (endpoint.to_owned(), error.to_string().into())).collect()
+        });
+        Ok((chosen, cycle))
+    }
+
+    /// Compares an answer of the mirror with Alyx's as soon as may be.
+    pub(crate) fn verify_now(&self) -> Result<Value, Refused> {
+        if self.core.synchroniser.is_none() {
+            let why = "Nothing is mirrored: [mirror] names no account to ask by.";
+            return Err(Refused::new(409, why));
+        }
+        let waiting = self.floors.mirror.samples.hurry();
+        Ok(json!({ "comparing": waiting }))
+    }
+
+    /// Keeps away from Alyx.
+    pub(crate) fn hold_offline(&self) -> Value {
+        self.core.upstream.health.hold();
+        json!({ "state": "down", "on_purpose": true })
+    }
+
+    /// Asks Alyx again.
+    pub(crate) fn release_online(&self) -> Value {
+        self.core.upstream.health.release();
+        json!({ "state": self.core.upstream.health.state().name(), "on_purpose": false })
+    }
+}
+
+pub(super) fn read<T: serde::de::DeserializeOwned>(wish: Value) -> Result<T, Refused> {
+    serde_json::from_value(wish)
+        .map_err(|error| Refused::new(400, format!("The wish can't be read: {error}.")))
+}
+
+fn endpoint(name: &str) -> Result<&'static Endpoint, Refused> {
+    Endpoint::named(name).ok_or_else(|| Refused::new(400, format!("There is no endpoint `{name}`.")))
+}

@@ -1,0 +1,136 @@
+//! `POST /-/api/export` and `POST /-/api/import`: snapshots of a running proxy, as files that come and go whole.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::body::Body;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, Response, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio_util::io::ReaderStream;
+
+use super::Refused;
+use crate::{
+    http::cache_status::CacheStatus,
+    proxy::{core::Core, floors::Floors, refusal, snapshot},
+    snapshot::{Choice, SnapshotError},
+};
+
+/// The media type of a snapshot (RFC 8878, section 7.1).
+const MEDIA_TYPE: &str = "application/zstd";
+const BUFFER: usize = 256 << 10;
+
+/// What is to be exported.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Wish {
+    name: String,
+    choice: Choice,
+}
+
+/// Sends a snapshot.
+pub(super) async fn export(floors: &Floors, wish: Value) -> Result<Response<Body>, Refused> {
+    let Wish { name, choice } = super::actions::read(wish)?;
+    let beside = Beside::new(&floors.core, "outgoing");
+    let name = if name.is_empty() { "snapshot" } else { &name };
+    snapshot::export(floors, name, &choice, &beside.0, Arc::new(|_| ()))
+        .await
+        .map_err(|error| refused(&error))?;
+    let opened = async {
+        let file = tokio::fs::File::open(&beside.0).await?;
+        let length = file.metadata().await?.len();
+        Ok((file, length))
+    };
+    let (file, length) =
+        opened.await.map_err(|error| refused(&SnapshotError::Io(beside.0.clone(), error)))?;
+    tracing::info!(bytes = length, "an administrator exports a snapshot");
+    // Whoever has it open can read it to its end, though nobody finds it any more.
+    drop(beside);
+    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(file, BUFFER)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    CacheStatus::Internal.mark(&mut response);
+    Ok(response)
+}
+
+/// Takes in the snapshot that is the request's body.
+pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body) -> Response<Body> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if media_type != Some(MEDIA_TYPE) {
+        return refusal::plain(415, "A snapshot is sent as `Content-Type: application/zstd`.");
+    }
+    if floors.core.mode.snapshot().is_some() {
+        return refusal::plain(409, "A proxy that serves a snapshot takes in no other.");
+    }
+    let beside = Beside::new(&floors.core, "incoming");
+    if let Err(error) = receive(&beside.0, body).await {
+        tracing::warn!(%error, "a snapshot did not arrive");
+        let status = if error.kind() == io::ErrorKind::StorageFull { 507 } else { 400 };
+        return refusal::plain(status, &format!("The snapshot did not arrive as a whole: {error}."));
+    }
+    match snapshot::import(floors, &beside.0, Arc::new(|_| ())).await {
+        Ok(imported) => {
+            tracing::info!(
+                tables = imported.tables.len(),
+                answers = imported.answers,
+                "an administrator has a snapshot imported"
+            );
+            refusal::json(200, format!("{}\n", json!(imported)), CacheStatus::Internal)
+        }
+        Err(error) => {
+            let Refused { status, why } = refused(&error);
+            // Where it lay here is nobody's business.
+            let why = why.replace(&beside.0.display().to_string(), "the snapshot");
+            refusal::plain(status, &why)
+        }
+    }
+}
+
+async fn receive(path: &Path, body: Body) -> io::Result<()> {
+    let mut options = tokio::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path).await?;
+    let mut file = tokio::io::BufWriter::with_capacity(BUFFER, file);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        file.write_all(&chunk.map_err(io::Error::other)?).await?;
+    }
+    file.flush().await
+}
+
+fn refused(error: &SnapshotError) -> Refused {
+    let status = match error {
+        SnapshotError::OtherAlyx { .. } => 409,
+        error if error.is_refusal() => 400,
+        SnapshotError::Io(_, error) if error.kind() == io::ErrorKind::StorageFull => 507,
+        _ => 500,
+    };
+    Refused::new(status, error.to_string())
+}
+
+/// A file in the data directory that goes when it has served.
+struct Beside(PathBuf);
+
+impl Beside {
+    fn new(core: &Core, what: &str) -> Self {
+        let name = format!("{what}-{}.tar.zst", uuid::Uuid::new_v4());
+        Self(core.settings.load().storage.data_dir.join(name))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        match std::fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, file = %self.0.display(), "a snapshot that has served was not removed");
+            }
+            _ => {}
+        }
+    }
+}

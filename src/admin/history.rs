@@ -1,0 +1,59 @@
+//! `GET /-/asked?days=14`: what the caller asked lately, by the same token as the questions themselves.
+//!
+//! And until when that token counts here without Alyx. Nobody else's: it is found by the hash of the token, and what was asked with another token is not.
+
+use axum::body::Body;
+use http::{HeaderMap, Response, Uri};
+use serde_json::json;
+
+use super::router::text_response;
+use crate::{
+    access::{Credentials, credentials},
+    alyx::{errors, query},
+    clock,
+    proxy::{
+        core::Core,
+        refusal::{self, refuse},
+    },
+};
+
+const DAY: clock::Millis = 86_400_000;
+
+/// How far back it goes where nothing is said.
+const DAYS: u32 = 14;
+
+/// Answers a request for the caller's own history.
+pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
+    let settings = core.settings.load_full();
+    let Credentials::Token { hash, .. } = credentials(headers, &core.key) else {
+        return refuse(403, errors::detail(403, errors::NO_CREDENTIALS), "not-accepted");
+    };
+    let Some(until) = core.tokens.counts_until(&hash, &settings.access) else {
+        return refuse(403, errors::detail(403, errors::INVALID_TOKEN), "not-accepted");
+    };
+    let pairs = query::parse(uri.query().unwrap_or_default());
+    let days = match pairs.iter().find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u32>()) {
+        None => DAYS,
+        Some(Ok(days)) => days,
+        Some(Err(_)) => return refusal::plain(400, "`days` must be a whole number of days."),
+    };
+    let since = clock::now().saturating_sub(DAY.saturating_mul(days.into()));
+    match core.history.since(hash, since, &core.store).await {
+        Ok(past) => {
+            let questions: Vec<_> = past
+                .iter()
+                .map(|past| json!({ "question": past.question, "asked_at": clock::for_machines(past.at) }))
+                .collect();
+            let kept = settings.access.history.0.as_secs() / 86_400;
+            let until = clock::for_machines(until);
+            let body = json!({
+                "days": days, "kept_days": kept, "token_counts_until": until, "questions": questions,
+            });
+            text_response(&format!("{body:#}\n"), "application/json")
+        }
+        Err(error) => {
+            tracing::error!(%error, "what was asked can't be read");
+            refusal::plain(500, "What was asked can't be read; the proxy's log says more.")
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The proxy's own site below `/-/`: what it is doing, what its operator may do, and its documentation.
+
+mod api;
+mod history;
+mod mirror_status;
+mod pages;
+pub(crate) mod router;

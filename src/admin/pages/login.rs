@@ -1,0 +1,141 @@
+//! Logging in to the pages: with one's own Alyx account, or a token of it, through the same door as all clients.
+
+use askama::Template;
+use axum::body::{Body, to_bytes};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use zeroize::Zeroizing;
+
+use super::{
+    MAX_FORM, Visit, field,
+    frame::{Frame, page},
+    refusal, to,
+};
+use crate::{
+    alyx::{Route, Service, route::LOG_IN},
+    proxy::{Asked, login},
+};
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct Page<'p> {
+    frame: Frame,
+    message: &'p str,
+    next: &'p str,
+}
+
+impl Visit {
+    pub(super) fn login_page(&self, message: &str, status: u16) -> Response<Body> {
+        let query = self.uri.query().unwrap_or_default();
+        let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
+        let next = next.map(|(_, value)| value.into_owned()).unwrap_or_default();
+        page(&Page { frame: self.frame("login", "Log in"), message, next: own_place(&next) }, status)
+    }
+
+    pub(super) async fn log_in(&self, form: &[(String, String)]) -> Response<Body> {
+        let (name, password, token) =
+            (field(form, "username"), field(form, "password"), field(form, "token").trim());
+        let (name, token) = if token.is_empty() {
+            match self.token_of(name, password).await {
+                Ok(token) => (name, token),
+                Err((status, why)) => return self.login_page(&why, status),
+            }
+        } else {
+            ("token", Zeroizing::new(token.to_owned()))
+        };
+        // Whatever the token is worth, Alyx or what it said lately decides.
+        let Ok(mut value) = HeaderValue::from_str(&format!("Token {}", token.as_str())) else {
+            return self.login_page("This can't be a token.", 400);
+        };
+        value.set_sensitive(true);
+        let seen = self.ask("/labs?limit=1", Some(value), false).await;
+        if !self.settings.access.open && !seen.status().is_success() {
+            return self.login_page("Alyx does not accept this token, or can't be asked about it now.", 403);
+        }
+        let admin = self.session.as_ref().is_some_and(|session| session.is_admin());
+        self.admin.sessions.end(&self.headers, self.is_secure());
+        let cookie = self.admin.sessions.begin(name, Some(&token), admin, self.is_secure());
+        let mut response = to(own_place(field(form, "next")));
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        response
+    }
+
+    /// The token that Alyx gives for a name and password, or what stands in the way.
+    async fn token_of(&self, name: &str, password: &str) -> Result<Zeroizing<String>, (u16, String)> {
+        let body = Zeroizing::new(
+            form_urlencoded::Serializer::new(String::new())
+                .append_pair("username", name)
+                .append_pair("password", password)
+                .finish(),
+        );
+        let mut headers = http::HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(header::CONTENT_TYPE, form);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let asked = Asked {
+            method: Method::POST,
+            uri: http::Uri::from_static(LOG_IN),
+            headers,
+            route: Route::Service(Service::AuthToken),
+            base: self.base.clone(),
+            client: self.client,
+            settings: self.settings.clone(),
+        };
+        let response = login::answer(&self.admin.floors, asked, Body::from(body.as_str().to_owned())).await;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), MAX_FORM).await.unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        match body["token"].as_str() {
+            Some(token) if status == StatusCode::OK => Ok(Zeroizing::new(token.to_owned())),
+            _ if status == StatusCode::BAD_REQUEST => {
+                Err((400, "Alyx does not accept this user name and password.".to_owned()))
+            }
+            _ => {
+                let why = body["detail"].as_str().unwrap_or("Alyx could not be asked.").to_owned();
+                Err((status.as_u16(), why))
+            }
+        }
+    }
+
+    pub(super) fn log_out(&self, form: &[(String, String)]) -> Response<Body> {
+        if !self.is_own_form(form) {
+            return refusal::plain(403, "The form is out of date: load the page again.");
+        }
+        let mut response = to("/-/status");
+        let cookie = self.admin.sessions.end(&self.headers, self.is_secure());
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        response
+    }
+
+    /// Whether a form was made for this session.
+    pub(super) fn is_own_form(&self, form: &[(String, String)]) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_own_form(field(form, "csrf")))
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.base.starts_with("https://")
+    }
+}
+
+/// A place to go to: one of our own pages.
+fn own_place(place: &str) -> &str {
+    let clean = place.starts_with("/-/") && !place.contains(['\\', '\r', '\n']) && !place.contains("//");
+    if clean { place } else { "/-/explore" }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn one_is_led_to_own_pages_only() {
+        for (place, led) in [
+            ("/-/explore/sessions?lab=x", "/-/explore/sessions?lab=x"),
+            ("https://elsewhere.org", "/-/explore"),
+            ("//elsewhere.org", "/-/explore"),
+            ("/-//elsewhere.org", "/-/explore"),
+            ("/sessions", "/-/explore"),
+            ("", "/-/explore"),
+        ] {
+            assert_eq!(super::own_place(place), led);
+        }
+    }
+}

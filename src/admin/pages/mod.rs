@@ -1,0 +1,148 @@
+//! The pages under `/-/`: what the proxy is doing, what it holds and can answer, and Alyx's records to look through.
+//!
+//! Made on the server from templates; one style sheet, one small script, nothing from outside. Each page is JSON too,
+//! at the same address with `.json`. Nothing of Alyx's data is shown without a log-in, no button does anything
+//! without the administrator's token.
+
+mod admin;
+mod answers;
+mod book;
+mod chart;
+mod explore;
+mod frame;
+mod login;
+mod mirror;
+mod session;
+mod status;
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+
+pub(crate) use session::Sessions;
+
+use super::router::{AdminSite, text_response};
+use crate::{
+    http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
+    proxy::refusal,
+    settings::Settings,
+};
+use session::Session;
+
+const STYLE: &str = include_str!("../../../templates/style.css");
+const ICON: &str = include_str!("../../../templates/icon.svg");
+const SCRIPT: &str = include_str!("../../../templates/app.js");
+
+/// No form is larger.
+const MAX_FORM: usize = 64 << 10;
+
+/// Somebody who looks at a page.
+struct Visit {
+    admin: Arc<AdminSite>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    /// The base URL under which the browser knows this proxy.
+    base: String,
+    client: IpAddr,
+    settings: Arc<Settings>,
+    /// Who it is, where somebody has logged in.
+    session: Option<Arc<Session>>,
+}
+
+/// Answers a request for a page; none where there is no such page.
+pub(crate) async fn answer(
+    admin: &Arc<AdminSite>,
+    peer: IpAddr,
+    request: Request<Body>,
+) -> Option<Response<Body>> {
+    let (parts, body) = request.into_parts();
+    let settings = admin.core.settings.load_full();
+    let base = match forwarded::of(&parts, peer, &settings.server) {
+        Ok(base) => base,
+        Err(error) => return Some(refusal::plain(400, &error.to_string())),
+    };
+    let client = forwarded::client(&parts.headers, peer, &settings.server);
+    let session = admin.sessions.of(&parts.headers);
+    let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+    let visit = Visit { admin: admin.clone(), method, uri, headers, base, client, settings, session };
+    let path = visit.uri.path().trim_start_matches("/-").trim_matches('/').to_owned();
+    if matches!(visit.method, Method::GET | Method::HEAD) {
+        return visit.show(&path).await;
+    }
+    if visit.method != Method::POST {
+        return Some(refusal::plain(
+            405,
+            "The proxy's own pages are read by GET, and their forms sent by POST.",
+        ));
+    }
+    if is_foreign(&visit.headers, &visit.base) {
+        return Some(refusal::plain(403, "Forms of other sites are not taken."));
+    }
+    let timeout = visit.admin.core.settings.load().server.client_timeout.0;
+    let body = match crate::proxy::in_flight::whole(body, "A form", MAX_FORM, timeout).await {
+        Ok(body) => body,
+        Err(refusal) => return Some(*refusal),
+    };
+    let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
+    visit.take(&path, &form).await
+}
+
+impl Visit {
+    async fn show(&self, path: &str) -> Option<Response<Body>> {
+        if let Some(rest) = path.strip_prefix("explore")
+            && (rest.is_empty() || rest.starts_with('/') || rest == ".json")
+        {
+            return Some(self.explore(rest.trim_start_matches('/')).await);
+        }
+        if let Some(rest) = path.strip_prefix("docs")
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return self.book(rest.trim_matches('/'));
+        }
+        Some(match path {
+            "" => to("/-/status"),
+            "status" => self.status_page(),
+            "status.json" => text_response(&format!("{:#}\n", self.admin.status()), "application/json"),
+            "mirror" => self.mirror_page(""),
+            "mirror.json" => text_response(&format!("{:#}\n", self.mirror_json()), "application/json"),
+            "answers" => self.answers_page(),
+            "answers.json" => text_response(&self.admin.answers_json(), "application/json"),
+            "one-setup.py" => text_response(&crate::one::script(&self.base), "text/plain; charset=utf-8"),
+            "login" => self.login_page("", 200),
+            "admin" => self.admin_page("", 200),
+            "style.css" => text_response(STYLE, "text/css; charset=utf-8"),
+            "icon.svg" => text_response(ICON, "image/svg+xml"),
+            "app.js" => text_response(SCRIPT, "text/javascript; charset=utf-8"),
+            _ => return None,
+        })
+    }
+
+    /// A form has been sent.
+    async fn take(&self, path: &str, form: &[(String, String)]) -> Option<Response<Body>> {
+        Some(match path {
+            "login" => self.log_in(form).await,
+            "logout" => self.log_out(form),
+            "admin" => self.become_admin(form),
+            "mirror" => self.mirror_action(form),
+            _ => return None,
+        })
+    }
+}
+
+/// The value of a form's field.
+fn field<'f>(form: &'f [(String, String)], name: &str) -> &'f str {
+    form.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.as_str())
+}
+
+/// Sends the browser to another page of ours.
+fn to(place: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::SEE_OTHER;
+    let place = HeaderValue::try_from(place).unwrap_or_else(|_| HeaderValue::from_static("/-/status"));
+    response.headers_mut().insert(header::LOCATION, place);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    CacheStatus::Internal.mark(&mut response);
+    response
+}

@@ -1,0 +1,200 @@
+//! `/-/status`: whether all is well, at a glance.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::body::Body;
+use http::Response;
+use serde_json::{Value, json};
+
+use super::{
+    Visit,
+    chart::{Chart, chart},
+    frame::{Frame, page},
+};
+use crate::{
+    admin::router::AdminSite,
+    clock, log,
+    telemetry::activity::{self, Asked},
+};
+
+#[derive(Template)]
+#[template(path = "status.html")]
+struct Page {
+    frame: Frame,
+    upstream: String,
+    since: String,
+    reason: String,
+    synchronised: String,
+    uptime: String,
+    chart: Chart,
+    most: Vec<Row>,
+    slowest: Vec<Row>,
+    responses: u64,
+    stored: String,
+    limit: String,
+    used: u64,
+    clients: Option<Vec<Seen>>,
+    events: Vec<Happened>,
+    /// What is wrong now.
+    trouble: Vec<String>,
+    /// What was wrong, and where it lies.
+    set_aside: Option<String>,
+    mirror_set_aside: Option<String>,
+}
+
+struct Row {
+    what: String,
+    endpoint: &'static str,
+    count: u64,
+    mean: String,
+    slowest: String,
+}
+
+struct Seen {
+    address: String,
+    program: String,
+    requests: u64,
+    ago: String,
+}
+
+struct Happened {
+    at: String,
+    level: &'static str,
+    text: String,
+}
+
+impl Visit {
+    /// Whether this visitor may see who asks what: somebody whose token counts yet, or the administrator.
+    fn counts(&self) -> bool {
+        let access = &self.settings.access;
+        let counts = |token| self.admin.core.tokens.counts_until(&token, access).is_some();
+        let session = self.session.as_ref();
+        session.is_some_and(|session| {
+            session.is_admin() || access.open || session.token(&self.admin.core.key).is_some_and(counts)
+        })
+    }
+
+    pub(super) fn status_page(&self) -> Response<Body> {
+        let (admin, core) = (&self.admin, &self.admin.core);
+        let state = core.upstream.health.state();
+        let stored = core.responses.stored();
+        let logged_in = self.counts();
+        let (most, slowest) = core.activity.questions();
+        let now = clock::now();
+        let rows = |asked: Vec<Asked>| asked.iter().map(|asked| row(asked, logged_in)).collect();
+        let client = |client: activity::Client| Seen {
+            address: client.address.to_string(),
+            program: client.program,
+            requests: client.requests,
+            ago: clock::span_for_people(now - client.last),
+        };
+        let mirror = core.mirror.as_ref();
+        let last = mirror.and_then(|mirror| mirror.states().iter().map(|(_, state)| state.synced_at).max());
+        let content = Page {
+            frame: self.frame("status", "Status"),
+            upstream: core.upstream.base().to_owned(),
+            since: state.since().map(clock::for_people).unwrap_or_default(),
+            reason: state.reason().unwrap_or_default(),
+            synchronised: last.map_or_else(
+                || "nothing is mirrored".to_owned(),
+                |at| format!("{} ago", clock::span_for_people(now - at)),
+            ),
+            uptime: clock::span_for_people(now - admin.started_at),
+            chart: chart(&core.activity.day()),
+            most: rows(most),
+            slowest: rows(slowest),
+            responses: stored.responses,
+            stored: size(stored.bytes),
+            limit: size(stored.limit),
+            used: (stored.bytes.saturating_mul(100)).checked_div(stored.limit).unwrap_or(0).min(100),
+            clients: logged_in.then(|| core.activity.clients().into_iter().map(client).collect()),
+            events: log::worth_telling(20)
+                .into_iter()
+                .map(|event| Happened {
+                    at: clock::for_people(event.at),
+                    level: event.level,
+                    text: event.text,
+                })
+                .collect(),
+            trouble: [core.store.trouble(), mirror.and_then(|mirror| mirror.trouble())]
+                .into_iter()
+                .flatten()
+                .map(|trouble| trouble.for_people())
+                .collect(),
+            set_aside: core.store.set_aside().map(|path| path.display().to_string()),
+            mirror_set_aside: mirror
+                .and_then(|mirror| mirror.set_aside())
+                .map(|path| path.display().to_string()),
+        };
+        page(&content, 200)
+    }
+}
+
+fn row(asked: &Asked, logged_in: bool) -> Row {
+    let what = match (logged_in, asked.parameters.is_empty()) {
+        (true, _) => asked.question.clone(),
+        (false, true) => format!("/{}", asked.endpoint),
+        (false, false) => format!("/{} by {}", asked.endpoint, asked.parameters),
+    };
+    Row {
+        what,
+        endpoint: asked.endpoint,
+        count: asked.count,
+        mean: milliseconds(asked.mean()),
+        slowest: milliseconds(asked.slowest),
+    }
+}
+
+fn milliseconds(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1000.0) } else { format!("{seconds:.2} s") }
+}
+
+/// A number of bytes for people.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn size(bytes: u64) -> String {
+    let mut rest = bytes as f64;
+    for unit in ["B", "KiB", "MiB"] {
+        if rest < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{rest:.1} {unit}") };
+        }
+        rest /= 1024.0;
+    }
+    format!("{rest:.1} GiB")
+}
+
+impl AdminSite {
+    /// What was done in the last day, for `/-/status.json`: no question's values, no client.
+    pub(crate) fn activity_status(&self) -> Value {
+        let chart = chart(&self.core.activity.day());
+        let (most, slowest) = self.core.activity.questions();
+        let rows = |asked: &[Asked]| -> Vec<Value> {
+            asked
+                .iter()
+                .map(|asked| {
+                    json!({
+                        "endpoint": asked.endpoint, "parameters": asked.parameters, "count": asked.count,
+                        "mean_seconds": asked.mean().as_secs_f64(), "slowest_seconds": asked.slowest.as_secs_f64(),
+                    })
+                })
+                .collect()
+        };
+        let events: Vec<Value> = log::lately()
+            .into_iter()
+            .map(|event| json!({ "at": clock::for_machines(event.at), "level": event.level, "text": event.text }))
+            .collect();
+        json!({
+            "day": {
+                "answers": chart.totals.iter().map(|(kind, count)| ((*kind).to_owned(), (*count).into()))
+                    .collect::<serde_json::Map<String, Value>>(),
+                "spared_requests": chart.spared,
+                "spared_seconds": chart.spared_seconds,
+                "errors": chart.errors,
+            },
+            "most_asked": rows(&most),
+            "slowest": rows(&slowest),
+            "events": events,
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! The proxy's own paths, below `/-/`: whether it lives, whether it is ready, what it is doing.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, header};
+use serde_json::json;
+
+use super::{api, history, pages};
+use crate::{
+    access,
+    clock::{self, Millis},
+    http::{cache_status::CacheStatus, forwarded},
+    proxy::{core::Core, floors::Floors, in_flight, mode::Mode, refusal},
+    telemetry::metrics::recorder,
+};
+
+/// The proxy's own site: its state, and what it can see and do.
+#[derive(Debug)]
+pub(crate) struct AdminSite {
+    pub(crate) core: Arc<Core>,
+    pub(crate) floors: Arc<Floors>,
+    pub(crate) load: Arc<in_flight::Load>,
+    /// The administrator's token.
+    pub(crate) token: access::Admin,
+    /// Browsers that are logged in to its pages.
+    pub(crate) sessions: pages::Sessions,
+    pub(crate) started_at: Millis,
+    /// Where the proxy listens, once it does: the settings may leave the choice of the port to the system.
+    pub(crate) listening: OnceLock<SocketAddr>,
+}
+
+impl AdminSite {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        floors: Arc<Floors>,
+        load: Arc<in_flight::Load>,
+        token: access::Admin,
+    ) -> Self {
+        let (sessions, started_at) = (pages::Sessions::default(), clock::now());
+        Self { core, floors, load, token, sessions, started_at, listening: OnceLock::new() }
+    }
+}
+
+/// Answers a request for one of the proxy's own paths.
+pub(crate) async fn answer(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
+    let path = request.uri().path();
+    if let Some(action) = path.strip_prefix("/-/api/").map(str::to_owned) {
+        return api::answer(admin, peer, &action, request).await;
+    }
+    if let (Mode::Demo(miniature), Some(wish)) = (&admin.core.mode, path.strip_prefix("/-/demo/")) {
+        return network(&admin.core, miniature, wish).await;
+    }
+    match path {
+        "/-/health" => text_response("ok\n", "text/plain; charset=utf-8"),
+        "/-/ready" => text_response("ready\n", "text/plain; charset=utf-8"),
+        "/-/metrics" => {
+            admin.set_gauges().await;
+            text_response(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
+        }
+        "/-/asked" => history::answer(&admin.core, request.uri(), request.headers()).await,
+        // These ask Alyx, or have passwords tried, for anybody: they count as other requests do.
+        path if path.starts_with("/-/explore") || path.starts_with("/-/login") => {
+            let settings = admin.core.settings.load_full();
+            let client = forwarded::client(request.headers(), peer, &settings.server);
+            match in_flight::place(&admin.load, client, &settings.server) {
+                Ok(place) => in_flight::hold(page(admin, peer, request).await, place),
+                Err(refusal) => *refusal,
+            }
+        }
+        _ => page(admin, peer, request).await,
+    }
+}
+
+async fn page(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
+    pages::answer(admin, peer, request).await.unwrap_or_else(|| refusal::plain(404, NO_PAGE))
+}
+
+const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/docs, \
+                       /-/one-setup.py, /-/health, /-/ready and /-/metrics; pages are JSON too, with .json behind the name.";
+
+/// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
+/// answers when the proxy has noticed.
+async fn network(core: &Core, miniature: &crate::demo::Miniature, wish: &str) -> Response<Body> {
+    let offline = match wish {
+        "offline" => true,
+        "online" => false,
+        _ => return refusal::plain(404, "The demo knows /-/demo/offline and /-/demo/online."),
+    };
+    if offline {
+        // The demo promises that anything can be asked then.
+        if let Some(synchroniser) = &core.synchroniser {
+            synchroniser.idle().await;
+        }
+        miniature.cut();
+    } else if let Err(error) = miniature.restore().await {
+        return refusal::plain(500, &format!("The miniature Alyx can't listen again: {error}"));
+    }
+    let noticed = core.upstream.health.look_until(offline);
+    let limit = core.settings.load().health.timeout.0;
+    if tokio::time::timeout(limit, noticed).await.is_err() {
+        return refusal::plain(500, "The proxy has not noticed the change of the network in time.");
+    }
+    let network = if offline { "cut" } else { "whole" };
+    text_response(&format!("{}\n", json!({ "network": network })), "application/json")
+}
+
+pub(crate) fn text_response(body: &str, media_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_owned()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    CacheStatus::Internal.mark(&mut response);
+    response
+}
+
+impl AdminSite {
+    /// What the proxy is doing, for programs and for `alyx-proxy status`.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let state = self.core.upstream.health.state();
+        let stored = self.core.responses.stored();
+        let answers: serde_json::Map<String, serde_json::Value> = self
+            .core
+            .counters
+            .by_name()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()))
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": (clock::now() - self.started_at).max(0) / 1000,
+            "listen": self.listening.get().map(ToString::to_string),
+            "upstream": {
+                "url": self.core.upstream.base(),
+                "state": state.name(),
+                "since": state.since().map(clock::for_machines),
+                "reason": state.reason(),
+                "on_purpose": state.is_on_purpose(),
+            },
+            "snapshot": self.core.mode.snapshot().map(|snapshot| json!({
+                "name": snapshot.manifest().name,
+                "as_of": clock::for_machines(snapshot.as_of()),
+            })),
+            "answers": answers,
+            "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
+            "mirror": self.mirror_status(),
+            "activity": self.activity_status(),
+            "tokens": self.core.tokens.len(),
+            "trouble": self.core.store.trouble().map(|trouble| trouble.for_machines()),
+            "set_aside": self.core.store.set_aside().map(|path| path.display().to_string()),
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! What `/-/metrics` shows of the proxy's state at the moment it is asked.
+
+use metrics::gauge;
+
+use crate::{
+    admin::router::AdminSite,
+    clock, data_dir,
+    proxy::{in_flight, verify},
+    telemetry::{access_log, counters},
+    upstream::measure,
+};
+
+/// Makes every series that is counted, at zero: an alarm on a rise must not miss the first.
+pub(crate) fn register() {
+    access_log::register();
+    counters::register();
+    in_flight::register();
+    measure::register();
+    verify::register();
+}
+
+impl AdminSite {
+    /// Sets all gauges.
+    pub(crate) async fn set_gauges(&self) {
+        let stored = self.core.responses.stored();
+        let up = match self.core.upstream.health.state().name() {
+            "up" => 1.0,
+            "down" => 0.0,
+            _ => -1.0,
+        };
+        gauge!("alyx_proxy_upstream_up").set(up);
+        set("alyx_proxy_disk_trouble", self.core.store.trouble().is_some().into());
+        set("alyx_proxy_requests_under_way", self.load.count() as u64);
+        set("alyx_proxy_start_time_seconds", self.started_at.max(0).unsigned_abs() / 1000);
+        set("alyx_proxy_stored_bytes", stored.bytes);
+        set("alyx_proxy_stored_responses", stored.responses);
+        self.set_disk_space().await;
+        self.set_mirror_gauges();
+    }
+
+    /// Sets how much room there is on disk; asking a file system may take its time.
+    async fn set_disk_space(&self) {
+        let folder = self.core.settings.load().storage.data_dir.clone();
+        let asked = tokio::task::spawn_blocking(move || data_dir::disk_space(&folder)).await;
+        match asked {
+            Ok(Ok(space)) => {
+                set("alyx_proxy_storage_free_bytes", space.free);
+                set("alyx_proxy_storage_size_bytes", space.size);
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "how much room is left on the disk is not known"),
+            Err(error) => tracing::debug!(%error, "how much room is left on the disk is not known"),
+        }
+    }
+
+    /// Sets the mirror's gauges. Tables that are to be kept are shown before they are here: no age is no alarm.
+    fn set_mirror_gauges(&self) {
+        let Some(mirror) = &self.core.mirror else { return };
+        set("alyx_proxy_mirror_trouble", mirror.trouble().is_some().into());
+        let states = mirror.states();
+        if let Some(synchroniser) = &self.core.synchroniser {
+            set("alyx_proxy_mirror_account_refused", synchroniser.is_account_refused().into());
+            let settings = self.core.settings.load();
+            let missing = settings.mirror.kept().filter(|endpoint| states.of(endpoint.name).is_none());
+            missing.for_each(|endpoint| set_table(endpoint.name, 0, self.started_at));
+        }
+        for (endpoint, state) in states.iter() {
+            set_table(endpoint, state.rows, state.synced_at);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
+fn set(name: &'static str, value: u64) {
+    gauge!(name).set(value as f64);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
+fn set_table(endpoint: &'static str, rows: u64, since: clock::Millis) {
+    gauge!("alyx_proxy_mirror_rows", "endpoint" => endpoint).set(rows as f64);
+    let age = (clock::now() - since).max(0) as f64 / 1000.0;
+    gauge!("alyx_proxy_mirror_age_seconds", "endpoint" => endpoint).set(age);
+}

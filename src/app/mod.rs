@@ -1,0 +1,140 @@
+//! The proxy of one Alyx, put together: the core, the floors over it, and its own site.
+
+mod gauges;
+mod serve;
+mod tasks;
+
+pub use tasks::{HttpServer, listen, listen_on};
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    access::{self, SecretKey},
+    admin::router::AdminSite,
+    data_dir,
+    mirror::{Mirror, Synchroniser},
+    proxy::{
+        core::{Core, OpenError},
+        floors::Floors,
+        in_flight::Load,
+        mode::{Mode, ServedSnapshot},
+        snapshot::{self, Teller},
+    },
+    rfc9111::Standard,
+    settings::Settings,
+    snapshot::{Archive, Choice, Contents, Imported, Manifest, SnapshotError},
+    upstream::Upstream,
+};
+
+/// The proxy of one Alyx.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) core: Arc<Core>,
+    pub(crate) floors: Arc<Floors>,
+    /// The cache by the standard alone, in place of all that is for Alyx.
+    pub(crate) standard: Option<Arc<Standard>>,
+    /// Requests in flight.
+    pub(crate) load: Arc<Load>,
+    pub(crate) admin: Arc<AdminSite>,
+    /// Held for as long as the proxy lives: nobody else may use this folder.
+    _lock: fs::File,
+}
+
+impl App {
+    /// Opens (or makes) the data directory and prepares to answer; asks nobody yet.
+    pub async fn open(settings: Settings, mode: Mode) -> Result<Arc<Self>, OpenError> {
+        let folder = settings.storage.data_dir.clone();
+        data_dir::make_private(&folder).map_err(|error| OpenError::Io(folder.clone(), error))?;
+        let lock = data_dir::lock(&folder)?;
+        let key = SecretKey::of(&folder)?;
+        let token = access::Admin::of(&folder, &settings.access.admin_token)?;
+        let core = Core::open(settings, mode, key).await?;
+        let standard = Standard::of(&core)?;
+        let floors = Floors::open(core.clone()).await?;
+        let load = Arc::<Load>::default();
+        let admin = Arc::new(AdminSite::new(core.clone(), floors.clone(), load.clone(), token));
+        Ok(Arc::new(Self { core, floors, standard, load, admin, _lock: lock }))
+    }
+
+    /// Whether it knows Alyx, or nothing but HTTP (`cache.profile`).
+    pub fn knows_alyx(&self) -> bool {
+        self.standard.is_none()
+    }
+
+    /// The settings in effect; they can be exchanged while it runs.
+    pub fn settings(&self) -> &Arc<ArcSwap<Settings>> {
+        &self.core.settings
+    }
+
+    /// The Alyx behind it.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.core.upstream
+    }
+
+    /// Whole tables of this Alyx.
+    pub fn mirror(&self) -> Option<&Arc<Mirror>> {
+        self.core.mirror.as_ref()
+    }
+
+    /// What keeps the mirror up to date; none where no account is set.
+    pub fn synchroniser(&self) -> Option<&Arc<Synchroniser>> {
+        self.core.synchroniser.as_ref()
+    }
+
+    /// The snapshot that is served alone.
+    pub fn snapshot(&self) -> Option<&ServedSnapshot> {
+        self.core.mode.snapshot()
+    }
+
+    /// Where a damaged database was put.
+    pub fn set_aside(&self) -> Option<PathBuf> {
+        self.core.store.set_aside()
+    }
+
+    /// Writes a snapshot called `name` of what was chosen to `path`.
+    pub async fn export(
+        &self,
+        name: &str,
+        choice: &Choice,
+        path: &Path,
+        tell: Teller,
+    ) -> Result<(Manifest, Contents), SnapshotError> {
+        snapshot::export(&self.floors, name, choice, path, tell).await
+    }
+
+    /// Checks a snapshot, and takes it in if it is sound. What is newer here stays.
+    pub async fn import(&self, path: &Path, tell: Teller) -> Result<Imported, SnapshotError> {
+        snapshot::import(&self.floors, path, tell).await
+    }
+
+    /// Takes in a snapshot that was found to be sound.
+    pub async fn take_in(
+        &self,
+        archive: Archive,
+        contents: Contents,
+        tell: Teller,
+    ) -> Result<Imported, SnapshotError> {
+        snapshot::take_in(&self.floors, archive, contents, tell).await
+    }
+
+    /// Writes down what is waiting.
+    pub async fn close(&self) {
+        self.core.responses.tidy();
+        let (store, mirror) = (self.core.store.clone(), self.core.mirror.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            store.close();
+            if let Some(mirror) = mirror {
+                mirror.close();
+            }
+        });
+        if closing.await.is_err() {
+            tracing::error!("the database was not closed properly");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Answers a request: the hot cache, the proxy's own site, or the floors.
+
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::body::Body;
+use futures_util::FutureExt;
+use http::{Method, Request, Response};
+
+use super::App;
+use crate::{
+    admin::router,
+    alyx::{Service, errors, writes},
+    http::{cache_status::CacheStatus, normalize},
+    proxy::{
+        core::Core,
+        exchange::ask,
+        floors::of_alyx,
+        hot_cache::{Fingerprint, HotKey},
+        in_flight, refusal,
+    },
+    rfc9111,
+    server::request_id,
+    telemetry::{
+        access_log::{self, Named},
+        activity,
+    },
+};
+
+/// Answers a request; where the program fails on it, with an error in Alyx's shape instead of a broken connection.
+pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body>) -> Response<Body> {
+    let core = app.core.clone();
+    let answered = AssertUnwindSafe(answer(app, peer, request)).catch_unwind().await;
+    answered.unwrap_or_else(|_| {
+        let body = errors::detail(500, "The proxy failed on this request; its log says more.");
+        let how = CacheStatus::Refused("panic");
+        core.counters.count(how);
+        refusal::json(500, body, how)
+    })
+}
+
+async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
+    let start = Instant::now();
+    normalize::settle(&mut request);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let id = request.headers().get(request_id::REQUEST_ID).cloned();
+    let named = |endpoint| Named { method: &method, uri: &uri, endpoint, id: id.as_ref(), start };
+    let name = app.floors.hot_cache.key(&request, peer.ip());
+    if let Some((response, how, endpoint)) =
+        name.as_ref().and_then(|name| app.floors.hot_cache.get(&request, name))
+    {
+        finish(&app.core, &named(endpoint), &response, Some(how));
+        return response;
+    }
+    // The way down the staircase takes much room, and whoever holds this future holds all of it: where it is not
+    // gone, its room shall not be copied about either.
+    let endpoint = access_log::endpoint(&uri);
+    let response = Box::pin(decide(&app, peer, name, endpoint, request)).await;
+    let how = response.extensions().get().copied();
+    finish(&app.core, &named(endpoint), &response, how);
+    response
+}
+
+/// Lets a request down the staircase.
+async fn decide(
+    app: &Arc<App>,
+    peer: SocketAddr,
+    name: Option<HotKey>,
+    endpoint: &'static str,
+    mut request: Request<Body>,
+) -> Response<Body> {
+    let path = request.uri().path();
+    let own = path == "/-" || path.starts_with("/-/");
+    if own {
+        return router::answer(&app.admin, peer.ip(), request).await;
+    }
+    let (stamp, same) = (app.floors.hot_cache.epochs(), name.map(|name| Fingerprint::of(name, &request)));
+    let interim = request.extensions_mut().remove();
+    let (asked, body) = match ask(&app.core, app.knows_alyx(), peer, request) {
+        Ok(asked) => asked,
+        Err(refusal) => return *refusal,
+    };
+    let place = match in_flight::place(&app.load, asked.client, &asked.settings.server) {
+        Ok(place) => place,
+        Err(refusal) => return *refusal,
+    };
+    let may_write = writes::is_write(&asked.method, &asked.route);
+    let answering = {
+        let app = app.clone();
+        async move {
+            let response = match &app.standard {
+                Some(standard) => rfc9111::answer(standard, asked, body, interim).await,
+                None => of_alyx(&app.floors, asked, body).await,
+            };
+            (response, place)
+        }
+    };
+    let (mut response, place) = if may_write { to_its_end(answering).await } else { answering.await };
+    if let Some(same) = same {
+        app.floors.hot_cache.keep(same, stamp, endpoint, &mut response);
+    }
+    in_flight::hold(response, place)
+}
+
+/// Whatever may write goes on to its end also where its client has gone (a connection that ends takes with it what it
+/// waits for): Alyx may carry it out, and then answers from before must not be given as fresh.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The program ends.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Tells the log, the metrics and the status page of a response. All are counted here, but for that to a request on which
+/// the program failed.
+fn finish(core: &Core, asked: &Named<'_>, response: &Response<Body>, how: Option<CacheStatus>) {
+    let took = asked.start.elapsed();
+    access_log::log(asked, response, took);
+    if let Some(how) = how {
+        core.counters.count(how);
+        let (endpoint, uri, status) = (asked.endpoint, asked.uri, response.status().as_u16());
+        if is_refused_write(asked.method, endpoint, how, status) {
+            metrics::counter!("alyx_proxy_writes_refused_total").increment(1);
+        }
+        core.activity.answered(&activity::Seen { how, endpoint, uri, status, took });
+    }
+}
+
+/// Whether something was to be changed in Alyx and did not get there, through no fault of the request.
+fn is_refused_write(method: &Method, endpoint: &str, how: CacheStatus, status: u16) -> bool {
+    let is_write = !method.is_safe() && endpoint != "own" && endpoint != Service::AuthToken.name();
+    is_write && matches!(how, CacheStatus::Refused(_)) && (status == 429 || status >= 500)
+}

@@ -1,0 +1,111 @@
+//! A proxy at work: its listener, and what goes on in the background meanwhile.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{Request, Response};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::{App, serve::serve};
+use crate::{
+    proxy::{core::Core, verify},
+    server::listener::{ListenError, Listener, RequestHandler},
+    telemetry::metrics,
+    upstream::health,
+};
+
+/// Time between two writings of what was used.
+const TIDY: Duration = Duration::from_secs(30);
+
+/// A proxy that listens.
+#[derive(Debug)]
+pub struct HttpServer {
+    listener: Listener,
+    app: Arc<App>,
+}
+
+/// Binds the proxy's address.
+pub async fn listen(app: Arc<App>) -> Result<HttpServer, ListenError> {
+    let address = app.settings().load().server.listen;
+    on(app, TcpListener::bind(address).await?).await
+}
+
+/// Takes a socket that somebody else has bound, as service managers do.
+pub async fn listen_on(app: Arc<App>, socket: std::net::TcpListener) -> Result<HttpServer, ListenError> {
+    socket.set_nonblocking(true)?;
+    on(app, TcpListener::from_std(socket)?).await
+}
+
+async fn on(app: Arc<App>, listener: TcpListener) -> Result<HttpServer, ListenError> {
+    let bound = listener.local_addr()?;
+    let listener = Listener::new(listener, app.settings().clone()).await?;
+    // Listening a second time doesn't change where it listens first.
+    app.admin.listening.get_or_init(|| bound);
+    Ok(HttpServer { listener, app })
+}
+
+impl HttpServer {
+    /// The address that is bound.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.address()
+    }
+
+    /// Serves until `shutdown` completes, then lets open requests end for `server.drain`.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        metrics::recorder();
+        super::gauges::register();
+        let Self { listener, app } = self;
+        let tasks = background_tasks(&app);
+        let graceful = listener.accept(&app, shutdown).await;
+        for task in tasks {
+            task.abort();
+        }
+        let drain = app.settings().load().server.drain.0;
+        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!("open requests were cut off after `server.drain`");
+        }
+        app.close().await;
+    }
+}
+
+/// What goes on while requests are answered.
+fn background_tasks(app: &App) -> Vec<JoinHandle<()>> {
+    let core = &app.core;
+    let mut tasks = vec![tokio::spawn(tidy(core.clone()))];
+    if !app.knows_alyx() {
+        tracing::warn!("`cache.profile` is rfc9111: this is a cache for any HTTP server, and knows no Alyx");
+        return tasks;
+    }
+    tasks.push(tokio::spawn(health::watch(core.upstream.clone(), core.settings.clone())));
+    tasks.push(tokio::spawn(verify::run(app.floors.mirror.clone())));
+    if let Some(synchroniser) = &core.synchroniser {
+        tasks.push(tokio::spawn(synchroniser.clone().run()));
+    } else {
+        tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");
+    }
+    tasks
+}
+
+impl RequestHandler for Arc<App> {
+    /// Alyx says nothing before its answers.
+    fn has_interim_responses(&self) -> bool {
+        !self.knows_alyx()
+    }
+
+    fn serve(
+        &self,
+        peer: SocketAddr,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+        serve(self.clone(), peer, request)
+    }
+}
+
+async fn tidy(core: Arc<Core>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        core.responses.tidy();
+        core.upstream.pace.tidy();
+        metrics::recorder().run_upkeep();
+    }
+}

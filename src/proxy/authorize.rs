@@ -1,0 +1,110 @@
+//! What a caller may have, by what its credentials are worth here.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, header};
+
+use super::{
+    Asked,
+    core::Core,
+    refusal::{add_notice, gateway_timeout, refuse, retry_later},
+};
+use crate::{
+    access::{Credentials, Standing},
+    alyx::{Route, Service, errors},
+    clock::{self, Millis},
+    upstream::{Failure, pace::Caller},
+};
+
+/// What a caller may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum May {
+    /// What is stored.
+    Have,
+    /// What is stored, after Alyx has been asked about the token again; if Alyx is away, at once.
+    HaveAfterCheck,
+    /// Only what Alyx itself gives it; if Alyx is away, this refusal of Alyx's (status 403).
+    AskOnly(&'static str),
+    /// Only what Alyx itself gives it: its token was accepted last at this time, too long ago.
+    PastGrace(Millis),
+}
+
+/// What a caller with these credentials may have of what is asked, as far as is known now; some of it Alyx gives to
+/// anybody (ALYX.md 1).
+pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Asked) -> May {
+    let settings = &asked.settings;
+    let open = matches!(asked.route, Route::Service(service) if service.open());
+    if settings.access.open && !matches!(credentials, Credentials::Foreign) {
+        return May::Have;
+    }
+    match credentials {
+        Credentials::None | Credentials::OtherScheme if open => May::Have,
+        Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
+            May::AskOnly(errors::NO_CREDENTIALS)
+        }
+        Credentials::Malformed(refusal) => May::AskOnly(refusal),
+        Credentials::Token { hash, .. } => match core.tokens.standing(hash, &settings.access) {
+            Standing::Vouched => May::Have,
+            Standing::Recheck => May::HaveAfterCheck,
+            Standing::PastGrace { vouched_at } => May::PastGrace(vouched_at),
+            Standing::Unknown => May::AskOnly(errors::INVALID_TOKEN),
+        },
+    }
+}
+
+/// Whom Alyx counts a request with these credentials for (ALYX.md 4.2), as far as it can be known before it is sent.
+pub(crate) fn caller(core: &Core, credentials: &Credentials, route: &Route) -> Option<Caller> {
+    if *route == Route::Service(Service::Docs) {
+        return Some(Caller::Docs);
+    }
+    let Credentials::Token { hash, field } = credentials else { return None };
+    Some(match core.tokens.standing(hash, &core.settings.load().access) {
+        Standing::Unknown => Caller::Strangers,
+        _ => Caller::of(field),
+    })
+}
+
+/// Whether Alyx is known to be away, rather than without time for this request.
+pub(crate) fn is_away(core: &Core, failure: &Failure) -> bool {
+    *failure == Failure::Away || core.upstream.health.is_down()
+}
+
+/// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
+/// one who may have what is stored. It is Alyx's own only while Alyx is away: ONE throws a token away that was
+/// refused, and one that Alyx has merely had no time for may be good.
+pub(crate) fn refuse_caller(
+    core: &Core,
+    may: May,
+    failure: &Failure,
+    route: &Route,
+) -> Option<Response<Body>> {
+    match may {
+        May::Have | May::HaveAfterCheck => None,
+        May::AskOnly(refusal) if is_away(core, failure) => {
+            let mut response = refuse(403, errors::detail(403, refusal), "not-accepted");
+            add_notice(core, &mut response);
+            let headers = response.headers_mut();
+            headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
+            if let Ok(methods) = HeaderValue::try_from(route.methods()) {
+                headers.insert(header::ALLOW, methods);
+            }
+            Some(response)
+        }
+        May::AskOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
+            gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")
+        })),
+        // No 403: ONE would throw away a token that is good again when Alyx is back.
+        May::PastGrace(vouched_at) => {
+            let since = clock::for_people(vouched_at);
+            let text =
+                format!("Alyx accepted this token last on {since}, longer ago than `access.grace` allows.");
+            Some(retry_later(failure).unwrap_or_else(|| gateway_timeout(core, failure, &text)))
+        }
+    }
+}
+
+impl May {
+    /// Whether stored answers may be looked at for this caller.
+    pub(crate) fn sees_stored(self) -> bool {
+        matches!(self, Self::Have | Self::HaveAfterCheck)
+    }
+}

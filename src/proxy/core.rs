@@ -1,0 +1,162 @@
+//! What all floors share: the rooms below, opened.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+
+use super::mode::Mode;
+use crate::{
+    access::{Credentials, History, SecretError, SecretKey, Tokens},
+    alyx::errors,
+    clock::Millis,
+    data_dir::{self, LockError},
+    mirror::{Mirror, MirrorOpenError, Synchroniser},
+    responses::Responses,
+    settings::Settings,
+    store::{self, Store, StoreError},
+    telemetry::{activity::Activity, counters::Counters},
+    upstream::{Answer, Upstream, UpstreamError},
+};
+
+/// What all floors share: the rooms below, opened.
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// The settings in effect; they can be exchanged while it runs.
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+    /// The Alyx behind it.
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) responses: Responses,
+    /// Whole tables of Alyx; none where nothing is to be mirrored.
+    pub(crate) mirror: Option<Arc<Mirror>>,
+    /// Keeps the mirror up to date; none where nothing is to be mirrored.
+    pub(crate) synchroniser: Option<Arc<Synchroniser>>,
+    pub(crate) tokens: Tokens,
+    /// What each user asked lately.
+    pub(crate) history: History,
+    pub(crate) key: SecretKey,
+    pub(crate) mode: Mode,
+    pub(crate) counters: Counters,
+    /// What it has been doing, for pages.
+    pub(crate) activity: Activity,
+}
+
+/// Why the proxy can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// I/O error.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] LockError),
+    /// The secret key can't be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The database can't be opened.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The database can't be read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// The mirror can't be opened.
+    #[error("the mirror: {0}")]
+    Mirror(#[from] MirrorOpenError),
+    /// The kept files can't be had.
+    #[error("the folder `files`: {0}")]
+    Files(#[from] super::files::FilesError),
+    /// The account that the mirror is synchronised by can't be had.
+    #[error("the account in [mirror]: {0}")]
+    Account(#[from] crate::upstream::AccountError),
+    /// The upstream can't be asked with these settings.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
+impl OpenError {
+    /// Whether another proxy uses the data directory.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::DataDir(LockError::InUse(..)))
+    }
+}
+
+impl Core {
+    /// Opens what the rooms below keep in the data directory, which is locked; asks nobody yet.
+    pub(crate) async fn open(settings: Settings, mode: Mode, key: SecretKey) -> Result<Arc<Self>, OpenError> {
+        let folder = settings.storage.data_dir.clone();
+        let upstream = Upstream::new(&settings)?;
+        if mode.snapshot().is_some() {
+            upstream.health.freeze();
+        }
+        let of_upstream = data_dir::upstream_folder(&folder, upstream.base());
+        let opening = tokio::task::spawn_blocking(move || Store::open(&of_upstream)).await;
+        let store =
+            Arc::new(opening.map_err(|error| OpenError::Io(folder.clone(), io::Error::other(error)))??);
+        let mirror = open_mirror(&store, &folder).await?;
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let synchroniser = match &mirror {
+            Some(mirror) => Synchroniser::new(mirror.clone(), upstream.clone(), &settings)?,
+            None => None,
+        };
+        let core = Arc::new(Self {
+            responses: Responses::open(store.clone(), upstream.base(), &settings.load_full()).await?,
+            tokens: Tokens::load(&store).await?,
+            history: History::default(),
+            mirror,
+            synchroniser,
+            counters: Counters::default(),
+            activity: Activity::default(),
+            settings,
+            upstream,
+            store,
+            key,
+            mode,
+        });
+        let weak = Arc::downgrade(&core);
+        core.store.on_renewal(move |connection| {
+            if let Some(core) = weak.upgrade() {
+                core.responses.renewed(connection);
+                core.tokens.renewed(connection);
+            }
+        });
+        Ok(core)
+    }
+
+    /// Learns from an answer of Alyx's what this caller's token is worth.
+    pub(crate) async fn learn(&self, credentials: &Credentials, answer: &Answer) {
+        // Gateways say 200 and nothing.
+        if answer.json && !answer.body.is_empty() {
+            self.learn_success(credentials, answer.status, answer.asked_at);
+        }
+        if let Some(token) = credentials.token()
+            && errors::is_token_refused(answer.status, &answer.body)
+        {
+            self.tokens.forget(token, &self.store).await;
+        }
+    }
+
+    /// A success of Alyx's REST interface, in JSON, says that this caller's token is good: even views that need none
+    /// refuse a bad one (ALYX.md 4.1).
+    pub(crate) fn learn_success(&self, credentials: &Credentials, status: StatusCode, asked_at: Millis) {
+        if let Some(token) = credentials.token()
+            && status.is_success()
+        {
+            self.tokens.vouch(token, asked_at, &self.store);
+        }
+    }
+}
+
+async fn open_mirror(store: &Arc<Store>, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {
+    let store = store.clone();
+    let open = move || match Mirror::open(store.folder()) {
+        Err(error) if error.may_be_a_full_disk() && store.make_room() => Mirror::open(store.folder()),
+        opened => opened,
+    };
+    let opening = tokio::task::spawn_blocking(open).await;
+    Ok(Some(opening.map_err(|error| OpenError::Io(data_dir.to_owned(), io::Error::other(error)))??))
+}

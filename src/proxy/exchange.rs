@@ -1,0 +1,75 @@
+//! A request as the floors see it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, Response, Uri};
+
+use super::{core::Core, refusal};
+use crate::{
+    alyx::{Route, query, route::classify},
+    http::forwarded,
+    settings::Settings,
+};
+
+/// No request has more parameters. ONE sends a handful; a list of values is one parameter.
+const MOST_PARAMETERS: usize = 1000;
+
+/// A request without its body, and what is known of it before it is answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    /// What it addresses.
+    pub(crate) route: Route,
+    /// The base URL under which its client knows this proxy.
+    pub(crate) base: String,
+    /// The address of its client.
+    pub(crate) client: IpAddr,
+    /// The settings as they were when it came.
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// Reads what a request addresses, or refuses it.
+pub(crate) fn ask(
+    core: &Core,
+    knows_alyx: bool,
+    peer: SocketAddr,
+    request: Request<Body>,
+) -> Result<(Asked, Body), Box<Response<Body>>> {
+    let settings = core.settings.load_full();
+    let (parts, body) = request.into_parts();
+    if !parts.uri.path().starts_with('/') {
+        let text = format!("The target of this request, {}, is no path.", parts.uri);
+        return Err(Box::new(refusal::plain(400, &text)));
+    }
+    if knows_alyx && !query::is_unambiguous(parts.uri.path()) {
+        let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
+        return Err(Box::new(refusal::plain(400, text)));
+    }
+    let length = parts.uri.path_and_query().map_or(0, |both| both.as_str().len());
+    if length > settings.server.max_url.bytes() {
+        return Err(Box::new(refusal::plain(
+            414,
+            "The path and query of this request are longer than `server.max_url` allows.",
+        )));
+    }
+    let parameters = parts.uri.query().map_or(0, |query| query.split('&').count());
+    if parameters > MOST_PARAMETERS {
+        let text =
+            format!("This request has {parameters} parameters; no more than {MOST_PARAMETERS} are read.");
+        return Err(Box::new(refusal::plain(414, &text)));
+    }
+    let base = forwarded::of(&parts, peer.ip(), &settings.server)
+        .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
+    let client = forwarded::client(&parts.headers, peer.ip(), &settings.server);
+    core.activity.client(client, &parts.headers);
+    let segments = query::segments(parts.uri.path());
+    let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
+    let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+    Ok((Asked { method, uri, headers, route, base, client, settings }, body))
+}

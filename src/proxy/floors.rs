@@ -1,0 +1,61 @@
+//! The floors, each with its own state, over the core that they share.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Method, Response};
+
+use super::{
+    Asked,
+    core::{Core, OpenError},
+    files::{self, CacheTables},
+    from_mirror::FromMirror,
+    hot_cache::HotCache,
+    login, passthrough,
+    read::{self, FromUpstream},
+    write,
+};
+use crate::{
+    access::Logins,
+    alyx::{Route, Service, writes},
+    http::cache_status::ForwardReason,
+};
+
+/// The floors, each with its own state.
+#[derive(Debug)]
+pub(crate) struct Floors {
+    pub(crate) core: Arc<Core>,
+    pub(crate) hot_cache: HotCache,
+    pub(crate) mirror: Arc<FromMirror>,
+    pub(crate) upstream: FromUpstream,
+    pub(crate) tables: Arc<CacheTables>,
+    pub(crate) logins: Logins,
+}
+
+impl Floors {
+    /// Builds the floors over a core.
+    pub(crate) async fn open(core: Arc<Core>) -> Result<Arc<Self>, OpenError> {
+        let memory = core.settings.load().storage.memory;
+        Ok(Arc::new(Self {
+            hot_cache: HotCache::new(core.clone(), memory.0 / 16),
+            mirror: Arc::new(FromMirror::new(core.clone(), memory.0 / 16)),
+            upstream: FromUpstream::new(),
+            tables: Arc::new(CacheTables::open(core.clone()).await?),
+            logins: Logins::default(),
+            core,
+        }))
+    }
+}
+
+/// Has the floor answer whose business this request is.
+pub(crate) async fn of_alyx(floors: &Arc<Floors>, asked: Asked, body: Body) -> Response<Body> {
+    match (&asked.method, &asked.route) {
+        (&Method::POST, Route::Service(Service::AuthToken)) => login::answer(floors, asked, body).await,
+        (method, route) if writes::is_write(method, route) => write::answer(&floors.core, asked, body).await,
+        (&Method::GET | &Method::HEAD, Route::Service(Service::CacheZip)) => {
+            files::answer(&floors.tables, asked).await
+        }
+        (&Method::GET | &Method::HEAD, _) => read::answer(floors, asked, body).await,
+        _ => passthrough::answer(&floors.core, asked, body, ForwardReason::Method).await,
+    }
+}

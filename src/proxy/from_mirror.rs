@@ -1,0 +1,344 @@
+//! The floor of the mirror: questions that nobody asked before, answered from whole tables.
+//!
+//! While Alyx can be reached only tables answer that were synchronised lately enough and after the last write
+//! through this proxy that may have touched them. While it can't, tables of any age do.
+//!
+//! Responses do not depend on the user (ALYX.md 4.1), so what the service account saw may be given to whoever
+//! has a token that Alyx accepts. What `access.per_user` keeps apart is the exception: whoever set it does not
+//! trust that, so it is never answered from here.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{
+    Asked,
+    core::Core,
+    refusal::notice,
+    respond::{Giving, respond},
+    verify::Samples,
+};
+use crate::{
+    alyx::{Class, ENDPOINTS, Endpoint, Route, ask::Undecided},
+    caching::Directives,
+    clock::{self, Millis},
+    http::cache_status::{CacheStatus, ServedStale},
+    mirror::{
+        self, Mirror,
+        answer::{Answer, Outcome, Recency},
+    },
+    responses::{Entry, Key, Question, freshness},
+    settings::Settings,
+};
+
+/// What the mirror has to say to a question.
+#[derive(Debug, Clone)]
+pub(crate) enum MirrorLookup {
+    /// The answer.
+    Answer(Arc<Entry>),
+    /// Nothing, because of this.
+    Miss(MirrorMiss),
+}
+
+/// Why the mirror says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MirrorMiss {
+    /// The question is none for a mirror, or there is no mirror.
+    NotAsked,
+    /// What is asked for must be current.
+    Volatile,
+    /// The request wants Alyx's own answer.
+    Request,
+    /// The question can't be decided here.
+    Undecided(Undecided),
+    /// This table is older than is wished, or than a write.
+    Old(&'static str),
+    /// There is no such record here; a moment ago it may have been created.
+    MayBeNew,
+}
+
+impl MirrorMiss {
+    /// One word for it, for `Cache-Status` and explanations; none where there is nothing to say.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::NotAsked => None,
+            Self::Volatile => Some("never-fresh"),
+            Self::Request => Some("request"),
+            Self::Undecided(reason) => Some(reason.name()),
+            Self::Old(_) => Some("not-synchronised"),
+            Self::MayBeNew => Some("may-be-new"),
+        }
+    }
+}
+
+/// What a question asks of the mirror.
+#[derive(Debug)]
+pub(crate) struct MirrorQuery<'a> {
+    pub(crate) mirror: &'a Arc<Mirror>,
+    pub(crate) endpoint: &'static Endpoint,
+    /// The key of a detail.
+    pub(crate) key: Option<String>,
+}
+
+/// An answer that is kept for as long as the tables stay as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct CachedAnswer {
+    pub(crate) version: i64,
+    today: jiff::civil::Date,
+    /// The tables that it was made from, and when each was synchronised.
+    pub(crate) tables: Vec<(&'static str, Millis)>,
+    /// The parameters that took effect.
+    pub(crate) used: Vec<&'static str>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// Answers of the mirror that were given lately, by the key of the question.
+#[derive(Debug)]
+pub(crate) struct MirrorAnswerCache(moka::sync::Cache<Key, CachedAnswer>);
+
+impl MirrorAnswerCache {
+    /// Keeps so many bytes at the most.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let weight = |_: &Key, kept: &CachedAnswer| u32::try_from(kept.entry.weight()).unwrap_or(u32::MAX);
+        Self(moka::sync::Cache::builder().weigher(weight).max_capacity(bytes).build())
+    }
+}
+
+/// The floor of the mirror.
+#[derive(Debug)]
+pub(crate) struct FromMirror {
+    pub(crate) core: Arc<Core>,
+    /// What the mirror said lately.
+    answers: MirrorAnswerCache,
+    /// Some of the questions that it answered, to be put to Alyx too.
+    pub(crate) samples: Samples,
+}
+
+impl FromMirror {
+    pub(crate) fn new(core: Arc<Core>, bytes: u64) -> Self {
+        Self { core, answers: MirrorAnswerCache::new(bytes), samples: Samples::default() }
+    }
+
+    /// The mirror's answer to a question while Alyx can be reached.
+    pub(crate) async fn mirrored_now(
+        &self,
+        asked: &Asked,
+        question: &Question,
+        directives: &Directives,
+    ) -> MirrorLookup {
+        let recency = match self.recency(question, &asked.settings, directives) {
+            Ok(recency) => recency,
+            Err(silence) => return MirrorLookup::Miss(silence),
+        };
+        match self.mirrored(question, &asked.settings, Some(recency)).await {
+            MirrorLookup::Answer(entry)
+                if says_there_is_none(&entry) || was_empty(&entry, &asked.settings) =>
+            {
+                MirrorLookup::Miss(MirrorMiss::MayBeNew)
+            }
+            mirrored => mirrored,
+        }
+    }
+
+    /// The mirror's answer to a question; from tables of any age where `recency` is none.
+    pub(crate) async fn mirrored(
+        &self,
+        question: &Question,
+        settings: &Settings,
+        recency: Option<Recency>,
+    ) -> MirrorLookup {
+        match self.kept(question, settings, recency).await {
+            Ok(kept) => MirrorLookup::Answer(kept.entry),
+            Err(silence) => MirrorLookup::Miss(silence),
+        }
+    }
+
+    /// The same with what is known of the answer.
+    pub(crate) async fn kept(
+        &self,
+        question: &Question,
+        settings: &Settings,
+        recency: Option<Recency>,
+    ) -> Result<CachedAnswer, MirrorMiss> {
+        let MirrorQuery { mirror, endpoint, key } = self.mirror_for(question)?;
+        let today = self.core.mode.today(settings);
+        if let Some(kept) = self.answers.0.get(&question.key)
+            && kept.version == mirror.version()
+            && kept.today == today
+            && recency.as_ref().is_none_or(|recency| allowed(&kept.tables, recency))
+        {
+            return Ok(kept);
+        }
+        let (question, base) = (question.clone(), self.core.upstream.base().to_owned());
+        let look = move |connection: &rusqlite::Connection, states: &Arc<mirror::state::States>| {
+            let asked = mirror::answer::Question {
+                endpoint,
+                key: key.as_deref(),
+                pairs: &question.pairs,
+                url: &format!("{base}{}", question.path),
+                today,
+                recency: recency.as_ref(),
+            };
+            let outcome = mirror::answer::answer(connection, states, &asked)?;
+            Ok(outcome.map(|answer| (question.key, keep(answer, &question, today, &base))))
+        };
+        match mirror.read(look).await {
+            Ok(Outcome::Answer((key, Some(kept)))) => {
+                self.answers.0.insert(key, kept.clone());
+                Ok(kept)
+            }
+            Ok(Outcome::Answer((_, None))) => {
+                tracing::error!(endpoint = endpoint.name, "the mirror made an answer that is no JSON");
+                Err(MirrorMiss::NotAsked)
+            }
+            Ok(Outcome::Undecided(reason)) => Err(MirrorMiss::Undecided(reason)),
+            Ok(Outcome::Old(table)) => Err(MirrorMiss::Old(table)),
+            Err(error) => {
+                // Damage is told once, by the mirror itself.
+                if error.is_damage() {
+                    tracing::debug!(%error, "the mirror can't be read");
+                } else {
+                    tracing::error!(%error, "the mirror can't be read");
+                }
+                Err(MirrorMiss::NotAsked)
+            }
+        }
+    }
+
+    /// The mirror, and what a question asks of it.
+    pub(crate) fn mirror_for(&self, question: &Question) -> Result<MirrorQuery<'_>, MirrorMiss> {
+        let mirror = self.core.mirror.as_ref().ok_or(MirrorMiss::NotAsked)?;
+        let (endpoint, key) = match &question.route {
+            Route::List(endpoint) => (*endpoint, None),
+            Route::Detail(endpoint, key) => (*endpoint, Some(key.clone())),
+            Route::Service(_) | Route::Other => return Err(MirrorMiss::NotAsked),
+        };
+        if mirror.states().iter().next().is_none() {
+            return Err(MirrorMiss::NotAsked);
+        }
+        if !question.plain {
+            let what = "make any other form of JSON than Alyx's plain one from its tables";
+            return Err(MirrorMiss::Undecided(Undecided::beyond(what)));
+        }
+        if question.owner.is_some() {
+            let what = "answer from its tables what `access.per_user` keeps apart";
+            return Err(MirrorMiss::Undecided(Undecided::beyond(what)));
+        }
+        Ok(MirrorQuery { mirror, endpoint, key })
+    }
+
+    /// How recent tables must be for a request while Alyx can be reached.
+    pub(crate) fn recency(
+        &self,
+        question: &Question,
+        settings: &Settings,
+        directives: &Directives,
+    ) -> Result<Recency, MirrorMiss> {
+        if let Route::List(endpoint) | Route::Detail(endpoint, _) = &question.route
+            && (question.class == Class::Volatile
+                || freshness::of_endpoint(endpoint, question.class, settings).0.is_zero())
+        {
+            return Err(MirrorMiss::Volatile);
+        }
+        if directives.no_cache {
+            return Err(MirrorMiss::Request);
+        }
+        let now = clock::now();
+        let since = |span: Duration| {
+            let span = span.saturating_add(directives.max_stale.unwrap_or_default());
+            let span = span.saturating_sub(directives.min_fresh.unwrap_or_default());
+            let span = directives.max_age.map_or(span, |limit| span.min(limit));
+            now.saturating_sub(Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX))
+        };
+        let longest = settings.mirror.max_age.0;
+        let asked = match &question.route {
+            Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
+            Route::Service(_) | Route::Other => "",
+        };
+        let exception = |endpoint: &Endpoint| {
+            let class = if endpoint.name == asked { question.class } else { endpoint.class };
+            let span = freshness::of_endpoint(endpoint, class, settings).0;
+            (span > longest).then(|| (endpoint.name, since(span)))
+        };
+        Ok(Recency {
+            since: since(longest),
+            until: now,
+            exceptions: ENDPOINTS.iter().filter_map(exception).collect(),
+            written: self.core.responses.written_lists(),
+        })
+    }
+
+    /// Gives an answer of the mirror's, for a reason where its tables are not as recent as they should be.
+    pub(crate) async fn give_mirrored(
+        &self,
+        asked: &Asked,
+        question: &Question,
+        entry: &Arc<Entry>,
+        reason: Option<ServedStale>,
+    ) -> Response<Body> {
+        let clock = match &question.route {
+            Route::List(endpoint) | Route::Detail(endpoint, _) => !endpoint.clock.is_empty(),
+            Route::Service(_) | Route::Other => false,
+        };
+        let how = CacheStatus::Mirror { reason, as_synchronised: clock && entry.status == StatusCode::OK };
+        let notice = reason.and_then(|reason| notice(&self.core, reason));
+        respond(&self.core, asked, question, entry, Giving { notice, ..Giving::plainly(how) }).await
+    }
+}
+
+fn allowed(tables: &[(&'static str, Millis)], recency: &Recency) -> bool {
+    tables.iter().all(|(endpoint, synced_at)| recency.allows(endpoint, *synced_at))
+}
+
+/// Whether Alyx would say that a record, or one that a parameter names, does not exist. It may have been
+/// created after the last synchronisation, and whoever created it will ask for it at once; so this is said
+/// here only while Alyx can't be asked.
+fn says_there_is_none(entry: &Entry) -> bool {
+    const PHRASES: [&[u8]; 2] = [b"is not one of the available choices", b"matching query does not exist"];
+    let says = |phrase: &&[u8]| memchr::memmem::find(&entry.body, phrase).is_some();
+    match entry.status.as_u16() {
+        404 => true,
+        400 | 500 => PHRASES.iter().any(says),
+        _ => false,
+    }
+}
+
+/// Whether a list has no records, as of longer ago than that is believed: what is missing is often made next.
+fn was_empty(entry: &Entry, settings: &Settings) -> bool {
+    freshness::is_negative(entry) && clock::now() - entry.asked_at > settings.cache.negative.millis()
+}
+
+fn keep(
+    mut answer: Answer,
+    question: &Question,
+    today: jiff::civil::Date,
+    base: &str,
+) -> Option<CachedAnswer> {
+    let synced_at = answer.synced_at();
+    let status = StatusCode::from_u16(answer.status).ok()?;
+    let body = std::mem::take(&mut answer.body).into();
+    let entry = Entry::made(status, headers_of(&question.route), body, question, synced_at, base)?;
+    let Answer { tables, used, version, .. } = answer;
+    Some(CachedAnswer { version, today, tables, used, entry: Arc::new(entry) })
+}
+
+/// The fields of Alyx's own answers of this route.
+fn headers_of(route: &Route) -> HeaderMap {
+    const ALWAYS: [(&str, &str); 6] = [
+        ("content-type", "application/json"),
+        ("vary", "Accept, Cookie"),
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ];
+    let mut headers: HeaderMap = ALWAYS
+        .into_iter()
+        .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect();
+    if let Ok(methods) = HeaderValue::try_from(route.methods()) {
+        headers.insert(header::ALLOW, methods);
+    }
+    headers
+}

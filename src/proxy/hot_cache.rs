@@ -1,0 +1,249 @@
+//! Fast path for repeated requests: reuses a recent decision while every input it depended on (epochs) is unchanged.
+//!
+//! Labs ask the same things over and over. To read a request, canonicalise its question, judge its token and compare
+//! its directives costs several times what it costs to send a stored answer. So a request that was answered from memory
+//! is kept with all its fields and what came of them. Another one that is the same in every field, from the same
+//! address, gets the same answer at once, if
+//!
+//! * the stored answer is still the one in memory, and still fresh, and the request has no wishes of its own as
+//!   to how old it may be,
+//! * the token still counts without asking Alyx about it,
+//! * no write, no newer page of the list, no synchronisation and no refused token came in between, the settings are the
+//!   same, and Alyx is not known to be away,
+//! * it was decided less than a minute ago: what is noted of requests elsewhere stays right to within that time.
+//!
+//! Whom a request comes from is kept and compared as a keyed hash of its `Authorization`, never in clear.
+//!
+//! All else goes down the whole staircase. What this saves is measured in `docs/src/performance.md`.
+
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+
+use super::core::Core;
+use crate::{
+    access::TokenHash,
+    clock::{self, Millis},
+    http::cache_status::{CACHE_STATUS, CacheStatus, Tier},
+    responses::{Entry, Key},
+    server::request_id::REQUEST_ID,
+    settings::Settings,
+};
+
+/// A decision counts for so long at most, in milliseconds.
+const MAX_AGE: Millis = 60_000;
+
+/// Requests with a longer head are not kept; it is a fraction of this as a rule. In bytes.
+const MAX_HEAD_BYTES: usize = 4 << 10;
+
+/// Requests that were answered a moment ago.
+#[derive(Debug)]
+pub(crate) struct HotCache {
+    core: Arc<Core>,
+    decisions: moka::sync::Cache<u64, Arc<Decision>, foldhash::fast::RandomState>,
+    hasher: foldhash::fast::RandomState,
+}
+
+/// What decisions depend on besides the request and the stored answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Epochs {
+    settings: Arc<Settings>,
+    writes: u64,
+    pages: u64,
+    tokens: u64,
+    mirror: Option<i64>,
+}
+
+/// An answer from memory, as the lower floors hand it up: with what is needed to give it again.
+#[derive(Debug, Clone)]
+pub(crate) struct Repeatable {
+    pub(crate) key: Key,
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) body: Bytes,
+    /// The client, which behind a reverse proxy is another than the peer.
+    pub(crate) client: IpAddr,
+    /// Until when the token counts without asking Alyx about it.
+    pub(crate) token_until: Millis,
+}
+
+/// A request and what was decided for it.
+#[derive(Debug)]
+struct Decision {
+    uri: Uri,
+    fields: HeaderMap,
+    name: HotKey,
+    epochs: Epochs,
+    at: Millis,
+    until: Millis,
+    fresh_until: Millis,
+    endpoint: &'static str,
+    answer: Repeatable,
+    /// The answer's fields but for those that say how old it is.
+    headers: HeaderMap,
+}
+
+impl HotCache {
+    /// Keeps as much as weighs so many bytes.
+    pub(crate) fn new(core: Arc<Core>, bytes: u64) -> Self {
+        let weight = |_: &u64, decided: &Arc<Decision>| {
+            // What is kept of a request are pieces of its whole head.
+            u32::try_from(decided.answer.body.len() + 2 * MAX_HEAD_BYTES).unwrap_or(u32::MAX)
+        };
+        let hasher = foldhash::fast::RandomState::default();
+        let longest = Duration::from_millis(MAX_AGE.unsigned_abs());
+        let cache = moka::sync::Cache::builder().weigher(weight).max_capacity(bytes).time_to_live(longest);
+        Self { core, decisions: cache.build_with_hasher(hasher.clone()), hasher }
+    }
+
+    /// A number that is the same for the same request. Two requests may share one: they are compared.
+    fn number(&self, request: &Request<Body>, peer: IpAddr, who: &TokenHash) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        peer.hash(&mut hasher);
+        hasher.write(&who.0);
+        hasher.write(request.uri().path().as_bytes());
+        hasher.write(request.uri().query().unwrap_or_default().as_bytes());
+        for (_, value) in fields(request.headers()) {
+            hasher.write(value.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// What decisions that are made from now on depend on.
+    pub(crate) fn epochs(&self) -> Epochs {
+        Epochs {
+            settings: self.core.settings.load_full(),
+            writes: self.core.responses.writes(),
+            pages: self.core.responses.newer_pages(),
+            tokens: self.core.tokens.refusals(),
+            mirror: self.core.mirror.as_ref().map(|mirror| mirror.version()),
+        }
+    }
+
+    fn holds(&self, epochs: &Epochs) -> bool {
+        let Epochs { settings, writes, pages, tokens, mirror } = epochs;
+        Arc::ptr_eq(settings, &self.core.settings.load())
+            && *writes == self.core.responses.writes()
+            && *pages == self.core.responses.newer_pages()
+            && *tokens == self.core.tokens.refusals()
+            && *mirror == self.core.mirror.as_ref().map(|mirror| mirror.version())
+            && !self.core.upstream.health.is_down()
+    }
+
+    /// The answer to a request that was answered a moment ago, if it is still the right one; how it came about, and
+    /// its endpoint.
+    pub(crate) fn get(
+        &self,
+        request: &Request<Body>,
+        name: &HotKey,
+    ) -> Option<(Response<Body>, CacheStatus, &'static str)> {
+        let decided = self.decisions.get(&name.number)?;
+        let now = clock::now();
+        // A clock that was set back makes what was decided before no decision of the past.
+        let in_time = (decided.at..decided.until).contains(&now);
+        let Repeatable { key, entry, body, client, .. } = &decided.answer;
+        let still = in_time
+            && decided.is_of(request, name)
+            && self.holds(&decided.epochs)
+            && self.core.responses.is_in_memory(key, entry);
+        if !still {
+            return None;
+        }
+        let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
+        let how = CacheStatus::Hit(Tier::Memory, left);
+        self.core.activity.client(*client, request.headers());
+        let mut response = Response::new(Body::from(body.clone()));
+        let mut headers = decided.headers.clone();
+        let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
+        headers.insert(header::AGE, HeaderValue::from(age));
+        headers.insert(CACHE_STATUS, how.header());
+        *response.headers_mut() = headers;
+        Some((response, how, decided.endpoint))
+    }
+
+    /// Keeps what was decided for a request, where it can be given again.
+    pub(crate) fn keep(
+        &self,
+        request: Fingerprint,
+        epochs: Epochs,
+        endpoint: &'static str,
+        response: &mut Response<Body>,
+    ) {
+        let Some(answer) = response.extensions_mut().remove::<Repeatable>() else { return };
+        let Some(CacheStatus::Hit(Tier::Memory, left)) = response.extensions().get::<CacheStatus>().copied()
+        else {
+            return;
+        };
+        if response.status() != StatusCode::OK {
+            return;
+        }
+        let at = clock::now();
+        let fresh_until = at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX));
+        let until = fresh_until.min(answer.token_until).min(at + MAX_AGE);
+        let Fingerprint { name, uri, fields } = request;
+        let (number, headers) = (name.number, response.headers().clone());
+        let decided =
+            Decision { uri, fields, name, epochs, at, until, fresh_until, endpoint, answer, headers };
+        self.decisions.insert(number, Arc::new(decided));
+    }
+
+    /// What a GET is found by that says in one field whom it comes from; no others are kept.
+    pub(crate) fn key(&self, request: &Request<Body>, peer: IpAddr) -> Option<HotKey> {
+        let mut lines = request.headers().get_all(header::AUTHORIZATION).iter();
+        match (request.method(), lines.next(), lines.next()) {
+            (&Method::GET, Some(line), None) if length(request) <= MAX_HEAD_BYTES => {
+                let who = self.core.key.token(line.to_str().ok()?);
+                Some(HotKey { number: self.number(request, peer, &who), who, peer })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How long a request's head is, roughly.
+fn length(request: &Request<Body>) -> usize {
+    let uri = request.uri().path_and_query().map_or(0, |both| both.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    uri + fields.sum::<usize>()
+}
+
+/// The fields that a request is compared by, besides the one that says whom it comes from.
+fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    headers.iter().filter(|(name, _)| **name != REQUEST_ID && **name != header::AUTHORIZATION)
+}
+
+impl Decision {
+    fn is_of(&self, request: &Request<Body>, name: &HotKey) -> bool {
+        self.name == *name && self.uri == *request.uri() && fields(&self.fields).eq(fields(request.headers()))
+    }
+}
+
+/// What a request is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HotKey {
+    number: u64,
+    who: TokenHash,
+    peer: IpAddr,
+}
+
+/// All of a request that an answer may depend on.
+#[derive(Debug)]
+pub(crate) struct Fingerprint {
+    name: HotKey,
+    uri: Uri,
+    fields: HeaderMap,
+}
+
+impl Fingerprint {
+    pub(crate) fn of(name: HotKey, request: &Request<Body>) -> Self {
+        let mut fields = request.headers().clone();
+        fields.remove(header::AUTHORIZATION);
+        Self { name, uri: request.uri().clone(), fields }
+    }
+}

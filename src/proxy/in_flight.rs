@@ -1,0 +1,216 @@
+//! How much is under way at once, and where it ends: whoever comes when too much is gets 503 and when to come again, at
+//! once, so that those who are being answered are not slowed down.
+//!
+//! A request counts until its last byte has been taken. What is answered from memory in the time that counting takes
+//! ([`super::hot_cache`]) does not count, nor do the proxy's own pages: whoever watches it must see an overload.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use http::{HeaderValue, Response, header};
+
+use super::refusal::{self, refuse};
+use crate::{alyx::errors, settings};
+
+const SHED: &str = "alyx_proxy_shed_total";
+/// As many connections are open as files can be.
+const CONNECTIONS: &str = "connections";
+
+/// Requests under way.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_client: HashMap<IpAddr, usize>,
+}
+
+/// A request's place; it is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    load: Arc<Load>,
+    client: IpAddr,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Too much is under way.
+    All,
+    /// Too much is under way for this client.
+    Client,
+}
+
+impl Full {
+    /// Its name in `Cache-Status` and metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "overload",
+            Self::Client => "too-many-requests-of-one-client",
+        }
+    }
+}
+
+/// Makes the series of requests that were refused for want of a place, at zero.
+pub(crate) fn register() {
+    let reasons = [Full::All.name(), Full::Client.name(), CONNECTIONS];
+    crate::telemetry::metrics::register(SHED, "reason", reasons);
+}
+
+/// Counts a connection that was turned away.
+pub(crate) fn count_connection_turned_away() {
+    metrics::counter!(SHED, "reason" => CONNECTIONS).increment(1);
+}
+
+impl Load {
+    /// A place for a request of this client.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        client: IpAddr,
+        settings: &settings::Server,
+    ) -> Result<Place, Full> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.all >= settings.max_requests {
+            return Err(Full::All);
+        }
+        let own = counts.by_client.entry(client).or_default();
+        if *own >= settings.max_requests_per_client {
+            return Err(Full::Client);
+        }
+        *own += 1;
+        counts.all += 1;
+        Ok(Place { load: self.clone(), client })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.load.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.all -= 1;
+        if let Some(own) = counts.by_client.get_mut(&self.client) {
+            *own -= 1;
+            if *own == 0 {
+                counts.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// A place for a request of this client, or the refusal where there is none.
+pub(crate) fn place(
+    load: &Arc<Load>,
+    client: IpAddr,
+    settings: &settings::Server,
+) -> Result<Place, Box<Response<Body>>> {
+    load.enter(client, settings).map_err(|full| Box::new(overloaded(full)))
+}
+
+/// The refusal of a request for which there is no place. ONE tries again by itself.
+fn overloaded(full: Full) -> Response<Body> {
+    let text = match full {
+        Full::All => {
+            "This proxy has as many requests under way as `server.max_requests` allows. Try again in a second."
+        }
+        Full::Client => {
+            "Your address has as many requests under way as `server.max_requests_per_client` allows. Try again in a \
+             second."
+        }
+    };
+    metrics::counter!(SHED, "reason" => full.name()).increment(1);
+    let mut response = refuse(503, errors::detail(503, text), full.name());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// Keeps a request's place until its response has been taken.
+pub(crate) fn hold(response: Response<Body>, place: Place) -> Response<Body> {
+    response.map(|body| {
+        if body.is_end_stream() {
+            return body;
+        }
+        Body::new(Held { body, _place: place })
+    })
+}
+
+/// Reads a body that is meant for the proxy itself whole, or refuses it: it may have `limit` bytes, and take `timeout`
+/// (`server.client_timeout`).
+pub(crate) async fn whole(
+    body: Body,
+    what: &str,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, Box<Response<Body>>> {
+    match tokio::time::timeout(timeout, to_bytes(body, limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        // What breaks off has nobody who reads this.
+        Ok(Err(_)) => {
+            let text = format!("{what} of more than {} KiB is not taken.", limit >> 10);
+            Err(Box::new(refusal::plain(413, &text)))
+        }
+        Err(_) => {
+            let text = format!("{what} must be here within `server.client_timeout`.");
+            Err(Box::new(refusal::plain(408, &text)))
+        }
+    }
+}
+
+/// A body with a place.
+struct Held {
+    body: Body,
+    _place: Place,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_given_back() {
+        let load = Arc::new(Load::default());
+        let settings = settings::Server { max_requests: 3, max_requests_per_client: 2, ..Default::default() };
+        let [one, other]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+        let places: Vec<Place> = (0..2).map(|_| load.enter(one, &settings).unwrap()).collect();
+        assert_eq!(load.enter(one, &settings).unwrap_err(), Full::Client);
+        let third = load.enter(other, &settings).unwrap();
+        assert_eq!(load.enter(other, &settings).unwrap_err(), Full::All);
+        drop(places);
+        assert_eq!(load.count(), 1);
+        drop(third);
+        assert!(load.counts.lock().unwrap().by_client.is_empty());
+    }
+}

@@ -1,0 +1,208 @@
+//! `POST /auth-token`: log-ins go to Alyx; while Alyx is away, those that it accepted work here.
+//!
+//! That a password is wrong (400) is said only where Alyx said so, or where it is not the one that Alyx accepted last. Of whom
+//! nobody here can tell, 504 says why Alyx can't be asked.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use zeroize::Zeroizing;
+
+use super::{
+    Asked,
+    authorize::{May, authorize, is_away},
+    core::Core,
+    floors::Floors,
+    in_flight,
+    passthrough::{self, failed_pass},
+    refusal::{self, add_notice, gateway_timeout, refuse},
+};
+use crate::{
+    access::{Attempt, Given, LogIn, Presented, credentials},
+    alyx::errors,
+    clock::{self, Millis},
+    http::cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
+    upstream::{Failure, seconds},
+};
+
+/// Nobody's name and password are longer.
+const MAX_BODY: usize = 64 << 10;
+
+/// Answers a log-in.
+pub(crate) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Response<Body> {
+    let core = &floors.core;
+    let timeout = asked.settings.server.client_timeout.0;
+    let body = match in_flight::whole(body, "A log-in", MAX_BODY, timeout).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    let given = Given::read(&asked.headers, &body).await;
+    let attempt = match attempt(floors, &asked, &given).await {
+        Attempt::Wait(wait) => return too_many(wait),
+        attempt => attempt,
+    };
+    if core.upstream.health.is_down() {
+        return without_alyx(floors, &asked, given, attempt, &Failure::Away).await;
+    }
+    let asked_at = clock::stamp();
+    let (sent, body) = as_read(asked.clone(), &given, body);
+    match passthrough::through(core, sent, Body::from(body), ForwardReason::Method).await {
+        Ok(response) => learn(floors, &asked, given, attempt, (response, asked_at)).await,
+        Err(failure) => without_alyx(floors, &asked, given, attempt, &failure).await,
+    }
+}
+
+/// Whether this log-in may be tried.
+async fn attempt(floors: &Floors, asked: &Asked, given: &Given) -> Attempt {
+    let access = &asked.settings.access;
+    let (Some(user), Some(password), false) = (&given.user, &given.password, access.open) else {
+        return Attempt::Free;
+    };
+    let presented = Presented { user, password, from: asked.client };
+    floors.logins.attempt(&floors.core.store, &floors.core.key, presented, access).await
+}
+
+/// The log-in as it was read here: what Alyx accepts must be the name and password that are kept. Of multipart forms and
+/// odd encodings others read other things.
+fn as_read(mut asked: Asked, given: &Given, body: Bytes) -> (Asked, Bytes) {
+    let Some(form) = Given::is_ambiguous(&asked.headers).then(|| given.as_form()).flatten() else {
+        return (asked, body);
+    };
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    asked.headers.insert(header::CONTENT_TYPE, kind);
+    asked.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(form.len()));
+    asked.headers.remove(header::TRANSFER_ENCODING);
+    asked.headers.remove(header::CONTENT_ENCODING);
+    (asked, form.into())
+}
+
+/// Keeps what Alyx's answer to a log-in says, and passes the answer on.
+async fn learn(
+    floors: &Floors,
+    asked: &Asked,
+    given: Given,
+    attempt: Attempt,
+    (response, asked_at): (Response<Body>, Millis),
+) -> Response<Body> {
+    let core = &floors.core;
+    let (parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return failed_pass(core, &Failure::Truncated);
+    };
+    if !is_of_alyx(parts.status, &body) {
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let failure = Failure::NotJson(kind.unwrap_or("nothing").to_owned());
+        core.upstream.health.failed(&failure);
+        return without_alyx(floors, asked, given, attempt, &failure).await;
+    }
+    let Given { user: Some(user), password: Some(password) } = given else {
+        return Response::from_parts(parts, Body::from(body));
+    };
+    let (store, key) = (&core.store, &core.key);
+    let presented = Presented { user: &user, password: &password, from: asked.client };
+    if parts.status == StatusCode::OK
+        && let Some(token) = token_in(&body)
+    {
+        core.tokens.vouch(key.token(&token), asked_at, store);
+        floors.logins.accepted(store, key, presented, &token).await;
+    } else if parts.status == StatusCode::BAD_REQUEST {
+        floors.logins.refused(store, key, presented, &asked.settings.access).await;
+    }
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// Whether Alyx itself may have said so: JSON, and with success a token. A portal's page, or that of another web server, says
+/// nothing of a password.
+fn is_of_alyx(status: StatusCode, body: &[u8]) -> bool {
+    let json = serde_json::from_slice::<serde_json::Value>(body);
+    json.is_ok_and(|json| json.is_object() && (!status.is_success() || json["token"].is_string()))
+}
+
+fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(Zeroizing::new(body.get("token")?.as_str()?.to_owned()))
+}
+
+/// A token that stands in for what Alyx would give.
+fn give(core: &Core, token: &str) -> Response<Body> {
+    let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
+    let mut response = refusal::json(200, serde_json::json!({ "token": token }).to_string(), how);
+    add_notice(core, &mut response);
+    response
+}
+
+/// Alyx's words for what is missing.
+fn fields_required(fields: &[(bool, &'static str)]) -> String {
+    let missing: Vec<&str> = fields.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect();
+    errors::fields_required(&missing)
+}
+
+async fn without_alyx(
+    floors: &Floors,
+    asked: &Asked,
+    given: Given,
+    attempt: Attempt,
+    failure: &Failure,
+) -> Response<Body> {
+    let core = &floors.core;
+    // Alyx judges a token in the header before it looks at the log-in (ALYX.md 4.1).
+    if let May::AskOnly(refusal) = authorize(core, &credentials(&asked.headers, &core.key), asked) {
+        if !is_away(core, failure) {
+            return failed_pass(core, failure);
+        }
+        return refuse(403, errors::detail(403, refusal), "not-accepted");
+    }
+    let (user, password) = match (given.user, given.password) {
+        (Some(user), Some(password)) => (user, password),
+        (user, password) => {
+            let missing = [(user.is_none(), "username"), (password.is_none(), "password")];
+            return refuse(400, fields_required(&missing), "log-in");
+        }
+    };
+    let access = &asked.settings.access;
+    if access.open {
+        // Nobody asks for it here; and Alyx, when it is back, will have a real one asked for.
+        return give(core, &core.key.stand_in(&user));
+    }
+    let presented = Presented { user: &user, password: &password, from: asked.client };
+    let tried = floors.logins.offline(&core.store, &core.key, presented, access, attempt).await;
+    match tried {
+        Ok(LogIn::Token(token)) => give(core, &token),
+        // Alyx may know them.
+        Ok(LogIn::Refused | LogIn::Unknown) if !is_away(core, failure) => failed_pass(core, failure),
+        Ok(LogIn::Unknown) => gateway_timeout(core, failure, NOT_KNOWN),
+        Ok(LogIn::Refused) => {
+            let mut response = refuse(400, errors::login_refused(), "log-in");
+            response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
+            response
+        }
+        Ok(LogIn::PastGrace { vouched_at }) => {
+            let since = clock::for_people(vouched_at);
+            let text =
+                format!("Alyx accepted this log-in last on {since}, longer ago than `access.grace` allows.");
+            gateway_timeout(core, failure, &text)
+        }
+        Ok(LogIn::Wait(wait)) => too_many(wait),
+        Err(error) => {
+            tracing::error!(%error, "a log-in can't be looked up");
+            gateway_timeout(core, failure, "The log-ins that are kept here can't be read.")
+        }
+    }
+}
+
+const NOT_KNOWN: &str = "Nobody has logged in with this user name through this proxy so far, so it can't tell whether the \
+                         password is right: only Alyx can.";
+
+const ONLY_KNOWN: &str =
+    "!!!Alyx is out of reach; only those who have logged in through this proxy before can log in now";
+
+fn too_many(wait: Duration) -> Response<Body> {
+    let seconds = seconds(wait).max(1);
+    let text =
+        format!("Too many failed log-ins with this name from this address. Try again in {seconds} seconds.");
+    let mut response = refuse(429, errors::detail(429, &text), "log-in");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}

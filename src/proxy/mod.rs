@@ -1,0 +1,34 @@
+//! The way of a request: which floor answers it.
+//!
+//! ```text
+//! read    ▸ who asks ▸ mirrored lately? ▸ stored and fresh? ▸ Alyx, once for all who ask
+//!         ▸ stored or mirrored, however old ▸ refusal
+//! write   ▸ marked stale what it may change ▸ Alyx
+//! others  ▸ Alyx, as a stream
+//! ```
+
+pub(crate) mod after_write;
+pub(crate) mod authorize;
+pub(crate) mod core;
+pub(crate) mod exchange;
+pub(crate) mod explain;
+mod files;
+pub(crate) mod floors;
+pub(crate) mod from_mirror;
+pub(crate) mod hot_cache;
+pub(crate) mod in_flight;
+pub(crate) mod login;
+pub(crate) mod mode;
+pub(crate) mod passthrough;
+mod read;
+pub(crate) mod refusal;
+mod respond;
+pub(crate) mod snapshot;
+pub(crate) mod verify;
+mod write;
+
+pub use core::OpenError;
+pub use mode::{Mode, ServedSnapshot};
+pub use snapshot::Teller;
+
+pub(crate) use exchange::Asked;

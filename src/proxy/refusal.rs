@@ -1,0 +1,196 @@
+//! What the proxy says in its own name when it can't answer: Alyx's error shape, in plain words.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, header};
+
+use super::{core::Core, from_mirror::MirrorMiss};
+use crate::{
+    alyx::errors,
+    clock,
+    http::cache_status::{CacheStatus, ServedStale},
+    responses::Question,
+    upstream::{Failure, health::State, seconds},
+};
+
+/// ONE shows this field to its user as a warning, each text once, if it begins with `!!!`.
+pub(crate) const NOTICE: header::HeaderName = header::HeaderName::from_static("alyx-api-notice");
+
+/// Seconds after which another try may find a place at Alyx.
+const CROWDED: u64 = 5;
+/// Seconds after which Alyx may be back. ONE does not wait so long: it shows the refusal at once.
+const AWAY: u64 = 300;
+
+/// A refusal in Alyx's error shape.
+pub(crate) fn plain(status: u16, text: &str) -> Response<Body> {
+    json(status, errors::detail(status, text), CacheStatus::Refused("refused"))
+}
+
+/// A JSON answer of the proxy's own.
+pub(crate) fn json(status: u16, body: String, how: CacheStatus) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    // Every status given here is one.
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    how.mark(&mut response);
+    response
+}
+
+/// A refusal for this reason.
+pub(crate) fn refuse(status: u16, body: String, reason: &'static str) -> Response<Body> {
+    json(status, body, CacheStatus::Refused(reason))
+}
+
+/// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
+pub(crate) fn gateway_timeout(core: &Core, failure: &Failure, more: &str) -> Response<Body> {
+    let text = format!("{} {more}", why_away(core, failure));
+    let reason = if matches!(failure, Failure::Away) { "offline" } else { failure.name() };
+    refuse(504, errors::detail(504, text.trim_end()), reason)
+}
+
+/// 504 for a question whose answer is not stored, with what is stored that comes near.
+///
+/// Where the mirror can't decide it either, it says what is missing and how to have it next time.
+pub(crate) async fn not_stored(
+    core: &Core,
+    failure: &Failure,
+    question: &Question,
+    silence: &MirrorMiss,
+) -> Response<Body> {
+    let near = core.responses.near(question).await;
+    let mut more = String::from("The answer to this question is not stored here.");
+    let mut reason = None;
+    if let MirrorMiss::Undecided(undecided) = silence {
+        let remedy = undecided.remedy().map(|remedy| format!(" {remedy}")).unwrap_or_default();
+        more = format!("{more} {undecided}{remedy}");
+        reason = Some(undecided.name());
+    }
+    if !near.is_empty() {
+        let near: Vec<String> = near
+            .iter()
+            .map(|near| {
+                let query = if near.query.is_empty() { "" } else { "?" };
+                let age = clock::span_for_people(clock::now() - near.received_at);
+                format!("{}{query}{} ({age} old)", question.path, near.query)
+            })
+            .collect();
+        more = format!("{more} Stored is: {}.", near.join(", "));
+    }
+    match reason {
+        Some(reason) => {
+            let text = format!("{} {more}", why_away(core, failure));
+            refuse(504, errors::detail(504, &text), reason)
+        }
+        None => gateway_timeout(core, failure, &more),
+    }
+}
+
+/// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.
+/// 429: Alyx asked for a pause that is longer than anyone may wait. 503: too much is asked of it; ONE tries again
+/// by itself.
+pub(crate) fn retry_later(failure: &Failure) -> Option<Response<Body>> {
+    let (status, why, seconds) = match failure {
+        Failure::Throttled(length) | Failure::ThrottledAll(length) => {
+            (429, format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
+        }
+        Failure::NoTurn | Failure::Paced => (503, format!("Alyx could not be asked: {failure}."), CROWDED),
+        _ => return None,
+    };
+    Some(come_again(status, &why, seconds, failure))
+}
+
+fn come_again(status: u16, why: &str, seconds: u64, failure: &Failure) -> Response<Body> {
+    let text = format!("{why} Try again in {seconds} seconds.");
+    let mut response = refuse(status, errors::detail(status, &text), failure.name());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// 503 for a request that may write and was surely not sent. No 4xx: clients throw a write away for that (the MATLAB
+/// client's queue), though it has done nothing wrong; and 429 is Alyx's own word.
+pub(crate) fn not_sent(core: &Core, failure: &Failure) -> Response<Body> {
+    let (why, seconds) = match failure {
+        Failure::Throttled(length) | Failure::ThrottledAll(length) => {
+            (format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
+        }
+        Failure::NoTurn | Failure::Paced => (format!("Alyx could not be asked: {failure}."), CROWDED),
+        Failure::Slow { .. } => (
+            "The body of this request came too slowly: it must be here within `upstream.timeout`, or bring 1 KiB a \
+             second."
+                .to_owned(),
+            CROWDED,
+        ),
+        Failure::Unsent { .. } => ("This request broke off before all of it was here.".to_owned(), CROWDED),
+        failure => (why_away(core, failure), AWAY),
+    };
+    come_again(
+        503,
+        &format!("{why} The request was not sent to Alyx; nothing was changed."),
+        seconds,
+        failure,
+    )
+}
+
+/// 504 for a request that may write and was sent, at least in part, where Alyx did not say what came of it. Neither 429 nor
+/// 503, which ONE sends again by itself.
+pub(crate) fn outcome_unknown(core: &Core, failure: &Failure) -> Response<Body> {
+    let base = core.upstream.base();
+    let how = match failure {
+        Failure::Slow { .. } | Failure::Unsent { .. } => {
+            format!("Part of this request was sent to Alyx ({base}): {failure}.")
+        }
+        failure => format!("This request was sent to Alyx ({base}), and then: {failure}."),
+    };
+    let text = format!(
+        "{how} Alyx did not say whether it was carried out. Look before you send it again, or it may be done twice."
+    );
+    refuse(504, errors::detail(504, &text), failure.name())
+}
+
+/// Why Alyx could not be asked, in a sentence.
+fn why_away(core: &Core, failure: &Failure) -> String {
+    let base = core.upstream.base();
+    if let Some(frozen) = core.mode.snapshot() {
+        return format!("This is {}, and nothing newer is asked for.", frozen.for_people());
+    }
+    match core.upstream.health.state() {
+        State::Down { since, reason } => {
+            format!("Alyx ({base}) has been out of reach since {}: {reason}.", clock::for_people(since))
+        }
+        _ => format!("Alyx ({base}) could not be asked: {failure}."),
+    }
+}
+
+/// What ONE shows its user about an answer that stands in for Alyx's.
+pub(crate) fn notice(core: &Core, reason: ServedStale) -> Option<HeaderValue> {
+    match reason {
+        ServedStale::Offline => notice_away(core),
+        ServedStale::Slow => Some(HeaderValue::from_static(
+            "!!!Alyx is slow; this proxy answers from what it remembers and goes on asking",
+        )),
+        ServedStale::WhileRevalidating => Some(HeaderValue::from_static(
+            "!!!This proxy gave a remembered answer and is refreshing it; ask again for the newest",
+        )),
+    }
+}
+
+/// The notice of an answer that is given because Alyx is away. It changes only with the outage,
+/// so that ONE shows it once.
+pub(crate) fn notice_away(core: &Core) -> Option<HeaderValue> {
+    let text = match (core.mode.snapshot(), core.upstream.health.state()) {
+        (Some(frozen), _) => format!("!!!This is {}; nothing newer is shown", frozen.for_people()),
+        (None, State::Down { since, .. }) => format!(
+            "!!!Alyx is out of reach since {}; this proxy answers from what it remembers",
+            clock::for_people(since)
+        ),
+        (None, _) => "!!!Alyx could not be asked; this proxy answers from what it remembers".to_owned(),
+    };
+    HeaderValue::try_from(text).ok()
+}
+
+/// Adds the notice that Alyx is away.
+pub(crate) fn add_notice(core: &Core, response: &mut Response<Body>) {
+    if let Some(notice) = notice_away(core) {
+        response.headers_mut().insert(NOTICE, notice);
+    }
+}

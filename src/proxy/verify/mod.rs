@@ -1,0 +1,185 @@
+//! `[mirror] verify`: whether the mirror says what Alyx says.
+//!
+//! Off the hot path, a few times a minute, a question that was answered from the tables is put to Alyx too, by
+//! the service account, and both answers are compared. Where they differ, Alyx's records may have changed since
+//! the last synchronisation; so the same is done again when all tables that were used have been synchronised
+//! anew. If they differ still, and Alyx said the same both times, the mirror is wrong: that is counted and
+//! logged, and the parameters that were used are not answered from here until the tables have been read as a whole.
+//!
+//! Left out: the order of records, which Alyx leaves open (ALYX.md 3.10), and fields that change with the time
+//! of day (3.8).
+
+mod compare;
+mod samples;
+
+use std::{sync::Arc, time::Duration};
+
+use http::Uri;
+
+pub(crate) use samples::{Samples, Verified, register};
+
+use super::from_mirror::{CachedAnswer, FromMirror};
+use crate::{
+    alyx::{Route, query},
+    caching::Directives,
+    clock::{self, Millis},
+    responses::{Media, Question},
+};
+
+/// Time between two looks where there is nothing to do.
+const REST: Duration = Duration::from_mins(1);
+/// Differences that wait for the next synchronisation; more are dropped.
+const SUSPECTS: usize = 16;
+/// Records on a page; a longer list is compared by its count and by what both pages have.
+const PAGE: u64 = crate::alyx::paging::MAX_LIMIT;
+
+/// A difference that may have come from a change upstream.
+#[derive(Debug)]
+struct Suspect {
+    question: Question,
+    /// What Alyx said.
+    said: compare::Said,
+    /// When it said so: the tables must be synchronised after that.
+    at: Millis,
+}
+
+/// What a comparison shows.
+enum Outcome {
+    Same,
+    /// They differ.
+    Different(Box<Suspect>, CachedAnswer),
+    /// Something changed meanwhile, or one of both did not answer.
+    Unknown,
+}
+
+/// Compares for as long as the proxy lives.
+pub(crate) async fn run(mirror: Arc<FromMirror>) {
+    let mut suspects: Vec<Suspect> = Vec::new();
+    loop {
+        let rate = mirror.core.settings.load().mirror.verify;
+        let pause = REST.checked_div(rate).unwrap_or(REST);
+        let hurried = mirror.samples.pause(pause).await;
+        if rate == 0 && !hurried || mirror.core.upstream.health.is_down() {
+            continue;
+        }
+        let due = suspects.iter().position(|suspect| mirror.synchronised_since(suspect));
+        let elder = due.map(|due| suspects.swap_remove(due));
+        let Some(question) =
+            elder.as_ref().map(|elder| elder.question.clone()).or_else(|| mirror.samples.take())
+        else {
+            continue;
+        };
+        match (mirror.compare(&question).await, elder) {
+            (Outcome::Same, elder) => {
+                mirror.samples.count(elder.map_or(Verified::Same, |_| Verified::Changed));
+            }
+            (Outcome::Unknown, _) => mirror.samples.count(Verified::Unknown),
+            (Outcome::Different(suspect, kept), Some(elder)) if suspect.said == elder.said => {
+                mirror.samples.count(Verified::Different);
+                mirror.distrust(&question, &kept).await;
+            }
+            (Outcome::Different(suspect, _), _) => {
+                if let Some(synchroniser) = &mirror.core.synchroniser {
+                    synchroniser.request_cycle();
+                }
+                if suspects.len() < SUSPECTS {
+                    suspects.push(*suspect);
+                }
+            }
+        }
+    }
+}
+
+impl FromMirror {
+    /// Notes a question that was answered from the tables.
+    pub(crate) fn sample(&self, question: &Question) {
+        self.samples.note(question);
+    }
+
+    /// Whether all tables that the question was answered from have been synchronised since.
+    fn synchronised_since(&self, suspect: &Suspect) -> bool {
+        let Some(mirror) = &self.core.mirror else { return false };
+        let states = mirror.states();
+        suspect
+            .said
+            .tables
+            .iter()
+            .all(|table| states.of(table).is_none_or(|state| state.synced_at > suspect.at))
+    }
+
+    async fn compare(&self, question: &Question) -> Outcome {
+        let settings = self.core.settings.load_full();
+        let Ok(recency) = self.recency(question, &settings, &Directives::default()) else {
+            return Outcome::Unknown;
+        };
+        let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.core.synchroniser) else {
+            return Outcome::Unknown;
+        };
+        let written = self.core.responses.written_lists();
+        let Ok(kept) = self.kept(question, &settings, Some(recency)).await else { return Outcome::Unknown };
+        let at = clock::now();
+        let Ok(answer) = synchroniser.ask(&question.path_and_query).await else { return Outcome::Unknown };
+        let moved_on =
+            target.mirror.version() != kept.version || self.core.responses.written_lists() != written;
+        if moved_on || !answer.json || matches!(answer.status.as_u16(), 401 | 403 | 429) {
+            return Outcome::Unknown;
+        }
+        let (endpoint, ours) = (target.endpoint, kept.entry.clone());
+        let tables: Vec<_> = kept.tables.iter().map(|(table, _)| *table).collect();
+        let compared = tokio::task::spawn_blocking(move || {
+            let clock = endpoint.clock;
+            let ours = compare::Said::of(ours.status, &ours.body, clock, tables.clone());
+            let theirs = compare::Said::of(answer.status, &answer.body, clock, tables);
+            (ours.agrees(&theirs), theirs)
+        });
+        match compared.await {
+            Ok((true, _)) => Outcome::Same,
+            Ok((false, said)) => {
+                Outcome::Different(Box::new(Suspect { question: question.clone(), said, at }), kept)
+            }
+            Err(_) => Outcome::Unknown,
+        }
+    }
+
+    /// Alyx says something else: what was asked goes to Alyx until that is mended. A detail is fetched again, and that is
+    /// all unless it is still seen to differ then.
+    async fn distrust(&self, question: &Question, kept: &CachedAnswer) {
+        let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.core.synchroniser) else {
+            return;
+        };
+        if let Route::Detail(endpoint, key) = &question.route
+            && synchroniser.touch(endpoint, key).await.is_ok()
+            && !matches!(self.compare(question).await, Outcome::Different(..))
+        {
+            tracing::warn!(
+                question = question.path_and_query,
+                "the mirror's answer differs from Alyx's; the record was fetched again"
+            );
+            return;
+        }
+        tracing::warn!(
+            question = question.path_and_query,
+            "the mirror's answer differs from Alyx's; what it was asked with goes to Alyx until the tables have been \
+             read as a whole"
+        );
+        // Without parameters, the list itself is not what it ought to be.
+        let used = if kept.used.is_empty() { &[""][..] } else { &kept.used };
+        let tables: Vec<_> = kept.tables.iter().map(|(table, _)| *table).collect();
+        for parameter in used {
+            if let Err(error) = target.mirror.distrust(target.endpoint.name, parameter, &tables).await {
+                tracing::error!(%error, "what differs can't be noted");
+            }
+        }
+        synchroniser.request_cycle();
+    }
+}
+
+/// The question for the whole list instead of the page that somebody asked for.
+fn whole(question: &Question) -> Option<Question> {
+    let Route::List(_) = &question.route else { return Some(question.clone()) };
+    let mut pairs: query::Pairs =
+        question.pairs.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
+    pairs.push(("limit".to_owned(), PAGE.to_string()));
+    let uri: Uri = format!("{}?{}", question.path, query::encode_sorted(&pairs)).parse().ok()?;
+    Some(Question::new(question.route.clone(), question.class, &uri, &Media::plain(), None))
+}

@@ -1,0 +1,101 @@
+//! A write goes to Alyx with the caller's own token, and its answer comes back as it is.
+//!
+//! What it may change is noted on disk before it leaves (a crash in between must not bring old
+//! answers back) and marked stale when it has ended; not where Alyx refused it.
+//!
+//! What Alyx says of it is passed on. What the proxy itself says is one of two things: 503, it was not sent; or 504, it was
+//! sent and nobody knows what came of it. 4xx only where sending it again can never help.
+
+use axum::body::Body;
+use http::{Method, Response, StatusCode, header};
+
+use super::{
+    Asked,
+    after_write::refresh_mirror,
+    core::Core,
+    passthrough,
+    refusal::{self, refuse},
+};
+use crate::{
+    alyx::{Route, Service, errors, writes},
+    http::cache_status::ForwardReason,
+    upstream::Failure,
+};
+
+const NO_DISK: &str = "This proxy can't write to its disk, so it could not remember what this request \
+                       changes. The request was not passed on to Alyx.";
+
+/// Answers a POST, PUT, PATCH or DELETE, and whatever else may write.
+pub(crate) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Body> {
+    if let Some(frozen) = core.mode.snapshot() {
+        // No 4xx: clients take 403 for a bad token, and throw the write away for others.
+        let text = format!(
+            "This is {}: nothing can be written into it. The request was not sent to Alyx.",
+            frozen.for_people()
+        );
+        return refuse(504, errors::detail(504, &text), "snapshot");
+    }
+    if core.upstream.health.is_down() {
+        return failed(core, &asked.method, &Failure::Away);
+    }
+    let (method, route) = (asked.method.clone(), asked.route.clone());
+    let log_in = LOG_INS.contains(&asked.uri.path());
+    // Whoever logs in to the admin pages, or fails to, changes no record.
+    let scopes = if log_in { Vec::new() } else { writes::changed_by(&method, &route) };
+    let pending = match core.responses.begin_write(&scopes).await {
+        Ok(pending) => pending,
+        Err(error) => {
+            tracing::error!(%error, "what a write may change can't be noted; it is not passed on");
+            return refusal::plain(507, NO_DISK);
+        }
+    };
+    let result = passthrough::through(core, asked, body, ForwardReason::Method).await;
+    let changed = match &result {
+        Ok(response) if sends_to_log_in(response) => false,
+        Ok(response) => passthrough::may_have_written(response.status()) || partly_done(&route, response),
+        Err(failure) => !failure.never_sent(),
+    };
+    if let Err(error) = core.responses.end_write(pending, changed).await {
+        tracing::error!(%error, "what a write changed was not marked anew on disk");
+    }
+    match result {
+        // After the marks: what is synchronised from now on has seen the write.
+        Ok(response) if changed && !scopes.is_empty() => refresh_mirror(core, &route, response).await,
+        Ok(response) => response,
+        Err(failure) => {
+            if changed && let Some(synchroniser) = &core.synchroniser {
+                synchroniser.request_cycle();
+            }
+            failed(core, &method, &failure)
+        }
+    }
+}
+
+/// The refusal of a request that Alyx did not get, or of which it did not say what came. Who asks by GET (`check-protected`)
+/// is told as any reader: to ask once more does no harm.
+fn failed(core: &Core, method: &Method, failure: &Failure) -> Response<Body> {
+    match failure {
+        Failure::BodyTooLarge => passthrough::too_large(),
+        Failure::Malformed => passthrough::malformed(),
+        Failure::BadAddress => passthrough::bad_address(),
+        failure if method.is_safe() => passthrough::failed_pass(core, failure),
+        failure if failure.never_sent() => refusal::not_sent(core, failure),
+        failure => refusal::outcome_unknown(core, failure),
+    }
+}
+
+/// `/register-file` registers one file after the other and may fail, or be forbidden one, in between (ALYX.md 7).
+fn partly_done(route: &Route, response: &Response<Body>) -> bool {
+    let in_between = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);
+    *route == Route::Service(Service::RegisterFile) && in_between
+}
+
+/// Where people log in to Django's own pages.
+const LOG_INS: [&str; 2] = ["/admin/login/", "/auth/login/"];
+
+/// Django's answer to whoever has not logged in to its pages: anybody gets it, and nothing was done.
+fn sends_to_log_in(response: &Response<Body>) -> bool {
+    let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
+    let path = to.split('?').next().unwrap_or_default();
+    response.status().is_redirection() && LOG_INS.iter().any(|log_in| path.ends_with(log_in))
+}
