@@ -24,8 +24,8 @@ use alyx_proxy::{
     data_dir::upstream_folder,
     mirror::{
         Mirror,
-        carry::{Carried, Head},
-        shape::Shape,
+        export::{Carried, Head},
+        schema::Shape,
     },
 };
 use judge::tables::{key_of, lines};

@@ -3,33 +3,32 @@
 //! It imitates Alyx's REST endpoints, remembers what Alyx said, and goes on answering when Alyx is
 //! out of reach. A request walks down one staircase, and each floor answers it or passes it on:
 //!
-//! [`server`] ▸ [`access`] ▸ [`responses`] ▸ [`upstream`]
+//! [`app`] ▸ [`proxy`] ▸ [`auth`], [`mirror`], [`cache`] ▸ [`upstream`]
 //!
 //! [`alyx`] is what Alyx *is*, as data; every other module asks it and none of them names an
-//! endpoint of Alyx. [`caching`] has HTTP's own rules of caching. [`demo`] is a miniature Alyx over the
+//! endpoint of Alyx. [`http`] has HTTP's own rules of caching. [`demo`] is a miniature Alyx over the
 //! sample lab: the upstream of the demo and of the tests.
 
-pub mod access;
 mod admin;
 pub mod alyx;
 pub mod app;
-pub mod caching;
+pub mod auth;
+pub mod cache;
 pub mod clock;
 pub mod data_dir;
 pub mod demo;
 pub mod docs;
-mod http;
+pub mod http;
 pub mod log;
 pub mod mirror;
 pub mod one;
 pub mod proxy;
-pub mod responses;
 mod rfc9111;
 pub mod server;
 pub mod settings;
 mod single_flight;
 pub mod snapshot;
+pub mod storage;
 pub mod store;
-pub mod tables;
 mod telemetry;
 pub mod upstream;

@@ -5,16 +5,16 @@
 use std::sync::LazyLock;
 
 use alyx_proxy::{
-    access::Given,
     alyx::{
-        Class, ENDPOINTS, Route, ask,
+        Class, ENDPOINTS, Route, filterset,
         json::Scanner,
         links::{self, Base},
-        paging, query,
+        pagination, query_string,
         route::classify,
     },
-    caching::{Directives, ResponseControl, Validators, Wanted, names, parse_date, selecting, wanted},
-    responses::{Media, Question},
+    auth::Given,
+    cache::{Media, Question},
+    http::{Directives, ResponseControl, Validators, Wanted, names, parse_date, selecting, wanted},
     snapshot::{Archive, check},
 };
 use bytes::Bytes;
@@ -111,7 +111,7 @@ pub fn snapshot(data: &[u8]) {
 pub fn pairs(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for endpoint in ENDPOINTS {
-        let read = ask::check_pairs(endpoint, &text);
+        let read = filterset::check_pairs(endpoint, &text);
         if endpoint.filter("django").is_none() {
             continue;
         }
@@ -119,7 +119,10 @@ pub fn pairs(data: &[u8]) {
         if read.is_ok() {
             let secret =
                 text.split([',', '~']).any(|field| field.split("__").any(|name| name == "auth_token"));
-            assert!(!secret || ask::secret(endpoint, &pairs).is_some(), "a secret was not seen: {text}");
+            assert!(
+                !secret || filterset::secret(endpoint, &pairs).is_some(),
+                "a secret was not seen: {text}"
+            );
         }
     }
 }
@@ -132,10 +135,10 @@ pub fn key(data: &[u8]) {
     }
     let question = question(&uri);
     // Of a `limit` or `offset` that Python may read in another way each spelling is a question of its own.
-    if !paging::is_plain(&question.pairs) {
+    if !pagination::is_plain(&question.pairs) {
         return;
     }
-    let query = query::encode_sorted(&question.pairs);
+    let query = query_string::encode_sorted(&question.pairs);
     let spelled = if query.is_empty() { question.path.clone() } else { format!("{}?{query}", question.path) };
     // An encoded text may be longer than an address can be.
     let Ok(spelled) = spelled.parse() else { return };
@@ -146,7 +149,7 @@ pub fn key(data: &[u8]) {
 }
 
 fn question(uri: &Uri) -> Question {
-    let segments = query::segments(uri.path());
+    let segments = query_string::segments(uri.path());
     let route: Route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
     Question::new(route, Class::Records, uri, &Media("json".to_owned()), None)
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::router::text_response;
 use crate::{
-    access::{Credentials, credentials},
-    alyx::{errors, query},
+    alyx::{error_body, query_string},
+    auth::{Credentials, credentials},
     clock,
     proxy::{
         core::Core,
@@ -26,12 +26,12 @@ const DAYS: u32 = 14;
 pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
     let settings = core.settings.load_full();
     let Credentials::Token { hash, .. } = credentials(headers, &core.key) else {
-        return refuse(403, errors::detail(403, errors::NO_CREDENTIALS), "not-accepted");
+        return refuse(403, error_body::detail(403, error_body::NO_CREDENTIALS), "not-accepted");
     };
     let Some(until) = core.tokens.counts_until(&hash, &settings.access) else {
-        return refuse(403, errors::detail(403, errors::INVALID_TOKEN), "not-accepted");
+        return refuse(403, error_body::detail(403, error_body::INVALID_TOKEN), "not-accepted");
     };
-    let pairs = query::parse(uri.query().unwrap_or_default());
+    let pairs = query_string::parse(uri.query().unwrap_or_default());
     let days = match pairs.iter().find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u32>()) {
         None => DAYS,
         Some(Ok(days)) => days,

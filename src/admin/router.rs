@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{api, history, pages};
 use crate::{
-    access,
+    auth,
     clock::{self, Millis},
     http::{cache_status::CacheStatus, forwarded},
     proxy::{core::Core, floors::Floors, in_flight, mode::Mode, refusal},
@@ -25,7 +25,7 @@ pub(crate) struct AdminSite {
     pub(crate) floors: Arc<Floors>,
     pub(crate) load: Arc<in_flight::Load>,
     /// The administrator's token.
-    pub(crate) token: access::Admin,
+    pub(crate) token: auth::Admin,
     /// Browsers that are logged in to its pages.
     pub(crate) sessions: pages::Sessions,
     pub(crate) started_at: Millis,
@@ -38,7 +38,7 @@ impl AdminSite {
         core: Arc<Core>,
         floors: Arc<Floors>,
         load: Arc<in_flight::Load>,
-        token: access::Admin,
+        token: auth::Admin,
     ) -> Self {
         let (sessions, started_at) = (pages::Sessions::default(), clock::now());
         Self { core, floors, load, token, sessions, started_at, listening: OnceLock::new() }

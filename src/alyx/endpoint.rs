@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{filter::Filter, filters, query};
+use super::{filter::Filter, filters, query_string};
 
 /// How fast the answers of an endpoint go out of date; the settings give each class its span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -187,7 +187,7 @@ impl Endpoint {
             Some(Value::Number(key)) => Some(key.to_string()),
             _ => {
                 let url = record.get("url")?.as_str()?;
-                query::segments(url).pop()
+                query_string::segments(url).pop()
             }
         }
     }

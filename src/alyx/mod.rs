@@ -3,28 +3,28 @@
 //! Everything here is stated from the reference of Alyx 3.6.1's REST surface. Nothing here does
 //! input or output, and this module imports no other of the program.
 
-pub mod ask;
+pub mod cache_info;
 pub mod cache_tables;
-pub mod changes;
+pub mod change_tracking;
 pub mod coreapi;
 pub mod endpoint;
-pub mod errors;
+pub mod error_body;
 pub mod filter;
 mod filters;
+pub mod filterset;
+pub mod invalidates;
 pub mod json;
+pub mod json_path;
 pub mod links;
 pub mod model;
 mod models;
-pub mod paging;
-pub mod place;
-pub mod query;
+pub mod pagination;
+pub mod query_string;
 pub mod record;
+pub mod redact;
 pub mod route;
 pub mod schema;
-pub mod secrets;
-pub mod tables;
 pub mod water;
-pub mod writes;
 
 pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};
 pub use filter::strips;

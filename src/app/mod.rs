@@ -15,8 +15,8 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    access::{self, SecretKey},
     admin::router::AdminSite,
+    auth::{self, SecretKey},
     data_dir,
     mirror::{Mirror, Synchroniser},
     proxy::{
@@ -53,7 +53,7 @@ impl App {
         data_dir::make_private(&folder).map_err(|error| OpenError::Io(folder.clone(), error))?;
         let lock = data_dir::lock(&folder)?;
         let key = SecretKey::of(&folder)?;
-        let token = access::Admin::of(&folder, &settings.access.admin_token)?;
+        let token = auth::Admin::of(&folder, &settings.access.admin_token)?;
         let core = Core::open(settings, mode, key).await?;
         let standard = Standard::of(&core)?;
         let floors = Floors::open(core.clone()).await?;

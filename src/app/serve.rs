@@ -9,7 +9,7 @@ use http::{Method, Request, Response};
 use super::App;
 use crate::{
     admin::router,
-    alyx::{Service, errors, writes},
+    alyx::{Service, error_body, invalidates},
     http::{cache_status::CacheStatus, normalize},
     proxy::{
         core::Core,
@@ -31,7 +31,7 @@ pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body
     let core = app.core.clone();
     let answered = AssertUnwindSafe(answer(app, peer, request)).catch_unwind().await;
     answered.unwrap_or_else(|_| {
-        let body = errors::detail(500, "The proxy failed on this request; its log says more.");
+        let body = error_body::detail(500, "The proxy failed on this request; its log says more.");
         let how = CacheStatus::Refused("panic");
         core.counters.count(how);
         refusal::json(500, body, how)
@@ -83,7 +83,7 @@ async fn decide(
         Ok(place) => place,
         Err(refusal) => return *refusal,
     };
-    let may_write = writes::is_write(&asked.method, &asked.route);
+    let may_write = invalidates::is_write(&asked.method, &asked.route);
     let answering = {
         let app = app.clone();
         async move {

@@ -1,7 +1,7 @@
 //! `purge`, `offline`, `online`: what an administrator has a running proxy do (`/-/api/`).
 
 use alyx_proxy::{
-    access::admin,
+    auth::admin_token,
     settings::{Settings, Sources, load},
 };
 use serde_json::{Value, json};
@@ -24,7 +24,8 @@ impl Control {
     /// The proxy that the settings and flags name.
     pub(super) fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, Failure> {
         let data_dir = settings.storage.directory()?;
-        let token = admin::known(&data_dir, &settings.access.admin_token).map_err(anyhow::Error::from)?;
+        let token =
+            admin_token::known(&data_dir, &settings.access.admin_token).map_err(anyhow::Error::from)?;
         let token = token.ok_or_else(|| {
             Failure::Usage(format!(
                 "no administrator's token: {} has no `admin-token`; run this as the user that runs the proxy (--data-dir \

@@ -3,9 +3,9 @@
 use alyx_proxy::{
     clock,
     data_dir::upstream_folder,
-    mirror::carry::Frozen,
+    mirror::export::Frozen,
+    one::cache_tables::{self, Form, TablesError},
     settings::{Sources, load},
-    tables::{self, Form, TablesError},
 };
 use anyhow::anyhow;
 use serde_json::json;
@@ -22,9 +22,9 @@ pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> Outcome {
         let Some(mirror) = Frozen::beside(&folder).map_err(TablesError::from)? else {
             return Err(anyhow!("nothing of {upstream} is mirrored in {}", folder.display()));
         };
-        let at = tables::as_of(&mirror)?;
-        let info = tables::write(&mirror, tables::origin_of(&upstream), &path, form, &*teller)?;
-        Ok((at, tables::scopes(&mirror), info))
+        let at = cache_tables::as_of(&mirror)?;
+        let info = cache_tables::write(&mirror, cache_tables::origin_of(&upstream), &path, form, &*teller)?;
+        Ok((at, cache_tables::scopes(&mirror), info))
     };
     let (at, scopes, info) = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)??;
     if flags.json {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use crate::alyx::ask::{Refusal, Unanswered};
+use crate::alyx::filterset::{Refusal, Unanswered};
 
 /// An answer before its links are moved and its view's headers are set.
 #[derive(Debug, Clone)]

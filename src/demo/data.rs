@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::alyx::{Endpoint, Key, endpoint::Shape, place, record::Record};
+use crate::alyx::{Endpoint, Key, endpoint::Shape, json_path, record::Record};
 
 /// Every table. A clone shares all records; a write changes a clone and puts it in place.
 #[derive(Debug, Default)]
@@ -164,7 +164,7 @@ pub(super) fn id(record: &Record) -> Option<&str> {
 
 /// The keys at a place of a record; an empty name is none.
 pub(super) fn keys(record: &Value, at: &str) -> Vec<String> {
-    let values = place::values(record, at);
+    let values = json_path::values(record, at);
     let text = |value: &Value| match value {
         Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text.clone()),

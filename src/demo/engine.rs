@@ -15,15 +15,15 @@ use super::{answer::Answer, data::Data, sample};
 use crate::{
     alyx::{
         Endpoint,
-        ask::{Unanswered, Undecided},
-        query::Pairs,
+        filterset::{Unanswered, Undecided},
+        query_string::Pairs,
         record::Record,
     },
     mirror::{
         answer::{self, Outcome, Question},
-        functions,
-        load::{self, LoadError},
-        shape::{Shape, Table},
+        ingest::{self, LoadError},
+        schema::{Shape, Table},
+        sql_functions,
         state::{self, State, States},
     },
 };
@@ -97,7 +97,7 @@ impl Loaded {
     fn current<'l>(loaded: &'l mut Option<Self>, data: &Arc<Data>) -> Result<&'l mut Self, EngineError> {
         if loaded.is_none() {
             let connection = Connection::open_in_memory()?;
-            functions::register(&connection)?;
+            sql_functions::register(&connection)?;
             let tables = HashMap::new();
             *loaded = Some(Self { connection, data: Arc::clone(data), tables, version: 1 });
         }
@@ -113,7 +113,7 @@ impl Loaded {
 
     fn answer(&mut self, question: &Question<'_>) -> Result<Outcome, EngineError> {
         // Recordings of the sample show it of insertions; of others it is not known.
-        functions::null_is_nothing(&self.connection, question.endpoint.name == "insertions")?;
+        sql_functions::null_is_nothing(&self.connection, question.endpoint.name == "insertions")?;
         loop {
             let states = self.tables.iter().map(|(name, table)| (*name, table.state.clone())).collect();
             let outcome = answer::answer(&self.connection, &States::new(self.version, states), question)?;
@@ -212,7 +212,7 @@ impl Loaded {
         }
         self.connection.execute_batch("BEGIN")?;
         for n in numbers[head..old_len - tail].iter().flatten() {
-            load::remove(&self.connection, table, "", *n)?;
+            ingest::remove(&self.connection, table, "", *n)?;
         }
         let between: Vec<Option<i64>> = (1..=count).map(|at| Some(low + at * step)).collect();
         for (place, n) in (head..).zip(between.iter().flatten()) {
@@ -243,9 +243,9 @@ fn put(
 ) -> Result<(), LoadError> {
     let records = data.table(table.endpoint);
     let detail = if table.has_details() { records.detail(place) } else { None };
-    let record = load::Record {
+    let record = ingest::Record {
         list: records.records()[place].text(),
         detail: detail.as_ref().map(|detail| detail.text()),
     };
-    load::add(connection, table, "", n, record)
+    ingest::add(connection, table, "", n, record)
 }

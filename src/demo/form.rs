@@ -6,7 +6,7 @@ use http::{StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::{answer::Answer, respond::Ask};
-use crate::alyx::{json, query, record};
+use crate::alyx::{json, query_string, record};
 
 /// The fields that the request sends; files only by their name.
 pub(super) fn fields(ask: &Ask) -> Result<Map<String, Value>, Answer> {
@@ -39,7 +39,7 @@ pub(super) fn value(ask: &Ask) -> Result<Value, Answer> {
         "application/json" => parse(&ask.body),
         "application/x-www-form-urlencoded" => {
             let text = String::from_utf8_lossy(&ask.body);
-            let pairs = query::parse(&text).into_iter();
+            let pairs = query_string::parse(&text).into_iter();
             Ok(Value::Object(pairs.map(|(name, value)| (name, Value::String(value))).collect()))
         }
         "multipart/form-data" => multipart(content_type, ask.body.clone()).map(Value::Object),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::alyx::{
     Endpoint, Route, Service, links,
-    query::{self, Pairs},
+    query_string::{self, Pairs},
     route,
 };
 
@@ -86,7 +86,7 @@ impl Alyx {
                 "<!doctype html><title>Bad Request (400)</title>\n",
             );
         }
-        let segments = query::segments(&ask.path);
+        let segments = query_string::segments(&ask.path);
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let route = route::classify(&segments);
         let missing_slash = segments.last().is_some_and(|last| !last.is_empty());
@@ -251,7 +251,7 @@ async fn respond(State(alyx): State<Arc<Alyx>>, request: Request<Body>) -> Respo
     let mut ask = Ask {
         method: method.clone(),
         path: rewritten(parts.uri.path()),
-        pairs: query::parse(parts.uri.query().unwrap_or_default()),
+        pairs: query_string::parse(parts.uri.query().unwrap_or_default()),
         base: format!("{}://{host}", if https { "https" } else { "http" }),
         headers: parts.headers,
         body,

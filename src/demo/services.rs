@@ -10,7 +10,7 @@ use super::{
     respond::{Alyx, Ask},
     sample, water,
 };
-use crate::alyx::{Service, coreapi, errors, schema};
+use crate::alyx::{Service, coreapi, error_body, schema};
 
 /// Methods besides GET, whether it answers without a token, and what it renders.
 pub(super) fn view(service: Service) -> (&'static [&'static str], bool, Renders) {
@@ -103,8 +103,8 @@ fn log_in(alyx: &Alyx, ask: &Ask) -> Answer {
     match (name, password) {
         (Some(name), Some(password)) => match alyx.users.log_in(name, password) {
             Some(user) => Answer::json(StatusCode::OK, &json!({ "token": user.token })),
-            None => bad_request(errors::login_refused()),
+            None => bad_request(error_body::login_refused()),
         },
-        _ => bad_request(errors::fields_required(&missing)),
+        _ => bad_request(error_body::fields_required(&missing)),
     }
 }

@@ -10,7 +10,7 @@ use super::{
     sample, write,
 };
 use crate::alyx::{
-    query,
+    query_string,
     record::Record,
     water::{self, Administration, Percentages, Restriction, Subject},
 };
@@ -20,7 +20,7 @@ const FALLBACK: &str = "Europe/London";
 
 pub(super) fn requirement(alyx: &Alyx, ask: &Ask) -> Answer {
     let data = alyx.data();
-    let segments = query::segments(&ask.path);
+    let segments = query_string::segments(&ask.path);
     let nickname = segments.get(1).map(String::as_str).unwrap_or_default();
     let subjects = data.named("subjects");
     let record = match subjects.find(nickname) {

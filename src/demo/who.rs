@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{User, answer::Answer};
-use crate::alyx::errors;
+use crate::alyx::error_body;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -31,16 +31,16 @@ impl Users {
     pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Option<&User>, Answer> {
         let Some(header) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
         let refused = |detail| Err(Answer::refused(StatusCode::FORBIDDEN, detail));
-        let Ok(text) = std::str::from_utf8(header.as_bytes()) else { return refused(errors::ODD_TOKEN) };
+        let Ok(text) = std::str::from_utf8(header.as_bytes()) else { return refused(error_body::ODD_TOKEN) };
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         match words.as_slice() {
             [scheme, rest @ ..] if scheme.eq_ignore_ascii_case("token") => match rest {
-                [] => refused(errors::EMPTY_TOKEN),
+                [] => refused(error_body::EMPTY_TOKEN),
                 [token] => match self.known.iter().find(|user| user.token == *token) {
                     Some(user) => Ok(Some(user)),
-                    None => refused(errors::INVALID_TOKEN),
+                    None => refused(error_body::INVALID_TOKEN),
                 },
-                _ => refused(errors::SPACED_TOKEN),
+                _ => refused(error_body::SPACED_TOKEN),
             },
             _ => Ok(None),
         }
@@ -77,7 +77,7 @@ impl Users {
 /// Whether this user may use this method on a view that is not open.
 pub(super) fn permit(user: Option<&User>, method: &Method) -> Result<(), Answer> {
     match user {
-        None => Err(Answer::refused(StatusCode::FORBIDDEN, errors::NO_CREDENTIALS)),
+        None => Err(Answer::refused(StatusCode::FORBIDDEN, error_body::NO_CREDENTIALS)),
         Some(user) if user.public && method != Method::GET => {
             let detail = "You do not have permission to perform this action.";
             Err(Answer::refused(StatusCode::FORBIDDEN, detail))

@@ -18,7 +18,7 @@ use tracing_subscriber::{
 use crate::settings::{Log, LogFormat};
 
 /// The target of the lines about requests, one for each.
-pub const ACCESS: &str = "alyx_proxy::access";
+pub const ACCESS: &str = "alyx_proxy::auth";
 
 /// Changes how much is logged while the program runs.
 #[derive(Debug, Clone)]

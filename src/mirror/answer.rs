@@ -12,10 +12,10 @@ use super::{
 use crate::{
     alyx::{
         Endpoint,
-        ask::{Refusal, Unanswered, Undecided},
-        changes::{Changes, shows},
-        paging::Window,
-        query::Pairs,
+        change_tracking::{Changes, shows},
+        filterset::{Refusal, Unanswered, Undecided},
+        pagination::Window,
+        query_string::Pairs,
     },
     clock::Millis,
 };

@@ -21,16 +21,16 @@ use tokio::sync::oneshot;
 pub use super::file::MirrorOpenError;
 
 use super::{
-    damage::Damage,
-    doubt,
+    corruption::Damage,
     file::{self, Sound, connect},
     generation,
-    load::LoadError,
+    ingest::LoadError,
+    quarantine,
+    schema::{Shape, Table},
     scrub,
-    shape::{Shape, Table},
     state::States,
 };
-use crate::store::{Trouble, is_damage, seal};
+use crate::store::{Trouble, clean_shutdown, is_damage};
 
 const READERS: usize = 2;
 
@@ -107,7 +107,7 @@ impl Mirror {
         let sealed = path.clone();
         let thread = spawn("mirror-writer".to_owned(), &path, move || {
             if write_on(connection, &inbox) {
-                seal::put(&sealed, checked_at);
+                clean_shutdown::put(&sealed, checked_at);
             }
         })?;
         Ok(Arc::new(Self {
@@ -215,7 +215,7 @@ impl Mirror {
         tables: &[&'static str],
     ) -> Result<(), MirrorError> {
         let (parameter, tables) = (parameter.to_owned(), tables.to_vec());
-        self.write(move |connection| Ok(doubt::raise(connection, endpoint, parameter, &tables)?)).await
+        self.write(move |connection| Ok(quarantine::raise(connection, endpoint, parameter, &tables)?)).await
     }
 
     /// Makes a change in one transaction, and returns when it is committed; an error undoes all of it.

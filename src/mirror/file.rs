@@ -11,10 +11,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{functions, generation, shape::Shape, state::States};
+use super::{generation, schema::Shape, sql_functions, state::States};
 use crate::{
     clock::{self, Millis},
-    store::{is_damage, seal},
+    store::{clean_shutdown, is_damage},
 };
 
 pub(super) const NAME: &str = "mirror.db";
@@ -138,10 +138,10 @@ impl From<rusqlite::Error> for Trouble {
 }
 
 fn try_open(path: &Path) -> Result<(Connection, Millis), Trouble> {
-    let sealed = seal::take(path);
+    let sealed = clean_shutdown::take(path);
     let connection = Connection::open(path)?;
     configure(&connection)?;
-    let checked_at = seal::check(&connection, sealed)?.map_err(Trouble::Unfit)?;
+    let checked_at = clean_shutdown::check(&connection, sealed)?.map_err(Trouble::Unfit)?;
     let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if !(0..=FORM).contains(&form) {
         return Err(Trouble::Unfit("written by another version of alyx-proxy".to_owned()));
@@ -187,7 +187,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA analysis_limit = 400;",
     )?;
     connection.set_prepared_statement_cache_capacity(256);
-    functions::register(connection)
+    sql_functions::register(connection)
 }
 
 fn set_aside(path: &Path) -> io::Result<PathBuf> {

@@ -9,12 +9,15 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    doubt, due,
-    shape::{Shape, Table},
+    quarantine, refetch,
+    schema::{Shape, Table},
     state::{State, States},
 };
 use crate::{
-    alyx::{ENDPOINTS, model::Join, model::Model},
+    alyx::{
+        ENDPOINTS,
+        model::{Join, Model},
+    },
     clock::Millis,
 };
 
@@ -73,7 +76,7 @@ pub(super) fn prepare(connection: &mut Connection, shape: &Shape) -> rusqlite::R
             }
         }
     }
-    doubt::note_distrusted(&transaction)?;
+    quarantine::note_distrusted(&transaction)?;
     let states = states(&transaction)?;
     transaction.commit()?;
     Ok(states)
@@ -213,7 +216,7 @@ fn replace(connection: &Connection, table: &Table, alone: bool) -> rusqlite::Res
     let endpoint = table.endpoint.name;
     let Some(filling) = filling(connection, endpoint)? else { return Ok(()) };
     connection.execute_batch(&table.index(NEXT, filling.generation))?;
-    let differences = due::differences(connection, table)?;
+    let differences = refetch::differences(connection, table)?;
     drop_tables(connection, table, "")?;
     for (next, name) in table.names(NEXT).iter().zip(table.names("")) {
         connection
@@ -230,9 +233,9 @@ fn replace(connection: &Connection, table: &Table, alone: bool) -> rusqlite::Res
     connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM due WHERE endpoint = ?1", [endpoint])?;
     if alone || !differences.are_unknown() {
-        due::replaced(connection, table, differences)?;
+        refetch::replaced(connection, table, differences)?;
     }
-    doubt::drop_of(connection, endpoint)?;
+    quarantine::drop_of(connection, endpoint)?;
     recount(connection, table)
 }
 
@@ -243,7 +246,7 @@ pub(super) fn forget(connection: &Connection, table: &Table) -> rusqlite::Result
     for known in ["state", "due"] {
         connection.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [table.endpoint.name])?;
     }
-    doubt::drop_of(connection, table.endpoint.name)?;
+    quarantine::drop_of(connection, table.endpoint.name)?;
     bump(connection)
 }
 
@@ -298,11 +301,9 @@ fn drop_tables(connection: &Connection, table: &Table, prefix: &str) -> rusqlite
 
 #[cfg(test)]
 mod tests {
+    use super::super::ingest::{self, Record};
     use super::*;
-    use crate::mirror::{
-        database::Mirror,
-        load::{self, Record},
-    };
+    use crate::mirror::database::Mirror;
 
     #[tokio::test]
     async fn readers_see_a_table_once_it_is_whole() {
@@ -316,7 +317,7 @@ mod tests {
                 .write(move |connection| {
                     begin(connection, table, 5, &Vec::new(), 0, 1)?;
                     for n in 0..generation {
-                        load::put(connection, table, NEXT, n.cast_signed(), Record { list, detail: None })?;
+                        ingest::put(connection, table, NEXT, n.cast_signed(), Record { list, detail: None })?;
                     }
                     Ok(())
                 })
@@ -333,19 +334,20 @@ mod tests {
         let distrusted = || mirror.states().of("tags").unwrap().distrusted.contains("name");
         mirror.distrust("tags", "name", &["tags", "labs"]).await.unwrap();
         assert!(distrusted());
-        let first = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        let first = mirror.read(|connection, _| quarantine::of(connection, "tags")).await.unwrap().unwrap();
         assert!(first.pressing);
         // It is found out again while the table is read: that does not settle it.
         mirror.distrust("tags", "name", &["tags"]).await.unwrap();
-        let settle = |doubt| mirror.write(move |connection| Ok(doubt::settle(connection, table, doubt)?));
+        let settle =
+            |doubt| mirror.write(move |connection| Ok(quarantine::settle(connection, table, doubt)?));
         settle(first).await.unwrap();
         assert!(distrusted());
-        let second = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        let second = mirror.read(|connection, _| quarantine::of(connection, "tags")).await.unwrap().unwrap();
         settle(second).await.unwrap();
         assert!(!distrusted());
         // So soon again: there is no hurry, as reading it has not helped.
         mirror.distrust("tags", "name", &["tags"]).await.unwrap();
-        let third = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        let third = mirror.read(|connection, _| quarantine::of(connection, "tags")).await.unwrap().unwrap();
         assert!(!third.pressing);
         mirror.close();
         // What an earlier version distrusts is put in doubt.
@@ -353,13 +355,13 @@ mod tests {
         assert_eq!(database.execute("DELETE FROM meta WHERE key LIKE 'doubted:%'", []).unwrap(), 1);
         drop(database);
         let mirror = Mirror::open(folder.path()).unwrap();
-        let fourth = mirror.read(|connection, _| doubt::of(connection, "tags")).await.unwrap().unwrap();
+        let fourth = mirror.read(|connection, _| quarantine::of(connection, "tags")).await.unwrap().unwrap();
         // What is not here any more holds up nothing.
         let gone = |connection: &Connection| {
             Ok(connection.execute("INSERT INTO meta VALUES('doubted:labs', 1)", [])?)
         };
         mirror.write(gone).await.unwrap();
-        mirror.write(move |connection| Ok(doubt::settle(connection, table, fourth)?)).await.unwrap();
+        mirror.write(move |connection| Ok(quarantine::settle(connection, table, fourth)?)).await.unwrap();
         assert!(!mirror.states().of("tags").unwrap().distrusted.contains("name"));
         mirror.close();
     }

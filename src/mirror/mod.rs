@@ -5,24 +5,24 @@
 //! into them.
 
 pub mod answer;
-pub mod answers;
-pub mod carry;
-pub mod damage;
+pub mod capabilities;
+mod checksum;
+pub mod corruption;
 mod database;
-mod doubt;
-mod due;
+pub mod export;
 mod file;
-pub mod functions;
 mod generation;
-pub mod load;
-mod pick;
+pub mod ingest;
 pub mod plan;
+mod projection;
 #[cfg(test)]
 mod properties;
+mod quarantine;
+mod refetch;
+pub mod schema;
 mod scrub;
-pub mod shape;
+pub mod sql_functions;
 pub mod state;
-mod sum;
 pub mod sync;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};

@@ -4,10 +4,10 @@
 use rusqlite::{Connection, types::Value as Sql};
 
 use super::{
-    load::{Record, Rows},
-    shape::{Shape, Table},
+    checksum,
+    ingest::{Record, Rows},
+    schema::{Shape, Table},
     state::States,
-    sum,
 };
 
 /// The tables in which something is not as it was stored. An error if the file can't even be read.
@@ -42,9 +42,9 @@ fn is_sound(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
     let mut rows = bodies.query([])?;
     while let Some(row) = rows.next()? {
         let (n, list, detail): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        sum::check(n, &list, row.get(3)?)?;
+        checksum::check(n, &list, row.get(3)?)?;
         if let Some(detail) = &detail {
-            sum::check(n, detail, row.get::<_, Option<i64>>(4)?.unwrap_or(-1))?;
+            checksum::check(n, detail, row.get::<_, Option<i64>>(4)?.unwrap_or(-1))?;
         }
         let record = Record { list: &list, detail: detail.as_deref() };
         let Ok(right) = Rows::of(table, record) else { return Ok(false) };

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
-use super::shape::Table;
+use super::schema::Table;
 use crate::{
     alyx::model::{Join, MODELS},
     clock::Millis,

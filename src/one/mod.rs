@@ -7,6 +7,7 @@
 //! [`script`] is the same in Python, for machines without this program. The two write the same bytes:
 //! `tests/it/one_script/` runs both in the same homes.
 
+pub mod cache_tables;
 mod files;
 mod home;
 mod plan;

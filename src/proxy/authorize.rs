@@ -9,10 +9,10 @@ use super::{
     refusal::{add_notice, gateway_timeout, refuse, retry_later},
 };
 use crate::{
-    access::{Credentials, Standing},
-    alyx::{Route, Service, errors},
+    alyx::{Route, Service, error_body},
+    auth::{Credentials, Standing},
     clock::{self, Millis},
-    upstream::{Failure, pace::Caller},
+    upstream::{Failure, rate_limit::Caller},
 };
 
 /// What a caller may have.
@@ -39,14 +39,14 @@ pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Asked) -
     match credentials {
         Credentials::None | Credentials::OtherScheme if open => May::Have,
         Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
-            May::AskOnly(errors::NO_CREDENTIALS)
+            May::AskOnly(error_body::NO_CREDENTIALS)
         }
         Credentials::Malformed(refusal) => May::AskOnly(refusal),
         Credentials::Token { hash, .. } => match core.tokens.standing(hash, &settings.access) {
             Standing::Vouched => May::Have,
             Standing::Recheck => May::HaveAfterCheck,
             Standing::PastGrace { vouched_at } => May::PastGrace(vouched_at),
-            Standing::Unknown => May::AskOnly(errors::INVALID_TOKEN),
+            Standing::Unknown => May::AskOnly(error_body::INVALID_TOKEN),
         },
     }
 }
@@ -80,7 +80,7 @@ pub(crate) fn refuse_caller(
     match may {
         May::Have | May::HaveAfterCheck => None,
         May::AskOnly(refusal) if is_away(core, failure) => {
-            let mut response = refuse(403, errors::detail(403, refusal), "not-accepted");
+            let mut response = refuse(403, error_body::detail(403, refusal), "not-accepted");
             add_notice(core, &mut response);
             let headers = response.headers_mut();
             headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));

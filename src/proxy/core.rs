@@ -9,14 +9,14 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
-use super::mode::Mode;
+use super::{history::History, mode::Mode};
 use crate::{
-    access::{Credentials, History, SecretError, SecretKey, Tokens},
-    alyx::errors,
+    alyx::error_body,
+    auth::{Credentials, SecretError, SecretKey, Tokens},
+    cache::Responses,
     clock::Millis,
     data_dir::{self, LockError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
-    responses::Responses,
     settings::Settings,
     store::{self, Store, StoreError},
     telemetry::{activity::Activity, counters::Counters},
@@ -134,7 +134,7 @@ impl Core {
             self.learn_success(credentials, answer.status, answer.asked_at);
         }
         if let Some(token) = credentials.token()
-            && errors::is_token_refused(answer.status, &answer.body)
+            && error_body::is_token_refused(answer.status, &answer.body)
         {
             self.tokens.forget(token, &self.store).await;
         }

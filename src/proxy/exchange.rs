@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 
 use super::{core::Core, refusal};
 use crate::{
-    alyx::{Route, query, route::classify},
+    alyx::{Route, query_string, route::classify},
     http::forwarded,
     settings::Settings,
 };
@@ -47,7 +47,7 @@ pub(crate) fn ask(
         let text = format!("The target of this request, {}, is no path.", parts.uri);
         return Err(Box::new(refusal::plain(400, &text)));
     }
-    if knows_alyx && !query::is_unambiguous(parts.uri.path()) {
+    if knows_alyx && !query_string::is_unambiguous(parts.uri.path()) {
         let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
         return Err(Box::new(refusal::plain(400, text)));
     }
@@ -68,7 +68,7 @@ pub(crate) fn ask(
         .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
     let client = forwarded::client(&parts.headers, peer.ip(), &settings.server);
     core.activity.client(client, &parts.headers);
-    let segments = query::segments(parts.uri.path());
+    let segments = query_string::segments(parts.uri.path());
     let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
     Ok((Asked { method, uri, headers, route, base, client, settings }, body))

@@ -19,17 +19,16 @@ use super::{
 use crate::{
     alyx::{
         Endpoint,
-        ask::{Refusal, Unanswered, Undecided},
-        paging::Window,
+        filterset::{Refusal, Unanswered, Undecided},
+        pagination::Window,
     },
-    caching::Directives,
+    cache::{Question, Verdict},
     clock,
-    http::cache_status::CacheStatus,
+    http::{Directives, cache_status::CacheStatus},
     mirror::{
         plan::{self, Failed},
         state::States,
     },
-    responses::{Question, Verdict},
 };
 
 /// The field that asks for an explanation.

@@ -16,8 +16,8 @@ use super::{
     write,
 };
 use crate::{
-    access::Logins,
-    alyx::{Route, Service, writes},
+    alyx::{Route, Service, invalidates},
+    auth::Logins,
     http::cache_status::ForwardReason,
 };
 
@@ -51,7 +51,9 @@ impl Floors {
 pub(crate) async fn of_alyx(floors: &Arc<Floors>, asked: Asked, body: Body) -> Response<Body> {
     match (&asked.method, &asked.route) {
         (&Method::POST, Route::Service(Service::AuthToken)) => login::answer(floors, asked, body).await,
-        (method, route) if writes::is_write(method, route) => write::answer(&floors.core, asked, body).await,
+        (method, route) if invalidates::is_write(method, route) => {
+            write::answer(&floors.core, asked, body).await
+        }
         (&Method::GET | &Method::HEAD, Route::Service(Service::CacheZip)) => {
             files::answer(&floors.tables, asked).await
         }

@@ -20,16 +20,19 @@ use super::{
     verify::Samples,
 };
 use crate::{
-    alyx::{Class, ENDPOINTS, Endpoint, Route, ask::Undecided},
-    caching::Directives,
+    alyx::{Class, ENDPOINTS, Endpoint, Route, filterset::Undecided},
+    cache::{Entry, Question, freshness},
     clock::{self, Millis},
-    http::cache_status::{CacheStatus, ServedStale},
+    http::{
+        Directives,
+        cache_status::{CacheStatus, ServedStale},
+    },
     mirror::{
         self, Mirror,
         answer::{Answer, Outcome, Recency},
     },
-    responses::{Entry, Key, Question, freshness},
     settings::Settings,
+    storage::types::Key,
 };
 
 /// What the mirror has to say to a question.

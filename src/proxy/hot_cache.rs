@@ -29,12 +29,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 
 use super::core::Core;
 use crate::{
-    access::TokenHash,
+    cache::Entry,
     clock::{self, Millis},
     http::cache_status::{CACHE_STATUS, CacheStatus, Tier},
-    responses::{Entry, Key},
     server::request_id::REQUEST_ID,
     settings::Settings,
+    storage::types::{Key, TokenHash},
 };
 
 /// A decision counts for so long at most, in milliseconds.

@@ -17,7 +17,7 @@ use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use http::{HeaderValue, Response, header};
 
 use super::refusal::{self, refuse};
-use crate::{alyx::errors, settings};
+use crate::{alyx::error_body, settings};
 
 const SHED: &str = "alyx_proxy_shed_total";
 /// As many connections are open as files can be.
@@ -132,7 +132,7 @@ fn overloaded(full: Full) -> Response<Body> {
         }
     };
     metrics::counter!(SHED, "reason" => full.name()).increment(1);
-    let mut response = refuse(503, errors::detail(503, text), full.name());
+    let mut response = refuse(503, error_body::detail(503, text), full.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

@@ -20,8 +20,8 @@ use super::{
     refusal::{self, add_notice, gateway_timeout, refuse},
 };
 use crate::{
-    access::{Attempt, Given, LogIn, Presented, credentials},
-    alyx::errors,
+    alyx::error_body,
+    auth::{Attempt, Given, LogIn, Presented, credentials},
     clock::{self, Millis},
     http::cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
     upstream::{Failure, seconds},
@@ -136,7 +136,7 @@ fn give(core: &Core, token: &str) -> Response<Body> {
 /// Alyx's words for what is missing.
 fn fields_required(fields: &[(bool, &'static str)]) -> String {
     let missing: Vec<&str> = fields.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect();
-    errors::fields_required(&missing)
+    error_body::fields_required(&missing)
 }
 
 async fn without_alyx(
@@ -152,7 +152,7 @@ async fn without_alyx(
         if !is_away(core, failure) {
             return failed_pass(core, failure);
         }
-        return refuse(403, errors::detail(403, refusal), "not-accepted");
+        return refuse(403, error_body::detail(403, refusal), "not-accepted");
     }
     let (user, password) = match (given.user, given.password) {
         (Some(user), Some(password)) => (user, password),
@@ -174,7 +174,7 @@ async fn without_alyx(
         Ok(LogIn::Refused | LogIn::Unknown) if !is_away(core, failure) => failed_pass(core, failure),
         Ok(LogIn::Unknown) => gateway_timeout(core, failure, NOT_KNOWN),
         Ok(LogIn::Refused) => {
-            let mut response = refuse(400, errors::login_refused(), "log-in");
+            let mut response = refuse(400, error_body::login_refused(), "log-in");
             response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
             response
         }
@@ -202,7 +202,7 @@ fn too_many(wait: Duration) -> Response<Body> {
     let seconds = seconds(wait).max(1);
     let text =
         format!("Too many failed log-ins with this name from this address. Try again in {seconds} seconds.");
-    let mut response = refuse(429, errors::detail(429, &text), "log-in");
+    let mut response = refuse(429, error_body::detail(429, &text), "log-in");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -15,6 +15,7 @@ pub(crate) mod explain;
 mod files;
 pub(crate) mod floors;
 pub(crate) mod from_mirror;
+pub(crate) mod history;
 pub(crate) mod hot_cache;
 pub(crate) mod in_flight;
 pub(crate) mod login;

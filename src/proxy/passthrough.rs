@@ -14,12 +14,11 @@ use super::{
     refusal::{self, gateway_timeout, retry_later},
 };
 use crate::{
-    access::{Credentials, credentials},
     alyx::{
-        Route, json,
+        Route, invalidates, json,
         links::{self, Base},
-        writes,
     },
+    auth::{Credentials, credentials},
     clock::{self, Millis},
     http::{
         body::{self, Buffered, read_limited},
@@ -62,7 +61,7 @@ pub(crate) async fn through(
     };
     let credentials = credentials(&asked.headers, &core.key);
     let (rest, head) = (asked.route != Route::Other, asked.method == Method::HEAD);
-    let write = rest && writes::is_write(&asked.method, &asked.route);
+    let write = rest && invalidates::is_write(&asked.method, &asked.route);
     let page = asks_for_a_page(&asked.headers);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =

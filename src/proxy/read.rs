@@ -28,16 +28,17 @@ use super::{
     respond::{Giving, respond},
 };
 use crate::{
-    access::{Credentials, Standing, TokenHash, credentials},
-    alyx::{Route, ask, errors, query, route::appended_slash},
-    caching::Directives,
+    alyx::{Route, error_body, filterset, query_string, route::appended_slash},
+    auth::{Credentials, Standing, credentials},
+    cache::{Entry, Media, Question, Verdict, is_personal},
     clock::{self, Millis},
     http::{
+        Directives,
         cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
         reuse::Staleness,
     },
-    responses::{Entry, Key, Media, Question, Verdict, is_personal},
     single_flight::{Departure, Flights, Seat},
+    storage::types::{Key, TokenHash},
     upstream::{Answer, Ask, Failure, has_body},
 };
 
@@ -120,7 +121,7 @@ pub(crate) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Respons
         Err(reason) => return passthrough::answer(core, asked, body, ForwardReason::Bypass(reason)).await,
     };
     if let Route::List(endpoint) = &question.route
-        && ask::secret(endpoint, &question.pairs).is_some()
+        && filterset::secret(endpoint, &question.pairs).is_some()
     {
         // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
         return passthrough::answer(core, asked, body, ForwardReason::Bypass("secret")).await;
@@ -207,11 +208,11 @@ fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Ques
     {
         return Err("request-body");
     }
-    let pairs = query::parse(asked.uri.query().unwrap_or_default());
+    let pairs = query_string::parse(asked.uri.query().unwrap_or_default());
     let format = pairs.iter().rev().find(|(name, _)| name == "format").map(|(_, value)| value.as_str());
     let media =
         Media::negotiate(&asked.route, asked.headers.get(header::ACCEPT), format).ok_or("not-json")?;
-    let path = query::canonical_path(&query::segments(asked.uri.path()));
+    let path = query_string::canonical_path(&query_string::segments(asked.uri.path()));
     let owner = if asked.settings.access.keeps_apart(&path) { credentials.token() } else { None };
     Ok(Question::new(asked.route.clone(), class, &asked.uri, &media, owner))
 }
@@ -286,7 +287,7 @@ impl Reading<'_> {
         }
         if self.directives.only_if_cached {
             let text = "The request allows only what is stored, and nothing fresh is stored for it.";
-            return Some(refuse(504, errors::detail(504, text), "only-if-cached"));
+            return Some(refuse(504, error_body::detail(504, text), "only-if-cached"));
         }
         self.ask_or_wait().await
     }
@@ -404,7 +405,7 @@ impl Reading<'_> {
                 // Another one's token was refused, what came is for that one only, or the flight was lost: each for itself.
                 Some(Ok(fetched))
                     if joined
-                        && (errors::is_token_refused(fetched.answer.status, &fetched.answer.body)
+                        && (error_body::is_token_refused(fetched.answer.status, &fetched.answer.body)
                             || is_personal(&fetched.answer.headers)) => {}
                 None => {}
                 Some(Ok(fetched)) => return Some(self.deliver(&fetched, joined).await),

@@ -5,10 +5,10 @@ use http::{HeaderValue, Response, header};
 
 use super::{core::Core, from_mirror::MirrorMiss};
 use crate::{
-    alyx::errors,
+    alyx::error_body,
+    cache::Question,
     clock,
     http::cache_status::{CacheStatus, ServedStale},
-    responses::Question,
     upstream::{Failure, health::State, seconds},
 };
 
@@ -22,7 +22,7 @@ const AWAY: u64 = 300;
 
 /// A refusal in Alyx's error shape.
 pub(crate) fn plain(status: u16, text: &str) -> Response<Body> {
-    json(status, errors::detail(status, text), CacheStatus::Refused("refused"))
+    json(status, error_body::detail(status, text), CacheStatus::Refused("refused"))
 }
 
 /// A JSON answer of the proxy's own.
@@ -45,7 +45,7 @@ pub(crate) fn refuse(status: u16, body: String, reason: &'static str) -> Respons
 pub(crate) fn gateway_timeout(core: &Core, failure: &Failure, more: &str) -> Response<Body> {
     let text = format!("{} {more}", why_away(core, failure));
     let reason = if matches!(failure, Failure::Away) { "offline" } else { failure.name() };
-    refuse(504, errors::detail(504, text.trim_end()), reason)
+    refuse(504, error_body::detail(504, text.trim_end()), reason)
 }
 
 /// 504 for a question whose answer is not stored, with what is stored that comes near.
@@ -79,7 +79,7 @@ pub(crate) async fn not_stored(
     match reason {
         Some(reason) => {
             let text = format!("{} {more}", why_away(core, failure));
-            refuse(504, errors::detail(504, &text), reason)
+            refuse(504, error_body::detail(504, &text), reason)
         }
         None => gateway_timeout(core, failure, &more),
     }
@@ -101,7 +101,7 @@ pub(crate) fn retry_later(failure: &Failure) -> Option<Response<Body>> {
 
 fn come_again(status: u16, why: &str, seconds: u64, failure: &Failure) -> Response<Body> {
     let text = format!("{why} Try again in {seconds} seconds.");
-    let mut response = refuse(status, errors::detail(status, &text), failure.name());
+    let mut response = refuse(status, error_body::detail(status, &text), failure.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
@@ -144,7 +144,7 @@ pub(crate) fn outcome_unknown(core: &Core, failure: &Failure) -> Response<Body> 
     let text = format!(
         "{how} Alyx did not say whether it was carried out. Look before you send it again, or it may be done twice."
     );
-    refuse(504, errors::detail(504, &text), failure.name())
+    refuse(504, error_body::detail(504, &text), failure.name())
 }
 
 /// Why Alyx could not be asked, in a sentence.

@@ -7,10 +7,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{Asked, core::Core, hot_cache::Repeatable, refusal::NOTICE};
 use crate::{
-    caching,
+    cache::{Asker, Entry, Question},
     clock::{self, Millis},
     http::{cache_status::CacheStatus, content_coding::Coding},
-    responses::{Asker, Entry, Question},
 };
 
 /// How to give an entry: what to say of it, and a warning for the user.
@@ -49,7 +48,7 @@ pub(crate) async fn respond(
     let mut headers = entry.headers.clone();
     add_fields(&mut headers, entry, &giving, &tag);
     let mut response = Response::new(Body::empty());
-    if entry.status == StatusCode::OK && caching::names(&asked.headers, &tag) {
+    if entry.status == StatusCode::OK && crate::http::names(&asked.headers, &tag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         headers.remove(header::CONTENT_TYPE);
     } else {

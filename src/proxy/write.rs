@@ -17,7 +17,7 @@ use super::{
     refusal::{self, refuse},
 };
 use crate::{
-    alyx::{Route, Service, errors, writes},
+    alyx::{Route, Service, error_body, invalidates},
     http::cache_status::ForwardReason,
     upstream::Failure,
 };
@@ -33,7 +33,7 @@ pub(crate) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
             "This is {}: nothing can be written into it. The request was not sent to Alyx.",
             frozen.for_people()
         );
-        return refuse(504, errors::detail(504, &text), "snapshot");
+        return refuse(504, error_body::detail(504, &text), "snapshot");
     }
     if core.upstream.health.is_down() {
         return failed(core, &asked.method, &Failure::Away);
@@ -41,7 +41,7 @@ pub(crate) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
     let (method, route) = (asked.method.clone(), asked.route.clone());
     let log_in = LOG_INS.contains(&asked.uri.path());
     // Whoever logs in to the admin pages, or fails to, changes no record.
-    let scopes = if log_in { Vec::new() } else { writes::changed_by(&method, &route) };
+    let scopes = if log_in { Vec::new() } else { invalidates::changed_by(&method, &route) };
     let pending = match core.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
         Err(error) => {

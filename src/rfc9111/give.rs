@@ -5,9 +5,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::Stored;
 use crate::{
-    caching::{Validators, Wanted, not_modified, wanted},
     clock,
-    http::cache_status::CacheStatus,
+    http::{Validators, Wanted, cache_status::CacheStatus, not_modified, wanted},
 };
 
 /// The response that gives what is stored; `status` tells where it came from (RFC 9211).

@@ -17,11 +17,12 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::{
-    caching::{self, Directives, Lifetime, ResponseControl, lifetime, may_store},
     clock::{self, Millis},
     http::{
+        Directives, Lifetime, ResponseControl,
         body::{self, Buffered},
         cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
+        lifetime, may_store,
     },
     proxy::{Asked, core::Core, passthrough, refusal},
     server::interim::Interim,
@@ -213,8 +214,8 @@ impl Asking {
         let may = |request| may_store(request, fresh.status, &fresh.headers, &fresh.control, lifetime);
         let asked_by = self.asked_by(&Method::GET);
         // The directives that count for what is stored may be those of another field than the newer message has.
-        if caching::forbids_storing(fresh.status, &ResponseControl::of(newer))
-            || !may(caching::Request { authorised: false, ..asked_by })
+        if crate::http::forbids_storing(fresh.status, &ResponseControl::of(newer))
+            || !may(crate::http::Request { authorised: false, ..asked_by })
         {
             self.standard.shelf.invalidate(&self.url);
         } else if may(asked_by) {
@@ -294,9 +295,9 @@ impl Asking {
     }
 
     /// What is to be known of this request, were it of that method, before its response is stored.
-    fn asked_by<'m>(&self, method: &'m Method) -> caching::Request<'m> {
+    fn asked_by<'m>(&self, method: &'m Method) -> crate::http::Request<'m> {
         let authorised = self.headers.contains_key(header::AUTHORIZATION);
-        caching::Request { method, authorised, no_store: self.wanted.no_store }
+        crate::http::Request { method, authorised, no_store: self.wanted.no_store }
     }
 
     /// Other paths of this origin that a write says it has changed.

@@ -8,8 +8,8 @@ use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    caching::{Clocked, Directives, ResponseControl, Selecting, lifetime, merge, selecting},
     clock::Millis,
+    http::{Clocked, Directives, ResponseControl, Selecting, lifetime, merge, selecting},
     settings::value::Size,
 };
 

@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 use super::{Archive, Contents, FileHead, SnapshotError, TableLine, Tell, member::Member};
 use crate::{
     alyx::{Route, links::Base},
+    cache::Carried,
     clock::Millis,
     mirror::{
-        carry::{self, Head},
-        shape::Shape,
+        export::{self, Head},
+        schema::Shape,
     },
-    responses::Carried,
 };
 
 /// Reads every line as an import would, and compares what there is with what the snapshot says that there is. What
@@ -41,12 +41,12 @@ pub fn check(archive: &Archive, tell: Tell<'_>) -> Result<Contents, SnapshotErro
                 let (Some(table), Some(line)) = (table, line) else {
                     return Err(wrong(&"there is no such table"));
                 };
-                for record in lines::<carry::Carried>(archive, member, bytes)? {
+                for record in lines::<export::Carried>(archive, member, bytes)? {
                     if record.n <= order.last_record {
                         return Err(wrong(&"its records are not in their order"));
                     }
                     order.last_record = record.n;
-                    carry::check(table, &record).map_err(|error| wrong(&error))?;
+                    export::check(table, &record).map_err(|error| wrong(&error))?;
                     line.records += 1;
                 }
             }

@@ -8,9 +8,9 @@ use super::SnapshotError;
 use crate::{
     alyx::{
         Class, Endpoint, Route,
-        query::{self, Pairs},
+        query_string::{self, Pairs},
     },
-    responses::Carried,
+    cache::Carried,
 };
 
 /// What is to go into a snapshot: everything, if nothing is chosen.
@@ -83,7 +83,7 @@ impl Choice {
     pub(super) fn takes(&self, answer: &Carried) -> bool {
         match answer.route() {
             Route::List(endpoint) if self.has(endpoint) => {
-                let asked = query::parse(&answer.query);
+                let asked = query_string::parse(&answer.query);
                 matches!(self.narrowed(endpoint), Narrowed::To(pairs) if pairs.iter().all(|pair| asked.contains(pair)))
             }
             Route::Detail(endpoint, _) if self.has(endpoint) => {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     alyx::json::JsonError,
-    mirror::{MirrorError, load::LoadError},
+    mirror::{MirrorError, ingest::LoadError},
     store::StoreError,
 };
 

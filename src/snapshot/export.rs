@@ -14,13 +14,13 @@ use super::{
     member::Member,
 };
 use crate::{
-    alyx::{Endpoint, Route, secrets},
+    alyx::{Endpoint, Route, redact},
+    cache::{self, Carried, Stays},
     clock::{self, Millis},
     mirror::{
-        carry::{Carried as Record, Frozen},
-        shape::Table,
+        export::{Carried as Record, Frozen},
+        schema::Table,
     },
-    responses::{self, Carried, Stays},
     store::{StoreError, is_damage},
 };
 
@@ -185,7 +185,7 @@ impl Snapshot<'_> {
         head.due.retain(|(n, _)| takes(*n));
         self.json(Member::Table(endpoint), &head)?;
         let total = mirror.states.of(endpoint.name).map_or(0, |state| state.rows);
-        let secret = secrets::ENDPOINTS.contains(&endpoint.name);
+        let secret = redact::ENDPOINTS.contains(&endpoint.name);
         let (mut lines, mut records, mut seen) = (Lines::default(), 0, 0_u64);
         let of = |number| Member::Records(endpoint, number);
         mirror.each(table, |mut record: Record| {
@@ -231,7 +231,7 @@ impl Snapshot<'_> {
         if text.is_empty() {
             return Ok(text);
         }
-        let (text, count) = secrets::blanked(&text)?;
+        let (text, count) = redact::blanked(&text)?;
         if count > 0 {
             *self.contents.blanked.entry(endpoint.name.to_owned()).or_default() += count as u64;
         }
@@ -242,7 +242,7 @@ impl Snapshot<'_> {
         const WHAT: &str = "answers";
         let total: u64 = answers.query_row("SELECT count(*) FROM responses", [], |row| row.get(0))?;
         let (mut lines, mut seen) = (Lines::default(), 0_u64);
-        responses::each(answers, |answer| {
+        cache::each(answers, |answer| {
             seen += 1;
             if seen.is_multiple_of(200) {
                 (self.tell)(Step { what: WHAT, done: seen, total });
@@ -289,7 +289,7 @@ impl Snapshot<'_> {
     fn answer(&mut self, lines: &mut Lines, mut answer: Carried) -> Result<(), SnapshotError> {
         let name = match answer.route() {
             Route::List(endpoint) | Route::Detail(endpoint, _) => {
-                if secrets::ENDPOINTS.contains(&endpoint.name) {
+                if redact::ENDPOINTS.contains(&endpoint.name) {
                     answer.body = self.blanked(endpoint, answer.body)?;
                 }
                 endpoint.name

@@ -18,14 +18,14 @@ use super::{
     member::Member,
 };
 use crate::{
-    alyx::{Endpoint, links::Base, secrets},
+    alyx::{Endpoint, links::Base, redact},
+    cache::{Carried, Responses},
     clock::Millis,
     mirror::{
         Mirror, MirrorError,
-        carry::{Carried as Record, Head},
-        shape::Shape,
+        export::{Carried as Record, Head},
+        schema::Shape,
     },
-    responses::{Carried, Responses},
 };
 
 /// Chunks of records that may wait for the mirror's writing thread.
@@ -78,8 +78,7 @@ pub fn import(
             ours: into.upstream.to_owned(),
         });
     }
-    let blanked =
-        secrets::ENDPOINTS.into_iter().filter(|name| contents.blanked.contains_key(*name)).collect();
+    let blanked = redact::ENDPOINTS.into_iter().filter(|name| contents.blanked.contains_key(*name)).collect();
     let base = Base::new(into.upstream);
     let mut import =
         Import { archive, into, base, blanked, table: None, file: None, done: Imported::default() };

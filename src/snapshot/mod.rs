@@ -17,7 +17,7 @@
 //! what was cut short or changed by a single bit is found before anything of it is read ([`archive`]).
 //!
 //! Tokens, log-ins and keys are never in it: answers that are kept apart for single users stay out, and the secrets
-//! of data repositories are blanked ([`crate::alyx::secrets`]). It holds questions, not the hashes that name them
+//! of data repositories are blanked ([`crate::alyx::redact`]). It holds questions, not the hashes that name them
 //! here, so that it outlives another form of the canonical key.
 
 pub mod archive;

@@ -6,14 +6,14 @@
 //! forced to the platter (`synchronous=NORMAL`): a killed process loses nothing, a power cut may
 //! lose the last moments, and neither damages the file.
 
-mod exchange;
-mod keeper;
+mod ballast;
+pub(crate) mod clean_shutdown;
+mod health;
 mod open;
 mod reader;
-mod rescue;
-mod reserve;
-pub(crate) mod seal;
-mod trouble;
+mod recover;
+mod replace;
+mod watchdog;
 mod writer;
 
 use std::{
@@ -23,15 +23,15 @@ use std::{
 
 use rusqlite::Connection;
 
+pub use health::Trouble;
 pub use open::OpenError;
-pub use trouble::Trouble;
 
-use keeper::Keeper;
+use ballast::Reserve;
+use health::Shared;
+pub(crate) use health::{is_damage, may_be_a_full_disk};
 use open::Database;
 use reader::Readers;
-use reserve::Reserve;
-use trouble::Shared;
-pub(crate) use trouble::{is_damage, may_be_a_full_disk};
+use watchdog::Keeper;
 use writer::Writer;
 
 /// A change or a look-up that the database refused.
@@ -64,7 +64,7 @@ impl Store {
         match Self::try_open(folder) {
             Err(error) if error.may_be_a_full_disk() && Reserve::of(folder).give_up() => {
                 let store = Self::try_open(folder)?;
-                store.shared.begin(trouble::FULL.to_owned(), folder);
+                store.shared.begin(health::FULL.to_owned(), folder);
                 Ok(store)
             }
             opened => opened,
@@ -83,7 +83,7 @@ impl Store {
     pub fn make_room(&self) -> bool {
         let made = Reserve::of(&self.folder).give_up();
         if made {
-            self.shared.begin(trouble::FULL.to_owned(), &self.folder);
+            self.shared.begin(health::FULL.to_owned(), &self.folder);
         }
         made
     }

@@ -9,13 +9,13 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::{
-    exchange::{self, Exchanged, exchange},
-    rescue::{Rescued, rescue},
-    seal,
-    trouble::{is_damage, may_be_a_full_disk},
+    clean_shutdown,
+    health::{is_damage, may_be_a_full_disk},
+    recover::{Rescued, rescue},
+    replace::{self, Exchanged, exchange},
 };
 use crate::{
-    alyx::writes::Scope,
+    alyx::invalidates::Scope,
     clock::{self, Millis},
 };
 
@@ -78,7 +78,7 @@ pub(super) struct Database {
 pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
     fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
     let path = folder.join(NAME);
-    exchange::end(&path)?;
+    replace::end(&path)?;
     match sound(&path) {
         Ok((connection, checked_at)) => Ok(Database { path, connection, checked_at, set_aside: None }),
         Err(Trouble::Refused(error)) => Err(error),
@@ -142,10 +142,10 @@ fn sound(path: &Path) -> Result<(Connection, Millis), Trouble> {
             Trouble::Refused(OpenError::Sqlite(path.to_owned(), error))
         }
     };
-    let (sealed, left) = (seal::take(path), Left::of(path));
+    let (sealed, left) = (clean_shutdown::take(path), Left::of(path));
     let mut connection = Connection::open(path).map_err(judge)?;
     configure(&connection).map_err(judge)?;
-    let checked_at = seal::check(&connection, sealed).map_err(judge)?.map_err(Trouble::Damaged)?;
+    let checked_at = clean_shutdown::check(&connection, sealed).map_err(judge)?.map_err(Trouble::Damaged)?;
     match Migrations::from_slice(MIGRATIONS).to_latest(&mut connection) {
         Ok(()) => {
             if left.without_log() && sealed.is_none() {

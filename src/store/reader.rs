@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use super::{OpenError, StoreError, open, trouble::Shared};
+use super::{OpenError, StoreError, health::Shared, open};
 
 const THREADS: usize = 2;
 

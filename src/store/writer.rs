@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{OpenError, StoreError, keeper::Keeper, trouble::of_the_disk};
+use super::{OpenError, StoreError, health::of_the_disk, watchdog::Keeper};
 
 /// Changes that are committed together at the most.
 const BATCH: usize = 256;

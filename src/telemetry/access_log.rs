@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::{HeaderValue, Method, Response, Uri, header};
 
 use crate::{
-    alyx::{ENDPOINTS, Route, Service, query, route::classify},
+    alyx::{ENDPOINTS, Route, Service, query_string, route::classify},
     http::cache_status::CACHE_STATUS,
     log,
 };
@@ -40,7 +40,7 @@ pub(crate) struct Named<'r> {
 
 /// The endpoint of a path for logs and metrics: a name that is Alyx's, never the user's text.
 pub(crate) fn endpoint(uri: &Uri) -> &'static str {
-    let segments = query::segments(uri.path());
+    let segments = query_string::segments(uri.path());
     match classify(&segments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
         Route::Service(service) => service.name(),

@@ -12,7 +12,7 @@ use http::{HeaderValue, header};
 use reqwest::Response;
 use url::Url;
 
-use super::{Failure, Upstream, fetch, measure::Measured, pace::Caller, relay};
+use super::{Failure, Upstream, fetch, measure::Measured, passthrough, rate_limit::Caller};
 
 /// Redirects that are followed; a bucket behind Alyx takes one.
 const REDIRECTS: usize = 5;
@@ -41,7 +41,7 @@ impl Upstream {
         let mut response = result?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
-        Ok(relay::passed(status, &headers, body, timeout))
+        Ok(passthrough::passed(status, &headers, body, timeout))
     }
 
     async fn follow(&self, place: &str, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {

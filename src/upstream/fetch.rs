@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Failure, Upstream, end_to_end, measure::Measured, pace::Caller};
+use super::{Failure, Upstream, end_to_end, measure::Measured, rate_limit::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::{self, Millis},

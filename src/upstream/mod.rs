@@ -4,32 +4,32 @@
 //! passes a request through as a stream (writes, files, pages). Both wait their turn ([`pace`]),
 //! report what they saw to [`health`], and end within the total time-out.
 
-mod account;
 mod client;
 mod download;
-mod failure;
+mod error;
 mod fetch;
 mod headers;
 pub mod health;
+mod idle_timeout;
 pub(crate) mod measure;
-mod origin;
-pub mod pace;
-mod progress;
-mod relay;
+mod passthrough;
+pub mod rate_limit;
+mod raw_client;
+mod service_account;
 
 use std::sync::Arc;
 
 use reqwest::Client;
 use url::Url;
 
-pub use account::{Account, AccountError};
-pub use failure::{Failure, seconds};
+pub use error::{Failure, seconds};
 pub use fetch::{Answer, Ask};
 pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
-pub use origin::Origin;
-pub use relay::{Relayed, has_body};
+pub use passthrough::{Relayed, has_body};
+pub use raw_client::Origin;
+pub use service_account::{Account, AccountError};
 
-use crate::{alyx::query, settings::Settings};
+use crate::{alyx::query_string, settings::Settings};
 
 /// The one Alyx that this proxy stands before.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Upstream {
     /// Whether it can be reached.
     pub health: health::Health,
     /// Whose turn it is.
-    pub pace: pace::Pace,
+    pub pace: rate_limit::Pace,
 }
 
 /// Why there can be no upstream with these settings.
@@ -73,7 +73,7 @@ impl Upstream {
             reader,
             relayer,
             health: health::Health::default(),
-            pace: pace::Pace::new(&settings.upstream),
+            pace: rate_limit::Pace::new(&settings.upstream),
         }))
     }
 
@@ -86,7 +86,7 @@ impl Upstream {
     /// what has dot segments its path.
     fn url_of(&self, path_and_query: &str) -> Result<Url, Failure> {
         let path = path_and_query.split('?').next().unwrap_or_default();
-        let sound = path.starts_with('/') && query::is_unambiguous(path);
+        let sound = path.starts_with('/') && query_string::is_unambiguous(path);
         let url = sound.then(|| format!("{}{path_and_query}", self.base));
         let url = url.and_then(|url| Url::parse(&url).ok()).filter(|url| self.owns(url));
         url.ok_or(Failure::BadAddress)

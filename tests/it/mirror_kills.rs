@@ -13,7 +13,7 @@ use crate::support::miniature;
 use alyx_proxy::{
     alyx::record,
     demo::{self, Miniature, Options},
-    mirror::{Mirror, shape::Shape},
+    mirror::{Mirror, schema::Shape},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;

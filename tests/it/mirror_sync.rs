@@ -10,7 +10,7 @@ use crate::support::{
 use alyx_proxy::{
     alyx::{Endpoint, record},
     demo::{self, Miniature, Options},
-    mirror::{shape::Shape, sync::Cycle},
+    mirror::{schema::Shape, sync::Cycle},
 };
 use serde_json::{Value, json};
 

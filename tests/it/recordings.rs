@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::support::{
     Answer, Client, Proxy, Recording, Recordings, Setup, Upstream, client::Ask, command, recordings::BASE,
 };
-use alyx_proxy::alyx::{Endpoint, ask as asking, query};
+use alyx_proxy::alyx::{Endpoint, filterset as asking, query_string};
 use futures_util::StreamExt;
 
 /// Clients at once. Identical questions among them become one upstream, which must not show.
@@ -130,7 +130,7 @@ impl Offline {
 fn asks_for_a_secret(path: &str) -> bool {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let endpoint = Endpoint::named(path.trim_start_matches('/'));
-    endpoint.is_some_and(|endpoint| asking::secret(endpoint, &query::parse(query)).is_some())
+    endpoint.is_some_and(|endpoint| asking::secret(endpoint, &query_string::parse(query)).is_some())
 }
 
 /// Sends all recordings and collects what is wrong.

@@ -6,9 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{
-    admin::router::AdminSite, alyx::Endpoint, mirror::sync::Cycle, responses::Purge, store::StoreError,
-};
+use crate::{admin::router::AdminSite, alyx::Endpoint, cache::Purge, mirror::sync::Cycle, store::StoreError};
 
 /// Why a wish is not fulfilled, and the status that says so.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     admin::router::AdminSite,
-    mirror::answers::{self, Answers},
+    mirror::capabilities::{self, Answers},
 };
 
 #[derive(Template)]
@@ -31,7 +31,7 @@ impl AdminSite {
     /// What can be answered here, by endpoint and parameter.
     fn answers(&self) -> Vec<Answers> {
         let states = self.core.mirror.as_ref().map(|mirror| mirror.states());
-        answers::all(&|endpoint, details| {
+        capabilities::all(&|endpoint, details| {
             let state = states.as_ref().and_then(|states| states.of(endpoint));
             state.is_some_and(|state| state.details || !details)
         })

@@ -14,7 +14,7 @@ use rand::Rng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::access::{SecretKey, TokenHash};
+use crate::{auth::SecretKey, storage::types::TokenHash};
 
 const COOKIE: &str = "alyx_proxy_session";
 /// A browser that nobody uses is logged out after this time.

@@ -9,7 +9,7 @@ use super::{
     scalar::{order, scalar},
 };
 use crate::alyx::{
-    ask::{
+    filterset::{
         Unanswered,
         compare::{Comparison, text_holds},
         path::Leaf,

@@ -10,8 +10,8 @@ use super::{
     path::{self, Leads},
 };
 use crate::alyx::{
-    ask::{Unanswered, compare::Comparison, input::Asked, meaning, path::Path, python::Python},
     filter::{Filter, Test},
+    filterset::{Unanswered, compare::Comparison, form::Asked, lookups, path::Path, python_literal::Python},
     model::{Model, QC, Relation},
 };
 
@@ -86,7 +86,7 @@ impl Condition {
             (Test::DatasetQc(_), _) if query.raw("datasets").is_some() => Self::Nothing,
             (Test::DatasetQc(name), Asked::Text(text)) => {
                 let wanted =
-                    Wanted { quality: Some(meaning::quality(text)?), ..Wanted::all(Counts::Datasets) };
+                    Wanted { quality: Some(lookups::quality(text)?), ..Wanted::all(Counts::Datasets) };
                 Self::Several { relation: relation(name)?, wanted, least: 1 }
             }
             (Test::ExistsOnServer, Asked::Bool(exists)) => {
@@ -220,5 +220,5 @@ fn servers(query: &Query<'_>) -> HashSet<String> {
 
 /// The worst quality that is asked for beside `datasets`, as it stands in the request.
 fn quality(query: &Query<'_>) -> Result<i64> {
-    query.raw("dataset_qc_lte").map_or(Ok(FAIL), meaning::quality)
+    query.raw("dataset_qc_lte").map_or(Ok(FAIL), lookups::quality)
 }

@@ -2,7 +2,7 @@
 
 use super::{Ways, compare::Compares, path::Leads};
 use crate::{
-    alyx::ask::{Unanswered, django::Pair},
+    alyx::filterset::{Unanswered, django::Pair},
     demo::data::Data,
 };
 

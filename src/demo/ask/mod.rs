@@ -17,13 +17,13 @@ use special::Condition;
 use super::{data::Data, sample};
 use crate::alyx::{
     Endpoint,
-    ask::{
-        Unanswered,
-        input::{self, Asked, Keys, Used},
-    },
     filter::{Rows, Test},
+    filterset::{
+        Unanswered,
+        form::{self, Asked, Keys, Used},
+    },
     model::Model,
-    query::Pairs,
+    query_string::Pairs,
 };
 
 /// In how many ways a record fulfils a condition: the rows that the joined tables give for it.
@@ -50,7 +50,7 @@ impl Keys for Data {
 
 /// The rows of a list that this query asks for, in the table's order.
 pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> Result<Vec<Row>, Unanswered> {
-    let used = input::read(data, endpoint, pairs)?;
+    let used = form::read(data, endpoint, pairs)?;
     let all = data.table(endpoint).records().len();
     if used.is_empty() {
         return Ok((0..all).map(|place| Row { place, repeats: 1 }).collect());

@@ -13,12 +13,12 @@ use super::{
 use crate::{
     alyx::{
         ENDPOINTS, Endpoint, Shape,
-        ask::{
+        filterset::{
             Unanswered,
             path::Path,
             scalar::{Scalar, Transform},
         },
-        query::Pairs,
+        query_string::Pairs,
         record::Record,
     },
     demo::{

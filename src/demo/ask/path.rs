@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::{
     alyx::{
-        ask::{
+        filterset::{
             Unanswered,
             path::{Leaf, Path},
         },
+        json_path,
         model::{Join, Model, Relation},
-        place,
         record::Record,
     },
     demo::data::{Data, keys},
@@ -151,6 +151,6 @@ fn values<'d>(
 
 /// The values at a place; null if there are none.
 fn find<'v>(record: &'v Value, at: &str) -> Vec<Cell<'v>> {
-    let values = place::values(record, at);
+    let values = json_path::values(record, at);
     if values.is_empty() { vec![Cell::Null] } else { values.into_iter().map(Cell::Value).collect() }
 }

@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::{Query, Ways, path};
 use crate::{
     alyx::{
-        ask::{
+        filter::{Seed, Test},
+        filterset::{
             Unanswered,
             compare::{TextTest, text_holds},
-            input::Asked,
+            form::Asked,
         },
-        filter::{Seed, Test},
         model::Model,
     },
     demo::data::Data,

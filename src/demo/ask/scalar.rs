@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use crate::alyx::{
-    ask::{
+    filterset::{
         Unanswered,
         path::Leaf,
         scalar::{Scalar, Transform, taken, taken_of_time},

@@ -12,16 +12,16 @@ use super::{
     region::Regions,
 };
 use crate::alyx::{
-    ask::{
+    filter::{Filter, Rows, Test},
+    filterset::{
         Unanswered,
         compare::Comparison,
         django::{Pair, json_tests, pairs},
-        input::Asked,
-        json,
-        meaning::{self, beyond, broken},
+        form::Asked,
+        json_lookup,
+        lookups::{self, beyond, broken},
         path::Path,
     },
-    filter::{Filter, Rows, Test},
     model::Model,
 };
 
@@ -34,7 +34,7 @@ pub(super) enum Condition {
     /// The pairs of `django=`.
     Pairs(Vec<Pair>),
     /// Tests on one JSON column.
-    Json(Path, Vec<json::Test>),
+    Json(Path, Vec<json_lookup::Test>),
     /// As many of these users.
     Users(Path, HashSet<String>),
     /// `start_time` between two days.
@@ -64,7 +64,7 @@ impl Condition {
         let at = |path: &'static str| Path::resolve(endpoint, path);
         Ok(match (filter.test, asked) {
             (Test::Column(path, lookup), _) => {
-                let (path, comparison) = meaning::column(endpoint, filter, path, lookup, asked)?;
+                let (path, comparison) = lookups::column(endpoint, filter, path, lookup, asked)?;
                 Self::On(path, comparison)
             }
             (Test::Django, Asked::Text(text)) => {
@@ -80,7 +80,7 @@ impl Condition {
                 Self::Users(at("users__username")?, text.split(',').map(str::to_owned).collect())
             }
             (Test::DateRange, Asked::Text(text)) => {
-                let (first, last) = meaning::days(endpoint, text)?;
+                let (first, last) = lookups::days(endpoint, text)?;
                 Self::Between(at("start_time")?, first, last)
             }
             (

@@ -1,4 +1,4 @@
-//! Comparisons of typed columns in SQL (see [`crate::mirror::shape::Store`]).
+//! Comparisons of typed columns in SQL (see [`crate::mirror::schema::Store`]).
 
 use std::cmp::Ordering;
 
@@ -8,14 +8,14 @@ use rusqlite::types::Value;
 use super::sql::Sql;
 use crate::{
     alyx::{
-        ask::{
+        filterset::{
             Unanswered,
             compare::{Comparison, TextTest, upper},
             scalar::{Scalar, Transform},
         },
         model::Kind,
     },
-    mirror::load::{days, micros},
+    mirror::ingest::{days, micros},
 };
 
 /// Whether a column compares so; null where the column is null and that is not asked.
@@ -52,7 +52,7 @@ pub(super) fn holds(column: &str, kind: Kind, comparison: &Comparison) -> Result
         }
         Comparison::Text(how, text, false) => {
             let function = match how {
-                // An index may know it: [`crate::mirror::shape::Table::folded`].
+                // An index may know it: [`crate::mirror::schema::Table::folded`].
                 TextTest::Is => {
                     return Ok(Sql::new(format!("upper_of({column}) = ")).bind(Value::Text(upper(text))));
                 }

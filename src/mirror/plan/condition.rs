@@ -9,18 +9,18 @@ use super::{
 };
 use crate::{
     alyx::{
-        ask::{
+        filter::{Filter, Test},
+        filterset::{
             Unanswered,
             compare::Comparison,
             django::{Pair, json_tests, pairs},
-            input::{Asked, Used},
-            meaning,
+            form::{Asked, Used},
+            lookups,
             path::{Leaf, Path},
-            python::Python,
+            python_literal::Python,
         },
-        filter::{Filter, Test},
     },
-    mirror::load::days,
+    mirror::ingest::days,
 };
 
 pub(super) type Result<T> = std::result::Result<T, Unanswered>;
@@ -74,7 +74,7 @@ pub(super) fn of(
     let one = |condition: Condition| Ok(vec![condition]);
     match (filter.test, asked) {
         (Test::Column(path, lookup), _) => {
-            let (path, comparison) = meaning::column(endpoint, filter, path, lookup, asked)?;
+            let (path, comparison) = lookups::column(endpoint, filter, path, lookup, asked)?;
             let holds = path::holds(context, OWN, &path, &comparison)?;
             let ways = if filter.joins(path.many()) {
                 Some(path::ways(context, OWN, &path, &comparison)?)
@@ -87,11 +87,11 @@ pub(super) fn of(
             let pairs = pairs(text)?;
             let each = |(field, value): &(String, _)| pair(context, &Pair::new(endpoint, field, value)?);
             let conditions: Result<_> = pairs.iter().map(each).collect();
-            conditions.map_err(|unanswered| meaning::among_others(unanswered, used, pairs.len()))
+            conditions.map_err(|unanswered| lookups::among_others(unanswered, used, pairs.len()))
         }
         (Test::JsonKeys(column), Asked::Text(text)) => {
             let path = at(column)?;
-            let among = |unanswered| meaning::among_others(unanswered, used, text.split(',').count() / 2);
+            let among = |unanswered| lookups::among_others(unanswered, used, text.split(',').count() / 2);
             let tests = json_tests(text).map_err(among)?;
             let holds =
                 |test| Ok(Condition::plain(path::holds(context, OWN, &path, &Comparison::Json(test))?));
@@ -99,7 +99,7 @@ pub(super) fn of(
         }
         (Test::Users, Asked::Text(text)) => one(users(context, text)?),
         (Test::DateRange, Asked::Text(text)) => {
-            let (from, until) = meaning::days(endpoint, text)?;
+            let (from, until) = lookups::days(endpoint, text)?;
             let start = at("start_time")?;
             let from = path::holds(context, OWN, &start, &from)?;
             let until = path::holds(context, OWN, &start, &until)?;
@@ -124,7 +124,7 @@ pub(super) fn of(
             let restricted = restricted(context, &open)?;
             one(Condition::plain(wished(restricted, *wanted).text(" AND ").sql(alive(context, true)?)))
         }
-        (Test::Broken, Asked::Text(_) | Asked::Number(_)) => Err(meaning::broken(endpoint, filter, asked)),
+        (Test::Broken, Asked::Text(_) | Asked::Number(_)) => Err(lookups::broken(endpoint, filter, asked)),
         _ => datasets::of(context, filter, asked, used),
     }
 }

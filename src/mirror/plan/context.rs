@@ -12,14 +12,14 @@ use super::{Failed, sql::Sql};
 use crate::{
     alyx::{
         Endpoint,
-        ask::{
+        filterset::{
             Unanswered, Undecided,
-            input::{Asked, Keys, Used},
+            form::{Asked, Keys, Used},
         },
-        query::Pairs,
+        query_string::Pairs,
     },
     mirror::{
-        shape::{Shape, Table},
+        schema::{Shape, Table},
         state::States,
     },
 };

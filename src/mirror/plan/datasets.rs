@@ -10,15 +10,15 @@ use super::{
 };
 use crate::{
     alyx::{
-        ask::{
-            Unanswered,
-            input::{Asked, Used},
-            meaning,
-        },
         filter::{Filter, Test},
+        filterset::{
+            Unanswered,
+            form::{Asked, Used},
+            lookups,
+        },
         model::Model,
     },
-    mirror::shape::Table,
+    mirror::schema::Table,
 };
 
 /// The quality that datasets may have at worst, where nothing is said.
@@ -61,7 +61,7 @@ pub(super) fn of(
         // The presence of `datasets` is enough, with whatever value.
         (Test::DatasetQc(_), _) if context.raw("datasets").is_some() => Ok(Vec::new()),
         (Test::DatasetQc(relation), Asked::Text(text)) => {
-            let worst = meaning::quality(text)?;
+            let worst = lookups::quality(text)?;
             let passes = |x: &str, _: &Names<'_>| Ok(no_worse(x, worst));
             one(several(context, relation, &passes, &Names::any(), "id", true)?)
         }
@@ -74,7 +74,7 @@ pub(super) fn of(
         (Test::OfInsertion, Asked::Uuid(id)) => one(of_insertion(context, id)?),
         (Test::Tagged(flag), Asked::Bool(wanted)) => one(tagged(context, flag, *wanted)?),
         (Test::AnyDataset, Asked::Keys(ids)) => one(any(context, ids)?),
-        _ => Err(meaning::beyond(context.endpoint.name, filter)),
+        _ => Err(lookups::beyond(context.endpoint.name, filter)),
     }
 }
 
@@ -117,7 +117,7 @@ fn no_worse(alias: &str, worst: i64) -> Sql {
 
 /// The worst quality that is asked for beside `datasets`, as it stands in the request.
 fn quality(context: &Context<'_>) -> Result<i64> {
-    context.raw("dataset_qc_lte").map_or(Ok(FAIL), meaning::quality)
+    context.raw("dataset_qc_lte").map_or(Ok(FAIL), lookups::quality)
 }
 
 /// Over a relation to datasets: at least so many different values of a column among those that pass.
@@ -212,7 +212,7 @@ fn of_insertion(context: &Context<'_>, id: &str) -> Result<Condition> {
     match found {
         None => Err(Unanswered::failed("ProbeInsertion matching query does not exist.")),
         Some((session @ Value::Blob(_), Some(name))) => {
-            let name = Value::Text(crate::alyx::ask::compare::upper(&name));
+            let name = Value::Text(crate::alyx::filterset::compare::upper(&name));
             Ok(Condition::plain(
                 Sql::new(format!("{OWN}.session = "))
                     .bind(session)

@@ -3,7 +3,7 @@
 use super::sql::quoted;
 use crate::{
     alyx::model::{Join, Model, Relation},
-    mirror::shape::Table,
+    mirror::schema::Table,
 };
 
 /// A relation that is followed.

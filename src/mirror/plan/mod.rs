@@ -20,16 +20,16 @@ use context::Context;
 use order::Order;
 use sql::{Sql, quoted};
 
-use super::{functions, shape::Table, state::States, sum};
+use super::{checksum, schema::Table, sql_functions, state::States};
 use crate::alyx::{
     Endpoint, Shape,
-    ask::{
-        Refusal, Unanswered, Undecided,
-        input::{self, Used},
-    },
     filter::Rows,
-    paging::{self, Window},
-    query::Pairs,
+    filterset::{
+        Refusal, Unanswered, Undecided,
+        form::{self, Used},
+    },
+    pagination::{self, Window},
+    query_string::Pairs,
     record::Record,
 };
 
@@ -61,10 +61,10 @@ impl From<Undecided> for Failed {
 }
 
 impl From<rusqlite::Error> for Failed {
-    /// A row that can't be decided makes the whole question undecided (see [`functions::UNDECIDED`]).
+    /// A row that can't be decided makes the whole question undecided (see [`sql_functions::UNDECIDED`]).
     fn from(error: rusqlite::Error) -> Self {
         if let rusqlite::Error::SqliteFailure(_, Some(words)) = &error
-            && let Some(what) = words.strip_prefix(functions::UNDECIDED)
+            && let Some(what) = words.strip_prefix(sql_functions::UNDECIDED)
         {
             return Undecided::beyond(what).into();
         }
@@ -106,12 +106,12 @@ pub fn list(
     pairs: &Pairs,
     today: Date,
 ) -> Result<Plan, Failed> {
-    if !paging::is_plain(pairs) {
+    if !pagination::is_plain(pairs) {
         return Err(Undecided::beyond("read such a limit or offset as Python does").into());
     }
     let context = Context::new(connection, states, endpoint, pairs, today);
     let table = context.table(endpoint.name, false)?;
-    let used = input::read(&context, endpoint, pairs)?;
+    let used = form::read(&context, endpoint, pairs)?;
     trusted(states, endpoint, &used)?;
     let mut conditions = Vec::new();
     for (filter, asked) in &used {
@@ -308,7 +308,7 @@ impl Plan {
             }
             statement.query_row([row.n], |found| {
                 let text = found.get_ref(0)?.as_str()?;
-                sum::check(row.n, text, found.get(1)?)?;
+                checksum::check(row.n, text, found.get(1)?)?;
                 match row.repeats {
                     1 => texts.push_str(text),
                     repeats => texts.push_str(&self.multiplied(text.to_owned(), repeats)),
@@ -412,7 +412,7 @@ pub fn detail(
 ) -> Result<String, Failed> {
     let missing = |details| Undecided::Missing { endpoint: endpoint.name, details };
     let (Some(table), Some(state), Some(detail)) =
-        (super::shape::Shape::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
+        (super::schema::Shape::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
     else {
         return Err(missing(false).into());
     };
@@ -424,7 +424,7 @@ pub fn detail(
         _ => "id",
     };
     let known = table.column(column).ok_or_else(|| missing(false))?;
-    let Some(value) = super::load::store(known.kind, &known.kind.json_of(key)) else {
+    let Some(value) = super::ingest::store(known.kind, &known.kind.json_of(key)) else {
         return Err(Refusal::not_found(endpoint.model).into());
     };
     let (name, body) = (quoted(&table.name), quoted(&format!("{}__body", table.name)));
@@ -436,9 +436,9 @@ pub fn detail(
     let found: Vec<(String, Option<String>)> = statement
         .query_map([value], |row| {
             let (n, list, own): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            sum::check(n, &list, row.get(3)?)?;
+            checksum::check(n, &list, row.get(3)?)?;
             if let Some(own) = &own {
-                sum::check(n, own, row.get(4)?)?;
+                checksum::check(n, own, row.get(4)?)?;
             }
             Ok((list, own))
         })?
@@ -452,7 +452,7 @@ pub fn detail(
             Shape::AsListed => Ok(list.clone()),
             Shape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
             Shape::Own => {
-                own.clone().filter(|own| own != super::load::NONE).ok_or_else(|| missing(true).into())
+                own.clone().filter(|own| own != super::ingest::NONE).ok_or_else(|| missing(true).into())
             }
         },
         several => {

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     alyx::{
-        ask::path::{Leaf, Path},
+        filterset::path::{Leaf, Path},
         model::Join,
     },
-    mirror::shape::Table,
+    mirror::schema::Table,
 };
 
 /// How rows are ordered.

@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     alyx::{
-        ask::{
+        filterset::{
             Unanswered, Undecided,
             compare::{Comparison, TextTest},
             path::{Leaf, Path},
         },
         model::{Join, Kind, Model, Relation},
     },
-    mirror::shape::{Many, Table},
+    mirror::schema::{Many, Table},
 };
 
 type Result<T> = std::result::Result<T, Unanswered>;

@@ -9,9 +9,9 @@ use super::{
     sql::{Sql, quoted},
 };
 use crate::alyx::{
-    ask::{Unanswered, compare::upper, input::Asked},
     endpoint::{BRAIN_REGIONS, CHANNELS, FOV_LOCATION, TRAJECTORIES},
     filter::{Filter, Rows, Seed},
+    filterset::{Unanswered, compare::upper, form::Asked},
     model::{Model, PROVENANCE},
 };
 

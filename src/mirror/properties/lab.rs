@@ -8,9 +8,8 @@ use std::{
 use super::dice::Dice;
 use crate::{
     alyx::{
-        ENDPOINTS, Key,
+        ENDPOINTS, Key, json_path,
         model::{Join, Kind, Model},
-        place,
         record::{Record, members},
     },
     demo::naive::{Texts, sample_lab},
@@ -49,7 +48,7 @@ fn index(endpoint: &'static str, at: &'static str, detail: bool) -> &'static Ind
 fn keys(endpoint: &str, place: usize, at: &str, detail: bool) -> Vec<String> {
     let whole = &SAMPLE[endpoint][place];
     let record = if detail { whole.detail.as_ref() } else { Some(&whole.list) };
-    let values = record.map(|record| place::values(record.value(), at)).unwrap_or_default();
+    let values = record.map(|record| json_path::values(record.value(), at)).unwrap_or_default();
     values.iter().map(|key| key.as_str().map_or_else(|| key.to_string(), str::to_owned)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::tables::{Said, Tables};
 use crate::{
-    alyx::{Endpoint, query::parse},
+    alyx::{Endpoint, query_string::parse},
     demo::naive::{Naive, sample_lab},
 };
 

@@ -31,9 +31,9 @@ use tables::{Said, Tables};
 use crate::{
     alyx::{
         ENDPOINTS, Endpoint,
-        ask::{Refusal, Unanswered, scalar::Scalar},
-        paging::Window,
-        query::{Pairs, encode_sorted},
+        filterset::{Refusal, Unanswered, scalar::Scalar},
+        pagination::Window,
+        query_string::{Pairs, encode_sorted},
         record::Record,
     },
     demo::naive::{Naive, Texts, rank},
@@ -224,8 +224,7 @@ impl Asking<'_> {
         let keys: Vec<_> = walked.iter().filter_map(|text| keys.get(text)).collect();
         let ordered = keys.windows(2).all(|two| rank(endpoint, two[0], two[1]).is_le());
         // These stand as they are served: their order is the test's own.
-        let ranked =
-            crate::mirror::shape::Shape::get().table(endpoint.name).is_some_and(|table| table.ranked);
+        let ranked = super::schema::Shape::get().table(endpoint.name).is_some_and(|table| table.ranked);
         if !ordered && !ranked && endpoint.name != "imaging-stack" {
             return Err(format!("in another order: {keys:?}").chars().take(400).collect());
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{dice::Dice, lab, queries, tables::Tables};
 use crate::{
-    alyx::{ENDPOINTS, query::Pairs},
+    alyx::{ENDPOINTS, query_string::Pairs},
     demo::naive::{Naive, TODAY},
     mirror::{
-        answers::{self, Answered},
+        capabilities::{self, Answered},
         plan::{self, Failed},
     },
 };
@@ -18,7 +18,7 @@ fn plans_need_the_tables_that_are_said_to_be_needed() {
     let naive = Naive::new(&lab::pick(&mut Dice::new(&numbers)));
     let tables = Tables::of(&naive);
     let (mut planned, mut wrong) = (0, Vec::new());
-    for (endpoint, said) in ENDPOINTS.iter().zip(answers::all(&|_, _| true)) {
+    for (endpoint, said) in ENDPOINTS.iter().zip(capabilities::all(&|_, _| true)) {
         for (filter, parameter) in endpoint.filters.iter().zip(&said.parameters) {
             if parameter.answered == Answered::ByPath {
                 continue;

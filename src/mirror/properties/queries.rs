@@ -7,7 +7,7 @@ use crate::{
     alyx::{
         Endpoint,
         filter::{Filter, Input, Lookup, Seed, Test},
-        query::Pairs,
+        query_string::Pairs,
     },
     demo::naive::Naive,
 };

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use crate::{
-    alyx::{ENDPOINTS, Endpoint, Shape as DetailShape, query::Pairs, record},
+    alyx::{ENDPOINTS, Endpoint, Shape as DetailShape, query_string::Pairs, record},
     demo::naive::{Naive, TODAY},
     mirror::{
         answer::{self, Outcome, Question},
-        functions,
-        load::{self, Record},
-        shape::Shape,
+        ingest::{self, Record},
+        schema::Shape,
+        sql_functions,
         state::{self, State, States},
     },
 };
@@ -36,7 +36,7 @@ pub(super) enum Said {
 impl Tables {
     pub(super) fn of(naive: &Naive) -> Self {
         let connection = Connection::open_in_memory().unwrap();
-        functions::register(&connection).unwrap();
+        sql_functions::register(&connection).unwrap();
         connection.execute_batch("BEGIN").unwrap();
         let states = ENDPOINTS.iter().map(|endpoint| (endpoint.name, fill(&connection, naive, endpoint)));
         let states = States::new(1, states.collect::<HashMap<_, _>>());
@@ -72,7 +72,7 @@ fn fill(connection: &Connection, naive: &Naive, endpoint: &'static Endpoint) -> 
         n += 1;
         whole = whole && texts.detail.is_some();
         let detail = texts.detail.as_deref().filter(|_| table.has_details());
-        load::add(connection, table, "", n, Record { list: &texts.list, detail }).unwrap();
+        ingest::add(connection, table, "", n, Record { list: &texts.list, detail }).unwrap();
     }
     connection.execute_batch(&table.index("", 1)).unwrap();
     let own = endpoint.detail.is_some_and(|detail| detail.shape == DetailShape::Own);

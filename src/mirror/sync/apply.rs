@@ -2,15 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::ask;
+use super::source;
 use crate::{
     clock::Millis,
     mirror::{
+        checksum,
         database::MirrorError,
-        due,
-        load::{self, Record},
-        shape::Table,
-        sum,
+        ingest::{self, Record},
+        refetch,
+        schema::Table,
     },
 };
 
@@ -32,8 +32,8 @@ pub(super) fn body(
     table: &Table,
     n: i64,
 ) -> rusqlite::Result<Option<(String, Option<String>)>> {
-    let sql = format!("SELECT {} FROM \"{}__body\" WHERE n = ?1", sum::TEXTS, table.name);
-    let checked = connection.prepare_cached(&sql)?.query_row([n], sum::texts).optional()?;
+    let sql = format!("SELECT {} FROM \"{}__body\" WHERE n = ?1", checksum::TEXTS, table.name);
+    let checked = connection.prepare_cached(&sql)?.query_row([n], checksum::texts).optional()?;
     Ok(checked.map(|(_, list, detail)| (list, detail)))
 }
 
@@ -41,14 +41,14 @@ pub(super) fn body(
 fn number(connection: &Connection, table: &Table, id: &str) -> rusqlite::Result<Option<i64>> {
     let Some(column) = table.column("id") else { return Ok(None) };
     let id = if let Ok(number) = id.parse::<i64>() { number.into() } else { id.into() };
-    let Some(id) = load::store(column.kind, &id) else { return Ok(None) };
+    let Some(id) = ingest::store(column.kind, &id) else { return Ok(None) };
     let sql = format!("SELECT n FROM \"{}\" WHERE id = ?1", table.name);
     connection.prepare_cached(&sql)?.query_row([id], |row| row.get(0)).optional()
 }
 
 /// The number under which this record stands, by its identity; none where it is new, or shows no id.
 pub(super) fn place(connection: &Connection, table: &Table, list: &str) -> rusqlite::Result<Option<i64>> {
-    ask::identity(table, list).map_or(Ok(None), |id| number(connection, table, &id))
+    source::identity(table, list).map_or(Ok(None), |id| number(connection, table, &id))
 }
 
 /// Puts a record of the list in its place, or a new one at the end; whether that changed anything. Its place is looked
@@ -61,7 +61,7 @@ pub(super) fn put(
     list: &str,
     detail: &Detail,
 ) -> Result<bool, MirrorError> {
-    let n = if ask::identity(table, list).is_some() { place(connection, table, list)? } else { known };
+    let n = if source::identity(table, list).is_some() { place(connection, table, list)? } else { known };
     let before = match n {
         Some(n) => body(connection, table, n)?,
         None => None,
@@ -80,17 +80,18 @@ pub(super) fn put(
     if same_list && detail == old_detail.as_deref() {
         return Ok(false);
     }
-    let touched = if same_list { Vec::new() } else { due::touched(table, old_list.as_deref(), Some(list)) };
-    due::mark(connection, table, n, &touched)?;
-    load::put(connection, table, "", n, Record { list, detail })?;
-    due::mark(connection, table, n, &touched)?;
+    let touched =
+        if same_list { Vec::new() } else { refetch::touched(table, old_list.as_deref(), Some(list)) };
+    refetch::mark(connection, table, n, &touched)?;
+    ingest::put(connection, table, "", n, Record { list, detail })?;
+    refetch::mark(connection, table, n, &touched)?;
     Ok(true)
 }
 
 /// Puts a record down once more as its texts say: what the table says of it may be something else.
 pub(super) fn anew(connection: &Connection, table: &Table, n: i64) -> Result<(), MirrorError> {
     if let Some((list, detail)) = body(connection, table, n)? {
-        load::put(connection, table, "", n, Record { list: &list, detail: detail.as_deref() })?;
+        ingest::put(connection, table, "", n, Record { list: &list, detail: detail.as_deref() })?;
     }
     Ok(())
 }
@@ -106,10 +107,10 @@ pub(super) fn detail(
 ) -> Result<bool, MirrorError> {
     // Another record may have been given its number.
     let Some((now, _)) = body(connection, table, n)? else { return Ok(false) };
-    if ask::identity(table, &now) != ask::identity(table, list) {
+    if source::identity(table, &now) != source::identity(table, list) {
         return Ok(false);
     }
-    due::settle_detail(connection, table.endpoint.name, n, asked)?;
+    refetch::settle_detail(connection, table.endpoint.name, n, asked)?;
     put(connection, table, Some(n), &now, detail)
 }
 
@@ -117,9 +118,9 @@ pub(super) fn detail(
 pub(super) fn remove(connection: &Connection, table: &Table, n: i64) -> Result<(), MirrorError> {
     let before = body(connection, table, n)?.map(|(list, _)| list);
     if before.is_some() {
-        due::mark(connection, table, n, &due::touched(table, before.as_deref(), None))?;
+        refetch::mark(connection, table, n, &refetch::touched(table, before.as_deref(), None))?;
     }
-    load::remove(connection, table, "", n)?;
+    ingest::remove(connection, table, "", n)?;
     connection.execute("DELETE FROM due WHERE endpoint = ?1 AND n = ?2", (table.endpoint.name, n))?;
     Ok(())
 }
@@ -132,7 +133,7 @@ pub(super) fn last(connection: &Connection, table: &Table) -> rusqlite::Result<i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirror::shape::Shape;
+    use crate::mirror::schema::Shape;
 
     const TAG: &str =
         r#"{"id":"07813450-f550-4862-ac5c-8eb5e0a962f3","name":"t","protected":false,"public":false}"#;
@@ -144,7 +145,7 @@ mod tests {
         connection.execute_batch(&table.create("")).unwrap();
         let right = Record { list: TAG, detail: Some(TAG) };
         for column in ["list", "detail"] {
-            load::put(&connection, table, "", 1, right).unwrap();
+            ingest::put(&connection, table, "", 1, right).unwrap();
             assert_eq!(body(&connection, table, 1).unwrap().unwrap(), (TAG.to_owned(), Some(TAG.to_owned())));
             let wrong = format!("UPDATE tags__body SET {column} = replace({column}, '\"t\"', '\"u\"')");
             connection.execute(&wrong, []).unwrap();

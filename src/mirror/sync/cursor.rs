@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use crate::{clock::Millis, mirror::load};
+use crate::{clock::Millis, mirror::ingest};
 
 /// How far the changes of a table are known.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,7 @@ pub(super) fn surely_after(now: Millis) -> i64 {
 /// Now in this zone.
 pub(super) fn now_in(zone: &str, now: Millis) -> i64 {
     let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
-    Timestamp::from_millisecond(now).map_or(now * 1000, |at| load::micros(zone.to_datetime(at)))
+    Timestamp::from_millisecond(now).map_or(now * 1000, |at| ingest::micros(zone.to_datetime(at)))
 }
 
 /// How much of the server's time has come twice lately, as a summer has ended there: what changed in the second hour says

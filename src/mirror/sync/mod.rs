@@ -6,14 +6,14 @@
 //! the requests of people, and not at all while Alyx is away.
 
 mod apply;
-mod ask;
+mod backfill;
 mod cursor;
-mod fill;
-mod increment;
-mod look_through;
+mod incremental;
 mod progress;
+mod refetch;
 mod relist;
-mod renew;
+mod scrub_schedule;
+mod source;
 mod tags;
 
 use std::{
@@ -30,20 +30,20 @@ pub use progress::{Progress, TableProgress};
 
 use super::{
     database::{Mirror, MirrorError},
-    doubt,
     generation::{self, Scope},
-    shape::{Shape, Table},
+    quarantine,
+    schema::{Shape, Table},
 };
 use crate::{
     alyx::{
         Class, Endpoint,
-        changes::{Changes, Shown, shown},
+        change_tracking::{Changes, Shown, shown},
     },
     clock::{self, Millis},
     settings::Settings,
     upstream::{Account, AccountError, Answer, Upstream},
 };
-use ask::Source;
+use source::Source;
 
 /// Why a table was not synchronised.
 #[derive(Debug, thiserror::Error)]
@@ -354,7 +354,7 @@ impl Synchroniser {
                         row.get(0)
                     })
                     .optional()?;
-                let doubt = doubt::of(connection, endpoint)?;
+                let doubt = quarantine::of(connection, endpoint)?;
                 let state = states.of(endpoint).map(|state| (state.scope.clone(), state.rows, doubt));
                 Ok((listed_at.zip(state), generation::is_filling(connection, endpoint)?))
             })
@@ -378,7 +378,7 @@ impl Synchroniser {
         let age = clock::now().saturating_sub(listed_at);
         let is_older = |span: Millis| !(0..span).contains(&age);
         let pressing = doubt.is_some_and(|doubt| doubt.pressing);
-        if Changes::of(endpoint) != Changes::Unknown && ask::by_ranges(table) {
+        if Changes::of(endpoint) != Changes::Unknown && source::by_ranges(table) {
             self.progress.phase(endpoint, "changes");
             self.increment(table, &scope).await?;
             if is_older(relist::SWEEP / 2) || doubt.is_some() {
@@ -414,14 +414,14 @@ impl Synchroniser {
             Some(crate::alyx::Key::Name(name)) => name,
             _ => "id",
         };
-        let parameters = ask::with_django(&self.scope(table), &format!("{column},{key}"));
-        let records = self.source.page(endpoint, &parameters, ask::PAGE, 0).await?.records;
+        let parameters = source::with_django(&self.scope(table), &format!("{column},{key}"));
+        let records = self.source.page(endpoint, &parameters, source::PAGE, 0).await?.records;
         let records = self.with_details(table, records).await?;
         self.mirror
             .write(move |connection| {
                 for (list, detail) in &records {
                     // The place of a new record among others is known when all are listed.
-                    if ask::by_ranges(table) || apply::place(connection, table, list)?.is_some() {
+                    if source::by_ranges(table) || apply::place(connection, table, list)?.is_some() {
                         apply::put(connection, table, None, list, detail)?;
                     }
                 }

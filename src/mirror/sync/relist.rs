@@ -11,19 +11,19 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     SyncError, Synchroniser,
     apply::{self, Detail},
-    ask::{self, Range},
+    source::{self, Range},
 };
 use crate::{
     alyx::Key,
     clock::{self, Millis},
     mirror::{
+        checksum,
         database::MirrorError,
-        doubt::{self, Doubt},
-        due,
         generation::{self, Scope},
-        load::{self, Record},
-        shape::Table,
-        sum,
+        ingest::{self, Record},
+        quarantine::{self, Doubt},
+        refetch,
+        schema::Table,
     },
 };
 
@@ -40,16 +40,16 @@ impl Synchroniser {
     pub(super) async fn relist(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
         let start = clock::now();
         let doubt = self.doubt(table).await?;
-        let first = self.source.page(table.endpoint, scope, ask::PAGE, 0).await?;
-        if ask::by_ranges(table) && first.count > first.records.len() as u64 {
-            for range in ask::split(first.count) {
+        let first = self.source.page(table.endpoint, scope, source::PAGE, 0).await?;
+        if source::by_ranges(table) && first.count > first.records.len() as u64 {
+            for range in source::split(first.count) {
                 self.reread(table, scope, range).await?;
             }
             self.mirror.write(move |connection| listed(connection, table, start, doubt)).await?;
             return Ok(());
         }
         let records = self.source.all(table, scope, Some(first)).await?;
-        let ranked = table.order.is_empty() && !ask::by_ranges(table);
+        let ranked = table.order.is_empty() && !source::by_ranges(table);
         let before = self.bodies(table).await?;
         let keys = Keys::of(table, [before.iter().map(|(_, list)| list).collect(), records.iter().collect()]);
         let before: HashMap<String, (i64, String)> =
@@ -98,13 +98,13 @@ impl Synchroniser {
         let (here, doubt) = self
             .mirror
             .read(move |connection, _| {
-                Ok((here(connection, table, range)?, doubt::of(connection, table.endpoint.name)?))
+                Ok((here(connection, table, range)?, quarantine::of(connection, table.endpoint.name)?))
             })
             .await?;
         let records = self.source.range(table, scope, "", range).await?;
         let known = self.known(table, &here, &records).await?;
         let new: Vec<String> = records.iter().filter(|list| !known.contains(*list)).cloned().collect();
-        let kept: HashSet<String> = records.iter().filter_map(|list| ask::identity(table, list)).collect();
+        let kept: HashSet<String> = records.iter().filter_map(|list| source::identity(table, list)).collect();
         let (stays, gone): (Vec<_>, Vec<_>) = here.into_iter().partition(|(id, _)| kept.contains(id));
         let changed = !new.is_empty() || !gone.is_empty();
         if !changed && doubt.is_none() {
@@ -135,7 +135,7 @@ impl Synchroniser {
 
     /// What is doubted of a table.
     async fn doubt(&self, table: &'static Table) -> Result<Option<Doubt>, MirrorError> {
-        self.mirror.read(move |connection, _| doubt::of(connection, table.endpoint.name)).await
+        self.mirror.read(move |connection, _| quarantine::of(connection, table.endpoint.name)).await
     }
 
     /// Reads some ranges of a table that is brought up to date by change times: so many that all are read within half a
@@ -172,7 +172,7 @@ impl Synchroniser {
     pub(super) async fn count(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
         let (endpoint, start) = (table.endpoint.name, clock::now());
         let count = self.source.count(table.endpoint, scope).await?;
-        if ask::by_ranges(table) {
+        if source::by_ranges(table) {
             self.mend(table, scope, count).await?;
         } else if self.mirror.states().of(endpoint).is_some_and(|state| state.rows != count) {
             self.relist(table, scope).await?;
@@ -195,7 +195,7 @@ impl Synchroniser {
         records: &[String],
     ) -> Result<HashSet<String>, SyncError> {
         let numbers: Vec<i64> =
-            records.iter().filter_map(|list| here.get(&ask::identity(table, list)?).copied()).collect();
+            records.iter().filter_map(|list| here.get(&source::identity(table, list)?).copied()).collect();
         let read = move |connection: &Connection| {
             let sql = format!("SELECT list FROM \"{}__body\" WHERE n = ?1", table.name);
             let mut statement = connection.prepare_cached(&sql)?;
@@ -231,13 +231,13 @@ impl Synchroniser {
             if here == count {
                 continue;
             }
-            if count <= ask::PAGE as u64 {
+            if count <= source::PAGE as u64 {
                 self.reread(table, scope, range).await?;
                 continue;
             }
             let middle = range.0 + (range.1.unwrap_or(u128::MAX) - range.0) / 2;
             let (left, right) = ((range.0, Some(middle)), (middle, range.1));
-            let parameters = ask::with_django(scope, &ask::within("", left));
+            let parameters = source::with_django(scope, &source::within("", left));
             let of_left = self.source.count(table.endpoint, &parameters).await?;
             open.extend([(left, of_left), (right, count.saturating_sub(of_left))]);
         }
@@ -264,7 +264,7 @@ fn begin(
         let open = known.iter().filter(|(_, done)| !done).map(|(range, _)| *range).collect();
         return Ok((open, known.len()));
     }
-    let ranges = ask::split(rows);
+    let ranges = source::split(rows);
     for (first, after) in &ranges {
         connection.execute(
             "INSERT INTO range VALUES(?1, ?2, ?3, 0)",
@@ -290,8 +290,8 @@ fn ended(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
     // A doubt that came while it was read makes it begin anew.
     let Some(begun) = begun else { return Ok(()) };
     connection.execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (endpoint, begun))?;
-    match doubt::of(connection, endpoint)? {
-        Some(doubt) => doubt::settle(connection, table, doubt),
+    match quarantine::of(connection, endpoint)? {
+        Some(doubt) => quarantine::settle(connection, table, doubt),
         None => Ok(()),
     }
 }
@@ -346,7 +346,7 @@ impl Keys {
     }
 
     fn key(&self, text: &str) -> String {
-        ask::identity(self.table, text)
+        source::identity(self.table, text)
             .or_else(|| self.name(text).filter(|name| !self.ambiguous.contains(name)))
             .unwrap_or_else(|| text.to_owned())
     }
@@ -357,11 +357,11 @@ impl Keys {
 fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bool, MirrorError> {
     let mut bodies = Vec::new();
     {
-        let sql = format!("SELECT {} FROM \"{}__body\" ORDER BY n", sum::TEXTS, table.name);
+        let sql = format!("SELECT {} FROM \"{}__body\" ORDER BY n", checksum::TEXTS, table.name);
         let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            bodies.push(sum::texts(row)?);
+            bodies.push(checksum::texts(row)?);
         }
     }
     if bodies.iter().map(|(_, list, _)| list).eq(records) {
@@ -370,14 +370,14 @@ fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bo
     let details: HashMap<&String, Option<&str>> =
         bodies.iter().map(|(_, list, detail)| (list, detail.as_deref())).collect();
     for (n, _, _) in &bodies {
-        load::remove(connection, table, "", *n)?;
+        ingest::remove(connection, table, "", *n)?;
     }
     for (n, list) in (1..).zip(records) {
-        load::put(connection, table, "", n, Record { list, detail: details.get(list).copied().flatten() })?;
+        ingest::put(connection, table, "", n, Record { list, detail: details.get(list).copied().flatten() })?;
     }
     let before: HashMap<i64, &String> = bodies.iter().map(|(n, list, _)| (*n, list)).collect();
     let after: HashMap<&String, i64> = records.iter().zip(1..).collect();
-    due::renumber(connection, table.endpoint.name, |n| after.get(before.get(&n)?).copied())?;
+    refetch::renumber(connection, table.endpoint.name, |n| after.get(before.get(&n)?).copied())?;
     Ok(true)
 }
 
@@ -391,7 +391,7 @@ fn listed(
     connection
         .execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (table.endpoint.name, start))?;
     if let Some(doubt) = doubt {
-        doubt::settle(connection, table, doubt)?;
+        quarantine::settle(connection, table, doubt)?;
     }
-    super::increment::synced(connection, table, start)
+    super::incremental::synced(connection, table, start)
 }

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
-use super::{SyncError, Synchroniser, apply, ask};
+use super::{SyncError, Synchroniser, apply, source};
 use crate::{
     alyx::endpoint::DATASETS,
     mirror::{
-        due, generation,
-        shape::{Shape, Table},
+        generation, refetch,
+        schema::{Shape, Table},
     },
 };
 
@@ -32,7 +32,7 @@ impl Synchroniser {
             }
             // What is listed by a tag counts the flags of that tag alone: only which datasets these are is of use.
             let mut found = Vec::new();
-            for range in ask::split(there) {
+            for range in source::split(there) {
                 found.extend(self.source.range(table, &parameters, "", range).await?);
             }
             self.mirror
@@ -70,7 +70,7 @@ fn differ(connection: &Connection, table: &Table, tag: &str, found: &[String]) -
         there.extend(apply::place(connection, table, list)?);
     }
     for n in here.symmetric_difference(&there) {
-        due::add(connection, table.endpoint.name, *n, state.synced_at)?;
+        refetch::add(connection, table.endpoint.name, *n, state.synced_at)?;
     }
     Ok(())
 }

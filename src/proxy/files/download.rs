@@ -19,11 +19,11 @@ use tokio::{fs::File, io::AsyncWriteExt, sync::mpsc};
 
 use super::{CacheTables, Kept, hash_of, offers_none, zip};
 use crate::{
-    access::Credentials,
+    auth::Credentials,
+    cache::Entry,
     clock,
     http::cache_status::{CacheStatus, ForwardReason},
     proxy::{Asked, authorize::caller},
-    responses::Entry,
     upstream::Failure,
 };
 

@@ -13,9 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use crate::{
-    caching::{self, Validators, Wanted, wanted},
     clock::{self, Millis},
-    http::cache_status::CacheStatus,
+    http::{Validators, Wanted, cache_status::CacheStatus, wanted},
     proxy::{
         Asked,
         refusal::{self, NOTICE},
@@ -116,7 +115,7 @@ impl Files {
         let fields = serde_json::to_string(&head.headers).unwrap_or_default();
         let kept = Kept {
             name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            headers: crate::responses::read_headers(&fields).unwrap_or_default(),
+            headers: crate::cache::read_headers(&fields).unwrap_or_default(),
             length: head.length,
             info: head.info.and_then(|info| blake3::Hash::from_hex(info).ok()).map(|info| *info.as_bytes()),
             asked_at: head.asked_at,
@@ -185,7 +184,7 @@ fn select(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, Ke
         let kept = Kept {
             name: row.get(1)?,
             path: PathBuf::new(),
-            headers: crate::responses::read_headers(&headers).unwrap_or_default(),
+            headers: crate::cache::read_headers(&headers).unwrap_or_default(),
             length: row.get(3)?,
             info: row.get(4)?,
             asked_at: row.get(5)?,
@@ -199,7 +198,7 @@ fn select(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, Ke
 fn insert(connection: &rusqlite::Connection, tag: &str, kept: &Kept) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO tables (tag, name, headers, length, info, asked_at, received_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let headers = crate::responses::write_headers(&kept.headers);
+    let headers = crate::cache::write_headers(&kept.headers);
     let row = (tag, &kept.name, headers, kept.length, kept.info, kept.asked_at, kept.received_at);
     connection.execute(sql, row).map(drop)
 }
@@ -230,7 +229,7 @@ impl Kept {
             headers.insert(NOTICE, notice);
         }
         how.mark(&mut response);
-        if caching::names(&asked.headers, &tag) {
+        if crate::http::names(&asked.headers, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else if let Err(error) = self.fill(asked, &tag, &mut response).await {
             tracing::error!(%error, file = %self.path.display(), "kept cache tables can't be read");

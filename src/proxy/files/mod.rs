@@ -22,15 +22,15 @@ use super::{
     refusal::{self, notice_away},
 };
 use crate::{
-    access::{Credentials, credentials},
-    alyx::{Class, query, route, tables as cache_info},
-    caching::Directives,
+    alyx::{Class, cache_info, query_string, route},
+    auth::{Credentials, credentials},
+    cache::{Entry, Media, Question},
     clock,
     http::{
+        Directives,
         cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
         reuse::Staleness,
     },
-    responses::{Entry, Media, Question},
     upstream::{Answer, Ask, Failure},
 };
 use kept::Kept;
@@ -48,7 +48,7 @@ const JUDGED_BY: &str = "/labs?limit=1";
 pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Asked) -> Response<Body> {
     let core = &tables.core;
     let credentials = credentials(&asked.headers, &core.key);
-    let Some(tag) = cache_info::tag_asked(&query::parse(asked.uri.query().unwrap_or_default())) else {
+    let Some(tag) = cache_info::tag_asked(&query_string::parse(asked.uri.query().unwrap_or_default())) else {
         return refusal::plain(404, "There is no such database tag.");
     };
     if matches!(credentials, Credentials::Foreign) {
@@ -205,7 +205,7 @@ impl CacheTables {
     async fn known_info(&self, tag: &str) -> Option<Arc<Entry>> {
         let path = cache_info::info_path(tag);
         let uri = path.parse().ok()?;
-        let segments = query::segments(&path);
+        let segments = query_string::segments(&path);
         let route = route::classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
         let media = Media::negotiate(&route, None, None)?;
         let question = Question::new(route, Class::Tables, &uri, &media, None);

@@ -14,21 +14,21 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{CacheTables, Kept};
 use crate::{
-    access::credentials,
-    alyx::{Route, Service, tables as place},
+    alyx::{Route, Service, cache_info as place},
+    auth::credentials,
+    cache::Question,
     clock::{self, Millis},
     http::cache_status::{CacheStatus, ServedStale},
     mirror::Mirror,
+    one::cache_tables::{self, Form, TablesError},
     proxy::{
         Asked,
         authorize::authorize,
         passthrough::give_unstored,
         refusal::{NOTICE, notice_away},
     },
-    responses::Question,
     settings::Settings,
     single_flight::Flights,
-    tables::{self, Form, TablesError},
     upstream::Answer,
 };
 
@@ -142,7 +142,7 @@ impl CacheTables {
             let apart = settings.access.keeps_apart(&format!("/{name}"));
             (state.scope.is_empty() && !apart).then_some(state.synced_at)
         };
-        tables::NEEDED.iter().map(usable).try_fold(Millis::MAX, |oldest, at| Some(oldest.min(at?)))
+        cache_tables::NEEDED.iter().map(usable).try_fold(Millis::MAX, |oldest, at| Some(oldest.min(at?)))
     }
 
     async fn make(self: Arc<Self>) -> Option<Arc<Own>> {
@@ -170,10 +170,10 @@ impl CacheTables {
         let frozen = mirror.frozen().await?;
         let name = uuid::Uuid::new_v4().simple().to_string();
         let path = self.files.folder.join(&name);
-        let (origin, to) = (tables::origin_of(self.core.upstream.base()).to_owned(), path.clone());
+        let (origin, to) = (cache_tables::origin_of(self.core.upstream.base()).to_owned(), path.clone());
         let writing = move || {
-            let as_of = tables::as_of(&frozen)?;
-            let info = tables::write(&frozen, &origin, &to, Form::Zip, &|_| ())?;
+            let as_of = cache_tables::as_of(&frozen)?;
+            let info = cache_tables::write(&frozen, &origin, &to, Form::Zip, &|_| ())?;
             let length = std::fs::metadata(&to).map_err(|error| TablesError::Io(to.clone(), error))?.len();
             Ok::<_, TablesError>((as_of, info, length))
         };

@@ -20,10 +20,10 @@ pub(crate) use samples::{Samples, Verified, register};
 
 use super::from_mirror::{CachedAnswer, FromMirror};
 use crate::{
-    alyx::{Route, query},
-    caching::Directives,
+    alyx::{Route, query_string},
+    cache::{Media, Question},
     clock::{self, Millis},
-    responses::{Media, Question},
+    http::Directives,
 };
 
 /// Time between two looks where there is nothing to do.
@@ -31,7 +31,7 @@ const REST: Duration = Duration::from_mins(1);
 /// Differences that wait for the next synchronisation; more are dropped.
 const SUSPECTS: usize = 16;
 /// Records on a page; a longer list is compared by its count and by what both pages have.
-const PAGE: u64 = crate::alyx::paging::MAX_LIMIT;
+const PAGE: u64 = crate::alyx::pagination::MAX_LIMIT;
 
 /// A difference that may have come from a change upstream.
 #[derive(Debug)]
@@ -177,9 +177,9 @@ impl FromMirror {
 /// The question for the whole list instead of the page that somebody asked for.
 fn whole(question: &Question) -> Option<Question> {
     let Route::List(_) = &question.route else { return Some(question.clone()) };
-    let mut pairs: query::Pairs =
+    let mut pairs: query_string::Pairs =
         question.pairs.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
     pairs.push(("limit".to_owned(), PAGE.to_string()));
-    let uri: Uri = format!("{}?{}", question.path, query::encode_sorted(&pairs)).parse().ok()?;
+    let uri: Uri = format!("{}?{}", question.path, query_string::encode_sorted(&pairs)).parse().ok()?;
     Some(Question::new(question.route.clone(), question.class, &uri, &Media::plain(), None))
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use rand::RngExt;
 
 use super::whole;
-use crate::responses::Question;
+use crate::cache::Question;
 
 /// Questions that are kept; of more that come between two comparisons each has the same chance.
 const KEPT: usize = 32;

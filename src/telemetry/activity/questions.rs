@@ -95,7 +95,7 @@ fn shortened(uri: &http::Uri) -> String {
 }
 
 fn parameters(uri: &http::Uri) -> String {
-    let pairs = crate::alyx::query::parse(uri.query().unwrap_or_default());
+    let pairs = crate::alyx::query_string::parse(uri.query().unwrap_or_default());
     let mut names: Vec<String> =
         pairs.into_iter().map(|(name, _)| name).filter(|name| is_name(name)).collect();
     names.sort_unstable();

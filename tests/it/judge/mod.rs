@@ -9,7 +9,7 @@ pub mod tables;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use alyx_proxy::alyx::{ENDPOINTS, Endpoint, Route, query, record, route::classify};
+use alyx_proxy::alyx::{ENDPOINTS, Endpoint, Route, query_string, record, route::classify};
 use serde_json::Value;
 
 /// A recorded GET.
@@ -57,7 +57,7 @@ pub struct Verdict {
 /// The endpoint of a path that lists or shows records.
 pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
     let path = path.split('?').next().unwrap();
-    match classify(&query::segments(path).iter().map(String::as_str).collect::<Vec<_>>()) {
+    match classify(&query_string::segments(path).iter().map(String::as_str).collect::<Vec<_>>()) {
         Route::List(endpoint) | Route::Detail(endpoint, _) => Some(endpoint),
         _ => None,
     }

@@ -15,13 +15,13 @@ use std::{
 };
 
 use alyx_proxy::{
-    alyx::{ENDPOINTS, Endpoint, Key, paging::Window, query, record},
+    alyx::{ENDPOINTS, Endpoint, Key, pagination::Window, query_string, record},
     mirror::{
         answer::{self, Outcome, Question},
-        functions,
-        load::{Adder, Record, Rows},
+        ingest::{Adder, Record, Rows},
         plan,
-        shape::Shape,
+        schema::Shape,
+        sql_functions,
         state::{self, State, States},
     },
 };
@@ -86,7 +86,7 @@ impl Tables {
     pub fn load_into(connection: Connection, folder: &Path, today: Date) -> Self {
         let packed = folder.join("tables-detail.tar.zst");
         let files = if packed.exists() { archive(&packed) } else { HashMap::new() };
-        functions::register(&connection).unwrap();
+        sql_functions::register(&connection).unwrap();
         connection.set_prepared_statement_cache_capacity(256);
         let mut states = HashMap::new();
         let mut filling = Filling::default();
@@ -103,7 +103,7 @@ impl Tables {
             };
             let details: HashMap<String, String> = if packed.exists() {
                 let paths = files.get(&format!("detail/{name}.paths")).cloned().unwrap_or_default();
-                let keys = paths.iter().map(|path| query::segments(path).pop().unwrap());
+                let keys = paths.iter().map(|path| query_string::segments(path).pop().unwrap());
                 keys.zip(files.get(&format!("detail/{name}.jsonl")).cloned().unwrap_or_default()).collect()
             } else {
                 let path = folder.join(format!("tables/{name}.detail.jsonl.zst"));
@@ -131,7 +131,7 @@ impl Tables {
     /// How a list is counted and how a page of it is had: SQL, and the database's plan for it.
     pub fn plans(&self, path: &str) -> String {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let pairs = query::parse(query);
+        let pairs = query_string::parse(query);
         let endpoint = endpoint(path).unwrap();
         let plan = match plan::list(&self.connection, &self.states, endpoint, &pairs, self.today) {
             Ok(plan) => plan,
@@ -149,11 +149,11 @@ impl Tables {
     /// The mirror's own answer.
     pub fn ask(&self, path: &str) -> Said {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let pairs = query::parse(query);
-        let segments = query::segments(path);
+        let pairs = query_string::parse(query);
+        let segments = query_string::segments(path);
         let endpoint = endpoint(path).unwrap();
         let key = (segments.len() == 2 && endpoint.detail.is_some()).then(|| segments[1].clone());
-        let url = format!("{}{}", self.base, query::canonical_path(&segments));
+        let url = format!("{}{}", self.base, query_string::canonical_path(&segments));
         let question = Question {
             endpoint,
             key: key.as_deref(),
@@ -255,7 +255,9 @@ fn is_plain(path: &str) -> bool {
         return false;
     }
     endpoint(path).is_some()
-        && !query::parse(path.split_once('?').map_or("", |(_, q)| q)).iter().any(|(n, _)| n == "format")
+        && !query_string::parse(path.split_once('?').map_or("", |(_, q)| q))
+            .iter()
+            .any(|(n, _)| n == "format")
 }
 
 fn of_text(recording: &Value) -> Option<Recording> {

@@ -7,7 +7,7 @@ use alyx_proxy::{
     demo::{self, Miniature, Options},
     mirror::{
         Mirror,
-        shape::Shape,
+        schema::Shape,
         sync::{Cycle, Synchroniser},
     },
     settings::Settings,

@@ -21,7 +21,7 @@ use super::{
     refusal, text_response, to,
 };
 use crate::{
-    alyx::{ENDPOINTS, Endpoint, query, route::classify},
+    alyx::{ENDPOINTS, Endpoint, query_string, route::classify},
     clock,
     proxy::{Asked, floors::of_alyx},
     telemetry::{access_log, activity},
@@ -93,7 +93,7 @@ impl Visit {
             return to(&format!("/-/login?next={here}"));
         };
         let (rest, as_json) = rest.strip_suffix(".json").map_or((rest, false), |rest| (rest, true));
-        let segments = query::segments(&format!("/{rest}"));
+        let segments = query_string::segments(&format!("/{rest}"));
         let names: Vec<&str> = segments.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
         let known = |name: &str| Endpoint::named(name);
         match names.as_slice() {
@@ -142,7 +142,7 @@ impl Visit {
         if explain {
             headers.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
         }
-        let segments = query::segments(uri.path());
+        let segments = query_string::segments(uri.path());
         let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
         let (base, client, settings) = (self.base.clone(), self.client, self.settings.clone());
         let asked = Asked { method: Method::GET, uri: uri.clone(), headers, route, base, client, settings };
@@ -201,5 +201,5 @@ fn explained_of(body: &[u8]) -> Explained {
 
 /// Where a record is explored.
 fn place(endpoint: &str, key: &str) -> String {
-    format!("/-/explore/{endpoint}{}", query::canonical_path(&[key.to_owned()]))
+    format!("/-/explore/{endpoint}{}", query_string::canonical_path(&[key.to_owned()]))
 }

@@ -18,7 +18,7 @@ use crate::{
         Endpoint,
         filter::{Lookup, Test},
         model::{Join, Model},
-        query,
+        query_string,
     },
 };
 
@@ -58,7 +58,7 @@ impl Visit {
         authorization: HeaderValue,
         as_json: bool,
     ) -> Response<Body> {
-        let path = query::canonical_path(&[endpoint.name.to_owned(), key.to_owned()]);
+        let path = query_string::canonical_path(&[endpoint.name.to_owned(), key.to_owned()]);
         let told = self.told(&path, &authorization).await;
         if as_json {
             return text_response(&told_json(&path, &told), "application/json");
@@ -106,7 +106,7 @@ fn related(endpoint: &'static Endpoint, key: &str) -> Vec<Related> {
             (None, None) => ("django".to_owned(), format!("{by},{key}")),
         };
         to.filter(&pair.0)?;
-        Some(format!("/-/explore/{}?{}", to.name, query::encode_sorted(&[pair])))
+        Some(format!("/-/explore/{}?{}", to.name, query_string::encode_sorted(&[pair])))
     };
     relations
         .iter()

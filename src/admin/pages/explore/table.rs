@@ -15,8 +15,8 @@ use crate::{
         Endpoint,
         endpoint::Key,
         model::{Join, Model},
-        paging::Window,
-        query,
+        pagination::Window,
+        query_string,
     },
 };
 
@@ -60,13 +60,13 @@ impl Visit {
         authorization: HeaderValue,
         as_json: bool,
     ) -> Response<Body> {
-        let mut pairs = query::parse(self.uri.query().unwrap_or_default());
+        let mut pairs = query_string::parse(self.uri.query().unwrap_or_default());
         pairs.retain(|(name, value)| !value.is_empty() && name != "format");
         let asked = pairs.clone();
         if !pairs.iter().any(|(name, _)| name == "limit") {
             pairs.push(("limit".to_owned(), PAGE.to_string()));
         }
-        let path_and_query = format!("/{}?{}", endpoint.name, query::encode_sorted(&pairs));
+        let path_and_query = format!("/{}?{}", endpoint.name, query_string::encode_sorted(&pairs));
         let told = self.told(&path_and_query, &authorization).await;
         if as_json {
             return text_response(&told_json(&path_and_query, &told), "application/json");
@@ -83,7 +83,7 @@ impl Visit {
             if offset > 0 {
                 pairs.push(("offset".to_owned(), offset.to_string()));
             }
-            format!("/-/explore/{}?{}", endpoint.name, query::encode_sorted(&pairs))
+            format!("/-/explore/{}?{}", endpoint.name, query_string::encode_sorted(&pairs))
         };
         let shown = u64::try_from(records.len()).unwrap_or(0);
         let more = count.is_some_and(|count| window.offset + shown < count);

@@ -1,0 +1,151 @@
+//! What a value is compared with, and how: Django's lookups (ALYX.md 2.2).
+
+use std::cmp::Ordering;
+
+use super::{
+    Unanswered,
+    coerce::Typed,
+    json_lookup,
+    parse::{self, Read},
+    path::{Leaf, Path},
+    python_literal::Python,
+    regex::Pattern,
+    scalar::{Scalar, Transform},
+};
+use crate::alyx::model::Kind;
+
+/// A comparison, its value converted to what the column holds.
+#[derive(Debug)]
+pub(crate) enum Comparison {
+    /// Is, or is not, null.
+    Null(bool),
+    /// A value's order against this: which orders fulfil it.
+    Order(Scalar, fn(Ordering) -> bool, Transform),
+    /// Equal to any of these.
+    Any(Vec<Scalar>, Transform),
+    /// Between these, both included.
+    Between(Scalar, Scalar, Transform),
+    /// A text's relation to a text; the second says whether case counts.
+    Text(TextTest, String, bool),
+    /// A regular expression that is found in a text; case is its own matter.
+    Matches(Pattern),
+    /// A test on free-form JSON.
+    Json(json_lookup::Test),
+    /// As many items in an array.
+    Length(i128),
+    /// All these numbers in an array.
+    Holds(Vec<f64>),
+}
+
+/// How one text relates to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum TextTest {
+    Is,
+    Contains,
+    Starts,
+    Ends,
+}
+
+type Result<T> = std::result::Result<T, Unanswered>;
+
+impl Comparison {
+    /// Reads what is left of a path, its transforms and lookup, and the value.
+    pub(crate) fn new(path: &Path, value: &Python) -> Result<Self> {
+        let rest: Vec<&str> = path.rest.iter().map(String::as_str).collect();
+        let Leaf::Value { name, kind, .. } = path.leaf else {
+            return match rest.as_slice() {
+                [] if *value == Python::None => Ok(Self::Null(true)),
+                ["isnull"] => is_null(value),
+                // Keys that no record shows are UUIDs.
+                [] if matches!(value, Python::Text(text) if parse::uuid(text) == Read::Not) => {
+                    Err(bad_uuid(&value.text()?))
+                }
+                _ => Err(Unanswered::hidden("the key of such a record")),
+            };
+        };
+        if let Kind::Json = kind {
+            return json_lookup::Test::new(&rest, value).map(Self::Json);
+        }
+        let (transform, lookup) = transform(kind, &rest)?;
+        let column = Typed { name, kind, transform };
+        match (lookup, value) {
+            ("isnull", _) => is_null(value),
+            ("exact" | "iexact", Python::None) => Ok(Self::Null(true)),
+            ("in" | "range", _) => column.several(lookup, value),
+            (_, Python::None) => Err(Unanswered::failed("Cannot use None as a query value")),
+            _ => column.single(lookup, value),
+        }
+    }
+}
+
+fn is_null(value: &Python) -> Result<Comparison> {
+    match value {
+        Python::Bool(wanted) => Ok(Comparison::Null(*wanted)),
+        Python::None => Err(Unanswered::failed("Cannot use None as a query value")),
+        _ => Err(Unanswered::failed("The QuerySet value for an isnull lookup must be True or False.")),
+    }
+}
+
+/// The transform and the lookup that are left of a path.
+fn transform<'p>(kind: Kind, rest: &[&'p str]) -> Result<(Transform, &'p str)> {
+    let [first, others @ ..] = rest else { return Ok((Transform::None, "exact")) };
+    let transform = match (kind, *first) {
+        (Kind::DateTime, "date") => Transform::Date,
+        (Kind::DateTime, "time") => Transform::Time,
+        (Kind::DateTime, "hour") => Transform::Hour,
+        (Kind::DateTime, "minute") => Transform::Minute,
+        (Kind::DateTime, "second") => Transform::Second,
+        (Kind::DateTime | Kind::Date, "year") => Transform::Year,
+        (Kind::DateTime | Kind::Date, "month") => Transform::Month,
+        (Kind::DateTime | Kind::Date, "day") => Transform::Day,
+        (Kind::DateTime | Kind::Date, "week_day") => Transform::WeekDay,
+        (Kind::Array, index) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Transform::Item(index.parse().map_err(|_| unsupported(index))?)
+        }
+        _ => Transform::None,
+    };
+    match (transform, others, rest) {
+        (Transform::None, [], [lookup]) | (_, [lookup], [_, _])
+            if transform != Transform::None || rest.len() == 1 =>
+        {
+            Ok((transform, lookup))
+        }
+        (_, [], _) => Ok((transform, "exact")),
+        _ => Err(unsupported(first)),
+    }
+}
+
+/// A lookup that is not known here. Columns of every kind have those of text in Django; and where it has none by
+/// that name, its message also says which ones are named alike.
+pub(crate) fn unsupported(lookup: &str) -> Unanswered {
+    Unanswered::beyond(&format!("know the lookup {lookup} of such a column"))
+}
+
+/// Django's message for a UUID that is none.
+pub(crate) fn bad_uuid(text: &str) -> Unanswered {
+    Unanswered::failed_on(text, &format!("['“{text}” is not a valid UUID.']"))
+}
+
+pub(crate) fn text_holds(test: TextTest, own: &str, wanted: &str, cased: bool) -> bool {
+    if !cased {
+        return text_holds(test, &upper(own), &upper(wanted), true);
+    }
+    match test {
+        TextTest::Is => own == wanted,
+        TextTest::Contains => own.contains(wanted),
+        TextTest::Starts => own.starts_with(wanted),
+        TextTest::Ends => own.ends_with(wanted),
+    }
+}
+
+/// PostgreSQL's UPPER: letter by letter, and only where one letter becomes one letter.
+pub(crate) fn upper(text: &str) -> String {
+    let letter = |c: char| {
+        let mut upper = c.to_uppercase();
+        match (upper.next(), upper.next()) {
+            (Some(single), None) => single,
+            _ => c,
+        }
+    };
+    text.chars().map(letter).collect()
+}

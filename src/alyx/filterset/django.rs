@@ -1,0 +1,100 @@
+//! `django=` and the filters of JSON columns: pairs of field and value (ALYX.md 2.2, 2.3).
+
+use super::{Unanswered, compare::Comparison, json_lookup, path::Path, python_literal::Python};
+
+/// The pairs of a text, their values converted.
+pub(crate) fn pairs(text: &str) -> Result<Vec<(String, Python)>, Unanswered> {
+    let tokens = split(text.trim());
+    let mut pairs: Vec<(String, Python)> = Vec::new();
+    for pair in tokens.chunks(2) {
+        let [field, value] = pair else { return Err(Unanswered::failed("list index out of range")) };
+        let value = Python::convert(value)?;
+        if pairs.iter().any(|(known, _)| known == field) {
+            return Err(Unanswered::failed(&format!("Duplicated fields in \"{}\"", text.trim())));
+        }
+        pairs.push((field.clone(), value));
+    }
+    Ok(pairs)
+}
+
+/// Splits at commas outside brackets. An opening bracket within another replaces it, as in Alyx.
+fn split(text: &str) -> Vec<String> {
+    let (mut tokens, mut token, mut closer) = (Vec::new(), String::new(), None);
+    for c in text.chars() {
+        match (c, closer) {
+            (',', None) => {
+                tokens.push(std::mem::take(&mut token));
+                continue;
+            }
+            ('[', _) => closer = Some(']'),
+            ('(', _) => closer = Some(')'),
+            (c, Some(wanted)) if c == wanted => closer = None,
+            _ => {}
+        }
+        token.push(c);
+    }
+    tokens.push(token);
+    tokens
+}
+
+/// The condition of one pair.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) path: Path,
+    pub(crate) comparison: Comparison,
+    pub(crate) excludes: bool,
+}
+
+impl Pair {
+    pub(crate) fn new(endpoint: &'static str, field: &str, value: &Python) -> Result<Self, Unanswered> {
+        let (excludes, field) = match field.strip_prefix('~') {
+            Some(field) => (true, field),
+            None => (false, field),
+        };
+        if field.is_empty() {
+            return Err(Unanswered::failed("Cannot parse keyword query ''"));
+        }
+        let path = Path::resolve(endpoint, field)?;
+        let comparison = Comparison::new(&path, value)?;
+        Ok(Self { path, comparison, excludes })
+    }
+
+    /// Whether it joins a table with several rows for a record.
+    pub(crate) fn multiplies(&self) -> bool {
+        !self.excludes && self.path.many()
+    }
+}
+
+/// The conditions of `json=` or `extended_qc=`, all on one column.
+pub(crate) fn json_tests(text: &str) -> Result<Vec<json_lookup::Test>, Unanswered> {
+    pairs(text)?
+        .iter()
+        .map(|(field, value)| {
+            let keys: Vec<&str> = field.split("__").collect();
+            json_lookup::Test::new(&keys, value)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn splits_as_alyx_does() {
+        assert_eq!(split("a,b,c"), ["a", "b", "c"]);
+        assert_eq!(split("a__in,[1,2],b,(3,4)"), ["a__in", "[1,2]", "b", "(3,4)"]);
+        assert_eq!(split("n,[(1,2),3]"), ["n", "[(1,2)", "3]"]);
+        assert_eq!(split("n,[1,2"), ["n", "[1,2"]);
+        assert_eq!(split("n,1,"), ["n", "1", ""]);
+    }
+
+    #[test]
+    fn refuses_half_pairs_and_doubles() {
+        assert!(pairs("a").is_err());
+        assert!(pairs("a,1,a,1").is_err());
+        assert_eq!(pairs("a,1,~a,1").unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,263 @@
+//! The texts of filters read and checked, all before any is applied (ALYX.md 2.1, rules 2 to 6).
+
+use jiff::civil::{Date, DateTime};
+
+use super::{
+    Unanswered,
+    parse::{self, Read, is_space},
+};
+use crate::alyx::{
+    Endpoint,
+    filter::{Filter, Input, Keyed},
+    query_string::Pairs,
+};
+
+/// Where it is looked up which records there are.
+pub(crate) trait Keys {
+    /// Whether an endpoint has a record of this primary key.
+    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, Unanswered>;
+}
+
+/// The value of a filter.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    Text(String),
+    Uuid(String),
+    Number(f64),
+    Bool(bool),
+    Day(Date),
+    Time(DateTime),
+    /// A key: a UUID or a whole number.
+    Key(String),
+    Keys(Vec<String>),
+}
+
+/// A filter that the request uses, with its value.
+pub(crate) type Used = (&'static Filter, Asked);
+
+/// The greatest number that Alyx takes.
+const GREATEST: f64 = 1e50;
+
+/// Why a text was not taken.
+enum Problem {
+    Invalid(String),
+    Beyond(Unanswered),
+}
+
+/// What the request asks for, in the order of the filters, or every message about what can't be read.
+pub(crate) fn read(keys: &dyn Keys, endpoint: &Endpoint, pairs: &Pairs) -> Result<Vec<Used>, Unanswered> {
+    let (mut used, mut invalid) = (Vec::new(), Vec::new());
+    let mut beyond = None;
+    for filter in endpoint.filters {
+        let texts: Vec<&str> =
+            pairs.iter().filter(|(name, _)| name == filter.name).map(|(_, text)| text.as_str()).collect();
+        match value(keys, filter.input, &texts) {
+            Ok(Some(value)) => used.push((filter, value)),
+            Ok(None) => {}
+            Err(Problem::Invalid(message)) => invalid.push((filter.name, vec![message])),
+            Err(Problem::Beyond(answer)) => beyond = beyond.or(Some(answer)),
+        }
+    }
+    match (beyond, invalid.is_empty()) {
+        (Some(answer), _) => Err(answer),
+        (None, false) => Err(Unanswered::invalid(invalid)),
+        (None, true) => Ok(used),
+    }
+}
+
+/// The value of these repetitions of a parameter; none if it asks nothing.
+fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>, Problem> {
+    let invalid = |message: &str| Err(Problem::Invalid(message.to_owned()));
+    let unsure =
+        |text: &str| Err(Problem::Beyond(Unanswered::beyond(&format!("read {text} as Django does"))));
+    let Some(raw) = texts.last() else { return Ok(None) };
+    if let Input::Keys(keyed) = input {
+        return several(keys, keyed, texts);
+    }
+    let text = if input.strips() { raw.trim_matches(is_space) } else { raw };
+    if text.is_empty() {
+        return if raw.is_empty() { Ok(None) } else { blank(input) };
+    }
+    if text.contains('\0') {
+        match input {
+            Input::Text
+            | Input::DateText
+            | Input::NumberText
+            | Input::Label(_)
+            | Input::CodeLabel(_)
+            | Input::Pairs => return invalid("Null characters are not allowed."),
+            // It is in no number and in no truth: they are judged as such.
+            Input::Number | Input::SelectedBoolean | Input::Boolean => {}
+            _ => return unsure("a null character"),
+        }
+    }
+    match input {
+        Input::Text
+        | Input::DateText
+        | Input::NumberText
+        | Input::Label(_)
+        | Input::CodeLabel(_)
+        | Input::Pairs => Ok(Some(Asked::Text(text.to_owned()))),
+        Input::Uuid => match parse::uuid(text) {
+            Read::Is(uuid) => Ok(Some(Asked::Uuid(uuid))),
+            Read::Not => invalid("Enter a valid UUID."),
+            Read::Unsure => unsure(text),
+        },
+        Input::Number => match parse::decimal(text) {
+            Read::Is(number) if number > GREATEST => {
+                invalid("Ensure this value is less than or equal to 1e+50.")
+            }
+            Read::Is(number) if number < -GREATEST => unsure(text),
+            Read::Is(number) => Ok(Some(Asked::Number(number))),
+            Read::Not => invalid(NO_NUMBER),
+            Read::Unsure => unsure(text),
+        },
+        Input::SelectedBoolean => Ok(match *raw {
+            "True" | "true" | "2" => Some(Asked::Bool(true)),
+            "False" | "false" | "3" => Some(Asked::Bool(false)),
+            _ => None,
+        }),
+        Input::Boolean => Ok(match raw.to_lowercase().as_str() {
+            "true" | "1" => Some(Asked::Bool(true)),
+            "false" | "0" => Some(Asked::Bool(false)),
+            _ => None,
+        }),
+        Input::DateTime | Input::FormDateTime => match read_time(input, text) {
+            Read::Is(time) => Ok(Some(Asked::Time(time))),
+            Read::Not => invalid(NO_TIME),
+            Read::Unsure => unsure(text),
+        },
+        Input::Date => match parse::form_day(text) {
+            Read::Is(day) => Ok(Some(Asked::Day(day))),
+            Read::Not => invalid(NO_DAY),
+            Read::Unsure => unsure(text),
+        },
+        Input::Choice(codes) if codes.contains(&text) => Ok(Some(Asked::Text(text.to_owned()))),
+        Input::Choice(_) => {
+            invalid(&format!("Select a valid choice. {text} is not one of the available choices."))
+        }
+        Input::Key(keyed) => match key(keys, keyed, text)? {
+            Some(key) => Ok(Some(Asked::Key(key))),
+            None => invalid("Select a valid choice. That choice is not one of the available choices."),
+        },
+        Input::Uuids => {
+            let mut uuids = Vec::new();
+            // An empty item is Python's None, which no key equals.
+            for item in
+                text.split(',').map(|item| item.trim_matches(is_space)).filter(|item| !item.is_empty())
+            {
+                match parse::uuid(item) {
+                    Read::Is(uuid) => uuids.push(uuid),
+                    Read::Not => return invalid("Enter a valid UUID."),
+                    Read::Unsure => return unsure(item),
+                }
+            }
+            Ok(Some(Asked::Keys(uuids)))
+        }
+        Input::Keys(_) => Ok(None),
+    }
+}
+
+const NO_NUMBER: &str = "Enter a number.";
+const NO_TIME: &str = "Enter a valid date/time.";
+const NO_DAY: &str = "Enter a valid date.";
+
+/// What a text of nothing but spaces asks: nothing, where Django strips it before it looks whether there is one.
+/// Numbers, days, times and lists are looked at first.
+fn blank(input: Input) -> Result<Option<Asked>, Problem> {
+    let message = match input {
+        Input::Number => NO_NUMBER,
+        Input::DateTime | Input::FormDateTime => NO_TIME,
+        Input::Date => NO_DAY,
+        Input::Uuids => return Ok(Some(Asked::Keys(Vec::new()))),
+        _ => return Ok(None),
+    };
+    Err(Problem::Invalid(message.to_owned()))
+}
+
+/// A time of ISO 8601; in a form also a day as forms take it.
+fn read_time(input: Input, text: &str) -> Read<DateTime> {
+    match (parse::time(text), input) {
+        (Read::Not, Input::FormDateTime) => match parse::form_day(text) {
+            Read::Is(day) => Read::Is(day.at(0, 0, 0, 0)),
+            // There may be a time after the day.
+            Read::Not if text.contains([' ', '/']) => Read::Unsure,
+            Read::Not => Read::Not,
+            Read::Unsure => Read::Unsure,
+        },
+        // Without a time only ISO 8601's own ways of writing are taken, with every zero.
+        (Read::Is(_), Input::DateTime)
+            if !text.contains(['T', 't', ' ']) && text.contains('-') && text.len() != 10 =>
+        {
+            Read::Not
+        }
+        (read, _) => read,
+    }
+}
+
+/// Keys of which each must be well-formed, and each must be one of the keys that there are, written as Alyx
+/// writes it.
+fn several(keys: &dyn Keys, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Problem> {
+    // An empty text is a key that is none, not an absent parameter.
+    let (mut malformed, mut unknown, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    for text in texts {
+        let own = if keyed.integer { number_key(text) } else { parse::uuid(text) };
+        match own {
+            Read::Is(own) => found.push((*text, own)),
+            Read::Not => malformed.push(*text),
+            Read::Unsure => return Err(odd_key(text)),
+        }
+    }
+    let what = if keyed.integer { "value" } else { "UUID" };
+    only(malformed, |text| format!("“{text}” is not a valid {what}."))?;
+    let Some(by) = keyed.by else { return Err(no_list(texts.first().unwrap_or(&""))) };
+    for (text, own) in &found {
+        if text != own || !keys.exists(by, own).map_err(Problem::Beyond)? {
+            unknown.push(*text);
+        }
+    }
+    only(unknown, |text| format!("Select a valid choice. {text} is not one of the available choices."))?;
+    let found: Vec<String> = found.into_iter().map(|(_, own)| own).collect();
+    Ok(if found.is_empty() { None } else { Some(Asked::Keys(found)) })
+}
+
+/// Refuses the one text that is wrong. Which of several Alyx names is up to the order of a set.
+fn only(mut wrong: Vec<&str>, message: impl FnOnce(&str) -> String) -> Result<(), Problem> {
+    wrong.sort_unstable();
+    wrong.dedup();
+    match wrong.as_slice() {
+        [] => Ok(()),
+        [text] if !text.contains('\0') => Err(Problem::Invalid(message(text))),
+        [text, ..] => Err(odd_key(text)),
+    }
+}
+
+/// The key of a record that exists; none if there is no such record.
+fn key(keys: &dyn Keys, keyed: Keyed, text: &str) -> Result<Option<String>, Problem> {
+    let key = if keyed.integer { number_key(text) } else { parse::uuid(text) };
+    let key = match key {
+        Read::Is(key) => key,
+        Read::Not if keyed.integer => return Ok(None),
+        Read::Not => return Err(Problem::Invalid(format!("“{text}” is not a valid UUID."))),
+        Read::Unsure => return Err(odd_key(text)),
+    };
+    let Some(by) = keyed.by else { return Err(no_list(text)) };
+    let found = keys.exists(by, &key).map_err(Problem::Beyond)?;
+    Ok(found.then_some(key))
+}
+
+fn number_key(text: &str) -> Read<String> {
+    match parse::whole(text) {
+        Read::Is(number) => Read::Is(number.to_string()),
+        Read::Not => Read::Not,
+        Read::Unsure => Read::Unsure,
+    }
+}
+
+fn odd_key(text: &str) -> Problem {
+    Problem::Beyond(Unanswered::beyond(&format!("read {text} as Django does")))
+}
+
+fn no_list(text: &str) -> Problem {
+    Problem::Beyond(Unanswered::hidden(&format!("which record {text} is the key of")))
+}

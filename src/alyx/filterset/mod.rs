@@ -1,0 +1,234 @@
+//! What a list is asked for: the parameters of a request read as Alyx reads them (ALYX.md 2).
+//!
+//! Nothing here looks at records. What is read is refused as Alyx refuses it ([`Refusal`]), or it is said
+//! why it can't be decided here what Alyx would answer ([`Undecided`]); no answer is ever guessed.
+
+mod coerce;
+pub(crate) mod compare;
+pub(crate) mod django;
+pub(crate) mod form;
+pub(crate) mod json_lookup;
+pub(crate) mod lookups;
+pub(crate) mod parse;
+pub(crate) mod path;
+pub(crate) mod python_literal;
+pub(crate) mod regex;
+pub(crate) mod scalar;
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+/// An answer of Alyx's that is none of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400, 404 or 500.
+    pub status: u16,
+    /// The body in Alyx's own form (ALYX.md 4.3).
+    pub body: String,
+}
+
+impl Refusal {
+    /// Invalid input: messages for each parameter, in the order of the filters.
+    pub fn invalid<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
+        let mut body = Map::new();
+        for (field, messages) in fields {
+            body.insert(field.to_owned(), json!(messages));
+        }
+        body.insert("status_code".to_owned(), json!(400));
+        Self { status: 400, body: Value::Object(body).to_string() }
+    }
+
+    /// An exception in Alyx's own code: the status is the first key.
+    pub fn failed(detail: &str) -> Self {
+        Self { status: 500, body: json!({"status_code": 500, "detail": detail}).to_string() }
+    }
+
+    /// There is no such record.
+    pub fn not_found(model: &str) -> Self {
+        let detail = format!("No {model} matches the given query.");
+        Self { status: 404, body: super::error_body::detail(404, &detail) }
+    }
+}
+
+/// Why a question can't be decided here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undecided {
+    /// A table that it needs is not here.
+    Missing {
+        /// The endpoint of the table.
+        endpoint: &'static str,
+        /// Whether the details of its records are needed.
+        details: bool,
+    },
+    /// Of a table that it needs only a part is here, and the question is not within that part.
+    OutOfScope {
+        /// The endpoint of the table.
+        endpoint: &'static str,
+        /// The parameters that everything in the part fulfils.
+        scope: Vec<(String, String)>,
+    },
+    /// A parameter whose answers lately differed from Alyx's.
+    Distrusted {
+        /// The endpoint.
+        endpoint: &'static str,
+        /// The parameter.
+        parameter: String,
+    },
+    /// A column or record that Alyx shows nowhere; completes the sentence "This proxy can't know …".
+    Hidden(String),
+    /// Something that no table can tell; completes the sentence "This proxy can't …".
+    Beyond(String),
+}
+
+impl Undecided {
+    /// What can't be done; completes the sentence "This proxy can't …".
+    pub fn beyond(what: impl Into<String>) -> Self {
+        Self::Beyond(what.into())
+    }
+
+    /// One word for it, for `Cache-Status` and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { details: false, .. } => "not-mirrored",
+            Self::Missing { details: true, .. } => "no-details",
+            Self::OutOfScope { .. } => "out-of-scope",
+            Self::Distrusted { .. } => "distrusted",
+            Self::Hidden(_) => "hidden",
+            Self::Beyond(_) => "undecidable",
+        }
+    }
+
+    /// What to do to have such questions answered here; none where nothing helps.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Missing { endpoint, details: false } => {
+                Some(format!("Add \"{endpoint}\" to `mirror.endpoints` to have it next time."))
+            }
+            Self::Missing { endpoint, details: true } => {
+                Some(format!("Add \"{endpoint}\" to `mirror.details` to have it next time."))
+            }
+            Self::OutOfScope { endpoint, .. } => {
+                Some(format!("Widen `mirror.scope.{endpoint}` to have it next time."))
+            }
+            Self::Distrusted { .. } => {
+                Some("It is trusted again when its tables have been read as a whole.".to_owned())
+            }
+            Self::Hidden(_) | Self::Beyond(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Undecided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { endpoint, details: false } => {
+                write!(f, "The table /{endpoint}, which is needed, is not mirrored here.")
+            }
+            Self::Missing { endpoint, details: true } => {
+                write!(f, "The details of /{endpoint}, which are needed, are not all mirrored here.")
+            }
+            Self::OutOfScope { endpoint, scope } => {
+                let scope: Vec<String> =
+                    scope.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                write!(f, "Of /{endpoint} only {} is mirrored here.", scope.join("&"))
+            }
+            Self::Distrusted { endpoint, parameter } => {
+                write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")
+            }
+            Self::Hidden(what) => write!(f, "This proxy can't know {what}: Alyx shows it in no record."),
+            Self::Beyond(what) => write!(f, "This proxy can't {what}."),
+        }
+    }
+}
+
+/// Why there are no records to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Alyx itself refuses.
+    Refused(Refusal),
+    /// It can't be decided here.
+    Undecided(Undecided),
+}
+
+impl Unanswered {
+    /// Invalid input ([`Refusal::invalid`]).
+    pub(crate) fn invalid<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
+        Self::Refused(Refusal::invalid(fields))
+    }
+
+    /// An exception in Alyx's own code ([`Refusal::failed`]).
+    pub(crate) fn failed(detail: &str) -> Self {
+        Self::Refused(Refusal::failed(detail))
+    }
+
+    /// The same with a message that repeats a text as Python's `repr()` writes it. Where that is more than the
+    /// text between quotation marks, the message is not known.
+    pub(crate) fn failed_on(text: &str, detail: &str) -> Self {
+        let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '\'' | '\\');
+        if text.chars().all(plain) {
+            return Self::failed(detail);
+        }
+        Self::beyond(&format!("repeat {text} as Python writes it"))
+    }
+
+    /// What Alyx shows nowhere ([`Undecided::Hidden`]).
+    pub(crate) fn hidden(what: &str) -> Self {
+        Self::Undecided(Undecided::Hidden(what.to_owned()))
+    }
+
+    /// What no table can tell ([`Undecided::Beyond`]).
+    pub(crate) fn beyond(what: &str) -> Self {
+        Self::Undecided(Undecided::beyond(what))
+    }
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Undecided> for Unanswered {
+    fn from(undecided: Undecided) -> Self {
+        Self::Undecided(undecided)
+    }
+}
+
+/// Columns and relations that hold secrets. Alyx follows any path and so lets them be guessed letter by letter
+/// (ALYX.md 8, trap 12).
+const SECRETS: [&str; 3] = ["password", "auth_token", "auth_tokens"];
+
+/// The part of a question that asks for a secret; it is refused, whoever asks, and never passed on.
+pub fn secret<'p>(endpoint: &super::Endpoint, pairs: &'p super::query_string::Pairs) -> Option<&'p str> {
+    let asks = |(name, value): &(String, String)| match endpoint.filter(name).map(|filter| filter.input) {
+        Some(super::filter::Input::Pairs) => {
+            // What stands between brackets may hold commas; a field never does.
+            value
+                .split([',', '~', ' ', '[', ']', '(', ')'])
+                .flat_map(|field| field.split("__"))
+                .any(is_secret)
+        }
+        Some(_) => is_secret(name),
+        None => false,
+    };
+    pairs.iter().find(|pair| asks(pair)).map(|(name, _)| name.as_str())
+}
+
+fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name.trim())
+}
+
+/// Reads the pairs of `django=`, or of a filter of a JSON column, as far as that needs no records: how many
+/// they are, or why Alyx refuses them.
+pub fn check_pairs(endpoint: &super::Endpoint, text: &str) -> Result<usize, Unanswered> {
+    let tests = django::json_tests(text);
+    if endpoint.filter("django").is_none() {
+        return tests.map(|tests| tests.len());
+    }
+    let pairs = django::pairs(text)?;
+    for (field, value) in &pairs {
+        django::Pair::new(endpoint.name, field, value)?;
+    }
+    Ok(pairs.len())
+}

@@ -1,0 +1,23 @@
+//! Who may ask: tokens and log-ins that Alyx has accepted.
+//!
+//! The proxy gives nobody anything that Alyx would not give them. A token counts once Alyx has
+//! answered it with success; while Alyx can be reached it is confirmed anew every `access.recheck`,
+//! while Alyx is away it goes on counting for `access.grace`. Tokens are kept as keyed hashes only;
+//! for log-ins offline a token is sealed under the user's password ([`login`]).
+
+pub mod admin_token;
+mod credentials;
+mod login_form;
+mod login_throttle;
+mod offline_login;
+mod private_file;
+mod secret_key;
+mod token_cache;
+
+pub use admin_token::Admin;
+pub use credentials::{Credentials, credentials};
+pub use login_form::Given;
+pub use login_throttle::Attempts;
+pub use offline_login::{Attempt, LogIn, Logins, Presented};
+pub use secret_key::{SecretError, SecretKey};
+pub use token_cache::{Standing, Tokens};

@@ -1,0 +1,164 @@
+//! Which tokens Alyx has accepted, and when.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    clock::{self, Millis},
+    settings,
+    storage::types::TokenHash,
+    store::{Store, StoreError},
+};
+
+/// What a token counts for here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Accepted by Alyx lately.
+    Vouched,
+    /// Accepted, but so long ago that Alyx is to be asked again while it can be reached.
+    Recheck,
+    /// Accepted longer ago than the grace allows.
+    PastGrace {
+        /// When Alyx accepted it last.
+        vouched_at: Millis,
+    },
+    /// Never seen, or refused since.
+    Unknown,
+}
+
+const INSERT: &str = "INSERT INTO tokens (hash, vouched_at) VALUES (?1, ?2)
+                      ON CONFLICT (hash) DO UPDATE SET vouched_at = ?2";
+
+/// A token's acceptance is written to disk again only after this time: answers come often.
+const WRITE_EVERY: Millis = 60_000;
+
+/// The tokens that Alyx has accepted. Their number is that of the lab's users: they are all in memory.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    vouched_at: RwLock<HashMap<TokenHash, Millis>>,
+    /// When those that counted were refused.
+    refused_at: Mutex<HashMap<TokenHash, Millis>>,
+    refusals: AtomicU64,
+}
+
+impl Tokens {
+    /// Reads what was known when the program last ran.
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        let rows = store
+            .read(|connection| {
+                let mut statement = connection.prepare("SELECT hash, vouched_at FROM tokens")?;
+                let rows = statement.query_map([], |row| Ok((TokenHash(row.get(0)?), row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<HashMap<_, _>>>()
+            })
+            .await?;
+        Ok(Self { vouched_at: RwLock::new(rows), ..Self::default() })
+    }
+
+    /// What this token counts for now.
+    pub fn standing(&self, token: &TokenHash, settings: &settings::Access) -> Standing {
+        let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token).copied();
+        let Some(vouched_at) = known else { return Standing::Unknown };
+        // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
+        match clock::now() - vouched_at {
+            age if age >= settings.grace.millis() => Standing::PastGrace { vouched_at },
+            age if (0..settings.recheck.millis()).contains(&age) => Standing::Vouched,
+            _ => Standing::Recheck,
+        }
+    }
+
+    /// A number that is another whenever Alyx has refused a token.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Acquire)
+    }
+
+    /// Until when this token counts without asking Alyx about it; none if Alyx is to be asked at once.
+    pub fn vouched_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
+        self.until(token, settings.recheck.millis().min(settings.grace.millis()))
+    }
+
+    /// Until when this token counts without Alyx; none if it doesn't.
+    pub fn counts_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
+        self.until(token, settings.grace.millis())
+    }
+
+    /// When this span is over that begins with the last acceptance; none where it is over.
+    fn until(&self, token: &TokenHash, span: Millis) -> Option<Millis> {
+        let vouched_at = *self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token)?;
+        let until = vouched_at.saturating_add(span);
+        (until > clock::now()).then_some(until)
+    }
+
+    /// Alyx has accepted this token with a question of this time. An answer that was slow does not bring back a token
+    /// that has been refused since.
+    pub fn vouch(&self, token: TokenHash, asked_at: Millis, store: &Store) {
+        let now = clock::now();
+        // Held to the end: a refusal comes before all of this, or after all of it, here and on disk.
+        let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.get(&token).is_some_and(|refused_at| asked_at <= *refused_at) {
+            return;
+        }
+        refused.remove(&token);
+        let before = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).insert(token, now);
+        if before.is_some_and(|before| (0..WRITE_EVERY).contains(&(now - before))) {
+            return;
+        }
+        store.write("a token's acceptance", 0, move |connection| {
+            connection.prepare_cached(INSERT)?.execute((token.0, now)).map(drop)
+        });
+    }
+
+    /// Alyx has refused this token. Returns when that is on disk: a crash must not let it in again.
+    pub async fn forget(&self, token: TokenHash, store: &Store) {
+        if !self.no_longer_counts(token) {
+            return;
+        }
+        tracing::info!("a token was refused by Alyx and is forgotten");
+        let delete = move |connection: &Connection| {
+            connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)
+        };
+        if let Err(error) = store.write_through("a token's refusal", delete).await {
+            tracing::error!(%error, "a refused token is forgotten only until the next start");
+        }
+    }
+
+    /// Takes a token out; whether it was known. Only those that counted are noted as refused: anybody can make up others.
+    fn no_longer_counts(&self, token: TokenHash) -> bool {
+        let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        if known.is_some() {
+            refused.insert(token, clock::stamp());
+        }
+        self.refusals.fetch_add(1, Ordering::Release);
+        known.is_some()
+    }
+
+    /// Another database has taken the place of a damaged or deleted one: it gets what is known here, and nothing else
+    /// counts. Called by the thread that writes.
+    pub fn renewed(&self, connection: &Connection) {
+        let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner);
+        let written = connection.execute("DELETE FROM tokens", []).and_then(|_| {
+            let mut insert = connection.prepare_cached(INSERT)?;
+            known.iter().try_for_each(|(token, at)| insert.execute((token.0, at)).map(drop))
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, "accepted tokens were not written anew");
+        }
+    }
+
+    /// How many tokens are known.
+    pub fn len(&self) -> usize {
+        self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

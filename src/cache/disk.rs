@@ -1,0 +1,496 @@
+//! Answers on disk, within a limit; the least recently used ones go first.
+
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{
+    Arrived, Entry, Purge, Question,
+    entry::Parts,
+    eviction::{Totals, make_room, write_used},
+};
+use crate::{
+    alyx::links::Base,
+    clock::{self, Millis},
+    settings::value::Size,
+    storage::types::Key,
+    store::{Store, StoreError},
+};
+
+/// zstd's own default: 80 µs for 100 KB, and four fifths or more of a body saved.
+const LEVEL: i32 = 3;
+/// Bodies up to so many bytes are unpacked by the thread that has read them.
+const SMALL: usize = 256 << 10;
+/// What a row costs besides its body and text.
+const OVERHEAD: usize = 400;
+/// How many stored neighbours a refusal names.
+const NEAR: usize = 3;
+
+/// How much is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Answers.
+    pub responses: u64,
+    /// Bytes that they are charged with.
+    pub bytes: u64,
+    /// The limit of these bytes.
+    pub limit: u64,
+}
+
+/// A stored answer that comes near a question.
+#[derive(Debug, Clone)]
+pub struct Near {
+    /// The query that it answers.
+    pub query: String,
+    /// When it was received.
+    pub received_at: Millis,
+}
+
+/// What is stored of a page and of its list before the page is asked anew.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Elders {
+    /// When the page was asked that is stored.
+    pub(super) page: Option<Millis>,
+    /// The count that the newest stored page of the list says.
+    pub(super) count: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Disk {
+    store: Arc<Store>,
+    limit: u64,
+    totals: Arc<Totals>,
+    /// Keys that were used since this was last written down.
+    used: Arc<Mutex<HashSet<Key>>>,
+}
+
+/// A row before its body is unpacked.
+pub(super) struct Raw {
+    status: u16,
+    headers: String,
+    body: Vec<u8>,
+    length: usize,
+    checksum: [u8; 32],
+    query: String,
+    asked_at: Millis,
+    received_at: Millis,
+}
+
+/// What was read of a stored answer.
+enum Read {
+    /// The entry; none where it is damaged.
+    Entry(Option<Entry>),
+    /// One that is yet to be unpacked.
+    Large(Raw),
+}
+
+impl Disk {
+    pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
+        let totals = Arc::new(store.read(Totals::of).await?);
+        // What could not be committed is not stored.
+        let undone = totals.clone();
+        store.on_undone(move |connection| undone.count_anew(connection));
+        let latest = "SELECT coalesce(max(used_at), 0) FROM responses";
+        clock::stamps_go_on_from(
+            store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
+        );
+        Ok(Self { store, limit: limit.0, totals, used: Arc::default() })
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn stored(&self) -> Stored {
+        let (responses, bytes) = self.totals.now();
+        Stored { responses, bytes, limit: self.limit }
+    }
+
+    /// The stored entry of this key. One whose checksum is wrong is dropped: never a wrong answer.
+    pub(super) async fn get(&self, key: Key, base: &Base) -> Result<Option<Entry>, StoreError> {
+        let own = base.clone();
+        let read = move |connection: &Connection| {
+            let raw = select(connection, &key)?;
+            // To wake another thread takes longer than to unpack a small body.
+            let small = |raw: &Raw| raw.length <= SMALL;
+            Ok(raw.map(
+                |raw| if small(&raw) { Read::Entry(entry_of(&key, raw, &own)) } else { Read::Large(raw) },
+            ))
+        };
+        let entry = match self.store.read(read).await? {
+            None => return Ok(None),
+            Some(Read::Entry(entry)) => entry,
+            Some(Read::Large(raw)) => {
+                let base = base.clone();
+                tokio::task::spawn_blocking(move || entry_of(&key, raw, &base)).await.unwrap_or_default()
+            }
+        };
+        if entry.is_none() {
+            tracing::error!("a stored answer is damaged and is dropped");
+            self.drop_one(key);
+        }
+        Ok(entry)
+    }
+
+    fn drop_one(&self, key: Key) {
+        let totals = self.totals.clone();
+        self.store.write("a damaged answer", 0, move |connection| {
+            let sql = "DELETE FROM responses WHERE key = ?1 RETURNING size";
+            let size: Option<u64> = connection.query_row(sql, [key], |row| row.get(0)).optional()?;
+            totals.removed(size);
+            Ok(())
+        });
+    }
+
+    /// Another database has taken the place of a damaged one.
+    pub(super) fn renewed(&self, connection: &Connection) {
+        self.totals.count_anew(connection);
+    }
+
+    /// Stores an entry soon, and makes room for it; waits where the disk does not keep up.
+    pub(super) async fn put(&self, question: &Question, entry: Arc<Entry>) {
+        let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
+        let used = self.used.clone();
+        let row = NewRow::of(question, entry);
+        let change = move |connection: &Connection| {
+            row.insert(connection, &totals)?;
+            make_room(connection, &totals, limit, &used)
+        };
+        self.store.write_held_back("an answer", weight, change).await;
+    }
+
+    /// Stores answers that came with a snapshot, and makes room for them; how many of them were newer than what
+    /// was here.
+    pub(super) async fn arrive(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
+        let (totals, limit, used) = (self.totals.clone(), self.limit, self.used.clone());
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        let change = move |connection: &Connection| {
+            let sql = "SELECT EXISTS(SELECT 1 FROM responses WHERE key = ?1 AND asked_at >= ?2)";
+            let mut known = connection.prepare_cached(sql)?;
+            for Arrived { question, entry, .. } in answers {
+                if known.query_row((question.key, entry.asked_at), |row| row.get(0))? {
+                    continue;
+                }
+                let kept = NewRow::of(&question, entry).insert(connection, &totals)?;
+                counted.fetch_add(kept.into(), Ordering::Relaxed);
+            }
+            make_room(connection, &totals, limit, &used)
+        };
+        self.store.write_through("answers of a snapshot", change).await?;
+        Ok(count.load(Ordering::Relaxed))
+    }
+
+    /// Removes what was stored before `at` for a question and other pages of its list, if there is any or it is `known` that
+    /// there will be; the keys of it.
+    pub(super) async fn strike(
+        &self,
+        question: &Question,
+        at: Millis,
+        known: bool,
+    ) -> Result<Vec<Key>, StoreError> {
+        let (key, family) = (question.key, question.family);
+        let look = "SELECT EXISTS(SELECT 1 FROM responses WHERE (key = ?1 OR family = ?2) AND asked_at < ?3)";
+        let stored = self.store.read(move |connection| {
+            connection.prepare_cached(look)?.query_row((key, family, at), |row| row.get(0))
+        });
+        if !known && !stored.await? {
+            return Ok(Vec::new());
+        }
+        let (totals, struck) = (self.totals.clone(), Arc::new(Mutex::new(Vec::new())));
+        let keys = struck.clone();
+        let change = move |connection: &Connection| {
+            let sql =
+                "DELETE FROM responses WHERE (key = ?1 OR family = ?2) AND asked_at < ?3 RETURNING key, size";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map((key, family, at), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            for row in rows {
+                let (key, size) = row?;
+                totals.removed(Some(size));
+                keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+            }
+            Ok(())
+        };
+        self.store.write_through("what Alyx has taken back", change).await?;
+        let struck = std::mem::take(&mut *struck.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(struck)
+    }
+
+    /// Removes answers; how many there were.
+    pub(super) async fn purge(&self, what: Purge) -> Result<u64, StoreError> {
+        let (totals, count) = (self.totals.clone(), Arc::new(AtomicU64::new(0)));
+        let counted = count.clone();
+        let change = move |connection: &Connection| {
+            for size in what.remove(connection)? {
+                totals.removed(Some(size));
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        self.store.write_through("a purge", change).await?;
+        Ok(count.load(Ordering::Relaxed))
+    }
+
+    /// An entry was used.
+    pub(super) fn used(&self, key: Key) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// Writes down what was used.
+    pub(super) fn flush_used(&self) {
+        let used = self.used.clone();
+        self.store.write("what was used", 0, move |connection| write_used(connection, &used));
+    }
+
+    /// Stored answers of the same path, the newest first; of another user's never.
+    pub(super) async fn near(&self, question: &Question) -> Result<Vec<Near>, StoreError> {
+        let (path, owner) = (question.path.clone(), question.owner.map(|owner| owner.0));
+        let look = move |connection: &Connection| {
+            let sql = "SELECT query, received_at FROM responses
+                       WHERE path = ?1 AND owner IS ?2 ORDER BY received_at DESC LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map((path, owner, NEAR), |row| {
+                Ok(Near { query: row.get(0)?, received_at: row.get(1)? })
+            })?;
+            rows.collect()
+        };
+        self.store.read(look).await
+    }
+
+    pub(super) async fn family_since(&self, family: Key) -> Option<Millis> {
+        let sql = "SELECT since FROM families WHERE family = ?1";
+        let look = move |connection: &Connection| {
+            connection.prepare_cached(sql)?.query_row([family], |row| row.get(0)).optional()
+        };
+        self.store.read(look).await.ok().flatten()
+    }
+
+    /// What is stored of a page and its list.
+    pub(super) async fn elders(&self, question: &Question) -> Result<Elders, StoreError> {
+        let (key, family) = (question.key, question.family);
+        let look = move |connection: &Connection| {
+            let page = "SELECT asked_at FROM responses WHERE key = ?1";
+            let list = "SELECT count FROM responses WHERE family = ?1 ORDER BY asked_at DESC LIMIT 1";
+            let page = connection.prepare_cached(page)?.query_row([key], |row| row.get(0)).optional()?;
+            let count = connection.prepare_cached(list)?.query_row([family], |row| row.get(0)).optional()?;
+            Ok(Elders { page, count: count.flatten() })
+        };
+        self.store.read(look).await
+    }
+
+    pub(super) fn put_family(&self, family: Key, since: Millis) {
+        self.store.write("a list's generation", 0, move |connection| {
+            let sql = "INSERT INTO families (family, since) VALUES (?1, ?2)
+                       ON CONFLICT (family) DO UPDATE SET since = max(since, ?2)";
+            connection.prepare_cached(sql)?.execute((family, since)).map(drop)
+        });
+    }
+}
+
+fn select(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Raw>> {
+    let sql = "SELECT status, headers, body, length, checksum, query, asked_at, received_at
+               FROM responses WHERE key = ?1";
+    connection.prepare_cached(sql)?.query_row([key], raw).optional()
+}
+
+pub(super) fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok(Raw {
+        status: row.get(0)?,
+        headers: row.get(1)?,
+        body: row.get(2)?,
+        // One that is none fits no body.
+        length: usize::try_from(row.get::<_, i64>(3)?).unwrap_or(usize::MAX),
+        checksum: row.get(4)?,
+        query: row.get(5)?,
+        asked_at: row.get(6)?,
+        received_at: row.get(7)?,
+    })
+}
+
+/// What must be as it was stored: all that an answer and its freshness are made of.
+fn checksum(
+    key: &Key,
+    (status, headers, query, asked_at, received_at): (u16, &str, &str, Millis, Millis),
+    body: &[u8],
+) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key).update(&status.to_le_bytes());
+    hasher.update(&asked_at.to_le_bytes()).update(&received_at.to_le_bytes());
+    for text in [headers, query] {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    *hasher.update(body).finalize().as_bytes()
+}
+
+/// The entry of a row, if it is what was once stored.
+fn entry_of(key: &Key, raw: Raw, base: &Base) -> Option<Entry> {
+    unpack(key, raw).and_then(|parts| Entry::from_parts(parts, base))
+}
+
+/// A row's parts, if they are what was once stored.
+pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
+    let body = unpacked(&raw.body, raw.length)?;
+    let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
+    if checksum(key, row, &body) != raw.checksum {
+        return None;
+    }
+    Some(Parts {
+        status: StatusCode::from_u16(raw.status).ok()?,
+        headers: read_headers(&raw.headers)?,
+        body: Bytes::from(body),
+        query: raw.query,
+        asked_at: raw.asked_at,
+        received_at: raw.received_at,
+    })
+}
+
+/// A body, if it is of this length. A length that a disk got wrong may be any: nothing is made room for before what the
+/// compressor noted says the same (RFC 8878, section 3.1.1.1.4).
+fn unpacked(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    let noted = zstd::zstd_safe::get_frame_content_size(packed).ok()??;
+    if usize::try_from(noted) != Ok(length) {
+        return None;
+    }
+    let mut body = Vec::new();
+    body.try_reserve_exact(length).ok()?;
+    zstd::bulk::Decompressor::new().ok()?.decompress_to_buffer(packed, &mut body).ok()?;
+    Some(body)
+}
+
+pub(crate) fn read_headers(text: &str) -> Option<HeaderMap> {
+    let fields: Vec<(String, String)> = serde_json::from_str(text).ok()?;
+    let field = |(name, value): (String, String)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+    };
+    fields.into_iter().map(field).collect()
+}
+
+/// Header fields as they lie on disk, in JSON; one that is no text (none of Alyx's) is left out.
+pub(crate) fn write_headers(headers: &HeaderMap) -> String {
+    let fields: Vec<(&str, &str)> =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    serde_json::to_string(&fields).unwrap_or_else(|_| "[]".to_owned())
+}
+
+/// Packs a body. What the compressor needs is kept by the thread: to make it takes longer than to pack a record.
+fn pack(body: &[u8]) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(zstd::bulk::Compressor::new(LEVEL)?),
+        };
+        compressor.compress(body)
+    })
+}
+
+/// An entry on its way to disk.
+struct NewRow {
+    key: Key,
+    family: Key,
+    page_offset: i64,
+    owner: Option<[u8; 32]>,
+    path: String,
+    query: String,
+    media: String,
+    entry: Arc<Entry>,
+}
+
+impl NewRow {
+    fn of(question: &Question, entry: Arc<Entry>) -> Self {
+        Self {
+            key: question.key,
+            family: question.family,
+            page_offset: i64::try_from(question.offset()).unwrap_or(i64::MAX),
+            owner: question.owner.map(|owner| owner.0),
+            path: question.path.clone(),
+            query: question.query().to_owned(),
+            media: question.media.0.clone(),
+            entry,
+        }
+    }
+
+    /// Packs and writes the row, unless a newer one is there; whether it did. Runs on the writer's thread.
+    fn insert(self, connection: &Connection, totals: &Totals) -> rusqlite::Result<bool> {
+        let entry = &self.entry;
+        let packed =
+            pack(&entry.body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let headers = write_headers(&entry.headers);
+        let row =
+            (entry.status.as_u16(), headers.as_str(), self.query.as_str(), entry.asked_at, entry.received_at);
+        let checksum = checksum(&self.key, row, &entry.body);
+        let size = packed.len() + headers.len() + self.path.len() + self.query.len() + OVERHEAD;
+        let old = connection
+            .prepare_cached("DELETE FROM responses WHERE key = ?1 AND asked_at <= ?2 RETURNING size")?
+            .query_row((self.key, entry.asked_at), |row| row.get(0))
+            .optional()?;
+        totals.removed(old);
+        let sql =
+            "INSERT INTO responses (key, family, page_offset, count, owner, path, query, status, headers,
+                     body, length, checksum, asked_at, received_at, used_at, size, media)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, max(?13, ?14), ?15, ?16)
+                   ON CONFLICT (key) DO NOTHING";
+        let inserted = connection.prepare_cached(sql)?.execute(rusqlite::params![
+            self.key,
+            self.family,
+            self.page_offset,
+            entry.count(),
+            self.owner,
+            self.path,
+            self.query,
+            entry.status.as_u16(),
+            headers,
+            packed,
+            entry.body.len(),
+            checksum,
+            entry.asked_at,
+            entry.received_at,
+            size,
+            self.media,
+        ])?;
+        if inserted == 1 {
+            totals.added(size as u64);
+        }
+        Ok(inserted == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Carried;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_length_that_a_disk_got_wrong_costs_one_answer_and_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let disk = Disk::open(store.clone(), Size(1 << 20)).await.unwrap();
+        let base = Base::new("http://alyx");
+        let Arrived { question, entry, .. } = Carried::some().arrive(&base).unwrap();
+        for length in [1_i64 << 62, 1 << 40, 3, 0, -1] {
+            disk.put(&question, entry.clone()).await;
+            store.written().await.unwrap();
+            assert!(disk.get(question.key, &base).await.unwrap().is_some(), "it is there");
+            let damage = move |connection: &Connection| {
+                connection.execute("UPDATE responses SET length = ?1", [length]).map(drop)
+            };
+            store.write_through("a damage", damage).await.unwrap();
+            assert!(disk.get(question.key, &base).await.unwrap().is_none(), "{length}");
+            store.written().await.unwrap();
+            assert_eq!(disk.stored().responses, 0, "{length}: it is dropped");
+        }
+        store.close();
+    }
+}

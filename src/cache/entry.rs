@@ -1,0 +1,261 @@
+//! A stored answer, and the representations of it that clients get.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use super::Question;
+use crate::{
+    alyx::{
+        Route, Service, cache_info,
+        links::{self, Base, Link},
+        pagination::{Envelope, Window},
+        query_string::{self, Pairs},
+    },
+    clock::Millis,
+    http::ResponseControl,
+    storage::types::Key,
+    upstream::Answer,
+};
+
+/// Fields that belong to one exchange, not to the answer.
+const OF_THE_EXCHANGE: [HeaderName; 9] = [
+    header::AGE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::DATE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::SERVER,
+    header::VIA,
+    header::STRICT_TRANSPORT_SECURITY,
+];
+
+/// Numbers for the entries that were made here.
+static MADE: AtomicU64 = AtomicU64::new(1);
+
+/// An answer as it is stored: the body is Alyx's own text with Alyx's own links.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// 200 or 404.
+    pub status: StatusCode,
+    /// Alyx's header fields, without those of the exchange.
+    pub headers: HeaderMap,
+    /// The body as Alyx sent it.
+    pub body: Bytes,
+    /// Where links stand in the body.
+    links: Vec<Link>,
+    /// The list's envelope, if it is a page.
+    envelope: Option<Envelope>,
+    /// The parameters with which it was asked: its links repeat them.
+    pairs: Pairs,
+    /// A number of its own where it was made here from tables: two of them may differ though question and
+    /// time are the same. 0 for what Alyx said.
+    made: u64,
+    /// When the question left; what was written later is not in it.
+    pub asked_at: Millis,
+    /// When the answer was here.
+    pub received_at: Millis,
+}
+
+/// The parts of an entry as they lie on disk.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) query: String,
+    pub(super) asked_at: Millis,
+    pub(super) received_at: Millis,
+}
+
+/// What the asker's own spelling changes in a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The base URL under which it knows this proxy.
+    pub base: &'a str,
+    /// Its question.
+    pub question: &'a Question,
+}
+
+/// A body ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Representation {
+    /// The bytes, links moved.
+    pub body: Bytes,
+    /// A hash of them, for the entity tag.
+    pub tag: [u8; 16],
+}
+
+impl Entry {
+    /// The entry that an answer makes; `None` where an answer must not be stored.
+    pub(super) fn of(question: &Question, answer: &Answer, base: &Base) -> Option<Self> {
+        let storable = answer.json
+            && matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND)
+            && !is_personal(&answer.headers);
+        if !storable {
+            return None;
+        }
+        let headers = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| !OF_THE_EXCHANGE.contains(name))
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Self::from_parts(
+            Parts {
+                status: answer.status,
+                headers: headers.collect(),
+                body: answer.body.clone(),
+                query: question.query().to_owned(),
+                asked_at: answer.asked_at,
+                received_at: answer.received_at,
+            },
+            base,
+        )
+    }
+
+    /// An answer that was made here, as Alyx would have given it at that time; `None` if it is no JSON.
+    pub fn made(
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        question: &Question,
+        at: Millis,
+        base: &str,
+    ) -> Option<Self> {
+        let query = question.query().to_owned();
+        let parts = Parts { status, headers, body, query, asked_at: at, received_at: at };
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        Some(Self { made, ..Self::from_parts(parts, &Base::new(base))? })
+    }
+
+    /// The entry that was stored in these parts; `None` if its body is no JSON.
+    pub(super) fn from_parts(parts: Parts, base: &Base) -> Option<Self> {
+        let Parts { status, headers, body, query, asked_at, received_at } = parts;
+        let text = std::str::from_utf8(&body).ok()?;
+        let links = links::find(text, base).ok()?;
+        let envelope = Envelope::of(text);
+        Some(Self {
+            status,
+            headers,
+            body,
+            links,
+            envelope,
+            pairs: query_string::parse(&query),
+            made: 0,
+            asked_at,
+            received_at,
+        })
+    }
+
+    /// The number of records that a page says its list has.
+    pub fn count(&self) -> Option<u64> {
+        self.envelope.as_ref().map(|envelope| envelope.count)
+    }
+
+    /// The bytes that it holds in memory.
+    pub fn weight(&self) -> usize {
+        self.body.len() + self.links.len() * size_of::<Link>() + 1024
+    }
+
+    /// Makes the body for an asker.
+    pub(super) fn represent(&self, asker: &Asker<'_>) -> Representation {
+        let body = if self.speaks_for(asker.question) {
+            links::move_to(&self.body, &self.links, asker.base)
+        } else {
+            self.with_links_of(asker)
+        };
+        let body = match asker.question.route {
+            Route::Service(Service::CacheInfo) => {
+                cache_info::move_location(&body, asker.base, &asker.question.path)
+            }
+            _ => body,
+        };
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&blake3::hash(&body).as_bytes()[..16]);
+        Representation { body, tag }
+    }
+
+    /// Whether the page's links are those that this question would get from Alyx.
+    fn speaks_for(&self, question: &Question) -> bool {
+        match &self.envelope {
+            Some(envelope) if !envelope.alone(&self.body) => {
+                spelling(&self.pairs) == spelling(&question.pairs)
+            }
+            _ => true,
+        }
+    }
+
+    /// The body with `next` and `previous` as Alyx would make them for this question.
+    fn with_links_of(&self, asker: &Asker<'_>) -> Bytes {
+        let Some(envelope) = &self.envelope else { return self.body.clone() };
+        let url = format!("{}{}", asker.base, asker.question.path);
+        let window = Window::of(&asker.question.pairs);
+        let (next, previous) = window.links(&url, &asker.question.pairs, envelope.count);
+        let rest_at = envelope.previous.end;
+        let rest_links: Vec<Link> = self
+            .links
+            .iter()
+            .filter(|link| link.at >= rest_at)
+            .map(|link| Link { at: link.at - rest_at, ..*link })
+            .collect();
+        let rest = links::move_to(&self.body.slice(rest_at..), &rest_links, asker.base);
+        let mut body = BytesMut::with_capacity(rest.len() + 256);
+        body.extend_from_slice(&self.body[..envelope.next.start]);
+        push_link(&mut body, next);
+        body.extend_from_slice(&self.body[envelope.next.end..envelope.previous.start]);
+        push_link(&mut body, previous);
+        body.extend_from_slice(&rest);
+        body.freeze()
+    }
+}
+
+fn push_link(body: &mut BytesMut, link: Option<String>) {
+    match link {
+        // Links are percent-encoded: nothing in them needs an escape.
+        Some(link) => body.extend_from_slice(format!("\"{link}\"").as_bytes()),
+        None => body.extend_from_slice(b"null"),
+    }
+}
+
+/// How the links of a page repeat its parameters.
+fn spelling(pairs: &Pairs) -> String {
+    let repeated: Pairs =
+        pairs.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
+    query_string::encode_sorted(&repeated)
+}
+
+/// Whether the answer itself says that it is not for everybody (RFC 9111 5.2.2, 4.1). Alyx says nothing of the kind; a
+/// server in front of it may.
+pub fn is_personal(headers: &HeaderMap) -> bool {
+    let control = ResponseControl::of(headers);
+    control.no_store
+        || control.private
+        || headers.contains_key(header::SET_COOKIE)
+        || !varies_as_known(headers)
+}
+
+/// Whether the answer depends on nothing but what the key or the check of tokens covers: Alyx says
+/// `Accept, Cookie` (ALYX.md 4.1), and requests with cookies are not remembered.
+fn varies_as_known(headers: &HeaderMap) -> bool {
+    const KNOWN: [&str; 4] = ["accept", "cookie", "accept-encoding", "origin"];
+    let lines = headers.get_all(header::VARY);
+    let mut fields = lines.iter().map(|line| line.to_str().unwrap_or("*")).flat_map(|line| line.split(','));
+    fields.all(|field| KNOWN.iter().any(|known| field.trim().eq_ignore_ascii_case(known)))
+}
+
+/// What a representation depends on, as one hash: another spelling or base is another body.
+pub(super) fn representation_key(key: &Key, entry: &Entry, asker: &Asker<'_>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(key)
+        .update(&entry.made.to_le_bytes())
+        .update(&entry.asked_at.to_le_bytes())
+        .update(&entry.received_at.to_le_bytes());
+    hasher.update(&(asker.base.len() as u64).to_le_bytes()).update(asker.base.as_bytes());
+    if !entry.speaks_for(asker.question) {
+        hasher.update(spelling(&asker.question.pairs).as_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}

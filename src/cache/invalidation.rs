@@ -1,0 +1,301 @@
+//! What writes have made stale: for each scope, the time before which answers no longer count.
+//!
+//! Marking costs the same however many answers it strikes. A write's scopes are on disk as pending
+//! before it is passed on and become marks when it has ended; if the program is killed in between,
+//! they become marks at its next start. So a crash can't bring an old answer back, and a write that
+//! Alyx refused costs nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    alyx::{ENDPOINTS, Endpoint, invalidates::Scope},
+    clock::{self, Millis},
+    store::{Store, StoreError},
+};
+
+#[derive(Debug)]
+pub(super) struct Marks {
+    at: RwLock<HashMap<String, Millis>>,
+    /// When a write last touched an endpoint's records, made from `at` when that changes.
+    endpoints: RwLock<HashMap<&'static str, Millis>>,
+    next_write: AtomicI64,
+    changes: AtomicU64,
+}
+
+/// A write under way: what it may change.
+#[derive(Debug)]
+pub struct Pending {
+    write: i64,
+    scopes: Vec<String>,
+}
+
+const DAY: Millis = 86_400_000;
+/// No answer counts as fresh for longer; marks from before have done their work.
+const LONGEST: Millis = 400 * DAY;
+
+const MARK: &str = "INSERT INTO marks (scope, at) VALUES (?1, ?2)
+                    ON CONFLICT (scope) DO UPDATE SET at = max(at, ?2)";
+
+impl Marks {
+    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
+        let earlier = store.read(marks).await?;
+        clock::stamps_go_on_from(earlier.values().copied().max().unwrap_or(Millis::MIN));
+        let now = clock::stamp();
+        let left = store.read(|connection| {
+            let mut statement = connection.prepare("SELECT DISTINCT scope FROM pending")?;
+            let scopes =
+                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+            let last = "SELECT coalesce(max(write), 0) FROM pending";
+            Ok((scopes, connection.query_row(last, [], |row| row.get::<_, i64>(0))?))
+        });
+        let (cut_off, last) = left.await?;
+        let mut rows = earlier;
+        drop_dated(&mut rows, store).await;
+        if !cut_off.is_empty() {
+            let adopt = move |connection: &Connection| {
+                let sql = "INSERT INTO marks (scope, at) SELECT DISTINCT scope, ?1 FROM pending WHERE true
+                           ON CONFLICT (scope) DO UPDATE SET at = max(at, ?1)";
+                connection.execute(sql, [now])?;
+                connection.execute("DELETE FROM pending", []).map(drop)
+            };
+            // Where the disk is full they count all the same, and stay there for the next start.
+            if let Err(error) = store.write_through("writes that were cut off", adopt).await {
+                tracing::warn!(%error, "what writes were cut off is not noted");
+            }
+            rows.extend(cut_off.into_iter().map(|scope| (scope, now)));
+        }
+        let endpoints = RwLock::new(by_endpoint(&rows));
+        Ok(Self {
+            at: RwLock::new(rows),
+            endpoints,
+            // No write of this run has the number of one that may still lie there: its end would end both.
+            next_write: AtomicI64::new(last + 1),
+            changes: AtomicU64::new(0),
+        })
+    }
+
+    /// The latest time at which one of these scopes was marked.
+    pub(super) fn since(&self, scopes: &[String]) -> Millis {
+        let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
+        scopes.iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
+    }
+
+    /// A number that is another after each mark.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// When a write last touched records of an endpoint, for those that were touched.
+    pub(super) fn by_endpoint(&self) -> HashMap<&'static str, Millis> {
+        self.endpoints.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A write is about to be passed on; returns when that is on disk.
+    pub(super) async fn begin(&self, scopes: &[Scope], store: &Store) -> Result<Pending, StoreError> {
+        let write = self.next_write.fetch_add(1, Ordering::Relaxed);
+        let scopes: Vec<String> = scopes.iter().map(Scope::name).collect();
+        let names = scopes.clone();
+        if !scopes.is_empty() {
+            let insert = move |connection: &Connection| {
+                let sql = "INSERT OR IGNORE INTO pending (write, scope) VALUES (?1, ?2)";
+                let mut statement = connection.prepare_cached(sql)?;
+                names.iter().try_for_each(|name| statement.execute((write, name)).map(drop))
+            };
+            store.write_through("what a write may change", insert).await?;
+        }
+        Ok(Pending { write, scopes })
+    }
+
+    /// A write has ended; `changed` unless Alyx surely did nothing. Returns when that is on disk.
+    pub(super) async fn end(&self, pending: Pending, changed: bool, store: &Store) -> Result<(), StoreError> {
+        let Pending { write, scopes } = pending;
+        if scopes.is_empty() {
+            return Ok(());
+        }
+        let now = clock::stamp();
+        if changed {
+            let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+            at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
+            *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
+            drop(at);
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        let settle = move |connection: &Connection| {
+            if changed {
+                let mut mark = connection.prepare_cached(MARK)?;
+                scopes.iter().try_for_each(|scope| mark.execute((scope, now)).map(drop))?;
+            }
+            connection.prepare_cached("DELETE FROM pending WHERE write = ?1")?.execute([write]).map(drop)
+        };
+        store.write_through("what a write changed", settle).await
+    }
+
+    /// Another database has taken the place of a damaged or deleted one: its marks count too, and it gets those
+    /// that are known here.
+    pub(super) fn renewed(&self, connection: &Connection) {
+        let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+        let exchanged = marks(connection).and_then(|rows| {
+            for (scope, marked) in rows {
+                let known = at.entry(scope).or_insert(marked);
+                *known = (*known).max(marked);
+            }
+            let mut mark = connection.prepare_cached(MARK)?;
+            at.iter().try_for_each(|(scope, at)| mark.execute((scope, at)).map(drop))
+        });
+        if let Err(error) = exchanged {
+            tracing::error!(%error, "what writes have made stale was not written anew");
+        }
+        *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes over marks of another proxy, and marks these endpoints now; returns when that is on disk.
+    pub(super) async fn take(
+        &self,
+        mut marks: Vec<(String, Millis)>,
+        endpoints: &[&'static str],
+        store: &Store,
+    ) -> Result<(), StoreError> {
+        let now = clock::stamp();
+        let scopes = endpoints.iter().flat_map(|name| [Scope::Lists(name), Scope::Details(name)]);
+        marks.extend(scopes.map(|scope| (scope.name(), now)));
+        {
+            let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+            for (scope, marked) in &marks {
+                let known = at.entry(scope.clone()).or_insert(*marked);
+                *known = (*known).max(*marked);
+            }
+            *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
+        }
+        self.changes.fetch_add(1, Ordering::Release);
+        let take = move |connection: &Connection| {
+            let mut mark = connection.prepare_cached(MARK)?;
+            marks.iter().try_for_each(|(scope, at)| mark.execute((scope, at)).map(drop))
+        };
+        store.write_through("marks of a snapshot", take).await
+    }
+}
+
+/// Marks of single records that have done their work: older than any answer can be fresh, and than any answer that is
+/// stored. By the clock alone that can't be said: one that is years ahead for a moment would drop all of them.
+fn dated(connection: &Connection, marks: &HashMap<String, Millis>) -> rusqlite::Result<Vec<String>> {
+    let before = clock::now() - LONGEST;
+    let dated: Vec<_> = marks.iter().filter(|(scope, at)| **at < before && !lasts(scope)).collect();
+    if dated.is_empty() {
+        return Ok(Vec::new());
+    }
+    // An answer was asked for within a day before it was here.
+    let oldest: Option<Millis> =
+        connection.query_row("SELECT min(received_at) FROM responses", [], |row| row.get(0))?;
+    let before = oldest.map_or(before, |oldest| oldest.saturating_sub(DAY));
+    Ok(dated.into_iter().filter(|(_, at)| **at < before).map(|(scope, _)| scope.clone()).collect())
+}
+
+/// Whether a scope is one of the few that are not of a single record: the mirror goes by them, too.
+fn lasts(scope: &str) -> bool {
+    !scope.starts_with("record ")
+}
+
+/// Drops marks that have done their work. Only at the start: nothing is in memory then that they may strike.
+async fn drop_dated(marks: &mut HashMap<String, Millis>, store: &Store) {
+    let known = marks.clone();
+    let dated = match store.read(move |connection| dated(connection, &known)).await {
+        Ok(dated) if !dated.is_empty() => dated,
+        Ok(_) => return,
+        Err(error) => return tracing::warn!(%error, "old marks are not dropped"),
+    };
+    marks.retain(|scope, _| !dated.contains(scope));
+    store.write("old marks", 0, move |connection| {
+        let mut delete = connection.prepare_cached("DELETE FROM marks WHERE scope = ?1")?;
+        dated.iter().try_for_each(|scope| delete.execute([scope]).map(drop))
+    });
+}
+
+fn marks(connection: &Connection) -> rusqlite::Result<HashMap<String, Millis>> {
+    let mut statement = connection.prepare("SELECT scope, at FROM marks")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// A write to any record of an endpoint marks its lists too; so these, the details and everything suffice.
+fn by_endpoint(at: &HashMap<String, Millis>) -> HashMap<&'static str, Millis> {
+    let last = |endpoint: &Endpoint| {
+        let scopes = [Scope::Everything, Scope::Lists(endpoint.name), Scope::Details(endpoint.name)];
+        scopes.iter().filter_map(|scope| at.get(&scope.name())).copied().max()
+    };
+    ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.name, last(endpoint)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_was_cut_off_counts_until_that_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (cut_off, later) = (Scope::Lists("subjects"), Scope::Lists("sessions"));
+        let name = cut_off.name();
+        let marked = |marks: &Marks| marks.since(std::slice::from_ref(&name)) > Millis::MIN;
+        let marks = Marks::load(&store).await.unwrap();
+        assert!(!marked(&marks));
+        // A crash, and a disk that takes nothing new at the next start.
+        drop(marks.begin(&[cut_off], &store).await.unwrap());
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON marks BEGIN SELECT RAISE(FAIL, 'full'); END";
+        let change =
+            |sql: &'static str| store.write_through("a test", |connection| connection.execute_batch(sql));
+        change(refuse).await.unwrap();
+        let marks = Marks::load(&store).await.unwrap();
+        assert!(marked(&marks), "it counts all the same");
+        // There is room again, and another write ends well.
+        change("DROP TRIGGER refuse").await.unwrap();
+        let pending = marks.begin(&[later], &store).await.unwrap();
+        marks.end(pending, true, &store).await.unwrap();
+        let marks = Marks::load(&store).await.unwrap();
+        assert!(marked(&marks), "nor is it forgotten at the start after that");
+        assert!(marked(&Marks::load(&store).await.unwrap()), "now it is noted");
+        store.close();
+    }
+
+    #[tokio::test]
+    async fn a_mark_goes_when_it_is_older_than_all_that_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let record = |key: &str| Scope::Record("sessions", key.to_owned()).name();
+        let (old, list, new) = (record("old"), Scope::Lists("sessions").name(), record("new"));
+        let now = clock::now();
+        let then = now - LONGEST - DAY;
+        let rows = [(old.clone(), then), (list.clone(), then), (new.clone(), now)];
+        let write = move |connection: &Connection| {
+            rows.iter()
+                .try_for_each(|row| connection.prepare_cached(MARK)?.execute((&row.0, row.1)).map(drop))
+        };
+        store.write_through("marks", write).await.unwrap();
+        let answer = "INSERT INTO responses (key, family, page_offset, path, query, status, headers, body, length,
+                                             checksum, asked_at, received_at, used_at, size)
+                      VALUES (x'00', x'00', 0, '/sessions/old', '', 200, '[]', x'00', 1, x'00', ?1, ?1, ?1, 1)";
+        // By a clock that is ahead the mark is old, and so is the answer that it strikes.
+        for (asked_at, stays) in [(then - 1, true), (then + DAY - 1, true), (now, false)] {
+            let change = move |connection: &Connection| {
+                connection.execute("DELETE FROM responses", [])?;
+                connection.execute(answer, [asked_at]).map(drop)
+            };
+            store.write_through("an answer", change).await.unwrap();
+            let marks = Marks::load(&store).await.unwrap();
+            store.written().await.unwrap();
+            for (scope, at) in [(&old, if stays { then } else { Millis::MIN }), (&list, then), (&new, now)] {
+                assert_eq!(marks.since(std::slice::from_ref(scope)), at, "{scope}, {}", now - asked_at);
+                let rows = store.read(super::marks).await.unwrap();
+                assert_eq!(rows.contains_key(scope), at > Millis::MIN);
+            }
+        }
+        store.close();
+    }
+}

@@ -1,0 +1,256 @@
+//! What Alyx said, whole, under the canonical key of the question.
+//!
+//! Memory in front of disk; a few marks say what writes have made stale. This floor knows when an
+//! answer counts as fresh ([`freshness`]), not what to do when it doesn't: that is the server's.
+
+mod disk;
+mod entry;
+mod eviction;
+mod export;
+pub mod freshness;
+mod invalidation;
+mod key;
+mod list_generations;
+mod memory;
+mod purge;
+mod variant;
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use rusqlite::Connection;
+
+pub use disk::{Near, Stored};
+pub(crate) use disk::{read_headers, write_headers};
+pub use entry::{Asker, Entry, Representation, is_personal};
+pub use export::{Arrived, Carried, NoAnswer, Stays, each};
+pub use freshness::Verdict;
+pub use invalidation::Pending;
+pub use key::Question;
+pub use purge::Purge;
+pub use variant::Media;
+
+use crate::{
+    alyx::{invalidates::Scope, links::Base},
+    clock::Millis,
+    http::{cache_status::Tier, reuse::Staleness},
+    settings::Settings,
+    storage::types::Key,
+    store::{Store, StoreError},
+    upstream::Answer,
+};
+use disk::Disk;
+use invalidation::Marks;
+use list_generations::Families;
+use memory::Memory;
+
+/// Whether Alyx says that a question has no answer any more: of what it filters by, something is gone. What it says of the
+/// asker (401, 403), or of how often was asked (429), says nothing of the answer.
+fn takes_back(answer: &Answer) -> bool {
+    let of_the_asker = matches!(answer.status.as_u16(), 401 | 403 | 407 | 408 | 421 | 423 | 425 | 429);
+    answer.json && answer.status.is_client_error() && !of_the_asker
+}
+
+/// Everything that is remembered of one Alyx's answers.
+#[derive(Debug)]
+pub struct Responses {
+    memory: Memory,
+    disk: Disk,
+    marks: Marks,
+    families: Families,
+    base: Base,
+}
+
+impl Responses {
+    /// Opens what is remembered of the Alyx at `base` in this store.
+    pub async fn open(store: Arc<Store>, base: &str, settings: &Settings) -> Result<Self, StoreError> {
+        // Stamps go on from what is stored before anything is marked.
+        let disk = Disk::open(store.clone(), settings.storage.disk).await?;
+        Ok(Self {
+            memory: Memory::new(settings.storage.memory),
+            marks: Marks::load(&store).await?,
+            disk,
+            families: Families::default(),
+            base: Base::new(base),
+        })
+    }
+
+    /// The stored answer to a question, however old.
+    pub async fn find(&self, question: &Question) -> Option<(Arc<Entry>, Tier)> {
+        if let Some(entry) = self.memory.get(&question.key) {
+            self.disk.used(question.key);
+            return Some((entry, Tier::Memory));
+        }
+        let purges = self.memory.purges();
+        match self.disk.get(question.key, &self.base).await {
+            Ok(entry) => {
+                let entry = Arc::new(entry?);
+                self.memory.put_unless_purged(question.key, entry.clone(), purges);
+                self.disk.used(question.key);
+                Some((entry, Tier::Disk))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a stored answer can't be read");
+                None
+            }
+        }
+    }
+
+    /// Remembers an answer of Alyx's.
+    pub async fn remember(&self, question: &Question, answer: &Answer) -> Option<Arc<Entry>> {
+        let Some(entry) = Entry::of(question, answer, &self.base).map(Arc::new) else {
+            if takes_back(answer) {
+                self.strike(question, answer.asked_at).await;
+            }
+            return None;
+        };
+        let elder = self.memory.get(&question.key);
+        // Of two answers that crossed on the way the later question wins.
+        if elder.as_ref().is_some_and(|elder| elder.asked_at > entry.asked_at) {
+            return elder;
+        }
+        if question.is_page() {
+            let mut elders = self.disk.elders(question).await.unwrap_or_default();
+            if elders.page > Some(entry.asked_at)
+                && let Some((elder, _)) = self.find(question).await
+            {
+                return Some(elder);
+            }
+            elders.page = elder.map(|elder| elder.asked_at).or(elders.page);
+            self.families.refreshed(question, &entry, elders, &self.disk).await;
+        }
+        self.memory.put(question.key, entry.clone());
+        self.disk.put(question, entry.clone()).await;
+        Some(entry)
+    }
+
+    /// Forgets what was stored for a question, and for other pages of its list, that was asked before `at`.
+    async fn strike(&self, question: &Question, at: Millis) {
+        let here = self.memory.get(&question.key).filter(|entry| entry.asked_at < at);
+        match self.disk.strike(question, at, here.is_some()).await {
+            Ok(struck) => {
+                struck.iter().chain(here.map(|_| &question.key)).for_each(|key| self.memory.forget(key));
+            }
+            Err(error) => tracing::error!(%error, "what Alyx has taken back is not forgotten"),
+        }
+    }
+
+    /// How fresh a stored answer is for this question.
+    pub async fn verdict(&self, question: &Question, entry: &Entry, settings: &Settings) -> Verdict {
+        if self.marks.since(&question.scopes) >= entry.asked_at {
+            return Verdict::Stale(Staleness::Written);
+        }
+        if question.is_page() && self.families.since(question.family, &self.disk).await > entry.asked_at {
+            return Verdict::Stale(Staleness::OlderPage);
+        }
+        freshness::by_age(question, entry, settings)
+    }
+
+    /// When a write last changed what this question's answer belongs to. A request that left before
+    /// may bring an answer from before.
+    pub fn written_at(&self, question: &Question) -> Millis {
+        self.marks.since(&question.scopes)
+    }
+
+    /// When a write through this proxy last touched records of an endpoint, for those that were touched.
+    pub fn written_lists(&self) -> HashMap<&'static str, Millis> {
+        self.marks.by_endpoint()
+    }
+
+    /// Notes that a write which may change these scopes is about to be passed on.
+    pub async fn begin_write(&self, scopes: &[Scope]) -> Result<Pending, StoreError> {
+        self.marks.begin(scopes, self.disk.store()).await
+    }
+
+    /// Notes that a write has ended: if it may have `changed` something, what it may have changed
+    /// is stale from now on.
+    pub async fn end_write(&self, pending: Pending, changed: bool) -> Result<(), StoreError> {
+        self.marks.end(pending, changed, self.disk.store()).await
+    }
+
+    /// A representation of an answer for this asker, from memory or made now.
+    pub fn representation(&self, key: &Key, entry: &Arc<Entry>, asker: &Asker<'_>) -> Representation {
+        self.memory.representation(key, entry, asker)
+    }
+
+    /// A representation's body in a content coding, from memory or made now by `code`.
+    pub async fn coded<F>(
+        &self,
+        identity: &Representation,
+        coding: Option<&str>,
+        code: impl FnOnce(Bytes) -> F,
+    ) -> Option<Bytes>
+    where
+        F: Future<Output = Option<Bytes>>,
+    {
+        match coding {
+            None => Some(identity.body.clone()),
+            Some(coding) => self.memory.coded(identity, coding, code).await,
+        }
+    }
+
+    /// What is stored that comes near a question: the same path, other parameters.
+    pub async fn near(&self, question: &Question) -> Vec<Near> {
+        self.disk.near(question).await.unwrap_or_default()
+    }
+
+    /// Forgets stored answers; how many there were on disk.
+    pub async fn purge(&self, what: Purge) -> Result<u64, StoreError> {
+        let purged = self.disk.purge(what).await?;
+        // What is in memory alone is on its way to the disk, so it may go with the rest.
+        self.memory.clear();
+        Ok(purged)
+    }
+
+    /// Keeps answers that came with a snapshot, where there are none that are newer; how many were kept.
+    pub async fn arrive(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
+        for arrived in &answers {
+            if let Some(since) = arrived.pages_since {
+                self.families.older_before(&arrived.question, since, &self.disk).await;
+            }
+        }
+        let kept = self.disk.arrive(answers).await?;
+        self.memory.clear();
+        Ok(kept)
+    }
+
+    /// Takes over what writes had made stale where a snapshot was made, and marks `endpoints` as written now.
+    pub async fn take_marks(
+        &self,
+        marks: Vec<(String, Millis)>,
+        endpoints: &[&'static str],
+    ) -> Result<(), StoreError> {
+        self.marks.take(marks, endpoints, self.disk.store()).await
+    }
+
+    /// Another database has taken the place of a damaged or deleted one; called by the thread that writes.
+    pub fn renewed(&self, connection: &Connection) {
+        self.disk.renewed(connection);
+        self.marks.renewed(connection);
+    }
+
+    /// How much is stored on disk.
+    pub fn stored(&self) -> Stored {
+        self.disk.stored()
+    }
+
+    /// Whether this entry is still the one in memory under this key.
+    pub fn is_in_memory(&self, key: &Key, entry: &Arc<Entry>) -> bool {
+        self.memory.get(key).is_some_and(|here| Arc::ptr_eq(&here, entry))
+    }
+
+    /// A number that is another after each write that made something stale.
+    pub fn writes(&self) -> u64 {
+        self.marks.changes()
+    }
+
+    /// A number that is another whenever pages of a list have become older than a newer one of them allows.
+    pub fn newer_pages(&self) -> u64 {
+        self.families.changes()
+    }
+
+    /// Writes now and then what was used.
+    pub fn tidy(&self) {
+        self.disk.flush_used();
+    }
+}

@@ -1,0 +1,419 @@
+//! The tables of the mirror, derived from the models of [`crate::alyx`].
+//!
+//! Each endpoint has these tables; `n` is the number of a record in its table, which holds for as long as
+//! the record is there, and by which what Alyx leaves in any order stands in one:
+//!
+//! - `sessions`: what filters compare, in typed columns: columns of the model, the keys of relations to one
+//!   record, and what the record shows of its relations ([`crate::alyx::model::Shortcut`]), each under its
+//!   path of Django's names; then `order_1`, …: see [`Table::order`].
+//! - `sessions__wide`: what is too large for a table that is searched as a whole: JSON and arrays.
+//! - `sessions__body`: the text of the record in the list (`list`) and, where it is another, of the detail
+//!   (`detail`; null where it was not fetched), as Alyx sent them, each with its checksum ([`super::checksum`]).
+//! - `sessions__projects`: a table for each relation to many records, a row for each: `n`, the other's `key`
+//!   and, where whole records stand within ([`crate::alyx::model::Embedded`]), their columns.
+//!
+//! A name that has `-` in Alyx has `_` here. How values are stored: see [`Store`].
+
+use std::{collections::HashMap, fmt::Write, sync::LazyLock};
+
+use super::projection::Picks;
+use crate::alyx::{
+    ENDPOINTS, Endpoint, Shape as DetailShape,
+    endpoint::Order,
+    filter::{Lookup, Test},
+    model::{Column as ModelColumn, Join, Kind, Model, Relation},
+};
+
+/// Columns that are asked for together so often that an index holds them all: which sessions have such datasets,
+/// where a dataset's files are, and how many trials of a session were correct.
+const TOGETHER: &[(&str, &[&str])] = &[
+    ("datasets", &["name", "session", "qc"]),
+    ("datasets", &["dataset_type", "session", "qc"]),
+    ("datasets__file_records", &["n", "exists", "data_repository"]),
+    ("sessions", &["n_trials", "n_correct_trials"]),
+];
+
+/// Every table.
+#[derive(Debug)]
+pub struct Shape {
+    tables: Vec<Table>,
+    by_endpoint: HashMap<&'static str, usize>,
+}
+
+/// The tables of one endpoint.
+#[derive(Debug)]
+pub struct Table {
+    /// The endpoint.
+    pub endpoint: &'static Endpoint,
+    /// Its model; water-restricted subjects have none of their own.
+    pub model: Option<&'static Model>,
+    /// The table's name.
+    pub name: String,
+    /// Columns of the table itself.
+    pub columns: Vec<Column>,
+    /// Columns of `<name>__wide`.
+    pub wide: Vec<Column>,
+    /// Tables of the relations to many.
+    pub many: Vec<Many>,
+    /// What the list is ordered by, with values that can be had from the record itself: `order_1`, … hold
+    /// them so that ascending order is Alyx's. Empty where a value is another record's, and where there is
+    /// no order.
+    pub order: Vec<(&'static Order, Column)>,
+    /// Columns whose texts some filter compares without regard to case: an index holds them in upper case.
+    pub folded: Vec<String>,
+    /// Whether `n` is the place in which Alyx serves a record: where that is by text, which every database
+    /// orders by a collation of its own (ALYX.md 1, "Collation").
+    pub ranked: bool,
+    /// The fields that columns are read from: of the record in the list, and of the detail.
+    picks: [Picks; 2],
+}
+
+/// A column of a table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name: a path of Django's names.
+    pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+    /// Where it is in a record (see [`crate::alyx::model`]).
+    pub at: &'static str,
+    /// Whether only the detail has it.
+    pub detail: bool,
+    /// Whether an empty text stands for nothing: a record shows a relation to none so.
+    pub empty_is_null: bool,
+}
+
+/// The table of a relation to many records.
+#[derive(Debug, Clone)]
+pub struct Many {
+    /// The path, from the model.
+    pub path: &'static str,
+    /// The table's name.
+    pub table: String,
+    /// `key`: what the rows are of.
+    pub key: Column,
+    /// Columns beside the key, of records that stand within: their places are within the item.
+    pub columns: Vec<Column>,
+}
+
+/// How a kind of value is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// TEXT as it is. Compared byte by byte, as the database of the recordings compares.
+    Text,
+    /// A UUID: a BLOB of 16 bytes, which order as PostgreSQL orders UUIDs.
+    Uuid,
+    /// INTEGER; of labels, the number behind the label; of truth, 0 or 1.
+    Integer,
+    /// REAL; `NaN` is the TEXT `NaN`, which SQLite sorts after all numbers, as PostgreSQL does.
+    Real,
+    /// A time: INTEGER, microseconds since 1970-01-01 00:00, in the server's own zone.
+    Micros,
+    /// A day: INTEGER, days since 1970-01-01.
+    Days,
+    /// TEXT of the JSON as it stands in the record; SQL's null and JSON's are both null.
+    Json,
+}
+
+impl Store {
+    /// How this kind is stored.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Uuid => Self::Uuid,
+            Kind::Integer | Kind::Boolean | Kind::Labels(_) => Self::Integer,
+            Kind::Float => Self::Real,
+            Kind::DateTime => Self::Micros,
+            Kind::Date => Self::Days,
+            Kind::Json | Kind::Array => Self::Json,
+        }
+    }
+}
+
+impl Shape {
+    /// The one shape.
+    pub fn get() -> &'static Self {
+        static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
+            let tables: Vec<Table> = ENDPOINTS.iter().map(Table::of).collect();
+            let by_endpoint =
+                tables.iter().enumerate().map(|(at, table)| (table.endpoint.name, at)).collect();
+            Shape { tables, by_endpoint }
+        });
+        &SHAPE
+    }
+
+    /// All tables, in the order of the endpoints.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// The table of this endpoint.
+    pub fn table(&self, endpoint: &str) -> Option<&Table> {
+        self.by_endpoint.get(endpoint).map(|at| &self.tables[*at])
+    }
+}
+
+impl Table {
+    fn of(endpoint: &'static Endpoint) -> Self {
+        let name = endpoint.name.replace('-', "_");
+        let model = Model::of(endpoint.name);
+        let mut table = Self {
+            endpoint,
+            model,
+            columns: Vec::new(),
+            wide: Vec::new(),
+            many: Vec::new(),
+            order: Vec::new(),
+            folded: Vec::new(),
+            ranked: model.is_none(),
+            picks: <_>::default(),
+            name,
+        };
+        if let Some(model) = model {
+            table.derive(model);
+        }
+        table.picks = [table.picked(false), table.picked(true)];
+        table.folded = table.compared_without_case();
+        let own = |order: &'static Order| {
+            let column = table.columns.iter().find(|column| column.name == order.path)?;
+            Some((order, column.clone()))
+        };
+        table.order = endpoint.order.iter().map(own).collect::<Option<_>>().unwrap_or_default();
+        if table.order.first().is_some_and(|(_, column)| matches!(column.kind, Kind::Text)) {
+            table.order.clear();
+            table.ranked = true;
+        }
+        table
+    }
+
+    fn derive(&mut self, model: &'static Model) {
+        for column in model.columns.iter().chain(model.shown) {
+            self.add(Column::from(column));
+        }
+        for relation in model.relations {
+            if let Join::Holds { at, key, detail } = relation.join {
+                let column = Column {
+                    name: relation.name.to_owned(),
+                    kind: key_kind(relation, key),
+                    at,
+                    detail,
+                    empty_is_null: true,
+                };
+                if relation.many {
+                    self.add_many(relation.name, column, embedded(model, relation.name));
+                } else {
+                    self.add(column);
+                }
+            }
+        }
+        for shortcut in model.shortcuts {
+            let column = Column {
+                name: shortcut.path.to_owned(),
+                kind: shortcut.kind,
+                at: shortcut.at,
+                detail: false,
+                empty_is_null: false,
+            };
+            if shortcut.at.contains("[]") {
+                self.add_many(shortcut.path, column, Vec::new());
+            } else {
+                self.add(column);
+            }
+        }
+    }
+
+    fn add(&mut self, column: Column) {
+        match Store::of(column.kind) {
+            Store::Json => self.wide.push(column),
+            _ => self.columns.push(column),
+        }
+    }
+
+    fn add_many(&mut self, path: &'static str, mut key: Column, columns: Vec<Column>) {
+        "key".clone_into(&mut key.name);
+        self.many.push(Many { path, table: format!("{}__{path}", self.name), key, columns });
+    }
+
+    fn compared_without_case(&self) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::new();
+        for filter in self.endpoint.filters {
+            let Test::Column(path, Lookup::IExact) = filter.test else { continue };
+            let name = path.split("__").next().unwrap_or(path);
+            let known =
+                self.columns.iter().any(|column| column.name == name && matches!(column.kind, Kind::Text));
+            if known && !columns.iter().any(|column| column == name) {
+                columns.push(name.to_owned());
+            }
+        }
+        columns
+    }
+
+    /// The fields that its columns are read from.
+    pub(super) fn picks(&self, detail: bool) -> &Picks {
+        &self.picks[usize::from(detail)]
+    }
+
+    fn picked(&self, detail: bool) -> Picks {
+        let mut picks = Picks::default();
+        let many = self.many.iter().map(|many| &many.key);
+        for column in self.columns.iter().chain(&self.wide).chain(many).filter(|one| one.detail == detail) {
+            if Store::of(column.kind) == Store::Json {
+                picks.json.push(column.at);
+            } else if let Some(field) = column.at.split(['.', '[', '#', '<', '>']).next() {
+                picks.values.push(field);
+            }
+        }
+        picks
+    }
+
+    /// The column of this name, be it wide or not.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().chain(&self.wide).find(|column| column.name == name)
+    }
+
+    /// The table of the relation, or of the path of a shortcut, to many.
+    pub fn many(&self, path: &str) -> Option<&Many> {
+        self.many.iter().find(|many| many.path == path)
+    }
+
+    /// Whether details are other than the records of the list and must be fetched one by one.
+    pub fn has_details(&self) -> bool {
+        self.endpoint.detail.is_some_and(|detail| detail.shape == DetailShape::Own)
+    }
+
+    /// The names of all its tables, the main one first, each with this prefix.
+    pub fn names(&self, prefix: &str) -> Vec<String> {
+        let name = &self.name;
+        let mut names = vec![format!("{prefix}{name}"), format!("{prefix}{name}__body")];
+        if !self.wide.is_empty() {
+            names.push(format!("{prefix}{name}__wide"));
+        }
+        names.extend(self.many.iter().map(|many| format!("{prefix}{}", many.table)));
+        names
+    }
+
+    /// SQL that makes its tables, without indexes, under names with this prefix.
+    pub fn create(&self, prefix: &str) -> String {
+        let name = &self.name;
+        let mut sql = format!("CREATE TABLE \"{prefix}{name}\"(n INTEGER PRIMARY KEY");
+        for column in &self.columns {
+            let _ = write!(sql, ", \"{}\"", column.name);
+        }
+        for number in 1..=self.order.len() {
+            let _ = write!(sql, ", order_{number}");
+        }
+        let _ = write!(
+            sql,
+            ");\nCREATE TABLE \"{prefix}{name}__body\"(n INTEGER PRIMARY KEY, list TEXT NOT NULL, detail TEXT,\n                list_sum INTEGER NOT NULL, detail_sum INTEGER);\n"
+        );
+        if !self.wide.is_empty() {
+            let _ = write!(sql, "CREATE TABLE \"{prefix}{name}__wide\"(n INTEGER PRIMARY KEY");
+            for column in &self.wide {
+                let _ = write!(sql, ", \"{}\"", column.name);
+            }
+            sql.push_str(");\n");
+        }
+        for many in &self.many {
+            let _ = write!(sql, "CREATE TABLE \"{prefix}{}\"(n INTEGER NOT NULL, key", many.table);
+            for column in &many.columns {
+                let _ = write!(sql, ", \"{}\"", column.name);
+            }
+            sql.push_str(");\n");
+        }
+        sql
+    }
+
+    /// SQL that makes the indexes of its tables. The indexes of a generation of the table have its number in
+    /// their names, so that the next generation can be made beside it.
+    pub fn index(&self, prefix: &str, generation: i64) -> String {
+        let mut sql = String::new();
+        let name = &self.name;
+        // Truth and labels have few values; but an index has all that counting them needs.
+        for column in &self.columns {
+            let column = &column.name;
+            let _ = writeln!(
+                sql,
+                "CREATE INDEX \"{name}.{column}.{generation}\" ON \"{prefix}{name}\"(\"{column}\");"
+            );
+        }
+        for column in &self.folded {
+            let _ = writeln!(
+                sql,
+                "CREATE INDEX \"{name}.upper.{column}.{generation}\" ON \"{prefix}{name}\"(upper_of(\"{column}\"));"
+            );
+        }
+        let tables: Vec<&str> = std::iter::once(name)
+            .chain(self.many.iter().map(|many| &many.table))
+            .map(String::as_str)
+            .collect();
+        for (table, columns) in TOGETHER.iter().filter(|(table, _)| tables.contains(table)) {
+            let (index, columns) = (columns.join("."), columns.join("\", \""));
+            let _ = writeln!(
+                sql,
+                "CREATE INDEX \"{table}.{index}.{generation}\" ON \"{prefix}{table}\"(\"{columns}\");"
+            );
+        }
+        if !self.order.is_empty() {
+            let keys: Vec<String> = (1..=self.order.len()).map(|number| format!("order_{number}")).collect();
+            let keys = keys.join(", ");
+            let _ =
+                writeln!(sql, "CREATE INDEX \"{name}.order.{generation}\" ON \"{prefix}{name}\"({keys});");
+        }
+        for many in &self.many {
+            let table = &many.table;
+            let _ = writeln!(sql, "CREATE INDEX \"{table}.n.{generation}\" ON \"{prefix}{table}\"(n, key);");
+            let _ =
+                writeln!(sql, "CREATE INDEX \"{table}.key.{generation}\" ON \"{prefix}{table}\"(key, n);");
+        }
+        sql
+    }
+}
+
+fn key_kind(relation: &Relation, key: &str) -> Kind {
+    Model::of(relation.to).and_then(|model| model.column(key)).map_or(Kind::Text, |column| column.kind)
+}
+
+fn embedded(model: &Model, relation: &str) -> Vec<Column> {
+    let found = model.embedded.iter().find(|embedded| embedded.relation == relation);
+    found.into_iter().flat_map(|embedded| embedded.columns).map(Column::from).collect()
+}
+
+impl From<&ModelColumn> for Column {
+    fn from(column: &ModelColumn) -> Self {
+        Self {
+            name: column.name.to_owned(),
+            kind: column.kind,
+            at: column.at,
+            detail: column.detail,
+            empty_is_null: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_endpoint_has_tables_that_sqlite_makes() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        super::super::sql_functions::register(&connection).unwrap();
+        for table in Shape::get().tables() {
+            for (prefix, generation) in [("", 1), ("next:", 2)] {
+                connection.execute_batch(&table.create(prefix)).unwrap();
+                connection.execute_batch(&table.index(prefix, generation)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn lists_are_ordered_by_what_their_records_show() {
+        let served: Vec<&str> = Shape::get()
+            .tables()
+            .iter()
+            .filter(|table| !table.endpoint.order.is_empty() && table.order.is_empty() && !table.ranked)
+            .map(|table| table.endpoint.name)
+            .collect();
+        assert_eq!(served, ["fields-of-view", "imaging-stack", "tasks"], "by other records' values");
+    }
+}

@@ -1,0 +1,230 @@
+//! Functions that the mirror's SQL calls: what PostgreSQL does with text, JSON, arrays and times.
+//!
+//! Each is deterministic, and null where its column is null unless it says otherwise.
+
+use jiff::civil::{Date, DateTime};
+use rusqlite::{
+    Connection, Error, Result,
+    functions::{Context, FunctionFlags},
+    types::ValueRef,
+};
+use serde_json::Value;
+
+use super::ingest::{days, micros};
+use crate::alyx::{
+    filterset::{
+        Unanswered, Undecided,
+        compare::upper,
+        json_lookup::Test,
+        regex as pattern,
+        scalar::{self, Scalar, Transform},
+    },
+    record,
+};
+
+/// What an error of SQLite begins with where a row can't be decided; the reason follows.
+pub const UNDECIDED: &str = "undecided: ";
+
+/// Makes the functions known to a connection.
+pub fn register(connection: &Connection) -> Result<()> {
+    text(connection, "text_contains", |own, wanted| {
+        memchr::memmem::find(own.as_bytes(), wanted.as_bytes()).is_some()
+    })?;
+    text(connection, "text_starts", |own, wanted| own.starts_with(wanted))?;
+    text(connection, "text_ends", |own, wanted| own.ends_with(wanted))?;
+    connection.create_scalar_function("upper_of", 1, FLAGS, |context| {
+        Ok(match context.get_raw(0) {
+            ValueRef::Null => None,
+            own => Some(upper(own.as_str()?)),
+        })
+    })?;
+    text(connection, "upper_contains", |own, wanted| in_upper(own, wanted, contains))?;
+    text(connection, "upper_starts", |own, wanted| in_upper(own, wanted, <[u8]>::starts_with))?;
+    text(connection, "upper_ends", |own, wanted| in_upper(own, wanted, <[u8]>::ends_with))?;
+    matches(connection)?;
+    json(connection, "json_holds", Test::holds)?;
+    json(connection, "json_leaves", Test::leaves)?;
+    array(connection)?;
+    parts(connection)
+}
+
+/// Says what null columns of JSON are from now on: nothing, or as with every Alyx but one's own either that or JSON's null.
+pub fn null_is_nothing(connection: &Connection, certain: bool) -> Result<()> {
+    let leaves = if certain { Test::leaves_where_null_is_nothing } else { Test::leaves };
+    json(connection, "json_leaves", leaves)
+}
+
+const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DETERMINISTIC);
+
+fn text(connection: &Connection, name: &str, holds: fn(&str, &str) -> bool) -> Result<()> {
+    connection.create_scalar_function(name, 2, FLAGS, move |context| {
+        Ok(match (context.get_raw(0), context.get_raw(1)) {
+            (ValueRef::Null, _) => None,
+            (own, wanted) => Some(holds(own.as_str()?, wanted.as_str()?)),
+        })
+    })
+}
+
+/// Compares a text in upper case with one that is so already.
+fn in_upper(own: &str, wanted: &str, holds: fn(&[u8], &[u8]) -> bool) -> bool {
+    const SHORT: usize = 256;
+    if own.is_ascii() && own.len() <= SHORT {
+        let mut upper = [0; SHORT];
+        let upper = &mut upper[..own.len()];
+        upper.copy_from_slice(own.as_bytes());
+        upper.make_ascii_uppercase();
+        return holds(upper, wanted.as_bytes());
+    }
+    holds(upper(own).as_bytes(), wanted.as_bytes())
+}
+
+fn contains(own: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(own, wanted).is_some()
+}
+
+fn matches(connection: &Connection) -> Result<()> {
+    connection.create_scalar_function("text_matches", 3, FLAGS, |context| {
+        let expression = context.get_or_create_aux(1, |expression| {
+            regex::bytes::Regex::new(expression.as_str()?)
+                .map_err(|error| Error::UserFunctionError(error.into()))
+        })?;
+        Ok(match context.get_raw(0) {
+            ValueRef::Null => None,
+            own => {
+                let ascii = context.get(2)?;
+                Some(pattern::is_in(&expression, ascii, own.as_str()?).map_err(undecided)?)
+            }
+        })
+    })
+}
+
+fn json(
+    connection: &Connection,
+    name: &str,
+    judge: fn(&Test, Option<&Value>) -> std::result::Result<bool, Unanswered>,
+) -> Result<()> {
+    connection.create_scalar_function(name, 2, FLAGS, move |context| {
+        let test = context.get_or_create_aux(0, |spec| {
+            serde_json::from_str::<Test>(spec.as_str()?)
+                .map_err(|error| Error::UserFunctionError(error.into()))
+        })?;
+        let judged = match context.get_raw(1) {
+            ValueRef::Null => judge(&test, None),
+            own => judge(&test, Some(&record::parse(own.as_str()?))),
+        };
+        judged.map_err(undecided)
+    })
+}
+
+/// What a row that can't be decided makes of the whole question.
+fn undecided(unanswered: Unanswered) -> Error {
+    let reason = match unanswered {
+        Unanswered::Undecided(Undecided::Beyond(what) | Undecided::Hidden(what)) => what,
+        Unanswered::Undecided(other) => other.to_string(),
+        Unanswered::Refused(refusal) => refusal.body,
+    };
+    Error::UserFunctionError(format!("{UNDECIDED}{reason}").into())
+}
+
+fn items(context: &Context<'_>) -> Result<Option<Vec<f64>>> {
+    Ok(match context.get_raw(0) {
+        ValueRef::Null => None,
+        own => {
+            let value = record::parse(own.as_str()?);
+            value.as_array().map(|items| items.iter().filter_map(Value::as_f64).collect())
+        }
+    })
+}
+
+fn array(connection: &Connection) -> Result<()> {
+    // An empty array has no length for PostgreSQL.
+    connection.create_scalar_function("array_length", 1, FLAGS, |context| {
+        let length = items(context)?.map(|items| items.len()).filter(|length| *length > 0);
+        Ok(length.and_then(|length| i64::try_from(length).ok()))
+    })?;
+    connection.create_scalar_function("array_item", 2, FLAGS, |context| {
+        let at: i64 = context.get(1)?;
+        Ok(items(context)?.and_then(|items| items.get(usize::try_from(at).ok()?).copied()))
+    })?;
+    connection.create_scalar_function("array_holds", 2, FLAGS, |context| {
+        let wanted = context.get_or_create_aux(1, |wanted| {
+            serde_json::from_str::<Vec<f64>>(wanted.as_str()?)
+                .map_err(|error| Error::UserFunctionError(error.into()))
+        })?;
+        Ok(items(context)?.map(|items| wanted.iter().all(|one| items.contains(one))))
+    })
+}
+
+fn parts(connection: &Connection) -> Result<()> {
+    connection.create_scalar_function("part_of_time", 2, FLAGS, |context| {
+        let ValueRef::Integer(at) = context.get_raw(0) else { return Ok(None) };
+        let transform = transform(context.get_raw(1).as_str()?);
+        let of_day = at.rem_euclid(86_400_000_000);
+        if transform == Transform::Time {
+            return Ok(Some(of_day));
+        }
+        Ok(time(at).and_then(|time| number(&scalar::taken_of_time(time, transform))))
+    })?;
+    connection.create_scalar_function("part_of_day", 2, FLAGS, |context| {
+        let ValueRef::Integer(at) = context.get_raw(0) else { return Ok(None) };
+        let transform = transform(context.get_raw(1).as_str()?);
+        Ok(day(at).and_then(|day| number(&scalar::taken(day, transform))))
+    })
+}
+
+fn transform(name: &str) -> Transform {
+    match name {
+        "year" => Transform::Year,
+        "month" => Transform::Month,
+        "day" => Transform::Day,
+        "hour" => Transform::Hour,
+        "minute" => Transform::Minute,
+        "second" => Transform::Second,
+        "week_day" => Transform::WeekDay,
+        _ => Transform::Time,
+    }
+}
+
+fn day(at: i64) -> Option<Date> {
+    jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().try_days(at).ok()?).ok()
+}
+
+fn time(at: i64) -> Option<DateTime> {
+    let day = day(at.div_euclid(86_400_000_000))?;
+    day.at(0, 0, 0, 0)
+        .checked_add(jiff::Span::new().try_microseconds(at.rem_euclid(86_400_000_000)).ok()?)
+        .ok()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "parts of days are small whole numbers")]
+fn number(scalar: &Scalar) -> Option<i64> {
+    match scalar {
+        Scalar::Number(number) => Some(*number as i64),
+        Scalar::Day(day) => Some(days(*day)),
+        Scalar::Time(time) => Some(micros(*time)),
+        Scalar::Text(_) | Scalar::Bool(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_as_postgresql_compares_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        register(&connection).unwrap();
+        let one = |sql: &str| {
+            connection.query_row(&format!("SELECT {sql}"), [], |row| row.get::<_, Option<i64>>(0)).unwrap()
+        };
+        assert_eq!(one("upper_contains('Bürste_ks', 'ÜRSTE_K')"), Some(1));
+        assert_eq!(one("upper_of('straße') = 'STRASSE'"), Some(0));
+        assert_eq!(one("upper_of(NULL) = 'A'"), None);
+        assert_eq!(one("text_contains('a%b', '%')"), Some(1));
+        assert_eq!(one("part_of_time(0, 'year')"), Some(1970));
+        assert_eq!(one("part_of_time(-1, 'hour')"), Some(23));
+        assert_eq!(one("part_of_day(0, 'week_day')"), Some(5));
+        assert_eq!(one("array_length('[]')"), None);
+        assert_eq!(one("array_length('[1,2]')"), Some(2));
+    }
+}

@@ -1,0 +1,206 @@
+//! The first fill of a table, by disjoint ranges of the primary key where Alyx can be asked so (ALYX.md 6.4):
+//! no record is lost or doubled while Alyx changes. What is here of a generation is committed range by range,
+//! so a fill that is killed goes on where it was.
+
+use super::{
+    SyncError, Synchroniser,
+    apply::{self, Detail},
+    cursor,
+    source::{self, Page, Range},
+};
+use crate::{
+    clock,
+    mirror::{
+        database::MirrorError,
+        generation::{self, NEXT, Scope},
+        ingest::{self, Adder, Record, Rows},
+        schema::Table,
+    },
+};
+
+impl Synchroniser {
+    /// Fills the next generation of a table and publishes it.
+    pub(super) async fn fill(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+        let endpoint = table.endpoint.name;
+        let begun = self.mirror.read(move |connection, _| generation::filling(connection, endpoint)).await?;
+        if begun.as_ref().is_none_or(|begun| begun.scope != *scope) {
+            let (now, low) = (clock::now(), cursor::surely_before(clock::now()));
+            let first = self.source.page(table.endpoint, scope, source::PAGE, 0).await?;
+            let fits = first.count <= first.records.len() as u64 || !source::by_ranges(table);
+            self.progress.rows(endpoint, 0, first.count);
+            if fits {
+                return self.fill_at_once(table, scope, first, now, low).await;
+            }
+            let (scope, total) = (scope.clone(), first.count.cast_signed());
+            let ranges = source::split(first.count);
+            self.mirror
+                .write(move |connection| {
+                    generation::begin(connection, table, now, &scope, low, total)?;
+                    for (first, after) in ranges {
+                        connection.execute(
+                            "INSERT INTO range VALUES(?1, ?2, ?3, 0)",
+                            (endpoint, first.to_be_bytes(), after.map(u128::to_be_bytes)),
+                        )?;
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+        self.fill_ranges(table, scope).await?;
+        self.mirror.write(move |connection| Ok(generation::publish(connection, table)?)).await?;
+        Ok(())
+    }
+
+    async fn fill_at_once(
+        &self,
+        table: &'static Table,
+        scope: &Scope,
+        first: Page,
+        now: clock::Millis,
+        low: i64,
+    ) -> Result<(), SyncError> {
+        let records = self.source.all(table, scope, Some(first)).await?;
+        self.progress.rows(table.endpoint.name, records.len() as u64, records.len() as u64);
+        let scope = scope.clone();
+        self.mirror
+            .write(move |connection| {
+                generation::begin(connection, table, now, &scope, low, 0)?;
+                add(connection, table, 1, &records)?;
+                Ok(generation::publish(connection, table)?)
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn fill_ranges(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+        let endpoint = table.endpoint.name;
+        let (open, rows, total) = self
+            .mirror
+            .read(move |connection, _| {
+                let mut open = connection.prepare(
+                    "SELECT first, after FROM range WHERE endpoint = ?1 AND done = 0 ORDER BY first",
+                )?;
+                let open: Vec<Range> = open
+                    .query_map([endpoint], |row| {
+                        let after: Option<[u8; 16]> = row.get(1)?;
+                        Ok((u128::from_be_bytes(row.get(0)?), after.map(u128::from_be_bytes)))
+                    })?
+                    .collect::<Result<_, _>>()?;
+                let sql = format!("SELECT count(*) FROM \"{NEXT}{}\"", table.name);
+                let rows: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+                let filling = generation::filling(connection, endpoint)?;
+                Ok((open, rows.unsigned_abs(), filling.map_or(0, |filling| filling.total.unsigned_abs())))
+            })
+            .await?;
+        let mut rows = rows;
+        for range in open {
+            let records = self.source.range(table, scope, "", range).await?;
+            rows += records.len() as u64;
+            self.mirror.write(move |connection| keep(connection, table, range, &records)).await?;
+            self.progress.rows(endpoint, rows, total.max(rows));
+        }
+        Ok(())
+    }
+
+    /// Fetches the details that are not here yet, and puts each batch in its place.
+    pub(super) async fn fill_details(&self, table: &'static Table) -> Result<(), SyncError> {
+        const BATCH: i64 = 40;
+        let mut last = i64::MIN;
+        loop {
+            let wanted: Vec<(i64, String)> = self
+                .mirror
+                .read(move |connection, _| {
+                    let sql = format!(
+                        "SELECT n, list FROM \"{}__body\" WHERE detail IS NULL AND n > ?1 ORDER BY n LIMIT ?2",
+                        table.name
+                    );
+                    let mut statement = connection.prepare(&sql)?;
+                    statement.query_map([last, BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+                })
+                .await?;
+            let Some((n, _)) = wanted.last() else { return Ok(()) };
+            last = *n;
+            let asked = clock::stamp();
+            let wanted = self.not_lacking(table.endpoint.name, wanted);
+            if wanted.is_empty() {
+                continue;
+            }
+            self.progress.details(table.endpoint.name, wanted.len() as u64);
+            let details = self.source.details(table, wanted).await?;
+            let none = details.iter().filter(|(_, _, detail)| *detail == Detail::Lost);
+            self.lack(table.endpoint.name, none.map(|(n, _, _)| *n));
+            self.mirror
+                .write(move |connection| {
+                    for (n, list, detail) in details.iter().filter(|(_, _, detail)| *detail != Detail::Lost) {
+                        apply::detail(connection, table, *n, list, detail, asked)?;
+                    }
+                    Ok(generation::recount(connection, table)?)
+                })
+                .await?;
+        }
+    }
+}
+
+impl Synchroniser {
+    /// Takes out the details of a table of which none are kept any more: nobody would bring them up to date.
+    pub(super) async fn forget_details(&self, table: &'static Table) -> Result<(), SyncError> {
+        const BATCH: i64 = 500;
+        loop {
+            let more = self
+                .mirror
+                .write(move |connection| {
+                    let sql = format!(
+                        "SELECT n, list FROM \"{}__body\" WHERE detail IS NOT NULL ORDER BY n LIMIT ?1",
+                        table.name
+                    );
+                    let mut statement = connection.prepare(&sql)?;
+                    let some: Vec<(i64, String)> = statement
+                        .query_map([BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?
+                        .collect::<Result<_, _>>()?;
+                    for (n, list) in &some {
+                        ingest::put(connection, table, "", *n, Record { list, detail: None })?;
+                    }
+                    if !some.is_empty() {
+                        generation::recount(connection, table)?;
+                    }
+                    Ok(!some.is_empty())
+                })
+                .await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Keeps the records of a range, and that it is done.
+fn keep(
+    connection: &rusqlite::Connection,
+    table: &Table,
+    (first, _): Range,
+    records: &[String],
+) -> Result<(), MirrorError> {
+    let sql = format!("SELECT coalesce(max(n), 0) FROM \"{NEXT}{}\"", table.name);
+    let last: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+    add(connection, table, last + 1, records)?;
+    connection.execute(
+        "UPDATE range SET done = 1 WHERE endpoint = ?1 AND first = ?2",
+        (table.endpoint.name, first.to_be_bytes()),
+    )?;
+    Ok(())
+}
+
+/// Adds records under numbers from `first` on, under which none stands.
+fn add(
+    connection: &rusqlite::Connection,
+    table: &Table,
+    first: i64,
+    records: &[String],
+) -> Result<(), MirrorError> {
+    let mut adder = Adder::new(connection, table, NEXT)?;
+    for (n, list) in (first..).zip(records) {
+        let record = Record { list, detail: None };
+        adder.add(n, record, &Rows::of(table, record)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! What synchronising asks of Alyx: pages of lists, and details.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{SyncError, apply::Detail};
+use crate::{
+    alyx::{
+        Endpoint, Key, query_string,
+        record::{self, Record},
+    },
+    mirror::{generation::Scope, ingest::NONE, schema::Table},
+    upstream::{Account, Answer, Ask, Upstream},
+};
+
+/// The most records that Alyx puts on a page.
+pub(super) const PAGE: usize = 1000;
+/// The records that a range of keys ought to have, so that it hardly ever has more than a page.
+const AIM: u64 = 920;
+
+/// Alyx, asked under the account's name.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) account: Account,
+    pub(super) timeout: Duration,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) count: u64,
+    pub(super) records: Vec<String>,
+}
+
+/// A range of keys: from the first, up to the other, which is outside.
+pub(super) type Range = (u128, Option<u128>);
+
+/// All keys in so many ranges.
+pub(super) fn split(total: u64) -> Vec<Range> {
+    let parts = u128::from(total.div_ceil(AIM).max(1));
+    let step = u128::MAX / parts;
+    (0..parts).map(|at| (at * step, (at + 1 < parts).then(|| (at + 1) * step))).collect()
+}
+
+fn halves((first, after): Range) -> [Range; 2] {
+    let middle = first + (after.unwrap_or(u128::MAX) - first) / 2;
+    [(first, Some(middle)), (middle, after)]
+}
+
+/// Whether an endpoint's list can be asked for by ranges of keys (ALYX.md 6.4).
+pub(super) fn by_ranges(table: &Table) -> bool {
+    let id = table.column("id").filter(|id| !id.detail);
+    table.endpoint.filter("django").is_some()
+        && id.is_some_and(|id| matches!(id.kind, crate::alyx::model::Kind::Uuid))
+        && !table.ranked
+}
+
+impl Source {
+    pub(super) async fn get(&self, path_and_query: String) -> Result<Answer, SyncError> {
+        let ask = Ask {
+            path_and_query,
+            accept: Some(HeaderValue::from_static("application/json")),
+            authorization: None,
+            who: None,
+            extra: HeaderMap::new(),
+            timeout: self.timeout,
+            retries: 2,
+            max_body: 1 << 30,
+        };
+        metrics::counter!("alyx_proxy_mirror_requests_total").increment(1);
+        Ok(self.account.fetch(&self.upstream, &ask).await?)
+    }
+
+    /// One page of a list.
+    pub(super) async fn page(
+        &self,
+        endpoint: &'static Endpoint,
+        parameters: &[(String, String)],
+        limit: usize,
+        offset: usize,
+    ) -> Result<Page, SyncError> {
+        let mut pairs = parameters.to_vec();
+        pairs.push(("limit".to_owned(), limit.to_string()));
+        if offset > 0 {
+            pairs.push(("offset".to_owned(), offset.to_string()));
+        }
+        let path = format!("/{}?{}", endpoint.name, query_string::encode_sorted(&pairs));
+        let answer = self.get(path.clone()).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let strange = || SyncError::Strange(path.clone(), answer.status.as_u16());
+        if answer.status != StatusCode::OK {
+            return Err(strange());
+        }
+        let field = |name: &str| record::fields(&text).find(|(key, _)| *key == name).map(|(_, text)| text);
+        let count = field("count").and_then(|count| count.parse().ok()).ok_or_else(strange)?;
+        let records: Vec<String> =
+            record::members(field("results").ok_or_else(strange)?).map(str::to_owned).collect();
+        metrics::counter!("alyx_proxy_mirror_records_total").increment(records.len() as u64);
+        Ok(Page { count, records })
+    }
+
+    /// How many records a list has.
+    pub(super) async fn count(
+        &self,
+        endpoint: &'static Endpoint,
+        parameters: &[(String, String)],
+    ) -> Result<u64, SyncError> {
+        Ok(self.page(endpoint, parameters, 1, 0).await?.count)
+    }
+
+    /// The records of a range of keys, with further pairs of `django=`. Of a range that has a little more
+    /// than a page the rest is asked for by offset: that all are distinct proves that none was lost.
+    pub(super) async fn range(
+        &self,
+        table: &Table,
+        scope: &Scope,
+        pairs: &str,
+        range: Range,
+    ) -> Result<Vec<String>, SyncError> {
+        let mut found = Vec::new();
+        let mut ranges = vec![range];
+        while let Some(range) = ranges.pop() {
+            let parameters = with_django(scope, &within(pairs, range));
+            let mut page = self.page(table.endpoint, &parameters, PAGE, 0).await?;
+            if page.count > PAGE as u64 && page.count <= 2 * PAGE as u64 {
+                let rest = self.page(table.endpoint, &parameters, PAGE, PAGE).await?;
+                page.records.extend(rest.records);
+            }
+            if distinct(table, &page.records) == page.count {
+                found.extend(page.records);
+            } else if page.count > 1 && range.1.is_none_or(|after| after - range.0 > 1) {
+                ranges.extend(halves(range));
+            } else {
+                return Err(SyncError::Unsteady(table.endpoint.name));
+            }
+        }
+        Ok(found)
+    }
+
+    /// All records of a list in the order in which it is served; the first page may be here already.
+    pub(super) async fn all(
+        &self,
+        table: &Table,
+        parameters: &[(String, String)],
+        first: Option<Page>,
+    ) -> Result<Vec<String>, SyncError> {
+        let mut first = first;
+        for _ in 0..4 {
+            let page = match first.take() {
+                Some(page) => page,
+                None => self.page(table.endpoint, parameters, PAGE, 0).await?,
+            };
+            let (count, mut records) = (page.count, page.records);
+            let (mut last, mut steady) = (records.len(), true);
+            while last == PAGE {
+                let page = self.page(table.endpoint, parameters, PAGE, records.len()).await?;
+                steady &= page.count == count;
+                last = page.records.len();
+                records.extend(page.records);
+            }
+            // A stack is listed once for each of its slices.
+            let mut seen = std::collections::HashSet::new();
+            records.retain(|text| identity(table, text).is_none_or(|id| seen.insert(id)));
+            if steady && records.len() as u64 == count {
+                return Ok(records);
+            }
+        }
+        Err(SyncError::Unsteady(table.endpoint.name))
+    }
+
+    /// The details of these records, in their order, with their numbers and the texts that were given.
+    pub(super) async fn details(
+        &self,
+        table: &Table,
+        wanted: Vec<(i64, String)>,
+    ) -> Result<Vec<(i64, String, Detail)>, SyncError> {
+        let fetching = wanted.into_iter().map(|(n, list)| async move {
+            let Some(path) = detail_path(table.endpoint, &list) else { return Ok((n, list, Detail::Lost)) };
+            let answer = self.get(path.clone()).await?;
+            let detail = match answer.status.as_u16() {
+                200 => Detail::Is(String::from_utf8_lossy(&answer.body).into_owned()),
+                500 if ambiguous(&answer.body) => Detail::Is(NONE.to_owned()),
+                // It has gone meanwhile, fails just now, or the miniature has no such detail.
+                404 | 500 | 501 => Detail::Lost,
+                status => return Err(SyncError::Strange(path, status)),
+            };
+            Ok((n, list, detail))
+        });
+        stream::iter(fetching).buffered(2).try_collect().await
+    }
+}
+
+fn distinct(table: &Table, records: &[String]) -> u64 {
+    let ids: std::collections::HashSet<_> = records.iter().map(|text| identity(table, text)).collect();
+    ids.len() as u64
+}
+
+/// The primary key of a record, as text.
+pub(super) fn identity(table: &Table, text: &str) -> Option<String> {
+    let at = table.column("id").filter(|id| !id.detail)?.at;
+    let record = Record::new(text);
+    match at.strip_suffix('#') {
+        Some(field) => record.plain(field).and_then(|link| link.rsplit('/').next()).map(str::to_owned),
+        None => record.plain(at).map(str::to_owned),
+    }
+}
+
+/// Whether Alyx says that several records have the name that was asked for.
+fn ambiguous(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"get() returned more than one").is_some()
+}
+
+fn detail_path(endpoint: &Endpoint, list: &str) -> Option<String> {
+    let record = Record::new(list);
+    let key = match endpoint.detail?.key {
+        Key::Name(field) => serde_json::from_str(record.field(field)?).ok()?,
+        Key::Uuid | Key::Integer => record
+            .plain("id")
+            .or_else(|| record.plain("url").and_then(|link| link.rsplit('/').next()))?
+            .to_owned(),
+    };
+    Some(query_string::canonical_path(&[endpoint.name.to_owned(), key]))
+}
+
+/// Pairs for `django=` that hold for a range of keys, and these.
+pub(super) fn within(pairs: &str, (first, after): Range) -> String {
+    let mut all = vec![pairs.to_owned()];
+    if first > 0 {
+        all.push(format!("id__gte,{}", uuid::Uuid::from_u128(first)));
+    }
+    if let Some(after) = after {
+        all.push(format!("id__lt,{}", uuid::Uuid::from_u128(after)));
+    }
+    all.retain(|pairs| !pairs.is_empty());
+    all.join(",")
+}
+
+/// The scope's parameters and `django=`, which the scope may have itself.
+pub(super) fn with_django(scope: &Scope, pairs: &str) -> Scope {
+    let mut parameters = scope.clone();
+    if pairs.is_empty() {
+        return parameters;
+    }
+    match parameters.iter_mut().find(|(name, _)| name == "django") {
+        Some((_, own)) => *own = format!("{own},{pairs}"),
+        None => parameters.push(("django".to_owned(), pairs.to_owned())),
+    }
+    parameters
+}
