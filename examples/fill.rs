@@ -24,8 +24,8 @@ use alyx_proxy::{
     data_dir::upstream_folder,
     mirror::{
         Mirror,
-        export::{Carried, Head},
-        schema::Shape,
+        export::{ExportedRecord, Head},
+        schema::Schema,
     },
 };
 use judge::tables::{key_of, lines};
@@ -45,7 +45,7 @@ async fn main() {
     let (folder, place) = (PathBuf::from(folder), upstream_folder(Path::new(data_dir), url));
     let mirror = Mirror::open(&place).unwrap();
     let (mut records, mut seconds) = (0_usize, 0.0);
-    for table in Shape::get().tables() {
+    for table in Schema::get().tables() {
         let name = table.endpoint.name;
         let file = folder.join(format!("tables/{name}.jsonl.zst"));
         if !file.exists() {
@@ -59,8 +59,8 @@ async fn main() {
             HashMap::new()
         };
         let (send, received) = std::sync::mpsc::sync_channel(4);
-        let chunks: Vec<Vec<Carried>> = {
-            let mut all: Vec<Carried> = lines(&file)
+        let chunks: Vec<Vec<ExportedRecord>> = {
+            let mut all: Vec<ExportedRecord> = lines(&file)
                 .zip(1..)
                 .map(|(list, n)| {
                     let detail = if details.is_empty() {
@@ -68,7 +68,7 @@ async fn main() {
                     } else {
                         key(&list).and_then(|key| details.remove(&key))
                     };
-                    Carried { n, list, detail }
+                    ExportedRecord { n, list, detail }
                 })
                 .collect();
             let mut seen = std::collections::HashSet::new();

@@ -36,7 +36,7 @@ async fn main() {
         }
         let asked = miniature.requests();
         miniature.forget_requests();
-        let count = |of: fn(&demo::Asked) -> bool| asked.iter().filter(|asked| of(asked)).count();
+        let count = |of: fn(&demo::LoggedRequest) -> bool| asked.iter().filter(|asked| of(asked)).count();
         println!(
             "{}",
             serde_json::json!({

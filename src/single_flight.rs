@@ -19,10 +19,10 @@ use tokio::sync::watch;
 /// Requests under way, by what makes them the same.
 #[derive(Debug)]
 pub(crate) struct Flights<K, T> {
-    under_way: Table<K, T>,
+    under_way: FlightTable<K, T>,
 }
 
-type Table<K, T> = Arc<Mutex<HashMap<K, Flight<T>>>>;
+type FlightTable<K, T> = Arc<Mutex<HashMap<K, Flight<T>>>>;
 
 impl<K, T> Default for Flights<K, T> {
     fn default() -> Self {
@@ -32,9 +32,9 @@ impl<K, T> Default for Flights<K, T> {
 
 /// Whether a request has been sent.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Departure(Arc<AtomicBool>);
+pub(crate) struct SendState(Arc<AtomicBool>);
 
-impl Departure {
+impl SendState {
     /// It is sent now.
     pub(crate) fn leave(&self) {
         self.0.store(true, Ordering::Release);
@@ -50,7 +50,7 @@ impl Departure {
 #[derive(Debug)]
 struct Flight<T> {
     announce: watch::Sender<Option<T>>,
-    departure: Departure,
+    departure: SendState,
 }
 
 impl<T> Clone for Flight<T> {
@@ -60,22 +60,22 @@ impl<T> Clone for Flight<T> {
 }
 
 impl<T> Flight<T> {
-    fn seat(&self, joined: bool) -> Seat<T> {
-        Seat { outcome: self.announce.subscribe(), departure: self.departure.clone(), joined }
+    fn seat(&self, joined: bool) -> Waiter<T> {
+        Waiter { outcome: self.announce.subscribe(), departure: self.departure.clone(), joined }
     }
 }
 
 /// A seat on a flight.
 #[derive(Debug)]
-pub(crate) struct Seat<T> {
+pub(crate) struct Waiter<T> {
     outcome: watch::Receiver<Option<T>>,
     /// Whether the request has been sent.
-    pub departure: Departure,
+    pub departure: SendState,
     /// Whether another request had started it.
     pub joined: bool,
 }
 
-impl<T: Clone> Seat<T> {
+impl<T: Clone> Waiter<T> {
     /// The outcome; `None` if the flight was lost without one.
     pub(crate) async fn outcome(mut self) -> Option<T> {
         self.wait().await
@@ -90,7 +90,7 @@ impl<T: Clone> Seat<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Seat<T> {
+impl<T: Send + Sync + 'static> Waiter<T> {
     /// Stays in it to the end, though nobody waits for what it brings. For flights that are bounded in number by
     /// something else than who asks; and whoever has joined one leaves that to the one who started it.
     pub(crate) fn keep(mut self) {
@@ -101,13 +101,13 @@ impl<T: Send + Sync + 'static> Seat<T> {
 }
 
 /// Takes a flight off the table however it ends.
-struct Landing<K: Eq + Hash, T> {
+struct RemoveOnDrop<K: Eq + Hash, T> {
     key: K,
     flight: Flight<T>,
-    under_way: Table<K, T>,
+    under_way: FlightTable<K, T>,
 }
 
-impl<K: Eq + Hash, T> Landing<K, T> {
+impl<K: Eq + Hash, T> RemoveOnDrop<K, T> {
     /// Completes when nobody waits for a request that has not been sent; it is off the table then.
     async fn abandoned(&self) {
         loop {
@@ -125,7 +125,7 @@ impl<K: Eq + Hash, T> Landing<K, T> {
     }
 }
 
-impl<K: Eq + Hash, T> Drop for Landing<K, T> {
+impl<K: Eq + Hash, T> Drop for RemoveOnDrop<K, T> {
     fn drop(&mut self) {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         // One that was abandoned may have a successor.
@@ -142,7 +142,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     /// Joins the flight with this key, or starts it; it goes on to its end without anybody, too.
-    pub(crate) fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Seat<T>
+    pub(crate) fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Waiter<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -152,8 +152,8 @@ where
         })
     }
 
-    /// The same for one that goes on without anybody only from [`Departure::leave`] on.
-    pub(crate) fn board<F>(&self, key: K, start: impl FnOnce(Departure) -> F) -> Seat<T>
+    /// The same for one that goes on without anybody only from [`SendState::leave`] on.
+    pub(crate) fn board<F>(&self, key: K, start: impl FnOnce(SendState) -> F) -> Waiter<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -161,13 +161,13 @@ where
         if let Some(flight) = under_way.get(&key) {
             return flight.seat(true);
         }
-        let flight = Flight { announce: watch::Sender::new(None), departure: Departure::default() };
+        let flight = Flight { announce: watch::Sender::new(None), departure: SendState::default() };
         let seat = flight.seat(false);
         under_way.insert(key.clone(), flight.clone());
         drop(under_way);
         let request = start(flight.departure.clone());
         let announce = flight.announce.clone();
-        let landing = Landing { key, flight, under_way: self.under_way.clone() };
+        let landing = RemoveOnDrop { key, flight, under_way: self.under_way.clone() };
         tokio::spawn(async move {
             let result = tokio::select! {
                 result = request => result,
@@ -225,7 +225,7 @@ mod tests {
         flights: &Flights<u8, usize>,
         [sent, landed]: [&Arc<tokio::sync::Notify>; 2],
         value: usize,
-    ) -> Seat<usize> {
+    ) -> Waiter<usize> {
         let (sent, landed) = (sent.clone(), landed.clone());
         flights.board(1, move |departure| async move {
             sent.notified().await;

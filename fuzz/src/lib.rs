@@ -12,9 +12,9 @@ use alyx_proxy::{
         pagination, query_string,
         route::classify,
     },
-    auth::Given,
-    cache::{Media, Question},
-    http::{Directives, ResponseControl, Validators, Wanted, names, parse_date, selecting, wanted},
+    auth::LoginForm,
+    cache::{JsonVariant, Question},
+    http::{Directives, RequestedRange, ResponseControl, Validators, names, parse_date, selecting, wanted},
     snapshot::{Archive, check},
 };
 use bytes::Bytes;
@@ -54,7 +54,7 @@ pub fn control(data: &[u8]) {
         let tag = HeaderValue::from_static("\"a\"");
         let version = Validators { tag: Some(&tag), modified: None };
         for length in [0, 1, 10, u64::MAX] {
-            if let Wanted::Part { start, end } = wanted(&request, version, length) {
+            if let RequestedRange::Part { start, end } = wanted(&request, version, length) {
                 assert!(start <= end && end < length, "{text} of {length}");
             }
         }
@@ -74,7 +74,7 @@ pub fn login(data: &[u8]) {
         ["multipart/form-data; boundary=b", "application/json", "application/x-www-form-urlencoded", ""]
     {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-        let given = RUNTIME.block_on(Given::read(&headers, &body));
+        let given = RUNTIME.block_on(LoginForm::read(&headers, &body));
         if kind.starts_with("multipart") {
             for value in [given.user.as_deref(), given.password.as_ref().map(|password| password.as_str())] {
                 assert!(value.is_none_or(|value| text.contains(value)), "{text}");
@@ -151,7 +151,7 @@ pub fn key(data: &[u8]) {
 fn question(uri: &Uri) -> Question {
     let segments = query_string::segments(uri.path());
     let route: Route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
-    Question::new(route, Class::Records, uri, &Media("json".to_owned()), None)
+    Question::new(route, Class::Records, uri, &JsonVariant("json".to_owned()), None)
 }
 
 /// Links in bodies: they move there and back without a change, and what was JSON stays JSON.

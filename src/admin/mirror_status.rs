@@ -13,7 +13,7 @@ impl AdminSite {
         let now = clock::now();
         let mut tables: Vec<_> = states.iter().collect();
         tables.sort_unstable_by_key(|(endpoint, _)| *endpoint);
-        let table = |(endpoint, state): (&str, &crate::mirror::state::State)| {
+        let table = |(endpoint, state): (&str, &crate::mirror::state::TableState)| {
             json!({
                 "endpoint": endpoint,
                 "rows": state.rows,

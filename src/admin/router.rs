@@ -23,9 +23,9 @@ use crate::{
 pub(crate) struct AdminSite {
     pub(crate) core: Arc<Core>,
     pub(crate) floors: Arc<Floors>,
-    pub(crate) load: Arc<in_flight::Load>,
+    pub(crate) load: Arc<in_flight::InFlightLimit>,
     /// The administrator's token.
-    pub(crate) token: auth::Admin,
+    pub(crate) token: auth::AdminToken,
     /// Browsers that are logged in to its pages.
     pub(crate) sessions: pages::Sessions,
     pub(crate) started_at: Millis,
@@ -37,8 +37,8 @@ impl AdminSite {
     pub(crate) fn new(
         core: Arc<Core>,
         floors: Arc<Floors>,
-        load: Arc<in_flight::Load>,
-        token: auth::Admin,
+        load: Arc<in_flight::InFlightLimit>,
+        token: auth::AdminToken,
     ) -> Self {
         let (sessions, started_at) = (pages::Sessions::default(), clock::now());
         Self { core, floors, load, token, sessions, started_at, listening: OnceLock::new() }

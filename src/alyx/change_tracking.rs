@@ -44,7 +44,7 @@ impl Changes {
 
 /// How the records that show another are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum JoinPath {
     /// The other names them: its column holds this key of theirs.
     Named {
         /// The other's column.
@@ -83,20 +83,20 @@ pub enum Way {
 
 /// Records of one endpoint show those of another, and change with them though no time says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shown {
+pub struct EmbeddedIn {
     /// The endpoint whose records are shown.
     pub of: &'static str,
     /// The endpoint whose records show them.
     pub by: &'static str,
     /// How these are found.
-    pub way: Way,
+    pub way: JoinPath,
     /// The fields that are shown; none: all.
     pub fields: &'static [&'static str],
     /// Whether only the detail shows them.
     pub detail: bool,
 }
 
-impl Shown {
+impl EmbeddedIn {
     /// Whether nothing but an id is shown: it never changes, so who shows it changes only when the record goes.
     pub fn is_by_id(&self) -> bool {
         self.fields == ["id"]
@@ -108,8 +108,13 @@ impl Shown {
     }
 }
 
-const fn in_detail(of: &'static str, by: &'static str, column: &'static str, key: &'static str) -> Shown {
-    Shown { of, by, way: Way::Named { column, key }, fields: &[], detail: true }
+const fn in_detail(
+    of: &'static str,
+    by: &'static str,
+    column: &'static str,
+    key: &'static str,
+) -> EmbeddedIn {
+    EmbeddedIn { of, by, way: JoinPath::Named { column, key }, fields: &[], detail: true }
 }
 
 const fn held(
@@ -118,16 +123,27 @@ const fn held(
     relation: &'static str,
     key: &'static str,
     fields: &'static [&'static str],
-) -> Shown {
-    Shown { of, by, way: Way::Holding { relation, key }, fields, detail: false }
+) -> EmbeddedIn {
+    EmbeddedIn { of, by, way: JoinPath::Holding { relation, key }, fields, detail: false }
 }
 
-const fn beside(of: &'static str, by: &'static str, fields: &'static [&'static str], detail: bool) -> Shown {
-    Shown { of, by, way: Way::Named { column: "session", key: "session" }, fields, detail }
+const fn beside(
+    of: &'static str,
+    by: &'static str,
+    fields: &'static [&'static str],
+    detail: bool,
+) -> EmbeddedIn {
+    EmbeddedIn { of, by, way: JoinPath::Named { column: "session", key: "session" }, fields, detail }
 }
 
-const fn filed(by: &'static str) -> Shown {
-    Shown { of: "data-repository", by, way: Way::Every, fields: &["globus_is_personal"], detail: true }
+const fn filed(by: &'static str) -> EmbeddedIn {
+    EmbeddedIn {
+        of: "data-repository",
+        by,
+        way: JoinPath::Every,
+        fields: &["globus_is_personal"],
+        detail: true,
+    }
 }
 
 /// What of a dataset decides to which insertions and fields of view of its session it belongs (ALYX.md 3.4).
@@ -136,13 +152,13 @@ const PLACE: &[&str] = &["session", "collection", "name"];
 const INFO: &[&str] = &["subject", "start_time", "number", "lab", "projects", "task_protocol"];
 
 /// What is shown beside the keys of relations.
-const SHOWN: &[Shown] = &[
+const SHOWN: &[EmbeddedIn] = &[
     in_detail("datasets", "sessions", "session", "id"),
     in_detail("insertions", "sessions", "session", "id"),
-    Shown {
+    EmbeddedIn {
         of: "trajectories",
         by: "sessions",
-        way: Way::Over { column: "probe_insertion", third: "insertions", names: "session" },
+        way: JoinPath::Over { column: "probe_insertion", third: "insertions", names: "session" },
         fields: &[],
         detail: true,
     },
@@ -156,7 +172,7 @@ const SHOWN: &[Shown] = &[
     beside("datasets", "insertions", &[], true),
     beside("datasets", "insertions", PLACE, false),
     beside("datasets", "fields-of-view", PLACE, false),
-    Shown { detail: true, ..held("fields-of-view", "imaging-stack", "slices", "id", &[]) },
+    EmbeddedIn { detail: true, ..held("fields-of-view", "imaging-stack", "slices", "id", &[]) },
     held("sessions", "insertions", "session", "id", INFO),
     held("sessions", "datasets", "session", "id", &["number"]),
     held("insertions", "trajectories", "probe_insertion", "id", &["name", "session_info"]),
@@ -165,10 +181,10 @@ const SHOWN: &[Shown] = &[
     held("tags", "datasets", "tags", "name", &["name", "protected", "public"]),
     held("datasets", "files", "dataset", "id", &["name", "collection"]),
     // A dataset shows where its files are; sessions and insertions show the datasets that can be had from a server.
-    Shown {
+    EmbeddedIn {
         of: "data-repository",
         by: "datasets",
-        way: Way::Within { relation: "file_records", column: "data_repository", key: "name" },
+        way: JoinPath::Within { relation: "file_records", column: "data_repository", key: "name" },
         fields: &["name", "data_url", "globus_path"],
         detail: false,
     },
@@ -177,21 +193,21 @@ const SHOWN: &[Shown] = &[
 ];
 
 /// Whose records, not only their keys, those of this endpoint show.
-pub fn shows(by: &str) -> impl Iterator<Item = &'static Shown> {
+pub fn shows(by: &str) -> impl Iterator<Item = &'static EmbeddedIn> {
     SHOWN.iter().filter(move |shown| shown.by == by)
 }
 
 /// Who shows records of this endpoint, the keys of relations included.
-pub fn shown(of: &str) -> Vec<Shown> {
+pub fn shown(of: &str) -> Vec<EmbeddedIn> {
     let declared = SHOWN.iter().filter(|shown| shown.of == of).copied();
     let models = ENDPOINTS.iter().filter_map(|endpoint| Model::of(endpoint.name));
     let keys = models.flat_map(|model| model.relations.iter().map(move |relation| (model, relation)));
     let by_key = keys.filter_map(|(model, relation)| match relation.join {
         // Who refers to a record by its id changes when that record goes.
-        Join::Holds { key, detail, .. } if relation.to == of => Some(Shown {
+        Join::Holds { key, detail, .. } if relation.to == of => Some(EmbeddedIn {
             of: relation.to,
             by: model.endpoint,
-            way: Way::Holding { relation: relation.name, key },
+            way: JoinPath::Holding { relation: relation.name, key },
             fields: if key == "id" { &["id"] } else { &["name", "nickname", "username"] },
             detail,
         }),

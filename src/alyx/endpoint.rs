@@ -21,7 +21,7 @@ pub enum Class {
 
 /// What the last segment of a detail path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum DetailKey {
     /// A UUID in its lower-case dashed form.
     Uuid,
     /// A whole number.
@@ -32,7 +32,7 @@ pub enum Key {
 
 /// How a detail differs from the record in the list (ALYX.md 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum DetailShape {
     /// Not at all.
     AsListed,
     /// These fields of the list record are absent.
@@ -45,9 +45,9 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Detail {
     /// What the key is.
-    pub key: Key,
+    pub key: DetailKey,
     /// What its body is.
-    pub shape: Shape,
+    pub shape: DetailShape,
     /// Methods besides GET and HEAD.
     pub writes: &'static [&'static str],
 }
@@ -109,8 +109,8 @@ pub const FOV_LOCATION: &str = "fov-location";
 /// The endpoint of datasets, by whose files and quality others are asked for.
 pub const DATASETS: &str = "datasets";
 
-const UUID: Key = Key::Uuid;
-const NAME: Key = Key::Name("name");
+const UUID: DetailKey = DetailKey::Uuid;
+const NAME: DetailKey = DetailKey::Name("name");
 
 const ALL: &[&str] = &["PUT", "PATCH", "DELETE"];
 const CHANGE: &[&str] = &["PUT", "PATCH"];
@@ -154,12 +154,12 @@ impl Endpoint {
         self
     }
 
-    const fn detail(mut self, key: Key, writes: &'static [&'static str]) -> Self {
-        self.detail = Some(Detail { key, shape: Shape::AsListed, writes });
+    const fn detail(mut self, key: DetailKey, writes: &'static [&'static str]) -> Self {
+        self.detail = Some(Detail { key, shape: DetailShape::AsListed, writes });
         self
     }
 
-    const fn shaped(mut self, shape: Shape) -> Self {
+    const fn shaped(mut self, shape: DetailShape) -> Self {
         if let Some(detail) = &mut self.detail {
             detail.shape = shape;
         }
@@ -173,14 +173,14 @@ impl Endpoint {
 
     /// Whether its details are other than the records of its list.
     pub fn has_own_details(&self) -> bool {
-        self.detail.is_some_and(|detail| detail.shape == Shape::Own)
+        self.detail.is_some_and(|detail| detail.shape == DetailShape::Own)
     }
 
     /// The key of a record's detail, as far as the record shows it.
     pub fn key_of(&self, record: &Value) -> Option<String> {
         let field = match self.detail?.key {
-            Key::Name(field) => field,
-            Key::Uuid | Key::Integer => "id",
+            DetailKey::Name(field) => field,
+            DetailKey::Uuid | DetailKey::Integer => "id",
         };
         match record.get(field) {
             Some(Value::String(key)) => Some(key.clone()),
@@ -204,7 +204,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .ordered(BY_START)
         .creates()
         .detail(UUID, ALL)
-        .shaped(Shape::Own),
+        .shaped(DetailShape::Own),
     Endpoint::new("subjects", "Subject", Class::Records)
         .ordered(BY_NICKNAME)
         .by_the_clock(&[
@@ -216,32 +216,32 @@ pub const ENDPOINTS: &[Endpoint] = &[
             "remaining_water",
         ])
         .creates()
-        .detail(Key::Name("nickname"), ALL)
-        .shaped(Shape::Own),
+        .detail(DetailKey::Name("nickname"), ALL)
+        .shaped(DetailShape::Own),
     Endpoint::new("insertions", "ProbeInsertion", Class::Records)
         .ordered(BY_SESSION)
         .creates()
         .detail(UUID, ALL)
-        .shaped(Shape::Own),
+        .shaped(DetailShape::Own),
     Endpoint::new("chronic-insertions", "ChronicInsertion", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("trajectories", "TrajectoryEstimate", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("channels", "Channel", Class::Records).creates().detail(UUID, ALL),
-    Endpoint::new("brain-regions", "BrainRegion", Class::Reference).detail(Key::Integer, CHANGE),
+    Endpoint::new("brain-regions", "BrainRegion", Class::Reference).detail(DetailKey::Integer, CHANGE),
     Endpoint::new("fields-of-view", "FOV", Class::Records).ordered(BY_SESSION).creates().detail(UUID, ALL),
     Endpoint::new("fov-location", "FOVLocation", Class::Records)
         .ordered(&[down("default_provenance")])
         .creates()
         .detail(UUID, ALL)
-        .shaped(Shape::Own),
+        .shaped(DetailShape::Own),
     Endpoint::new("imaging-stack", "ImagingStack", Class::Records)
         .ordered(&[up("slices__name")])
         .creates()
         .detail(UUID, READ)
-        .shaped(Shape::Own),
+        .shaped(DetailShape::Own),
     Endpoint::new("datasets", "Dataset", Class::Records)
         .creates()
         .detail(UUID, ALL)
-        .shaped(Shape::Without(&["protected", "public"])),
+        .shaped(DetailShape::Without(&["protected", "public"])),
     Endpoint::new("files", "FileRecord", Class::Records).creates().detail(UUID, ALL),
     Endpoint::new("downloads", "Download", Class::Records).detail(UUID, CHANGE),
     Endpoint::new("data-notices", "DataNotice", Class::Records)
@@ -276,7 +276,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("users", "LabMember", Class::Reference)
         .ordered(&[up("username")])
         .creates()
-        .detail(Key::Name("username"), ALL),
+        .detail(DetailKey::Name("username"), ALL),
     Endpoint::new("locations", "LabLocation", Class::Reference).detail(NAME, CHANGE),
     Endpoint::new("procedures", "ProcedureType", Class::Reference).creates(),
     Endpoint::new("dataset-types", "DatasetType", Class::Reference)

@@ -1,7 +1,7 @@
 //! Filters: what a list can be asked for, and what each parameter means (ALYX.md 2.1, 2.7).
 //!
-//! A [`Filter`] says how its text is read ([`Input`]), what a record must be like ([`Test`]), how it
-//! changes the number of rows ([`Rows`]), and from which records that can be decided ([`Decided`]: the
+//! A [`Filter`] says how its text is read ([`Input`]), what a record must be like ([`Predicate`]), how it
+//! changes the number of rows ([`RowEffect`]), and from which records that can be decided ([`Decided`]: the
 //! codes of ALYX.md). The tables stand in [`super::filters`], in the order in which Alyx validates and
 //! applies them. `limit`, `offset` and `format` are no filters.
 
@@ -15,9 +15,9 @@ pub struct Filter {
     /// How its text is read.
     pub input: Input,
     /// What a record must be like.
-    pub test: Test,
+    pub test: Predicate,
     /// What it does to the number of rows.
-    pub rows: Rows,
+    pub rows: RowEffect,
     /// From which records it can be decided.
     pub decided: Decided,
 }
@@ -90,7 +90,7 @@ pub enum Lookup {
 
 /// What a record must be like.
 #[derive(Debug, Clone, Copy)]
-pub enum Test {
+pub enum Predicate {
     /// A column compares so with the value: a path of Django's names.
     Column(&'static str, Lookup),
     /// `django=`: pairs over any path (ALYX.md 2.2).
@@ -146,7 +146,7 @@ pub enum Test {
     Broken,
 }
 
-/// How the brain region of a [`Test::Region`] is named.
+/// How the brain region of a [`Predicate::Region`] is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seed {
     /// By its number.
@@ -159,7 +159,7 @@ pub enum Seed {
 
 /// What a filter does to the number of rows (ALYX.md 2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub enum RowEffect {
     /// Nothing: one for each record, or for each way in which its path leads to a match.
     One,
     /// Nothing, though its path may lead to many: they are looked for in a subquery, not joined.
@@ -194,15 +194,15 @@ impl Filter {
     /// Whether the ways in which a record fulfils it are rows; `many` says whether its path leads to many.
     pub(crate) fn joins(&self, many: bool) -> bool {
         match self.rows {
-            Rows::Once => false,
-            Rows::One => many,
-            Rows::Multiply | Rows::Distinct => true,
+            RowEffect::Once => false,
+            RowEffect::One => many,
+            RowEffect::Multiply | RowEffect::Distinct => true,
         }
     }
 
     /// T: whether the answer depends on the server's current date.
     pub fn depends_on_today(&self) -> bool {
-        matches!(self.test, Test::Alive | Test::WaterRestricted)
+        matches!(self.test, Predicate::Alive | Predicate::WaterRestricted)
     }
 }
 
@@ -223,7 +223,10 @@ pub fn strips(endpoint: &Endpoint, name: &str) -> bool {
         // Of these Alyx also reads the raw text, or repeats it in its messages.
         None
         | Some(
-            Filter { test: Test::SessionDatasets | Test::Datasets { .. } | Test::DatasetQc(_), .. }
+            Filter {
+                test: Predicate::SessionDatasets | Predicate::Datasets { .. } | Predicate::DatasetQc(_),
+                ..
+            }
             | Filter { input: Input::Pairs, .. },
         ) => false,
         Some(filter) => filter.input.strips(),
@@ -232,7 +235,7 @@ pub fn strips(endpoint: &Endpoint, name: &str) -> bool {
 
 /// Shorthand for the tables in [`super::filters`].
 pub(super) mod shorthand {
-    use super::{Decided, Filter, Input, Keyed, Lookup, Rows, Test};
+    use super::{Decided, Filter, Input, Keyed, Lookup, Predicate, RowEffect};
     use crate::alyx::model::Labels;
 
     pub(in super::super) const LIST: Decided = Decided::List;
@@ -251,15 +254,15 @@ pub(super) mod shorthand {
         lookup: Lookup,
         decided: Decided,
     ) -> Filter {
-        Filter { name, input, test: Test::Column(path, lookup), rows: Rows::One, decided }
+        Filter { name, input, test: Predicate::Column(path, lookup), rows: RowEffect::One, decided }
     }
 
     /// A filter that is more than a comparison.
     pub(in super::super) const fn asks(
         name: &'static str,
         input: Input,
-        test: Test,
-        rows: Rows,
+        test: Predicate,
+        rows: RowEffect,
         decided: Decided,
     ) -> Filter {
         Filter { name, input, test, rows, decided }
@@ -352,7 +355,7 @@ pub(super) mod shorthand {
         decided: Decided,
     ) -> Filter {
         let input = Input::Keys(Keyed { by, integer: false });
-        asks(name, input, Test::Column(name, Lookup::Exact), Rows::Distinct, decided)
+        asks(name, input, Predicate::Column(name, Lookup::Exact), RowEffect::Distinct, decided)
     }
 
     pub(in super::super) const fn integer_keys(
@@ -361,26 +364,26 @@ pub(super) mod shorthand {
         decided: Decided,
     ) -> Filter {
         let input = Input::Keys(Keyed { by, integer: true });
-        asks(name, input, Test::Column(name, Lookup::Exact), Rows::Distinct, decided)
+        asks(name, input, Predicate::Column(name, Lookup::Exact), RowEffect::Distinct, decided)
     }
 
     /// Related records are looked for in a subquery.
     pub(in super::super) const fn once(mut filter: Filter) -> Filter {
-        filter.rows = Rows::Once;
+        filter.rows = RowEffect::Once;
         filter
     }
 
     /// One row for each match, where no other filter says otherwise.
     pub(in super::super) const fn each(mut filter: Filter) -> Filter {
-        filter.rows = Rows::Multiply;
+        filter.rows = RowEffect::Multiply;
         filter
     }
 
     pub(in super::super) const fn distinct(mut filter: Filter) -> Filter {
-        filter.rows = Rows::Distinct;
+        filter.rows = RowEffect::Distinct;
         filter
     }
 
     pub(in super::super) const DJANGO: Filter =
-        asks("django", Input::Pairs, Test::Django, Rows::Distinct, Decided::ByPath);
+        asks("django", Input::Pairs, Predicate::Django, RowEffect::Distinct, Decided::ByPath);
 }

@@ -25,7 +25,7 @@ pub enum Scope {
 }
 
 /// The records that show something of those written, by the written endpoint.
-struct Row {
+struct Invalidates {
     written: &'static str,
     /// Endpoints whose lists and details may change.
     shown_by: &'static [&'static str],
@@ -79,8 +79,8 @@ const DATASET_SHOWN_BY: &[&str] = &[
     "data-notices",
 ];
 
-const ROWS: &[Row] = &[
-    Row {
+const ROWS: &[Invalidates] = &[
+    Invalidates {
         written: "sessions",
         shown_by: &[
             "insertions",
@@ -96,27 +96,27 @@ const ROWS: &[Row] = &[
         ],
         deleted_with: BELOW_SESSION,
     },
-    Row {
+    Invalidates {
         written: "insertions",
         shown_by: &["sessions", "chronic-insertions", "datasets", "trajectories", "channels"],
         deleted_with: &["fields-of-view"],
     },
-    Row {
+    Invalidates {
         written: "chronic-insertions",
         shown_by: &["insertions", "trajectories", "sessions"],
         deleted_with: &["channels"],
     },
-    Row {
+    Invalidates {
         written: "trajectories",
         shown_by: &["channels", "sessions", "insertions", "chronic-insertions"],
         deleted_with: &[],
     },
-    Row {
+    Invalidates {
         written: "channels",
         shown_by: &["trajectories", "sessions", "insertions", "chronic-insertions"],
         deleted_with: &[],
     },
-    Row {
+    Invalidates {
         written: "brain-regions",
         shown_by: &[
             "channels",
@@ -129,36 +129,44 @@ const ROWS: &[Row] = &[
         ],
         deleted_with: &[],
     },
-    Row {
+    Invalidates {
         written: "fields-of-view",
         shown_by: &["sessions", "imaging-stack", "fov-location"],
         deleted_with: &[],
     },
-    Row {
+    Invalidates {
         written: "fov-location",
         shown_by: &["fields-of-view", "sessions", "imaging-stack"],
         deleted_with: &[],
     },
-    Row { written: "imaging-stack", shown_by: &["fields-of-view", "sessions"], deleted_with: &[] },
-    Row { written: "datasets", shown_by: DATASET_SHOWN_BY, deleted_with: &[] },
-    Row { written: "files", shown_by: &["datasets", "sessions", "insertions"], deleted_with: &[] },
-    Row { written: "notes", shown_by: &["sessions"], deleted_with: &[] },
-    Row { written: "tasks", shown_by: &[], deleted_with: &[] },
-    Row { written: "weighings", shown_by: &["subjects", "water-restricted-subjects"], deleted_with: &[] },
-    Row {
+    Invalidates { written: "imaging-stack", shown_by: &["fields-of-view", "sessions"], deleted_with: &[] },
+    Invalidates { written: "datasets", shown_by: DATASET_SHOWN_BY, deleted_with: &[] },
+    Invalidates { written: "files", shown_by: &["datasets", "sessions", "insertions"], deleted_with: &[] },
+    Invalidates { written: "notes", shown_by: &["sessions"], deleted_with: &[] },
+    Invalidates { written: "tasks", shown_by: &[], deleted_with: &[] },
+    Invalidates {
+        written: "weighings",
+        shown_by: &["subjects", "water-restricted-subjects"],
+        deleted_with: &[],
+    },
+    Invalidates {
         written: "water-administrations",
         shown_by: &["subjects", "water-restricted-subjects", "sessions"],
         deleted_with: &[],
     },
-    Row { written: "surgeries", shown_by: &["subjects", "water-restricted-subjects"], deleted_with: &[] },
-    Row { written: "subjects", shown_by: SUBJECT_SHOWN_BY, deleted_with: BELOW_SESSION },
-    Row {
+    Invalidates {
+        written: "surgeries",
+        shown_by: &["subjects", "water-restricted-subjects"],
+        deleted_with: &[],
+    },
+    Invalidates { written: "subjects", shown_by: SUBJECT_SHOWN_BY, deleted_with: BELOW_SESSION },
+    Invalidates {
         written: "data-repository",
         shown_by: &["datasets", "files", "sessions", "insertions", "labs", "tasks"],
         deleted_with: &[],
     },
-    Row { written: "data-notices", shown_by: &[], deleted_with: &[] },
-    Row { written: "downloads", shown_by: &[], deleted_with: &[] },
+    Invalidates { written: "data-notices", shown_by: &[], deleted_with: &[] },
+    Invalidates { written: "downloads", shown_by: &[], deleted_with: &[] },
 ];
 
 /// The scopes that a write to this route may have changed; empty for routes that no write changes.

@@ -26,6 +26,6 @@ pub mod route;
 pub mod schema;
 pub mod water;
 
-pub use endpoint::{Class, Detail, ENDPOINTS, Endpoint, Key, Shape};
+pub use endpoint::{Class, Detail, DetailKey, DetailShape, ENDPOINTS, Endpoint};
 pub use filter::strips;
 pub use route::{Route, Service};

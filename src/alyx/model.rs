@@ -48,7 +48,7 @@ pub struct Column {
     /// Its name in Django; with `__`, a column of a model that has no endpoint.
     pub name: &'static str,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: ColumnKind,
     /// Where it is in a record.
     pub at: &'static str,
     /// Whether only the detail has it.
@@ -57,7 +57,7 @@ pub struct Column {
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum ColumnKind {
     /// Text.
     Text,
     /// A UUID.
@@ -124,7 +124,7 @@ pub struct Shortcut {
     /// The path.
     pub path: &'static str,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: ColumnKind,
     /// Where it is in the record.
     pub at: &'static str,
 }
@@ -180,7 +180,7 @@ impl Labels {
     }
 }
 
-impl Kind {
+impl ColumnKind {
     /// A key in a path as the JSON that a record shows for it.
     pub fn json_of(self, key: &str) -> serde_json::Value {
         match self {
@@ -210,17 +210,17 @@ impl Model {
 
 /// Shorthand for the tables in [`super::models`].
 pub(super) mod shorthand {
-    use super::{Column, Join, Kind, Relation, Shortcut};
+    use super::{Column, ColumnKind, Join, Relation, Shortcut};
 
-    pub(in super::super) const fn column(name: &'static str, kind: Kind) -> Column {
+    pub(in super::super) const fn column(name: &'static str, kind: ColumnKind) -> Column {
         Column { name, kind, at: name, detail: false }
     }
 
-    pub(in super::super) const fn at(name: &'static str, kind: Kind, at: &'static str) -> Column {
+    pub(in super::super) const fn at(name: &'static str, kind: ColumnKind, at: &'static str) -> Column {
         Column { name, kind, at, detail: false }
     }
 
-    pub(in super::super) const fn detail(name: &'static str, kind: Kind) -> Column {
+    pub(in super::super) const fn detail(name: &'static str, kind: ColumnKind) -> Column {
         Column { name, kind, at: name, detail: true }
     }
 
@@ -254,7 +254,11 @@ pub(super) mod shorthand {
         Relation { name, to, join: Join::HeldAs(by), many: true }
     }
 
-    pub(in super::super) const fn shortcut(path: &'static str, kind: Kind, at: &'static str) -> Shortcut {
+    pub(in super::super) const fn shortcut(
+        path: &'static str,
+        kind: ColumnKind,
+        at: &'static str,
+    ) -> Shortcut {
         Shortcut { path, kind, at }
     }
 }

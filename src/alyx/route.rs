@@ -1,6 +1,6 @@
 //! Which part of Alyx a path belongs to (ALYX.md 1).
 
-use super::{Class, Endpoint, Key};
+use super::{Class, DetailKey, Endpoint};
 
 /// What a path addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +184,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', '\0'])
 }
 
-impl Key {
+impl DetailKey {
     /// Whether Alyx routes this text to the detail view; otherwise its answer is an HTML 404.
     pub fn accepts(self, text: &str) -> bool {
         match self {

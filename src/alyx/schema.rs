@@ -8,9 +8,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Detail, ENDPOINTS, Endpoint, Key,
-    filter::{Filter, Input, Lookup, Test},
-    model::{Join, Kind, Model},
+    Detail, DetailKey, ENDPOINTS, Endpoint,
+    filter::{Filter, Input, Lookup, Predicate},
+    model::{ColumnKind, Join, Model},
 };
 
 /// The document.
@@ -156,11 +156,11 @@ fn record(endpoint: &Endpoint, detail: Detail) -> Value {
 }
 
 /// The name and type of the last segment of a record's path.
-fn key(key: Key) -> (&'static str, &'static str) {
+fn key(key: DetailKey) -> (&'static str, &'static str) {
     match key {
-        Key::Uuid => ("id", "string"),
-        Key::Integer => ("id", "integer"),
-        Key::Name(name) => (name, "string"),
+        DetailKey::Uuid => ("id", "string"),
+        DetailKey::Integer => ("id", "integer"),
+        DetailKey::Name(name) => (name, "string"),
     }
 }
 
@@ -227,7 +227,7 @@ fn filter(filter: &Filter) -> Value {
 fn description(filter: &Filter) -> String {
     let of = |path: &str| path.replace("__", " ▸ ");
     match filter.test {
-        Test::Column(path, lookup) => match (lookup, filter.input) {
+        Predicate::Column(path, lookup) => match (lookup, filter.input) {
             (_, Input::Key(_) | Input::Keys(_)) => format!("The primary key of {}.", of(path)),
             (_, Input::Label(_) | Input::CodeLabel(_)) => format!("The label of {}, in any case.", of(path)),
             (Lookup::Exact, Input::Text) => format!("Exactly {}, case-sensitive.", of(path)),
@@ -238,35 +238,39 @@ fn description(filter: &Filter) -> String {
             (Lookup::DateFrom, _) => format!("On the day of {} or later.", of(path)),
             (Lookup::DateUntil, _) => format!("On the day of {} or earlier.", of(path)),
         },
-        Test::Django => {
+        Predicate::Django => {
             "Pairs of a Django field lookup and a value: field,value,field,value; ~ before a field excludes."
                 .to_owned()
         }
-        Test::JsonKeys(column) => format!("Pairs of a key in {column} and a value: key,value,key,value."),
-        Test::JsonText(column) => format!("A part of the text of {column}, in any case."),
-        Test::Users => "Comma-separated user names, all of which must be among the record's.".to_owned(),
-        Test::DateRange => "Two days, first and last: YYYY-MM-DD,YYYY-MM-DD.".to_owned(),
-        Test::DatasetTypes(_) => {
+        Predicate::JsonKeys(column) => {
+            format!("Pairs of a key in {column} and a value: key,value,key,value.")
+        }
+        Predicate::JsonText(column) => format!("A part of the text of {column}, in any case."),
+        Predicate::Users => "Comma-separated user names, all of which must be among the record's.".to_owned(),
+        Predicate::DateRange => "Two days, first and last: YYYY-MM-DD,YYYY-MM-DD.".to_owned(),
+        Predicate::DatasetTypes(_) => {
             "Comma-separated names of dataset types, all of which there must be.".to_owned()
         }
-        Test::SessionDatasets | Test::Datasets { .. } => {
+        Predicate::SessionDatasets | Predicate::Datasets { .. } => {
             "Comma-separated names of datasets, all of which there must be.".to_owned()
         }
-        Test::DatasetQc(_) => "The worst quality that a dataset may have.".to_owned(),
-        Test::PerformanceFrom => "At least this percentage of trials correct.".to_owned(),
-        Test::PerformanceUntil => "At most this percentage of trials correct.".to_owned(),
-        Test::Region(_) => "A brain region, with all below it.".to_owned(),
-        Test::Histology => "Whether the subject has had histology.".to_owned(),
-        Test::Alive => "Whether the subject is alive today.".to_owned(),
-        Test::Stock => "Whether the responsible user manages stock.".to_owned(),
-        Test::WaterRestricted => "Whether the subject is alive and under water restriction.".to_owned(),
-        Test::ExistsOnServer => "Whether a file of it exists on a server.".to_owned(),
-        Test::OfInsertion => "The datasets of this insertion.".to_owned(),
-        Test::Tagged(flag) => format!("Whether a tag makes it {flag}."),
-        Test::Ancestors => "This region and those above it, instead of all other questions.".to_owned(),
-        Test::Descendants => "This region and those below it, instead of all other questions.".to_owned(),
-        Test::AnyDataset => "Comma-separated ids of datasets, any of which.".to_owned(),
-        Test::Broken => "Does not work in Alyx 3.6.1.".to_owned(),
+        Predicate::DatasetQc(_) => "The worst quality that a dataset may have.".to_owned(),
+        Predicate::PerformanceFrom => "At least this percentage of trials correct.".to_owned(),
+        Predicate::PerformanceUntil => "At most this percentage of trials correct.".to_owned(),
+        Predicate::Region(_) => "A brain region, with all below it.".to_owned(),
+        Predicate::Histology => "Whether the subject has had histology.".to_owned(),
+        Predicate::Alive => "Whether the subject is alive today.".to_owned(),
+        Predicate::Stock => "Whether the responsible user manages stock.".to_owned(),
+        Predicate::WaterRestricted => "Whether the subject is alive and under water restriction.".to_owned(),
+        Predicate::ExistsOnServer => "Whether a file of it exists on a server.".to_owned(),
+        Predicate::OfInsertion => "The datasets of this insertion.".to_owned(),
+        Predicate::Tagged(flag) => format!("Whether a tag makes it {flag}."),
+        Predicate::Ancestors => "This region and those above it, instead of all other questions.".to_owned(),
+        Predicate::Descendants => {
+            "This region and those below it, instead of all other questions.".to_owned()
+        }
+        Predicate::AnyDataset => "Comma-separated ids of datasets, any of which.".to_owned(),
+        Predicate::Broken => "Does not work in Alyx 3.6.1.".to_owned(),
     }
 }
 
@@ -276,15 +280,15 @@ fn fields(model: &Model) -> Value {
     let mut properties = Map::new();
     for column in model.columns {
         let property = match column.kind {
-            Kind::Text | Kind::Labels(_) => json!({ "type": "string" }),
-            Kind::Uuid => json!({ "type": "string", "format": "uuid" }),
-            Kind::Integer => json!({ "type": "integer" }),
-            Kind::Float => json!({ "type": "number" }),
-            Kind::Boolean => json!({ "type": "boolean" }),
-            Kind::DateTime => json!({ "type": "string", "format": "date-time" }),
-            Kind::Date => json!({ "type": "string", "format": "date" }),
-            Kind::Json => json!({}),
-            Kind::Array => json!({ "type": "array", "items": { "type": "number" } }),
+            ColumnKind::Text | ColumnKind::Labels(_) => json!({ "type": "string" }),
+            ColumnKind::Uuid => json!({ "type": "string", "format": "uuid" }),
+            ColumnKind::Integer => json!({ "type": "integer" }),
+            ColumnKind::Float => json!({ "type": "number" }),
+            ColumnKind::Boolean => json!({ "type": "boolean" }),
+            ColumnKind::DateTime => json!({ "type": "string", "format": "date-time" }),
+            ColumnKind::Date => json!({ "type": "string", "format": "date" }),
+            ColumnKind::Json => json!({}),
+            ColumnKind::Array => json!({ "type": "array", "items": { "type": "number" } }),
         };
         let name = root(column.at);
         if name != "url" {

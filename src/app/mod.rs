@@ -22,13 +22,13 @@ use crate::{
     proxy::{
         core::{Core, OpenError},
         floors::Floors,
-        in_flight::Load,
+        in_flight::InFlightLimit,
         mode::{Mode, ServedSnapshot},
-        snapshot::{self, Teller},
+        snapshot::{self, ProgressFn},
     },
     rfc9111::Standard,
     settings::Settings,
-    snapshot::{Archive, Choice, Contents, Imported, Manifest, SnapshotError},
+    snapshot::{Archive, Contents, Imported, Manifest, Selection, SnapshotError},
     upstream::Upstream,
 };
 
@@ -40,7 +40,7 @@ pub struct App {
     /// The cache by the standard alone, in place of all that is for Alyx.
     pub(crate) standard: Option<Arc<Standard>>,
     /// Requests in flight.
-    pub(crate) load: Arc<Load>,
+    pub(crate) load: Arc<InFlightLimit>,
     pub(crate) admin: Arc<AdminSite>,
     /// Held for as long as the proxy lives: nobody else may use this folder.
     _lock: fs::File,
@@ -53,11 +53,11 @@ impl App {
         data_dir::make_private(&folder).map_err(|error| OpenError::Io(folder.clone(), error))?;
         let lock = data_dir::lock(&folder)?;
         let key = SecretKey::of(&folder)?;
-        let token = auth::Admin::of(&folder, &settings.access.admin_token)?;
+        let token = auth::AdminToken::of(&folder, &settings.access.admin_token)?;
         let core = Core::open(settings, mode, key).await?;
         let standard = Standard::of(&core)?;
         let floors = Floors::open(core.clone()).await?;
-        let load = Arc::<Load>::default();
+        let load = Arc::<InFlightLimit>::default();
         let admin = Arc::new(AdminSite::new(core.clone(), floors.clone(), load.clone(), token));
         Ok(Arc::new(Self { core, floors, standard, load, admin, _lock: lock }))
     }
@@ -101,15 +101,15 @@ impl App {
     pub async fn export(
         &self,
         name: &str,
-        choice: &Choice,
+        choice: &Selection,
         path: &Path,
-        tell: Teller,
+        tell: ProgressFn,
     ) -> Result<(Manifest, Contents), SnapshotError> {
         snapshot::export(&self.floors, name, choice, path, tell).await
     }
 
     /// Checks a snapshot, and takes it in if it is sound. What is newer here stays.
-    pub async fn import(&self, path: &Path, tell: Teller) -> Result<Imported, SnapshotError> {
+    pub async fn import(&self, path: &Path, tell: ProgressFn) -> Result<Imported, SnapshotError> {
         snapshot::import(&self.floors, path, tell).await
     }
 
@@ -118,7 +118,7 @@ impl App {
         &self,
         archive: Archive,
         contents: Contents,
-        tell: Teller,
+        tell: ProgressFn,
     ) -> Result<Imported, SnapshotError> {
         snapshot::take_in(&self.floors, archive, contents, tell).await
     }

@@ -125,7 +125,7 @@ fn finish(core: &Core, asked: &Named<'_>, response: &Response<Body>, how: Option
         if is_refused_write(asked.method, endpoint, how, status) {
             metrics::counter!("alyx_proxy_writes_refused_total").increment(1);
         }
-        core.activity.answered(&activity::Seen { how, endpoint, uri, status, took });
+        core.activity.answered(&activity::ResponseEvent { how, endpoint, uri, status, took });
     }
 }
 

@@ -15,15 +15,15 @@ use super::{SecretError, private_file};
 const NAME: &str = "admin-token";
 
 /// What an administrator's token is compared with.
-pub struct Admin(blake3::Hash);
+pub struct AdminToken(blake3::Hash);
 
-impl std::fmt::Debug for Admin {
+impl std::fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Admin(…)")
     }
 }
 
-impl Admin {
+impl AdminToken {
     /// The token of the settings or of this data directory; made where there is none.
     pub fn of(data_dir: &Path, setting: &str) -> Result<Self, SecretError> {
         let token = match known(data_dir, setting)? {
@@ -76,15 +76,15 @@ mod tests {
     fn a_directory_keeps_its_token_and_the_setting_wins() {
         let dir = tempfile::tempdir().unwrap();
         assert!(known(dir.path(), "").unwrap().is_none());
-        let admin = Admin::of(dir.path(), "").unwrap();
+        let admin = AdminToken::of(dir.path(), "").unwrap();
         let token = known(dir.path(), "").unwrap().unwrap();
         assert!(admin.is(&token));
         assert!(!admin.is(""));
         assert!(!admin.is(&token[1..]));
-        assert!(Admin::of(dir.path(), "").unwrap().is(&token));
-        let other = Admin::of(dir.path(), "sixteen-letters!").unwrap();
+        assert!(AdminToken::of(dir.path(), "").unwrap().is(&token));
+        let other = AdminToken::of(dir.path(), "sixteen-letters!").unwrap();
         assert!(other.is("sixteen-letters!") && !other.is(&token));
         fs::write(dir.path().join(NAME), "").unwrap();
-        assert!(matches!(Admin::of(dir.path(), ""), Err(SecretError::Length(..))));
+        assert!(matches!(AdminToken::of(dir.path(), ""), Err(SecretError::Length(..))));
     }
 }

@@ -6,14 +6,14 @@ use zeroize::Zeroizing;
 
 /// A user's name and password, where they were given.
 #[derive(Debug)]
-pub struct Given {
+pub struct LoginForm {
     /// The name.
     pub user: Option<String>,
     /// The password.
     pub password: Option<Zeroizing<String>>,
 }
 
-impl Given {
+impl LoginForm {
     /// Whether what is read here may not be what others read: multipart forms have several ways to name a part, and a
     /// charset makes other texts of the same bytes.
     pub fn is_ambiguous(headers: &HeaderMap) -> bool {
@@ -77,7 +77,7 @@ mod tests {
 
     async fn given(kind: &'static str, body: &'static str) -> (Option<String>, Option<String>) {
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
-        let given = Given::read(&headers, &Bytes::from_static(body.as_bytes())).await;
+        let given = LoginForm::read(&headers, &Bytes::from_static(body.as_bytes())).await;
         (given.user, given.password.map(|password| password.to_string()))
     }
 
@@ -88,7 +88,7 @@ mod tests {
             for kind in kinds {
                 headers.append(header::CONTENT_TYPE, HeaderValue::from_static(kind));
             }
-            Given::is_ambiguous(&headers)
+            LoginForm::is_ambiguous(&headers)
         };
         for kind in
             ["application/json", "Application/JSON; charset=UTF-8", "application/x-www-form-urlencoded"]

@@ -22,12 +22,12 @@ const CHECKS: Duration = Duration::from_secs(1);
 
 /// A name, as its keyed hash, and where it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Pair {
+pub(super) struct LoginKey {
     user: [u8; 32],
     network: IpAddr,
 }
 
-impl Pair {
+impl LoginKey {
     /// Of this user at this address. Whoever has one address of IPv6 has as many as they like: their network counts.
     pub(super) fn new(user: [u8; 32], address: IpAddr) -> Self {
         let network = match address.to_canonical() {
@@ -49,7 +49,7 @@ impl Pair {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Who {
-    Pair(Pair),
+    Pair(LoginKey),
     User([u8; 32]),
     Network(IpAddr),
 }
@@ -62,13 +62,13 @@ struct Failures {
 
 /// Failed log-ins within the window.
 #[derive(Debug)]
-pub struct Attempts {
+pub struct LoginThrottle {
     failures: Cache<Who, Failures>,
     /// Locked pairs whose password was looked at a moment ago.
-    checked: Cache<Pair, ()>,
+    checked: Cache<LoginKey, ()>,
 }
 
-impl Default for Attempts {
+impl Default for LoginThrottle {
     fn default() -> Self {
         let kept = || Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru());
         Self {
@@ -82,9 +82,9 @@ impl Default for Attempts {
     }
 }
 
-impl Attempts {
+impl LoginThrottle {
     /// How long this user must wait before it may try again from here; `None`: it may try now.
-    pub(super) fn wait(&self, pair: Pair, settings: &settings::Access) -> Option<Duration> {
+    pub(super) fn wait(&self, pair: LoginKey, settings: &settings::AccessSettings) -> Option<Duration> {
         let wait = |(who, bound): (Who, u32)| {
             let failures = self.failures.get(&who)?;
             let left = settings.window.0.checked_sub(failures.since.elapsed())?;
@@ -94,12 +94,12 @@ impl Attempts {
     }
 
     /// Whether a locked pair's password may be looked at now: once a second.
-    pub(super) fn may_check(&self, pair: Pair) -> bool {
+    pub(super) fn may_check(&self, pair: LoginKey) -> bool {
         self.checked.entry(pair).or_insert(()).is_fresh()
     }
 
     /// A log-in failed.
-    pub(super) fn failed(&self, pair: Pair, settings: &settings::Access) {
+    pub(super) fn failed(&self, pair: LoginKey, settings: &settings::AccessSettings) {
         metrics::counter!("alyx_proxy_login_failures_total").increment(1);
         for (who, _) in pair.counted(settings.attempts) {
             self.failures.entry(who).and_upsert_with(|before| {
@@ -115,7 +115,7 @@ impl Attempts {
     }
 
     /// A log-in succeeded. What others have failed at with this name, or from this address, still counts.
-    pub(super) fn succeeded(&self, pair: Pair) {
+    pub(super) fn succeeded(&self, pair: LoginKey) {
         self.failures.invalidate(&Who::Pair(pair));
     }
 }
@@ -124,14 +124,14 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    fn pair(user: u8, address: &str) -> Pair {
-        Pair::new([user; 32], address.parse().unwrap())
+    fn pair(user: u8, address: &str) -> LoginKey {
+        LoginKey::new([user; 32], address.parse().unwrap())
     }
 
     #[test]
     fn a_name_from_an_address_is_locked_and_each_alone_much_later() {
-        let settings = settings::Access { attempts: 3, ..settings::Access::default() };
-        let attempts = Attempts::default();
+        let settings = settings::AccessSettings { attempts: 3, ..settings::AccessSettings::default() };
+        let attempts = LoginThrottle::default();
         let locked = |pair| attempts.wait(pair, &settings).is_some();
         for _ in 0..3 {
             assert!(!locked(pair(1, "10.0.0.1")));
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_locked_password_is_looked_at_once_a_second() {
-        let attempts = Attempts::default();
+        let attempts = LoginThrottle::default();
         assert!(attempts.may_check(pair(1, "10.0.0.1")) && !attempts.may_check(pair(1, "10.0.0.1")));
         assert!(attempts.may_check(pair(2, "10.0.0.1")));
     }

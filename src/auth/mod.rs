@@ -14,10 +14,10 @@ mod private_file;
 mod secret_key;
 mod token_cache;
 
-pub use admin_token::Admin;
+pub use admin_token::AdminToken;
 pub use credentials::{Credentials, credentials};
-pub use login_form::Given;
-pub use login_throttle::Attempts;
+pub use login_form::LoginForm;
+pub use login_throttle::LoginThrottle;
 pub use offline_login::{Attempt, LogIn, Logins, Presented};
 pub use secret_key::{SecretError, SecretKey};
-pub use token_cache::{Standing, Tokens};
+pub use token_cache::{TokenStatus, Tokens};

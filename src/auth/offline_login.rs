@@ -14,7 +14,7 @@ use rusqlite::OptionalExtension;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::{Attempts, SecretKey, login_throttle::Pair};
+use super::{LoginThrottle, SecretKey, login_throttle::LoginKey};
 use crate::{
     clock::{self, Millis},
     settings,
@@ -75,21 +75,21 @@ pub struct Presented<'a> {
 }
 
 impl Presented<'_> {
-    fn pair(&self, key: &SecretKey) -> Pair {
-        Pair::new(key.user(self.user), self.from)
+    fn pair(&self, key: &SecretKey) -> LoginKey {
+        LoginKey::new(key.user(self.user), self.from)
     }
 }
 
 /// The log-ins that Alyx has accepted.
 #[derive(Debug)]
 pub struct Logins {
-    attempts: Attempts,
+    attempts: LoginThrottle,
     at_once: Semaphore,
 }
 
 impl Default for Logins {
     fn default() -> Self {
-        Self { attempts: Attempts::default(), at_once: Semaphore::new(AT_ONCE) }
+        Self { attempts: LoginThrottle::default(), at_once: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -101,7 +101,7 @@ impl Logins {
         store: &Store,
         key: &SecretKey,
         presented: Presented<'_>,
-        settings: &settings::Access,
+        settings: &settings::AccessSettings,
     ) -> Attempt {
         let (pair, password) = (presented.pair(key), presented.password.clone());
         let Some(wait) = self.attempts.wait(pair, settings) else { return Attempt::Free };
@@ -145,7 +145,7 @@ impl Logins {
         store: &Store,
         key: &SecretKey,
         presented: Presented<'_>,
-        settings: &settings::Access,
+        settings: &settings::AccessSettings,
     ) {
         let pair = presented.pair(key);
         self.attempts.failed(pair, settings);
@@ -165,7 +165,7 @@ impl Logins {
         store: &Store,
         key: &SecretKey,
         presented: Presented<'_>,
-        settings: &settings::Access,
+        settings: &settings::AccessSettings,
         attempt: Attempt,
     ) -> Result<LogIn, StoreError> {
         let pair = presented.pair(key);

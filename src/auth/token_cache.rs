@@ -19,7 +19,7 @@ use crate::{
 
 /// What a token counts for here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum TokenStatus {
     /// Accepted by Alyx lately.
     Vouched,
     /// Accepted, but so long ago that Alyx is to be asked again while it can be reached.
@@ -62,14 +62,14 @@ impl Tokens {
     }
 
     /// What this token counts for now.
-    pub fn standing(&self, token: &TokenHash, settings: &settings::Access) -> Standing {
+    pub fn standing(&self, token: &TokenHash, settings: &settings::AccessSettings) -> TokenStatus {
         let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token).copied();
-        let Some(vouched_at) = known else { return Standing::Unknown };
+        let Some(vouched_at) = known else { return TokenStatus::Unknown };
         // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
         match clock::now() - vouched_at {
-            age if age >= settings.grace.millis() => Standing::PastGrace { vouched_at },
-            age if (0..settings.recheck.millis()).contains(&age) => Standing::Vouched,
-            _ => Standing::Recheck,
+            age if age >= settings.grace.millis() => TokenStatus::PastGrace { vouched_at },
+            age if (0..settings.recheck.millis()).contains(&age) => TokenStatus::Vouched,
+            _ => TokenStatus::Recheck,
         }
     }
 
@@ -79,12 +79,12 @@ impl Tokens {
     }
 
     /// Until when this token counts without asking Alyx about it; none if Alyx is to be asked at once.
-    pub fn vouched_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
+    pub fn vouched_until(&self, token: &TokenHash, settings: &settings::AccessSettings) -> Option<Millis> {
         self.until(token, settings.recheck.millis().min(settings.grace.millis()))
     }
 
     /// Until when this token counts without Alyx; none if it doesn't.
-    pub fn counts_until(&self, token: &TokenHash, settings: &settings::Access) -> Option<Millis> {
+    pub fn counts_until(&self, token: &TokenHash, settings: &settings::AccessSettings) -> Option<Millis> {
         self.until(token, settings.grace.millis())
     }
 

@@ -23,7 +23,7 @@ use crate::{
     alyx::links::Base,
     clock::{self, Millis},
     settings::value::Size,
-    storage::types::Key,
+    storage::types::CacheKey,
     store::{Store, StoreError},
 };
 
@@ -38,7 +38,7 @@ const NEAR: usize = 3;
 
 /// How much is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub struct CacheUsage {
     /// Answers.
     pub responses: u64,
     /// Bytes that they are charged with.
@@ -49,7 +49,7 @@ pub struct Stored {
 
 /// A stored answer that comes near a question.
 #[derive(Debug, Clone)]
-pub struct Near {
+pub struct Similar {
     /// The query that it answers.
     pub query: String,
     /// When it was received.
@@ -71,7 +71,7 @@ pub(super) struct Disk {
     limit: u64,
     totals: Arc<Totals>,
     /// Keys that were used since this was last written down.
-    used: Arc<Mutex<HashSet<Key>>>,
+    used: Arc<Mutex<HashSet<CacheKey>>>,
 }
 
 /// A row before its body is unpacked.
@@ -87,7 +87,7 @@ pub(super) struct Raw {
 }
 
 /// What was read of a stored answer.
-enum Read {
+enum DiskRead {
     /// The entry; none where it is damaged.
     Entry(Option<Entry>),
     /// One that is yet to be unpacked.
@@ -111,26 +111,26 @@ impl Disk {
         &self.store
     }
 
-    pub(super) fn stored(&self) -> Stored {
+    pub(super) fn stored(&self) -> CacheUsage {
         let (responses, bytes) = self.totals.now();
-        Stored { responses, bytes, limit: self.limit }
+        CacheUsage { responses, bytes, limit: self.limit }
     }
 
     /// The stored entry of this key. One whose checksum is wrong is dropped: never a wrong answer.
-    pub(super) async fn get(&self, key: Key, base: &Base) -> Result<Option<Entry>, StoreError> {
+    pub(super) async fn get(&self, key: CacheKey, base: &Base) -> Result<Option<Entry>, StoreError> {
         let own = base.clone();
         let read = move |connection: &Connection| {
             let raw = select(connection, &key)?;
             // To wake another thread takes longer than to unpack a small body.
             let small = |raw: &Raw| raw.length <= SMALL;
-            Ok(raw.map(
-                |raw| if small(&raw) { Read::Entry(entry_of(&key, raw, &own)) } else { Read::Large(raw) },
-            ))
+            Ok(raw.map(|raw| {
+                if small(&raw) { DiskRead::Entry(entry_of(&key, raw, &own)) } else { DiskRead::Large(raw) }
+            }))
         };
         let entry = match self.store.read(read).await? {
             None => return Ok(None),
-            Some(Read::Entry(entry)) => entry,
-            Some(Read::Large(raw)) => {
+            Some(DiskRead::Entry(entry)) => entry,
+            Some(DiskRead::Large(raw)) => {
                 let base = base.clone();
                 tokio::task::spawn_blocking(move || entry_of(&key, raw, &base)).await.unwrap_or_default()
             }
@@ -142,7 +142,7 @@ impl Disk {
         Ok(entry)
     }
 
-    fn drop_one(&self, key: Key) {
+    fn drop_one(&self, key: CacheKey) {
         let totals = self.totals.clone();
         self.store.write("a damaged answer", 0, move |connection| {
             let sql = "DELETE FROM responses WHERE key = ?1 RETURNING size";
@@ -198,7 +198,7 @@ impl Disk {
         question: &Question,
         at: Millis,
         known: bool,
-    ) -> Result<Vec<Key>, StoreError> {
+    ) -> Result<Vec<CacheKey>, StoreError> {
         let (key, family) = (question.key, question.family);
         let look = "SELECT EXISTS(SELECT 1 FROM responses WHERE (key = ?1 OR family = ?2) AND asked_at < ?3)";
         let stored = self.store.read(move |connection| {
@@ -242,7 +242,7 @@ impl Disk {
     }
 
     /// An entry was used.
-    pub(super) fn used(&self, key: Key) {
+    pub(super) fn used(&self, key: CacheKey) {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
@@ -253,21 +253,21 @@ impl Disk {
     }
 
     /// Stored answers of the same path, the newest first; of another user's never.
-    pub(super) async fn near(&self, question: &Question) -> Result<Vec<Near>, StoreError> {
+    pub(super) async fn near(&self, question: &Question) -> Result<Vec<Similar>, StoreError> {
         let (path, owner) = (question.path.clone(), question.owner.map(|owner| owner.0));
         let look = move |connection: &Connection| {
             let sql = "SELECT query, received_at FROM responses
                        WHERE path = ?1 AND owner IS ?2 ORDER BY received_at DESC LIMIT ?3";
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement.query_map((path, owner, NEAR), |row| {
-                Ok(Near { query: row.get(0)?, received_at: row.get(1)? })
+                Ok(Similar { query: row.get(0)?, received_at: row.get(1)? })
             })?;
             rows.collect()
         };
         self.store.read(look).await
     }
 
-    pub(super) async fn family_since(&self, family: Key) -> Option<Millis> {
+    pub(super) async fn family_since(&self, family: CacheKey) -> Option<Millis> {
         let sql = "SELECT since FROM families WHERE family = ?1";
         let look = move |connection: &Connection| {
             connection.prepare_cached(sql)?.query_row([family], |row| row.get(0)).optional()
@@ -288,7 +288,7 @@ impl Disk {
         self.store.read(look).await
     }
 
-    pub(super) fn put_family(&self, family: Key, since: Millis) {
+    pub(super) fn put_family(&self, family: CacheKey, since: Millis) {
         self.store.write("a list's generation", 0, move |connection| {
             let sql = "INSERT INTO families (family, since) VALUES (?1, ?2)
                        ON CONFLICT (family) DO UPDATE SET since = max(since, ?2)";
@@ -297,7 +297,7 @@ impl Disk {
     }
 }
 
-fn select(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Raw>> {
+fn select(connection: &Connection, key: &CacheKey) -> rusqlite::Result<Option<Raw>> {
     let sql = "SELECT status, headers, body, length, checksum, query, asked_at, received_at
                FROM responses WHERE key = ?1";
     connection.prepare_cached(sql)?.query_row([key], raw).optional()
@@ -319,7 +319,7 @@ pub(super) fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
 
 /// What must be as it was stored: all that an answer and its freshness are made of.
 fn checksum(
-    key: &Key,
+    key: &CacheKey,
     (status, headers, query, asked_at, received_at): (u16, &str, &str, Millis, Millis),
     body: &[u8],
 ) -> [u8; 32] {
@@ -333,12 +333,12 @@ fn checksum(
 }
 
 /// The entry of a row, if it is what was once stored.
-fn entry_of(key: &Key, raw: Raw, base: &Base) -> Option<Entry> {
+fn entry_of(key: &CacheKey, raw: Raw, base: &Base) -> Option<Entry> {
     unpack(key, raw).and_then(|parts| Entry::from_parts(parts, base))
 }
 
 /// A row's parts, if they are what was once stored.
-pub(super) fn unpack(key: &Key, raw: Raw) -> Option<Parts> {
+pub(super) fn unpack(key: &CacheKey, raw: Raw) -> Option<Parts> {
     let body = unpacked(&raw.body, raw.length)?;
     let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
     if checksum(key, row, &body) != raw.checksum {
@@ -398,8 +398,8 @@ fn pack(body: &[u8]) -> io::Result<Vec<u8>> {
 
 /// An entry on its way to disk.
 struct NewRow {
-    key: Key,
-    family: Key,
+    key: CacheKey,
+    family: CacheKey,
     page_offset: i64,
     owner: Option<[u8; 32]>,
     path: String,
@@ -469,7 +469,7 @@ impl NewRow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Carried;
+    use super::super::ExportedEntry;
     use super::*;
 
     #[tokio::test]
@@ -478,7 +478,7 @@ mod tests {
         let store = Arc::new(Store::open(folder.path()).unwrap());
         let disk = Disk::open(store.clone(), Size(1 << 20)).await.unwrap();
         let base = Base::new("http://alyx");
-        let Arrived { question, entry, .. } = Carried::some().arrive(&base).unwrap();
+        let Arrived { question, entry, .. } = ExportedEntry::some().arrive(&base).unwrap();
         for length in [1_i64 << 62, 1 << 40, 3, 0, -1] {
             disk.put(&question, entry.clone()).await;
             store.written().await.unwrap();

@@ -15,8 +15,8 @@ use crate::{
     },
     clock::Millis,
     http::ResponseControl,
-    storage::types::Key,
-    upstream::Answer,
+    storage::types::CacheKey,
+    upstream::UpstreamResponse,
 };
 
 /// Fields that belong to one exchange, not to the answer.
@@ -72,7 +72,7 @@ pub(super) struct Parts {
 
 /// What the asker's own spelling changes in a body.
 #[derive(Debug, Clone, Copy)]
-pub struct Asker<'a> {
+pub struct ClientView<'a> {
     /// The base URL under which it knows this proxy.
     pub base: &'a str,
     /// Its question.
@@ -90,7 +90,7 @@ pub struct Representation {
 
 impl Entry {
     /// The entry that an answer makes; `None` where an answer must not be stored.
-    pub(super) fn of(question: &Question, answer: &Answer, base: &Base) -> Option<Self> {
+    pub(super) fn of(question: &Question, answer: &UpstreamResponse, base: &Base) -> Option<Self> {
         let storable = answer.json
             && matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND)
             && !is_personal(&answer.headers);
@@ -160,7 +160,7 @@ impl Entry {
     }
 
     /// Makes the body for an asker.
-    pub(super) fn represent(&self, asker: &Asker<'_>) -> Representation {
+    pub(super) fn represent(&self, asker: &ClientView<'_>) -> Representation {
         let body = if self.speaks_for(asker.question) {
             links::move_to(&self.body, &self.links, asker.base)
         } else {
@@ -188,7 +188,7 @@ impl Entry {
     }
 
     /// The body with `next` and `previous` as Alyx would make them for this question.
-    fn with_links_of(&self, asker: &Asker<'_>) -> Bytes {
+    fn with_links_of(&self, asker: &ClientView<'_>) -> Bytes {
         let Some(envelope) = &self.envelope else { return self.body.clone() };
         let url = format!("{}{}", asker.base, asker.question.path);
         let window = Window::of(&asker.question.pairs);
@@ -246,7 +246,7 @@ fn varies_as_known(headers: &HeaderMap) -> bool {
 }
 
 /// What a representation depends on, as one hash: another spelling or base is another body.
-pub(super) fn representation_key(key: &Key, entry: &Entry, asker: &Asker<'_>) -> [u8; 32] {
+pub(super) fn representation_key(key: &CacheKey, entry: &Entry, asker: &ClientView<'_>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher
         .update(key)

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{clock, storage::types::Key};
+use crate::{clock, storage::types::CacheKey};
 
 /// How much is stored. Only the thread that writes changes it, along with the table and so before that is committed:
 /// where it is undone, it is counted anew.
@@ -70,7 +70,7 @@ pub(super) fn make_room(
     connection: &Connection,
     totals: &Totals,
     limit: u64,
-    used: &Mutex<HashSet<Key>>,
+    used: &Mutex<HashSet<CacheKey>>,
 ) -> rusqlite::Result<()> {
     let is_beyond = |limit: u64| totals.now().1 > limit;
     if !is_beyond(limit) {
@@ -101,7 +101,7 @@ pub(super) fn make_room(
 }
 
 /// Notes when answers were used.
-pub(super) fn write_used(connection: &Connection, used: &Mutex<HashSet<Key>>) -> rusqlite::Result<()> {
+pub(super) fn write_used(connection: &Connection, used: &Mutex<HashSet<CacheKey>>) -> rusqlite::Result<()> {
     let used = std::mem::take(&mut *used.lock().unwrap_or_else(PoisonError::into_inner));
     let now = clock::now();
     let mut update =
@@ -113,7 +113,7 @@ pub(super) fn write_used(connection: &Connection, used: &Mutex<HashSet<Key>>) ->
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Arrived, Carried, disk::Disk};
+    use super::super::{Arrived, ExportedEntry, disk::Disk};
     use super::*;
     use crate::{alyx::links::Base, settings::value::Size, store::Store};
 
@@ -121,7 +121,8 @@ mod tests {
     fn answer(number: usize, asked_at: i64, length: usize) -> Arrived {
         let noise = (0..length / 36).map(|_| uuid::Uuid::new_v4().to_string()).collect::<Vec<_>>().concat();
         let (query, body) = (format!("lab={number}"), format!("[\"{noise}\"]"));
-        let carried = Carried { query, body, asked_at, received_at: asked_at + 1, ..Carried::some() };
+        let carried =
+            ExportedEntry { query, body, asked_at, received_at: asked_at + 1, ..ExportedEntry::some() };
         carried.arrive(&Base::new("http://alyx")).unwrap()
     }
 

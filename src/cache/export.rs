@@ -8,25 +8,25 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Entry, Media, Question,
+    Entry, JsonVariant, Question,
     disk::{Raw, raw, unpack},
     entry::Parts,
 };
 use crate::{
     alyx::{Route, links::Base, query_string, route::classify},
     clock::Millis,
-    storage::types::Key,
+    storage::types::CacheKey,
 };
 
 /// A stored answer and its question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Carried {
+pub struct ExportedEntry {
     /// The path, in the canonical spelling.
     pub path: String,
     /// The query as it was asked.
     pub query: String,
-    /// The form of JSON that was asked for ([`Media`]).
+    /// The form of JSON that was asked for ([`JsonVariant`]).
     pub media: String,
     /// 200 or 404.
     pub status: u16,
@@ -73,7 +73,7 @@ pub struct NoAnswer {
 /// Shows every stored answer, or why it stays.
 pub fn each<E: From<rusqlite::Error>>(
     connection: &Connection,
-    mut show: impl FnMut(Result<Carried, Stays>) -> Result<(), E>,
+    mut show: impl FnMut(Result<ExportedEntry, Stays>) -> Result<(), E>,
 ) -> Result<(), E> {
     let sql = "SELECT status, headers, body, length, checksum, query, asked_at, received_at,
                       key, owner IS NOT NULL, path, media, since
@@ -85,7 +85,7 @@ pub fn each<E: From<rusqlite::Error>>(
             show(Err(Stays::OneUsers))?;
             continue;
         }
-        let key: Key = row.get(8)?;
+        let key: CacheKey = row.get(8)?;
         let (path, media): (String, String) = (row.get(10)?, row.get(11)?);
         show(carried(&key, raw(row)?, path, media, row.get(12)?))?;
     }
@@ -93,22 +93,22 @@ pub fn each<E: From<rusqlite::Error>>(
 }
 
 fn carried(
-    key: &Key,
+    key: &CacheKey,
     raw: Raw,
     path: String,
     media: String,
     pages_since: Option<Millis>,
-) -> Result<Carried, Stays> {
+) -> Result<ExportedEntry, Stays> {
     let Parts { status, headers, body, query, asked_at, received_at } =
         unpack(key, raw).ok_or(Stays::Damaged)?;
-    let media = if media.is_empty() { Media::plain().0 } else { media };
+    let media = if media.is_empty() { JsonVariant::plain().0 } else { media };
     let question = question(&path, &query, &media).map_err(|_| Stays::UnknownForm)?;
     if question.key != *key {
         return Err(Stays::UnknownForm);
     }
     let fields =
         headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-    Ok(Carried {
+    Ok(ExportedEntry {
         path,
         query,
         media,
@@ -121,7 +121,7 @@ fn carried(
     })
 }
 
-impl Carried {
+impl ExportedEntry {
     /// What it addresses.
     pub fn route(&self) -> Route {
         route_of(&self.path)
@@ -166,11 +166,11 @@ fn question(path: &str, query: &str, media: &str) -> Result<Question, &'static s
     let class = route.class().ok_or("Alyx's answers to it are never kept")?;
     let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     let uri: Uri = uri.parse().map_err(|_| "its path and query are none")?;
-    Ok(Question::new(route, class, &uri, &Media(media.to_owned()), None))
+    Ok(Question::new(route, class, &uri, &JsonVariant(media.to_owned()), None))
 }
 
 #[cfg(test)]
-impl Carried {
+impl ExportedEntry {
     /// One that may be kept.
     pub(super) fn some() -> Self {
         Self {
@@ -194,17 +194,20 @@ mod tests {
     #[test]
     fn only_what_is_kept_may_arrive() {
         let base = Base::new("http://alyx");
-        assert!(Carried::some().arrive(&base).is_ok());
+        assert!(ExportedEntry::some().arrive(&base).is_ok());
         for wrong in [
-            Carried { path: "/admin/".to_owned(), ..Carried::some() },
-            Carried { path: "/auth-token".to_owned(), ..Carried::some() },
-            Carried { path: "//sessions".to_owned(), ..Carried::some() },
-            Carried { path: "http://other/sessions".to_owned(), ..Carried::some() },
-            Carried { query: "a b\r\n".to_owned(), ..Carried::some() },
-            Carried { status: 500, ..Carried::some() },
-            Carried { headers: vec![("a b".to_owned(), String::new())], ..Carried::some() },
-            Carried { headers: vec![("a".to_owned(), "x\r\ny: z".to_owned())], ..Carried::some() },
-            Carried { body: "<html>".to_owned(), ..Carried::some() },
+            ExportedEntry { path: "/admin/".to_owned(), ..ExportedEntry::some() },
+            ExportedEntry { path: "/auth-token".to_owned(), ..ExportedEntry::some() },
+            ExportedEntry { path: "//sessions".to_owned(), ..ExportedEntry::some() },
+            ExportedEntry { path: "http://other/sessions".to_owned(), ..ExportedEntry::some() },
+            ExportedEntry { query: "a b\r\n".to_owned(), ..ExportedEntry::some() },
+            ExportedEntry { status: 500, ..ExportedEntry::some() },
+            ExportedEntry { headers: vec![("a b".to_owned(), String::new())], ..ExportedEntry::some() },
+            ExportedEntry {
+                headers: vec![("a".to_owned(), "x\r\ny: z".to_owned())],
+                ..ExportedEntry::some()
+            },
+            ExportedEntry { body: "<html>".to_owned(), ..ExportedEntry::some() },
         ] {
             let told = wrong.clone().arrive(&base).unwrap_err().to_string();
             assert!(!told.contains('\n'), "{told}");

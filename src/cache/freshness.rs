@@ -14,7 +14,7 @@ use crate::{
 
 /// How fresh a stored answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Freshness {
     /// It can be given as it is, for so long.
     Fresh {
         /// Time left.
@@ -25,20 +25,20 @@ pub enum Verdict {
 }
 
 /// Judges by age alone.
-pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings) -> Verdict {
+pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings) -> Freshness {
     let negative = is_negative(entry);
     let lifetime = lifetime(question, negative, settings);
     if lifetime.0.is_zero() {
-        return Verdict::Stale(Staleness::NeverFresh);
+        return Freshness::Stale(Staleness::NeverFresh);
     }
     let age = clock::now() - entry.received_at;
     let Ok(age) = u64::try_from(age).map(Duration::from_millis) else {
-        return Verdict::Stale(Staleness::Clock);
+        return Freshness::Stale(Staleness::Clock);
     };
     match lifetime.0.checked_sub(age) {
-        Some(left) => Verdict::Fresh { left },
-        None if negative => Verdict::Stale(Staleness::Negative),
-        None => Verdict::Stale(Staleness::Expired { by: age.saturating_sub(lifetime.0) }),
+        Some(left) => Freshness::Fresh { left },
+        None if negative => Freshness::Stale(Staleness::Negative),
+        None => Freshness::Stale(Staleness::Expired { by: age.saturating_sub(lifetime.0) }),
     }
 }
 
@@ -74,7 +74,7 @@ fn lifetime(question: &Question, negative: bool, settings: &Settings) -> Span {
     if negative { span.min(settings.cache.negative) } else { span }
 }
 
-impl Verdict {
+impl Freshness {
     /// Seconds for which the answer is fresh yet; negative where its time is over.
     pub fn ttl(self) -> i64 {
         let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
@@ -118,9 +118,9 @@ mod tests {
 
     #[test]
     fn requests_can_be_stricter_and_looser() {
-        let fresh = Verdict::Fresh { left: SECOND };
-        let expired = Verdict::Stale(Staleness::Expired { by: SECOND });
-        let wanted = Verdict::Stale(Staleness::Request);
+        let fresh = Freshness::Fresh { left: SECOND };
+        let expired = Freshness::Stale(Staleness::Expired { by: SECOND });
+        let wanted = Freshness::Stale(Staleness::Request);
         let with = |change: fn(&mut Directives)| {
             let mut directives = Directives::default();
             change(&mut directives);
@@ -133,9 +133,9 @@ mod tests {
         assert_eq!(fresh.for_request(&with(|d| d.min_fresh = Some(SECOND * 2)), SECOND), wanted);
         assert_eq!(
             expired.for_request(&with(|d| d.max_stale = Some(SECOND)), SECOND),
-            Verdict::Fresh { left: Duration::ZERO }
+            Freshness::Fresh { left: Duration::ZERO }
         );
-        let written = Verdict::Stale(Staleness::Written);
+        let written = Freshness::Stale(Staleness::Written);
         assert_eq!(written.for_request(&with(|d| d.max_stale = Some(Duration::MAX)), SECOND), written);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct Invalidations {
     at: RwLock<HashMap<String, Millis>>,
     /// When a write last touched an endpoint's records, made from `at` when that changes.
     endpoints: RwLock<HashMap<&'static str, Millis>>,
@@ -32,7 +32,7 @@ pub(super) struct Marks {
 
 /// A write under way: what it may change.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingWrite {
     write: i64,
     scopes: Vec<String>,
 }
@@ -44,7 +44,7 @@ const LONGEST: Millis = 400 * DAY;
 const MARK: &str = "INSERT INTO marks (scope, at) VALUES (?1, ?2)
                     ON CONFLICT (scope) DO UPDATE SET at = max(at, ?2)";
 
-impl Marks {
+impl Invalidations {
     pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
         let earlier = store.read(marks).await?;
         clock::stamps_go_on_from(earlier.values().copied().max().unwrap_or(Millis::MIN));
@@ -99,7 +99,7 @@ impl Marks {
     }
 
     /// A write is about to be passed on; returns when that is on disk.
-    pub(super) async fn begin(&self, scopes: &[Scope], store: &Store) -> Result<Pending, StoreError> {
+    pub(super) async fn begin(&self, scopes: &[Scope], store: &Store) -> Result<PendingWrite, StoreError> {
         let write = self.next_write.fetch_add(1, Ordering::Relaxed);
         let scopes: Vec<String> = scopes.iter().map(Scope::name).collect();
         let names = scopes.clone();
@@ -111,12 +111,17 @@ impl Marks {
             };
             store.write_through("what a write may change", insert).await?;
         }
-        Ok(Pending { write, scopes })
+        Ok(PendingWrite { write, scopes })
     }
 
     /// A write has ended; `changed` unless Alyx surely did nothing. Returns when that is on disk.
-    pub(super) async fn end(&self, pending: Pending, changed: bool, store: &Store) -> Result<(), StoreError> {
-        let Pending { write, scopes } = pending;
+    pub(super) async fn end(
+        &self,
+        pending: PendingWrite,
+        changed: bool,
+        store: &Store,
+    ) -> Result<(), StoreError> {
+        let PendingWrite { write, scopes } = pending;
         if scopes.is_empty() {
             return Ok(());
         }
@@ -243,8 +248,8 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let (cut_off, later) = (Scope::Lists("subjects"), Scope::Lists("sessions"));
         let name = cut_off.name();
-        let marked = |marks: &Marks| marks.since(std::slice::from_ref(&name)) > Millis::MIN;
-        let marks = Marks::load(&store).await.unwrap();
+        let marked = |marks: &Invalidations| marks.since(std::slice::from_ref(&name)) > Millis::MIN;
+        let marks = Invalidations::load(&store).await.unwrap();
         assert!(!marked(&marks));
         // A crash, and a disk that takes nothing new at the next start.
         drop(marks.begin(&[cut_off], &store).await.unwrap());
@@ -252,15 +257,15 @@ mod tests {
         let change =
             |sql: &'static str| store.write_through("a test", |connection| connection.execute_batch(sql));
         change(refuse).await.unwrap();
-        let marks = Marks::load(&store).await.unwrap();
+        let marks = Invalidations::load(&store).await.unwrap();
         assert!(marked(&marks), "it counts all the same");
         // There is room again, and another write ends well.
         change("DROP TRIGGER refuse").await.unwrap();
         let pending = marks.begin(&[later], &store).await.unwrap();
         marks.end(pending, true, &store).await.unwrap();
-        let marks = Marks::load(&store).await.unwrap();
+        let marks = Invalidations::load(&store).await.unwrap();
         assert!(marked(&marks), "nor is it forgotten at the start after that");
-        assert!(marked(&Marks::load(&store).await.unwrap()), "now it is noted");
+        assert!(marked(&Invalidations::load(&store).await.unwrap()), "now it is noted");
         store.close();
     }
 
@@ -288,7 +293,7 @@ mod tests {
                 connection.execute(answer, [asked_at]).map(drop)
             };
             store.write_through("an answer", change).await.unwrap();
-            let marks = Marks::load(&store).await.unwrap();
+            let marks = Invalidations::load(&store).await.unwrap();
             store.written().await.unwrap();
             for (scope, at) in [(&old, if stays { then } else { Millis::MIN }), (&list, then), (&new, now)] {
                 assert_eq!(marks.since(std::slice::from_ref(scope)), at, "{scope}, {}", now - asked_at);

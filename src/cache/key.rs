@@ -8,7 +8,7 @@
 
 use http::Uri;
 
-use super::Media;
+use super::JsonVariant;
 use crate::{
     alyx::{
         Class, Route,
@@ -18,7 +18,7 @@ use crate::{
         query_string::{self, Pairs},
         strips,
     },
-    storage::types::{Key, TokenHash},
+    storage::types::{CacheKey, TokenHash},
 };
 
 /// A read that may be remembered.
@@ -29,9 +29,9 @@ pub struct Question {
     /// How fast its answer goes out of date.
     pub class: Class,
     /// Its canonical key.
-    pub key: Key,
+    pub key: CacheKey,
     /// The key of its list: the same for all pages of one query.
-    pub family: Key,
+    pub family: CacheKey,
     /// The page, where it asks for one of a list.
     pub window: Option<Window>,
     /// Its path in the canonical spelling.
@@ -41,7 +41,7 @@ pub struct Question {
     /// Its parameters as they were asked, decoded.
     pub pairs: Pairs,
     /// The form of JSON that it asks for.
-    pub media: Media,
+    pub media: JsonVariant,
     /// Whether it asks for JSON in its plain form.
     pub plain: bool,
     /// Whose answer it is, where answers are kept apart for each user.
@@ -52,7 +52,7 @@ pub struct Question {
 
 impl Question {
     /// The question that a read asks. `owner` is given where the answer may depend on the user.
-    pub fn new(route: Route, class: Class, uri: &Uri, media: &Media, owner: Option<TokenHash>) -> Self {
+    pub fn new(route: Route, class: Class, uri: &Uri, media: &JsonVariant, owner: Option<TokenHash>) -> Self {
         let segments = query_string::segments(uri.path());
         let path = query_string::canonical_path(&segments);
         let pairs = query_string::parse(uri.query().unwrap_or_default());
@@ -153,10 +153,10 @@ fn paging_value(name: &str, value: &str, pairs: &Pairs) -> Option<String> {
 fn digest(
     path: &str,
     pairs: &[(String, String)],
-    media: &Media,
+    media: &JsonVariant,
     owner: Option<TokenHash>,
     kind: &str,
-) -> Key {
+) -> CacheKey {
     let mut hasher = blake3::Hasher::new();
     let mut part = |text: &[u8]| {
         hasher.update(&(text.len() as u64).to_le_bytes()).update(text);
@@ -183,7 +183,7 @@ mod tests {
         let uri: Uri = uri.parse().unwrap();
         let segments = query_string::segments(uri.path());
         let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
-        Question::new(route, Class::Records, &uri, &Media("json".to_owned()), None)
+        Question::new(route, Class::Records, &uri, &JsonVariant("json".to_owned()), None)
     }
 
     fn same(a: &str, b: &str) -> bool {

@@ -12,28 +12,28 @@ use super::{
     Entry, Question,
     disk::{Disk, Elders},
 };
-use crate::{clock::Millis, storage::types::Key};
+use crate::{clock::Millis, storage::types::CacheKey};
 
 const KEPT: u64 = 100_000;
 
 #[derive(Debug)]
-pub(super) struct Families {
+pub(super) struct ListGenerations {
     /// The time before which pages of a family are of an older generation.
-    since: Cache<Key, Millis>,
+    since: Cache<CacheKey, Millis>,
     /// The count that the latest page of a family says: what is on its way to the disk can't be read there yet.
-    counts: Cache<Key, u64>,
+    counts: Cache<CacheKey, u64>,
     changes: AtomicU64,
 }
 
-impl Default for Families {
+impl Default for ListGenerations {
     fn default() -> Self {
         Self { since: Cache::new(KEPT), counts: Cache::new(KEPT), changes: AtomicU64::new(0) }
     }
 }
 
-impl Families {
+impl ListGenerations {
     /// The time before which pages of this family no longer count as fresh.
-    pub(super) async fn since(&self, family: Key, disk: &Disk) -> Millis {
+    pub(super) async fn since(&self, family: CacheKey, disk: &Disk) -> Millis {
         if let Some(since) = self.since.get(&family) {
             return since;
         }

@@ -12,13 +12,13 @@ use std::sync::{
 use bytes::Bytes;
 use moka::sync::Cache;
 
-use super::{Asker, Entry, Representation, entry::representation_key};
-use crate::{settings::value::Size, storage::types::Key};
+use super::{ClientView, Entry, Representation, entry::representation_key};
+use crate::{settings::value::Size, storage::types::CacheKey};
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    entries: Cache<Key, Arc<Entry>>,
-    bodies: Cache<Key, Representation>,
+    entries: Cache<CacheKey, Arc<Entry>>,
+    bodies: Cache<CacheKey, Representation>,
     purges: AtomicU64,
 }
 
@@ -39,7 +39,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+    pub(super) fn get(&self, key: &CacheKey) -> Option<Arc<Entry>> {
         self.entries.get(key)
     }
 
@@ -49,7 +49,7 @@ impl Memory {
     }
 
     /// Keeps what was read from disk, if nothing was purged since then: it might have been that.
-    pub(super) fn put_unless_purged(&self, key: Key, entry: Arc<Entry>, purges: u64) {
+    pub(super) fn put_unless_purged(&self, key: CacheKey, entry: Arc<Entry>, purges: u64) {
         self.entries.insert(key, entry);
         if self.purges() != purges {
             self.entries.invalidate(&key);
@@ -64,16 +64,21 @@ impl Memory {
     }
 
     /// Forgets one entry, also where it is being read from disk.
-    pub(super) fn forget(&self, key: &Key) {
+    pub(super) fn forget(&self, key: &CacheKey) {
         self.purges.fetch_add(1, Ordering::AcqRel);
         self.entries.invalidate(key);
     }
 
-    pub(super) fn put(&self, key: Key, entry: Arc<Entry>) {
+    pub(super) fn put(&self, key: CacheKey, entry: Arc<Entry>) {
         self.entries.insert(key, entry);
     }
 
-    pub(super) fn representation(&self, key: &Key, entry: &Entry, asker: &Asker<'_>) -> Representation {
+    pub(super) fn representation(
+        &self,
+        key: &CacheKey,
+        entry: &Entry,
+        asker: &ClientView<'_>,
+    ) -> Representation {
         self.bodies.get_with(representation_key(key, entry, asker), || entry.represent(asker))
     }
 

@@ -20,33 +20,33 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use rusqlite::Connection;
 
-pub use disk::{Near, Stored};
+pub use disk::{CacheUsage, Similar};
 pub(crate) use disk::{read_headers, write_headers};
-pub use entry::{Asker, Entry, Representation, is_personal};
-pub use export::{Arrived, Carried, NoAnswer, Stays, each};
-pub use freshness::Verdict;
-pub use invalidation::Pending;
+pub use entry::{ClientView, Entry, Representation, is_personal};
+pub use export::{Arrived, ExportedEntry, NoAnswer, Stays, each};
+pub use freshness::Freshness;
+pub use invalidation::PendingWrite;
 pub use key::Question;
 pub use purge::Purge;
-pub use variant::Media;
+pub use variant::JsonVariant;
 
 use crate::{
     alyx::{invalidates::Scope, links::Base},
     clock::Millis,
     http::{cache_status::Tier, reuse::Staleness},
     settings::Settings,
-    storage::types::Key,
+    storage::types::CacheKey,
     store::{Store, StoreError},
-    upstream::Answer,
+    upstream::UpstreamResponse,
 };
 use disk::Disk;
-use invalidation::Marks;
-use list_generations::Families;
+use invalidation::Invalidations;
+use list_generations::ListGenerations;
 use memory::Memory;
 
 /// Whether Alyx says that a question has no answer any more: of what it filters by, something is gone. What it says of the
 /// asker (401, 403), or of how often was asked (429), says nothing of the answer.
-fn takes_back(answer: &Answer) -> bool {
+fn takes_back(answer: &UpstreamResponse) -> bool {
     let of_the_asker = matches!(answer.status.as_u16(), 401 | 403 | 407 | 408 | 421 | 423 | 425 | 429);
     answer.json && answer.status.is_client_error() && !of_the_asker
 }
@@ -56,8 +56,8 @@ fn takes_back(answer: &Answer) -> bool {
 pub struct Responses {
     memory: Memory,
     disk: Disk,
-    marks: Marks,
-    families: Families,
+    marks: Invalidations,
+    families: ListGenerations,
     base: Base,
 }
 
@@ -68,9 +68,9 @@ impl Responses {
         let disk = Disk::open(store.clone(), settings.storage.disk).await?;
         Ok(Self {
             memory: Memory::new(settings.storage.memory),
-            marks: Marks::load(&store).await?,
+            marks: Invalidations::load(&store).await?,
             disk,
-            families: Families::default(),
+            families: ListGenerations::default(),
             base: Base::new(base),
         })
     }
@@ -97,7 +97,7 @@ impl Responses {
     }
 
     /// Remembers an answer of Alyx's.
-    pub async fn remember(&self, question: &Question, answer: &Answer) -> Option<Arc<Entry>> {
+    pub async fn remember(&self, question: &Question, answer: &UpstreamResponse) -> Option<Arc<Entry>> {
         let Some(entry) = Entry::of(question, answer, &self.base).map(Arc::new) else {
             if takes_back(answer) {
                 self.strike(question, answer.asked_at).await;
@@ -136,12 +136,12 @@ impl Responses {
     }
 
     /// How fresh a stored answer is for this question.
-    pub async fn verdict(&self, question: &Question, entry: &Entry, settings: &Settings) -> Verdict {
+    pub async fn verdict(&self, question: &Question, entry: &Entry, settings: &Settings) -> Freshness {
         if self.marks.since(&question.scopes) >= entry.asked_at {
-            return Verdict::Stale(Staleness::Written);
+            return Freshness::Stale(Staleness::Written);
         }
         if question.is_page() && self.families.since(question.family, &self.disk).await > entry.asked_at {
-            return Verdict::Stale(Staleness::OlderPage);
+            return Freshness::Stale(Staleness::OlderPage);
         }
         freshness::by_age(question, entry, settings)
     }
@@ -158,18 +158,23 @@ impl Responses {
     }
 
     /// Notes that a write which may change these scopes is about to be passed on.
-    pub async fn begin_write(&self, scopes: &[Scope]) -> Result<Pending, StoreError> {
+    pub async fn begin_write(&self, scopes: &[Scope]) -> Result<PendingWrite, StoreError> {
         self.marks.begin(scopes, self.disk.store()).await
     }
 
     /// Notes that a write has ended: if it may have `changed` something, what it may have changed
     /// is stale from now on.
-    pub async fn end_write(&self, pending: Pending, changed: bool) -> Result<(), StoreError> {
+    pub async fn end_write(&self, pending: PendingWrite, changed: bool) -> Result<(), StoreError> {
         self.marks.end(pending, changed, self.disk.store()).await
     }
 
     /// A representation of an answer for this asker, from memory or made now.
-    pub fn representation(&self, key: &Key, entry: &Arc<Entry>, asker: &Asker<'_>) -> Representation {
+    pub fn representation(
+        &self,
+        key: &CacheKey,
+        entry: &Arc<Entry>,
+        asker: &ClientView<'_>,
+    ) -> Representation {
         self.memory.representation(key, entry, asker)
     }
 
@@ -190,7 +195,7 @@ impl Responses {
     }
 
     /// What is stored that comes near a question: the same path, other parameters.
-    pub async fn near(&self, question: &Question) -> Vec<Near> {
+    pub async fn near(&self, question: &Question) -> Vec<Similar> {
         self.disk.near(question).await.unwrap_or_default()
     }
 
@@ -230,12 +235,12 @@ impl Responses {
     }
 
     /// How much is stored on disk.
-    pub fn stored(&self) -> Stored {
+    pub fn stored(&self) -> CacheUsage {
         self.disk.stored()
     }
 
     /// Whether this entry is still the one in memory under this key.
-    pub fn is_in_memory(&self, key: &Key, entry: &Arc<Entry>) -> bool {
+    pub fn is_in_memory(&self, key: &CacheKey, entry: &Arc<Entry>) -> bool {
         self.memory.get(key).is_some_and(|here| Arc::ptr_eq(&here, entry))
     }
 

@@ -9,11 +9,11 @@ use crate::alyx::{Route, Service};
 
 /// A JSON form that can be remembered, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Media(pub String);
+pub struct JsonVariant(pub String);
 
 const PLAIN: &str = "json";
 
-impl Media {
+impl JsonVariant {
     /// The JSON form that Alyx will choose, or `None` where it may choose something else.
     pub fn negotiate(route: &Route, accept: Option<&HeaderValue>, format: Option<&str>) -> Option<Self> {
         let plain = || Some(Self(PLAIN.to_owned()));
@@ -47,7 +47,7 @@ impl Media {
     }
 }
 
-impl Media {
+impl JsonVariant {
     /// JSON without any form of its own.
     pub fn plain() -> Self {
         Self(PLAIN.to_owned())
@@ -75,7 +75,7 @@ mod tests {
 
     fn form(path: &[&str], accept: Option<&'static str>) -> Option<String> {
         let accept = accept.map(HeaderValue::from_static);
-        Media::negotiate(&classify(path), accept.as_ref(), None).map(|media| media.0)
+        JsonVariant::negotiate(&classify(path), accept.as_ref(), None).map(|media| media.0)
     }
 
     #[test]

@@ -14,29 +14,29 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use super::{Failure, bar::Bar, control::Control};
+use super::{CliError, bar::StepBar, control::Control};
 
 const A_DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a proxy is asked.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct Target {
     /// Its base URL.
     pub(super) url: String,
     /// Its certificate, where that is known from the settings and needs nobody's word.
     pub(super) certificate: Option<PathBuf>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
 }
 
 /// Somebody who asks one proxy many things.
-pub(super) struct Asker {
-    base: Place,
+pub(super) struct ProxyClient {
+    base: Target,
     client: reqwest::Client,
     headers: HeaderMap,
 }
@@ -49,14 +49,14 @@ pub(super) struct Reply {
     pub(super) body: Option<Value>,
 }
 
-impl Asker {
+impl ProxyClient {
     /// One who sends these fields with everything, and waits this long for an answer.
-    pub(super) fn new(base: Place, headers: HeaderMap, patience: Duration) -> Result<Self, Failure> {
+    pub(super) fn new(base: Target, headers: HeaderMap, patience: Duration) -> Result<Self, CliError> {
         Ok(Self { client: client(&base, patience)?, base, headers })
     }
 
     /// Asks this, with these fields besides.
-    pub(super) async fn get(&self, path: &str, more: HeaderMap) -> Result<Reply, Failure> {
+    pub(super) async fn get(&self, path: &str, more: HeaderMap) -> Result<Reply, CliError> {
         let mut headers = self.headers.clone();
         headers.extend(more);
         let request = self.client.get(format!("{}{path}", self.base)).headers(headers);
@@ -68,29 +68,29 @@ impl Asker {
 }
 
 /// The field that shows this token.
-pub(super) fn authorization(token: &str) -> Result<HeaderValue, Failure> {
+pub(super) fn authorization(token: &str) -> Result<HeaderValue, CliError> {
     let mut field = HeaderValue::try_from(format!("Token {token}"))
-        .map_err(|_| Failure::Usage("--token: not a token".to_owned()))?;
+        .map_err(|_| CliError::Usage("--token: not a token".to_owned()))?;
     field.set_sensitive(true);
     Ok(field)
 }
 
 /// What a proxy says at this path: the status, and the body where it is JSON.
 pub(super) async fn json(
-    base: &Place,
+    base: &Target,
     path: &str,
     headers: &HeaderMap,
-) -> Result<(StatusCode, Option<Value>), Failure> {
+) -> Result<(StatusCode, Option<Value>), CliError> {
     read(base, client(base, PATIENCE)?.get(format!("{base}{path}")).headers(headers.clone())).await
 }
 
 /// Sends an administrator's wish: the status, and the body where it is JSON.
 pub(super) async fn wish(
-    base: &Place,
+    base: &Target,
     path: &str,
     token: &str,
     wish: &Value,
-) -> Result<(StatusCode, Option<Value>), Failure> {
+) -> Result<(StatusCode, Option<Value>), CliError> {
     // Some wishes take their time; whoever waits too long can interrupt the command.
     let request = client(base, PATIENCE)?.post(format!("{base}{path}")).bearer_auth(token).timeout(A_DAY);
     let json = HeaderValue::from_static("application/json");
@@ -103,8 +103,8 @@ pub(super) async fn download(
     path: &str,
     wish: &Value,
     to: &Path,
-    bar: &Bar,
-) -> Result<(), Failure> {
+    bar: &StepBar,
+) -> Result<(), CliError> {
     let base = &control.base;
     let request = client(base, PATIENCE)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
     let json = HeaderValue::from_static("application/json");
@@ -127,7 +127,12 @@ pub(super) async fn download(
 }
 
 /// Sends an administrator's file; what the proxy says when it has done its work with it.
-pub(super) async fn upload(control: &Control, path: &str, from: &Path, bar: &Bar) -> Result<Value, Failure> {
+pub(super) async fn upload(
+    control: &Control,
+    path: &str,
+    from: &Path,
+    bar: &StepBar,
+) -> Result<Value, CliError> {
     let base = &control.base;
     let opened = async {
         let file = tokio::fs::File::open(from).await?;
@@ -156,14 +161,14 @@ pub(super) fn granted(
     status: StatusCode,
     body: Option<Value>,
     place: impl fmt::Display,
-) -> Result<Value, Failure> {
+) -> Result<Value, CliError> {
     match body {
         Some(body) if status.is_success() => Ok(body),
         body => Err(refused(status, &body.unwrap_or_default(), place)),
     }
 }
 
-fn refused(status: StatusCode, body: &Value, place: impl fmt::Display) -> Failure {
+fn refused(status: StatusCode, body: &Value, place: impl fmt::Display) -> CliError {
     match body["detail"].as_str() {
         Some(why) => anyhow!("{why}").into(),
         None => anyhow!("{place} answered with status {status}: is it an alyx-proxy?").into(),
@@ -171,14 +176,14 @@ fn refused(status: StatusCode, body: &Value, place: impl fmt::Display) -> Failur
 }
 
 /// A refusal in the proxy's own words.
-async fn refusal(response: reqwest::Response) -> Failure {
+async fn refusal(response: reqwest::Response) -> CliError {
     let (status, url) = (response.status(), response.url().clone());
     let body = serde_json::from_slice(&response.bytes().await.unwrap_or_default()).unwrap_or_default();
     refused(status, &body, url)
 }
 
 /// The proxy is a neighbour: no other proxy lies between, whatever the environment says.
-fn client(place: &Place, patience: Duration) -> Result<reqwest::Client, Failure> {
+fn client(place: &Target, patience: Duration) -> Result<reqwest::Client, CliError> {
     let mut client = reqwest::Client::builder().no_proxy().timeout(patience);
     if let Some(certificate) = &place.certificate {
         client = client
@@ -188,25 +193,25 @@ fn client(place: &Place, patience: Duration) -> Result<reqwest::Client, Failure>
 }
 
 async fn read(
-    base: &Place,
+    base: &Target,
     request: reqwest::RequestBuilder,
-) -> Result<(StatusCode, Option<Value>), Failure> {
+) -> Result<(StatusCode, Option<Value>), CliError> {
     let response = request.send().await.map_err(|error| no_answer(base, &error))?;
     let code = response.status();
     let body = response.bytes().await.map_err(|error| no_answer(base, &error))?;
     Ok((code, serde_json::from_slice(&body).ok()))
 }
 
-fn no_answer(base: &Place, error: &reqwest::Error) -> Failure {
+fn no_answer(base: &Target, error: &reqwest::Error) -> CliError {
     if error.is_builder() {
-        return Failure::Usage(format!("--url {base}: must be an http or https URL"));
+        return CliError::Usage(format!("--url {base}: must be an http or https URL"));
     }
     let mut cause: &dyn Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
     if error.is_connect() {
-        return Failure::NotRunning(format!("no proxy is running at {base}: {cause}"));
+        return CliError::NotRunning(format!("no proxy is running at {base}: {cause}"));
     }
     anyhow!("{base} took the request, but did not answer it: {cause}").into()
 }

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use alyx_proxy::{proxy::Teller, snapshot::Step};
+use alyx_proxy::{proxy::ProgressFn, snapshot::Step};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 /// A bar that shows what is being done and how far it is; nothing where nobody looks at it.
-pub(super) struct Bar(Option<ProgressBar>);
+pub(super) struct StepBar(Option<ProgressBar>);
 
-impl Bar {
+impl StepBar {
     /// A bar that counts; it stands on the standard error output.
     pub(super) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -56,13 +56,13 @@ impl Bar {
     }
 
     /// The bar for work on another thread; it goes when the work is done.
-    pub(super) fn teller() -> Teller {
+    pub(super) fn teller() -> ProgressFn {
         let bar = Mutex::new(Self::new());
         Arc::new(move |step: Step<'_>| bar.lock().unwrap_or_else(PoisonError::into_inner).tell(step))
     }
 }
 
-impl Drop for Bar {
+impl Drop for StepBar {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

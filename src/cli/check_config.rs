@@ -1,11 +1,11 @@
 //! `check-config`: the settings in effect and where each of them comes from, without secrets.
 
-use alyx_proxy::settings::{Effective, Loaded, Sources, load};
+use alyx_proxy::settings::{Effective, LoadedSettings, Sources, load};
 use serde_json::json;
 
-use super::{Outcome, print, print_json};
+use super::{CommandResult, print, print_json};
 
-pub(super) fn run(sources: &Sources, as_json: bool) -> Outcome {
+pub(super) fn run(sources: &Sources, as_json: bool) -> CommandResult {
     let loaded = load(sources)?;
     let directory = loaded.settings.storage.directory()?;
     if as_json {
@@ -22,7 +22,7 @@ pub(super) fn run(sources: &Sources, as_json: bool) -> Outcome {
     print(&format!("{}\n\nsettings file:  {file}\ndata directory: {}", table(&loaded), directory.display()))
 }
 
-fn table(loaded: &Loaded) -> String {
+fn table(loaded: &LoadedSettings) -> String {
     let rows: Vec<[String; 3]> = loaded.origins.iter().map(row).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (key, value) = (width(0), width(1));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{
-    Failure, Outcome,
+    CliError, CommandResult,
     args::{PurgeFlags, StatusFlags},
     ask, print, print_json,
 };
@@ -16,18 +16,18 @@ use super::{
 /// A running proxy, and the token that controls it.
 pub(super) struct Control {
     /// Where it is.
-    pub(super) base: ask::Place,
+    pub(super) base: ask::Target,
     pub(super) token: Zeroizing<String>,
 }
 
 impl Control {
     /// The proxy that the settings and flags name.
-    pub(super) fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, Failure> {
+    pub(super) fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, CliError> {
         let data_dir = settings.storage.directory()?;
         let token =
             admin_token::known(&data_dir, &settings.access.admin_token).map_err(anyhow::Error::from)?;
         let token = token.ok_or_else(|| {
-            Failure::Usage(format!(
+            CliError::Usage(format!(
                 "no administrator's token: {} has no `admin-token`; run this as the user that runs the proxy (--data-dir \
                  names its directory), or set `access.admin_token`",
                 data_dir.display()
@@ -37,13 +37,13 @@ impl Control {
     }
 
     /// Has the proxy do something; what it says of that.
-    pub(super) async fn wish(&self, action: &str, wish: &Value) -> Result<Value, Failure> {
+    pub(super) async fn wish(&self, action: &str, wish: &Value) -> Result<Value, CliError> {
         let (status, body) = ask::wish(&self.base, &format!("/-/api/{action}"), &self.token, wish).await?;
         ask::granted(status, body, &self.base)
     }
 }
 
-pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> Outcome {
+pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> CommandResult {
     let control = Control::of(&load(sources)?.settings, &flags.proxy)?;
     let what = &flags.what;
     let wish = [("endpoint", &what.endpoint), ("prefix", &what.prefix), ("question", &what.question)]
@@ -61,7 +61,7 @@ pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> Outcome {
     })
 }
 
-pub(super) async fn offline(sources: &Sources, flags: &StatusFlags) -> Outcome {
+pub(super) async fn offline(sources: &Sources, flags: &StatusFlags) -> CommandResult {
     let done = Control::of(&load(sources)?.settings, flags)?.wish("offline", &json!({})).await?;
     if flags.json {
         return print_json(&done);
@@ -69,7 +69,7 @@ pub(super) async fn offline(sources: &Sources, flags: &StatusFlags) -> Outcome {
     print("The proxy keeps away from Alyx until `alyx-proxy online`, or until it is started again.")
 }
 
-pub(super) async fn online(sources: &Sources, flags: &StatusFlags) -> Outcome {
+pub(super) async fn online(sources: &Sources, flags: &StatusFlags) -> CommandResult {
     let done = Control::of(&load(sources)?.settings, flags)?.wish("online", &json!({})).await?;
     if flags.json {
         return print_json(&done);

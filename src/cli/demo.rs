@@ -12,7 +12,7 @@ use alyx_proxy::{
 use anyhow::Context;
 
 use super::{
-    Outcome,
+    CommandResult,
     args::DemoFlags,
     prepare, print,
     serve::{base_url, bind, stop_asked},
@@ -21,7 +21,7 @@ use super::{
 /// How often the demo looks for what has changed in its Alyx: a person waits for it.
 const EVERY: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> Outcome {
+pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> CommandResult {
     let (loaded, _log) = prepare(sources)?;
     let miniature = Arc::new(miniature(flags).await?);
     // The demo leaves nothing behind, unless it is told where.

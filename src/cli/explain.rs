@@ -6,38 +6,38 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Outcome, args, ask, print, print_json};
+use super::{CommandResult, args, ask, print, print_json};
 
 /// What is shown of the explanation; `--json` passes all of it on.
 #[derive(Debug, Deserialize)]
-struct Explanation {
+struct ExplanationView {
     path: String,
     decision: String,
     why: String,
     remedy: Option<String>,
     offline: String,
     upstream: String,
-    plan: Option<Plan>,
-    stored: Option<Stored>,
+    plan: Option<PlanView>,
+    stored: Option<StoredEntryView>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Plan {
-    tables: Vec<Table>,
+struct PlanView {
+    tables: Vec<PlanTableView>,
     parameters: Vec<String>,
     count: Option<String>,
     page: Option<String>,
-    refusal: Option<Refusal>,
+    refusal: Option<RefusalView>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Refusal {
+struct RefusalView {
     status: u16,
     body: Value,
 }
 
 #[derive(Debug, Deserialize)]
-struct Table {
+struct PlanTableView {
     endpoint: String,
     details: bool,
     rows: u64,
@@ -46,12 +46,12 @@ struct Table {
 }
 
 #[derive(Debug, Deserialize)]
-struct Stored {
+struct StoredEntryView {
     age_seconds: u64,
     fresh: bool,
 }
 
-pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Outcome {
+pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> CommandResult {
     let base = args.proxy.place(&load(sources)?.settings.server);
     // A whole URL may be pasted, too.
     let path = args.path.strip_prefix(base.url.as_str()).unwrap_or(&args.path);
@@ -63,15 +63,15 @@ pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Outcome
     }
     let (code, raw) = ask::json(&base, &path, &headers).await?;
     let raw = raw.ok_or_else(|| anyhow!("{base}{path} answers {code}, and not with an explanation"))?;
-    let Ok(explanation) = serde_json::from_value::<Explanation>(raw.clone()) else {
+    let Ok(explanation) = serde_json::from_value::<ExplanationView>(raw.clone()) else {
         let detail = raw["detail"].as_str().unwrap_or("not with an explanation");
         return Err(anyhow!("{base}{path} answers {code}: {detail}").into());
     };
     if args.proxy.json { print_json(&raw) } else { print(&readable(&explanation)) }
 }
 
-fn readable(explanation: &Explanation) -> String {
-    let Explanation { path, decision, why, remedy, offline, upstream, plan, stored } = explanation;
+fn readable(explanation: &ExplanationView) -> String {
+    let ExplanationView { path, decision, why, remedy, offline, upstream, plan, stored } = explanation;
     let decision = match decision.as_str() {
         "mirror" => "answered from the mirror",
         "stored" => "answered with what is stored",
@@ -97,20 +97,20 @@ fn readable(explanation: &Explanation) -> String {
         let refusal = plan
             .refusal
             .as_ref()
-            .map(|Refusal { status, body }| format!("Alyx refuses with {status}: {body}"));
+            .map(|RefusalView { status, body }| format!("Alyx refuses with {status}: {body}"));
         lines.extend(refusal.map(|text| line("answer", &text)));
         lines.extend(plan.count.as_ref().map(|sql| line("count", sql)));
         lines.extend(plan.page.as_ref().map(|sql| line("page", sql)));
     }
-    if let Some(Stored { age_seconds, fresh }) = stored {
+    if let Some(StoredEntryView { age_seconds, fresh }) = stored {
         let fresh = if *fresh { "fresh" } else { "not fresh" };
         lines.push(line("stored", &format!("{fresh}, {} old", ago(*age_seconds))));
     }
     lines.join("\n")
 }
 
-fn readable_table(table: &Table) -> String {
-    let Table { endpoint, details, rows, age_seconds, scope } = table;
+fn readable_table(table: &PlanTableView) -> String {
+    let PlanTableView { endpoint, details, rows, age_seconds, scope } = table;
     let details = if *details { " with details" } else { "" };
     let scope = if scope.is_empty() { String::new() } else { format!(", only {}", scope.join("&")) };
     format!("/{endpoint}{details}: {rows} rows{scope}, {} old", ago(*age_seconds))

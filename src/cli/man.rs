@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Context;
 use clap::CommandFactory;
 
-use super::{Cli, Outcome, print};
+use super::{Cli, CommandResult, print};
 
 /// Prints the page of the program, or writes it and those of all commands to a folder.
-pub(super) fn run(folder: Option<&Path>) -> Outcome {
+pub(super) fn run(folder: Option<&Path>) -> CommandResult {
     let command = Cli::command();
     if let Some(folder) = folder {
         let written = clap_mangen::generate_to(command, folder);

@@ -27,14 +27,14 @@ mod version;
 
 use std::process::ExitCode;
 
-use alyx_proxy::settings::{Loaded, SettingsError, Sources, load};
+use alyx_proxy::settings::{LoadedSettings, SettingsError, Sources, load};
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command, CommonFlags};
 
 /// Why a command ended without having done its work.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CliError {
     /// The arguments or settings can't be used.
     #[error("{0}")]
     Settings(#[from] SettingsError),
@@ -49,7 +49,7 @@ enum Failure {
     Failed(#[from] anyhow::Error),
 }
 
-impl Failure {
+impl CliError {
     fn status(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -59,7 +59,7 @@ impl Failure {
     }
 }
 
-type Outcome = Result<(), Failure>;
+type CommandResult = Result<(), CliError>;
 
 /// Carries out the command that the arguments name.
 pub(crate) async fn run() -> ExitCode {
@@ -72,11 +72,11 @@ pub(crate) async fn run() -> ExitCode {
     }
 }
 
-async fn dispatch(cli: Cli) -> Outcome {
+async fn dispatch(cli: Cli) -> CommandResult {
     let Cli { common, serve, command } = cli;
     let for_serve = matches!(command, None | Some(Command::Serve { .. }));
     if !for_serve && serve.is_given() {
-        return Err(Failure::Usage("--listen, --upstream and --snapshot belong to `serve`".to_owned()));
+        return Err(CliError::Usage("--listen, --upstream and --snapshot belong to `serve`".to_owned()));
     }
     match command {
         None => {
@@ -148,14 +148,14 @@ fn sources(
 }
 
 /// The settings, and the log set up as they say.
-fn prepare(sources: &Sources) -> Result<(Loaded, alyx_proxy::log::Handle), Failure> {
+fn prepare(sources: &Sources) -> Result<(LoadedSettings, alyx_proxy::log::Handle), CliError> {
     let loaded = load(sources)?;
     let log = alyx_proxy::log::init(&loaded.settings.log).map_err(anyhow::Error::from)?;
     Ok((loaded, log))
 }
 
 /// Writes a command's result, and takes a closed pipe (`… | head`) for a reader who has enough.
-fn print(text: &str) -> Outcome {
+fn print(text: &str) -> CommandResult {
     use std::io::{ErrorKind, Write};
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -166,6 +166,6 @@ fn print(text: &str) -> Outcome {
 }
 
 /// A result as JSON for other programs.
-fn print_json(value: &serde_json::Value) -> Outcome {
+fn print_json(value: &serde_json::Value) -> CommandResult {
     print(&format!("{value:#}"))
 }

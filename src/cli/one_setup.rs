@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::Path, time::Duration};
 
 use alyx_proxy::{
-    one::{self, Home, OneError, Undone, Wanted},
+    one::{self, Home, OneError, SetupRequest, Undone},
     settings::{Sources, load},
 };
 use anyhow::anyhow;
@@ -11,7 +11,7 @@ use http::header;
 use serde_json::{Value, json};
 use tokio_rustls::rustls;
 
-use super::{Failure, Outcome, args::OneSetupFlags, print, print_json};
+use super::{CliError, CommandResult, args::OneSetupFlags, print, print_json};
 
 /// ONE's folder in a home.
 const FOLDER: &str = ".one";
@@ -19,7 +19,7 @@ const FOLDER: &str = ".one";
 /// How long the proxy may take to say which Alyx is behind it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
+pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> CommandResult {
     let home = match &flags.home {
         Some(home) => std::path::absolute(home).map_err(anyhow::Error::from)?,
         None => etcetera::home_dir().map_err(|error| anyhow!("no home directory: {error}"))?,
@@ -29,7 +29,7 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
     }
     let url = address(&flags.proxy.place(&load(sources)?.settings.server).url)?;
     let upstream = if flags.unchecked { None } else { Some(upstream_of(&url, flags.ca.as_deref()).await?) };
-    let wanted = Wanted {
+    let wanted = SetupRequest {
         url,
         upstream,
         like: flags.like.clone(),
@@ -76,12 +76,12 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> Outcome {
 }
 
 /// A proxy's URL as ONE is to ask it.
-fn address(url: &str) -> Result<String, Failure> {
+fn address(url: &str) -> Result<String, CliError> {
     let usage = || format!("--url {url}: must be an http or https URL, such as http://lab-server:8040");
-    one::address(url).map(str::to_owned).ok_or_else(|| Failure::Usage(usage()))
+    one::address(url).map(str::to_owned).ok_or_else(|| CliError::Usage(usage()))
 }
 
-fn undo(home: &Home, flags: &OneSetupFlags) -> Outcome {
+fn undo(home: &Home, flags: &OneSetupFlags) -> CommandResult {
     let url = flags.proxy.url.as_deref().map(address).transpose()?;
     let undoing = one::undo(home, url.as_deref(), flags.force).map_err(failure)?;
     let shown = |undone: &Undone| match undone {
@@ -106,10 +106,10 @@ fn undo(home: &Home, flags: &OneSetupFlags) -> Outcome {
     print(&lines.join("\n"))
 }
 
-fn failure(error: OneError) -> Failure {
+fn failure(error: OneError) -> CliError {
     match error {
         OneError::Unknown(..) | OneError::NothingToUndo(_) | OneError::NotSetUp(..) => {
-            Failure::Usage(error.to_string())
+            CliError::Usage(error.to_string())
         }
         error => anyhow::Error::from(error).into(),
     }
@@ -117,7 +117,7 @@ fn failure(error: OneError) -> Failure {
 
 /// The Alyx behind the proxy: whose data files they are. ONE trusts by name and authority only, and its log-in survives
 /// no redirect, so neither does this.
-async fn upstream_of(url: &str, ca: Option<&Path>) -> Result<String, Failure> {
+async fn upstream_of(url: &str, ca: Option<&Path>) -> Result<String, CliError> {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
     let mut client = client.redirect(reqwest::redirect::Policy::none());
     if let Some(file) = ca {
@@ -144,7 +144,7 @@ async fn upstream_of(url: &str, ca: Option<&Path>) -> Result<String, Failure> {
 }
 
 /// Why there was no answer: nobody is there, or somebody whom ONE would not trust, either.
-fn no_answer(url: &str, error: &reqwest::Error) -> Failure {
+fn no_answer(url: &str, error: &reqwest::Error) -> CliError {
     let mut cause: &(dyn Error + 'static) = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
@@ -156,7 +156,7 @@ fn no_answer(url: &str, error: &reqwest::Error) -> Failure {
         return anyhow!("{url} can't be trusted: {cause} (--ca FILE names a lab's own authority)").into();
     }
     if error.is_connect() {
-        return Failure::NotRunning(format!("no proxy is running at {url}: {cause}"));
+        return CliError::NotRunning(format!("no proxy is running at {url}: {cause}"));
     }
     anyhow!("{url} took the request, but did not answer it: {cause}").into()
 }

@@ -7,19 +7,19 @@ use alyx_proxy::{
     clock, log,
     proxy::{Mode, ServedSnapshot},
     server::ListenError,
-    settings::{Loaded, Settings, Sources, load, reloadable_difference, reloaded},
+    settings::{LoadedSettings, Settings, Sources, load, reloadable_difference, reloaded},
     snapshot::{Archive, check},
 };
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Outcome, bar::Bar, prepare, print, service};
+use super::{CommandResult, bar::StepBar, prepare, print, service};
 
-pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> Outcome {
+pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> CommandResult {
     let given = service::socket()?;
     let (loaded, log) = prepare(sources)?;
     let signals = Signals::new().context("signals can't be heard")?;
-    let Loaded { mut settings, file, .. } = loaded;
+    let LoadedSettings { mut settings, file, .. } = loaded;
     settings.storage.data_dir = settings.storage.directory()?;
     let app = match snapshot {
         Some(file) => {
@@ -55,14 +55,14 @@ const TAKEN_IN: &str = "taken-in";
 
 /// A proxy that serves a snapshot and nothing else. It is taken in once; the next time it is there.
 async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<App>> {
-    let (path, teller) = (file.to_owned(), Bar::teller());
+    let (path, teller) = (file.to_owned(), StepBar::teller());
     let archive = tokio::task::spawn_blocking(move || Archive::open(&path, &*teller)).await??;
     let snapshot = ServedSnapshot::new(&archive);
     let settings = snapshot.over(settings);
     let taken_in = settings.storage.data_dir.join(TAKEN_IN);
     let app = App::open(settings, Mode::Snapshot(Box::new(snapshot))).await?;
     if !taken_in.exists() {
-        let teller = Bar::teller();
+        let teller = StepBar::teller();
         let checking = {
             let teller = teller.clone();
             move || check(&archive, &*teller).map(|contents| (archive, contents))

@@ -8,33 +8,33 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Failure, Outcome, args, ask, print, print_json};
+use super::{CliError, CommandResult, args, ask, print, print_json};
 
 /// What is shown of the proxy's answer; `--json` passes all of it on.
 #[derive(Debug, Deserialize)]
-struct Status {
+struct StatusView {
     version: String,
     uptime_seconds: u64,
     listen: String,
-    upstream: Upstream,
-    answers: Answers,
-    stored: Stored,
+    upstream: UpstreamView,
+    answers: AnswerCounts,
+    stored: StoredView,
     tokens: u64,
-    mirror: Option<Mirror>,
-    trouble: Option<Trouble>,
+    mirror: Option<MirrorView>,
+    trouble: Option<DegradationView>,
     set_aside: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Mirror {
-    tables: Vec<Table>,
-    verified: Verified,
-    trouble: Option<Trouble>,
+struct MirrorView {
+    tables: Vec<TableView>,
+    verified: VerifiedView,
+    trouble: Option<DegradationView>,
     set_aside: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Table {
+struct TableView {
     endpoint: String,
     rows: u64,
     details: bool,
@@ -44,20 +44,20 @@ struct Table {
 }
 
 #[derive(Debug, Deserialize)]
-struct Verified {
+struct VerifiedView {
     same: u64,
     changed: u64,
     different: u64,
 }
 
 #[derive(Debug, Deserialize)]
-struct Trouble {
+struct DegradationView {
     since: String,
     what: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct Upstream {
+struct UpstreamView {
     url: String,
     state: String,
     since: Option<String>,
@@ -65,7 +65,7 @@ struct Upstream {
 }
 
 #[derive(Debug, Deserialize)]
-struct Answers {
+struct AnswerCounts {
     memory: u64,
     disk: u64,
     stale: u64,
@@ -77,19 +77,19 @@ struct Answers {
 }
 
 #[derive(Debug, Deserialize)]
-struct Stored {
+struct StoredView {
     responses: u64,
     bytes: u64,
     limit: u64,
 }
 
-pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> Outcome {
+pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> CommandResult {
     let base = args.place(&load(sources)?.settings.server);
     let (raw, status) = status(&base).await?;
     if args.json { print_json(&raw) } else { print(&readable(&status)) }
 }
 
-async fn status(base: &ask::Place) -> Result<(Value, Status), Failure> {
+async fn status(base: &ask::Target) -> Result<(Value, StatusView), CliError> {
     let url = format!("{base}/-/status.json");
     let (code, raw) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));
@@ -98,8 +98,9 @@ async fn status(base: &ask::Place) -> Result<(Value, Status), Failure> {
     answer.ok_or_else(|| stranger().into())
 }
 
-fn readable(status: &Status) -> String {
-    let Status { version, uptime_seconds, listen, upstream, answers, stored, tokens, mirror, .. } = status;
+fn readable(status: &StatusView) -> String {
+    let StatusView { version, uptime_seconds, listen, upstream, answers, stored, tokens, mirror, .. } =
+        status;
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
     let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
     let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -127,7 +128,7 @@ fn readable(status: &Status) -> String {
     ];
     let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
     let troubles = status.trouble.iter().chain(mirror.iter().flat_map(|mirror| &mirror.trouble));
-    let attention = troubles.map(|Trouble { what, since }| format!("{what}, since {since}"));
+    let attention = troubles.map(|DegradationView { what, since }| format!("{what}, since {since}"));
     let damaged = status.set_aside.iter().map(|path| ("database", path));
     let damaged =
         damaged.chain(mirror.iter().flat_map(|mirror| &mirror.set_aside).map(|path| ("mirror", path)));
@@ -139,8 +140,8 @@ fn readable(status: &Status) -> String {
 }
 
 /// The mirror as a whole, and table by table.
-fn readable_mirror(mirror: &Mirror) -> Vec<String> {
-    let Mirror { tables, verified: Verified { same, changed, different }, .. } = mirror;
+fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
+    let MirrorView { tables, verified: VerifiedView { same, changed, different }, .. } = mirror;
     if tables.is_empty() {
         return vec![format!("{:<11} nothing yet", "mirror")];
     }
@@ -152,7 +153,7 @@ fn readable_mirror(mirror: &Mirror) -> Vec<String> {
         tables.len()
     )];
     let width = tables.iter().map(|table| table.endpoint.len()).max().unwrap_or_default();
-    for Table { endpoint, rows, details, age_seconds, scope, distrusted } in tables {
+    for TableView { endpoint, rows, details, age_seconds, scope, distrusted } in tables {
         let details = if *details { ", details" } else { "" };
         let scope = if scope.is_empty() { String::new() } else { format!(", only {}", scope.join("&")) };
         let distrusted = if distrusted.is_empty() {

@@ -3,23 +3,23 @@
 use alyx_proxy::{
     clock,
     data_dir::upstream_folder,
-    mirror::export::Frozen,
+    mirror::export::ReadSnapshot,
     one::cache_tables::{self, Form, TablesError},
     settings::{Sources, load},
 };
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::{Outcome, args::TablesFlags, bar::Bar, print, print_json};
+use super::{CommandResult, args::TablesFlags, bar::StepBar, print, print_json};
 
-pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> Outcome {
+pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> CommandResult {
     let settings = load(sources)?.settings;
     let folder = upstream_folder(&settings.storage.directory()?, &settings.upstream.url);
     let upstream = settings.upstream.url.clone();
-    let (path, teller) = (flags.to.clone(), Bar::teller());
+    let (path, teller) = (flags.to.clone(), StepBar::teller());
     let form = if path.is_dir() || path.extension().is_none() { Form::Folder } else { Form::Zip };
     let work = move || {
-        let Some(mirror) = Frozen::beside(&folder).map_err(TablesError::from)? else {
+        let Some(mirror) = ReadSnapshot::beside(&folder).map_err(TablesError::from)? else {
             return Err(anyhow!("nothing of {upstream} is mirrored in {}", folder.display()));
         };
         let at = cache_tables::as_of(&mirror)?;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{Outcome, print, print_json};
+use super::{CommandResult, print, print_json};
 
-pub(super) fn run(as_json: bool) -> Outcome {
+pub(super) fn run(as_json: bool) -> CommandResult {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     if as_json {
         print_json(&json!({"name": name, "version": version}))

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use crate::alyx::filterset::{Refusal, Unanswered};
+use crate::alyx::filterset::{AlyxError, QueryError};
 
 /// An answer before its links are moved and its view's headers are set.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub(super) struct ViewResponse {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
@@ -22,7 +22,7 @@ pub(super) struct Answer {
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
-impl Answer {
+impl ViewResponse {
     pub(super) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self { status, content_type, headers: Vec::new(), body: body.into(), links: false, early: false }
     }
@@ -103,15 +103,15 @@ impl Answer {
     }
 }
 
-impl From<Unanswered> for Answer {
-    fn from(unanswered: Unanswered) -> Self {
+impl From<QueryError> for ViewResponse {
+    fn from(unanswered: QueryError) -> Self {
         match unanswered {
-            Unanswered::Refused(Refusal { status, body }) => {
+            QueryError::Refused(AlyxError { status, body }) => {
                 // Every status of a refusal is one.
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 Self::new(status, JSON, body)
             }
-            Unanswered::Undecided(reason) => Self::refused(StatusCode::NOT_IMPLEMENTED, &reason.to_string()),
+            QueryError::Undecided(reason) => Self::refused(StatusCode::NOT_IMPLEMENTED, &reason.to_string()),
         }
     }
 }

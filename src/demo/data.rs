@@ -7,17 +7,17 @@ use std::{
 
 use serde_json::Value;
 
-use crate::alyx::{Endpoint, Key, endpoint::Shape, json_path, record::Record};
+use crate::alyx::{DetailKey, Endpoint, endpoint::DetailShape, json_path, record::Record};
 
 /// Every table. A clone shares all records; a write changes a clone and puts it in place.
 #[derive(Debug, Default)]
 pub(super) struct Data {
-    tables: HashMap<&'static str, Arc<Table>>,
-    indexes: Mutex<HashMap<(&'static str, &'static str), Arc<Index>>>,
+    tables: HashMap<&'static str, Arc<ListTable>>,
+    indexes: Mutex<HashMap<(&'static str, &'static str), Arc<PathIndex>>>,
 }
 
 /// Where records are, by what stands at a place of them.
-pub(super) type Index = HashMap<String, Vec<usize>>;
+pub(super) type PathIndex = HashMap<String, Vec<usize>>;
 
 impl Clone for Data {
     /// The copy is made to be changed, so it begins without indexes.
@@ -27,18 +27,18 @@ impl Clone for Data {
 }
 
 impl Data {
-    pub(super) fn insert(&mut self, endpoint: &'static Endpoint, table: Table) {
+    pub(super) fn insert(&mut self, endpoint: &'static Endpoint, table: ListTable) {
         self.tables.insert(endpoint.name, Arc::new(table));
     }
 
-    pub(super) fn table(&self, endpoint: &Endpoint) -> &Table {
+    pub(super) fn table(&self, endpoint: &Endpoint) -> &ListTable {
         self.named(endpoint.name)
     }
 
     /// The table of the endpoint of this name; an empty one for a name that is none.
-    pub(super) fn named(&self, name: &str) -> &Table {
-        static EMPTY: OnceLock<Table> = OnceLock::new();
-        self.tables.get(name).map_or_else(|| EMPTY.get_or_init(Table::default), Arc::as_ref)
+    pub(super) fn named(&self, name: &str) -> &ListTable {
+        static EMPTY: OnceLock<ListTable> = OnceLock::new();
+        self.tables.get(name).map_or_else(|| EMPTY.get_or_init(ListTable::default), Arc::as_ref)
     }
 
     /// Whether the table of an endpoint is one and the same in both.
@@ -51,11 +51,11 @@ impl Data {
     }
 
     /// Where the records of an endpoint are by the keys at a place of them, or of their details.
-    pub(super) fn index(&self, endpoint: &'static str, at: &'static str, detail: bool) -> Arc<Index> {
+    pub(super) fn index(&self, endpoint: &'static str, at: &'static str, detail: bool) -> Arc<PathIndex> {
         let known = self.indexes.lock().unwrap_or_else(PoisonError::into_inner).get(&(endpoint, at)).cloned();
         known.unwrap_or_else(|| {
             let table = self.named(endpoint);
-            let mut index = Index::new();
+            let mut index = PathIndex::new();
             for (place, record) in table.records().iter().enumerate() {
                 let detailed = if detail { table.detail(place) } else { None };
                 for key in keys(detailed.as_ref().unwrap_or(record).value(), at) {
@@ -70,7 +70,7 @@ impl Data {
     }
 
     /// The table for a change; it is copied where a reader still holds it.
-    pub(super) fn change(&mut self, endpoint: &'static Endpoint) -> &mut Table {
+    pub(super) fn change(&mut self, endpoint: &'static Endpoint) -> &mut ListTable {
         self.indexes = Mutex::default();
         let table = Arc::make_mut(self.tables.entry(endpoint.name).or_default());
         table.by_key = OnceLock::new();
@@ -80,15 +80,15 @@ impl Data {
 
 /// The records of one list in its order, and the details that differ from them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table {
-    key: Option<Key>,
-    shape: Option<Shape>,
+pub(super) struct ListTable {
+    key: Option<DetailKey>,
+    shape: Option<DetailShape>,
     records: Vec<Arc<Record>>,
     details: HashMap<String, Arc<Record>>,
     by_key: OnceLock<HashMap<String, Vec<usize>>>,
 }
 
-impl Table {
+impl ListTable {
     /// `details` are used only where the endpoint's details have a shape of their own.
     pub(super) fn new(
         endpoint: &Endpoint,
@@ -96,7 +96,7 @@ impl Table {
         details: HashMap<String, Arc<Record>>,
     ) -> Self {
         let detail = endpoint.detail;
-        let own = detail.is_some_and(|detail| detail.shape == Shape::Own);
+        let own = detail.is_some_and(|detail| detail.shape == DetailShape::Own);
         Self {
             key: detail.map(|detail| detail.key),
             shape: detail.map(|detail| detail.shape),
@@ -121,7 +121,7 @@ impl Table {
     /// What a record is addressed by: its name, its `id`, or the id at the end of its `url`.
     pub(super) fn key_of(&self, record: &Record) -> Option<String> {
         match self.key {
-            Some(Key::Name(field)) => serde_json::from_str(record.field(field)?)
+            Some(DetailKey::Name(field)) => serde_json::from_str(record.field(field)?)
                 .ok()
                 .or_else(|| record.plain(field).map(str::to_owned)),
             _ => id(record).map(str::to_owned),
@@ -150,9 +150,9 @@ impl Table {
     pub(super) fn detail(&self, at: usize) -> Option<Arc<Record>> {
         let record = &self.records[at];
         match self.shape? {
-            Shape::AsListed => Some(Arc::clone(record)),
-            Shape::Without(names) => Some(Arc::new(record.without(names))),
-            Shape::Own => self.details.get(&self.key_of(record)?).cloned(),
+            DetailShape::AsListed => Some(Arc::clone(record)),
+            DetailShape::Without(names) => Some(Arc::new(record.without(names))),
+            DetailShape::Own => self.details.get(&self.key_of(record)?).cloned(),
         }
     }
 }

@@ -11,20 +11,20 @@ use std::{
 use http::StatusCode;
 use rusqlite::Connection;
 
-use super::{answer::Answer, data::Data, sample};
+use super::{answer::ViewResponse, data::Data, sample};
 use crate::{
     alyx::{
         Endpoint,
-        filterset::{Unanswered, Undecided},
+        filterset::{QueryError, Undecidable},
         query_string::Pairs,
         record::Record,
     },
     mirror::{
-        answer::{self, Outcome, Question},
+        answer::{self, MirrorOutcome, MirrorQuestion},
         ingest::{self, LoadError},
-        schema::{Shape, Table},
+        schema::{EndpointTables, Schema},
         sql_functions,
-        state::{self, State, States},
+        state::{self, States, TableState},
     },
 };
 
@@ -33,10 +33,10 @@ const GAP: i64 = 1 << 20;
 
 /// The database, and what stands in it.
 #[derive(Debug)]
-pub(super) struct Engine(Mutex<Option<Loaded>>);
+pub(super) struct Engine(Mutex<Option<LoadedLab>>);
 
 #[derive(Debug)]
-struct Loaded {
+struct LoadedLab {
     connection: Connection,
     data: Arc<Data>,
     tables: HashMap<&'static str, Numbered>,
@@ -48,7 +48,7 @@ struct Loaded {
 struct Numbered {
     /// The number of each record; none where a record stands there again.
     numbers: Vec<Option<i64>>,
-    state: State,
+    state: TableState,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,27 +72,27 @@ impl Engine {
         key: Option<&str>,
         pairs: &Pairs,
         url: &str,
-    ) -> Answer {
+    ) -> ViewResponse {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let question = Question { endpoint, key, pairs, url, today: sample::TODAY, recency: None };
-        let answered = Loaded::current(&mut loaded, data).and_then(|loaded| loaded.answer(&question));
+        let question = MirrorQuestion { endpoint, key, pairs, url, today: sample::TODAY, recency: None };
+        let answered = LoadedLab::current(&mut loaded, data).and_then(|loaded| loaded.answer(&question));
         match answered {
-            Ok(Outcome::Answer(answer)) => {
+            Ok(MirrorOutcome::Answer(answer)) => {
                 let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                Answer::records(status, answer.body)
+                ViewResponse::records(status, answer.body)
             }
-            Ok(Outcome::Undecided(reason)) => Unanswered::Undecided(reason).into(),
-            Ok(Outcome::Old(table)) => Answer::beyond(&format!("have /{table} as it is now")),
+            Ok(MirrorOutcome::Undecided(reason)) => QueryError::Undecided(reason).into(),
+            Ok(MirrorOutcome::Old(table)) => ViewResponse::beyond(&format!("have /{table} as it is now")),
             Err(error) => {
                 // Half a change may stand there now.
                 *loaded = None;
-                Answer::beyond(&format!("keep such records: {error}"))
+                ViewResponse::beyond(&format!("keep such records: {error}"))
             }
         }
     }
 }
 
-impl Loaded {
+impl LoadedLab {
     /// The database with these tables, as far as they are loaded.
     fn current<'l>(loaded: &'l mut Option<Self>, data: &Arc<Data>) -> Result<&'l mut Self, EngineError> {
         if loaded.is_none() {
@@ -111,14 +111,14 @@ impl Loaded {
         }
     }
 
-    fn answer(&mut self, question: &Question<'_>) -> Result<Outcome, EngineError> {
+    fn answer(&mut self, question: &MirrorQuestion<'_>) -> Result<MirrorOutcome, EngineError> {
         // Recordings of the sample show it of insertions; of others it is not known.
         sql_functions::null_is_nothing(&self.connection, question.endpoint.name == "insertions")?;
         loop {
             let states = self.tables.iter().map(|(name, table)| (*name, table.state.clone())).collect();
             let outcome = answer::answer(&self.connection, &States::new(self.version, states), question)?;
             match outcome {
-                Outcome::Undecided(Undecided::Missing { endpoint, .. })
+                MirrorOutcome::Undecided(Undecidable::Missing { endpoint, .. })
                     if !self.tables.contains_key(endpoint) =>
                 {
                     self.load(endpoint)?;
@@ -129,7 +129,7 @@ impl Loaded {
     }
 
     fn load(&mut self, endpoint: &'static str) -> Result<(), EngineError> {
-        let Some(table) = Shape::get().table(endpoint) else { return Ok(()) };
+        let Some(table) = Schema::get().table(endpoint) else { return Ok(()) };
         let records = self.data.named(endpoint).records().len();
         self.connection.execute_batch(&table.create(""))?;
         self.connection.execute_batch(&table.index("", 1))?;
@@ -152,10 +152,14 @@ impl Loaded {
         Ok(())
     }
 
-    fn state(&self, table: &'static Table, numbers: &[Option<i64>]) -> Result<State, EngineError> {
+    fn state(
+        &self,
+        table: &'static EndpointTables,
+        numbers: &[Option<i64>],
+    ) -> Result<TableState, EngineError> {
         let records = self.data.table(table.endpoint);
         let details = table.has_details() && (0..numbers.len()).all(|place| records.detail(place).is_some());
-        Ok(State {
+        Ok(TableState {
             synced_at: 0,
             counted_at: 0,
             rows: numbers.iter().flatten().count() as u64,
@@ -183,7 +187,7 @@ impl Loaded {
     }
 
     fn follow_table(&mut self, before: &Data, endpoint: &'static str) -> Result<(), EngineError> {
-        let (Some(table), Some(numbered)) = (Shape::get().table(endpoint), self.tables.remove(endpoint))
+        let (Some(table), Some(numbered)) = (Schema::get().table(endpoint), self.tables.remove(endpoint))
         else {
             return Ok(());
         };
@@ -236,14 +240,14 @@ fn same_record(a: Option<Arc<Record>>, b: Option<Arc<Record>>) -> bool {
 
 fn put(
     connection: &Connection,
-    table: &'static Table,
+    table: &'static EndpointTables,
     n: i64,
     data: &Data,
     place: usize,
 ) -> Result<(), LoadError> {
     let records = data.table(table.endpoint);
     let detail = if table.has_details() { records.detail(place) } else { None };
-    let record = ingest::Record {
+    let record = ingest::IncomingRecord {
         list: records.records()[place].text(),
         detail: detail.as_ref().map(|detail| detail.text()),
     };

@@ -5,11 +5,11 @@ use futures_util::{FutureExt, stream};
 use http::{StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::{answer::Answer, respond::Ask};
+use super::{answer::ViewResponse, respond::ViewRequest};
 use crate::alyx::{json, query_string, record};
 
 /// The fields that the request sends; files only by their name.
-pub(super) fn fields(ask: &Ask) -> Result<Map<String, Value>, Answer> {
+pub(super) fn fields(ask: &ViewRequest) -> Result<Map<String, Value>, ViewResponse> {
     match value(ask)? {
         Value::Object(fields) => Ok(fields),
         other => Err(not_an_object(&other)),
@@ -17,7 +17,7 @@ pub(super) fn fields(ask: &Ask) -> Result<Map<String, Value>, Answer> {
 }
 
 /// Alyx's refusal of what has no fields.
-pub(super) fn not_an_object(sent: &Value) -> Answer {
+pub(super) fn not_an_object(sent: &Value) -> ViewResponse {
     let kind = match sent {
         Value::Array(_) => "list",
         Value::String(_) => "str",
@@ -26,11 +26,11 @@ pub(super) fn not_an_object(sent: &Value) -> Answer {
         _ => "int",
     };
     let message = format!("Invalid data. Expected a dictionary, but got {kind}.");
-    Answer::invalid([("non_field_errors", vec![message])])
+    ViewResponse::invalid([("non_field_errors", vec![message])])
 }
 
 /// What the request sends; with JSON it may also be an array.
-pub(super) fn value(ask: &Ask) -> Result<Value, Answer> {
+pub(super) fn value(ask: &ViewRequest) -> Result<Value, ViewResponse> {
     let content_type = ask.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -45,14 +45,14 @@ pub(super) fn value(ask: &Ask) -> Result<Value, Answer> {
         "multipart/form-data" => multipart(content_type, ask.body.clone()).map(Value::Object),
         _ => {
             let detail = format!("Unsupported media type \"{content_type}\" in request.");
-            Err(Answer::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail))
+            Err(ViewResponse::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, &detail))
         }
     }
 }
 
-fn parse(body: &Bytes) -> Result<Value, Answer> {
+fn parse(body: &Bytes) -> Result<Value, ViewResponse> {
     let refused = |reason: String| {
-        Err(Answer::refused(StatusCode::BAD_REQUEST, &format!("JSON parse error - {reason}")))
+        Err(ViewResponse::refused(StatusCode::BAD_REQUEST, &format!("JSON parse error - {reason}")))
     };
     let Ok(text) = std::str::from_utf8(body) else { return refused("the text is not UTF-8".to_owned()) };
     match json::check(text) {
@@ -75,9 +75,9 @@ fn in_words_of_python(text: &str, at: usize) -> String {
 }
 
 /// The fields of a multipart body; a file counts as its name.
-fn multipart(content_type: &str, body: Bytes) -> Result<Map<String, Value>, Answer> {
+fn multipart(content_type: &str, body: Bytes) -> Result<Map<String, Value>, ViewResponse> {
     let malformed = |reason: &str| {
-        Answer::refused(StatusCode::BAD_REQUEST, &format!("Multipart form parse error - {reason}"))
+        ViewResponse::refused(StatusCode::BAD_REQUEST, &format!("Multipart form parse error - {reason}"))
     };
     let boundary = multer::parse_boundary(content_type).map_err(|error| malformed(&error.to_string()))?;
     let body = stream::once(async { Ok::<_, std::io::Error>(body) });

@@ -86,7 +86,7 @@ impl Default for Options {
 
 /// A request that the miniature has answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct LoggedRequest {
     /// Its method.
     pub method: Method,
     /// Its target as it came.
@@ -139,7 +139,7 @@ impl Miniature {
     }
 
     /// The requests that it has answered so far, in order.
-    pub fn requests(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<LoggedRequest> {
         self.alyx.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

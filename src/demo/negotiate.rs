@@ -3,7 +3,7 @@
 
 use http::{StatusCode, header};
 
-use super::{answer::Answer, respond::Ask};
+use super::{answer::ViewResponse, respond::ViewRequest};
 use crate::alyx::coreapi;
 
 /// What a view can render.
@@ -37,18 +37,18 @@ impl Renders {
 }
 
 /// Refuses what Alyx would refuse, and what the miniature does not render.
-pub(super) fn check(renders: Renders, ask: &Ask) -> Result<(), Answer> {
+pub(super) fn check(renders: Renders, ask: &ViewRequest) -> Result<(), ViewResponse> {
     let format = ask.pairs.iter().rev().find(|(name, _)| name == "format").map(|(_, value)| value.as_str());
     match (renders, format) {
         (Renders::JsonAndHtml, Some("json")) => {
-            return Err(Answer::beyond("repeat format=json in its links: ask by the Accept header"));
+            return Err(ViewResponse::beyond("repeat format=json in its links: ask by the Accept header"));
         }
         (_, Some("json")) => return Ok(()),
         (Renders::JsonAndHtml, Some("api")) | (Renders::OpenApi, Some("yaml")) => {
             return Err(beyond(renders));
         }
         (_, Some(format)) if !format.is_empty() => {
-            return Err(Answer::refused(StatusCode::NOT_FOUND, "Not found.").early());
+            return Err(ViewResponse::refused(StatusCode::NOT_FOUND, "Not found.").early());
         }
         _ => {}
     }
@@ -68,20 +68,21 @@ pub(super) fn check(renders: Renders, ask: &Ask) -> Result<(), Answer> {
             let indented = range.split(';').skip(1).any(|part| part.trim().starts_with("indent="));
             return match (rendered, indented) {
                 (true, false) => Ok(()),
-                (true, true) => Err(Answer::beyond("indent JSON")),
+                (true, true) => Err(ViewResponse::beyond("indent JSON")),
                 (false, _) => Err(beyond(renders)),
             };
         }
     }
-    Err(Answer::refused(StatusCode::NOT_ACCEPTABLE, "Could not satisfy the request Accept header.").early())
+    Err(ViewResponse::refused(StatusCode::NOT_ACCEPTABLE, "Could not satisfy the request Accept header.")
+        .early())
 }
 
-fn beyond(renders: Renders) -> Answer {
+fn beyond(renders: Renders) -> ViewResponse {
     match renders {
         Renders::OpenApi => {
-            Answer::beyond("write the schema as YAML: ask for application/vnd.oai.openapi+json")
+            ViewResponse::beyond("write the schema as YAML: ask for application/vnd.oai.openapi+json")
         }
-        _ => Answer::beyond("render HTML: ask for application/json"),
+        _ => ViewResponse::beyond("render HTML: ask for application/json"),
     }
 }
 

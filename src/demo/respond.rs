@@ -16,7 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{
-    Asked, Options, answer::Answer, data::Data, engine::Engine, negotiate, sample, services, who, write,
+    LoggedRequest, Options, answer::ViewResponse, data::Data, engine::Engine, negotiate, sample, services,
+    who, write,
 };
 use crate::alyx::{
     Endpoint, Route, Service, links,
@@ -32,7 +33,7 @@ const BODY_LIMIT: usize = 32 << 20;
 pub(super) struct Alyx {
     pub(super) data: RwLock<Arc<Data>>,
     engine: Engine,
-    pub(super) asked: Mutex<Vec<Asked>>,
+    pub(super) asked: Mutex<Vec<LoggedRequest>>,
     pub(super) users: who::Users,
     serves_me: bool,
     pub(super) cache_tables: bool,
@@ -40,7 +41,7 @@ pub(super) struct Alyx {
 
 /// A request as the views see it.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct ViewRequest {
     pub(super) method: Method,
     /// The path as Django writes it in links to further pages.
     pub(super) path: String,
@@ -79,9 +80,9 @@ impl Alyx {
         Arc::clone(&self.data.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn answer(&self, ask: &mut Ask) -> Answer {
+    fn answer(&self, ask: &mut ViewRequest) -> ViewResponse {
         if !known_host(&ask.base) {
-            return Answer::html(
+            return ViewResponse::html(
                 StatusCode::BAD_REQUEST,
                 "<!doctype html><title>Bad Request (400)</title>\n",
             );
@@ -91,8 +92,8 @@ impl Alyx {
         let route = route::classify(&segments);
         let missing_slash = segments.last().is_some_and(|last| !last.is_empty());
         match route {
-            Route::Other => Answer::not_routed(),
-            Route::Service(Service::Me) if !self.serves_me => Answer::not_routed(),
+            Route::Other => ViewResponse::not_routed(),
+            Route::Service(Service::Me) if !self.serves_me => ViewResponse::not_routed(),
             Route::Service(Service::Docs | Service::CacheInfo) if missing_slash => moved(&ask.path),
             _ => {
                 let view = View::of(&route);
@@ -106,13 +107,13 @@ impl Alyx {
         }
     }
 
-    fn read(&self, endpoint: &'static Endpoint, key: Option<&str>, ask: &Ask) -> Answer {
+    fn read(&self, endpoint: &'static Endpoint, key: Option<&str>, ask: &ViewRequest) -> ViewResponse {
         let url = format!("{}{}", sample::BASE, ask.path);
         self.engine.answer(&self.data(), endpoint, key, &ask.pairs, &url)
     }
 
     /// Everything that a view checks before it works.
-    fn admit(&self, view: &View, ask: &mut Ask) -> Result<(), Answer> {
+    fn admit(&self, view: &View, ask: &mut ViewRequest) -> Result<(), ViewResponse> {
         negotiate::check(view.renders, ask)?;
         let user = self.users.identify(&ask.headers)?;
         if !view.open {
@@ -124,19 +125,19 @@ impl Alyx {
         ask.user = user.map(|user| user.name.clone());
         if !view.methods.contains(&ask.method.as_str()) {
             let detail = format!("Method \"{}\" not allowed.", ask.method);
-            return Err(Answer::refused(StatusCode::METHOD_NOT_ALLOWED, &detail));
+            return Err(ViewResponse::refused(StatusCode::METHOD_NOT_ALLOWED, &detail));
         }
         if ask.method == Method::OPTIONS {
-            return Err(Answer::beyond("answer OPTIONS"));
+            return Err(ViewResponse::beyond("answer OPTIONS"));
         }
         Ok(())
     }
 
-    fn work(&self, route: &Route, ask: &Ask) -> Answer {
+    fn work(&self, route: &Route, ask: &ViewRequest) -> ViewResponse {
         let reads = ask.method == Method::GET || ask.method == Method::HEAD;
         match route {
             Route::List(endpoint) if ask.method == Method::HEAD && head_fails(endpoint) => {
-                Answer::failed("'NoneType' object is not callable")
+                ViewResponse::failed("'NoneType' object is not callable")
             }
             Route::List(endpoint) if reads => self.read(endpoint, None, ask),
             Route::Detail(endpoint, key) if reads => self.read(endpoint, Some(key), ask),
@@ -144,12 +145,12 @@ impl Alyx {
             Route::Detail(endpoint, key) => self.write(|data| write::answer(data, endpoint, Some(key), ask)),
             Route::Service(Service::RegisterFile) => self.write(|data| write::register(data, ask)),
             Route::Service(service) => services::answer(self, *service, ask),
-            Route::Other => Answer::not_routed(),
+            Route::Other => ViewResponse::not_routed(),
         }
     }
 
     /// Changes a copy of the tables, and puts it in place if all went well.
-    fn write(&self, change: impl FnOnce(&mut Data) -> Result<Answer, Answer>) -> Answer {
+    fn write(&self, change: impl FnOnce(&mut Data) -> Result<ViewResponse, ViewResponse>) -> ViewResponse {
         let mut current = self.data.write().unwrap_or_else(PoisonError::into_inner);
         let mut data = Data::clone(&current);
         match change(&mut data) {
@@ -161,7 +162,7 @@ impl Alyx {
         }
     }
 
-    fn record(&self, asked: Asked) {
+    fn record(&self, asked: LoggedRequest) {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     }
 }
@@ -195,7 +196,7 @@ impl View {
         Self { methods, open, renders }
     }
 
-    fn describe(&self, answer: &mut Answer) {
+    fn describe(&self, answer: &mut ViewResponse) {
         let vary = match self.renders {
             // Alyx looks at cookies only after it has chosen a representation.
             _ if answer.early => "Accept",
@@ -224,11 +225,11 @@ fn known_host(base: &str) -> bool {
     name.starts_with('[') || name.parse::<std::net::Ipv4Addr>().is_ok() || !name.contains('.')
 }
 
-fn moved(path: &str) -> Answer {
-    let answer = Answer::html(StatusCode::MOVED_PERMANENTLY, "");
+fn moved(path: &str) -> ViewResponse {
+    let answer = ViewResponse::html(StatusCode::MOVED_PERMANENTLY, "");
     match HeaderValue::from_str(&format!("{path}/")) {
         Ok(location) => answer.with_header(header::LOCATION, location),
-        Err(_) => Answer::not_routed(),
+        Err(_) => ViewResponse::not_routed(),
     }
 }
 
@@ -243,12 +244,13 @@ async fn respond(State(alyx): State<Arc<Alyx>>, request: Request<Body>) -> Respo
     let method = parts.method.clone();
     let authorization_present = parts.headers.contains_key(header::AUTHORIZATION);
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
-        return Answer::refused(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.").into_response();
+        return ViewResponse::refused(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.")
+            .into_response();
     };
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     // Alyx 3.6.1 takes the scheme from the load balancer in front of it, but never the host.
     let https = parts.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-    let mut ask = Ask {
+    let mut ask = ViewRequest {
         method: method.clone(),
         path: rewritten(parts.uri.path()),
         pairs: query_string::parse(parts.uri.query().unwrap_or_default()),
@@ -261,7 +263,7 @@ async fn respond(State(alyx): State<Arc<Alyx>>, request: Request<Body>) -> Respo
     if answer.links {
         answer.body = with_links(&answer.body, &ask.base);
     }
-    alyx.record(Asked {
+    alyx.record(LoggedRequest {
         method,
         path_and_query: target.to_owned(),
         authorization_present,

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
-    data::{Data, Table},
+    data::{Data, ListTable},
     omit,
 };
 use crate::alyx::{ENDPOINTS, Endpoint, record::Record};
@@ -114,7 +114,7 @@ fn unpack() -> io::Result<Data> {
         let paths = files.get(&format!("detail/{name}.paths")).map(String::as_str).unwrap_or_default();
         let keys = paths.lines().map(key);
         let details = keys.zip(lines(format!("detail/{name}.jsonl"))).collect();
-        data.insert(endpoint, Table::new(endpoint, lines(format!("tables/{name}.jsonl")), details));
+        data.insert(endpoint, ListTable::new(endpoint, lines(format!("tables/{name}.jsonl")), details));
     }
     match ENDPOINTS.iter().find(|endpoint| data.table(endpoint).records().is_empty()) {
         Some(Endpoint { name, .. }) => Err(io::Error::other(format!("tables/{name}.jsonl is missing"))),

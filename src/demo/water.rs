@@ -4,9 +4,9 @@ use http::StatusCode;
 use jiff::{civil::DateTime, tz::TimeZone};
 
 use super::{
-    answer::Answer,
+    answer::ViewResponse,
     data::Data,
-    respond::{Alyx, Ask},
+    respond::{Alyx, ViewRequest},
     sample, write,
 };
 use crate::alyx::{
@@ -18,29 +18,31 @@ use crate::alyx::{
 /// The zone that Alyx takes for a name that it does not know.
 const FALLBACK: &str = "Europe/London";
 
-pub(super) fn requirement(alyx: &Alyx, ask: &Ask) -> Answer {
+pub(super) fn requirement(alyx: &Alyx, ask: &ViewRequest) -> ViewResponse {
     let data = alyx.data();
     let segments = query_string::segments(&ask.path);
     let nickname = segments.get(1).map(String::as_str).unwrap_or_default();
     let subjects = data.named("subjects");
     let record = match subjects.find(nickname) {
-        [] => return Answer::failed("Subject matching query does not exist."),
+        [] => return ViewResponse::failed("Subject matching query does not exist."),
         [place] => &subjects.records()[*place],
         several => {
             let count = several.len();
-            return Answer::failed(&format!("get() returned more than one Subject -- it returned {count}!"));
+            return ViewResponse::failed(&format!(
+                "get() returned more than one Subject -- it returned {count}!"
+            ));
         }
     };
     let Some((subject, now)) = history(&data, record) else {
-        return Answer::beyond("have the whole history of this subject");
+        return ViewResponse::beyond("have the whole history of this subject");
     };
     let asked = |name: &str| ask.pairs.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match water::requirement(nickname, &subject, (asked("start_date"), asked("end_date")), now) {
         Ok(requirement) => match serde_json::to_string(&requirement) {
-            Ok(body) => Answer::new(StatusCode::OK, "application/json", body),
-            Err(_) => Answer::beyond("write this requirement"),
+            Ok(body) => ViewResponse::new(StatusCode::OK, "application/json", body),
+            Err(_) => ViewResponse::beyond("write this requirement"),
         },
-        Err(exception) => Answer::failed(&exception),
+        Err(exception) => ViewResponse::failed(&exception),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use super::{User, answer::Answer};
+use super::{User, answer::ViewResponse};
 use crate::alyx::error_body;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -28,9 +28,9 @@ impl Users {
 
     /// The user whose token the request carries; none for a request without one, or with
     /// credentials of another scheme.
-    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Option<&User>, Answer> {
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<Option<&User>, ViewResponse> {
         let Some(header) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-        let refused = |detail| Err(Answer::refused(StatusCode::FORBIDDEN, detail));
+        let refused = |detail| Err(ViewResponse::refused(StatusCode::FORBIDDEN, detail));
         let Ok(text) = std::str::from_utf8(header.as_bytes()) else { return refused(error_body::ODD_TOKEN) };
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         match words.as_slice() {
@@ -52,7 +52,7 @@ impl Users {
     }
 
     /// Counts a request, or refuses it.
-    pub(super) fn throttle(&self, user: Option<&User>) -> Result<(), Answer> {
+    pub(super) fn throttle(&self, user: Option<&User>) -> Result<(), ViewResponse> {
         let Some(limit) = self.limit else { return Ok(()) };
         let name = user.map(|user| user.name.clone()).unwrap_or_default();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,18 +69,18 @@ impl Users {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let unit = if seconds == 1 { "second" } else { "seconds" };
         let detail = format!("Request was throttled. Expected available in {seconds} {unit}.");
-        let answer = Answer::refused(StatusCode::TOO_MANY_REQUESTS, &detail);
+        let answer = ViewResponse::refused(StatusCode::TOO_MANY_REQUESTS, &detail);
         Err(answer.with_header(header::RETRY_AFTER, HeaderValue::from(seconds)))
     }
 }
 
 /// Whether this user may use this method on a view that is not open.
-pub(super) fn permit(user: Option<&User>, method: &Method) -> Result<(), Answer> {
+pub(super) fn permit(user: Option<&User>, method: &Method) -> Result<(), ViewResponse> {
     match user {
-        None => Err(Answer::refused(StatusCode::FORBIDDEN, error_body::NO_CREDENTIALS)),
+        None => Err(ViewResponse::refused(StatusCode::FORBIDDEN, error_body::NO_CREDENTIALS)),
         Some(user) if user.public && method != Method::GET => {
             let detail = "You do not have permission to perform this action.";
-            Err(Answer::refused(StatusCode::FORBIDDEN, detail))
+            Err(ViewResponse::refused(StatusCode::FORBIDDEN, detail))
         }
         Some(_) => Ok(()),
     }

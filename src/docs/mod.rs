@@ -14,7 +14,7 @@ pub use render::Heading;
 
 /// A page, ready to be served.
 #[derive(Debug)]
-pub struct Page {
+pub struct DocPage {
     /// Its name, the file's without `.md`: `start`.
     pub name: &'static str,
     /// What the table of contents calls it.
@@ -26,14 +26,14 @@ pub struct Page {
 }
 
 /// The page of this name; `index` is the first one.
-pub fn page(name: &str) -> Option<&'static Page> {
-    static PAGES: OnceLock<Vec<Page>> = OnceLock::new();
+pub fn page(name: &str) -> Option<&'static DocPage> {
+    static PAGES: OnceLock<Vec<DocPage>> = OnceLock::new();
     let pages = PAGES.get_or_init(|| {
         let entries = chapters().iter().flat_map(|chapter| &chapter.pages);
         entries
             .filter_map(|entry| {
                 let (html, headings) = render::html(pages::source(entry.name)?);
-                Some(Page { name: entry.name, title: entry.title.clone(), html, headings })
+                Some(DocPage { name: entry.name, title: entry.title.clone(), html, headings })
             })
             .collect()
     });

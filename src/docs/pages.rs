@@ -10,12 +10,12 @@ pub struct Chapter {
     /// Its heading; empty for what stands before all parts.
     pub title: String,
     /// Its pages.
-    pub pages: Vec<Entry>,
+    pub pages: Vec<TocEntry>,
 }
 
 /// A line of the table of contents.
 #[derive(Debug)]
-pub struct Entry {
+pub struct TocEntry {
     /// The page's name.
     pub name: &'static str,
     /// What it is called.
@@ -89,7 +89,7 @@ pub fn chapters() -> &'static [Chapter] {
                 }
                 Event::End(TagEnd::Link) => {
                     if let (Some(name), Some(chapter)) = (link.take(), chapters.last_mut()) {
-                        chapter.pages.push(Entry { name, title: std::mem::take(&mut text) });
+                        chapter.pages.push(TocEntry { name, title: std::mem::take(&mut text) });
                     }
                 }
                 Event::Text(piece) | Event::Code(piece) => text.push_str(&piece),

@@ -16,7 +16,11 @@ use crate::settings;
 pub(crate) struct NoHost;
 
 /// The base URL of a request, without a trailing slash.
-pub(crate) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> Result<String, NoHost> {
+pub(crate) fn of(
+    request: &Parts,
+    peer: IpAddr,
+    settings: &settings::ServerSettings,
+) -> Result<String, NoHost> {
     if !settings.public_url.is_empty() {
         return Ok(settings.public_url.clone());
     }
@@ -40,7 +44,7 @@ pub(crate) fn of(request: &Parts, peer: IpAddr, settings: &settings::Server) -> 
 
 /// The address of the client: the other end of the connection or, behind trusted reverse proxies,
 /// the last address before them. What stands further to the front the client may have made up.
-pub(crate) fn client(headers: &HeaderMap, peer: IpAddr, settings: &settings::Server) -> IpAddr {
+pub(crate) fn client(headers: &HeaderMap, peer: IpAddr, settings: &settings::ServerSettings) -> IpAddr {
     let trusted = |ip: &IpAddr| settings.trusted_proxies.contains(&ip.to_canonical());
     if !trusted(&peer) {
         return peer;
@@ -73,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    fn base(fields: &[(&str, &str)], settings: &settings::Server) -> Result<String, NoHost> {
+    fn base(fields: &[(&str, &str)], settings: &settings::ServerSettings) -> Result<String, NoHost> {
         let mut request = Request::builder().uri("/sessions");
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -84,7 +88,7 @@ mod tests {
 
     #[test]
     fn host_unless_told_otherwise() {
-        let mut settings = settings::Server::default();
+        let mut settings = settings::ServerSettings::default();
         let forwarded =
             [("host", "lab:8040"), ("x-forwarded-host", "alyx.lab"), ("x-forwarded-proto", "https")];
         assert_eq!(base(&forwarded, &settings).unwrap(), "http://lab:8040");
@@ -101,7 +105,8 @@ mod tests {
     #[test]
     fn the_last_hop_before_trusted_proxies_is_the_client() {
         let (proxy, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 9]));
-        let settings = settings::Server { trusted_proxies: vec![proxy], ..settings::Server::default() };
+        let settings =
+            settings::ServerSettings { trusted_proxies: vec![proxy], ..settings::ServerSettings::default() };
         let client = |forwarded: &str, peer| {
             let request = Request::builder().uri("/").header("x-forwarded-for", forwarded);
             let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -115,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_host_that_is_none_is_refused() {
-        let settings = settings::Server::default();
+        let settings = settings::ServerSettings::default();
         for fields in [
             &[][..],
             &[("host", "")],

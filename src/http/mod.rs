@@ -23,6 +23,6 @@ pub use cache_control::{Directives, ResponseControl};
 pub use conditional::{names, not_modified};
 pub use date::parse as parse_date;
 pub use freshness::{Clocked, Lifetime, lifetime};
-pub use range::{Validators, Wanted, wanted};
+pub use range::{RequestedRange, Validators, wanted};
 pub use storable::{Request, forbids_storing, may_store, merge};
 pub use vary::{Selecting, selecting};

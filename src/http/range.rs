@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// The part of a body that a request wants.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RequestedRange {
     /// All of it.
     Whole,
     /// From `start` to `end`, both included.
@@ -37,19 +37,19 @@ impl Validators<'_> {
 }
 
 /// What a request wants of a body with these validators and this length.
-pub fn wanted(headers: &HeaderMap, version: Validators<'_>, length: u64) -> Wanted {
+pub fn wanted(headers: &HeaderMap, version: Validators<'_>, length: u64) -> RequestedRange {
     let same_file = headers.get(header::IF_RANGE).is_none_or(|if_range| version.are(if_range));
     let range = headers.get(header::RANGE).filter(|_| same_file).and_then(|range| range.to_str().ok());
-    range.and_then(|range| part(range, length)).unwrap_or(Wanted::Whole)
+    range.and_then(|range| part(range, length)).unwrap_or(RequestedRange::Whole)
 }
 
 /// `None` for what is no single range of bytes: it is to be ignored.
-fn part(range: &str, length: u64) -> Option<Wanted> {
+fn part(range: &str, length: u64) -> Option<RequestedRange> {
     let (first, last) = range.trim().strip_prefix("bytes=")?.trim().split_once('-')?;
     let (start, end) = if first.is_empty() {
         let suffix = number(last)?;
         if suffix == 0 || length == 0 {
-            return Some(Wanted::Unsatisfiable);
+            return Some(RequestedRange::Unsatisfiable);
         }
         (length.saturating_sub(suffix), length - 1)
     } else {
@@ -59,11 +59,11 @@ fn part(range: &str, length: u64) -> Option<Wanted> {
             return None;
         }
         if start >= length {
-            return Some(Wanted::Unsatisfiable);
+            return Some(RequestedRange::Unsatisfiable);
         }
         (start, end.min(length - 1))
     };
-    Some(Wanted::Part { start, end })
+    Some(RequestedRange::Part { start, end })
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -83,7 +83,7 @@ mod tests {
             let (tag, modified) =
                 (HeaderValue::from_static(tag), HeaderValue::from_static("Thu, 18 Aug 2022 02:01:18 GMT"));
             let version = Validators { tag: Some(&tag), modified: Some(&modified) };
-            wanted(&headers.into_iter().collect(), version, 10) == Wanted::Part { start: 0, end: 0 }
+            wanted(&headers.into_iter().collect(), version, 10) == RequestedRange::Part { start: 0, end: 0 }
         };
         assert!(part("\"a\"", "\"a\""));
         assert!(part("Thu, 18 Aug 2022 02:01:18 GMT", "\"a\""));
@@ -94,13 +94,13 @@ mod tests {
     #[test]
     fn ranges() {
         let of = |range| part(range, 10);
-        assert_eq!(of("bytes=0-0"), Some(Wanted::Part { start: 0, end: 0 }));
-        assert_eq!(of("bytes=4-"), Some(Wanted::Part { start: 4, end: 9 }));
-        assert_eq!(of("bytes=-3"), Some(Wanted::Part { start: 7, end: 9 }));
-        assert_eq!(of("bytes=-30"), Some(Wanted::Part { start: 0, end: 9 }));
-        assert_eq!(of("bytes=0-99999999999999999999999"), Some(Wanted::Part { start: 0, end: 9 }));
-        assert_eq!(of("bytes=10-"), Some(Wanted::Unsatisfiable));
-        assert_eq!(of("bytes=-0"), Some(Wanted::Unsatisfiable));
+        assert_eq!(of("bytes=0-0"), Some(RequestedRange::Part { start: 0, end: 0 }));
+        assert_eq!(of("bytes=4-"), Some(RequestedRange::Part { start: 4, end: 9 }));
+        assert_eq!(of("bytes=-3"), Some(RequestedRange::Part { start: 7, end: 9 }));
+        assert_eq!(of("bytes=-30"), Some(RequestedRange::Part { start: 0, end: 9 }));
+        assert_eq!(of("bytes=0-99999999999999999999999"), Some(RequestedRange::Part { start: 0, end: 9 }));
+        assert_eq!(of("bytes=10-"), Some(RequestedRange::Unsatisfiable));
+        assert_eq!(of("bytes=-0"), Some(RequestedRange::Unsatisfiable));
         for ignored in ["bytes=5-3", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes=-", "bytes=+1-2"] {
             assert_eq!(of(ignored), None, "{ignored}");
         }

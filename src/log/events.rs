@@ -26,7 +26,7 @@ const FIELDS: [&str; 5] = ["reason", "endpoint", "error", "purged", "what"];
 
 /// Something that happened.
 #[derive(Debug, Clone)]
-pub struct Happened {
+pub struct LoggedEvent {
     /// When.
     pub at: Millis,
     /// How bad it is: `ERROR`, `WARN` or `INFO`.
@@ -35,21 +35,21 @@ pub struct Happened {
     pub text: String,
 }
 
-impl Happened {
+impl LoggedEvent {
     fn is_wrong(&self) -> bool {
         self.level != Level::INFO.as_str()
     }
 }
 
-static LATELY: Mutex<VecDeque<Happened>> = Mutex::new(VecDeque::new());
+static LATELY: Mutex<VecDeque<LoggedEvent>> = Mutex::new(VecDeque::new());
 
 /// What happened lately, the last first.
-pub fn lately() -> Vec<Happened> {
+pub fn lately() -> Vec<LoggedEvent> {
     LATELY.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
 }
 
 /// As many of them as fit on a page, the last first. What is wrong is not pushed out by what goes as it should.
-pub fn worth_telling(most: usize) -> Vec<Happened> {
+pub fn worth_telling(most: usize) -> Vec<LoggedEvent> {
     let mut lately = lately();
     let room = most.saturating_sub(lately.iter().filter(|event| event.is_wrong()).count());
     let mut routine = 0;
@@ -62,9 +62,9 @@ pub fn worth_telling(most: usize) -> Vec<Happened> {
 }
 
 /// Keeps what happens.
-pub(super) struct Keeper;
+pub(super) struct EventLayer;
 
-impl<S: Subscriber> Layer<S> for Keeper {
+impl<S: Subscriber> Layer<S> for EventLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let level = *metadata.level();
@@ -74,7 +74,7 @@ impl<S: Subscriber> Layer<S> for Keeper {
         }
         let mut text = Text::default();
         event.record(&mut text);
-        let happened = Happened { at: clock::now(), level: level.as_str(), text: text.line() };
+        let happened = LoggedEvent { at: clock::now(), level: level.as_str(), text: text.line() };
         let mut lately = LATELY.lock().unwrap_or_else(PoisonError::into_inner);
         // The same again and again is one thing that goes on.
         if let Some(last) = lately.back_mut()

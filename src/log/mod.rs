@@ -5,7 +5,7 @@ mod libraries;
 
 use std::io::{IsTerminal, stderr};
 
-pub use events::{Happened, lately, worth_telling};
+pub use events::{LoggedEvent, lately, worth_telling};
 
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -15,7 +15,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use crate::settings::{Log, LogFormat};
+use crate::settings::{LogFormat, LogSettings};
 
 /// The target of the lines about requests, one for each.
 pub const ACCESS: &str = "alyx_proxy::auth";
@@ -30,7 +30,7 @@ pub struct Handle(reload::Handle<EnvFilter, Registry>);
 pub struct LogError(String);
 
 /// Starts the log, once in a process.
-pub fn init(settings: &Log) -> Result<Handle, LogError> {
+pub fn init(settings: &LogSettings) -> Result<Handle, LogError> {
     let json = match settings.format {
         LogFormat::Auto => !stderr().is_terminal(),
         LogFormat::Human => false,
@@ -50,7 +50,7 @@ pub fn init(settings: &Log) -> Result<Handle, LogError> {
         let least = if ours { tracing::Level::INFO } else { tracing::Level::WARN };
         *about.level() <= least && about.target() != ACCESS
     };
-    let kept = events::Keeper.with_filter(filter_fn(wanted).with_max_level_hint(LevelFilter::INFO));
+    let kept = events::EventLayer.with_filter(filter_fn(wanted).with_max_level_hint(LevelFilter::INFO));
     let log = tracing_subscriber::registry().with(lines.with_filter(filter)).with(kept);
     tracing::subscriber::set_global_default(log).map_err(|error| LogError(error.to_string()))?;
     libraries::listen().map_err(|error| LogError(error.to_string()))?;

@@ -6,14 +6,14 @@ use jiff::civil::Date;
 use rusqlite::Connection;
 
 use super::{
-    plan::{self, Failed},
+    plan::{self, PlanError},
     state::States,
 };
 use crate::{
     alyx::{
         Endpoint,
         change_tracking::{Changes, shows},
-        filterset::{Refusal, Unanswered, Undecided},
+        filterset::{AlyxError, QueryError, Undecidable},
         pagination::Window,
         query_string::Pairs,
     },
@@ -22,7 +22,7 @@ use crate::{
 
 /// A question that the mirror may answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'q> {
+pub struct MirrorQuestion<'q> {
     /// The endpoint that is asked.
     pub endpoint: &'static Endpoint,
     /// The key of the record, where a detail is asked for.
@@ -61,29 +61,29 @@ impl Recency {
 
 /// What the mirror can say to a question.
 #[derive(Debug)]
-pub enum Outcome<T = Answer> {
+pub enum MirrorOutcome<T = MirrorAnswer> {
     /// The answer.
     Answer(T),
     /// It can't be decided from the tables that are here.
-    Undecided(Undecided),
+    Undecided(Undecidable),
     /// It could be decided, but this table is too old.
     Old(&'static str),
 }
 
-impl<T> Outcome<T> {
+impl<T> MirrorOutcome<T> {
     /// The outcome with something made of the answer.
-    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Outcome<U> {
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> MirrorOutcome<U> {
         match self {
-            Self::Answer(answer) => Outcome::Answer(make(answer)),
-            Self::Undecided(reason) => Outcome::Undecided(reason),
-            Self::Old(table) => Outcome::Old(table),
+            Self::Answer(answer) => MirrorOutcome::Answer(make(answer)),
+            Self::Undecided(reason) => MirrorOutcome::Undecided(reason),
+            Self::Old(table) => MirrorOutcome::Old(table),
         }
     }
 }
 
 /// An answer with what is known of it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct MirrorAnswer {
     /// 200, or Alyx's own refusal.
     pub status: u16,
     /// The body; links in records have the upstream's base.
@@ -96,7 +96,7 @@ pub struct Answer {
     pub version: i64,
 }
 
-impl Answer {
+impl MirrorAnswer {
     /// When the oldest of its tables was synchronised last.
     pub fn synced_at(&self) -> Millis {
         self.tables.iter().map(|(_, synced_at)| *synced_at).min().unwrap_or_default()
@@ -107,45 +107,49 @@ impl Answer {
 pub fn answer(
     connection: &Connection,
     states: &States,
-    question: &Question<'_>,
-) -> rusqlite::Result<Outcome> {
+    question: &MirrorQuestion<'_>,
+) -> rusqlite::Result<MirrorOutcome> {
     let outcome = match question.key {
         Some(key) => detail(connection, states, question, key),
         None => list(connection, states, question),
     };
     match outcome {
         Ok(outcome) => Ok(outcome),
-        Err(Failed::Sqlite(error)) => Err(error),
-        Err(Failed::Unanswered(Unanswered::Undecided(reason))) => Ok(Outcome::Undecided(reason)),
-        Err(Failed::Unanswered(Unanswered::Refused(Refusal { status, body }))) => {
+        Err(PlanError::Sqlite(error)) => Err(error),
+        Err(PlanError::Unanswered(QueryError::Undecided(reason))) => Ok(MirrorOutcome::Undecided(reason)),
+        Err(PlanError::Unanswered(QueryError::Refused(AlyxError { status, body }))) => {
             let needs = Needs::of(states, question.endpoint.name, []);
             let (used, version) = (Vec::new(), states.version());
-            Ok(judged(&needs, question, |tables| Answer { status, body, tables, used, version }))
+            Ok(judged(&needs, question, |tables| MirrorAnswer { status, body, tables, used, version }))
         }
     }
 }
 
-fn list(connection: &Connection, states: &States, question: &Question<'_>) -> Result<Outcome, Failed> {
+fn list(
+    connection: &Connection,
+    states: &States,
+    question: &MirrorQuestion<'_>,
+) -> Result<MirrorOutcome, PlanError> {
     let plan = plan::list(connection, states, question.endpoint, question.pairs, question.today)?;
     let mut needs = Needs::of(states, question.endpoint.name, plan.needs.iter().map(|(name, _)| *name));
     needs.shown(states, question.endpoint.name, false);
     if let Some(old) = needs.too_old(question.recency) {
-        return Ok(Outcome::Old(old));
+        return Ok(MirrorOutcome::Old(old));
     }
     let window = Window::of(question.pairs);
     let (count, records) = plan.answer(connection, window)?;
     let (next, previous) = window.links(question.url, question.pairs, count);
     let body = page(count, next.as_deref(), previous.as_deref(), &records);
     let (tables, version) = (needs.0, states.version());
-    Ok(Outcome::Answer(Answer { status: 200, body, tables, used: plan.used, version }))
+    Ok(MirrorOutcome::Answer(MirrorAnswer { status: 200, body, tables, used: plan.used, version }))
 }
 
 fn detail(
     connection: &Connection,
     states: &States,
-    question: &Question<'_>,
+    question: &MirrorQuestion<'_>,
     key: &str,
-) -> Result<Outcome, Failed> {
+) -> Result<MirrorOutcome, PlanError> {
     let endpoint = question.endpoint.name;
     let mut needs = Needs::of(states, endpoint, []);
     if question.endpoint.has_own_details() {
@@ -156,17 +160,17 @@ fn detail(
     }
     let body = plan::detail(connection, states, question.endpoint, key)?;
     let (used, version) = (Vec::new(), states.version());
-    Ok(judged(&needs, question, |tables| Answer { status: 200, body, tables, used, version }))
+    Ok(judged(&needs, question, |tables| MirrorAnswer { status: 200, body, tables, used, version }))
 }
 
 /// Details whose parts are records of other tables are current only where these are followed as a whole; without Alyx
 /// they are better than none.
-fn followed(states: &States, endpoint: &str) -> Result<(), Undecided> {
+fn followed(states: &States, endpoint: &str) -> Result<(), Undecidable> {
     for shown in shows(endpoint).filter(|shown| shown.is_in_details()) {
         match states.of(shown.of) {
-            None => return Err(Undecided::Missing { endpoint: shown.of, details: false }),
+            None => return Err(Undecidable::Missing { endpoint: shown.of, details: false }),
             Some(state) if !state.scope.is_empty() => {
-                return Err(Undecided::OutOfScope { endpoint: shown.of, scope: state.scope.clone() });
+                return Err(Undecidable::OutOfScope { endpoint: shown.of, scope: state.scope.clone() });
             }
             Some(_) => {}
         }
@@ -176,12 +180,12 @@ fn followed(states: &States, endpoint: &str) -> Result<(), Undecided> {
 
 fn judged(
     needs: &Needs,
-    question: &Question<'_>,
-    answer: impl FnOnce(Vec<(&'static str, Millis)>) -> Answer,
-) -> Outcome {
+    question: &MirrorQuestion<'_>,
+    answer: impl FnOnce(Vec<(&'static str, Millis)>) -> MirrorAnswer,
+) -> MirrorOutcome {
     match needs.too_old(question.recency) {
-        Some(old) => Outcome::Old(old),
-        None => Outcome::Answer(answer(needs.0.clone())),
+        Some(old) => MirrorOutcome::Old(old),
+        None => MirrorOutcome::Answer(answer(needs.0.clone())),
     }
 }
 

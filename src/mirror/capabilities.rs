@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::alyx::{
     ENDPOINTS, Endpoint,
-    filter::{Decided, Filter, Input, Keyed, Rows, Test},
+    filter::{Decided, Filter, Input, Keyed, Predicate, RowEffect},
     filterset::path::{Leaf, Path},
     model::{Column, Join, Model},
 };
 
 /// What an endpoint's questions can be answered with.
 #[derive(Debug, Serialize)]
-pub struct Answers {
+pub struct Capabilities {
     /// The endpoint.
     pub endpoint: &'static str,
     /// Whether its table is here, whole.
@@ -78,14 +78,14 @@ pub struct Paths {
 }
 
 /// What can be answered of every endpoint; `have` says whether its table, or with `true` its details, are here.
-pub fn all(have: &dyn Fn(&str, bool) -> bool) -> Vec<Answers> {
+pub fn all(have: &dyn Fn(&str, bool) -> bool) -> Vec<Capabilities> {
     ENDPOINTS.iter().map(|endpoint| of(endpoint, have)).collect()
 }
 
-fn of(endpoint: &'static Endpoint, have: &dyn Fn(&str, bool) -> bool) -> Answers {
-    let own_details = endpoint.detail.is_some_and(|detail| detail.shape == crate::alyx::Shape::Own);
+fn of(endpoint: &'static Endpoint, have: &dyn Fn(&str, bool) -> bool) -> Capabilities {
+    let own_details = endpoint.detail.is_some_and(|detail| detail.shape == crate::alyx::DetailShape::Own);
     let django = endpoint.filter("django").and_then(|_| Model::of(endpoint.name));
-    Answers {
+    Capabilities {
         endpoint: endpoint.name,
         mirrored: have(endpoint.name, false),
         details: own_details.then(|| have(endpoint.name, true)),
@@ -125,7 +125,7 @@ fn parameter(
 /// (imaging stacks, ALYX.md 2.5).
 fn makes_repeated_differ(endpoint: &'static Endpoint, filter: &Filter) -> bool {
     let many = |path| Path::resolve(endpoint.name, path).is_ok_and(|path| path.many());
-    filter.rows == Rows::Distinct && endpoint.order.iter().any(|order| many(order.path))
+    filter.rows == RowEffect::Distinct && endpoint.order.iter().any(|order| many(order.path))
 }
 
 const REPEATED: &str = "How often Alyx lists a record of several slices then is not known here.";
@@ -136,7 +136,7 @@ fn tables(endpoint: &'static Endpoint, filter: &'static Filter) -> Vec<(&'static
     let mut found = vec![(own, filter.decided == Decided::Detail)];
     if let Decided::With(others) = filter.decided {
         // What procedures a session was, only its detail says.
-        let details = |other| matches!(filter.test, Test::Histology) && other == own;
+        let details = |other| matches!(filter.test, Predicate::Histology) && other == own;
         found.extend(others.iter().map(|other| (*other, details(*other))));
     }
     if let Input::Key(Keyed { by: Some(by), .. }) | Input::Keys(Keyed { by: Some(by), .. }) = filter.input {
@@ -145,7 +145,7 @@ fn tables(endpoint: &'static Endpoint, filter: &'static Filter) -> Vec<(&'static
     for order in endpoint.order {
         found.extend(along(own, order.path));
     }
-    if let Test::Column(path, _) = filter.test {
+    if let Predicate::Column(path, _) = filter.test {
         found.extend(along(own, path));
     }
     let mut needs: Vec<(&'static str, bool)> = Vec::new();
@@ -196,14 +196,14 @@ fn why(filter: &Filter) -> &'static str {
     match (filter.decided, filter.test) {
         (Decided::Nowhere, _) => "Alyx shows this column in no record.",
         (Decided::ByPath, _) => "Every path over the columns and relations below, with Django's lookups.",
-        (_, Test::Broken) => "Alyx refuses it whatever its value is.",
-        (_, Test::PerformanceFrom | Test::PerformanceUntil) => {
+        (_, Predicate::Broken) => "Alyx refuses it whatever its value is.",
+        (_, Predicate::PerformanceFrom | Predicate::PerformanceUntil) => {
             "Forwarded where a session without trials might be among the answers: Alyx may fail on it."
         }
-        (_, Test::JsonKeys(_)) => {
+        (_, Predicate::JsonKeys(_)) => {
             "Forwarded where it matters whether a column is empty or holds JSON's null: records show both as null."
         }
-        (_, Test::Alive | Test::WaterRestricted) => "By the current date in `mirror.time_zone`.",
+        (_, Predicate::Alive | Predicate::WaterRestricted) => "By the current date in `mirror.time_zone`.",
         _ if filter.verifies() => "A key that does not exist is refused as Alyx refuses it.",
         _ => "",
     }

@@ -12,7 +12,7 @@ use std::{
 use super::state::States;
 use crate::{
     clock::{self, Millis},
-    store::Trouble,
+    store::Degradation,
 };
 
 /// Damage that was met, and what became of it.
@@ -70,7 +70,7 @@ impl Damage {
     }
 
     /// What is wrong now, where these tables are whole.
-    pub(super) fn trouble(&self, whole: &States) -> Option<Trouble> {
+    pub(super) fn trouble(&self, whole: &States) -> Option<Degradation> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let Known { since, tables } = known.as_ref()?;
         let what = match tables {
@@ -88,7 +88,7 @@ impl Damage {
                 format!("The mirror was damaged: it is fetching anew {}", missing.join(", "))
             }
         };
-        Some(Trouble { since: *since, what })
+        Some(Degradation { since: *since, what })
     }
 
     /// Forgets the tables that are whole again: one that is missing later is missing for another reason.
@@ -109,11 +109,11 @@ mod tests {
 
     use rusqlite::ffi;
 
-    use super::super::state::State;
+    use super::super::state::TableState;
     use super::*;
 
     fn whole(tables: &[&'static str]) -> States {
-        let state = State {
+        let state = TableState {
             synced_at: 0,
             counted_at: 0,
             rows: 0,

@@ -26,11 +26,11 @@ use super::{
     generation,
     ingest::LoadError,
     quarantine,
-    schema::{Shape, Table},
+    schema::{EndpointTables, Schema},
     scrub,
     state::States,
 };
-use crate::store::{Trouble, clean_shutdown, is_damage};
+use crate::store::{Degradation, clean_shutdown, is_damage};
 
 const READERS: usize = 2;
 
@@ -65,13 +65,13 @@ impl MirrorError {
     }
 }
 
-type Read = Box<dyn FnOnce(rusqlite::Result<(&Connection, &Arc<States>)>) + Send>;
+type ReadJob = Box<dyn FnOnce(rusqlite::Result<(&Connection, &Arc<States>)>) + Send>;
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// Whole tables of Alyx.
 #[derive(Debug)]
 pub struct Mirror {
-    reads: mpsc::Sender<Read>,
+    reads: mpsc::Sender<ReadJob>,
     writes: Mutex<Option<mpsc::Sender<Write>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     states: Arc<ArcSwap<States>>,
@@ -88,13 +88,13 @@ impl Mirror {
         let path = folder.join(file::NAME);
         let sqlite = |error| MirrorOpenError::Sqlite(path.clone(), error);
         let Sound { mut connection, checked_at, set_aside } = file::sound(&path)?;
-        let states = generation::prepare(&mut connection, Shape::get()).map_err(sqlite)?;
+        let states = generation::prepare(&mut connection, Schema::get()).map_err(sqlite)?;
         let states = Arc::new(ArcSwap::from_pointee(states));
-        let (reads, inbox) = mpsc::channel::<Read>();
+        let (reads, inbox) = mpsc::channel::<ReadJob>();
         let inbox = Arc::new(Mutex::new(inbox));
         let generation = Arc::new(AtomicU64::new(0));
         for number in 0..READERS {
-            let reader = Reader {
+            let reader = MirrorReader {
                 path: path.clone(),
                 connection: reader(&path).map_err(sqlite)?,
                 generation: 0,
@@ -127,7 +127,7 @@ impl Mirror {
     }
 
     /// What a disk has got wrong and is not mended yet.
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub fn trouble(&self) -> Option<Degradation> {
         self.damage.trouble(&self.states())
     }
 
@@ -138,7 +138,7 @@ impl Mirror {
         F: FnOnce(&Connection, &Arc<States>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        let read: Read = Box::new(move |begun| {
+        let read: ReadJob = Box::new(move |begun| {
             let result = begun.and_then(|(connection, states)| look(connection, states));
             // Whoever asked may have gone.
             let _ = tell.send(result);
@@ -159,7 +159,7 @@ impl Mirror {
     }
 
     /// Looks for tables in which something is not as it was stored. Reads all of them; an error if the file can't be read.
-    pub(super) async fn look_through(&self) -> Result<Vec<&'static Table>, MirrorError> {
+    pub(super) async fn look_through(&self) -> Result<Vec<&'static EndpointTables>, MirrorError> {
         let path = self.path.clone();
         // It takes long: on a connection of its own.
         let look = move || {
@@ -184,7 +184,7 @@ impl Mirror {
                 damage.put_aside(&fresh.set_aside);
                 states.store(Arc::new(fresh.states));
                 damage.found(
-                    before.iter().filter_map(|(name, _)| Some(Shape::get().table(name)?.endpoint.name)),
+                    before.iter().filter_map(|(name, _)| Some(Schema::get().table(name)?.endpoint.name)),
                 );
                 generation.fetch_add(1, Ordering::AcqRel);
             }));
@@ -269,14 +269,14 @@ fn spawn(
 }
 
 /// A thread's connection, and which file it is to.
-struct Reader {
+struct MirrorReader {
     path: PathBuf,
     connection: Connection,
     generation: u64,
     latest: Arc<AtomicU64>,
 }
 
-impl Reader {
+impl MirrorReader {
     /// The connection to the file that is the database now.
     fn current(&mut self) -> rusqlite::Result<&mut Connection> {
         let latest = self.latest.load(Ordering::Acquire);
@@ -295,7 +295,7 @@ fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn read_on(mut reader: Reader, inbox: &Mutex<mpsc::Receiver<Read>>, latest: &ArcSwap<States>) {
+fn read_on(mut reader: MirrorReader, inbox: &Mutex<mpsc::Receiver<ReadJob>>, latest: &ArcSwap<States>) {
     let mut states = latest.load_full();
     loop {
         let next = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -18,14 +18,14 @@ use super::{
     corruption::Damage,
     file,
     generation::{self, NEXT},
-    ingest::{self, Adder, LoadError, Record, Rows},
-    plan::{self, Failed},
+    ingest::{self, EncodedRecord, IncomingRecord, LoadError, RecordWriter},
+    plan::{self, PlanError},
     quarantine,
-    schema::{Shape, Table},
+    schema::{EndpointTables, Schema},
     state::States,
 };
 use crate::{
-    alyx::{Endpoint, filterset::Unanswered, query_string::Pairs},
+    alyx::{Endpoint, filterset::QueryError, query_string::Pairs},
     clock::{self, Millis},
     store::is_damage,
 };
@@ -55,7 +55,7 @@ pub struct Head {
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Carried {
+pub struct ExportedRecord {
     /// Its number in the table.
     pub n: i64,
     /// The record of the list, as Alyx sent it.
@@ -67,7 +67,7 @@ pub struct Carried {
 
 /// One state of all tables, read by a connection of its own for as long as it takes.
 #[derive(Debug)]
-pub struct Frozen {
+pub struct ReadSnapshot {
     connection: Connection,
     /// Where damage is told that is met, if the mirror is in use here.
     damage: Option<Arc<Damage>>,
@@ -77,22 +77,22 @@ pub struct Frozen {
 
 impl Mirror {
     /// One state of all tables, however they change meanwhile.
-    pub async fn frozen(&self) -> Result<Frozen, MirrorError> {
+    pub async fn frozen(&self) -> Result<ReadSnapshot, MirrorError> {
         // A turn of the writer: what was submitted so far is in it.
         self.write(|_| Ok(())).await?;
         let connection = self.connection()?;
         connection.execute_batch("BEGIN")?;
         let states = Arc::new(generation::states(&connection)?);
-        Ok(Frozen { connection, damage: Some(self.damage().clone()), states })
+        Ok(ReadSnapshot { connection, damage: Some(self.damage().clone()), states })
     }
 
     /// Puts a table that came with a snapshot in the place of the one that is here, in one transaction: the records
     /// are received while it lasts. An error that is received undoes it.
     pub async fn arrive(
         &self,
-        table: &'static Table,
+        table: &'static EndpointTables,
         head: Head,
-        records: Receiver<Result<Vec<Carried>, MirrorError>>,
+        records: Receiver<Result<Vec<ExportedRecord>, MirrorError>>,
     ) -> Result<(), MirrorError> {
         self.write(move |connection| {
             generation::begin(connection, table, head.synced_at, &head.scope, head.low, 0)?;
@@ -116,11 +116,11 @@ impl Mirror {
 /// Adds records to the generation that is being filled: a thread reads them while this one puts them there.
 fn add_all(
     connection: &Connection,
-    table: &Table,
-    records: Receiver<Result<Vec<Carried>, MirrorError>>,
+    table: &EndpointTables,
+    records: Receiver<Result<Vec<ExportedRecord>, MirrorError>>,
 ) -> Result<(), MirrorError> {
-    let read = |carried: Carried| {
-        let rows = Rows::of(table, carried.record())?;
+    let read = |carried: ExportedRecord| {
+        let rows = EncodedRecord::of(table, carried.record())?;
         Ok((carried, rows))
     };
     let (send, received) = sync_channel(2);
@@ -136,7 +136,7 @@ fn add_all(
                 }
             }
         });
-        let mut adder = Adder::new(connection, table, NEXT)?;
+        let mut adder = RecordWriter::new(connection, table, NEXT)?;
         for chunk in received {
             for (carried, rows) in chunk? {
                 adder.add(carried.n, carried.record(), &rows)?;
@@ -147,19 +147,19 @@ fn add_all(
 }
 
 /// Whether a record fits into its table.
-pub fn check(table: &Table, record: &Carried) -> Result<(), LoadError> {
+pub fn check(table: &EndpointTables, record: &ExportedRecord) -> Result<(), LoadError> {
     ingest::check(table, record.record())
 }
 
-impl Carried {
-    fn record(&self) -> Record<'_> {
-        Record { list: &self.list, detail: self.detail.as_deref() }
+impl ExportedRecord {
+    fn record(&self) -> IncomingRecord<'_> {
+        IncomingRecord { list: &self.list, detail: self.detail.as_deref() }
     }
 }
 
-impl Frozen {
+impl ReadSnapshot {
     /// What is known of a table; none where it is not here.
-    pub fn head(&self, table: &Table) -> rusqlite::Result<Option<Head>> {
+    pub fn head(&self, table: &EndpointTables) -> rusqlite::Result<Option<Head>> {
         let endpoint = table.endpoint.name;
         let Some(state) = self.states.of(endpoint) else { return Ok(None) };
         let sql = "SELECT listed_at, low, seen, seen_at FROM state WHERE endpoint = ?1";
@@ -190,9 +190,9 @@ impl Frozen {
         let today = clock::today("UTC");
         match plan::list(&self.connection, &self.states, endpoint, pairs, today) {
             Ok(plan) => plan.numbers(&self.connection).map(Ok),
-            Err(Failed::Sqlite(error)) => Err(error),
-            Err(Failed::Unanswered(Unanswered::Undecided(reason))) => Ok(Err(reason.to_string())),
-            Err(Failed::Unanswered(Unanswered::Refused(refusal))) => Ok(Err(refusal.body)),
+            Err(PlanError::Sqlite(error)) => Err(error),
+            Err(PlanError::Unanswered(QueryError::Undecided(reason))) => Ok(Err(reason.to_string())),
+            Err(PlanError::Unanswered(QueryError::Refused(refusal))) => Ok(Err(refusal.body)),
         }
     }
 
@@ -200,15 +200,15 @@ impl Frozen {
     /// one that was stored.
     pub fn each<E: From<rusqlite::Error>>(
         &self,
-        table: &Table,
-        mut show: impl FnMut(Carried) -> Result<(), E>,
+        table: &EndpointTables,
+        mut show: impl FnMut(ExportedRecord) -> Result<(), E>,
     ) -> Result<(), E> {
         let sql = format!("SELECT {} FROM \"{}__body\" ORDER BY n", checksum::TEXTS, table.name);
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (n, list, detail) = checksum::texts(row).inspect_err(|error| self.met(error))?;
-            show(Carried { n, list, detail })?;
+            show(ExportedRecord { n, list, detail })?;
         }
         Ok(())
     }
@@ -228,7 +228,7 @@ impl Frozen {
         let mut known = HashMap::new();
         for (endpoint, state) in states.iter() {
             // A table of another version of the program has other columns.
-            if let Some(table) = Shape::get().table(endpoint)
+            if let Some(table) = Schema::get().table(endpoint)
                 && generation::fits(&connection, table)?
             {
                 known.insert(endpoint, state.clone());
@@ -252,8 +252,8 @@ impl Frozen {
     }
 
     /// The tables that are here.
-    pub fn tables(&self) -> impl Iterator<Item = &'static Table> {
-        let here = |table: &&Table| self.states.of(table.endpoint.name).is_some();
-        Shape::get().tables().iter().filter(here)
+    pub fn tables(&self) -> impl Iterator<Item = &'static EndpointTables> {
+        let here = |table: &&EndpointTables| self.states.of(table.endpoint.name).is_some();
+        Schema::get().tables().iter().filter(here)
     }
 }

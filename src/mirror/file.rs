@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{generation, schema::Shape, sql_functions, state::States};
+use super::{generation, schema::Schema, sql_functions, state::States};
 use crate::{
     clock::{self, Millis},
     store::{clean_shutdown, is_damage},
@@ -93,7 +93,7 @@ pub(super) fn fresh(path: &Path, version: i64) -> Result<Fresh, MirrorOpenError>
     let Sound { mut connection, .. } = sound(path)?;
     let states = connection
         .execute("UPDATE meta SET value = ?1 WHERE key = 'version'", [version + 1])
-        .and_then(|_| generation::prepare(&mut connection, Shape::get()));
+        .and_then(|_| generation::prepare(&mut connection, Schema::get()));
     let states = states.map_err(|error| MirrorOpenError::Sqlite(path.to_owned(), error))?;
     Ok(Fresh { connection, states, set_aside: aside })
 }
@@ -110,8 +110,8 @@ pub(super) struct Sound {
 pub(super) fn sound(path: &Path) -> Result<Sound, MirrorOpenError> {
     let why = match try_open(path) {
         Ok((connection, checked_at)) => return Ok(Sound { connection, checked_at, set_aside: None }),
-        Err(Trouble::Refused(error)) => return Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
-        Err(Trouble::Unfit(why)) => why,
+        Err(FileProblem::Refused(error)) => return Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
+        Err(FileProblem::Unfit(why)) => why,
     };
     let aside = set_aside(path).map_err(|error| MirrorOpenError::Io(path.to_owned(), error))?;
     tracing::error!(
@@ -121,30 +121,30 @@ pub(super) fn sound(path: &Path) -> Result<Sound, MirrorOpenError> {
     );
     match try_open(path) {
         Ok((connection, checked_at)) => Ok(Sound { connection, checked_at, set_aside: Some(aside) }),
-        Err(Trouble::Refused(error)) => Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
-        Err(Trouble::Unfit(why)) => Err(MirrorOpenError::Io(path.to_owned(), io::Error::other(why))),
+        Err(FileProblem::Refused(error)) => Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
+        Err(FileProblem::Unfit(why)) => Err(MirrorOpenError::Io(path.to_owned(), io::Error::other(why))),
     }
 }
 
-enum Trouble {
+enum FileProblem {
     Unfit(String),
     Refused(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for FileProblem {
     fn from(error: rusqlite::Error) -> Self {
         if is_damage(&error) { Self::Unfit(error.to_string()) } else { Self::Refused(error) }
     }
 }
 
-fn try_open(path: &Path) -> Result<(Connection, Millis), Trouble> {
+fn try_open(path: &Path) -> Result<(Connection, Millis), FileProblem> {
     let sealed = clean_shutdown::take(path);
     let connection = Connection::open(path)?;
     configure(&connection)?;
-    let checked_at = clean_shutdown::check(&connection, sealed)?.map_err(Trouble::Unfit)?;
+    let checked_at = clean_shutdown::check(&connection, sealed)?.map_err(FileProblem::Unfit)?;
     let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if !(0..=FORM).contains(&form) {
-        return Err(Trouble::Unfit("written by another version of alyx-proxy".to_owned()));
+        return Err(FileProblem::Unfit("written by another version of alyx-proxy".to_owned()));
     }
     // On a disk that is full nothing can be written, and needn't be.
     if form != FORM {

@@ -10,8 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     quarantine, refetch,
-    schema::{Shape, Table},
-    state::{State, States},
+    schema::{EndpointTables, Schema},
+    state::{States, TableState},
 };
 use crate::{
     alyx::{
@@ -25,18 +25,18 @@ use crate::{
 pub(super) const NEXT: &str = "next:";
 
 /// The parameters that every record of a table fulfils.
-pub(super) type Scope = Vec<(String, String)>;
+pub(super) type TableScope = Vec<(String, String)>;
 
 /// A generation that is being filled.
 #[derive(Debug, Clone)]
 pub(super) struct Filling {
     pub(super) generation: i64,
-    pub(super) scope: Scope,
+    pub(super) scope: TableScope,
     pub(super) total: i64,
 }
 
 /// What of a table's content and form its columns depend on: another one needs another table.
-fn fingerprint(table: &Table) -> String {
+fn fingerprint(table: &EndpointTables) -> String {
     let (tables, indexes) = (table.create(""), table.index("", 0));
     // What is upper case is up to a version of Unicode, and an index holds texts in upper case.
     let unicode = char::UNICODE_VERSION;
@@ -48,14 +48,14 @@ fn fingerprint(table: &Table) -> String {
 }
 
 /// Whether the table that is here has today's shape.
-pub(super) fn fits(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
+pub(super) fn fits(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<bool> {
     let sql = "SELECT shape FROM state WHERE endpoint = ?1";
     let shape = connection.query_row(sql, [table.endpoint.name], |row| row.get::<_, String>(0)).optional()?;
     Ok(shape.is_some_and(|shape| shape == fingerprint(table)))
 }
 
 /// Drops tables of another shape than today's; what the tables are then.
-pub(super) fn prepare(connection: &mut Connection, shape: &Shape) -> rusqlite::Result<States> {
+pub(super) fn prepare(connection: &mut Connection, shape: &Schema) -> rusqlite::Result<States> {
     let transaction = connection.transaction()?;
     for (known, drop) in [("state", ""), ("filling", NEXT)] {
         let sql = format!("SELECT endpoint, shape FROM {known}");
@@ -111,7 +111,7 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
 }
 
 /// The state of one table; none where it is not here, or its state is damaged.
-pub(super) fn state(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<State>> {
+pub(super) fn state(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<TableState>> {
     let mut statement = connection.prepare_cached(&format!("{STATE} WHERE endpoint = ?1"))?;
     Ok(statement.query_row([endpoint], read).optional()?.flatten())
 }
@@ -122,13 +122,13 @@ const STATE: &str = "SELECT endpoint,
     rows, details, scope, ambiguous, distrusted, counted_at FROM state";
 
 /// A table's state; none where it is damaged. Nobody knows then of which records the table is.
-fn read(row: &Row<'_>) -> rusqlite::Result<Option<State>> {
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<TableState>> {
     let (Some(scope), Some(ambiguous), Some(distrusted)) =
         (parsed(row, 4)?, parsed(row, 5)?, parsed(row, 6)?)
     else {
         return Ok(None);
     };
-    Ok(Some(State {
+    Ok(Some(TableState {
         synced_at: row.get(1)?,
         rows: row.get::<_, i64>(2)?.unsigned_abs(),
         details: row.get(3)?,
@@ -175,9 +175,9 @@ pub(super) fn endpoints(connection: &Connection) -> rusqlite::Result<Vec<String>
 /// Makes empty tables for the next generation, instead of one that was being filled.
 pub(super) fn begin(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     began_at: Millis,
-    scope: &Scope,
+    scope: &TableScope,
     low: i64,
     total: i64,
 ) -> rusqlite::Result<()> {
@@ -194,7 +194,7 @@ pub(super) fn begin(
 }
 
 /// Gives up the generation of a table that is being filled.
-pub(super) fn abandon(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+pub(super) fn abandon(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()> {
     drop_tables(connection, table, NEXT)?;
     connection.execute("DELETE FROM filling WHERE endpoint = ?1", [table.endpoint.name])?;
     connection.execute("DELETE FROM range WHERE endpoint = ?1", [table.endpoint.name])?;
@@ -203,16 +203,16 @@ pub(super) fn abandon(connection: &Connection, table: &Table) -> rusqlite::Resul
 
 /// Puts the generation that was filled in the place of the one before. What shows its records is due where they are
 /// others than before.
-pub(super) fn publish(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+pub(super) fn publish(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()> {
     replace(connection, table, true)
 }
 
 /// The same for a generation that came together with the tables that show its records.
-pub(super) fn publish_carried(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+pub(super) fn publish_carried(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()> {
     replace(connection, table, false)
 }
 
-fn replace(connection: &Connection, table: &Table, alone: bool) -> rusqlite::Result<()> {
+fn replace(connection: &Connection, table: &EndpointTables, alone: bool) -> rusqlite::Result<()> {
     let endpoint = table.endpoint.name;
     let Some(filling) = filling(connection, endpoint)? else { return Ok(()) };
     connection.execute_batch(&table.index(NEXT, filling.generation))?;
@@ -240,7 +240,7 @@ fn replace(connection: &Connection, table: &Table, alone: bool) -> rusqlite::Res
 }
 
 /// Removes a table that is no longer mirrored.
-pub(super) fn forget(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+pub(super) fn forget(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()> {
     abandon(connection, table)?;
     drop_tables(connection, table, "")?;
     for known in ["state", "due"] {
@@ -252,7 +252,7 @@ pub(super) fn forget(connection: &Connection, table: &Table) -> rusqlite::Result
 
 /// Notes what can be counted of a table after it has changed: how many records, whether all details are
 /// here, which keys are not unique.
-pub(super) fn recount(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()> {
     let name = &table.name;
     let rows: i64 =
         connection.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get(0))?;
@@ -273,7 +273,7 @@ pub(super) fn recount(connection: &Connection, table: &Table) -> rusqlite::Resul
     bump(connection)
 }
 
-fn lacks_details(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
+fn lacks_details(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<bool> {
     let sql = format!("SELECT EXISTS(SELECT 1 FROM \"{}__body\" WHERE detail IS NULL)", table.name);
     connection.query_row(&sql, [], |row| row.get(0))
 }
@@ -292,7 +292,7 @@ pub(super) fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
         .collect()
 }
 
-fn drop_tables(connection: &Connection, table: &Table, prefix: &str) -> rusqlite::Result<()> {
+fn drop_tables(connection: &Connection, table: &EndpointTables, prefix: &str) -> rusqlite::Result<()> {
     for name in table.names(prefix) {
         connection.execute_batch(&format!("DROP TABLE IF EXISTS \"{name}\""))?;
     }
@@ -301,7 +301,7 @@ fn drop_tables(connection: &Connection, table: &Table, prefix: &str) -> rusqlite
 
 #[cfg(test)]
 mod tests {
-    use super::super::ingest::{self, Record};
+    use super::super::ingest::{self, IncomingRecord};
     use super::*;
     use crate::mirror::database::Mirror;
 
@@ -309,7 +309,7 @@ mod tests {
     async fn readers_see_a_table_once_it_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let mirror = Mirror::open(folder.path()).unwrap();
-        let table = Shape::get().table("tags").unwrap();
+        let table = Schema::get().table("tags").unwrap();
         let list =
             r#"{"id":"07813450-f550-4862-ac5c-8eb5e0a962f3","name":"t","protected":false,"public":false}"#;
         for generation in 1..=2_u64 {
@@ -317,7 +317,13 @@ mod tests {
                 .write(move |connection| {
                     begin(connection, table, 5, &Vec::new(), 0, 1)?;
                     for n in 0..generation {
-                        ingest::put(connection, table, NEXT, n.cast_signed(), Record { list, detail: None })?;
+                        ingest::put(
+                            connection,
+                            table,
+                            NEXT,
+                            n.cast_signed(),
+                            IncomingRecord { list, detail: None },
+                        )?;
                     }
                     Ok(())
                 })
@@ -370,7 +376,7 @@ mod tests {
     async fn a_table_whose_state_is_damaged_is_not_taken_for_the_whole() {
         let folder = tempfile::tempdir().unwrap();
         let mirror = Mirror::open(folder.path()).unwrap();
-        let table = Shape::get().table("tags").unwrap();
+        let table = Schema::get().table("tags").unwrap();
         let scope = vec![("name".to_owned(), "t".to_owned())];
         for damage in [r#"[["name","t]]"#, "", "[[\u{0}]]", "7"] {
             let own = scope.clone();

@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::{
     checksum,
     projection::Picked,
-    schema::{Column, Many, Store, Table},
+    schema::{ColumnType, EndpointTables, Many, TableColumn},
 };
-use crate::alyx::{endpoint::Order, json_path, model::Kind};
+use crate::alyx::{endpoint::Order, json_path, model::ColumnKind};
 
 /// A record and, where it is another, its detail, as Alyx sent them.
 #[derive(Debug, Clone, Copy)]
-pub struct Record<'t> {
+pub struct IncomingRecord<'t> {
     /// The record of the list.
     pub list: &'t str,
     /// The detail; none where it has not been fetched, empty where Alyx itself can't show it ([`NONE`]).
@@ -49,10 +49,10 @@ pub enum LoadError {
 /// Puts a record under this number, instead of one that stands there. `prefix` is that of the tables.
 pub fn put(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     prefix: &str,
     n: i64,
-    record: Record<'_>,
+    record: IncomingRecord<'_>,
 ) -> Result<(), LoadError> {
     remove(connection, table, prefix, n)?;
     add(connection, table, prefix, n, record)
@@ -61,23 +61,23 @@ pub fn put(
 /// Puts a record under a number under which none stands.
 pub fn add(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     prefix: &str,
     n: i64,
-    record: Record<'_>,
+    record: IncomingRecord<'_>,
 ) -> Result<(), LoadError> {
-    let rows = Rows::of(table, record)?;
-    Ok(Adder::new(connection, table, prefix)?.add(n, record, &rows)?)
+    let rows = EncodedRecord::of(table, record)?;
+    Ok(RecordWriter::new(connection, table, prefix)?.add(n, record, &rows)?)
 }
 
 /// Whether a record fits into its table: what [`add`] would say.
-pub fn check(table: &Table, record: Record<'_>) -> Result<(), LoadError> {
-    Rows::of(table, record).map(drop)
+pub fn check(table: &EndpointTables, record: IncomingRecord<'_>) -> Result<(), LoadError> {
+    EncodedRecord::of(table, record).map(drop)
 }
 
 /// A record as it is stored: to make this of it takes as long as to store it, and needs no database.
 #[derive(Debug)]
-pub struct Rows {
+pub struct EncodedRecord {
     /// The columns of the table itself, and what orders it.
     main: Vec<Sql>,
     wide: Vec<Sql>,
@@ -85,10 +85,10 @@ pub struct Rows {
     many: Vec<Vec<Vec<Sql>>>,
 }
 
-impl Rows {
+impl EncodedRecord {
     /// Reads a record; an error where it does not fit.
-    pub fn of(table: &Table, record: Record<'_>) -> Result<Self, LoadError> {
-        let source = Source::new(table, record)?;
+    pub fn of(table: &EndpointTables, record: IncomingRecord<'_>) -> Result<Self, LoadError> {
+        let source = ValueSource::new(table, record)?;
         let mut main = Vec::with_capacity(table.columns.len() + table.order.len());
         for column in &table.columns {
             main.push(source.column(column)?);
@@ -102,7 +102,7 @@ impl Rows {
     }
 }
 
-impl Rows {
+impl EncodedRecord {
     /// The row of the table itself, that of its wide columns, and those of its relations to many.
     pub(super) fn parts(self) -> (Vec<Sql>, Vec<Sql>, Vec<Vec<Vec<Sql>>>) {
         (self.main, self.wide, self.many)
@@ -110,22 +110,22 @@ impl Rows {
 }
 
 /// Puts many records into the tables of an endpoint: its statements are made once.
-pub struct Adder<'c> {
+pub struct RecordWriter<'c> {
     main: CachedStatement<'c>,
     body: CachedStatement<'c>,
     wide: Option<CachedStatement<'c>>,
     many: Vec<CachedStatement<'c>>,
 }
 
-impl fmt::Debug for Adder<'_> {
+impl fmt::Debug for RecordWriter<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Adder").finish_non_exhaustive()
     }
 }
 
-impl<'c> Adder<'c> {
+impl<'c> RecordWriter<'c> {
     /// For the tables whose names begin with `prefix`.
-    pub fn new(connection: &'c Connection, table: &Table, prefix: &str) -> rusqlite::Result<Self> {
+    pub fn new(connection: &'c Connection, table: &EndpointTables, prefix: &str) -> rusqlite::Result<Self> {
         let insert = |name: &str, columns: usize| {
             // Every row has its number besides.
             let more = ",?".repeat(columns);
@@ -143,7 +143,7 @@ impl<'c> Adder<'c> {
     }
 
     /// Puts a record, of which these are the rows, under a number under which none stands.
-    pub fn add(&mut self, n: i64, record: Record<'_>, rows: &Rows) -> rusqlite::Result<()> {
+    pub fn add(&mut self, n: i64, record: IncomingRecord<'_>, rows: &EncodedRecord) -> rusqlite::Result<()> {
         let numbered = |statement: &mut CachedStatement<'_>, row: &[Sql]| {
             statement
                 .execute(rusqlite::params_from_iter(std::iter::once(&Sql::Integer(n)).chain(row)))
@@ -163,7 +163,7 @@ impl<'c> Adder<'c> {
 }
 
 /// Takes out the record of this number, if there is one.
-pub fn remove(connection: &Connection, table: &Table, prefix: &str, n: i64) -> rusqlite::Result<()> {
+pub fn remove(connection: &Connection, table: &EndpointTables, prefix: &str, n: i64) -> rusqlite::Result<()> {
     for name in table.names(prefix) {
         connection.prepare_cached(&format!("DELETE FROM \"{name}\" WHERE n = ?1"))?.execute([n])?;
     }
@@ -171,31 +171,31 @@ pub fn remove(connection: &Connection, table: &Table, prefix: &str, n: i64) -> r
 }
 
 /// The value of a column as it is stored; an error where it does not fit.
-pub fn store(kind: Kind, value: &Value) -> Option<Sql> {
+pub fn store(kind: ColumnKind, value: &Value) -> Option<Sql> {
     if value.is_null() {
         return Some(Sql::Null);
     }
     let text = value.as_str();
-    match Store::of(kind) {
-        Store::Text => text.map(|text| Sql::Text(text.to_owned())),
-        Store::Uuid => {
+    match ColumnType::of(kind) {
+        ColumnType::Text => text.map(|text| Sql::Text(text.to_owned())),
+        ColumnType::Uuid => {
             text.and_then(|text| uuid::Uuid::parse_str(text).ok()).map(|id| Sql::Blob(id.as_bytes().to_vec()))
         }
-        Store::Integer => match kind {
-            Kind::Boolean => value.as_bool().map(|truth| Sql::Integer(truth.into())),
-            Kind::Labels(labels) => text.and_then(|text| labels.number(text)).map(Sql::Integer),
+        ColumnType::Integer => match kind {
+            ColumnKind::Boolean => value.as_bool().map(|truth| Sql::Integer(truth.into())),
+            ColumnKind::Labels(labels) => text.and_then(|text| labels.number(text)).map(Sql::Integer),
             _ => value.as_i64().map(Sql::Integer),
         },
-        Store::Real => match text {
+        ColumnType::Real => match text {
             Some("NaN") => Some(Sql::Text("NaN".to_owned())),
             Some("Infinity") => Some(Sql::Real(f64::INFINITY)),
             Some("-Infinity") => Some(Sql::Real(f64::NEG_INFINITY)),
             Some(_) => None,
             None => value.as_f64().map(Sql::Real),
         },
-        Store::Micros => text.and_then(|text| text.parse().ok()).map(|time| Sql::Integer(micros(time))),
-        Store::Days => text.and_then(|text| text.parse().ok()).map(|day| Sql::Integer(days(day))),
-        Store::Json => Some(Sql::Text(value.to_string())),
+        ColumnType::Micros => text.and_then(|text| text.parse().ok()).map(|time| Sql::Integer(micros(time))),
+        ColumnType::Days => text.and_then(|text| text.parse().ok()).map(|day| Sql::Integer(days(day))),
+        ColumnType::Json => Some(Sql::Text(value.to_string())),
     }
 }
 
@@ -228,15 +228,15 @@ fn order_key(order: &Order, value: Sql) -> Sql {
 }
 
 /// The values of a record.
-struct Source<'t> {
+struct ValueSource<'t> {
     endpoint: &'static str,
     list: Picked<'t>,
     /// Empty where the detail is not there.
     detail: Picked<'t>,
 }
 
-impl<'t> Source<'t> {
-    fn new(table: &Table, record: Record<'t>) -> Result<Self, LoadError> {
+impl<'t> ValueSource<'t> {
+    fn new(table: &EndpointTables, record: IncomingRecord<'t>) -> Result<Self, LoadError> {
         let endpoint = table.endpoint.name;
         let pick =
             |text, detail| Picked::of(text, table.picks(detail)).ok_or(LoadError::NotAnObject(endpoint));
@@ -254,8 +254,8 @@ impl<'t> Source<'t> {
         &self.picked(detail).value
     }
 
-    fn column(&self, column: &Column) -> Result<Sql, LoadError> {
-        if Store::of(column.kind) == Store::Json {
+    fn column(&self, column: &TableColumn) -> Result<Sql, LoadError> {
+        if ColumnType::of(column.kind) == ColumnType::Json {
             return Ok(self.json(column));
         }
         let values = json_path::values(self.of(column.detail), column.at);
@@ -263,14 +263,14 @@ impl<'t> Source<'t> {
     }
 
     /// JSON keeps its own text.
-    fn json(&self, column: &Column) -> Sql {
+    fn json(&self, column: &TableColumn) -> Sql {
         match self.picked(column.detail).json.iter().find(|(name, _)| *name == column.at) {
             Some((_, text)) if *text != "null" => Sql::Text((*text).to_owned()),
             _ => Sql::Null,
         }
     }
 
-    fn stored(&self, column: &Column, value: Option<&Value>) -> Result<Sql, LoadError> {
+    fn stored(&self, column: &TableColumn, value: Option<&Value>) -> Result<Sql, LoadError> {
         let Some(value) = value else { return Ok(Sql::Null) };
         store(column.kind, value).map(|stored| empty_key(column, stored)).ok_or_else(|| LoadError::Value {
             endpoint: self.endpoint,
@@ -288,7 +288,7 @@ impl<'t> Source<'t> {
         let (array, key) = many.key.at.split_once("[].").unwrap_or((many.key.at, ""));
         let items = json_path::values(record, &format!("{array}[]"));
         let row = |item: &Value| {
-            let of_item = |column: &Column, at: &str| {
+            let of_item = |column: &TableColumn, at: &str| {
                 let values = json_path::values(item, at);
                 self.stored(column, values.first().map(Cow::as_ref))
             };
@@ -303,7 +303,7 @@ impl<'t> Source<'t> {
 }
 
 /// A revision that is none is shown as an empty text.
-fn empty_key(column: &Column, stored: Sql) -> Sql {
+fn empty_key(column: &TableColumn, stored: Sql) -> Sql {
     match stored {
         Sql::Text(text) if text.is_empty() && column.empty_is_null => Sql::Null,
         stored => stored,
@@ -312,7 +312,7 @@ fn empty_key(column: &Column, stored: Sql) -> Sql {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::Shape;
+    use super::super::schema::Schema;
     use super::*;
 
     #[test]
@@ -327,11 +327,11 @@ mod tests {
     #[test]
     fn a_record_comes_back_as_it_went_in() {
         let connection = Connection::open_in_memory().unwrap();
-        let table = Shape::get().table("datasets").unwrap();
+        let table = Schema::get().table("datasets").unwrap();
         connection.execute_batch(&table.create("")).unwrap();
         let list = r#"{"url":"http://h/datasets/07813450-f550-4862-ac5c-8eb5e0a962f3","name":"a.npy","file_records":[{"id":"17813450-f550-4862-ac5c-8eb5e0a962f3","data_repository":"flatiron","relative_path":"x/a.npy","exists":true}],"revision":"","qc":"PASS","tags":["t1","t2"],"json":{"z":1,"a":1.50}}"#;
-        put(&connection, table, "", 7, Record { list, detail: None }).unwrap();
-        put(&connection, table, "", 7, Record { list, detail: None }).unwrap();
+        put(&connection, table, "", 7, IncomingRecord { list, detail: None }).unwrap();
+        put(&connection, table, "", 7, IncomingRecord { list, detail: None }).unwrap();
         let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Sql>(0)).unwrap();
         assert_eq!(one("SELECT list FROM datasets__body"), Sql::Text(list.to_owned()));
         assert_eq!(one("SELECT qc FROM datasets"), Sql::Integer(10));
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(one("SELECT count(*) FROM datasets__tags"), Sql::Integer(2));
         assert_eq!(one("SELECT \"exists\" FROM datasets__file_records"), Sql::Integer(1));
         let wrong = list.replace("PASS", "SUPER");
-        assert!(put(&connection, table, "", 8, Record { list: &wrong, detail: None }).is_err());
+        assert!(put(&connection, table, "", 8, IncomingRecord { list: &wrong, detail: None }).is_err());
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl<'t> Picked<'t> {
     /// None where the text is not a JSON object.
     pub(super) fn of(text: &'t str, picks: &Picks) -> Option<Self> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        if let Ok(picked) = reader.deserialize_map(Reader(picks))
+        if let Ok(picked) = reader.deserialize_map(PickReader(picks))
             && reader.end().is_ok()
         {
             return Some(picked);
@@ -41,9 +41,9 @@ impl<'t> Picked<'t> {
     }
 }
 
-struct Reader<'p>(&'p Picks);
+struct PickReader<'p>(&'p Picks);
 
-impl<'de> Visitor<'de> for Reader<'_> {
+impl<'de> Visitor<'de> for PickReader<'_> {
     type Value = Picked<'de>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{generation, schema::Table};
+use super::{generation, schema::EndpointTables};
 use crate::clock::{self, Millis};
 
 /// A table that is in doubt again within this time is read as a whole no sooner than others.
@@ -15,7 +15,7 @@ const LATELY: Millis = 86_400_000;
 
 /// A table that is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Doubt {
+pub(super) struct Quarantine {
     /// When it was found out; it may be found out again while the table is read.
     at: Millis,
     /// Whether the table is to be read as a whole at once.
@@ -63,7 +63,7 @@ pub(super) fn note_distrusted(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Whether a table is in doubt.
-pub(super) fn of(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Doubt>> {
+pub(super) fn of(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Quarantine>> {
     let value = |key: &str| {
         let sql = "SELECT value FROM meta WHERE key = ?1 || ?2";
         let mut statement = connection.prepare_cached(sql)?;
@@ -72,12 +72,16 @@ pub(super) fn of(connection: &Connection, endpoint: &str) -> rusqlite::Result<Op
     let Some(at) = value("doubted:")? else { return Ok(None) };
     let settled = value("settled:")?;
     let lately = settled.is_some_and(|settled| (0..LATELY).contains(&(clock::now() - settled)));
-    Ok(Some(Doubt { at, pressing: !lately }))
+    Ok(Some(Quarantine { at, pressing: !lately }))
 }
 
 /// A table has been read as a whole, and put down anew, since this doubt was known. When no table is in doubt any more,
 /// all is answered again.
-pub(super) fn settle(connection: &Connection, table: &Table, doubt: Doubt) -> rusqlite::Result<()> {
+pub(super) fn settle(
+    connection: &Connection,
+    table: &EndpointTables,
+    doubt: Quarantine,
+) -> rusqlite::Result<()> {
     let endpoint = table.endpoint.name;
     if of(connection, endpoint)?.is_none_or(|now| now.at != doubt.at) {
         return Ok(());

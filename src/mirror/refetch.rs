@@ -9,11 +9,11 @@ use rusqlite::Connection;
 
 use super::{
     generation::{self, NEXT},
-    schema::{Shape, Table},
+    schema::{EndpointTables, Schema},
 };
 use crate::{
     alyx::{
-        change_tracking::{Shown, Way, shown},
+        change_tracking::{EmbeddedIn, JoinPath, shown},
         record,
     },
     clock::{self, Millis},
@@ -25,7 +25,7 @@ const MANY: usize = 100_000;
 
 /// A record that is due.
 #[derive(Debug, Clone)]
-pub(super) struct Due {
+pub(super) struct RefetchQueue {
     /// Its number.
     pub(super) n: i64,
     /// Whether its text in the list is, and not only its detail.
@@ -37,17 +37,18 @@ pub(super) struct Due {
 /// The first records of a table that are due, after the one of this number.
 pub(super) fn first(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     after: i64,
     limit: i64,
-) -> rusqlite::Result<Vec<Due>> {
+) -> rusqlite::Result<Vec<RefetchQueue>> {
     let sql = format!(
         "SELECT d.n, d.list, b.list FROM due d JOIN \"{}__body\" b ON b.n = d.n
          WHERE d.endpoint = ?1 AND d.n > ?2 ORDER BY d.n LIMIT ?3",
         table.name
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let read = |row: &rusqlite::Row<'_>| Ok(Due { n: row.get(0)?, list: row.get(1)?, text: row.get(2)? });
+    let read =
+        |row: &rusqlite::Row<'_>| Ok(RefetchQueue { n: row.get(0)?, list: row.get(1)?, text: row.get(2)? });
     statement.query_map((table.endpoint.name, after, limit), read)?.collect()
 }
 
@@ -75,7 +76,11 @@ pub(super) fn settle(connection: &Connection, endpoint: &str, n: i64, asked: Mil
 }
 
 /// The whole list was read after it was asked for at this stamp: of what was due only details are left.
-pub(super) fn settle_lists(connection: &Connection, table: &Table, asked: Millis) -> rusqlite::Result<()> {
+pub(super) fn settle_lists(
+    connection: &Connection,
+    table: &EndpointTables,
+    asked: Millis,
+) -> rusqlite::Result<()> {
     let endpoint = table.endpoint.name;
     let sql = if table.has_details() {
         "UPDATE due SET list = 0 WHERE endpoint = ?1 AND mark < ?2"
@@ -116,30 +121,32 @@ pub(super) fn add(connection: &Connection, endpoint: &str, n: i64, since: Millis
 }
 
 /// Who shows what is different between two texts of a record; none stands for no record.
-pub(super) fn touched(table: &Table, before: Option<&str>, after: Option<&str>) -> Vec<Shown> {
+pub(super) fn touched(table: &EndpointTables, before: Option<&str>, after: Option<&str>) -> Vec<EmbeddedIn> {
     let field = |text: Option<&str>, name: &str| {
         record::fields(text.unwrap_or("{}")).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
     };
     let differs = |names: &[&str]| names.iter().any(|name| field(before, name) != field(after, name));
-    let is_touched = |shown: &Shown| match (before, after) {
-        (Some(_), None) => !matches!(shown.way, Way::Every),
+    let is_touched = |shown: &EmbeddedIn| match (before, after) {
+        (Some(_), None) => !matches!(shown.way, JoinPath::Every),
         // Nobody can have referred to it before.
-        (None, _) => !shown.is_by_id() && !matches!(shown.way, Way::Every) && differs_or_all(shown, &differs),
+        (None, _) => {
+            !shown.is_by_id() && !matches!(shown.way, JoinPath::Every) && differs_or_all(shown, &differs)
+        }
         (Some(_), Some(_)) => differs_or_all(shown, &differs),
     };
     shown(table.endpoint.name).into_iter().filter(is_touched).collect()
 }
 
-fn differs_or_all(shown: &Shown, differs: &impl Fn(&[&str]) -> bool) -> bool {
+fn differs_or_all(shown: &EmbeddedIn, differs: &impl Fn(&[&str]) -> bool) -> bool {
     shown.fields.is_empty() || differs(shown.fields)
 }
 
 /// Makes due the records that show this one.
 pub(super) fn mark(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     n: i64,
-    touched: &[Shown],
+    touched: &[EmbeddedIn],
 ) -> rusqlite::Result<()> {
     if touched.is_empty() {
         return Ok(());
@@ -150,9 +157,9 @@ pub(super) fn mark(
 
 fn mark_since(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     n: i64,
-    touched: &[Shown],
+    touched: &[EmbeddedIn],
     since: Millis,
 ) -> rusqlite::Result<()> {
     for shown in touched {
@@ -164,24 +171,28 @@ fn mark_since(
 }
 
 /// When the table was as the records that show its own show it.
-fn since(connection: &Connection, table: &Table) -> rusqlite::Result<Option<Millis>> {
+fn since(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<Option<Millis>> {
     Ok(generation::state(connection, table.endpoint.name)?.map(|state| state.synced_at))
 }
 
 /// SQL for the numbers of the records that show the one of number `?5`; none where they are not here.
-fn numbers(connection: &Connection, table: &Table, shown: &Shown) -> rusqlite::Result<Option<String>> {
+fn numbers(
+    connection: &Connection,
+    table: &EndpointTables,
+    shown: &EmbeddedIn,
+) -> rusqlite::Result<Option<String>> {
     let here = |endpoint: &str| generation::state(connection, endpoint).map(|state| state.is_some());
-    let Some(by) = Shape::get().table(shown.by) else { return Ok(None) };
+    let Some(by) = Schema::get().table(shown.by) else { return Ok(None) };
     if !here(shown.by)? || (shown.detail && !by.has_details()) {
         return Ok(None);
     }
     let has = |column: &str| table.column(column).is_some();
     let (from, on) = match shown.way {
-        Way::Named { column, key } if has(column) => {
+        JoinPath::Named { column, key } if has(column) => {
             (by.name.clone(), format!("b.\"{key}\" = o.\"{column}\""))
         }
-        Way::Over { column, third, names } if has(column) => {
-            let Some(third) = Shape::get().table(third) else { return Ok(None) };
+        JoinPath::Over { column, third, names } if has(column) => {
+            let Some(third) = Schema::get().table(third) else { return Ok(None) };
             if !here(third.endpoint.name)? {
                 return Ok(None);
             }
@@ -189,18 +200,18 @@ fn numbers(connection: &Connection, table: &Table, shown: &Shown) -> rusqlite::R
             let on = format!("b.id = (SELECT t.\"{names}\" FROM \"{third}\" t WHERE t.id = o.\"{column}\")");
             (by.name.clone(), on)
         }
-        Way::Holding { relation, key } if has(key) => match by.many(relation) {
+        JoinPath::Holding { relation, key } if has(key) => match by.many(relation) {
             Some(many) => (many.table.clone(), format!("b.key = o.\"{key}\"")),
             None if by.column(relation).is_some() => {
                 (by.name.clone(), format!("b.\"{relation}\" = o.\"{key}\""))
             }
             None => return Ok(None),
         },
-        Way::Within { relation, column, key } if has(key) => match by.many(relation) {
+        JoinPath::Within { relation, column, key } if has(key) => match by.many(relation) {
             Some(many) => (many.table.clone(), format!("b.\"{column}\" = o.\"{key}\"")),
             None => return Ok(None),
         },
-        Way::Every => (by.name.clone(), "true".to_owned()),
+        JoinPath::Every => (by.name.clone(), "true".to_owned()),
         _ => return Ok(None),
     };
     let name = &table.name;
@@ -214,7 +225,7 @@ pub(super) enum Differences {
     /// There is no generation to compare with, or too much is different.
     Unknown(Option<Millis>),
     /// These, which have been made due as far as the generation says that is read; its age.
-    Known(Millis, Vec<(i64, Vec<Shown>)>),
+    Known(Millis, Vec<(i64, Vec<EmbeddedIn>)>),
 }
 
 impl Differences {
@@ -225,7 +236,7 @@ impl Differences {
 }
 
 /// Compares the generation of a table that is read with the next one, which takes its place.
-pub(super) fn differences(connection: &Connection, table: &Table) -> rusqlite::Result<Differences> {
+pub(super) fn differences(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<Differences> {
     let Some(since) = since(connection, table)? else { return Ok(Differences::Unknown(None)) };
     let name = &table.name;
     let body = |prefix: &str| format!("\"{prefix}{name}__body\"");
@@ -278,7 +289,7 @@ pub(super) fn differences(connection: &Connection, table: &Table) -> rusqlite::R
 /// Makes due what shows the records of a table whose next generation has taken its place.
 pub(super) fn replaced(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     differences: Differences,
 ) -> rusqlite::Result<()> {
     match differences {
@@ -293,9 +304,9 @@ pub(super) fn replaced(
 }
 
 /// Makes due all records that may show one of this table, of which it is not known since when they do.
-fn all(connection: &Connection, table: &Table, since: Option<Millis>) -> rusqlite::Result<()> {
+fn all(connection: &Connection, table: &EndpointTables, since: Option<Millis>) -> rusqlite::Result<()> {
     for shown in shown(table.endpoint.name).iter().filter(|shown| !shown.is_by_id()) {
-        let Some(by) = Shape::get().table(shown.by) else { continue };
+        let Some(by) = Schema::get().table(shown.by) else { continue };
         let here = generation::state(connection, shown.by)?;
         let Some(state) = here.filter(|_| shown.by != table.endpoint.name) else { continue };
         if shown.detail && !by.has_details() {

@@ -5,23 +5,23 @@
 //!
 //! - `sessions`: what filters compare, in typed columns: columns of the model, the keys of relations to one
 //!   record, and what the record shows of its relations ([`crate::alyx::model::Shortcut`]), each under its
-//!   path of Django's names; then `order_1`, …: see [`Table::order`].
+//!   path of Django's names; then `order_1`, …: see [`EndpointTables::order`].
 //! - `sessions__wide`: what is too large for a table that is searched as a whole: JSON and arrays.
 //! - `sessions__body`: the text of the record in the list (`list`) and, where it is another, of the detail
 //!   (`detail`; null where it was not fetched), as Alyx sent them, each with its checksum ([`super::checksum`]).
 //! - `sessions__projects`: a table for each relation to many records, a row for each: `n`, the other's `key`
 //!   and, where whole records stand within ([`crate::alyx::model::Embedded`]), their columns.
 //!
-//! A name that has `-` in Alyx has `_` here. How values are stored: see [`Store`].
+//! A name that has `-` in Alyx has `_` here. How values are stored: see [`ColumnType`].
 
 use std::{collections::HashMap, fmt::Write, sync::LazyLock};
 
 use super::projection::Picks;
 use crate::alyx::{
-    ENDPOINTS, Endpoint, Shape as DetailShape,
+    DetailShape, ENDPOINTS, Endpoint,
     endpoint::Order,
-    filter::{Lookup, Test},
-    model::{Column as ModelColumn, Join, Kind, Model, Relation},
+    filter::{Lookup, Predicate},
+    model::{Column as ModelColumn, ColumnKind, Join, Model, Relation},
 };
 
 /// Columns that are asked for together so often that an index holds them all: which sessions have such datasets,
@@ -35,14 +35,14 @@ const TOGETHER: &[(&str, &[&str])] = &[
 
 /// Every table.
 #[derive(Debug)]
-pub struct Shape {
-    tables: Vec<Table>,
+pub struct Schema {
+    tables: Vec<EndpointTables>,
     by_endpoint: HashMap<&'static str, usize>,
 }
 
 /// The tables of one endpoint.
 #[derive(Debug)]
-pub struct Table {
+pub struct EndpointTables {
     /// The endpoint.
     pub endpoint: &'static Endpoint,
     /// Its model; water-restricted subjects have none of their own.
@@ -50,15 +50,15 @@ pub struct Table {
     /// The table's name.
     pub name: String,
     /// Columns of the table itself.
-    pub columns: Vec<Column>,
+    pub columns: Vec<TableColumn>,
     /// Columns of `<name>__wide`.
-    pub wide: Vec<Column>,
+    pub wide: Vec<TableColumn>,
     /// Tables of the relations to many.
     pub many: Vec<Many>,
     /// What the list is ordered by, with values that can be had from the record itself: `order_1`, … hold
     /// them so that ascending order is Alyx's. Empty where a value is another record's, and where there is
     /// no order.
-    pub order: Vec<(&'static Order, Column)>,
+    pub order: Vec<(&'static Order, TableColumn)>,
     /// Columns whose texts some filter compares without regard to case: an index holds them in upper case.
     pub folded: Vec<String>,
     /// Whether `n` is the place in which Alyx serves a record: where that is by text, which every database
@@ -70,11 +70,11 @@ pub struct Table {
 
 /// A column of a table.
 #[derive(Debug, Clone)]
-pub struct Column {
+pub struct TableColumn {
     /// Its name: a path of Django's names.
     pub name: String,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: ColumnKind,
     /// Where it is in a record (see [`crate::alyx::model`]).
     pub at: &'static str,
     /// Whether only the detail has it.
@@ -91,14 +91,14 @@ pub struct Many {
     /// The table's name.
     pub table: String,
     /// `key`: what the rows are of.
-    pub key: Column,
+    pub key: TableColumn,
     /// Columns beside the key, of records that stand within: their places are within the item.
-    pub columns: Vec<Column>,
+    pub columns: Vec<TableColumn>,
 }
 
 /// How a kind of value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
+pub enum ColumnType {
     /// TEXT as it is. Compared byte by byte, as the database of the recordings compares.
     Text,
     /// A UUID: a BLOB of 16 bytes, which order as PostgreSQL orders UUIDs.
@@ -115,45 +115,45 @@ pub enum Store {
     Json,
 }
 
-impl Store {
+impl ColumnType {
     /// How this kind is stored.
-    pub fn of(kind: Kind) -> Self {
+    pub fn of(kind: ColumnKind) -> Self {
         match kind {
-            Kind::Text => Self::Text,
-            Kind::Uuid => Self::Uuid,
-            Kind::Integer | Kind::Boolean | Kind::Labels(_) => Self::Integer,
-            Kind::Float => Self::Real,
-            Kind::DateTime => Self::Micros,
-            Kind::Date => Self::Days,
-            Kind::Json | Kind::Array => Self::Json,
+            ColumnKind::Text => Self::Text,
+            ColumnKind::Uuid => Self::Uuid,
+            ColumnKind::Integer | ColumnKind::Boolean | ColumnKind::Labels(_) => Self::Integer,
+            ColumnKind::Float => Self::Real,
+            ColumnKind::DateTime => Self::Micros,
+            ColumnKind::Date => Self::Days,
+            ColumnKind::Json | ColumnKind::Array => Self::Json,
         }
     }
 }
 
-impl Shape {
+impl Schema {
     /// The one shape.
     pub fn get() -> &'static Self {
-        static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
-            let tables: Vec<Table> = ENDPOINTS.iter().map(Table::of).collect();
+        static SHAPE: LazyLock<Schema> = LazyLock::new(|| {
+            let tables: Vec<EndpointTables> = ENDPOINTS.iter().map(EndpointTables::of).collect();
             let by_endpoint =
                 tables.iter().enumerate().map(|(at, table)| (table.endpoint.name, at)).collect();
-            Shape { tables, by_endpoint }
+            Schema { tables, by_endpoint }
         });
         &SHAPE
     }
 
     /// All tables, in the order of the endpoints.
-    pub fn tables(&self) -> &[Table] {
+    pub fn tables(&self) -> &[EndpointTables] {
         &self.tables
     }
 
     /// The table of this endpoint.
-    pub fn table(&self, endpoint: &str) -> Option<&Table> {
+    pub fn table(&self, endpoint: &str) -> Option<&EndpointTables> {
         self.by_endpoint.get(endpoint).map(|at| &self.tables[*at])
     }
 }
 
-impl Table {
+impl EndpointTables {
     fn of(endpoint: &'static Endpoint) -> Self {
         let name = endpoint.name.replace('-', "_");
         let model = Model::of(endpoint.name);
@@ -179,7 +179,7 @@ impl Table {
             Some((order, column.clone()))
         };
         table.order = endpoint.order.iter().map(own).collect::<Option<_>>().unwrap_or_default();
-        if table.order.first().is_some_and(|(_, column)| matches!(column.kind, Kind::Text)) {
+        if table.order.first().is_some_and(|(_, column)| matches!(column.kind, ColumnKind::Text)) {
             table.order.clear();
             table.ranked = true;
         }
@@ -188,11 +188,11 @@ impl Table {
 
     fn derive(&mut self, model: &'static Model) {
         for column in model.columns.iter().chain(model.shown) {
-            self.add(Column::from(column));
+            self.add(TableColumn::from(column));
         }
         for relation in model.relations {
             if let Join::Holds { at, key, detail } = relation.join {
-                let column = Column {
+                let column = TableColumn {
                     name: relation.name.to_owned(),
                     kind: key_kind(relation, key),
                     at,
@@ -207,7 +207,7 @@ impl Table {
             }
         }
         for shortcut in model.shortcuts {
-            let column = Column {
+            let column = TableColumn {
                 name: shortcut.path.to_owned(),
                 kind: shortcut.kind,
                 at: shortcut.at,
@@ -222,14 +222,14 @@ impl Table {
         }
     }
 
-    fn add(&mut self, column: Column) {
-        match Store::of(column.kind) {
-            Store::Json => self.wide.push(column),
+    fn add(&mut self, column: TableColumn) {
+        match ColumnType::of(column.kind) {
+            ColumnType::Json => self.wide.push(column),
             _ => self.columns.push(column),
         }
     }
 
-    fn add_many(&mut self, path: &'static str, mut key: Column, columns: Vec<Column>) {
+    fn add_many(&mut self, path: &'static str, mut key: TableColumn, columns: Vec<TableColumn>) {
         "key".clone_into(&mut key.name);
         self.many.push(Many { path, table: format!("{}__{path}", self.name), key, columns });
     }
@@ -237,10 +237,12 @@ impl Table {
     fn compared_without_case(&self) -> Vec<String> {
         let mut columns: Vec<String> = Vec::new();
         for filter in self.endpoint.filters {
-            let Test::Column(path, Lookup::IExact) = filter.test else { continue };
+            let Predicate::Column(path, Lookup::IExact) = filter.test else { continue };
             let name = path.split("__").next().unwrap_or(path);
-            let known =
-                self.columns.iter().any(|column| column.name == name && matches!(column.kind, Kind::Text));
+            let known = self
+                .columns
+                .iter()
+                .any(|column| column.name == name && matches!(column.kind, ColumnKind::Text));
             if known && !columns.iter().any(|column| column == name) {
                 columns.push(name.to_owned());
             }
@@ -257,7 +259,7 @@ impl Table {
         let mut picks = Picks::default();
         let many = self.many.iter().map(|many| &many.key);
         for column in self.columns.iter().chain(&self.wide).chain(many).filter(|one| one.detail == detail) {
-            if Store::of(column.kind) == Store::Json {
+            if ColumnType::of(column.kind) == ColumnType::Json {
                 picks.json.push(column.at);
             } else if let Some(field) = column.at.split(['.', '[', '#', '<', '>']).next() {
                 picks.values.push(field);
@@ -267,7 +269,7 @@ impl Table {
     }
 
     /// The column of this name, be it wide or not.
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&TableColumn> {
         self.columns.iter().chain(&self.wide).find(|column| column.name == name)
     }
 
@@ -369,16 +371,16 @@ impl Table {
     }
 }
 
-fn key_kind(relation: &Relation, key: &str) -> Kind {
-    Model::of(relation.to).and_then(|model| model.column(key)).map_or(Kind::Text, |column| column.kind)
+fn key_kind(relation: &Relation, key: &str) -> ColumnKind {
+    Model::of(relation.to).and_then(|model| model.column(key)).map_or(ColumnKind::Text, |column| column.kind)
 }
 
-fn embedded(model: &Model, relation: &str) -> Vec<Column> {
+fn embedded(model: &Model, relation: &str) -> Vec<TableColumn> {
     let found = model.embedded.iter().find(|embedded| embedded.relation == relation);
-    found.into_iter().flat_map(|embedded| embedded.columns).map(Column::from).collect()
+    found.into_iter().flat_map(|embedded| embedded.columns).map(TableColumn::from).collect()
 }
 
-impl From<&ModelColumn> for Column {
+impl From<&ModelColumn> for TableColumn {
     fn from(column: &ModelColumn) -> Self {
         Self {
             name: column.name.to_owned(),
@@ -398,7 +400,7 @@ mod tests {
     fn every_endpoint_has_tables_that_sqlite_makes() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         super::super::sql_functions::register(&connection).unwrap();
-        for table in Shape::get().tables() {
+        for table in Schema::get().tables() {
             for (prefix, generation) in [("", 1), ("next:", 2)] {
                 connection.execute_batch(&table.create(prefix)).unwrap();
                 connection.execute_batch(&table.index(prefix, generation)).unwrap();
@@ -408,7 +410,7 @@ mod tests {
 
     #[test]
     fn lists_are_ordered_by_what_their_records_show() {
-        let served: Vec<&str> = Shape::get()
+        let served: Vec<&str> = Schema::get()
             .tables()
             .iter()
             .filter(|table| !table.endpoint.order.is_empty() && table.order.is_empty() && !table.ranked)

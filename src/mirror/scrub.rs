@@ -5,14 +5,17 @@ use rusqlite::{Connection, types::Value as Sql};
 
 use super::{
     checksum,
-    ingest::{Record, Rows},
-    schema::{Shape, Table},
+    ingest::{EncodedRecord, IncomingRecord},
+    schema::{EndpointTables, Schema},
     state::States,
 };
 
 /// The tables in which something is not as it was stored. An error if the file can't even be read.
-pub(super) fn damaged(connection: &Connection, states: &States) -> rusqlite::Result<Vec<&'static Table>> {
-    let here = states.iter().filter_map(|(endpoint, _)| Shape::get().table(endpoint));
+pub(super) fn damaged(
+    connection: &Connection,
+    states: &States,
+) -> rusqlite::Result<Vec<&'static EndpointTables>> {
+    let here = states.iter().filter_map(|(endpoint, _)| Schema::get().table(endpoint));
     let mut damaged = Vec::new();
     for table in here {
         match is_sound(connection, table) {
@@ -25,7 +28,7 @@ pub(super) fn damaged(connection: &Connection, states: &States) -> rusqlite::Res
     Ok(damaged)
 }
 
-fn is_sound(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
+fn is_sound(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<bool> {
     let name = &table.name;
     let mut bodies = connection
         .prepare(&format!("SELECT n, list, detail, list_sum, detail_sum FROM \"{name}__body\" ORDER BY n"))?;
@@ -46,8 +49,8 @@ fn is_sound(connection: &Connection, table: &Table) -> rusqlite::Result<bool> {
         if let Some(detail) = &detail {
             checksum::check(n, detail, row.get::<_, Option<i64>>(4)?.unwrap_or(-1))?;
         }
-        let record = Record { list: &list, detail: detail.as_deref() };
-        let Ok(right) = Rows::of(table, record) else { return Ok(false) };
+        let record = IncomingRecord { list: &list, detail: detail.as_deref() };
+        let Ok(right) = EncodedRecord::of(table, record) else { return Ok(false) };
         let (right_main, right_wide, right_many) = right.parts();
         let mut sound = stored(&mut main, n)? == [right_main];
         if let Some(wide) = &mut wide {

@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::ingest::{days, micros};
 use crate::alyx::{
     filterset::{
-        Unanswered, Undecided,
+        QueryError, Undecidable,
         compare::upper,
-        json_lookup::Test,
+        json_lookup::JsonPredicate,
         regex as pattern,
         scalar::{self, Scalar, Transform},
     },
@@ -42,15 +42,15 @@ pub fn register(connection: &Connection) -> Result<()> {
     text(connection, "upper_starts", |own, wanted| in_upper(own, wanted, <[u8]>::starts_with))?;
     text(connection, "upper_ends", |own, wanted| in_upper(own, wanted, <[u8]>::ends_with))?;
     matches(connection)?;
-    json(connection, "json_holds", Test::holds)?;
-    json(connection, "json_leaves", Test::leaves)?;
+    json(connection, "json_holds", JsonPredicate::holds)?;
+    json(connection, "json_leaves", JsonPredicate::leaves)?;
     array(connection)?;
     parts(connection)
 }
 
 /// Says what null columns of JSON are from now on: nothing, or as with every Alyx but one's own either that or JSON's null.
 pub fn null_is_nothing(connection: &Connection, certain: bool) -> Result<()> {
-    let leaves = if certain { Test::leaves_where_null_is_nothing } else { Test::leaves };
+    let leaves = if certain { JsonPredicate::leaves_where_null_is_nothing } else { JsonPredicate::leaves };
     json(connection, "json_leaves", leaves)
 }
 
@@ -101,11 +101,11 @@ fn matches(connection: &Connection) -> Result<()> {
 fn json(
     connection: &Connection,
     name: &str,
-    judge: fn(&Test, Option<&Value>) -> std::result::Result<bool, Unanswered>,
+    judge: fn(&JsonPredicate, Option<&Value>) -> std::result::Result<bool, QueryError>,
 ) -> Result<()> {
     connection.create_scalar_function(name, 2, FLAGS, move |context| {
         let test = context.get_or_create_aux(0, |spec| {
-            serde_json::from_str::<Test>(spec.as_str()?)
+            serde_json::from_str::<JsonPredicate>(spec.as_str()?)
                 .map_err(|error| Error::UserFunctionError(error.into()))
         })?;
         let judged = match context.get_raw(1) {
@@ -117,11 +117,11 @@ fn json(
 }
 
 /// What a row that can't be decided makes of the whole question.
-fn undecided(unanswered: Unanswered) -> Error {
+fn undecided(unanswered: QueryError) -> Error {
     let reason = match unanswered {
-        Unanswered::Undecided(Undecided::Beyond(what) | Undecided::Hidden(what)) => what,
-        Unanswered::Undecided(other) => other.to_string(),
-        Unanswered::Refused(refusal) => refusal.body,
+        QueryError::Undecided(Undecidable::Beyond(what) | Undecidable::Hidden(what)) => what,
+        QueryError::Undecided(other) => other.to_string(),
+        QueryError::Refused(refusal) => refusal.body,
     };
     Error::UserFunctionError(format!("{UNDECIDED}{reason}").into())
 }

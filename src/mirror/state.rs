@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
-use super::schema::Table;
+use super::schema::EndpointTables;
 use crate::{
     alyx::model::{Join, MODELS},
     clock::Millis,
@@ -12,7 +12,7 @@ use crate::{
 
 /// The state of one endpoint's table: a generation of it that is whole within its scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub struct TableState {
     /// When the synchronisation that last covered all of it began; earlier where a record is due since then.
     pub synced_at: Millis,
     /// When its records were last counted, and Alyx had as many: of a table that is seldom read as a whole.
@@ -33,12 +33,12 @@ pub struct State {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct States {
     version: i64,
-    tables: HashMap<&'static str, State>,
+    tables: HashMap<&'static str, TableState>,
 }
 
 impl States {
     /// The states of these tables.
-    pub fn new(version: i64, tables: HashMap<&'static str, State>) -> Self {
+    pub fn new(version: i64, tables: HashMap<&'static str, TableState>) -> Self {
         Self { version, tables }
     }
 
@@ -48,12 +48,12 @@ impl States {
     }
 
     /// The state of an endpoint's table; none where it has never been synchronised as a whole.
-    pub fn of(&self, endpoint: &str) -> Option<&State> {
+    pub fn of(&self, endpoint: &str) -> Option<&TableState> {
         self.tables.get(endpoint)
     }
 
     /// Every table that is here.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &State)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &TableState)> {
         self.tables.iter().map(|(endpoint, state)| (*endpoint, state))
     }
 
@@ -64,7 +64,11 @@ impl States {
 }
 
 /// The columns of a table that relations use as keys and in which a value stands twice.
-pub fn ambiguous(connection: &Connection, table: &Table, prefix: &str) -> rusqlite::Result<BTreeSet<String>> {
+pub fn ambiguous(
+    connection: &Connection,
+    table: &EndpointTables,
+    prefix: &str,
+) -> rusqlite::Result<BTreeSet<String>> {
     let keys = MODELS.iter().flat_map(|model| model.relations).filter_map(|relation| match relation.join {
         Join::Holds { key, .. } if relation.to == table.endpoint.name => Some(key),
         _ => None,

@@ -2,7 +2,7 @@
 //!
 //! They lie in `~/.one`: `.caches` names the folder of each database and the default one, and a file for each
 //! database holds its parameters. [`plan`] says what must change for a proxy to be the default, with the folder that is
-//! there already; [`Plan::apply`] does it and keeps what was there, [`undo`] restores that byte for byte.
+//! there already; [`SetupPlan::apply`] does it and keeps what was there, [`undo`] restores that byte for byte.
 //!
 //! [`script`] is the same in Python, for machines without this program. The two write the same bytes:
 //! `tests/it/one_script/` runs both in the same homes.
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 pub use home::Home;
-pub use plan::{Change, Plan, Wanted, plan};
+pub use plan::{Change, SetupPlan, SetupRequest, plan};
 pub use script::script;
 pub use token::token;
 pub use undo::{Undoing, Undone, undo};

@@ -26,7 +26,7 @@ const NO_NAME: &str = "ONE has no user name of yours yet. ONE 3 asks for it; for
 
 /// What is wanted.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct SetupRequest {
     /// The proxy's URL.
     pub url: String,
     /// The Alyx behind it, if the proxy was asked: its folder is taken over, where ONE has one.
@@ -52,7 +52,7 @@ pub struct Change {
 
 /// What is to be done.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub struct SetupPlan<'a> {
     pub(super) home: &'a Home,
     /// ONE's name for the proxy.
     pub(super) own: String,
@@ -69,7 +69,7 @@ pub struct Plan<'a> {
 }
 
 /// Says what must change in ONE's folder (`~/.one`).
-pub fn plan<'a>(home: &'a Home, wanted: &Wanted) -> Result<Plan<'a>, OneError> {
+pub fn plan<'a>(home: &'a Home, wanted: &SetupRequest) -> Result<SetupPlan<'a>, OneError> {
     let folder = home.folder.as_path();
     let caches_path = folder.join(CACHES);
     let caches_before = files::read(&caches_path)?;
@@ -104,7 +104,7 @@ pub fn plan<'a>(home: &'a Home, wanted: &Wanted) -> Result<Plan<'a>, OneError> {
     ];
     let changes =
         changes.into_iter().filter(|change| change.before.as_ref() != Some(&change.after)).collect();
-    Ok(Plan { home, own, changes, cache_dir, like, default, notes })
+    Ok(SetupPlan { home, own, changes, cache_dir, like, default, notes })
 }
 
 /// The databases that ONE knows, with their folders.
@@ -122,7 +122,7 @@ fn parameters(
     (path, before): (&Path, Option<&[u8]>),
     own: &str,
     like: Option<&str>,
-    wanted: &Wanted,
+    wanted: &SetupRequest,
 ) -> Result<Map<String, Value>, OneError> {
     let mut parameters = files::parse(path, before)?;
     let model = match like {
@@ -161,7 +161,7 @@ fn taken_over(
     known: &Map<String, Value>,
     own: &str,
     is_set_up: bool,
-    wanted: &Wanted,
+    wanted: &SetupRequest,
 ) -> Result<Option<String>, OneError> {
     if let Some(named) = &wanted.like {
         let name = key(named);
@@ -181,7 +181,7 @@ fn taken_over(
 
 /// What the user should know of the folder for data files that is taken, and besides.
 fn folder_notes(
-    wanted: &Wanted,
+    wanted: &SetupRequest,
     known: &Map<String, Value>,
     (own, like): (&str, Option<&str>),
     cache_dir: &str,
@@ -202,7 +202,7 @@ fn folder_notes(
 }
 
 /// What the user should know besides. `others` are the databases that could have been taken over, and were not.
-fn notes(wanted: &Wanted, others: &[&str]) -> Vec<String> {
+fn notes(wanted: &SetupRequest, others: &[&str]) -> Vec<String> {
     let (mut notes, names, url) = (Vec::new(), others.join(", "), &wanted.url);
     if !others.is_empty() {
         notes.push(match &wanted.upstream {
@@ -232,7 +232,7 @@ fn text(path: &Path) -> Result<String, OneError> {
     text.ok_or_else(|| OneError::Strange(path.to_owned(), "its name is no UTF-8".to_owned()))
 }
 
-impl Plan<'_> {
+impl SetupPlan<'_> {
     /// Does it, all or nothing. What was there is kept first, so that [`super::undo`] can put it back.
     pub fn apply(&self) -> Result<(), OneError> {
         if self.changes.is_empty() {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Home, OneError, Plan,
+    Home, OneError, SetupPlan,
     files::{self, FileWrite},
     key,
     plan::{CACHES, client_map},
@@ -27,7 +27,7 @@ struct List {
     /// ONE's names of the proxies that were set up, the last one last.
     #[serde(default)]
     set_up: Vec<String>,
-    files: Vec<Kept>,
+    files: Vec<Backup>,
     /// Folders for data files that were made.
     #[serde(default)]
     folders: Vec<PathBuf>,
@@ -35,7 +35,7 @@ struct List {
 
 /// A file as it was, and what was written in its place.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct Backup {
     name: String,
     /// The mode that it had; none where there was no such file.
     mode: Option<u32>,
@@ -92,7 +92,7 @@ fn lasting(path: &Path, bytes: &[u8]) -> Option<String> {
 }
 
 /// What must be written to keep what the plan is about to replace.
-pub(super) fn keep(plan: &Plan, store: &Path, absent: &[PathBuf]) -> Result<Vec<FileWrite>, OneError> {
+pub(super) fn keep(plan: &SetupPlan, store: &Path, absent: &[PathBuf]) -> Result<Vec<FileWrite>, OneError> {
     let mut list = read(store)?.unwrap_or_default();
     list.folders.extend_from_slice(absent);
     list.set_up.retain(|name| *name != plan.own);
@@ -111,7 +111,7 @@ pub(super) fn keep(plan: &Plan, store: &Path, absent: &[PathBuf]) -> Result<Vec<
         if let Some(bytes) = &change.before {
             writes.push(FileWrite::new(original(store, &name), bytes.clone(), 0o600));
         }
-        list.files.push(Kept { name, mode, blake2s, written: None, parameters });
+        list.files.push(Backup { name, mode, blake2s, written: None, parameters });
     }
     writes.push(list.write(store));
     Ok(writes)
@@ -156,7 +156,7 @@ impl Undo<'_> {
     fn all(&self, list: &List) -> Result<Vec<Undone>, OneError> {
         let (mut done, mut writes) = (Vec::new(), Vec::new());
         // The default comes first: a crash in between leaves ONE with one that it knows.
-        let (first, others): (Vec<&Kept>, Vec<&Kept>) =
+        let (first, others): (Vec<&Backup>, Vec<&Backup>) =
             list.files.iter().partition(|kept| kept.name == CACHES);
         for kept in first.into_iter().chain(others) {
             let (undone, write) =
@@ -185,7 +185,7 @@ impl Undo<'_> {
 
     /// How the list of databases is put back: as it was where nobody else has changed it since, and otherwise without
     /// these proxies only.
-    fn caches(&self, kept: &Kept, set_up: &[String]) -> Result<(Undone, FileWrite), OneError> {
+    fn caches(&self, kept: &Backup, set_up: &[String]) -> Result<(Undone, FileWrite), OneError> {
         let path = self.folder.join(CACHES);
         let Some(now) = files::read(&path)?.filter(|now| !kept.is_written(now)) else {
             return self.as_it_was(kept);
@@ -263,14 +263,14 @@ impl Undo<'_> {
     }
 
     /// How a file is put back: what that is, and what is to be written.
-    fn put_back(&self, kept: &Kept) -> Result<(Undone, FileWrite), OneError> {
+    fn put_back(&self, kept: &Backup) -> Result<(Undone, FileWrite), OneError> {
         let back = self.as_it_was(kept)?;
         self.unless_changed(&back.1.path, kept, back.1.content.as_deref())?;
         Ok(back)
     }
 
     /// The same, whatever stands there now.
-    fn as_it_was(&self, kept: &Kept) -> Result<(Undone, FileWrite), OneError> {
+    fn as_it_was(&self, kept: &Backup) -> Result<(Undone, FileWrite), OneError> {
         let path = self.folder.join(&kept.name);
         let Some(mode) = kept.mode else {
             return Ok((Undone::Removed(path.clone()), FileWrite::removal(path)));
@@ -283,7 +283,7 @@ impl Undo<'_> {
     }
 
     /// Fails where somebody else has changed a file since.
-    fn unless_changed(&self, path: &Path, kept: &Kept, original: Option<&[u8]>) -> Result<(), OneError> {
+    fn unless_changed(&self, path: &Path, kept: &Backup, original: Option<&[u8]>) -> Result<(), OneError> {
         let now = files::read(path)?;
         // ONE writes its token into the file that was made for the proxy: that one goes in any case.
         let made_for_proxy = kept.mode.is_none();
@@ -303,7 +303,7 @@ fn take_out(known: &mut Map<String, Value>, name: &str, before: &Map<String, Val
     };
 }
 
-impl Kept {
+impl Backup {
     /// Whether this is what was written.
     fn is_written(&self, bytes: &[u8]) -> bool {
         match (&self.blake2s, &self.written) {

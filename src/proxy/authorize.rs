@@ -4,20 +4,20 @@ use axum::body::Body;
 use http::{HeaderValue, Response, header};
 
 use super::{
-    Asked,
+    Exchange,
     core::Core,
     refusal::{add_notice, gateway_timeout, refuse, retry_later},
 };
 use crate::{
     alyx::{Route, Service, error_body},
-    auth::{Credentials, Standing},
+    auth::{Credentials, TokenStatus},
     clock::{self, Millis},
-    upstream::{Failure, rate_limit::Caller},
+    upstream::{UpstreamError, rate_limit::Caller},
 };
 
 /// What a caller may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum May {
+pub(crate) enum Authorization {
     /// What is stored.
     Have,
     /// What is stored, after Alyx has been asked about the token again; if Alyx is away, at once.
@@ -30,23 +30,23 @@ pub(crate) enum May {
 
 /// What a caller with these credentials may have of what is asked, as far as is known now; some of it Alyx gives to
 /// anybody (ALYX.md 1).
-pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Asked) -> May {
+pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Exchange) -> Authorization {
     let settings = &asked.settings;
     let open = matches!(asked.route, Route::Service(service) if service.open());
     if settings.access.open && !matches!(credentials, Credentials::Foreign) {
-        return May::Have;
+        return Authorization::Have;
     }
     match credentials {
-        Credentials::None | Credentials::OtherScheme if open => May::Have,
+        Credentials::None | Credentials::OtherScheme if open => Authorization::Have,
         Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
-            May::AskOnly(error_body::NO_CREDENTIALS)
+            Authorization::AskOnly(error_body::NO_CREDENTIALS)
         }
-        Credentials::Malformed(refusal) => May::AskOnly(refusal),
+        Credentials::Malformed(refusal) => Authorization::AskOnly(refusal),
         Credentials::Token { hash, .. } => match core.tokens.standing(hash, &settings.access) {
-            Standing::Vouched => May::Have,
-            Standing::Recheck => May::HaveAfterCheck,
-            Standing::PastGrace { vouched_at } => May::PastGrace(vouched_at),
-            Standing::Unknown => May::AskOnly(error_body::INVALID_TOKEN),
+            TokenStatus::Vouched => Authorization::Have,
+            TokenStatus::Recheck => Authorization::HaveAfterCheck,
+            TokenStatus::PastGrace { vouched_at } => Authorization::PastGrace(vouched_at),
+            TokenStatus::Unknown => Authorization::AskOnly(error_body::INVALID_TOKEN),
         },
     }
 }
@@ -58,14 +58,14 @@ pub(crate) fn caller(core: &Core, credentials: &Credentials, route: &Route) -> O
     }
     let Credentials::Token { hash, field } = credentials else { return None };
     Some(match core.tokens.standing(hash, &core.settings.load().access) {
-        Standing::Unknown => Caller::Strangers,
+        TokenStatus::Unknown => Caller::Strangers,
         _ => Caller::of(field),
     })
 }
 
 /// Whether Alyx is known to be away, rather than without time for this request.
-pub(crate) fn is_away(core: &Core, failure: &Failure) -> bool {
-    *failure == Failure::Away || core.upstream.health.is_down()
+pub(crate) fn is_away(core: &Core, failure: &UpstreamError) -> bool {
+    *failure == UpstreamError::Away || core.upstream.health.is_down()
 }
 
 /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
@@ -73,13 +73,13 @@ pub(crate) fn is_away(core: &Core, failure: &Failure) -> bool {
 /// refused, and one that Alyx has merely had no time for may be good.
 pub(crate) fn refuse_caller(
     core: &Core,
-    may: May,
-    failure: &Failure,
+    may: Authorization,
+    failure: &UpstreamError,
     route: &Route,
 ) -> Option<Response<Body>> {
     match may {
-        May::Have | May::HaveAfterCheck => None,
-        May::AskOnly(refusal) if is_away(core, failure) => {
+        Authorization::Have | Authorization::HaveAfterCheck => None,
+        Authorization::AskOnly(refusal) if is_away(core, failure) => {
             let mut response = refuse(403, error_body::detail(403, refusal), "not-accepted");
             add_notice(core, &mut response);
             let headers = response.headers_mut();
@@ -89,11 +89,11 @@ pub(crate) fn refuse_caller(
             }
             Some(response)
         }
-        May::AskOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
+        Authorization::AskOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
             gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")
         })),
         // No 403: ONE would throw away a token that is good again when Alyx is back.
-        May::PastGrace(vouched_at) => {
+        Authorization::PastGrace(vouched_at) => {
             let since = clock::for_people(vouched_at);
             let text =
                 format!("Alyx accepted this token last on {since}, longer ago than `access.grace` allows.");
@@ -102,7 +102,7 @@ pub(crate) fn refuse_caller(
     }
 }
 
-impl May {
+impl Authorization {
     /// Whether stored answers may be looked at for this caller.
     pub(crate) fn sees_stored(self) -> bool {
         matches!(self, Self::Have | Self::HaveAfterCheck)

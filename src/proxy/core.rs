@@ -20,7 +20,7 @@ use crate::{
     settings::Settings,
     store::{self, Store, StoreError},
     telemetry::{activity::Activity, counters::Counters},
-    upstream::{Answer, Upstream, UpstreamError},
+    upstream::{Upstream, UpstreamConfigError, UpstreamResponse},
 };
 
 /// What all floors share: the rooms below, opened.
@@ -60,7 +60,7 @@ pub enum OpenError {
     Secret(#[from] SecretError),
     /// The database can't be opened.
     #[error(transparent)]
-    Store(#[from] store::OpenError),
+    Store(#[from] store::StoreOpenError),
     /// The database can't be read.
     #[error(transparent)]
     Read(#[from] StoreError),
@@ -75,7 +75,7 @@ pub enum OpenError {
     Account(#[from] crate::upstream::AccountError),
     /// The upstream can't be asked with these settings.
     #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    Upstream(#[from] UpstreamConfigError),
 }
 
 impl OpenError {
@@ -128,7 +128,7 @@ impl Core {
     }
 
     /// Learns from an answer of Alyx's what this caller's token is worth.
-    pub(crate) async fn learn(&self, credentials: &Credentials, answer: &Answer) {
+    pub(crate) async fn learn(&self, credentials: &Credentials, answer: &UpstreamResponse) {
         // Gateways say 200 and nothing.
         if answer.json && !answer.body.is_empty() {
             self.learn_success(credentials, answer.status, answer.asked_at);

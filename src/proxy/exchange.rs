@@ -20,7 +20,7 @@ const MOST_PARAMETERS: usize = 1000;
 
 /// A request without its body, and what is known of it before it is answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct Exchange {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
@@ -40,7 +40,7 @@ pub(crate) fn ask(
     knows_alyx: bool,
     peer: SocketAddr,
     request: Request<Body>,
-) -> Result<(Asked, Body), Box<Response<Body>>> {
+) -> Result<(Exchange, Body), Box<Response<Body>>> {
     let settings = core.settings.load_full();
     let (parts, body) = request.into_parts();
     if !parts.uri.path().starts_with('/') {
@@ -71,5 +71,5 @@ pub(crate) fn ask(
     let segments = query_string::segments(parts.uri.path());
     let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    Ok((Asked { method, uri, headers, route, base, client, settings }, body))
+    Ok((Exchange { method, uri, headers, route, base, client, settings }, body))
 }

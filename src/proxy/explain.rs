@@ -12,21 +12,21 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Asked,
+    Exchange,
     from_mirror::{FromMirror, MirrorLookup, MirrorMiss},
     refusal,
 };
 use crate::{
     alyx::{
         Endpoint,
-        filterset::{Refusal, Unanswered, Undecided},
+        filterset::{AlyxError, QueryError, Undecidable},
         pagination::Window,
     },
-    cache::{Question, Verdict},
+    cache::{Freshness, Question},
     clock,
     http::{Directives, cache_status::CacheStatus},
     mirror::{
-        plan::{self, Failed},
+        plan::{self, PlanError},
         state::States,
     },
 };
@@ -56,13 +56,13 @@ struct Explanation {
     /// The plan of the mirror's answer, where it has one.
     plan: Option<Planned>,
     /// What is stored for this very question.
-    stored: Option<Stored>,
+    stored: Option<StoredReport>,
 }
 
 #[derive(Debug, Default, Serialize)]
 struct Planned {
     /// The tables that it needs.
-    tables: Vec<Table>,
+    tables: Vec<TableReport>,
     /// The parameters that take effect; all others are disregarded, as by Alyx.
     parameters: Vec<String>,
     /// The SQL that counts.
@@ -70,17 +70,17 @@ struct Planned {
     /// The SQL that finds the page's records.
     page: Option<String>,
     /// Alyx's own refusal, where it refuses.
-    refusal: Option<Refused>,
+    refusal: Option<RefusedReport>,
 }
 
 #[derive(Debug, Serialize)]
-struct Refused {
+struct RefusedReport {
     status: u16,
     body: Value,
 }
 
 #[derive(Debug, Serialize)]
-struct Table {
+struct TableReport {
     endpoint: &'static str,
     details: bool,
     rows: u64,
@@ -90,7 +90,7 @@ struct Table {
 }
 
 #[derive(Debug, Serialize)]
-struct Stored {
+struct StoredReport {
     asked_at: String,
     age_seconds: i64,
     fresh: bool,
@@ -100,10 +100,10 @@ impl FromMirror {
     /// Explains what would be done about a read; the caller may have its answer.
     pub(crate) async fn explain(
         &self,
-        asked: &Asked,
+        asked: &Exchange,
         question: &Question,
         directives: &Directives,
-        stored: Option<(clock::Millis, Verdict)>,
+        stored: Option<(clock::Millis, Freshness)>,
     ) -> Response<Body> {
         let down = self.core.upstream.health.is_down();
         let away = self.mirrored(question, &asked.settings, None).await;
@@ -113,7 +113,7 @@ impl FromMirror {
             (MirrorLookup::Miss(_), None) => "refused",
         };
         let mirrored = if down { away } else { self.mirrored_now(asked, question, directives).await };
-        let fresh = matches!(stored, Some((_, Verdict::Fresh { .. })));
+        let fresh = matches!(stored, Some((_, Freshness::Fresh { .. })));
         let (decision, why, remedy) = match &mirrored {
             MirrorLookup::Answer(_) => ("mirror", "The tables that it needs are here.".to_owned(), None),
             MirrorLookup::Miss(silence) => {
@@ -135,7 +135,7 @@ impl FromMirror {
             offline,
             upstream: self.core.upstream.health.state().name(),
             plan: self.planned(asked, question).await,
-            stored: stored.map(|(asked_at, _)| Stored {
+            stored: stored.map(|(asked_at, _)| StoredReport {
                 asked_at: clock::for_machines(asked_at),
                 age_seconds: age(asked_at),
                 fresh,
@@ -145,7 +145,7 @@ impl FromMirror {
         refusal::json(StatusCode::OK.as_u16(), format!("{body}\n"), CacheStatus::Internal)
     }
 
-    async fn planned(&self, asked: &Asked, question: &Question) -> Option<Planned> {
+    async fn planned(&self, asked: &Exchange, question: &Question) -> Option<Planned> {
         let target = self.mirror_for(question).ok()?;
         let today = self.core.mode.today(&asked.settings);
         let (endpoint, key, question) = (target.endpoint, target.key, question.clone());
@@ -162,7 +162,7 @@ impl FromMirror {
 }
 
 fn of_list(
-    plan: Result<plan::Plan, Failed>,
+    plan: Result<plan::ListPlan, PlanError>,
     window: Window,
     states: &States,
 ) -> rusqlite::Result<Option<Planned>> {
@@ -182,7 +182,7 @@ fn of_list(
 }
 
 fn of_detail(
-    text: Result<String, Failed>,
+    text: Result<String, PlanError>,
     endpoint: &'static Endpoint,
     states: &States,
 ) -> rusqlite::Result<Option<Planned>> {
@@ -195,21 +195,21 @@ fn of_detail(
     }
 }
 
-fn of_failed(failed: Failed) -> rusqlite::Result<Option<Planned>> {
+fn of_failed(failed: PlanError) -> rusqlite::Result<Option<Planned>> {
     match failed {
-        Failed::Sqlite(error) => Err(error),
-        Failed::Unanswered(Unanswered::Undecided(_)) => Ok(None),
-        Failed::Unanswered(Unanswered::Refused(Refusal { status, body })) => {
+        PlanError::Sqlite(error) => Err(error),
+        PlanError::Unanswered(QueryError::Undecided(_)) => Ok(None),
+        PlanError::Unanswered(QueryError::Refused(AlyxError { status, body })) => {
             let body = serde_json::from_str(&body).unwrap_or_default();
-            Ok(Some(Planned { refusal: Some(Refused { status, body }), ..Planned::default() }))
+            Ok(Some(Planned { refusal: Some(RefusedReport { status, body }), ..Planned::default() }))
         }
     }
 }
 
-fn tables(states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<Table> {
+fn tables(states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<TableReport> {
     let table = |(endpoint, details): &(&'static str, bool)| {
         let state = states.of(endpoint)?;
-        Some(Table {
+        Some(TableReport {
             endpoint,
             details: *details,
             rows: state.rows,
@@ -247,7 +247,7 @@ impl MirrorMiss {
     /// What would have the mirror answer it.
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Undecided(reason) => Undecided::remedy(reason),
+            Self::Undecided(reason) => Undecidable::remedy(reason),
             Self::Old(_) => Some("It answers again after the next synchronisation.".to_owned()),
             Self::NotAsked | Self::Volatile | Self::Request | Self::MayBeNew => None,
         }

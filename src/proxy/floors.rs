@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{Method, Response};
 
 use super::{
-    Asked,
+    Exchange,
     core::{Core, OpenError},
     files::{self, CacheTables},
     from_mirror::FromMirror,
@@ -48,7 +48,7 @@ impl Floors {
 }
 
 /// Has the floor answer whose business this request is.
-pub(crate) async fn of_alyx(floors: &Arc<Floors>, asked: Asked, body: Body) -> Response<Body> {
+pub(crate) async fn of_alyx(floors: &Arc<Floors>, asked: Exchange, body: Body) -> Response<Body> {
     match (&asked.method, &asked.route) {
         (&Method::POST, Route::Service(Service::AuthToken)) => login::answer(floors, asked, body).await,
         (method, route) if invalidates::is_write(method, route) => {

@@ -13,14 +13,14 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    Asked,
+    Exchange,
     core::Core,
     refusal::notice,
-    respond::{Giving, respond},
+    respond::{ResponseOptions, respond},
     verify::Samples,
 };
 use crate::{
-    alyx::{Class, ENDPOINTS, Endpoint, Route, filterset::Undecided},
+    alyx::{Class, ENDPOINTS, Endpoint, Route, filterset::Undecidable},
     cache::{Entry, Question, freshness},
     clock::{self, Millis},
     http::{
@@ -29,10 +29,10 @@ use crate::{
     },
     mirror::{
         self, Mirror,
-        answer::{Answer, Outcome, Recency},
+        answer::{MirrorAnswer, MirrorOutcome, Recency},
     },
     settings::Settings,
-    storage::types::Key,
+    storage::types::CacheKey,
 };
 
 /// What the mirror has to say to a question.
@@ -54,7 +54,7 @@ pub(crate) enum MirrorMiss {
     /// The request wants Alyx's own answer.
     Request,
     /// The question can't be decided here.
-    Undecided(Undecided),
+    Undecided(Undecidable),
     /// This table is older than is wished, or than a write.
     Old(&'static str),
     /// There is no such record here; a moment ago it may have been created.
@@ -98,12 +98,13 @@ pub(crate) struct CachedAnswer {
 
 /// Answers of the mirror that were given lately, by the key of the question.
 #[derive(Debug)]
-pub(crate) struct MirrorAnswerCache(moka::sync::Cache<Key, CachedAnswer>);
+pub(crate) struct MirrorAnswerCache(moka::sync::Cache<CacheKey, CachedAnswer>);
 
 impl MirrorAnswerCache {
     /// Keeps so many bytes at the most.
     pub(crate) fn new(bytes: u64) -> Self {
-        let weight = |_: &Key, kept: &CachedAnswer| u32::try_from(kept.entry.weight()).unwrap_or(u32::MAX);
+        let weight =
+            |_: &CacheKey, kept: &CachedAnswer| u32::try_from(kept.entry.weight()).unwrap_or(u32::MAX);
         Self(moka::sync::Cache::builder().weigher(weight).max_capacity(bytes).build())
     }
 }
@@ -126,7 +127,7 @@ impl FromMirror {
     /// The mirror's answer to a question while Alyx can be reached.
     pub(crate) async fn mirrored_now(
         &self,
-        asked: &Asked,
+        asked: &Exchange,
         question: &Question,
         directives: &Directives,
     ) -> MirrorLookup {
@@ -175,7 +176,7 @@ impl FromMirror {
         }
         let (question, base) = (question.clone(), self.core.upstream.base().to_owned());
         let look = move |connection: &rusqlite::Connection, states: &Arc<mirror::state::States>| {
-            let asked = mirror::answer::Question {
+            let asked = mirror::answer::MirrorQuestion {
                 endpoint,
                 key: key.as_deref(),
                 pairs: &question.pairs,
@@ -187,16 +188,16 @@ impl FromMirror {
             Ok(outcome.map(|answer| (question.key, keep(answer, &question, today, &base))))
         };
         match mirror.read(look).await {
-            Ok(Outcome::Answer((key, Some(kept)))) => {
+            Ok(MirrorOutcome::Answer((key, Some(kept)))) => {
                 self.answers.0.insert(key, kept.clone());
                 Ok(kept)
             }
-            Ok(Outcome::Answer((_, None))) => {
+            Ok(MirrorOutcome::Answer((_, None))) => {
                 tracing::error!(endpoint = endpoint.name, "the mirror made an answer that is no JSON");
                 Err(MirrorMiss::NotAsked)
             }
-            Ok(Outcome::Undecided(reason)) => Err(MirrorMiss::Undecided(reason)),
-            Ok(Outcome::Old(table)) => Err(MirrorMiss::Old(table)),
+            Ok(MirrorOutcome::Undecided(reason)) => Err(MirrorMiss::Undecided(reason)),
+            Ok(MirrorOutcome::Old(table)) => Err(MirrorMiss::Old(table)),
             Err(error) => {
                 // Damage is told once, by the mirror itself.
                 if error.is_damage() {
@@ -222,11 +223,11 @@ impl FromMirror {
         }
         if !question.plain {
             let what = "make any other form of JSON than Alyx's plain one from its tables";
-            return Err(MirrorMiss::Undecided(Undecided::beyond(what)));
+            return Err(MirrorMiss::Undecided(Undecidable::beyond(what)));
         }
         if question.owner.is_some() {
             let what = "answer from its tables what `access.per_user` keeps apart";
-            return Err(MirrorMiss::Undecided(Undecided::beyond(what)));
+            return Err(MirrorMiss::Undecided(Undecidable::beyond(what)));
         }
         Ok(MirrorQuery { mirror, endpoint, key })
     }
@@ -275,7 +276,7 @@ impl FromMirror {
     /// Gives an answer of the mirror's, for a reason where its tables are not as recent as they should be.
     pub(crate) async fn give_mirrored(
         &self,
-        asked: &Asked,
+        asked: &Exchange,
         question: &Question,
         entry: &Arc<Entry>,
         reason: Option<ServedStale>,
@@ -286,7 +287,14 @@ impl FromMirror {
         };
         let how = CacheStatus::Mirror { reason, as_synchronised: clock && entry.status == StatusCode::OK };
         let notice = reason.and_then(|reason| notice(&self.core, reason));
-        respond(&self.core, asked, question, entry, Giving { notice, ..Giving::plainly(how) }).await
+        respond(
+            &self.core,
+            asked,
+            question,
+            entry,
+            ResponseOptions { notice, ..ResponseOptions::plainly(how) },
+        )
+        .await
     }
 }
 
@@ -313,7 +321,7 @@ fn was_empty(entry: &Entry, settings: &Settings) -> bool {
 }
 
 fn keep(
-    mut answer: Answer,
+    mut answer: MirrorAnswer,
     question: &Question,
     today: jiff::civil::Date,
     base: &str,
@@ -322,7 +330,7 @@ fn keep(
     let status = StatusCode::from_u16(answer.status).ok()?;
     let body = std::mem::take(&mut answer.body).into();
     let entry = Entry::made(status, headers_of(&question.route), body, question, synced_at, base)?;
-    let Answer { tables, used, version, .. } = answer;
+    let MirrorAnswer { tables, used, version, .. } = answer;
     Some(CachedAnswer { version, today, tables, used, entry: Arc::new(entry) })
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct History {
 
 /// A question that somebody asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Past {
+pub(crate) struct HistoryEntry {
     /// Path and query.
     pub(crate) question: String,
     /// When it was asked last, within the hour.
@@ -85,13 +85,14 @@ impl History {
         token: TokenHash,
         since: Millis,
         store: &Store,
-    ) -> Result<Vec<Past>, StoreError> {
+    ) -> Result<Vec<HistoryEntry>, StoreError> {
         let look = move |connection: &Connection| {
             let sql =
                 "SELECT question, at FROM history WHERE user = ?1 AND at >= ?2 ORDER BY at DESC, question";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement
-                .query_map((token.0, since), |row| Ok(Past { question: row.get(0)?, at: row.get(1)? }))?;
+            let rows = statement.query_map((token.0, since), |row| {
+                Ok(HistoryEntry { question: row.get(0)?, at: row.get(1)? })
+            })?;
             rows.collect()
         };
         store.written().await?;

@@ -34,7 +34,7 @@ use crate::{
     http::cache_status::{CACHE_STATUS, CacheStatus, Tier},
     server::request_id::REQUEST_ID,
     settings::Settings,
-    storage::types::{Key, TokenHash},
+    storage::types::{CacheKey, TokenHash},
 };
 
 /// A decision counts for so long at most, in milliseconds.
@@ -64,7 +64,7 @@ pub(crate) struct Epochs {
 /// An answer from memory, as the lower floors hand it up: with what is needed to give it again.
 #[derive(Debug, Clone)]
 pub(crate) struct Repeatable {
-    pub(crate) key: Key,
+    pub(crate) key: CacheKey,
     pub(crate) entry: Arc<Entry>,
     pub(crate) body: Bytes,
     /// The client, which behind a reverse proxy is another than the peer.

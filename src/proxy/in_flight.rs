@@ -25,20 +25,20 @@ const CONNECTIONS: &str = "connections";
 
 /// Requests under way.
 #[derive(Debug, Default)]
-pub(crate) struct Load {
-    counts: Mutex<Counts>,
+pub(crate) struct InFlightLimit {
+    counts: Mutex<InFlightCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct InFlightCounts {
     all: usize,
     by_client: HashMap<IpAddr, usize>,
 }
 
 /// A request's place; it is given back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    load: Arc<Load>,
+pub(crate) struct Permit {
+    load: Arc<InFlightLimit>,
     client: IpAddr,
 }
 
@@ -72,13 +72,13 @@ pub(crate) fn count_connection_turned_away() {
     metrics::counter!(SHED, "reason" => CONNECTIONS).increment(1);
 }
 
-impl Load {
+impl InFlightLimit {
     /// A place for a request of this client.
     pub(crate) fn enter(
         self: &Arc<Self>,
         client: IpAddr,
-        settings: &settings::Server,
-    ) -> Result<Place, Full> {
+        settings: &settings::ServerSettings,
+    ) -> Result<Permit, Full> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= settings.max_requests {
             return Err(Full::All);
@@ -89,7 +89,7 @@ impl Load {
         }
         *own += 1;
         counts.all += 1;
-        Ok(Place { load: self.clone(), client })
+        Ok(Permit { load: self.clone(), client })
     }
 
     /// How many there are.
@@ -98,7 +98,7 @@ impl Load {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.load.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
@@ -113,10 +113,10 @@ impl Drop for Place {
 
 /// A place for a request of this client, or the refusal where there is none.
 pub(crate) fn place(
-    load: &Arc<Load>,
+    load: &Arc<InFlightLimit>,
     client: IpAddr,
-    settings: &settings::Server,
-) -> Result<Place, Box<Response<Body>>> {
+    settings: &settings::ServerSettings,
+) -> Result<Permit, Box<Response<Body>>> {
     load.enter(client, settings).map_err(|full| Box::new(overloaded(full)))
 }
 
@@ -138,12 +138,12 @@ fn overloaded(full: Full) -> Response<Body> {
 }
 
 /// Keeps a request's place until its response has been taken.
-pub(crate) fn hold(response: Response<Body>, place: Place) -> Response<Body> {
+pub(crate) fn hold(response: Response<Body>, place: Permit) -> Response<Body> {
     response.map(|body| {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Held { body, _place: place })
+        Body::new(PermitBody { body, _place: place })
     })
 }
 
@@ -170,12 +170,12 @@ pub(crate) async fn whole(
 }
 
 /// A body with a place.
-struct Held {
+struct PermitBody {
     body: Body,
-    _place: Place,
+    _place: Permit,
 }
 
-impl HttpBody for Held {
+impl HttpBody for PermitBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -201,10 +201,11 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let load = Arc::new(Load::default());
-        let settings = settings::Server { max_requests: 3, max_requests_per_client: 2, ..Default::default() };
+        let load = Arc::new(InFlightLimit::default());
+        let settings =
+            settings::ServerSettings { max_requests: 3, max_requests_per_client: 2, ..Default::default() };
         let [one, other]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-        let places: Vec<Place> = (0..2).map(|_| load.enter(one, &settings).unwrap()).collect();
+        let places: Vec<Permit> = (0..2).map(|_| load.enter(one, &settings).unwrap()).collect();
         assert_eq!(load.enter(one, &settings).unwrap_err(), Full::Client);
         let third = load.enter(other, &settings).unwrap();
         assert_eq!(load.enter(other, &settings).unwrap_err(), Full::All);

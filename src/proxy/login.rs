@@ -11,8 +11,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use zeroize::Zeroizing;
 
 use super::{
-    Asked,
-    authorize::{May, authorize, is_away},
+    Exchange,
+    authorize::{Authorization, authorize, is_away},
     core::Core,
     floors::Floors,
     in_flight,
@@ -21,30 +21,30 @@ use super::{
 };
 use crate::{
     alyx::error_body,
-    auth::{Attempt, Given, LogIn, Presented, credentials},
+    auth::{Attempt, LogIn, LoginForm, Presented, credentials},
     clock::{self, Millis},
     http::cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
-    upstream::{Failure, seconds},
+    upstream::{UpstreamError, seconds},
 };
 
 /// Nobody's name and password are longer.
 const MAX_BODY: usize = 64 << 10;
 
 /// Answers a log-in.
-pub(crate) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Response<Body> {
+pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Response<Body> {
     let core = &floors.core;
     let timeout = asked.settings.server.client_timeout.0;
     let body = match in_flight::whole(body, "A log-in", MAX_BODY, timeout).await {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
-    let given = Given::read(&asked.headers, &body).await;
+    let given = LoginForm::read(&asked.headers, &body).await;
     let attempt = match attempt(floors, &asked, &given).await {
         Attempt::Wait(wait) => return too_many(wait),
         attempt => attempt,
     };
     if core.upstream.health.is_down() {
-        return without_alyx(floors, &asked, given, attempt, &Failure::Away).await;
+        return without_alyx(floors, &asked, given, attempt, &UpstreamError::Away).await;
     }
     let asked_at = clock::stamp();
     let (sent, body) = as_read(asked.clone(), &given, body);
@@ -55,7 +55,7 @@ pub(crate) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Respons
 }
 
 /// Whether this log-in may be tried.
-async fn attempt(floors: &Floors, asked: &Asked, given: &Given) -> Attempt {
+async fn attempt(floors: &Floors, asked: &Exchange, given: &LoginForm) -> Attempt {
     let access = &asked.settings.access;
     let (Some(user), Some(password), false) = (&given.user, &given.password, access.open) else {
         return Attempt::Free;
@@ -66,8 +66,8 @@ async fn attempt(floors: &Floors, asked: &Asked, given: &Given) -> Attempt {
 
 /// The log-in as it was read here: what Alyx accepts must be the name and password that are kept. Of multipart forms and
 /// odd encodings others read other things.
-fn as_read(mut asked: Asked, given: &Given, body: Bytes) -> (Asked, Bytes) {
-    let Some(form) = Given::is_ambiguous(&asked.headers).then(|| given.as_form()).flatten() else {
+fn as_read(mut asked: Exchange, given: &LoginForm, body: Bytes) -> (Exchange, Bytes) {
+    let Some(form) = LoginForm::is_ambiguous(&asked.headers).then(|| given.as_form()).flatten() else {
         return (asked, body);
     };
     let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -81,23 +81,23 @@ fn as_read(mut asked: Asked, given: &Given, body: Bytes) -> (Asked, Bytes) {
 /// Keeps what Alyx's answer to a log-in says, and passes the answer on.
 async fn learn(
     floors: &Floors,
-    asked: &Asked,
-    given: Given,
+    asked: &Exchange,
+    given: LoginForm,
     attempt: Attempt,
     (response, asked_at): (Response<Body>, Millis),
 ) -> Response<Body> {
     let core = &floors.core;
     let (parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return failed_pass(core, &Failure::Truncated);
+        return failed_pass(core, &UpstreamError::Truncated);
     };
     if !is_of_alyx(parts.status, &body) {
         let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let failure = Failure::NotJson(kind.unwrap_or("nothing").to_owned());
+        let failure = UpstreamError::NotJson(kind.unwrap_or("nothing").to_owned());
         core.upstream.health.failed(&failure);
         return without_alyx(floors, asked, given, attempt, &failure).await;
     }
-    let Given { user: Some(user), password: Some(password) } = given else {
+    let LoginForm { user: Some(user), password: Some(password) } = given else {
         return Response::from_parts(parts, Body::from(body));
     };
     let (store, key) = (&core.store, &core.key);
@@ -141,14 +141,14 @@ fn fields_required(fields: &[(bool, &'static str)]) -> String {
 
 async fn without_alyx(
     floors: &Floors,
-    asked: &Asked,
-    given: Given,
+    asked: &Exchange,
+    given: LoginForm,
     attempt: Attempt,
-    failure: &Failure,
+    failure: &UpstreamError,
 ) -> Response<Body> {
     let core = &floors.core;
     // Alyx judges a token in the header before it looks at the log-in (ALYX.md 4.1).
-    if let May::AskOnly(refusal) = authorize(core, &credentials(&asked.headers, &core.key), asked) {
+    if let Authorization::AskOnly(refusal) = authorize(core, &credentials(&asked.headers, &core.key), asked) {
         if !is_away(core, failure) {
             return failed_pass(core, failure);
         }

@@ -30,6 +30,6 @@ mod write;
 
 pub use core::OpenError;
 pub use mode::{Mode, ServedSnapshot};
-pub use snapshot::Teller;
+pub use snapshot::ProgressFn;
 
-pub(crate) use exchange::Asked;
+pub(crate) use exchange::Exchange;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Limited;
 
 use super::{
-    Asked,
+    Exchange,
     authorize::caller,
     core::Core,
     refusal::{self, gateway_timeout, retry_later},
@@ -24,7 +24,7 @@ use crate::{
         body::{self, Buffered, read_limited},
         cache_status::{CacheStatus, ForwardReason},
     },
-    upstream::{Answer, Failure, Relayed},
+    upstream::{Relayed, UpstreamError, UpstreamResponse},
 };
 
 /// What an answer that is passed on is read by.
@@ -41,7 +41,7 @@ struct Limits {
 }
 
 /// Passes a request to Alyx and its answer back.
-pub(crate) async fn answer(core: &Core, asked: Asked, body: Body, why: ForwardReason) -> Response<Body> {
+pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body, why: ForwardReason) -> Response<Body> {
     match through(core, asked, body, why).await {
         Ok(response) => response,
         Err(failure) => failed_pass(core, &failure),
@@ -51,10 +51,10 @@ pub(crate) async fn answer(core: &Core, asked: Asked, body: Body, why: ForwardRe
 /// Passes a request to Alyx; a failure is the caller's to tell.
 pub(crate) async fn through(
     core: &Core,
-    asked: Asked,
+    asked: Exchange,
     body: Body,
     why: ForwardReason,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, UpstreamError> {
     let settings = asked.settings.clone();
     let Some(body) = body::limited(&asked.headers, body, settings.server.max_body) else {
         return Ok(too_large());
@@ -129,17 +129,17 @@ pub(crate) fn bad_address() -> Response<Body> {
 }
 
 /// The refusal for a read that Alyx did not get, or did not answer.
-pub(crate) fn failed_pass(core: &Core, failure: &Failure) -> Response<Body> {
+pub(crate) fn failed_pass(core: &Core, failure: &UpstreamError) -> Response<Body> {
     if let Some(refusal) = retry_later(failure) {
         return refusal;
     }
     match failure {
-        Failure::BodyTooLarge => too_large(),
-        Failure::Slow { .. } | Failure::Unsent { .. } if failure.never_sent() => {
+        UpstreamError::BodyTooLarge => too_large(),
+        UpstreamError::Slow { .. } | UpstreamError::Unsent { .. } if failure.never_sent() => {
             refusal::not_sent(core, failure)
         }
-        Failure::Malformed => malformed(),
-        Failure::BadAddress => bad_address(),
+        UpstreamError::Malformed => malformed(),
+        UpstreamError::BadAddress => bad_address(),
         failure => gateway_timeout(
             core,
             failure,
@@ -157,17 +157,17 @@ async fn with_links_moved(
     credentials: &Credentials,
     base: &str,
     limits: &Limits,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, UpstreamError> {
     let (mut parts, body) = relayed.response.into_parts();
     let Limits { whole, longest, rest, asked_at } = *limits;
     let coded = parts.headers.contains_key(header::CONTENT_ENCODING);
     if relayed.json && coded && rest {
-        return Err(Failure::NotJson("in a coding that was not asked for".to_owned()));
+        return Err(UpstreamError::NotJson("in a coding that was not asked for".to_owned()));
     }
     if !relayed.json || coded {
         return Ok(Response::from_parts(parts, body));
     }
-    let body = match read_limited(body, whole).await.map_err(|_| Failure::Truncated)? {
+    let body = match read_limited(body, whole).await.map_err(|_| UpstreamError::Truncated)? {
         Buffered::Complete(body) => body,
         // Alyx's lists end somewhere; a body that does not is cut off, which the client sees.
         Buffered::Overflow(body) => {
@@ -179,9 +179,9 @@ async fn with_links_moved(
     };
     let sound = || std::str::from_utf8(&body).is_ok_and(|text| json::check(text).is_ok());
     if parts.status.is_success() && !body.is_empty() && !sound() {
-        return Err(Failure::NotJson("broken JSON".to_owned()));
+        return Err(UpstreamError::NotJson("broken JSON".to_owned()));
     }
-    let answer = Answer {
+    let answer = UpstreamResponse {
         status: parts.status,
         headers: HeaderMap::new(),
         body,
@@ -198,7 +198,12 @@ async fn with_links_moved(
 }
 
 /// An answer of Alyx's that is not remembered: refusals, errors, HTML.
-pub(crate) fn give_unstored(core: &Core, asked: &Asked, answer: &Answer, how: CacheStatus) -> Response<Body> {
+pub(crate) fn give_unstored(
+    core: &Core,
+    asked: &Exchange,
+    answer: &UpstreamResponse,
+    how: CacheStatus,
+) -> Response<Body> {
     let body = moved(&answer.body, core.upstream.base(), &asked.base);
     let mut headers = answer.headers.clone();
     headers.remove(header::CONTENT_ENCODING);

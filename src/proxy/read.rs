@@ -17,29 +17,29 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    Asked,
-    authorize::{May, authorize, caller, is_away, refuse_caller},
+    Exchange,
+    authorize::{Authorization, authorize, caller, is_away, refuse_caller},
     core::Core,
     explain, files,
     floors::Floors,
     from_mirror::{MirrorLookup, MirrorMiss},
     passthrough::{self, give_unstored},
     refusal::{gateway_timeout, not_stored, notice, refuse, retry_later},
-    respond::{Giving, respond},
+    respond::{ResponseOptions, respond},
 };
 use crate::{
     alyx::{Route, error_body, filterset, query_string, route::appended_slash},
-    auth::{Credentials, Standing, credentials},
-    cache::{Entry, Media, Question, Verdict, is_personal},
+    auth::{Credentials, TokenStatus, credentials},
+    cache::{Entry, Freshness, JsonVariant, Question, is_personal},
     clock::{self, Millis},
     http::{
         Directives,
         cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
         reuse::Staleness,
     },
-    single_flight::{Departure, Flights, Seat},
-    storage::types::{Key, TokenHash},
-    upstream::{Answer, Ask, Failure, has_body},
+    single_flight::{Flights, SendState, Waiter},
+    storage::types::{CacheKey, TokenHash},
+    upstream::{UpstreamError, UpstreamRequest, UpstreamResponse, has_body},
 };
 
 /// Why what is stored is not given.
@@ -50,11 +50,11 @@ const ONLY_OLDER: &str = "An older answer is stored, but a current one was asked
 const A_MOMENT: Duration = Duration::from_millis(100);
 
 /// What a flight brings: Alyx's answer and, if it may be remembered, its entry.
-pub(crate) type Outcome = Result<Arc<Fetched>, Failure>;
+pub(crate) type FlightResult = Result<Arc<Fetched>, UpstreamError>;
 
 /// Who may share a flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Company {
+pub(crate) enum CoalesceScope {
     /// All whose tokens Alyx has accepted.
     Accepted,
     /// The holders of one token that Alyx has yet to judge.
@@ -66,21 +66,21 @@ pub(crate) enum Company {
 }
 
 /// Requests are the same if question and company are, and no write came between them.
-pub(crate) type FlightKey = (Key, Company, Millis);
+pub(crate) type FlightKey = (CacheKey, CoalesceScope, Millis);
 
 /// An answer fresh from Alyx.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    pub(crate) answer: Answer,
+    pub(crate) answer: UpstreamResponse,
     pub(crate) entry: Option<Arc<Entry>>,
 }
 
 /// A stored answer and what it is worth for one request.
 #[derive(Debug)]
-struct Held {
+struct CachedEntry {
     entry: Arc<Entry>,
     tier: Tier,
-    verdict: Verdict,
+    verdict: Freshness,
 }
 
 /// A read on its way.
@@ -88,32 +88,32 @@ struct Held {
 struct Reading<'a> {
     floors: &'a Floors,
     core: &'a Arc<Core>,
-    asked: &'a Asked,
+    asked: &'a Exchange,
     credentials: &'a Credentials,
     question: &'a Question,
-    may: May,
+    may: Authorization,
     /// Whether anything is stored for it, be it for others.
     known: bool,
     /// What is stored for it and may be given to this caller.
-    held: Option<Held>,
+    held: Option<CachedEntry>,
     /// Why the mirror does not answer it.
     silence: MirrorMiss,
     /// What the request says of how old an answer may be.
     directives: Directives,
 }
 
-impl Held {
+impl CachedEntry {
     /// Whether it may be given while Alyx is slow, or fails though it is not known to be away.
     fn may_stand_in(&self) -> bool {
         match self.verdict {
-            Verdict::Fresh { .. } => true,
-            Verdict::Stale(staleness) => staleness.may_stand_in(),
+            Freshness::Fresh { .. } => true,
+            Freshness::Stale(staleness) => staleness.may_stand_in(),
         }
     }
 }
 
 /// Answers a GET or HEAD.
-pub(crate) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Response<Body> {
+pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Response<Body> {
     let core = &floors.core;
     let credentials = credentials(&asked.headers, &core.key);
     let question = match question(&asked, &credentials, core.upstream.health.is_down()) {
@@ -136,7 +136,7 @@ pub(crate) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Respons
 
 async fn read(
     floors: &Floors,
-    asked: &Asked,
+    asked: &Exchange,
     body: Body,
     credentials: &Credentials,
     question: &Question,
@@ -150,7 +150,7 @@ async fn read(
     let up = !core.upstream.health.is_down();
     let explain = explain::is_wished(&asked.headers);
     let mut silence = MirrorMiss::NotAsked;
-    if may == May::Have && up && !explain {
+    if may == Authorization::Have && up && !explain {
         match floors.mirror.mirrored_now(asked, question, &directives).await {
             MirrorLookup::Answer(entry) => {
                 floors.mirror.sample(question);
@@ -162,7 +162,7 @@ async fn read(
     let stored = core.held(question, asked, &directives).await;
     let known = stored.is_some();
     // That Alyx has no tables is no answer to stay with: the proxy makes its own.
-    let none = |held: &Held| held.entry.status != StatusCode::OK && files::describes_all(question);
+    let none = |held: &CachedEntry| held.entry.status != StatusCode::OK && files::describes_all(question);
     let held = stored.filter(|held| may.sees_stored() && !none(held));
     let reading =
         Reading { floors, core, asked, credentials, question, may, known, held, silence, directives };
@@ -194,7 +194,7 @@ fn moved_permanently(to: &str) -> Response<Body> {
 }
 
 /// The question that may be remembered, or why this read is none.
-fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Question, &'static str> {
+fn question(asked: &Exchange, credentials: &Credentials, down: bool) -> Result<Question, &'static str> {
     if matches!(credentials, Credentials::Foreign) || matches!(credentials, Credentials::OtherScheme) && !down
     {
         return Err("foreign-credentials");
@@ -211,7 +211,7 @@ fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Ques
     let pairs = query_string::parse(asked.uri.query().unwrap_or_default());
     let format = pairs.iter().rev().find(|(name, _)| name == "format").map(|(_, value)| value.as_str());
     let media =
-        Media::negotiate(&asked.route, asked.headers.get(header::ACCEPT), format).ok_or("not-json")?;
+        JsonVariant::negotiate(&asked.route, asked.headers.get(header::ACCEPT), format).ok_or("not-json")?;
     let path = query_string::canonical_path(&query_string::segments(asked.uri.path()));
     let owner = if asked.settings.access.keeps_apart(&path) { credentials.token() } else { None };
     Ok(Question::new(asked.route.clone(), class, &asked.uri, &media, owner))
@@ -220,9 +220,9 @@ fn question(asked: &Asked, credentials: &Credentials, down: bool) -> Result<Ques
 /// The floor that asks Alyx, once for all who ask the same.
 #[derive(Debug)]
 pub(crate) struct FromUpstream {
-    flights: Flights<FlightKey, Outcome>,
+    flights: Flights<FlightKey, FlightResult>,
     /// Questions whose answers are too large to be remembered: they are passed on at once.
-    large: moka::sync::Cache<Key, ()>,
+    large: moka::sync::Cache<CacheKey, ()>,
     /// Numbers for flights that nobody may share.
     alone: AtomicU64,
 }
@@ -238,22 +238,27 @@ impl FromUpstream {
 }
 
 impl Core {
-    async fn held(&self, question: &Question, asked: &Asked, directives: &Directives) -> Option<Held> {
+    async fn held(
+        &self,
+        question: &Question,
+        asked: &Exchange,
+        directives: &Directives,
+    ) -> Option<CachedEntry> {
         let (entry, tier) = self.responses.find(question).await?;
         let age = Duration::from_millis(u64::try_from(clock::now() - entry.received_at).unwrap_or(0));
         let verdict =
             self.responses.verdict(question, &entry, &asked.settings).await.for_request(directives, age);
-        Some(Held { entry, tier, verdict })
+        Some(CachedEntry { entry, tier, verdict })
     }
 
     /// Asks Alyx, remembers what it says, and learns what the token is worth.
     async fn ask_alyx(
         &self,
-        ask: Ask,
-        departure: Departure,
+        ask: UpstreamRequest,
+        departure: SendState,
         question: Question,
         credentials: Credentials,
-    ) -> Outcome {
+    ) -> FlightResult {
         let answer = self.upstream.fetch_on(&ask, &departure).await?;
         self.learn(&credentials, &answer).await;
         let entry = self.responses.remember(&question, &answer).await;
@@ -265,24 +270,27 @@ impl Reading<'_> {
     /// `None` if the answer is too large to be remembered.
     async fn answer(self) -> Option<Response<Body>> {
         if self.core.upstream.health.is_down() {
-            return Some(self.without_alyx(&Failure::Away).await);
+            return Some(self.without_alyx(&UpstreamError::Away).await);
         }
-        if let (May::Have, Some(held)) = (self.may, &self.held) {
+        if let (Authorization::Have, Some(held)) = (self.may, &self.held) {
             match held.verdict {
-                Verdict::Fresh { left } => {
+                Freshness::Fresh { left } => {
                     // How old an answer a request allows is looked at each time.
                     let plain = self.directives == Directives::default();
                     let again_until = self.credentials.token().filter(|_| plain).and_then(|token| {
                         self.core.tokens.vouched_until(&token, &self.asked.settings.access)
                     });
                     let how = CacheStatus::Hit(held.tier, left);
-                    return Some(self.give(held, Giving { again_until, ..Giving::plainly(how) }).await);
+                    return Some(
+                        self.give(held, ResponseOptions { again_until, ..ResponseOptions::plainly(how) })
+                            .await,
+                    );
                 }
-                Verdict::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
+                Freshness::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
                     self.refresh_behind();
                     return Some(self.stand_in(held, ServedStale::WhileRevalidating).await);
                 }
-                Verdict::Stale(_) => {}
+                Freshness::Stale(_) => {}
             }
         }
         if self.directives.only_if_cached {
@@ -295,7 +303,9 @@ impl Reading<'_> {
     /// Says what would be done; a token that Alyx has yet to judge is judged first.
     async fn explain(&self) -> Response<Body> {
         if self.core.upstream.health.is_down() {
-            if let Some(refusal) = refuse_caller(self.core, self.may, &Failure::Away, &self.question.route) {
+            if let Some(refusal) =
+                refuse_caller(self.core, self.may, &UpstreamError::Away, &self.question.route)
+            {
                 return refusal;
             }
         } else if !self.may.sees_stored() {
@@ -303,7 +313,7 @@ impl Reading<'_> {
                 Some(Ok(_)) if authorize(self.core, self.credentials, self.asked).sees_stored() => {}
                 Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
                 Some(Err(failure)) => return self.without_alyx(&failure).await,
-                None => return self.without_alyx(&Failure::Reset).await,
+                None => return self.without_alyx(&UpstreamError::Reset).await,
             }
         }
         let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
@@ -311,22 +321,22 @@ impl Reading<'_> {
     }
 
     /// Takes a seat on the flight of this question.
-    fn board(&self, alone: bool) -> Seat<Outcome> {
+    fn board(&self, alone: bool) -> Waiter<FlightResult> {
         // A token that Alyx has yet to judge must not get what was fetched with another one.
         self.board_with(match (self.may, self.credentials.token()) {
-            (May::Have, token) if !alone && !self.is_unknown(token) => Company::Accepted,
-            (_, Some(token)) => Company::Token(token),
-            (_, None) => Company::Alone(self.floors.upstream.alone.fetch_add(1, Ordering::Relaxed)),
+            (Authorization::Have, token) if !alone && !self.is_unknown(token) => CoalesceScope::Accepted,
+            (_, Some(token)) => CoalesceScope::Token(token),
+            (_, None) => CoalesceScope::Alone(self.floors.upstream.alone.fetch_add(1, Ordering::Relaxed)),
         })
     }
 
     /// Has a stored answer refreshed while it is given: once, however many ask for it meanwhile.
     fn refresh_behind(&self) {
         let unknown = self.is_unknown(self.credentials.token());
-        self.board_with(if unknown { Company::Behind } else { Company::Accepted }).keep();
+        self.board_with(if unknown { CoalesceScope::Behind } else { CoalesceScope::Accepted }).keep();
     }
 
-    fn board_with(&self, company: Company) -> Seat<Outcome> {
+    fn board_with(&self, company: CoalesceScope) -> Waiter<FlightResult> {
         let (core, question, credentials) =
             (self.core.clone(), self.question.clone(), self.credentials.clone());
         let ask = self.ask();
@@ -338,15 +348,15 @@ impl Reading<'_> {
 
     /// What a flight brings, as long as it may be waited for: `upstream.timeout` from `start`, and while Alyx is not
     /// known to be away.
-    async fn outcome(&self, seat: &mut Seat<Outcome>, start: Instant) -> Option<Outcome> {
+    async fn outcome(&self, seat: &mut Waiter<FlightResult>, start: Instant) -> Option<FlightResult> {
         let deadline = start + self.asked.settings.upstream.timeout.0;
         tokio::select! {
             outcome = seat.wait() => return outcome,
             () = tokio::time::sleep_until(deadline.into()) => {}
-            () = self.core.upstream.health.until_down() => return Some(Err(Failure::Away)),
+            () = self.core.upstream.health.until_down() => return Some(Err(UpstreamError::Away)),
         }
         if seat.departure.has_left() {
-            return Some(Err(Failure::Timeout));
+            return Some(Err(UpstreamError::Timeout));
         }
         // It was not sent in time, and says why in a moment.
         let why = tokio::time::timeout(A_MOMENT, seat.wait()).await;
@@ -356,11 +366,11 @@ impl Reading<'_> {
     /// Whether somebody is let in only because everybody is (`access.open`).
     fn is_unknown(&self, token: Option<TokenHash>) -> bool {
         let access = &self.asked.settings.access;
-        let vouched = |token| self.core.tokens.standing(&token, access) == Standing::Vouched;
+        let vouched = |token| self.core.tokens.standing(&token, access) == TokenStatus::Vouched;
         access.open && !token.is_some_and(vouched)
     }
 
-    fn ask(&self) -> Ask {
+    fn ask(&self) -> UpstreamRequest {
         /// Fields of ONE and of interface descriptions that Alyx may come to read.
         const PASSED: [HeaderName; 2] =
             [HeaderName::from_static("accept-version"), HeaderName::from_static("one-api-version")];
@@ -372,7 +382,7 @@ impl Reading<'_> {
             _ => headers.get(header::AUTHORIZATION).cloned(),
         };
         let upstream = &self.asked.settings.upstream;
-        Ask {
+        UpstreamRequest {
             path_and_query: self.question.path_and_query.clone(),
             accept: headers.get(header::ACCEPT).cloned(),
             authorization,
@@ -409,13 +419,13 @@ impl Reading<'_> {
                             || is_personal(&fetched.answer.headers)) => {}
                 None => {}
                 Some(Ok(fetched)) => return Some(self.deliver(&fetched, joined).await),
-                Some(Err(Failure::TooLarge)) => return None,
+                Some(Err(UpstreamError::TooLarge)) => return None,
                 Some(Err(failure)) => return Some(self.without_alyx(&failure).await),
             }
             seat = self.board(true);
             joined = false;
         }
-        Some(self.without_alyx(&Failure::Reset).await)
+        Some(self.without_alyx(&UpstreamError::Reset).await)
     }
 
     /// What Alyx has just said.
@@ -431,22 +441,26 @@ impl Reading<'_> {
         let how =
             CacheStatus::Forwarded { why: self.why(), status, stored: fetched.entry.is_some(), collapsed };
         match &fetched.entry {
-            Some(entry) => respond(self.core, self.asked, self.question, entry, Giving::plainly(how)).await,
+            Some(entry) => {
+                respond(self.core, self.asked, self.question, entry, ResponseOptions::plainly(how)).await
+            }
             None => give_unstored(self.core, self.asked, &fetched.answer, how),
         }
     }
 
     fn why(&self) -> ForwardReason {
         match &self.held {
-            _ if self.known && self.may != May::Have => ForwardReason::Token,
-            Some(Held { verdict: Verdict::Stale(staleness), .. }) => ForwardReason::Stale(*staleness),
+            _ if self.known && self.may != Authorization::Have => ForwardReason::Token,
+            Some(CachedEntry { verdict: Freshness::Stale(staleness), .. }) => {
+                ForwardReason::Stale(*staleness)
+            }
             Some(_) => ForwardReason::Stale(Staleness::Request),
             None => self.silence.name().map_or(ForwardReason::UriMiss, ForwardReason::MirrorMiss),
         }
     }
 
     /// What can be said without Alyx.
-    async fn without_alyx(&self, failure: &Failure) -> Response<Body> {
+    async fn without_alyx(&self, failure: &UpstreamError) -> Response<Body> {
         // Django redirects before it asks who is there.
         if let Some(to) = appended_slash(&self.question.route, &self.question.path) {
             return moved_permanently(&to);
@@ -472,7 +486,7 @@ impl Reading<'_> {
     }
 
     /// Neither stored nor mirrored. ONE's cache tables can be made all the same.
-    async fn refuse(&self, failure: &Failure, silence: &MirrorMiss) -> Response<Body> {
+    async fn refuse(&self, failure: &UpstreamError, silence: &MirrorMiss) -> Response<Body> {
         if files::describes_all(self.question)
             && let Some(own) =
                 self.floors.tables.give_own_description(self.asked, Some(ServedStale::Offline)).await
@@ -488,11 +502,11 @@ impl Reading<'_> {
 
     /// Whether a stored answer is to be preferred to the mirror's: it is the newer one, and no write came
     /// after it. One page of many is not: its siblings come from the mirror, and pages of two times don't fit.
-    fn prefers(&self, held: &Held, mirrored: &Entry) -> bool {
+    fn prefers(&self, held: &CachedEntry, mirrored: &Entry) -> bool {
         let one_of_many = self.question.window.is_some_and(|window| {
             window.offset > 0 || held.entry.count().is_some_and(|count| count > window.limit)
         });
-        let written = held.verdict == Verdict::Stale(Staleness::Written);
+        let written = held.verdict == Freshness::Stale(Staleness::Written);
         held.entry.asked_at > mirrored.asked_at && !written && !one_of_many
     }
 
@@ -525,13 +539,13 @@ impl Reading<'_> {
         self.floors.mirror.give_mirrored(self.asked, self.question, entry, Some(reason)).await
     }
 
-    async fn stand_in(&self, held: &Held, reason: ServedStale) -> Response<Body> {
+    async fn stand_in(&self, held: &CachedEntry, reason: ServedStale) -> Response<Body> {
         let notice = notice(self.core, reason);
         let how = CacheStatus::Stale { reason, tier: held.tier, ttl: held.verdict.ttl() };
-        self.give(held, Giving { notice, ..Giving::plainly(how) }).await
+        self.give(held, ResponseOptions { notice, ..ResponseOptions::plainly(how) }).await
     }
 
-    async fn give(&self, held: &Held, giving: Giving) -> Response<Body> {
+    async fn give(&self, held: &CachedEntry, giving: ResponseOptions) -> Response<Body> {
         respond(self.core, self.asked, self.question, &held.entry, giving).await
     }
 }

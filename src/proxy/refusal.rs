@@ -9,7 +9,7 @@ use crate::{
     cache::Question,
     clock,
     http::cache_status::{CacheStatus, ServedStale},
-    upstream::{Failure, health::State, seconds},
+    upstream::{UpstreamError, health::HealthState, seconds},
 };
 
 /// ONE shows this field to its user as a warning, each text once, if it begins with `!!!`.
@@ -42,9 +42,9 @@ pub(crate) fn refuse(status: u16, body: String, reason: &'static str) -> Respons
 }
 
 /// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
-pub(crate) fn gateway_timeout(core: &Core, failure: &Failure, more: &str) -> Response<Body> {
+pub(crate) fn gateway_timeout(core: &Core, failure: &UpstreamError, more: &str) -> Response<Body> {
     let text = format!("{} {more}", why_away(core, failure));
-    let reason = if matches!(failure, Failure::Away) { "offline" } else { failure.name() };
+    let reason = if matches!(failure, UpstreamError::Away) { "offline" } else { failure.name() };
     refuse(504, error_body::detail(504, text.trim_end()), reason)
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn gateway_timeout(core: &Core, failure: &Failure, more: &str) -> Res
 /// Where the mirror can't decide it either, it says what is missing and how to have it next time.
 pub(crate) async fn not_stored(
     core: &Core,
-    failure: &Failure,
+    failure: &UpstreamError,
     question: &Question,
     silence: &MirrorMiss,
 ) -> Response<Body> {
@@ -88,18 +88,20 @@ pub(crate) async fn not_stored(
 /// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.
 /// 429: Alyx asked for a pause that is longer than anyone may wait. 503: too much is asked of it; ONE tries again
 /// by itself.
-pub(crate) fn retry_later(failure: &Failure) -> Option<Response<Body>> {
+pub(crate) fn retry_later(failure: &UpstreamError) -> Option<Response<Body>> {
     let (status, why, seconds) = match failure {
-        Failure::Throttled(length) | Failure::ThrottledAll(length) => {
+        UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length) => {
             (429, format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
         }
-        Failure::NoTurn | Failure::Paced => (503, format!("Alyx could not be asked: {failure}."), CROWDED),
+        UpstreamError::NoTurn | UpstreamError::Paced => {
+            (503, format!("Alyx could not be asked: {failure}."), CROWDED)
+        }
         _ => return None,
     };
     Some(come_again(status, &why, seconds, failure))
 }
 
-fn come_again(status: u16, why: &str, seconds: u64, failure: &Failure) -> Response<Body> {
+fn come_again(status: u16, why: &str, seconds: u64, failure: &UpstreamError) -> Response<Body> {
     let text = format!("{why} Try again in {seconds} seconds.");
     let mut response = refuse(status, error_body::detail(status, &text), failure.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -108,19 +110,19 @@ fn come_again(status: u16, why: &str, seconds: u64, failure: &Failure) -> Respon
 
 /// 503 for a request that may write and was surely not sent. No 4xx: clients throw a write away for that (the MATLAB
 /// client's queue), though it has done nothing wrong; and 429 is Alyx's own word.
-pub(crate) fn not_sent(core: &Core, failure: &Failure) -> Response<Body> {
+pub(crate) fn not_sent(core: &Core, failure: &UpstreamError) -> Response<Body> {
     let (why, seconds) = match failure {
-        Failure::Throttled(length) | Failure::ThrottledAll(length) => {
+        UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length) => {
             (format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
         }
-        Failure::NoTurn | Failure::Paced => (format!("Alyx could not be asked: {failure}."), CROWDED),
-        Failure::Slow { .. } => (
+        UpstreamError::NoTurn | UpstreamError::Paced => (format!("Alyx could not be asked: {failure}."), CROWDED),
+        UpstreamError::Slow { .. } => (
             "The body of this request came too slowly: it must be here within `upstream.timeout`, or bring 1 KiB a \
              second."
                 .to_owned(),
             CROWDED,
         ),
-        Failure::Unsent { .. } => ("This request broke off before all of it was here.".to_owned(), CROWDED),
+        UpstreamError::Unsent { .. } => ("This request broke off before all of it was here.".to_owned(), CROWDED),
         failure => (why_away(core, failure), AWAY),
     };
     come_again(
@@ -133,10 +135,10 @@ pub(crate) fn not_sent(core: &Core, failure: &Failure) -> Response<Body> {
 
 /// 504 for a request that may write and was sent, at least in part, where Alyx did not say what came of it. Neither 429 nor
 /// 503, which ONE sends again by itself.
-pub(crate) fn outcome_unknown(core: &Core, failure: &Failure) -> Response<Body> {
+pub(crate) fn outcome_unknown(core: &Core, failure: &UpstreamError) -> Response<Body> {
     let base = core.upstream.base();
     let how = match failure {
-        Failure::Slow { .. } | Failure::Unsent { .. } => {
+        UpstreamError::Slow { .. } | UpstreamError::Unsent { .. } => {
             format!("Part of this request was sent to Alyx ({base}): {failure}.")
         }
         failure => format!("This request was sent to Alyx ({base}), and then: {failure}."),
@@ -148,13 +150,13 @@ pub(crate) fn outcome_unknown(core: &Core, failure: &Failure) -> Response<Body> 
 }
 
 /// Why Alyx could not be asked, in a sentence.
-fn why_away(core: &Core, failure: &Failure) -> String {
+fn why_away(core: &Core, failure: &UpstreamError) -> String {
     let base = core.upstream.base();
     if let Some(frozen) = core.mode.snapshot() {
         return format!("This is {}, and nothing newer is asked for.", frozen.for_people());
     }
     match core.upstream.health.state() {
-        State::Down { since, reason } => {
+        HealthState::Down { since, reason } => {
             format!("Alyx ({base}) has been out of reach since {}: {reason}.", clock::for_people(since))
         }
         _ => format!("Alyx ({base}) could not be asked: {failure}."),
@@ -179,7 +181,7 @@ pub(crate) fn notice(core: &Core, reason: ServedStale) -> Option<HeaderValue> {
 pub(crate) fn notice_away(core: &Core) -> Option<HeaderValue> {
     let text = match (core.mode.snapshot(), core.upstream.health.state()) {
         (Some(frozen), _) => format!("!!!This is {}; nothing newer is shown", frozen.for_people()),
-        (None, State::Down { since, .. }) => format!(
+        (None, HealthState::Down { since, .. }) => format!(
             "!!!Alyx is out of reach since {}; this proxy answers from what it remembers",
             clock::for_people(since)
         ),

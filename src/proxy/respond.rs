@@ -5,23 +5,23 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Asked, core::Core, hot_cache::Repeatable, refusal::NOTICE};
+use super::{Exchange, core::Core, hot_cache::Repeatable, refusal::NOTICE};
 use crate::{
-    cache::{Asker, Entry, Question},
+    cache::{ClientView, Entry, Question},
     clock::{self, Millis},
     http::{cache_status::CacheStatus, content_coding::Coding},
 };
 
 /// How to give an entry: what to say of it, and a warning for the user.
 #[derive(Debug)]
-pub(crate) struct Giving {
+pub(crate) struct ResponseOptions {
     pub(crate) how: CacheStatus,
     pub(crate) notice: Option<HeaderValue>,
     /// Where the same request may get the same answer again: until when its token counts.
     pub(crate) again_until: Option<Millis>,
 }
 
-impl Giving {
+impl ResponseOptions {
     /// Without a warning.
     pub(crate) fn plainly(how: CacheStatus) -> Self {
         Self { how, notice: None, again_until: None }
@@ -31,12 +31,12 @@ impl Giving {
 /// The response that gives a stored answer to this asker.
 pub(crate) async fn respond(
     core: &Core,
-    asked: &Asked,
+    asked: &Exchange,
     question: &Question,
     entry: &Arc<Entry>,
-    giving: Giving,
+    giving: ResponseOptions,
 ) -> Response<Body> {
-    let reader = Asker { base: &asked.base, question };
+    let reader = ClientView { base: &asked.base, question };
     let identity = core.responses.representation(&question.key, entry, &reader);
     let wanted = Coding::negotiate(&asked.headers, identity.body.len());
     let (coding, body) = match core.responses.coded(&identity, wanted.name(), |body| wanted.code(body)).await
@@ -70,7 +70,7 @@ pub(crate) async fn respond(
     response
 }
 
-fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &Giving, tag: &HeaderValue) {
+fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &ResponseOptions, tag: &HeaderValue) {
     let age = clock::age_field(entry.received_at);
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::ETAG, tag.clone());

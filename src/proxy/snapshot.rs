@@ -9,20 +9,20 @@ use tokio::runtime::Handle;
 
 use super::{files::CacheTables, floors::Floors};
 use crate::snapshot::{
-    self, Archive, Choice, Contents, Exporting, FileHead, Imported, Importing, Keeper, Manifest,
+    self, Archive, Contents, Exporting, FileHead, FileSink, Imported, Importing, Manifest, Selection,
     SnapshotError, Step,
 };
 
 /// Is told how far the work has come, from another thread.
-pub type Teller = Arc<dyn Fn(Step<'_>) + Send + Sync>;
+pub type ProgressFn = Arc<dyn Fn(Step<'_>) + Send + Sync>;
 
 /// Keeps the files of a snapshot for this proxy.
-struct Files<'a> {
+struct SnapshotFiles<'a> {
     tables: &'a CacheTables,
     runtime: Handle,
 }
 
-impl Keeper for Files<'_> {
+impl FileSink for SnapshotFiles<'_> {
     fn place(&self) -> PathBuf {
         self.tables.files.place()
     }
@@ -36,9 +36,9 @@ impl Keeper for Files<'_> {
 pub(crate) async fn export(
     floors: &Floors,
     name: &str,
-    choice: &Choice,
+    choice: &Selection,
     path: &Path,
-    tell: Teller,
+    tell: ProgressFn,
 ) -> Result<(Manifest, Contents), SnapshotError> {
     choice.check()?;
     let mirror = match &floors.core.mirror {
@@ -61,7 +61,7 @@ pub(crate) async fn export(
 pub(crate) async fn import(
     floors: &Arc<Floors>,
     path: &Path,
-    tell: Teller,
+    tell: ProgressFn,
 ) -> Result<Imported, SnapshotError> {
     let (path, teller) = (path.to_owned(), tell.clone());
     let opening = move || {
@@ -79,7 +79,7 @@ pub(crate) async fn take_in(
     floors: &Arc<Floors>,
     archive: Archive,
     contents: Contents,
-    tell: Teller,
+    tell: ProgressFn,
 ) -> Result<Imported, SnapshotError> {
     // No cycle may fill a table that a snapshot brings.
     let pause = match &floors.core.synchroniser {
@@ -89,7 +89,7 @@ pub(crate) async fn take_in(
     let (floors, runtime) = (floors.clone(), Handle::current());
     let work = move || {
         let core = &floors.core;
-        let files = Files { tables: &floors.tables, runtime: runtime.clone() };
+        let files = SnapshotFiles { tables: &floors.tables, runtime: runtime.clone() };
         let into = Importing {
             answers: &core.responses,
             mirror: core.mirror.clone(),

@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 
 use super::{
-    Asked,
+    Exchange,
     after_write::refresh_mirror,
     core::Core,
     passthrough,
@@ -19,14 +19,14 @@ use super::{
 use crate::{
     alyx::{Route, Service, error_body, invalidates},
     http::cache_status::ForwardReason,
-    upstream::Failure,
+    upstream::UpstreamError,
 };
 
 const NO_DISK: &str = "This proxy can't write to its disk, so it could not remember what this request \
                        changes. The request was not passed on to Alyx.";
 
 /// Answers a POST, PUT, PATCH or DELETE, and whatever else may write.
-pub(crate) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Body> {
+pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response<Body> {
     if let Some(frozen) = core.mode.snapshot() {
         // No 4xx: clients take 403 for a bad token, and throw the write away for others.
         let text = format!(
@@ -36,7 +36,7 @@ pub(crate) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
         return refuse(504, error_body::detail(504, &text), "snapshot");
     }
     if core.upstream.health.is_down() {
-        return failed(core, &asked.method, &Failure::Away);
+        return failed(core, &asked.method, &UpstreamError::Away);
     }
     let (method, route) = (asked.method.clone(), asked.route.clone());
     let log_in = LOG_INS.contains(&asked.uri.path());
@@ -73,11 +73,11 @@ pub(crate) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
 
 /// The refusal of a request that Alyx did not get, or of which it did not say what came. Who asks by GET (`check-protected`)
 /// is told as any reader: to ask once more does no harm.
-fn failed(core: &Core, method: &Method, failure: &Failure) -> Response<Body> {
+fn failed(core: &Core, method: &Method, failure: &UpstreamError) -> Response<Body> {
     match failure {
-        Failure::BodyTooLarge => passthrough::too_large(),
-        Failure::Malformed => passthrough::malformed(),
-        Failure::BadAddress => passthrough::bad_address(),
+        UpstreamError::BodyTooLarge => passthrough::too_large(),
+        UpstreamError::Malformed => passthrough::malformed(),
+        UpstreamError::BadAddress => passthrough::bad_address(),
         failure if method.is_safe() => passthrough::failed_pass(core, failure),
         failure if failure.never_sent() => refusal::not_sent(core, failure),
         failure => refusal::outcome_unknown(core, failure),

@@ -10,15 +10,15 @@ use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::stored::Shelf;
-use crate::{http::body::Buffered, upstream::Failure};
+use crate::{http::body::Buffered, upstream::UpstreamError};
 
 /// Bytes with the room that they take, which is free again when nobody has them any more.
-struct Held {
+struct ReservedBytes {
     bytes: Bytes,
     _room: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for ReservedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -30,7 +30,7 @@ pub(super) async fn gather(
     said: Option<usize>,
     limit: usize,
     shelf: &Shelf,
-) -> Result<Buffered, Failure> {
+) -> Result<Buffered, UpstreamError> {
     let said = said.unwrap_or(0);
     let Some(mut room) = (said <= limit).then(|| shelf.room(said)).flatten() else {
         return Ok(Buffered::Overflow(body));
@@ -38,7 +38,7 @@ pub(super) async fn gather(
     let mut stream = body.into_data_stream();
     let mut read = BytesMut::with_capacity(said);
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Failure::Truncated)?;
+        let chunk = chunk.map_err(|_| UpstreamError::Truncated)?;
         let length = read.len() + chunk.len();
         let more = length.saturating_sub(room.num_permits());
         let Some(more) = (length <= limit).then(|| shelf.room(more)).flatten() else {
@@ -55,5 +55,5 @@ fn held(read: BytesMut, room: OwnedSemaphorePermit) -> Bytes {
     // It may be kept for long: without the room that it was given to grow.
     let spare = read.capacity() - read.len();
     let bytes = if spare > read.len() / 8 { Bytes::copy_from_slice(&read) } else { read.freeze() };
-    Bytes::from_owner(Held { bytes, _room: room })
+    Bytes::from_owner(ReservedBytes { bytes, _room: room })
 }

@@ -3,15 +3,15 @@
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::Stored;
+use super::StoredResponse;
 use crate::{
     clock,
-    http::{Validators, Wanted, cache_status::CacheStatus, not_modified, wanted},
+    http::{RequestedRange, Validators, cache_status::CacheStatus, not_modified, wanted},
 };
 
 /// The response that gives what is stored; `status` tells where it came from (RFC 9211).
 pub(super) fn give(
-    stored: &Stored,
+    stored: &StoredResponse,
     method: &Method,
     request: &HeaderMap,
     status: CacheStatus,
@@ -36,14 +36,14 @@ pub(super) fn give(
         };
         let length = body.len() as u64;
         match wanted(request, version, length) {
-            Wanted::Whole => {}
-            Wanted::Part { start, end } => {
+            RequestedRange::Whole => {}
+            RequestedRange::Part { start, end } => {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 insert_range(&mut headers, &format!("bytes {start}-{end}/{length}"));
                 let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
                 body = body.slice(at(start)..at(end + 1));
             }
-            Wanted::Unsatisfiable => {
+            RequestedRange::Unsatisfiable => {
                 *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
                 insert_range(&mut headers, &format!("bytes */{length}"));
                 body.clear();

@@ -24,15 +24,15 @@ use crate::{
         cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
         lifetime, may_store,
     },
-    proxy::{Asked, core::Core, passthrough, refusal},
+    proxy::{Exchange, core::Core, passthrough, refusal},
     server::interim::Interim,
     settings::Profile,
     single_flight::Flights,
-    upstream::{Failure, Origin, UpstreamError},
+    upstream::{Origin, UpstreamConfigError, UpstreamError},
 };
 use gather::gather;
 use give::give;
-use stored::{Shelf, Stored, Url, Worth};
+use stored::{Shelf, StoredResponse, Url, Worth};
 
 /// The cache, where the settings ask for this profile.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Standard {
 }
 
 impl Standard {
-    pub(crate) fn of(core: &Arc<Core>) -> Result<Option<Arc<Self>>, UpstreamError> {
+    pub(crate) fn of(core: &Arc<Core>) -> Result<Option<Arc<Self>>, UpstreamConfigError> {
         let settings = core.settings.load();
         if settings.cache.profile != Profile::Rfc9111 {
             return Ok(None);
@@ -57,7 +57,7 @@ impl Standard {
 
 /// A request on its way.
 #[derive(Debug, Clone)]
-struct Asking {
+struct StandardExchange {
     standard: Arc<Standard>,
     method: Method,
     url: Url,
@@ -72,7 +72,7 @@ struct Asking {
 /// Answers a request that is not for the proxy itself.
 pub(crate) async fn answer(
     standard: &Arc<Standard>,
-    mut asked: Asked,
+    mut asked: Exchange,
     body: Body,
     interim: Option<Interim>,
 ) -> Response<Body> {
@@ -82,7 +82,7 @@ pub(crate) async fn answer(
     let Some(body) = body::limited(&asked.headers, body, asked.settings.server.max_body) else {
         return passthrough::too_large();
     };
-    let asking = Asking {
+    let asking = StandardExchange {
         standard: standard.clone(),
         url: asked.uri.path_and_query().map_or("/", |both| both.as_str()).into(),
         method: asked.method,
@@ -102,7 +102,7 @@ pub(crate) async fn answer(
     outcome.unwrap_or_else(|failure| refused(&failure))
 }
 
-impl Asking {
+impl StandardExchange {
     fn may_be_answered(&self) -> bool {
         let conditions = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
         !conditions.iter().any(|name| self.headers.contains_key(name))
@@ -148,7 +148,7 @@ impl Asking {
     }
 
     /// Refreshes what is stored behind a response that is given meanwhile.
-    fn refresh(mut self, stored: Arc<Stored>) {
+    fn refresh(mut self, stored: Arc<StoredResponse>) {
         self.method = Method::GET;
         self.interim = None;
         for name in [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
@@ -165,7 +165,11 @@ impl Asking {
     }
 
     /// Asks the origin, if what is stored still holds, or for something newer.
-    async fn ask(&self, body: Body, stored: Option<&Arc<Stored>>) -> Result<Response<Body>, Failure> {
+    async fn ask(
+        &self,
+        body: Body,
+        stored: Option<&Arc<StoredResponse>>,
+    ) -> Result<Response<Body>, UpstreamError> {
         let mut headers = self.headers.clone();
         let held =
             stored.filter(|stored| self.method == Method::GET && stored.ask_whether_it_holds(&mut headers));
@@ -199,7 +203,7 @@ impl Asking {
     }
 
     /// A response to HEAD either describes what is stored, or says that it is no longer so.
-    fn learn_from_head(&self, stored: &Arc<Stored>, head: &HeaderMap, asked_at: Millis) {
+    fn learn_from_head(&self, stored: &Arc<StoredResponse>, head: &HeaderMap, asked_at: Millis) {
         match stored.freshened(head, (asked_at, clock::now())).filter(|_| stored.is_described_by(head)) {
             Some(fresh) => self.store_freshened(&Arc::new(fresh), head),
             None => self.standard.shelf.invalidate(&self.url),
@@ -209,7 +213,7 @@ impl Asking {
     /// Stores what a 304, or a response to HEAD, has made of a stored response, if a whole response with those fields might
     /// be stored (RFC 9111 3): they may be one user's alone. Where the origin forbids it, or it is worth nothing any more,
     /// what is stored goes, too; where only this request forbids it, being authorised, that stays as it was.
-    fn store_freshened(&self, fresh: &Arc<Stored>, newer: &HeaderMap) {
+    fn store_freshened(&self, fresh: &Arc<StoredResponse>, newer: &HeaderMap) {
         let lifetime = lifetime(fresh.status, &fresh.headers, &fresh.control, fresh.received_at());
         let may = |request| may_store(request, fresh.status, &fresh.headers, &fresh.control, lifetime);
         let asked_by = self.asked_by(&Method::GET);
@@ -224,7 +228,11 @@ impl Asking {
     }
 
     /// Gives a response of the origin's, and stores it if that is allowed.
-    async fn keep(&self, response: Response<Body>, asked_at: Millis) -> Result<Response<Body>, Failure> {
+    async fn keep(
+        &self,
+        response: Response<Body>,
+        asked_at: Millis,
+    ) -> Result<Response<Body>, UpstreamError> {
         let (status, received_at) = (response.status(), clock::now());
         let control = ResponseControl::of(response.headers());
         let lifetime = lifetime(status, response.headers(), &control, received_at);
@@ -238,7 +246,7 @@ impl Asking {
         &self,
         response: Response<Body>,
         times: (Millis, Millis),
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response<Body>, UpstreamError> {
         let settings = self.standard.core.settings.load_full();
         let (parts, body) = response.into_parts();
         let said = parts.headers.get(header::CONTENT_LENGTH);
@@ -250,7 +258,7 @@ impl Asking {
                 return Ok(forwarded(Response::from_parts(parts, body), ForwardReason::UriMiss, false));
             }
         };
-        match Stored::of(&self.headers, parts.status, parts.headers.clone(), body.clone(), times) {
+        match StoredResponse::of(&self.headers, parts.status, parts.headers.clone(), body.clone(), times) {
             Some(stored) => {
                 let stored = Arc::new(stored);
                 self.standard.shelf.put(self.url.clone(), stored.clone());
@@ -268,7 +276,7 @@ impl Asking {
     }
 
     /// Passes on what is no read; what it may have changed is no longer given (RFC 9111 4.4).
-    async fn write(&self, body: Body) -> Result<Response<Body>, Failure> {
+    async fn write(&self, body: Body) -> Result<Response<Body>, UpstreamError> {
         let safe = matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
         let (asked_at, response) = self.exchange(self.headers.clone(), body).await?;
         let status = response.status();
@@ -317,10 +325,14 @@ impl Asking {
         })
     }
 
-    async fn exchange(&self, headers: HeaderMap, body: Body) -> Result<(Millis, Response<Body>), Failure> {
+    async fn exchange(
+        &self,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<(Millis, Response<Body>), UpstreamError> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.url.parse().map_err(|_| Failure::BadAddress)?;
+        *request.uri_mut() = self.url.parse().map_err(|_| UpstreamError::BadAddress)?;
         *request.headers_mut() = headers;
         let timeout = self.standard.core.settings.load().upstream.timeout.0;
         let interim = self.interim.clone();
@@ -333,7 +345,7 @@ impl Asking {
         Ok((asked_at, self.standard.origin.exchange(request, &self.base, timeout, pass_on).await?))
     }
 
-    fn give(&self, stored: &Stored, status: CacheStatus) -> Response<Body> {
+    fn give(&self, stored: &StoredResponse, status: CacheStatus) -> Response<Body> {
         give(stored, &self.method, &self.headers, status)
     }
 }
@@ -343,10 +355,10 @@ fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-fn refused(failure: &Failure) -> Response<Body> {
+fn refused(failure: &UpstreamError) -> Response<Body> {
     let status = match failure {
-        Failure::BadAddress => 400,
-        Failure::Timeout => 504,
+        UpstreamError::BadAddress => 400,
+        UpstreamError::Timeout => 504,
         _ => 502,
     };
     refusal::plain(status, &format!("The origin could not be asked: {failure}."))

@@ -21,7 +21,7 @@ const VARIANTS: usize = 32;
 
 /// A stored response.
 #[derive(Debug, Clone)]
-pub(super) struct Stored {
+pub(super) struct StoredResponse {
     pub(super) status: StatusCode,
     /// Its end-to-end fields, with the origin's `Date`.
     pub(super) headers: HeaderMap,
@@ -47,7 +47,7 @@ pub(super) enum Worth {
     Ask,
 }
 
-impl Stored {
+impl StoredResponse {
     /// `None` where the response answers no other request than its own.
     pub(super) fn of(
         request: &HeaderMap,
@@ -158,14 +158,14 @@ impl Stored {
 /// All that is stored.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    by_url: Cache<Url, Arc<Vec<Arc<Stored>>>>,
+    by_url: Cache<Url, Arc<Vec<Arc<StoredResponse>>>>,
     /// Bytes that bodies may take yet, stored or under way.
     room: Arc<Semaphore>,
 }
 
 impl Shelf {
     pub(super) fn new(size: Size) -> Self {
-        let weigh = |url: &Url, variants: &Arc<Vec<Arc<Stored>>>| {
+        let weigh = |url: &Url, variants: &Arc<Vec<Arc<StoredResponse>>>| {
             let weight: usize = variants.iter().map(|stored| stored.weight()).sum();
             u32::try_from(weight + url.len()).unwrap_or(u32::MAX)
         };
@@ -189,7 +189,7 @@ impl Shelf {
     }
 
     /// The newest response that was selected as this request would be.
-    pub(super) fn find(&self, url: &Url, request: &HeaderMap) -> Option<Arc<Stored>> {
+    pub(super) fn find(&self, url: &Url, request: &HeaderMap) -> Option<Arc<StoredResponse>> {
         let variants = self.by_url.get(url)?;
         let selected = variants.iter().filter(|stored| {
             selecting(&stored.headers, request).is_some_and(|selecting| selecting == stored.selecting)
@@ -198,7 +198,7 @@ impl Shelf {
     }
 
     /// Stores a response in place of the one that was selected alike.
-    pub(super) fn put(&self, url: Url, stored: Arc<Stored>) {
+    pub(super) fn put(&self, url: Url, stored: Arc<StoredResponse>) {
         self.by_url.entry(url).and_upsert_with(|known| {
             let mut variants = known.map(|known| known.value().as_ref().clone()).unwrap_or_default();
             variants.retain(|other| other.selecting != stored.selecting);

@@ -24,10 +24,10 @@ const MOST: usize = 64 << 10;
 
 /// Where answers before the answer go, to one connection of HTTP/1.1.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Interim(Arc<Shared>);
+pub(crate) struct Interim(Arc<InterimQueue>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct InterimQueue {
     waiting: Mutex<BytesMut>,
     connection: AtomicWaker,
     sent: Notify,

@@ -23,7 +23,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::{
     interim::{Interim, Sending},
     request_id::{self, REQUEST_ID},
-    stalled_streams::Taking,
+    stalled_streams::StreamStallGuard,
     tls::{Tls, TlsError},
 };
 use crate::settings::Settings;
@@ -191,7 +191,7 @@ where
         .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
         .keep_alive_interval(Some(timeout));
     // The layers for this in tower-http make two maps for each request, which costs as much as all that is ours.
-    let taking = Arc::new(Taking::default());
+    let taking = Arc::new(StreamStallGuard::default());
     let taking_of_answers = taking.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (answering, taking, version) = (answering.clone(), taking_of_answers.clone(), request.version());

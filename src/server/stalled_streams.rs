@@ -24,28 +24,28 @@ const PIECE: usize = 64 << 10;
 
 /// The requests of one connection, as far as its time-outs need them.
 #[derive(Debug, Default)]
-pub(crate) struct Taking {
+pub(crate) struct StreamStallGuard {
     begun: AtomicBool,
     /// Answers of which something could be taken, and since when.
     waiting: Mutex<HashMap<u64, Instant>>,
     next: AtomicU64,
 }
 
-impl Taking {
+impl StreamStallGuard {
     /// A request is here.
     pub(crate) fn begins(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
 
     /// The body of an answer, watched where it goes out by HTTP/2.
-    pub(crate) fn watch<B>(self: &Arc<Self>, body: B, version: Version) -> Watched<B> {
+    pub(crate) fn watch<B>(self: &Arc<Self>, body: B, version: Version) -> GuardedBody<B> {
         let watch = (version == Version::HTTP_2).then(|| {
             let stream = self.next.fetch_add(1, Ordering::Relaxed) + 1;
             let watch = Watch { of: self.clone(), stream };
             watch.waits();
             watch
         });
-        Watched { body, rest: Bytes::new(), watch }
+        GuardedBody { body, rest: Bytes::new(), watch }
     }
 
     /// Completes where the client says or takes nothing for longer than `timeout`. That it says nothing after its first
@@ -74,7 +74,7 @@ impl Taking {
 
 #[derive(Debug)]
 struct Watch {
-    of: Arc<Taking>,
+    of: Arc<StreamStallGuard>,
     stream: u64,
 }
 
@@ -99,13 +99,13 @@ impl Drop for Watch {
 
 /// A body that notes when it is taken.
 #[derive(Debug)]
-pub(crate) struct Watched<B> {
+pub(crate) struct GuardedBody<B> {
     body: B,
     rest: Bytes,
     watch: Option<Watch>,
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Watched<B> {
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for GuardedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 

@@ -5,7 +5,7 @@ use super::value::Span;
 /// `[access]`: who may ask. Tokens and log-ins are Alyx's; the proxy remembers that it accepted them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Access {
+pub struct AccessSettings {
     /// While Alyx can be reached: how long a token counts as accepted before Alyx is asked again.
     pub recheck: Span,
     /// While Alyx is away: how long after its last acceptance a token or log-in still counts.
@@ -24,7 +24,7 @@ pub struct Access {
     pub admin_token: String,
 }
 
-impl Access {
+impl AccessSettings {
     /// Whether answers at this path are kept apart for each user (`per_user`).
     pub fn keeps_apart(&self, path: &str) -> bool {
         let below = |prefix: &String| {
@@ -34,7 +34,7 @@ impl Access {
     }
 }
 
-impl Default for Access {
+impl Default for AccessSettings {
     fn default() -> Self {
         Self {
             recheck: Span::minutes(15),

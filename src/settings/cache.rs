@@ -5,7 +5,7 @@ use super::value::{Size, Span};
 /// `[cache]`: what is remembered of Alyx's answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Cache {
+pub struct CacheSettings {
     /// What is known of the origin: that it is an Alyx, or nothing but HTTP.
     pub profile: Profile,
     /// The largest JSON answer that is remembered; larger ones are passed through.
@@ -29,7 +29,7 @@ pub enum Profile {
     Rfc9111,
 }
 
-impl Default for Cache {
+impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             profile: Profile::Alyx,

@@ -9,7 +9,7 @@ use super::value::Span;
 /// `0s` means: ask Alyx every time while it can be reached, and keep the answer for when it can't.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Freshness {
+pub struct FreshnessSettings {
     /// Tables that change rarely: labs, projects, dataset types, brain regions, …
     pub reference: Span,
     /// What experiments write: sessions, subjects, insertions, datasets, …
@@ -24,7 +24,7 @@ pub struct Freshness {
     pub endpoints: BTreeMap<String, Span>,
 }
 
-impl Default for Freshness {
+impl Default for FreshnessSettings {
     fn default() -> Self {
         Self {
             reference: Span::days(1),

@@ -5,7 +5,7 @@ use super::value::Span;
 /// `[health]`: how the proxy finds out whether Alyx can be reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Health {
+pub struct HealthSettings {
     /// While Alyx is away: time between two looks for its return.
     pub probe: Span,
     /// While all is quiet: time without an answer of Alyx after which it is looked for; `0s`: never.
@@ -14,7 +14,7 @@ pub struct Health {
     pub timeout: Span,
 }
 
-impl Default for Health {
+impl Default for HealthSettings {
     fn default() -> Self {
         Self { probe: Span::seconds(5), idle_probe: Span::seconds(30), timeout: Span::seconds(5) }
     }

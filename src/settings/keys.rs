@@ -2,74 +2,74 @@
 //!
 //! `tests/it/settings.rs` holds this table against the structs and against `config/alyx-proxy.toml`.
 
-use super::{kind::Kind, value::Size};
+use super::{kind::ValueKind, value::Size};
 use crate::alyx::{ENDPOINTS, Endpoint};
 
 /// A key of the settings.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Key {
+pub(super) struct SettingKey {
     /// `section.key`.
     pub(super) name: &'static str,
     /// What its value may be.
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     /// Whether a running proxy must be started anew for a change to take effect.
     pub(super) restart: bool,
 }
 
-impl Key {
+impl SettingKey {
     /// Where its value stands in the settings as JSON.
     pub(super) fn pointer(&self) -> String {
         format!("/{}", self.name.replace('.', "/"))
     }
 }
 
-const fn live(name: &'static str, kind: Kind) -> Key {
-    Key { name, kind, restart: false }
+const fn live(name: &'static str, kind: ValueKind) -> SettingKey {
+    SettingKey { name, kind, restart: false }
 }
 
-const fn fixed(name: &'static str, kind: Kind) -> Key {
-    Key { name, kind, restart: true }
+const fn fixed(name: &'static str, kind: ValueKind) -> SettingKey {
+    SettingKey { name, kind, restart: true }
 }
 
-const ANY_SPAN: Kind = Kind::Span { zero: true };
-const SOME_TIME: Kind = Kind::Span { zero: false };
-const ANY_SIZE: Kind = Kind::Size { least: Size(0) };
+const ANY_SPAN: ValueKind = ValueKind::Span { zero: true };
+const SOME_TIME: ValueKind = ValueKind::Span { zero: false };
+const ANY_SIZE: ValueKind = ValueKind::Size { least: Size(0) };
 
 /// Every key but the names under [`EXCEPTIONS`].
-pub(super) const KEYS: &[Key] = &[
-    fixed("server.listen", Kind::Address),
-    fixed("server.tls_certificate", Kind::File),
-    fixed("server.tls_key", Kind::File),
-    live("server.public_url", Kind::BaseUrl { empty: true }),
-    live("server.trusted_proxies", Kind::Addresses),
+pub(super) const KEYS: &[SettingKey] = &[
+    fixed("server.listen", ValueKind::Address),
+    fixed("server.tls_certificate", ValueKind::File),
+    fixed("server.tls_key", ValueKind::File),
+    live("server.public_url", ValueKind::BaseUrl { empty: true }),
+    live("server.trusted_proxies", ValueKind::Addresses),
     live("server.max_body", ANY_SIZE),
-    live("server.max_url", Kind::Size { least: Size::kib(1) }),
-    live("server.max_requests", Kind::Count { least: 1, most: 1_000_000 }),
-    live("server.max_requests_per_client", Kind::Count { least: 1, most: 1_000_000 }),
+    live("server.max_url", ValueKind::Size { least: Size::kib(1) }),
+    live("server.max_requests", ValueKind::Count { least: 1, most: 1_000_000 }),
+    live("server.max_requests_per_client", ValueKind::Count { least: 1, most: 1_000_000 }),
     live("server.client_timeout", SOME_TIME),
     live("server.drain", ANY_SPAN),
-    fixed("storage.data_dir", Kind::Directory),
+    fixed("storage.data_dir", ValueKind::Directory),
     fixed("storage.disk", ANY_SIZE),
     fixed("storage.memory", ANY_SIZE),
-    fixed("upstream.url", Kind::BaseUrl { empty: false }),
+    fixed("upstream.url", ValueKind::BaseUrl { empty: false }),
     fixed("upstream.connect_timeout", SOME_TIME),
     live("upstream.timeout", SOME_TIME),
     live("upstream.patience", ANY_SPAN),
-    live("upstream.rate", Kind::Count { least: 0, most: 1_000_000 }),
-    fixed("upstream.concurrency", Kind::Count { least: 1, most: 1_000 }),
-    live("upstream.retries", Kind::Count { least: 0, most: 10 }),
+    live("upstream.rate", ValueKind::Count { least: 0, most: 1_000_000 }),
+    fixed("upstream.concurrency", ValueKind::Count { least: 1, most: 1_000 }),
+    live("upstream.retries", ValueKind::Count { least: 0, most: 10 }),
     live("health.probe", SOME_TIME),
     live("health.idle_probe", ANY_SPAN),
     live("health.timeout", SOME_TIME),
     live("access.recheck", ANY_SPAN),
     live("access.grace", ANY_SPAN),
-    live("access.per_user", Kind::Paths),
-    live("access.open", Kind::Switch),
+    live("access.per_user", ValueKind::Paths),
+    live("access.open", ValueKind::Switch),
     live("access.history", ANY_SPAN),
-    live("access.attempts", Kind::Count { least: 1, most: 1_000_000 }),
+    live("access.attempts", ValueKind::Count { least: 1, most: 1_000_000 }),
     live("access.window", SOME_TIME),
-    fixed("access.admin_token", Kind::Secret),
-    fixed("cache.profile", Kind::Profile),
+    fixed("access.admin_token", ValueKind::Secret),
+    fixed("cache.profile", ValueKind::Profile),
     live("cache.max_response", ANY_SIZE),
     live("cache.stale_while_revalidate", ANY_SPAN),
     live("cache.negative", ANY_SPAN),
@@ -79,31 +79,31 @@ pub(super) const KEYS: &[Key] = &[
     live("freshness.volatile", ANY_SPAN),
     live("freshness.schema", ANY_SPAN),
     live("freshness.tables", ANY_SPAN),
-    fixed("mirror.endpoints", Kind::Endpoints),
-    fixed("mirror.details", Kind::Endpoints),
+    fixed("mirror.endpoints", ValueKind::Endpoints),
+    fixed("mirror.details", ValueKind::Endpoints),
     live("mirror.every", SOME_TIME),
     live("mirror.full_every", SOME_TIME),
     live("mirror.max_age", ANY_SPAN),
-    live("mirror.verify", Kind::Count { least: 0, most: 1_000 }),
-    live("mirror.time_zone", Kind::Zone),
-    fixed("mirror.username", Kind::Text),
-    fixed("mirror.password", Kind::Text),
-    fixed("mirror.token", Kind::Text),
-    fixed("mirror.token_file", Kind::File),
-    live("log.level", Kind::Level),
-    fixed("log.format", Kind::Format),
+    live("mirror.verify", ValueKind::Count { least: 0, most: 1_000 }),
+    live("mirror.time_zone", ValueKind::Zone),
+    fixed("mirror.username", ValueKind::Text),
+    fixed("mirror.password", ValueKind::Text),
+    fixed("mirror.token", ValueKind::Text),
+    fixed("mirror.token_file", ValueKind::File),
+    live("log.level", ValueKind::Level),
+    fixed("log.format", ValueKind::Format),
 ];
 
 /// The table of spans for single endpoints: its keys are names of endpoints.
 pub(super) const EXCEPTIONS: &str = "freshness.endpoints";
-const EXCEPTION: Key = live(EXCEPTIONS, ANY_SPAN);
+const EXCEPTION: SettingKey = live(EXCEPTIONS, ANY_SPAN);
 
 /// The table of tables of parameters that narrow what is mirrored: `mirror.scope.<endpoint>.<parameter>`.
 pub(super) const SCOPE: &str = "mirror.scope";
-const PARAMETER: Key = fixed(SCOPE, Kind::Text);
+const PARAMETER: SettingKey = fixed(SCOPE, ValueKind::Text);
 
 /// The key called `name`.
-pub(super) fn find(name: &str) -> Option<&'static Key> {
+pub(super) fn find(name: &str) -> Option<&'static SettingKey> {
     if let Some(endpoint) = within(name, EXCEPTIONS) {
         return Endpoint::named(endpoint).map(|_| &EXCEPTION);
     }

@@ -26,7 +26,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The kinds of values there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     /// An address and port to listen on.
     Address,
     /// IP addresses.
@@ -63,7 +63,7 @@ pub(super) enum Kind {
     Switch,
 }
 
-impl Kind {
+impl ValueKind {
     /// What is allowed, to end an error message with.
     pub(super) fn allowed(self) -> String {
         match self {

@@ -20,14 +20,14 @@ use super::{
 const PREFIX: &str = "ALYX_PROXY_";
 
 /// One value for one key, checked, and where it was said.
-pub(super) struct Said {
+pub(super) struct LayeredValue {
     origin: String,
     key: String,
     value: Value,
 }
 
 /// What a settings file says.
-pub(super) fn file(path: &Path) -> Result<Vec<Said>, SettingsError> {
+pub(super) fn file(path: &Path) -> Result<Vec<LayeredValue>, SettingsError> {
     let bytes = std::fs::read(path).map_err(|error| SettingsError::file(path, &error))?;
     let text = String::from_utf8(bytes).map_err(|_| SettingsError::File {
         path: path.display().to_string(),
@@ -42,7 +42,7 @@ pub(super) fn file(path: &Path) -> Result<Vec<Said>, SettingsError> {
 }
 
 /// What an environment variable says; `None` if it is no business of ours.
-pub(super) fn variable(name: &OsStr, value: &OsStr) -> Result<Option<Said>, SettingsError> {
+pub(super) fn variable(name: &OsStr, value: &OsStr) -> Result<Option<LayeredValue>, SettingsError> {
     let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { return Ok(None) };
     let lossy = value.to_string_lossy();
     if name == CONFIG_VARIABLE || name == TOKEN_VARIABLE || is_of_an_orchestrator(name, &lossy) {
@@ -67,19 +67,19 @@ pub(super) fn variable(name: &OsStr, value: &OsStr) -> Result<Option<Said>, Sett
 }
 
 /// What a flag says.
-pub(super) fn flag(flag: &str, key: &str, value: &str) -> Result<Said, SettingsError> {
+pub(super) fn flag(flag: &str, key: &str, value: &str) -> Result<LayeredValue, SettingsError> {
     read(flag.to_owned(), key.to_owned(), value)
 }
 
-fn read(origin: String, key: String, text: &str) -> Result<Said, SettingsError> {
+fn read(origin: String, key: String, text: &str) -> Result<LayeredValue, SettingsError> {
     let value = keys::find(&key).map_or_else(|| text.into(), |known| known.kind.read(text));
     checked(origin, key, value)
 }
 
-fn checked(origin: String, key: String, value: Value) -> Result<Said, SettingsError> {
+fn checked(origin: String, key: String, value: Value) -> Result<LayeredValue, SettingsError> {
     let shown = || mask::shown(&key, &value);
     match keys::find(&key) {
-        Some(known) if known.kind.accepts(&value) => Ok(Said { origin, key, value }),
+        Some(known) if known.kind.accepts(&value) => Ok(LayeredValue { origin, key, value }),
         Some(known) => {
             Err(SettingsError::Wrong { origin, value: shown(), allowed: known.kind.allowed(), key })
         }
@@ -134,7 +134,7 @@ fn from_toml(value: toml::Value) -> Value {
     }
 }
 
-impl Provider for Said {
+impl Provider for LayeredValue {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.origin.clone())
     }

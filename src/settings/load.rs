@@ -15,7 +15,7 @@ use super::{
     Settings,
     error::SettingsError,
     keys, kind,
-    layer::{self, Said},
+    layer::{self, LayeredValue},
     mask, mirror, place,
 };
 
@@ -67,7 +67,7 @@ impl Sources {
 
 /// The settings that are in effect, and why.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub struct LoadedSettings {
     /// The settings.
     pub settings: Settings,
     /// Every key with its value and where that came from, in the order of the file.
@@ -88,7 +88,7 @@ pub struct Effective {
 }
 
 /// Reads, checks and lays over each other what `sources` say.
-pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
+pub fn load(sources: &Sources) -> Result<LoadedSettings, SettingsError> {
     let file = place::config_file(sources.config.as_deref(), &sources.environment)?;
     let figment = lay(said(sources, file.as_deref())?);
     let mut settings: Settings = figment.extract().map_err(|error| unreadable(&figment, &error))?;
@@ -96,10 +96,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     check_together(&settings, &figment)?;
     let origins = effective(&settings, &figment);
     check_secrets(&settings, &figment, file.as_deref())?;
-    Ok(Loaded { settings, origins, file })
+    Ok(LoadedSettings { settings, origins, file })
 }
 
-fn said(sources: &Sources, file: Option<&Path>) -> Result<Vec<Said>, SettingsError> {
+fn said(sources: &Sources, file: Option<&Path>) -> Result<Vec<LayeredValue>, SettingsError> {
     let mut said = match file {
         Some(path) => layer::file(path)?,
         None => Vec::new(),
@@ -116,7 +116,7 @@ fn said(sources: &Sources, file: Option<&Path>) -> Result<Vec<Said>, SettingsErr
     Ok(said)
 }
 
-fn lay(said: Vec<Said>) -> Figment {
+fn lay(said: Vec<LayeredValue>) -> Figment {
     said.into_iter().fold(Figment::from(Serialized::defaults(Settings::default())), Figment::merge)
 }
 

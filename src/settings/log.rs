@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 /// `[log]`: what the proxy tells its operator, on standard error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Log {
+pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,alyx_proxy::upstream=debug`.
     pub level: String,
     /// Lines for people, JSON for machines, or by where they go.
@@ -22,7 +22,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl Default for Log {
+impl Default for LogSettings {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Auto }
     }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{keys, kind::Kind};
+use super::{keys, kind::ValueKind};
 
 const MASK: &str = "***";
 const SECRET: [&str; 6] = ["password", "passwd", "pwd", "secret", "token", "credential"];
@@ -12,7 +12,7 @@ const SECRET: [&str; 6] = ["password", "passwd", "pwd", "secret", "token", "cred
 /// `value` as it may be shown for `key`.
 pub(super) fn masked(key: &str, value: &Value) -> Value {
     let url = match keys::find(key) {
-        Some(known) => matches!(known.kind, Kind::BaseUrl { .. }),
+        Some(known) => matches!(known.kind, ValueKind::BaseUrl { .. }),
         None => true,
     };
     let secret = !key.ends_with("_file") && SECRET.iter().any(|word| key.to_lowercase().contains(word));

@@ -6,7 +6,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{error::SettingsError, value::Span};
-use crate::alyx::{Class, ENDPOINTS, Endpoint, Shape};
+use crate::alyx::{Class, DetailShape, ENDPOINTS, Endpoint};
 
 /// Stands for all endpoints, but those that must be current.
 pub(super) const ALL: &str = "all";
@@ -14,7 +14,7 @@ pub(super) const ALL: &str = "all";
 /// `[mirror]`: whole tables of Alyx that are kept here, and the account that fetches them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Mirror {
+pub struct MirrorSettings {
     /// The endpoints whose tables are kept. `all` leaves out what must be current (tasks): a table that is
     /// minutes old would tell two lab servers to do the same work.
     pub endpoints: Vec<String>,
@@ -42,7 +42,7 @@ pub struct Mirror {
     pub scope: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-impl Default for Mirror {
+impl Default for MirrorSettings {
     fn default() -> Self {
         Self {
             endpoints: vec![ALL.to_owned()],
@@ -61,7 +61,7 @@ impl Default for Mirror {
     }
 }
 
-impl Mirror {
+impl MirrorSettings {
     /// Whether an account is set; without one nothing is synchronised.
     pub fn has_account(&self) -> bool {
         !self.token.is_empty()
@@ -77,7 +77,7 @@ impl Mirror {
 
     /// Whether the endpoint's details are kept.
     pub fn keeps_details(&self, endpoint: &Endpoint) -> bool {
-        endpoint.detail.is_some_and(|detail| detail.shape == Shape::Own)
+        endpoint.detail.is_some_and(|detail| detail.shape == DetailShape::Own)
             && (named(&self.details, endpoint.name) || named(&self.details, ALL))
     }
 

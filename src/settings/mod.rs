@@ -23,20 +23,20 @@ mod storage;
 mod upstream;
 pub mod value;
 
-pub use access::Access;
-pub use cache::{Cache, Profile};
+pub use access::AccessSettings;
+pub use cache::{CacheSettings, Profile};
 pub use error::SettingsError;
-pub use freshness::Freshness;
-pub use health::Health;
-pub use load::{Effective, Loaded, Override, Sources, load};
-pub use log::{Log, LogFormat};
-pub use mirror::Mirror;
+pub use freshness::FreshnessSettings;
+pub use health::HealthSettings;
+pub use load::{Effective, LoadedSettings, Override, Sources, load};
+pub use log::{LogFormat, LogSettings};
+pub use mirror::MirrorSettings;
 pub use place::TOKEN_VARIABLE;
 pub use reference::reference;
 pub use reload::{reloadable_difference, reloaded};
-pub use server::Server;
-pub use storage::Storage;
-pub use upstream::Upstream;
+pub use server::ServerSettings;
+pub use storage::StorageSettings;
+pub use upstream::UpstreamSettings;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,21 +45,21 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where the proxy listens and what it accepts.
-    pub server: Server,
+    pub server: ServerSettings,
     /// Where it keeps what it remembers, and how much.
-    pub storage: Storage,
+    pub storage: StorageSettings,
     /// The Alyx behind it, and how politely it is asked.
-    pub upstream: Upstream,
+    pub upstream: UpstreamSettings,
     /// How it finds out whether Alyx can be reached.
-    pub health: Health,
+    pub health: HealthSettings,
     /// Who may ask.
-    pub access: Access,
+    pub access: AccessSettings,
     /// What is remembered.
-    pub cache: Cache,
+    pub cache: CacheSettings,
     /// How long an answer counts as fresh.
-    pub freshness: Freshness,
+    pub freshness: FreshnessSettings,
     /// Whole tables that are kept, and who fetches them.
-    pub mirror: Mirror,
+    pub mirror: MirrorSettings,
     /// What it tells its operator.
-    pub log: Log,
+    pub log: LogSettings,
 }

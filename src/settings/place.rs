@@ -7,7 +7,7 @@ use std::{
 
 use etcetera::{BaseStrategy, base_strategy::choose_base_strategy};
 
-use super::{Storage, error::SettingsError};
+use super::{StorageSettings, error::SettingsError};
 
 /// The variable that names the settings file.
 pub(super) const CONFIG_VARIABLE: &str = "ALYX_PROXY_CONFIG";
@@ -36,7 +36,7 @@ pub(super) fn config_file(
     Ok(None)
 }
 
-impl Storage {
+impl StorageSettings {
     /// The data directory: the one that is set, else the user's own (`$XDG_DATA_HOME/alyx-proxy`).
     pub fn directory(&self) -> Result<PathBuf, SettingsError> {
         if !self.data_dir.as_os_str().is_empty() {

@@ -10,7 +10,7 @@ const SCOPE: &str = "/mirror/scope";
 /// The keys in which `new` differs from `running` and that take effect only after a restart.
 pub fn reloadable_difference(running: &Settings, new: &Settings) -> Vec<&'static str> {
     let (running, new) = (json(running), json(new));
-    let differs = |key: &&keys::Key| running.pointer(&key.pointer()) != new.pointer(&key.pointer());
+    let differs = |key: &&keys::SettingKey| running.pointer(&key.pointer()) != new.pointer(&key.pointer());
     let scope = (running.pointer(SCOPE) != new.pointer(SCOPE)).then_some(keys::SCOPE);
     keys::KEYS.iter().filter(|key| key.restart).filter(differs).map(|key| key.name).chain(scope).collect()
 }
@@ -19,7 +19,7 @@ pub fn reloadable_difference(running: &Settings, new: &Settings) -> Vec<&'static
 /// effect only after a restart. So the settings in use go on saying what is so.
 pub fn reloaded(running: &Settings, new: &Settings) -> Settings {
     let (before, mut after) = (json(running), json(new));
-    let fixed = keys::KEYS.iter().filter(|key| key.restart).map(keys::Key::pointer);
+    let fixed = keys::KEYS.iter().filter(|key| key.restart).map(keys::SettingKey::pointer);
     for pointer in fixed.chain([SCOPE.to_owned()]) {
         if let (Some(kept), Some(value)) = (before.pointer(&pointer), after.pointer_mut(&pointer)) {
             *value = kept.clone();

@@ -10,7 +10,7 @@ use super::value::{Size, Span};
 /// `[server]`: where the proxy listens and what it accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Server {
+pub struct ServerSettings {
     /// Address and port to listen on. `0.0.0.0:8040` serves the whole lab.
     pub listen: SocketAddr,
     /// The proxy's certificate and those that vouch for it, in PEM form; empty: plain HTTP.
@@ -35,7 +35,7 @@ pub struct Server {
     pub drain: Span,
 }
 
-impl Default for Server {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8040)),
@@ -53,7 +53,7 @@ impl Default for Server {
     }
 }
 
-impl Server {
+impl ServerSettings {
     /// Whether it speaks TLS. A certificate without a key, or the other way round, is never loaded.
     pub fn has_tls(&self) -> bool {
         !self.tls_certificate.as_os_str().is_empty()

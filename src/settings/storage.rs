@@ -7,7 +7,7 @@ use super::value::Size;
 /// `[storage]`: where the proxy keeps what it remembers, and how much.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Storage {
+pub struct StorageSettings {
     /// The data directory; empty: the user's own (`$XDG_DATA_HOME/alyx-proxy`).
     pub data_dir: PathBuf,
     /// Stored responses on disk; beyond it the least recently used ones go.
@@ -16,7 +16,7 @@ pub struct Storage {
     pub memory: Size,
 }
 
-impl Default for Storage {
+impl Default for StorageSettings {
     fn default() -> Self {
         Self { data_dir: PathBuf::new(), disk: Size::gib(4), memory: Size::mib(256) }
     }

@@ -5,7 +5,7 @@ use super::value::Span;
 /// `[upstream]`: the Alyx behind the proxy, and how politely it is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Upstream {
+pub struct UpstreamSettings {
     /// Base URL of Alyx, `http` or `https`.
     pub url: String,
     /// How long a connection may take to be made.
@@ -22,7 +22,7 @@ pub struct Upstream {
     pub retries: usize,
 }
 
-impl Default for Upstream {
+impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {
             url: "https://openalyx.internationalbrainlab.org".to_owned(),

@@ -50,23 +50,23 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-type Packed = zstd::Encoder<'static, Hashing<BufWriter<fs::File>>>;
+type Compressor = zstd::Encoder<'static, Hashing<BufWriter<fs::File>>>;
 
 /// A snapshot that is being written, beside its place: it appears there whole or not at all.
-pub(super) struct Writer {
-    tar: tar::Builder<Packed>,
-    beside: Beside,
+pub(super) struct ArchiveWriter {
+    tar: tar::Builder<Compressor>,
+    beside: PartialFile,
     made_at: u64,
 }
 
 /// The file beside, removed unless it was put into its place.
 #[derive(Debug)]
-struct Beside {
+struct PartialFile {
     path: PathBuf,
     placed: bool,
 }
 
-impl Drop for Beside {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         if !self.placed {
             // Whatever it was that failed is told already.
@@ -75,7 +75,7 @@ impl Drop for Beside {
     }
 }
 
-impl Writer {
+impl ArchiveWriter {
     /// Begins a snapshot that will be at `path`, for its owner's eyes alone: it holds the lab's data.
     pub(super) fn create(path: &Path, now: Millis) -> io::Result<Self> {
         let beside = PathBuf::from(format!("{}.part", path.display()));
@@ -84,7 +84,7 @@ impl Writer {
             _ => {}
         }
         let file = private(&beside)?;
-        let beside = Beside { path: beside, placed: false };
+        let beside = PartialFile { path: beside, placed: false };
         let hashing = Hashing { into: BufWriter::with_capacity(BUFFER, file), hasher: blake3::Hasher::new() };
         let mut packed = zstd::Encoder::new(hashing, LEVEL)?;
         packed.include_checksum(true)?;
@@ -238,19 +238,19 @@ fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, SnapshotError> {
 /// Reads members one by one; each is in memory as a whole, within [`MAX_MEMBER`].
 struct Members<'a> {
     path: &'a Path,
-    unpacked: zstd::Decoder<'static, BufReader<io::Take<Shared>>>,
+    unpacked: zstd::Decoder<'static, BufReader<io::Take<SharedFile>>>,
     /// Bytes of the file that were read, about.
     read: u64,
     length: u64,
 }
 
 /// The open file, read at a place of its own.
-struct Shared {
+struct SharedFile {
     file: fs::File,
     at: u64,
 }
 
-impl Read for Shared {
+impl Read for SharedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         use std::os::unix::fs::FileExt;
         let read = self.file.read_at(buffer, self.at)?;
@@ -265,7 +265,7 @@ const BLOCK: usize = 512;
 impl<'a> Members<'a> {
     fn of(file: &fs::File, path: &'a Path, length: u64) -> Result<Self, SnapshotError> {
         let open = || {
-            let shared = Shared { file: file.try_clone()?, at: 0 };
+            let shared = SharedFile { file: file.try_clone()?, at: 0 };
             let mut unpacked = zstd::Decoder::with_buffer(BufReader::new(shared.take(length)))?;
             unpacked.window_log_max(WINDOW_LOG)?;
             Ok(unpacked)

@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 use super::{Archive, Contents, FileHead, SnapshotError, TableLine, Tell, member::Member};
 use crate::{
     alyx::{Route, links::Base},
-    cache::Carried,
+    cache::ExportedEntry,
     clock::Millis,
     mirror::{
         export::{self, Head},
-        schema::Shape,
+        schema::Schema,
     },
 };
 
@@ -21,7 +21,7 @@ pub fn check(archive: &Archive, tell: Tell<'_>) -> Result<Contents, SnapshotErro
     let base = Base::new(&archive.manifest.upstream);
     let mut said: Option<Contents> = None;
     let mut found = Contents::default();
-    let mut order = Order::default();
+    let mut order = MemberOrder::default();
     archive.walk(tell, "checking", |member, bytes| {
         let wrong = |why: &dyn Display| archive.wrong(member, why);
         if said.is_some() || !order.may_follow(member) {
@@ -36,12 +36,12 @@ pub fn check(archive: &Archive, tell: Tell<'_>) -> Result<Contents, SnapshotErro
                 found.tables.insert(endpoint.name.to_owned(), line);
             }
             Member::Records(endpoint, _) => {
-                let table = Shape::get().table(endpoint.name);
+                let table = Schema::get().table(endpoint.name);
                 let line = found.tables.get_mut(endpoint.name);
                 let (Some(table), Some(line)) = (table, line) else {
                     return Err(wrong(&"there is no such table"));
                 };
-                for record in lines::<export::Carried>(archive, member, bytes)? {
+                for record in lines::<export::ExportedRecord>(archive, member, bytes)? {
                     if record.n <= order.last_record {
                         return Err(wrong(&"its records are not in their order"));
                     }
@@ -51,7 +51,7 @@ pub fn check(archive: &Archive, tell: Tell<'_>) -> Result<Contents, SnapshotErro
                 }
             }
             Member::Answers(_) => {
-                for answer in lines::<Carried>(archive, member, bytes)? {
+                for answer in lines::<ExportedEntry>(archive, member, bytes)? {
                     let name = match answer.route() {
                         Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
                         Route::Service(service) => service.name(),
@@ -86,7 +86,7 @@ pub fn check(archive: &Archive, tell: Tell<'_>) -> Result<Contents, SnapshotErro
 
 /// Which member may follow which.
 #[derive(Default)]
-struct Order {
+struct MemberOrder {
     tables: BTreeSet<&'static str>,
     /// The table whose records are read, and the number of its last member.
     table: Option<(&'static str, u32)>,
@@ -99,7 +99,7 @@ struct Order {
     left: u64,
 }
 
-impl Order {
+impl MemberOrder {
     fn may_follow(&mut self, member: Member) -> bool {
         if !matches!(member, Member::Part(..)) && self.left > 0 {
             return false;

@@ -10,13 +10,13 @@ use crate::{
         Class, Endpoint, Route,
         query_string::{self, Pairs},
     },
-    cache::Carried,
+    cache::ExportedEntry,
 };
 
 /// What is to go into a snapshot: everything, if nothing is chosen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Choice {
+pub struct Selection {
     /// These endpoints; all if none is named.
     pub endpoints: BTreeSet<String>,
     /// What belongs to this lab.
@@ -34,7 +34,7 @@ pub(super) enum Narrowed {
     Not(String),
 }
 
-impl Choice {
+impl Selection {
     /// Refuses names that are none.
     pub fn check(&self) -> Result<(), SnapshotError> {
         match self.endpoints.iter().find(|name| Endpoint::named(name).is_none()) {
@@ -80,7 +80,7 @@ impl Choice {
 
     /// Whether a stored answer belongs to what was chosen: where a lab or a project was, lists that were asked for
     /// with it.
-    pub(super) fn takes(&self, answer: &Carried) -> bool {
+    pub(super) fn takes(&self, answer: &ExportedEntry) -> bool {
         match answer.route() {
             Route::List(endpoint) if self.has(endpoint) => {
                 let asked = query_string::parse(&answer.query);
@@ -101,8 +101,9 @@ mod tests {
 
     #[test]
     fn a_choice_takes_what_it_names() {
-        let of_lab = Choice { lab: Some("a".to_owned()), ..Choice::default() };
-        let sessions = Choice { endpoints: BTreeSet::from(["sessions".to_owned()]), ..Choice::default() };
+        let of_lab = Selection { lab: Some("a".to_owned()), ..Selection::default() };
+        let sessions =
+            Selection { endpoints: BTreeSet::from(["sessions".to_owned()]), ..Selection::default() };
         for (path, query, lab, named) in [
             ("/sessions", "lab=a&sex=F", true, true),
             ("/sessions", "lab=b", false, true),
@@ -112,7 +113,7 @@ mod tests {
             ("/labs/a", "", true, false),
             ("/api/schema", "", true, false),
         ] {
-            let answer = Carried {
+            let answer = ExportedEntry {
                 path: path.to_owned(),
                 query: query.to_owned(),
                 media: "json".to_owned(),
@@ -125,11 +126,11 @@ mod tests {
             };
             assert_eq!(of_lab.takes(&answer), lab, "{path}?{query}");
             assert_eq!(sessions.takes(&answer), named, "{path}?{query}");
-            assert!(Choice::default().takes(&answer));
+            assert!(Selection::default().takes(&answer));
         }
-        let none = Choice { endpoints: BTreeSet::from(["sesions".to_owned()]), ..Choice::default() };
+        let none = Selection { endpoints: BTreeSet::from(["sesions".to_owned()]), ..Selection::default() };
         assert!(none.check().is_err());
-        let project = Choice { project: Some("p".to_owned()), ..Choice::default() };
+        let project = Selection { project: Some("p".to_owned()), ..Selection::default() };
         let tags = project.narrowed(Endpoint::named("tags").unwrap());
         assert_eq!(tags, Narrowed::To(Pairs::new()));
         let channels = project.narrowed(Endpoint::named("channels").unwrap());

@@ -6,8 +6,8 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::{
-    Choice, Contents, KeptFile, Manifest, SnapshotError, Step, TableLine, Tell,
-    archive::{MAX_MEMBER, Writer},
+    Contents, KeptFile, Manifest, Selection, SnapshotError, Step, TableLine, Tell,
+    archive::{ArchiveWriter, MAX_MEMBER},
     choice::Narrowed,
     files,
     manifest::{FORM, FORMAT},
@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     alyx::{Endpoint, Route, redact},
-    cache::{self, Carried, Stays},
+    cache::{self, ExportedEntry, Stays},
     clock::{self, Millis},
     mirror::{
-        export::{Carried as Record, Frozen},
-        schema::Table,
+        export::{ExportedRecord as Record, ReadSnapshot},
+        schema::EndpointTables,
     },
     store::{StoreError, is_damage},
 };
@@ -33,7 +33,7 @@ pub struct Exporting {
     /// The database of answers, read by nobody else.
     pub answers: Connection,
     /// The mirror, if there is one.
-    pub mirror: Option<Frozen>,
+    pub mirror: Option<ReadSnapshot>,
     /// ONE's cache tables that are kept.
     pub files: Vec<KeptFile>,
     /// The base URL of the Alyx that all of it is of.
@@ -46,7 +46,7 @@ pub struct Exporting {
 pub fn export(
     from: &Exporting,
     name: &str,
-    choice: &Choice,
+    choice: &Selection,
     path: &Path,
     tell: Tell<'_>,
 ) -> Result<(Manifest, Contents), SnapshotError> {
@@ -65,7 +65,7 @@ pub fn export(
         program: env!("CARGO_PKG_VERSION").to_owned(),
         choice: choice.clone(),
     };
-    let writer = Writer::create(path, now).map_err(SnapshotError::io(path))?;
+    let writer = ArchiveWriter::create(path, now).map_err(SnapshotError::io(path))?;
     let mut snapshot = Snapshot { writer, path, choice, tell, contents: Contents::default() };
     snapshot.json(Member::Manifest, &manifest)?;
     snapshot.marks(&from.answers)?;
@@ -95,9 +95,9 @@ fn as_of(from: &Exporting) -> Result<Option<Millis>, SnapshotError> {
 }
 
 struct Snapshot<'a> {
-    writer: Writer,
+    writer: ArchiveWriter,
     path: &'a Path,
-    choice: &'a Choice,
+    choice: &'a Selection,
     tell: Tell<'a>,
     contents: Contents,
 }
@@ -159,7 +159,7 @@ impl Snapshot<'_> {
         self.member(Member::Marks, &text)
     }
 
-    fn table(&mut self, mirror: &Frozen, table: &'static Table) -> Result<(), SnapshotError> {
+    fn table(&mut self, mirror: &ReadSnapshot, table: &'static EndpointTables) -> Result<(), SnapshotError> {
         let endpoint = table.endpoint;
         let Some(mut head) = mirror.head(table)? else { return Ok(()) };
         let mut chosen = None;
@@ -286,7 +286,7 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    fn answer(&mut self, lines: &mut Lines, mut answer: Carried) -> Result<(), SnapshotError> {
+    fn answer(&mut self, lines: &mut Lines, mut answer: ExportedEntry) -> Result<(), SnapshotError> {
         let name = match answer.route() {
             Route::List(endpoint) | Route::Detail(endpoint, _) => {
                 if redact::ENDPOINTS.contains(&endpoint.name) {

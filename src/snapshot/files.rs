@@ -33,7 +33,7 @@ pub struct FileHead {
 pub type KeptFile = (FileHead, PathBuf);
 
 /// Who keeps the files that come with a snapshot.
-pub trait Keeper: Send + Sync {
+pub trait FileSink: Send + Sync {
     /// A path that nobody else writes to, in the folder where files are kept.
     fn place(&self) -> PathBuf;
 
@@ -61,14 +61,14 @@ pub(super) fn in_pieces(
 }
 
 /// A file on its way in; it goes unless it is kept.
-pub(super) struct Arriving {
+pub(super) struct IncomingFile {
     head: FileHead,
     path: PathBuf,
     file: fs::File,
     kept: bool,
 }
 
-impl Arriving {
+impl IncomingFile {
     pub(super) fn begin(head: FileHead, path: PathBuf) -> Result<Self, SnapshotError> {
         use std::os::unix::fs::OpenOptionsExt;
         let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -81,14 +81,14 @@ impl Arriving {
     }
 
     /// Whether it is newer than what was there.
-    pub(super) fn end(mut self, keeper: &dyn Keeper) -> Result<bool, SnapshotError> {
+    pub(super) fn end(mut self, keeper: &dyn FileSink) -> Result<bool, SnapshotError> {
         self.file.sync_all().map_err(SnapshotError::io(&self.path))?;
         self.kept = keeper.keep(self.head.clone(), self.path.clone())?;
         Ok(self.kept)
     }
 }
 
-impl Drop for Arriving {
+impl Drop for IncomingFile {
     fn drop(&mut self) {
         if !self.kept
             && let Err(error) = fs::remove_file(&self.path)

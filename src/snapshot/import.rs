@@ -12,19 +12,19 @@ use serde::Serialize;
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{
-    Archive, Contents, Keeper, SnapshotError, Tell,
+    Archive, Contents, FileSink, SnapshotError, Tell,
     check::{json, lines},
-    files::Arriving,
+    files::IncomingFile,
     member::Member,
 };
 use crate::{
     alyx::{Endpoint, links::Base, redact},
-    cache::{Carried, Responses},
+    cache::{ExportedEntry, Responses},
     clock::Millis,
     mirror::{
         Mirror, MirrorError,
-        export::{Carried as Record, Head},
-        schema::Shape,
+        export::{ExportedRecord as Record, Head},
+        schema::Schema,
     },
 };
 
@@ -41,7 +41,7 @@ pub struct Importing<'a> {
     /// The mirror, if there is one. Nothing else may fill its tables meanwhile.
     pub mirror: Option<Arc<Mirror>>,
     /// Who keeps files.
-    pub files: &'a dyn Keeper,
+    pub files: &'a dyn FileSink,
     /// The base URL of the Alyx behind this proxy.
     pub upstream: &'a str,
     /// The runtime that carries out what is asynchronous.
@@ -97,13 +97,13 @@ struct Import<'a> {
     base: Base,
     /// Endpoints some of whose secrets were blanked.
     blanked: Vec<&'static str>,
-    table: Option<Table>,
-    file: Option<Arriving>,
+    table: Option<ImportedTable>,
+    file: Option<IncomingFile>,
     done: Imported,
 }
 
 /// A table on its way in.
-struct Table {
+struct ImportedTable {
     endpoint: &'static Endpoint,
     records: SyncSender<Result<Vec<Record>, MirrorError>>,
     written: JoinHandle<Result<(), MirrorError>>,
@@ -140,7 +140,7 @@ impl Import<'_> {
                 self.end_table()?;
                 self.end_file()?;
                 self.file =
-                    Some(Arriving::begin(json(self.archive, member, bytes)?, self.into.files.place())?);
+                    Some(IncomingFile::begin(json(self.archive, member, bytes)?, self.into.files.place())?);
                 Ok(())
             }
             Member::Part(..) => self.file.as_mut().map_or(Ok(()), |file| file.add(bytes)),
@@ -149,7 +149,7 @@ impl Import<'_> {
     }
 
     fn begin_table(&mut self, endpoint: &'static Endpoint, head: Head) {
-        let (Some(mirror), Some(table)) = (&self.into.mirror, Shape::get().table(endpoint.name)) else {
+        let (Some(mirror), Some(table)) = (&self.into.mirror, Schema::get().table(endpoint.name)) else {
             return;
         };
         let states = mirror.states();
@@ -164,11 +164,11 @@ impl Import<'_> {
         let (records, inbox) = sync_channel(AHEAD);
         let mirror = mirror.clone();
         let written = self.into.runtime.spawn(async move { mirror.arrive(table, head, inbox).await });
-        self.table = Some(Table { endpoint, records, written });
+        self.table = Some(ImportedTable { endpoint, records, written });
     }
 
     fn end_table(&mut self) -> Result<(), SnapshotError> {
-        let Some(Table { endpoint, records, written }) = self.table.take() else { return Ok(()) };
+        let Some(ImportedTable { endpoint, records, written }) = self.table.take() else { return Ok(()) };
         drop(records);
         self.into.runtime.block_on(written).map_err(|_| SnapshotError::GivenUp)??;
         self.done.tables.push(endpoint.name);
@@ -183,7 +183,7 @@ impl Import<'_> {
     }
 
     fn answers(&mut self, member: Member, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let mut answers = lines::<Carried>(self.archive, member, bytes)?.into_iter();
+        let mut answers = lines::<ExportedEntry>(self.archive, member, bytes)?.into_iter();
         loop {
             let batch = answers
                 .by_ref()

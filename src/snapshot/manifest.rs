@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Choice;
+use super::Selection;
 use crate::clock::Millis;
 
 /// The word by which a manifest is known.
@@ -33,7 +33,7 @@ pub struct Manifest {
     /// The version of the program that wrote it.
     pub program: String,
     /// What was chosen of all that the proxy knew.
-    pub choice: Choice,
+    pub choice: Selection,
 }
 
 /// What every form has, so that a newer one can be named.

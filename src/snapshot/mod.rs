@@ -32,10 +32,10 @@ mod member;
 
 pub use archive::Archive;
 pub use check::check;
-pub use choice::Choice;
+pub use choice::Selection;
 pub use error::SnapshotError;
 pub use export::{Exporting, export};
-pub use files::{FileHead, Keeper, KeptFile};
+pub use files::{FileHead, FileSink, KeptFile};
 pub use import::{Imported, Importing, import};
 pub use manifest::{Contents, Manifest, TableLine};
 

@@ -1,7 +1,7 @@
 //! Names of what is stored.
 
 /// The hash of a canonical key: names a question, however it is spelled.
-pub type Key = [u8; 32];
+pub type CacheKey = [u8; 32];
 
 /// A token's keyed hash: names a token without telling it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -16,9 +16,9 @@ const SIZE: usize = 2 << 20;
 
 /// The file that is given up.
 #[derive(Debug)]
-pub(super) struct Reserve(PathBuf);
+pub(super) struct Ballast(PathBuf);
 
-impl Reserve {
+impl Ballast {
     /// Of the database in this folder.
     pub(super) fn of(folder: &Path) -> Self {
         Self(folder.join("reserve"))
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn it_is_there_until_it_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
-        let reserve = Reserve::of(folder.path());
+        let reserve = Ballast::of(folder.path());
         assert!(!reserve.is_there() && !reserve.give_up());
         reserve.make().unwrap();
         assert!(reserve.is_there());
@@ -64,7 +64,7 @@ mod tests {
         assert!(reserve.give_up() && !reserve.is_there());
         fs::write(folder.path().join("reserve"), "cut short").unwrap();
         assert!(!reserve.is_there(), "a part is none");
-        let nowhere = Reserve::of(&folder.path().join("nowhere"));
+        let nowhere = Ballast::of(&folder.path().join("nowhere"));
         assert!(nowhere.make().is_err());
     }
 }

@@ -14,14 +14,14 @@ use crate::clock::{self, Millis};
 
 /// Something that is wrong now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Degradation {
     /// Since when.
     pub since: Millis,
     /// In a sentence, with what to do.
     pub what: String,
 }
 
-impl Trouble {
+impl Degradation {
     /// For people, who get one line of it.
     pub fn for_people(&self) -> String {
         format!("{}, since {}.", self.what, clock::for_people(self.since))
@@ -38,8 +38,8 @@ pub(super) type Hook = Box<dyn Fn(&Connection) + Send + Sync>;
 
 /// What writer and readers of one database share.
 #[derive(Default)]
-pub(super) struct Shared {
-    trouble: RwLock<Option<Trouble>>,
+pub(super) struct StoreHealth {
+    trouble: RwLock<Option<Degradation>>,
     /// Changes that were not written since the trouble began.
     lost: AtomicU64,
     /// A reader has met what only a damaged file shows.
@@ -53,18 +53,18 @@ pub(super) struct Shared {
     undone: RwLock<Vec<Hook>>,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for StoreHealth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("trouble", &self.trouble).finish_non_exhaustive()
     }
 }
 
-impl Shared {
+impl StoreHealth {
     pub(super) fn of(set_aside: Option<PathBuf>) -> Self {
         Self { set_aside: RwLock::new(set_aside), ..Self::default() }
     }
 
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub(super) fn trouble(&self) -> Option<Degradation> {
         self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -74,7 +74,7 @@ impl Shared {
         if trouble.as_ref().is_none_or(|known| known.what != what) {
             tracing::error!("{what} ({})", database.display());
             let since = trouble.as_ref().map_or_else(clock::now, |known| known.since);
-            *trouble = Some(Trouble { since, what });
+            *trouble = Some(Degradation { since, what });
         }
     }
 

@@ -23,15 +23,15 @@ use std::{
 
 use rusqlite::Connection;
 
-pub use health::Trouble;
-pub use open::OpenError;
+pub use health::Degradation;
+pub use open::StoreOpenError;
 
-use ballast::Reserve;
-use health::Shared;
+use ballast::Ballast;
+use health::StoreHealth;
 pub(crate) use health::{is_damage, may_be_a_full_disk};
 use open::Database;
 use reader::Readers;
-use watchdog::Keeper;
+use watchdog::Watchdog;
 use writer::Writer;
 
 /// A change or a look-up that the database refused.
@@ -54,15 +54,15 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     folder: PathBuf,
-    shared: Arc<Shared>,
+    shared: Arc<StoreHealth>,
 }
 
 impl Store {
     /// Opens the database in `folder`, making it where there is none. A damaged one is set aside,
     /// never deleted, and a fresh one begun.
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+    pub fn open(folder: &Path) -> Result<Self, StoreOpenError> {
         match Self::try_open(folder) {
-            Err(error) if error.may_be_a_full_disk() && Reserve::of(folder).give_up() => {
+            Err(error) if error.may_be_a_full_disk() && Ballast::of(folder).give_up() => {
                 let store = Self::try_open(folder)?;
                 store.shared.begin(health::FULL.to_owned(), folder);
                 Ok(store)
@@ -71,17 +71,17 @@ impl Store {
         }
     }
 
-    fn try_open(folder: &Path) -> Result<Self, OpenError> {
+    fn try_open(folder: &Path) -> Result<Self, StoreOpenError> {
         let Database { path, connection, checked_at, set_aside } = open::database(folder)?;
-        let shared = Arc::new(Shared::of(set_aside));
+        let shared = Arc::new(StoreHealth::of(set_aside));
         let readers = Readers::start(&path, &shared)?;
-        let keeper = Keeper::new(path, connection, checked_at, shared.clone());
+        let keeper = Watchdog::new(path, connection, checked_at, shared.clone());
         Ok(Self { writer: Writer::start(keeper)?, readers, folder: folder.to_owned(), shared })
     }
 
     /// Gives up the room that is kept for a start while the disk is full; whether there was any.
     pub fn make_room(&self) -> bool {
-        let made = Reserve::of(&self.folder).give_up();
+        let made = Ballast::of(&self.folder).give_up();
         if made {
             self.shared.begin(health::FULL.to_owned(), &self.folder);
         }
@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// What is wrong with the disk or the database now.
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub fn trouble(&self) -> Option<Degradation> {
         self.shared.trouble()
     }
 

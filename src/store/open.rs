@@ -28,7 +28,7 @@ const MIGRATIONS: &[M<'static>] = &[
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum StoreOpenError {
     /// The file system's word.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
@@ -39,7 +39,7 @@ pub enum OpenError {
     #[error(
         "{0}: is damaged, and no fresh database can be made of what can be read of it ({1}); nothing of it is lost"
     )]
-    Rescue(PathBuf, Box<OpenError>),
+    Rescue(PathBuf, Box<StoreOpenError>),
     /// A newer program has written it.
     #[error("{0}: written by a newer alyx-proxy; use that one, or another `storage.data_dir`")]
     Newer(PathBuf),
@@ -48,7 +48,7 @@ pub enum OpenError {
     Migration(PathBuf, rusqlite_migration::Error),
 }
 
-impl OpenError {
+impl StoreOpenError {
     /// Whether more room on the disk may help.
     pub(super) fn may_be_a_full_disk(&self) -> bool {
         match self {
@@ -75,20 +75,20 @@ pub(super) struct Database {
 }
 
 /// Opens the folder's database.
-pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
-    fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
+pub(super) fn database(folder: &Path) -> Result<Database, StoreOpenError> {
+    fs::create_dir_all(folder).map_err(|error| StoreOpenError::Io(folder.to_owned(), error))?;
     let path = folder.join(NAME);
     replace::end(&path)?;
     match sound(&path) {
         Ok((connection, checked_at)) => Ok(Database { path, connection, checked_at, set_aside: None }),
-        Err(Trouble::Refused(error)) => Err(error),
-        Err(Trouble::Damaged(why)) => {
+        Err(Unusable::Refused(error)) => Err(error),
+        Err(Unusable::Damaged(why)) => {
             let rescue = |fresh: &Path| match Connection::open(&path) {
                 Ok(damaged) => carry_over(&damaged, fresh),
                 Err(error) => connect(fresh).map(|_| format!("nothing of it ({error})")),
             };
-            let Exchanged { told, aside } =
-                exchange(&path, rescue).map_err(|error| OpenError::Rescue(path.clone(), Box::new(error)))?;
+            let Exchanged { told, aside } = exchange(&path, rescue)
+                .map_err(|error| StoreOpenError::Rescue(path.clone(), Box::new(error)))?;
             tracing::error!(
                 "the database {} is damaged ({why}); it was set aside as {} and a fresh one begun with {told}",
                 path.display(),
@@ -101,18 +101,18 @@ pub(super) fn database(folder: &Path) -> Result<Database, OpenError> {
 }
 
 /// Opens a database that was made a moment ago.
-pub(super) fn connect(path: &Path) -> Result<(Connection, Millis), OpenError> {
+pub(super) fn connect(path: &Path) -> Result<(Connection, Millis), StoreOpenError> {
     sound(path).map_err(|trouble| match trouble {
-        Trouble::Refused(error) => error,
-        Trouble::Damaged(why) => OpenError::Io(path.to_owned(), io::Error::other(why)),
+        Unusable::Refused(error) => error,
+        Unusable::Damaged(why) => StoreOpenError::Io(path.to_owned(), io::Error::other(why)),
     })
 }
 
 /// Makes a fresh database of what can be read of a damaged one, and says what that is. As the damage may have taken
 /// marks of writes, everything that is carried over is to be asked anew while Alyx can be reached.
-pub(super) fn carry_over(damaged: &Connection, fresh: &Path) -> Result<String, OpenError> {
+pub(super) fn carry_over(damaged: &Connection, fresh: &Path) -> Result<String, StoreOpenError> {
     let (mut connection, _) = connect(fresh)?;
-    let sqlite = |error| OpenError::Sqlite(fresh.to_owned(), error);
+    let sqlite = |error| StoreOpenError::Sqlite(fresh.to_owned(), error);
     let Rescued { rows, broken } = rescue(damaged, &mut connection).map_err(sqlite)?;
     doubt(&connection).map_err(sqlite)?;
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)?;
@@ -129,23 +129,23 @@ fn doubt(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(sql, (Scope::Everything.name(), clock::now())).map(drop)
 }
 
-enum Trouble {
+enum Unusable {
     Damaged(String),
-    Refused(OpenError),
+    Refused(StoreOpenError),
 }
 
-fn sound(path: &Path) -> Result<(Connection, Millis), Trouble> {
+fn sound(path: &Path) -> Result<(Connection, Millis), Unusable> {
     let judge = |error: rusqlite::Error| {
         if is_damage(&error) {
-            Trouble::Damaged(error.to_string())
+            Unusable::Damaged(error.to_string())
         } else {
-            Trouble::Refused(OpenError::Sqlite(path.to_owned(), error))
+            Unusable::Refused(StoreOpenError::Sqlite(path.to_owned(), error))
         }
     };
     let (sealed, left) = (clean_shutdown::take(path), Left::of(path));
     let mut connection = Connection::open(path).map_err(judge)?;
     configure(&connection).map_err(judge)?;
-    let checked_at = clean_shutdown::check(&connection, sealed).map_err(judge)?.map_err(Trouble::Damaged)?;
+    let checked_at = clean_shutdown::check(&connection, sealed).map_err(judge)?.map_err(Unusable::Damaged)?;
     match Migrations::from_slice(MIGRATIONS).to_latest(&mut connection) {
         Ok(()) => {
             if left.without_log() && sealed.is_none() {
@@ -159,9 +159,9 @@ fn sound(path: &Path) -> Result<(Connection, Millis), Trouble> {
             Ok((connection, checked_at))
         }
         Err(rusqlite_migration::Error::MigrationDefinition(_)) => {
-            Err(Trouble::Refused(OpenError::Newer(path.to_owned())))
+            Err(Unusable::Refused(StoreOpenError::Newer(path.to_owned())))
         }
-        Err(error) => Err(Trouble::Refused(OpenError::Migration(path.to_owned(), error))),
+        Err(error) => Err(Unusable::Refused(StoreOpenError::Migration(path.to_owned(), error))),
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
         // A folder lies where the fresh one is to be made.
         fs::create_dir(&part).unwrap();
         for _ in 0..2 {
-            assert!(matches!(database(folder.path()), Err(OpenError::Rescue(..))));
+            assert!(matches!(database(folder.path()), Err(StoreOpenError::Rescue(..))));
             assert_eq!(fs::read(&path).unwrap(), vec![7; 100_000]);
         }
         fs::remove_dir(&part).unwrap();
@@ -246,7 +246,7 @@ mod tests {
         let connection = Connection::open(folder.path().join(NAME)).unwrap();
         connection.pragma_update(None, "user_version", 1000).unwrap();
         drop(connection);
-        assert!(matches!(database(folder.path()), Err(OpenError::Newer(_))));
+        assert!(matches!(database(folder.path()), Err(StoreOpenError::Newer(_))));
         assert!(folder.path().join(NAME).exists());
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use super::{OpenError, StoreError, health::Shared, open};
+use super::{StoreError, StoreOpenError, health::StoreHealth, open};
 
 const THREADS: usize = 2;
 
@@ -19,30 +19,30 @@ type Look = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
 pub(super) struct Readers {
     /// Dropped with the store, which ends the threads.
     looks: mpsc::Sender<Look>,
-    shared: Arc<Shared>,
+    shared: Arc<StoreHealth>,
 }
 
 /// A thread's connection, and which file it is to.
 struct Reader {
     path: PathBuf,
-    shared: Arc<Shared>,
+    shared: Arc<StoreHealth>,
     generation: u64,
     connection: Connection,
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, shared: &Arc<Shared>) -> Result<Self, OpenError> {
+    pub(super) fn start(path: &Path, shared: &Arc<StoreHealth>) -> Result<Self, StoreOpenError> {
         let (looks, inbox) = mpsc::channel::<Look>();
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..THREADS {
-            let connection = connect(path).map_err(|error| OpenError::Sqlite(path.to_owned(), error))?;
+            let connection = connect(path).map_err(|error| StoreOpenError::Sqlite(path.to_owned(), error))?;
             let (path, shared) = (path.to_owned(), shared.clone());
             let reader = Reader { path: path.clone(), generation: shared.generation(), shared, connection };
             let inbox = inbox.clone();
             thread::Builder::new()
                 .name(format!("store-reader-{number}"))
                 .spawn(move || work(reader, &inbox))
-                .map_err(|error| OpenError::Io(path, error))?;
+                .map_err(|error| StoreOpenError::Io(path, error))?;
         }
         Ok(Self { looks, shared: shared.clone() })
     }

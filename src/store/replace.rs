@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{clean_shutdown, open::OpenError};
+use super::{clean_shutdown, open::StoreOpenError};
 use crate::clock;
 
 /// What came of an exchange.
@@ -23,37 +23,40 @@ pub(super) struct Exchanged<T> {
 /// where it was, or the next start takes the fresh one.
 pub(super) fn exchange<T>(
     path: &Path,
-    fill: impl FnOnce(&Path) -> Result<T, OpenError>,
-) -> Result<Exchanged<T>, OpenError> {
+    fill: impl FnOnce(&Path) -> Result<T, StoreOpenError>,
+) -> Result<Exchanged<T>, StoreOpenError> {
     let (part, fresh) = (part(path), fresh(path));
     remove(&part);
     let filled = fill(&part).and_then(|told| {
         let whole = fs::File::open(&part).and_then(|file| file.sync_all());
-        whole.and_then(|()| fs::rename(&part, &fresh)).map_err(|error| OpenError::Io(part.clone(), error))?;
+        whole
+            .and_then(|()| fs::rename(&part, &fresh))
+            .map_err(|error| StoreOpenError::Io(part.clone(), error))?;
         Ok(told)
     });
     // What does not fit on a disk frees what it took.
     let told = filled.inspect_err(|_| remove(&part))?;
     let was_there = path.exists();
     let aside = set_aside(path)?;
-    fs::rename(&fresh, path).map_err(|error| OpenError::Io(path.to_owned(), error))?;
+    fs::rename(&fresh, path).map_err(|error| StoreOpenError::Io(path.to_owned(), error))?;
     // It was read as a whole to be written, and what it lacks is not in a log.
     clean_shutdown::put(path, clock::now());
     Ok(Exchanged { told, aside: was_there.then_some(aside) })
 }
 
 /// Ends an exchange that was interrupted, before the database is opened.
-pub(super) fn end(path: &Path) -> Result<(), OpenError> {
+pub(super) fn end(path: &Path) -> Result<(), StoreOpenError> {
     let (part, fresh) = (part(path), fresh(path));
     remove(&part);
-    let is_there = |file: &Path| file.try_exists().map_err(|error| OpenError::Io(file.to_owned(), error));
+    let is_there =
+        |file: &Path| file.try_exists().map_err(|error| StoreOpenError::Io(file.to_owned(), error));
     if is_there(path)? {
         // It was not set aside yet: it has all that the fresh one has, and what came later.
         remove(&fresh);
     } else if is_there(&fresh)? {
         // The log of the one before is none of the fresh one's.
         set_aside(path)?;
-        fs::rename(&fresh, path).map_err(|error| OpenError::Io(path.to_owned(), error))?;
+        fs::rename(&fresh, path).map_err(|error| StoreOpenError::Io(path.to_owned(), error))?;
         tracing::warn!(
             "the database {} was being replaced when the program ended: its fresh file is used",
             path.display()
@@ -63,14 +66,16 @@ pub(super) fn end(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Moves a database, and its logs after it, to a name that says when that was.
-fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
+fn set_aside(path: &Path) -> Result<PathBuf, StoreOpenError> {
     let at = clock::for_machines(clock::now()).replace(':', "-");
     let aside = path.with_file_name(format!("damaged-{at}.db"));
     for suffix in ["", "-wal", "-shm"] {
         let with_suffix = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
         let (from, to) = (with_suffix(path), with_suffix(&aside));
         match fs::rename(&from, &to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(OpenError::Io(from, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreOpenError::Io(from, error));
+            }
             _ => {}
         }
     }
@@ -121,15 +126,16 @@ mod tests {
         let fails = exchange(&path, |part| {
             assert_eq!(fs::read(&path).unwrap(), b"before", "while it is being filled");
             fs::write(part, "half").unwrap();
-            Err::<(), _>(OpenError::Newer(part.to_owned()))
+            Err::<(), _>(StoreOpenError::Newer(part.to_owned()))
         });
         assert!(fails.is_err());
         assert_eq!(
             (names(folder.path()), fs::read(&path).unwrap()),
             (vec!["proxy.db".to_owned()], b"before".into())
         );
-        let write =
-            |part: &Path| fs::write(part, "after").map_err(|error| OpenError::Io(part.to_owned(), error));
+        let write = |part: &Path| {
+            fs::write(part, "after").map_err(|error| StoreOpenError::Io(part.to_owned(), error))
+        };
         let Exchanged { aside, .. } = exchange(&path, write).unwrap();
         assert_eq!(fs::read(aside.unwrap()).unwrap(), b"before");
         assert_eq!(fs::read(&path).unwrap(), b"after");

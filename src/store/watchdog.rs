@@ -16,10 +16,10 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    ballast::Reserve,
+    ballast::Ballast,
     clean_shutdown,
-    health::{FULL, Shared, of_the_disk},
-    open::{self, OpenError},
+    health::{FULL, StoreHealth, of_the_disk},
+    open::{self, StoreOpenError},
     replace::{Exchanged, exchange},
 };
 use crate::clock::Millis;
@@ -31,7 +31,7 @@ const PROBE: usize = 1 << 20;
 
 /// The writer's connection, and what is known of the file that it is to.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct Watchdog {
     path: PathBuf,
     connection: Connection,
     /// When the file was last found sound as a whole.
@@ -39,20 +39,20 @@ pub(super) struct Keeper {
     /// What the file system calls the file that is open.
     identity: Option<u64>,
     /// What is given up where a start would fail for want of room.
-    reserve: Reserve,
-    shared: Arc<Shared>,
+    reserve: Ballast,
+    shared: Arc<StoreHealth>,
     /// When a fresh file could not be made.
     failed_at: Option<Instant>,
 }
 
-impl Keeper {
+impl Watchdog {
     pub(super) fn new(
         path: PathBuf,
         connection: Connection,
         checked_at: Millis,
-        shared: Arc<Shared>,
+        shared: Arc<StoreHealth>,
     ) -> Self {
-        let (identity, reserve) = (identity(&path), Reserve::of(path.parent().unwrap_or(Path::new(""))));
+        let (identity, reserve) = (identity(&path), Ballast::of(path.parent().unwrap_or(Path::new(""))));
         Self { path, connection, checked_at, identity, reserve, shared, failed_at: None }
     }
 
@@ -64,7 +64,7 @@ impl Keeper {
         &self.path
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &StoreHealth {
         &self.shared
     }
 
@@ -156,7 +156,7 @@ impl Keeper {
     }
 
     /// Puts a fresh file in the place of the one that `why` tells of, filled by `fill`.
-    fn replace(&mut self, why: &str, fill: fn(&Self, &Path) -> Result<String, OpenError>) {
+    fn replace(&mut self, why: &str, fill: fn(&Self, &Path) -> Result<String, StoreOpenError>) {
         match self.renew(fill) {
             Ok((told, aside)) => {
                 let aside = aside
@@ -179,10 +179,10 @@ impl Keeper {
 
     fn renew(
         &mut self,
-        fill: fn(&Self, &Path) -> Result<String, OpenError>,
-    ) -> Result<(String, Option<PathBuf>), OpenError> {
+        fill: fn(&Self, &Path) -> Result<String, StoreOpenError>,
+    ) -> Result<(String, Option<PathBuf>), StoreOpenError> {
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_owned(), error))?;
+            fs::create_dir_all(folder).map_err(|error| StoreOpenError::Io(folder.to_owned(), error))?;
         }
         let Exchanged { told, aside } = exchange(&self.path, |fresh| fill(self, fresh))?;
         let (connection, checked_at) = open::connect(&self.path)?;
@@ -195,15 +195,15 @@ impl Keeper {
     }
 
     /// A deleted file is whole for who holds it open.
-    fn write_out(&self, fresh: &Path) -> Result<String, OpenError> {
+    fn write_out(&self, fresh: &Path) -> Result<String, StoreOpenError> {
         let target = fresh.to_string_lossy();
         self.connection
             .execute("VACUUM INTO ?1", [&*target])
-            .map_err(|error| OpenError::Sqlite(fresh.to_owned(), error))?;
+            .map_err(|error| StoreOpenError::Sqlite(fresh.to_owned(), error))?;
         Ok("all that was in it".to_owned())
     }
 
-    fn carry_over(&self, fresh: &Path) -> Result<String, OpenError> {
+    fn carry_over(&self, fresh: &Path) -> Result<String, StoreOpenError> {
         open::carry_over(&self.connection, fresh)
     }
 }

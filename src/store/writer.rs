@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{OpenError, StoreError, health::of_the_disk, watchdog::Keeper};
+use super::{StoreError, StoreOpenError, health::of_the_disk, watchdog::Watchdog};
 
 /// Changes that are committed together at the most.
 const BATCH: usize = 256;
@@ -21,14 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two looks at the file.
 const LOOK: Duration = Duration::from_secs(1);
 
-pub(super) type Change = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+pub(super) type WriteJob = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
 /// Room for something that is to be written.
 pub(super) type Room = OwnedSemaphorePermit;
 
 struct Job {
     what: &'static str,
-    change: Change,
+    change: WriteJob,
     done: Option<oneshot::Sender<Result<(), StoreError>>>,
     /// Given back when it has been written.
     _room: Option<Room>,
@@ -42,12 +42,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(keeper: Keeper) -> Result<Self, OpenError> {
+    pub(super) fn start(keeper: Watchdog) -> Result<Self, StoreOpenError> {
         let (jobs, inbox) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || work(keeper, &inbox))
-            .map_err(|error: io::Error| OpenError::Io("store-writer".into(), error))?;
+            .map_err(|error: io::Error| StoreOpenError::Io("store-writer".into(), error))?;
         let room = Arc::new(Semaphore::new(ROOM));
         Ok(Self { jobs: Mutex::new(Some(jobs)), room, thread: Mutex::new(Some(thread)) })
     }
@@ -70,7 +70,7 @@ impl Writer {
         &self,
         what: &'static str,
         room: Option<Room>,
-        change: Change,
+        change: WriteJob,
         done: Option<oneshot::Sender<Result<(), StoreError>>>,
     ) -> Result<(), StoreError> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +93,7 @@ fn kib(size: usize) -> u32 {
 }
 
 /// Does what comes until no more can.
-fn work(mut keeper: Keeper, inbox: &mpsc::Receiver<Job>) {
+fn work(mut keeper: Watchdog, inbox: &mpsc::Receiver<Job>) {
     let mut looked = Instant::now();
     loop {
         match inbox.recv_timeout(LOOK) {
@@ -114,7 +114,7 @@ fn work(mut keeper: Keeper, inbox: &mpsc::Receiver<Job>) {
 }
 
 /// Commits a batch; a change that fails is undone alone, a commit that fails undoes all of them.
-fn commit(keeper: &Keeper, batch: Vec<Job>) {
+fn commit(keeper: &Watchdog, batch: Vec<Job>) {
     let connection = keeper.connection();
     let mut begun = connection.execute_batch("BEGIN IMMEDIATE");
     let mut undone = false;
@@ -158,7 +158,7 @@ fn commit(keeper: &Keeper, batch: Vec<Job>) {
 }
 
 /// A full disk refuses everything: that is told once, and what it refuses is counted.
-fn refused(keeper: &Keeper, what: &'static str, error: &rusqlite::Error) {
+fn refused(keeper: &Watchdog, what: &'static str, error: &rusqlite::Error) {
     keeper.shared().notice(error);
     keeper.shared().lose();
     if let Some(trouble) = of_the_disk(error) {
@@ -169,7 +169,7 @@ fn refused(keeper: &Keeper, what: &'static str, error: &rusqlite::Error) {
     }
 }
 
-fn alone(connection: &Connection, change: Change) -> rusqlite::Result<()> {
+fn alone(connection: &Connection, change: WriteJob) -> rusqlite::Result<()> {
     connection.execute_batch("SAVEPOINT change")?;
     let result = change(connection);
     if result.is_err() {

@@ -12,13 +12,13 @@ pub(super) const IDLE: Duration = Duration::from_secs(55);
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The client that reads answers (codings undone) and the one that relays bytes.
-pub(super) fn build(upstream: &settings::Upstream) -> Result<(Client, Client), reqwest::Error> {
+pub(super) fn build(upstream: &settings::UpstreamSettings) -> Result<(Client, Client), reqwest::Error> {
     let reader = common(upstream).build()?;
     let relayer = common(upstream).no_gzip().no_zstd().build()?;
     Ok((reader, relayer))
 }
 
-fn common(upstream: &settings::Upstream) -> ClientBuilder {
+fn common(upstream: &settings::UpstreamSettings) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("alyx-proxy/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())

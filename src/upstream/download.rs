@@ -12,7 +12,7 @@ use http::{HeaderValue, header};
 use reqwest::Response;
 use url::Url;
 
-use super::{Failure, Upstream, fetch, measure::Measured, passthrough, rate_limit::Caller};
+use super::{Upstream, UpstreamError, fetch, measure::Measured, passthrough, rate_limit::Caller};
 
 /// Redirects that are followed; a bucket behind Alyx takes one.
 const REDIRECTS: usize = 5;
@@ -27,15 +27,15 @@ impl Upstream {
         authorization: Option<&HeaderValue>,
         who: Option<&Caller>,
         timeout: Duration,
-    ) -> Result<http::Response<Body>, Failure> {
+    ) -> Result<http::Response<Body>, UpstreamError> {
         if self.health.is_down() {
-            return Err(Failure::Away);
+            return Err(UpstreamError::Away);
         }
         let deadline = Instant::now() + timeout;
         let turn = self.pace.turn(who, deadline).await?;
         let following = self.follow(place, authorization);
         let result =
-            tokio::time::timeout_at(deadline.into(), following).await.unwrap_or(Err(Failure::Timeout));
+            tokio::time::timeout_at(deadline.into(), following).await.unwrap_or(Err(UpstreamError::Timeout));
         drop(turn);
         self.heed(who, &result);
         let mut response = result?;
@@ -44,7 +44,11 @@ impl Upstream {
         Ok(passthrough::passed(status, &headers, body, timeout))
     }
 
-    async fn follow(&self, place: &str, authorization: Option<&HeaderValue>) -> Result<Response, Failure> {
+    async fn follow(
+        &self,
+        place: &str,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, UpstreamError> {
         let mut url = match Url::parse(place) {
             Ok(url) => url,
             Err(_) => self.url_of(place)?,
@@ -56,7 +60,7 @@ impl Upstream {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
             let measured = ours.then(Measured::begin);
-            let result = request.send().await.map_err(|error| Failure::of(&error));
+            let result = request.send().await.map_err(|error| UpstreamError::of(&error));
             if let Some(measured) = measured {
                 measured.end(&self.judged(&result));
                 self.report(&result);
@@ -70,13 +74,13 @@ impl Upstream {
             };
             url = next;
         }
-        Err(Failure::Elsewhere("one place after the other".to_owned()))
+        Err(UpstreamError::Elsewhere("one place after the other".to_owned()))
     }
 
-    fn report(&self, result: &Result<Response, Failure>) {
+    fn report(&self, result: &Result<Response, UpstreamError>) {
         match result {
             Ok(response) if matches!(response.status().as_u16(), 502..=504) => {
-                self.health.failed(&Failure::Unavailable(response.status().as_u16()));
+                self.health.failed(&UpstreamError::Unavailable(response.status().as_u16()));
             }
             Ok(_) => {}
             Err(failure) => self.health.failed(failure),
@@ -92,12 +96,12 @@ fn next(response: &Response) -> Option<Url> {
 }
 
 /// A page of HTML is no file, whatever its status says.
-fn judge(response: Response) -> Result<Response, Failure> {
+fn judge(response: Response) -> Result<Response, UpstreamError> {
     let status = response.status().as_u16();
     let kind = fetch::media_type(response.headers());
     match status {
-        429 | 502..=504 | 511 => Err(Failure::Unavailable(status)),
-        200..=299 if kind == "text/html" => Err(Failure::NotJson(kind)),
+        429 | 502..=504 | 511 => Err(UpstreamError::Unavailable(status)),
+        200..=299 if kind == "text/html" => Err(UpstreamError::NotJson(kind)),
         _ => Ok(response),
     }
 }

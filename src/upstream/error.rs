@@ -4,7 +4,7 @@ use std::{error::Error, io, time::Duration};
 
 /// Alyx did not answer, or what came was not an answer of Alyx's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum UpstreamError {
     /// It is known to be away, so it was not asked.
     #[error("it was not asked, being known to be away")]
     Away,
@@ -85,7 +85,7 @@ pub enum Failure {
     BadAddress,
 }
 
-impl Failure {
+impl UpstreamError {
     /// A short name, the same in logs, metrics and `Cache-Status`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -14,16 +14,16 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Failure, Upstream, end_to_end, measure::Measured, rate_limit::Caller};
+use super::{Upstream, UpstreamError, end_to_end, measure::Measured, rate_limit::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::{self, Millis},
-    single_flight::Departure,
+    single_flight::SendState,
 };
 
 /// A read to be made of Alyx.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct UpstreamRequest {
     /// Path and query as the client spelled them.
     pub path_and_query: String,
     /// What the client accepts, if it said so.
@@ -44,7 +44,7 @@ pub struct Ask {
 
 /// Something that Alyx said.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct UpstreamResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its end-to-end header fields.
@@ -64,14 +64,18 @@ const STALE_CONNECTION: Duration = Duration::from_millis(100);
 
 impl Upstream {
     /// Asks Alyx, waits for its turn, tries again where that may help; reports to health and pace.
-    pub async fn fetch(&self, ask: &Ask) -> Result<Answer, Failure> {
-        self.fetch_on(ask, &Departure::default()).await
+    pub async fn fetch(&self, ask: &UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
+        self.fetch_on(ask, &SendState::default()).await
     }
 
     /// The same, saying when it is sent.
-    pub(crate) async fn fetch_on(&self, ask: &Ask, departure: &Departure) -> Result<Answer, Failure> {
+    pub(crate) async fn fetch_on(
+        &self,
+        ask: &UpstreamRequest,
+        departure: &SendState,
+    ) -> Result<UpstreamResponse, UpstreamError> {
         if self.health.is_down() {
-            return Err(Failure::Away);
+            return Err(UpstreamError::Away);
         }
         let deadline = Instant::now() + ask.timeout;
         let mut pauses = ExponentialBuilder::default()
@@ -84,7 +88,7 @@ impl Upstream {
             let start = Instant::now();
             let result = self.try_once(ask, deadline, departure).await;
             // A pooled connection that Alyx has closed meanwhile breaks at once: that says nothing.
-            if pooled && matches!(result, Err(Failure::Reset)) && start.elapsed() < STALE_CONNECTION {
+            if pooled && matches!(result, Err(UpstreamError::Reset)) && start.elapsed() < STALE_CONNECTION {
                 pooled = false;
                 continue;
             }
@@ -99,9 +103,9 @@ impl Upstream {
     }
 
     /// The same, behind all requests of people: only while none of them waits, and few at once.
-    pub async fn fetch_behind(&self, ask: &Ask) -> Result<Answer, Failure> {
+    pub async fn fetch_behind(&self, ask: &UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
         if self.health.is_down() {
-            return Err(Failure::Away);
+            return Err(UpstreamError::Away);
         }
         let _place = self.pace.behind().await;
         self.fetch(ask).await
@@ -110,12 +114,12 @@ impl Upstream {
     /// Sleeps before another try, or says that there is none.
     async fn rest_before_retry(
         &self,
-        result: &Result<Answer, Failure>,
+        result: &Result<UpstreamResponse, UpstreamError>,
         deadline: Instant,
         pauses: &mut impl Iterator<Item = Duration>,
     ) -> ControlFlow<()> {
         let pause = match result {
-            Err(Failure::Throttled(length) | Failure::ThrottledAll(length)) => Some(*length),
+            Err(UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length)) => Some(*length),
             Err(failure) if failure.may_pass() && !self.health.is_down() => None,
             _ => return ControlFlow::Break(()),
         };
@@ -128,11 +132,18 @@ impl Upstream {
         ControlFlow::Continue(())
     }
 
-    async fn try_once(&self, ask: &Ask, deadline: Instant, departure: &Departure) -> Result<Answer, Failure> {
+    async fn try_once(
+        &self,
+        ask: &UpstreamRequest,
+        deadline: Instant,
+        departure: &SendState,
+    ) -> Result<UpstreamResponse, UpstreamError> {
         let start = Instant::now();
         let turn = self.pace.turn(ask.who.as_ref(), deadline).await;
         let _turn =
-            turn.map_err(|failure| if failure == Failure::NoTurn { self.no_turn(start) } else { failure })?;
+            turn.map_err(
+                |failure| if failure == UpstreamError::NoTurn { self.no_turn(start) } else { failure },
+            )?;
         departure.leave();
         let (asked_at, measured) = (clock::stamp(), Measured::begin());
         let exchange = async {
@@ -141,22 +152,22 @@ impl Upstream {
             let (status, headers) = (response.status(), end_to_end(response.headers()));
             let body = read_body(response, ask.max_body).await?;
             let (body, json) = check_body(status, &headers, body).await?;
-            Ok(Answer { status, headers, body, json, asked_at, received_at: clock::now() })
+            Ok(UpstreamResponse { status, headers, body, json, asked_at, received_at: clock::now() })
         };
         // All of the time again: Alyx works for what it is asked to the end, and its answer is remembered. Cut off, its
         // work would be lost, and as much again be sent to it on top.
-        let result = tokio::time::timeout(ask.timeout, exchange).await.unwrap_or(Err(Failure::Timeout));
+        let result = tokio::time::timeout(ask.timeout, exchange).await.unwrap_or(Err(UpstreamError::Timeout));
         measured.end(&result.as_ref().map(|answer| answer.status).map_err(Clone::clone));
         self.heed(ask.who.as_ref(), &result);
         result
     }
 
     /// What it means that a request got no turn since then: that Alyx answers nobody, or that too much is asked of it.
-    pub fn no_turn(&self, since: Instant) -> Failure {
-        if self.health.heard_since(since) { Failure::NoTurn } else { Failure::Timeout }
+    pub fn no_turn(&self, since: Instant) -> UpstreamError {
+        if self.health.heard_since(since) { UpstreamError::NoTurn } else { UpstreamError::Timeout }
     }
 
-    async fn send(&self, ask: &Ask) -> Result<Response, Failure> {
+    async fn send(&self, ask: &UpstreamRequest) -> Result<Response, UpstreamError> {
         let url = self.url_of(&ask.path_and_query)?;
         let mut request = self.reader.get(url).headers(ask.extra.clone());
         if let Some(accept) = &ask.accept {
@@ -167,16 +178,16 @@ impl Upstream {
             authorization.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        request.send().await.map_err(|error| Failure::of(&error))
+        request.send().await.map_err(|error| UpstreamError::of(&error))
     }
 
     /// What status and header fields alone show not to be Alyx's.
-    pub(super) fn judge_head(&self, response: &Response) -> Result<(), Failure> {
+    pub(super) fn judge_head(&self, response: &Response) -> Result<(), UpstreamError> {
         match response.status().as_u16() {
-            status @ (502..=504 | 511) => Err(Failure::Unavailable(status)),
-            429 => Err(Failure::Throttled(retry_after(response.headers()))),
+            status @ (502..=504 | 511) => Err(UpstreamError::Unavailable(status)),
+            429 => Err(UpstreamError::Throttled(retry_after(response.headers()))),
             300..=399 => match self.elsewhere(response.headers()) {
-                Some(to) => Err(Failure::Elsewhere(to)),
+                Some(to) => Err(UpstreamError::Elsewhere(to)),
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -184,14 +195,17 @@ impl Upstream {
     }
 
     /// The status of an answer, or why its head shows that there is none.
-    pub(super) fn judged(&self, response: &Result<Response, Failure>) -> Result<StatusCode, Failure> {
+    pub(super) fn judged(
+        &self,
+        response: &Result<Response, UpstreamError>,
+    ) -> Result<StatusCode, UpstreamError> {
         let response = response.as_ref().map_err(Clone::clone)?;
         self.judge_head(response).map(|()| response.status())
     }
 
     /// Keeps to the pause that Alyx has asked this caller for, if it has.
-    pub(super) fn heed<T>(&self, who: Option<&Caller>, result: &Result<T, Failure>) {
-        if let Err(Failure::Throttled(length)) = result {
+    pub(super) fn heed<T>(&self, who: Option<&Caller>, result: &Result<T, UpstreamError>) {
+        if let Err(UpstreamError::Throttled(length)) = result {
             self.pace.pause(who, *length);
         }
     }
@@ -207,8 +221,8 @@ impl Upstream {
     }
 
     /// Looks whether Alyx is there (see [`super::health`]).
-    pub(super) async fn look(&self, timeout: Duration) -> Result<(), Failure> {
-        let ask = Ask {
+    pub(super) async fn look(&self, timeout: Duration) -> Result<(), UpstreamError> {
+        let ask = UpstreamRequest {
             path_and_query: LOOK.to_owned(),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: None,
@@ -225,25 +239,25 @@ impl Upstream {
             let response = response?;
             match self.judge_head(&response) {
                 // Being throttled is an answer of Alyx's.
-                Ok(()) | Err(Failure::Throttled(_)) => {}
+                Ok(()) | Err(UpstreamError::Throttled(_)) => {}
                 Err(failure) => return Err(failure),
             }
             let kind = media_type(response.headers());
-            if is_json(&kind) { Ok(()) } else { Err(Failure::NotJson(kind)) }
+            if is_json(&kind) { Ok(()) } else { Err(UpstreamError::NotJson(kind)) }
         };
-        tokio::time::timeout(timeout, looked).await.unwrap_or(Err(Failure::Timeout))
+        tokio::time::timeout(timeout, looked).await.unwrap_or(Err(UpstreamError::Timeout))
     }
 }
 
 /// Reads a body of no more than `limit` bytes.
-pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, Failure> {
+pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<Bytes, UpstreamError> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
-        return Err(Failure::TooLarge);
+        return Err(UpstreamError::TooLarge);
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| UpstreamError::of(&error))? {
         if body.len() + chunk.len() > limit {
-            return Err(Failure::TooLarge);
+            return Err(UpstreamError::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }
@@ -257,11 +271,15 @@ const LARGE: usize = 128 << 10;
 
 /// Checks that a success is JSON. What is no success passes as it is: Alyx's 404 for a path that it
 /// does not route is HTML (ALYX.md 4.3).
-async fn check_body(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<(Bytes, bool), Failure> {
+async fn check_body(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<(Bytes, bool), UpstreamError> {
     let kind = media_type(headers);
     if !is_json(&kind) {
         // Nothing at all is what gateways say: Alyx has something to say to every read.
-        return if status.is_success() { Err(Failure::NotJson(kind)) } else { Ok((body, false)) };
+        return if status.is_success() { Err(UpstreamError::NotJson(kind)) } else { Ok((body, false)) };
     }
     let (body, sound) = if body.len() < LARGE {
         let sound = is_sound(&body);
@@ -271,9 +289,9 @@ async fn check_body(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Res
             let sound = is_sound(&body);
             (body, sound)
         });
-        checked.await.map_err(|_| Failure::Truncated)?
+        checked.await.map_err(|_| UpstreamError::Truncated)?
     };
-    if sound { Ok((body, true)) } else { Err(Failure::NotJson("broken JSON".to_owned())) }
+    if sound { Ok((body, true)) } else { Err(UpstreamError::NotJson("broken JSON".to_owned())) }
 }
 
 fn is_sound(body: &[u8]) -> bool {

@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
-use super::{Failure, Upstream};
+use super::{Upstream, UpstreamError};
 use crate::{
     clock::{self, Millis},
     settings::Settings,
@@ -22,7 +22,7 @@ use crate::{
 
 /// What is known of Alyx.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum State {
+pub enum HealthState {
     /// Nothing yet: it is asked as if it were up.
     #[default]
     Unknown,
@@ -36,11 +36,11 @@ pub enum State {
         /// Since when.
         since: Millis,
         /// How that showed.
-        reason: Failure,
+        reason: UpstreamError,
     },
 }
 
-impl State {
+impl HealthState {
     /// `up`, `down` or `unknown`.
     pub fn name(&self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl State {
 
     /// Whether it is not asked because somebody wants it so.
     pub fn is_on_purpose(&self) -> bool {
-        matches!(self, Self::Down { reason: Failure::OnPurpose | Failure::Frozen, .. })
+        matches!(self, Self::Down { reason: UpstreamError::OnPurpose | UpstreamError::Frozen, .. })
     }
 
     /// Why it is away, for people.
@@ -80,7 +80,7 @@ impl State {
 /// The state, and who waits for it to change.
 #[derive(Debug)]
 pub struct Health {
-    state: watch::Sender<State>,
+    state: watch::Sender<HealthState>,
     /// Someone wants a look now.
     look: Notify,
     /// When Alyx last answered anything.
@@ -95,7 +95,7 @@ impl Default for Health {
 
 impl Health {
     /// The state now.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> HealthState {
         self.state.borrow().clone()
     }
 
@@ -105,11 +105,11 @@ impl Health {
     }
 
     /// The state as soon as there is one.
-    pub async fn until_known(&self) -> State {
+    pub async fn until_known(&self) -> HealthState {
         let mut state = self.state.subscribe();
-        match state.wait_for(|state| *state != State::Unknown).await {
+        match state.wait_for(|state| *state != HealthState::Unknown).await {
             Ok(state) => state.clone(),
-            Err(_) => State::Unknown,
+            Err(_) => HealthState::Unknown,
         }
     }
 
@@ -136,13 +136,13 @@ impl Health {
     pub fn answered(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.state.send_if_modified(|state| {
-            if matches!(state, State::Up { .. }) || state.is_on_purpose() {
+            if matches!(state, HealthState::Up { .. }) || state.is_on_purpose() {
                 return false;
             }
             if state.is_down() {
                 tracing::info!("Alyx is back");
             }
-            *state = State::Up { since: clock::now() };
+            *state = HealthState::Up { since: clock::now() };
             true
         });
     }
@@ -153,7 +153,7 @@ impl Health {
     }
 
     /// A request failed.
-    pub fn failed(&self, failure: &Failure) {
+    pub fn failed(&self, failure: &UpstreamError) {
         if failure.is_unreachable() {
             self.went_down(failure);
         }
@@ -163,16 +163,16 @@ impl Health {
         }
     }
 
-    fn went_down(&self, failure: &Failure) {
+    fn went_down(&self, failure: &UpstreamError) {
         self.state.send_if_modified(|state| {
             if state.is_on_purpose() {
                 return false;
             }
-            if let State::Down { reason, .. } = state {
+            if let HealthState::Down { reason, .. } = state {
                 reason.clone_from(failure);
             } else {
                 tracing::warn!(reason = failure.name(), "Alyx is out of reach: {failure}");
-                *state = State::Down { since: clock::now(), reason: failure.clone() };
+                *state = HealthState::Down { since: clock::now(), reason: failure.clone() };
             }
             true
         });
@@ -181,20 +181,20 @@ impl Health {
     /// Keeps away from Alyx until [`Self::release`]. A restart forgets it.
     pub fn hold(&self) {
         tracing::warn!("an administrator has taken this proxy offline");
-        self.state.send_replace(State::Down { since: clock::now(), reason: Failure::OnPurpose });
+        self.state.send_replace(HealthState::Down { since: clock::now(), reason: UpstreamError::OnPurpose });
     }
 
     /// Never asks Alyx anything: a snapshot is served alone.
     pub fn freeze(&self) {
-        self.state.send_replace(State::Down { since: clock::now(), reason: Failure::Frozen });
+        self.state.send_replace(HealthState::Down { since: clock::now(), reason: UpstreamError::Frozen });
     }
 
     /// Looks for Alyx again. Does nothing where nobody keeps away from it on purpose.
     pub fn release(&self) {
         let released = self.state.send_if_modified(|state| {
-            let held = matches!(state, State::Down { reason: Failure::OnPurpose, .. });
+            let held = matches!(state, HealthState::Down { reason: UpstreamError::OnPurpose, .. });
             if held {
-                *state = State::Unknown;
+                *state = HealthState::Unknown;
             }
             held
         });

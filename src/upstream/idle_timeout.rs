@@ -14,31 +14,31 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, header};
 
-use super::{Failure, has_body};
+use super::{UpstreamError, has_body};
 
 /// A body must bring so many bytes a second, after a first `timeout`.
 const SLOWEST: u64 = 1024;
 
 /// What an error of a client's body means, where some of it has been sent on or not.
-pub(super) fn broken(error: &axum::Error, begun: bool) -> Failure {
+pub(super) fn broken(error: &axum::Error, begun: bool) -> UpstreamError {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if inner.is::<http_body_util::LengthLimitError>() {
-            return Failure::BodyTooLarge;
+            return UpstreamError::BodyTooLarge;
         }
         // A chunk that is none; what merely ends too soon is of another kind.
         let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
         if matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)) {
-            return Failure::Malformed;
+            return UpstreamError::Malformed;
         }
         cause = inner.source();
     }
-    Failure::Unsent { begun }
+    UpstreamError::Unsent { begun }
 }
 
 /// When something last moved on a request's way to Alyx.
 #[derive(Debug, Clone)]
-pub(super) struct Progress {
+pub(super) struct LastMoved {
     start: Instant,
     /// Milliseconds from `start`.
     last: Arc<AtomicU64>,
@@ -46,10 +46,10 @@ pub(super) struct Progress {
     /// How long the body is, where that is known.
     length: Option<u64>,
     ended: Arc<AtomicBool>,
-    fault: Arc<Mutex<Option<Failure>>>,
+    fault: Arc<Mutex<Option<UpstreamError>>>,
 }
 
-impl Default for Progress {
+impl Default for LastMoved {
     fn default() -> Self {
         Self {
             start: Instant::now(),
@@ -62,7 +62,7 @@ impl Default for Progress {
     }
 }
 
-impl Progress {
+impl LastMoved {
     pub(super) fn watch(
         &self,
         body: Body,
@@ -99,7 +99,7 @@ impl Progress {
     }
 
     /// What was wrong with the client's body.
-    pub(super) fn fault(&self) -> Option<Failure> {
+    pub(super) fn fault(&self) -> Option<UpstreamError> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -108,12 +108,12 @@ impl Progress {
         &self,
         answer: impl Future<Output = T>,
         timeout: Duration,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, UpstreamError> {
         tokio::select! {
             answer = answer => Ok(answer),
             // Whose fault it is shows in who has yet to say something.
             () = self.stalled(timeout) => {
-                Err(if self.is_brought() { Failure::Timeout } else { Failure::Slow { begun: true } })
+                Err(if self.is_brought() { UpstreamError::Timeout } else { UpstreamError::Slow { begun: true } })
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::Failure;
+use super::UpstreamError;
 
 const REQUESTS: &str = "alyx_proxy_upstream_requests_total";
 const DURATION: &str = "alyx_proxy_upstream_request_duration_seconds";
@@ -15,25 +15,25 @@ const SERVER_ERROR: &str = "server-error";
 const CANCELLED: &str = "cancelled";
 
 /// The failures of requests that were on their way to Alyx.
-fn failures() -> [Failure; 17] {
+fn failures() -> [UpstreamError; 17] {
     [
-        Failure::Dns,
-        Failure::Refused,
-        Failure::Connect(String::new()),
-        Failure::Tls(String::new()),
-        Failure::Unsent { begun: true },
-        Failure::BodyTooLarge,
-        Failure::Malformed,
-        Failure::Slow { begun: true },
-        Failure::Timeout,
-        Failure::Reset,
-        Failure::Truncated,
-        Failure::Unavailable(0),
-        Failure::NotJson(String::new()),
-        Failure::NotZip,
-        Failure::Elsewhere(String::new()),
-        Failure::Throttled(Duration::ZERO),
-        Failure::TooLarge,
+        UpstreamError::Dns,
+        UpstreamError::Refused,
+        UpstreamError::Connect(String::new()),
+        UpstreamError::Tls(String::new()),
+        UpstreamError::Unsent { begun: true },
+        UpstreamError::BodyTooLarge,
+        UpstreamError::Malformed,
+        UpstreamError::Slow { begun: true },
+        UpstreamError::Timeout,
+        UpstreamError::Reset,
+        UpstreamError::Truncated,
+        UpstreamError::Unavailable(0),
+        UpstreamError::NotJson(String::new()),
+        UpstreamError::NotZip,
+        UpstreamError::Elsewhere(String::new()),
+        UpstreamError::Throttled(Duration::ZERO),
+        UpstreamError::TooLarge,
     ]
 }
 
@@ -61,7 +61,7 @@ impl Measured {
     }
 
     /// Alyx answered with this status, or failed to.
-    pub(super) fn end(mut self, result: &Result<StatusCode, Failure>) {
+    pub(super) fn end(mut self, result: &Result<StatusCode, UpstreamError>) {
         self.outcome = match result {
             Ok(status) if status.is_server_error() => SERVER_ERROR,
             Ok(_) => ANSWERED,

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use reqwest::Client;
 use url::Url;
 
-pub use error::{Failure, seconds};
-pub use fetch::{Answer, Ask};
+pub use error::{UpstreamError, seconds};
+pub use fetch::{UpstreamRequest, UpstreamResponse};
 pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
 pub use passthrough::{Relayed, has_body};
 pub use raw_client::Origin;
@@ -44,12 +44,12 @@ pub struct Upstream {
     /// Whether it can be reached.
     pub health: health::Health,
     /// Whose turn it is.
-    pub pace: rate_limit::Pace,
+    pub pace: rate_limit::RequestLimiter,
 }
 
 /// Why there can be no upstream with these settings.
 #[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
+pub enum UpstreamConfigError {
     /// The base URL is none.
     #[error("upstream.url `{0}` is not an http or https URL")]
     Url(String),
@@ -63,9 +63,9 @@ pub enum UpstreamError {
 
 impl Upstream {
     /// Prepares to ask the Alyx that the settings name; asks nothing yet.
-    pub fn new(settings: &Settings) -> Result<Arc<Self>, UpstreamError> {
+    pub fn new(settings: &Settings) -> Result<Arc<Self>, UpstreamConfigError> {
         let base = settings.upstream.url.trim_end_matches('/').to_owned();
-        let url = Url::parse(&base).map_err(|_| UpstreamError::Url(base.clone()))?;
+        let url = Url::parse(&base).map_err(|_| UpstreamConfigError::Url(base.clone()))?;
         let (reader, relayer) = client::build(&settings.upstream)?;
         Ok(Arc::new(Self {
             base,
@@ -73,7 +73,7 @@ impl Upstream {
             reader,
             relayer,
             health: health::Health::default(),
-            pace: rate_limit::Pace::new(&settings.upstream),
+            pace: rate_limit::RequestLimiter::new(&settings.upstream),
         }))
     }
 
@@ -84,12 +84,12 @@ impl Upstream {
 
     /// The URL of a path and query on it. What does not begin with `/` (`*` in a request line) would change its host,
     /// what has dot segments its path.
-    fn url_of(&self, path_and_query: &str) -> Result<Url, Failure> {
+    fn url_of(&self, path_and_query: &str) -> Result<Url, UpstreamError> {
         let path = path_and_query.split('?').next().unwrap_or_default();
         let sound = path.starts_with('/') && query_string::is_unambiguous(path);
         let url = sound.then(|| format!("{}{path_and_query}", self.base));
         let url = url.and_then(|url| Url::parse(&url).ok()).filter(|url| self.owns(url));
-        url.ok_or(Failure::BadAddress)
+        url.ok_or(UpstreamError::BadAddress)
     }
 
     /// Whether a URL lies on this Alyx: same scheme, host and port.

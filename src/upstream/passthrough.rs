@@ -15,8 +15,8 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Failure, Upstream, end_to_end, fetch,
-    idle_timeout::{Progress, bounded, broken},
+    Upstream, UpstreamError, end_to_end, fetch,
+    idle_timeout::{LastMoved, bounded, broken},
     measure::Measured,
     rate_limit::Caller,
 };
@@ -52,9 +52,9 @@ impl Upstream {
         who: Option<&Caller>,
         client_base: &str,
         timeout: Duration,
-    ) -> Result<Relayed, Failure> {
+    ) -> Result<Relayed, UpstreamError> {
         if self.health.is_down() {
-            return Err(Failure::Away);
+            return Err(UpstreamError::Away);
         }
         // Whoever is slow to say what it wants does not keep a place while it does.
         let (request, whole) = read_small(request, timeout).await?;
@@ -66,7 +66,9 @@ impl Upstream {
         };
         let again = once_more(&request);
         let result = match (self.relay_once(request, who, client_base, timeout).await, again) {
-            (Err(Failure::Reset), Some(again)) => self.relay_once(again, who, client_base, timeout).await,
+            (Err(UpstreamError::Reset), Some(again)) => {
+                self.relay_once(again, who, client_base, timeout).await
+            }
             (result, _) => result,
         };
         drop(turn);
@@ -83,7 +85,7 @@ impl Upstream {
         who: Option<&Caller>,
         client_base: &str,
         timeout: Duration,
-    ) -> Result<Relayed, Failure> {
+    ) -> Result<Relayed, UpstreamError> {
         let measured = Measured::begin();
         let response = self.send_on(request, client_base, timeout).await;
         measured.end(&self.judged(&response));
@@ -100,11 +102,11 @@ impl Upstream {
         request: Request<Body>,
         client_base: &str,
         timeout: Duration,
-    ) -> Result<reqwest::Response, Failure> {
+    ) -> Result<reqwest::Response, UpstreamError> {
         let (parts, body) = request.into_parts();
         let path_and_query = parts.uri.path_and_query().map_or("/", |both| both.as_str());
         let url = self.url_of(path_and_query)?;
-        let progress = Progress::of(&parts.headers, &body);
+        let progress = LastMoved::of(&parts.headers, &body);
         let mut headers = end_to_end(&parts.headers);
         prepare(&mut headers, client_base, &self.base);
         let mut outgoing = self.relayer.request(parts.method, url).headers(headers);
@@ -112,20 +114,20 @@ impl Upstream {
             outgoing = outgoing.body(reqwest::Body::wrap_stream(progress.watch(body)));
         }
         let response = progress.unless_stalled(outgoing.send(), timeout).await?;
-        response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of(&error)))
+        response.map_err(|error| progress.fault().unwrap_or_else(|| UpstreamError::of(&error)))
     }
 
     /// Whether an answer to what may write is Alyx's own. A redirect is none: clients make a GET of what they sent, and take
     /// what comes for an answer to it. Nor is a page, but for who asked for one (Django's forms).
-    pub fn judge_write(&self, relayed: &Relayed, page: bool) -> Result<(), Failure> {
+    pub fn judge_write(&self, relayed: &Relayed, page: bool) -> Result<(), UpstreamError> {
         let (status, headers) = (relayed.response.status(), relayed.response.headers());
         let kind = fetch::media_type(headers);
         let failure = if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-            Failure::Elsewhere(
+            UpstreamError::Elsewhere(
                 self.elsewhere(headers).unwrap_or_else(|| "another path of its own".to_owned()),
             )
         } else if status.is_success() && !relayed.json && !kind.is_empty() && !page {
-            Failure::NotJson(kind)
+            UpstreamError::NotJson(kind)
         } else {
             return Ok(());
         };
@@ -134,11 +136,11 @@ impl Upstream {
     }
 
     /// A gateway's error page is not Alyx's answer; a pause that Alyx asks for is, and is kept to and passed on.
-    fn judge_relayed(&self, who: Option<&Caller>, response: &reqwest::Response) -> Result<(), Failure> {
+    fn judge_relayed(&self, who: Option<&Caller>, response: &reqwest::Response) -> Result<(), UpstreamError> {
         let judged = self.judge_head(response);
         self.heed(who, &judged);
         match judged {
-            Err(failure @ Failure::Unavailable(_)) => Err(failure),
+            Err(failure @ UpstreamError::Unavailable(_)) => Err(failure),
             _ => Ok(()),
         }
     }
@@ -193,7 +195,10 @@ where
 
 /// Reads a small body whole, and any body of a GET, within `timeout`; whether it is whole then. Of a larger one the
 /// beginning is read.
-async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Request<Body>, bool), Failure> {
+async fn read_small(
+    request: Request<Body>,
+    timeout: Duration,
+) -> Result<(Request<Body>, bool), UpstreamError> {
     let (mut parts, body) = request.into_parts();
     if !has_body(&parts.headers) {
         return Ok((Request::from_parts(parts, body), true));
@@ -211,11 +216,11 @@ async fn read_small(request: Request<Body>, timeout: Duration) -> Result<(Reques
                 return Ok((Request::from_parts(parts, Body::from(read.freeze())), true));
             }
             Ok(Err(error)) => return Err(broken(&error, false)),
-            Err(_) => return Err(Failure::Slow { begun: false }),
+            Err(_) => return Err(UpstreamError::Slow { begun: false }),
         }
     }
     if all {
-        return Err(Failure::BodyTooLarge);
+        return Err(UpstreamError::BodyTooLarge);
     }
     let read = futures_util::stream::once(std::future::ready(Ok(read.freeze())));
     Ok((Request::from_parts(parts, Body::from_stream(read.chain(stream))), false))

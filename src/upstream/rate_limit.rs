@@ -19,7 +19,7 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLim
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Failure;
+use super::UpstreamError;
 use crate::settings;
 
 /// Requests that may come at once before the pace holds; together with the pace it stays below
@@ -58,7 +58,7 @@ impl Caller {
 
 /// Whose turn it is to ask.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RequestLimiter {
     /// One bucket for each token; `None` where requests are not paced.
     rates: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
     under_way: Arc<Semaphore>,
@@ -115,7 +115,7 @@ impl Pauses {
 /// A request's turn; it ends when this is dropped.
 #[derive(Debug)]
 #[allow(dead_code, reason = "held, not read")]
-pub struct Turn {
+pub struct RatePermit {
     place: OwnedSemaphorePermit,
     share: OwnedSemaphorePermit,
     upload: Option<OwnedSemaphorePermit>,
@@ -137,8 +137,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Pace {
-    pub(super) fn new(settings: &settings::Upstream) -> Self {
+impl RequestLimiter {
+    pub(super) fn new(settings: &settings::UpstreamSettings) -> Self {
         let rates = NonZeroU32::new(settings.rate).map(|rate| {
             let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
             RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst))
@@ -182,7 +182,11 @@ impl Pace {
     }
 
     /// Waits for a turn, until `deadline` at the longest.
-    pub(super) async fn turn(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
+    pub(super) async fn turn(
+        &self,
+        who: Option<&Caller>,
+        deadline: Instant,
+    ) -> Result<RatePermit, UpstreamError> {
         loop {
             self.sit_out(who, deadline).await?;
             let _waiting = Waiting::of(&self.waiting);
@@ -192,13 +196,17 @@ impl Pace {
             let place = place(self.under_way.clone(), deadline).await?;
             // Alyx may have asked for a pause meanwhile; nobody keeps a place for that long.
             if self.pause_of(who).is_none() {
-                return Ok(Turn { place, share, upload: None });
+                return Ok(RatePermit { place, share, upload: None });
             }
         }
     }
 
     /// The same for a request whose body takes long to come. It takes nothing of what its user may ask at once.
-    pub(super) async fn upload(&self, who: Option<&Caller>, deadline: Instant) -> Result<Turn, Failure> {
+    pub(super) async fn upload(
+        &self,
+        who: Option<&Caller>,
+        deadline: Instant,
+    ) -> Result<RatePermit, UpstreamError> {
         loop {
             self.sit_out(who, deadline).await?;
             let share = place(self.share_of(who).uploads, deadline).await?;
@@ -207,17 +215,21 @@ impl Pace {
             self.keep_rate(who, deadline).await?;
             let place = place(self.under_way.clone(), deadline).await?;
             if self.pause_of(who).is_none() {
-                return Ok(Turn { place, share, upload: Some(upload) });
+                return Ok(RatePermit { place, share, upload: Some(upload) });
             }
         }
     }
 
     /// Waits for a pause that Alyx has asked for to end.
-    async fn sit_out(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), Failure> {
+    async fn sit_out(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
         while let Some((until, everybody)) = self.pause_of(who) {
             if until > deadline {
                 let left = until.saturating_duration_since(Instant::now());
-                return Err(if everybody { Failure::ThrottledAll(left) } else { Failure::Throttled(left) });
+                return Err(if everybody {
+                    UpstreamError::ThrottledAll(left)
+                } else {
+                    UpstreamError::Throttled(left)
+                });
             }
             tokio::time::sleep_until(until.into()).await;
         }
@@ -225,12 +237,12 @@ impl Pace {
     }
 
     /// Waits until a user has not asked too often.
-    async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), Failure> {
+    async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
         if let Some(rates) = &self.rates {
             let who = who.copied();
             let paced = rates.until_key_ready(&who);
             let in_time = tokio::time::timeout_at(deadline.into(), paced).await;
-            in_time.map_err(|_| Failure::Paced)?;
+            in_time.map_err(|_| UpstreamError::Paced)?;
         }
         Ok(())
     }
@@ -280,11 +292,11 @@ impl Pace {
 }
 
 /// A place, in time. One that comes free only as the time ends is left to others: what is asked then is asked in vain.
-async fn place(places: Arc<Semaphore>, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+async fn place(places: Arc<Semaphore>, deadline: Instant) -> Result<OwnedSemaphorePermit, UpstreamError> {
     match tokio::time::timeout_at(deadline.into(), places.acquire_owned()).await {
         Ok(Ok(place)) if Instant::now() < deadline => Ok(place),
         // The semaphore is never closed.
-        _ => Err(Failure::NoTurn),
+        _ => Err(UpstreamError::NoTurn),
     }
 }
 
@@ -295,8 +307,8 @@ mod tests {
     const SOON: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_mins(1);
 
-    fn pace(concurrency: usize, rate: u32) -> Pace {
-        Pace::new(&settings::Upstream { rate, concurrency, ..Default::default() })
+    fn pace(concurrency: usize, rate: u32) -> RequestLimiter {
+        RequestLimiter::new(&settings::UpstreamSettings { rate, concurrency, ..Default::default() })
     }
 
     fn user(n: u8) -> Caller {
@@ -313,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn a_turn_never_comes_after_its_time() {
         let pace = pace(2, 0);
-        assert_eq!(pace.turn(None, Instant::now()).await.unwrap_err(), Failure::NoTurn);
+        assert_eq!(pace.turn(None, Instant::now()).await.unwrap_err(), UpstreamError::NoTurn);
         pace.turn(None, Instant::now() + LONG).await.unwrap();
     }
 
@@ -330,7 +342,7 @@ mod tests {
         }
         pace.pause(None, LONG * 2);
         drop(turn);
-        assert!(matches!(waiting.await.unwrap(), Err(Failure::Throttled(_))));
+        assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Throttled(_))));
         // It has given its place to somebody whom Alyx told nothing.
         pace.turn(Some(&user(1)), Instant::now() + LONG).await.unwrap();
     }
@@ -341,11 +353,11 @@ mod tests {
         let turn = async |who| pace.turn(Some(&who), Instant::now() + LONG).await.map(drop);
         for who in [Caller::Docs, user(1), user(2)] {
             pace.pause(Some(&who), LONG * 2);
-            assert!(matches!(turn(who).await, Err(Failure::Throttled(_))), "{who:?}");
+            assert!(matches!(turn(who).await, Err(UpstreamError::Throttled(_))), "{who:?}");
             turn(user(9)).await.unwrap();
         }
         pace.pause(Some(&user(3)), LONG * 2);
-        assert!(matches!(turn(user(9)).await, Err(Failure::ThrottledAll(_))));
+        assert!(matches!(turn(user(9)).await, Err(UpstreamError::ThrottledAll(_))));
     }
 
     #[tokio::test]
@@ -353,7 +365,7 @@ mod tests {
         let pace = pace(4, 0);
         let upload = async |who, time| pace.upload(Some(&who), Instant::now() + time).await;
         let first = upload(user(1), LONG).await.unwrap();
-        assert_eq!(upload(user(1), SOON).await.unwrap_err(), Failure::NoTurn);
+        assert_eq!(upload(user(1), SOON).await.unwrap_err(), UpstreamError::NoTurn);
         let other = upload(user(2), LONG).await.unwrap();
         drop((first, other));
         upload(user(1), LONG).await.unwrap();

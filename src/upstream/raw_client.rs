@@ -17,8 +17,8 @@ use hyper_util::{
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::{
-    Failure, UpstreamError, client, end_to_end, has_body, idle_timeout::Progress, measure::Measured,
-    passthrough,
+    UpstreamConfigError, UpstreamError, client, end_to_end, has_body, idle_timeout::LastMoved,
+    measure::Measured, passthrough,
 };
 use crate::settings;
 
@@ -31,7 +31,7 @@ pub struct Origin {
 
 impl Origin {
     /// Prepares to ask the origin that the settings name; asks nothing yet.
-    pub fn new(settings: &settings::Upstream) -> Result<Self, UpstreamError> {
+    pub fn new(settings: &settings::UpstreamSettings) -> Result<Self, UpstreamConfigError> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(settings.connect_timeout.0));
@@ -39,7 +39,7 @@ impl Origin {
         connector.set_keepalive(Some(client::KEEPALIVE));
         let tls =
             HttpsConnectorBuilder::new().with_provider_and_platform_verifier(aws_lc_rs::default_provider());
-        let tls = tls.map_err(|error| UpstreamError::Tls(error.to_string()))?;
+        let tls = tls.map_err(|error| UpstreamConfigError::Tls(error.to_string()))?;
         let connector = tls.https_or_http().enable_all_versions().wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -56,10 +56,10 @@ impl Origin {
         client_base: &str,
         timeout: Duration,
         interim: impl Fn(StatusCode, &HeaderMap) + Clone + Send + Sync + 'static,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response<Body>, UpstreamError> {
         let again = passthrough::once_more(&request);
         match (self.exchange_once(request, client_base, timeout, interim.clone()).await, again) {
-            (Err(Failure::Reset), Some(again)) => {
+            (Err(UpstreamError::Reset), Some(again)) => {
                 self.exchange_once(again, client_base, timeout, interim).await
             }
             (outcome, _) => outcome,
@@ -72,15 +72,15 @@ impl Origin {
         client_base: &str,
         timeout: Duration,
         interim: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response<Body>, UpstreamError> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |both| both.as_str());
         // Anything else (`OPTIONS *`) would make the URL's host or port another.
         if !path.starts_with('/') {
-            return Err(Failure::BadAddress);
+            return Err(UpstreamError::BadAddress);
         }
-        let uri: Uri = format!("{}{path}", self.base).parse().map_err(|_| Failure::BadAddress)?;
-        let progress = Progress::of(&parts.headers, &body);
+        let uri: Uri = format!("{}{path}", self.base).parse().map_err(|_| UpstreamError::BadAddress)?;
+        let progress = LastMoved::of(&parts.headers, &body);
         let body = if has_body(&parts.headers) {
             Body::from_stream(progress.watch(body).into_stream())
         } else {
@@ -99,13 +99,13 @@ impl Origin {
         let measured = Measured::begin();
         let response =
             progress.unless_stalled(self.client.request(outgoing), timeout).await.and_then(|response| {
-                response.map_err(|error| progress.fault().unwrap_or_else(|| Failure::of_origin(&error)))
+                response.map_err(|error| progress.fault().unwrap_or_else(|| UpstreamError::of_origin(&error)))
             });
         measured.end(&response.as_ref().map(Response::status).map_err(Clone::clone));
         let response = response?;
         // Nobody has asked for another protocol: that wish is for one connection and not passed on (RFC 9110 7.8).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Failure::Unavailable(response.status().as_u16()));
+            return Err(UpstreamError::Unavailable(response.status().as_u16()));
         }
         let (parts, body) = response.into_parts();
         let body = Body::new(body).into_data_stream().map_err(std::io::Error::other);

@@ -13,7 +13,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::RequestBuilder;
 use tokio::sync::Mutex;
 
-use super::{Answer, Ask, Failure, Upstream, fetch, measure::Measured, rate_limit::Caller};
+use super::{
+    Upstream, UpstreamError, UpstreamRequest, UpstreamResponse, fetch, measure::Measured, rate_limit::Caller,
+};
 use crate::{
     alyx::{error_body, route::LOG_IN},
     settings,
@@ -27,7 +29,7 @@ const MAX_BODY: usize = 64 << 10;
 pub enum AccountError {
     /// Alyx did not answer.
     #[error("Alyx was not reached: {0}")]
-    Failure(#[from] Failure),
+    Failure(#[from] UpstreamError),
     /// Alyx does not accept the user name and password.
     #[error("Alyx does not accept the account's user name and password (status {0})")]
     LogIn(u16),
@@ -66,7 +68,7 @@ pub struct Account {
 
 impl Account {
     /// The account that the settings name, if they name one; a log-in of it takes no longer than `timeout`.
-    pub fn of(settings: &settings::Mirror, timeout: Duration) -> Result<Option<Self>, AccountError> {
+    pub fn of(settings: &settings::MirrorSettings, timeout: Duration) -> Result<Option<Self>, AccountError> {
         if !settings.has_account() {
             return Ok(None);
         }
@@ -88,7 +90,11 @@ impl Account {
     }
 
     /// Reads an answer of Alyx's under this name, behind all requests of people; logs in where that is needed.
-    pub async fn fetch(&self, upstream: &Upstream, ask: &Ask) -> Result<Answer, AccountError> {
+    pub async fn fetch(
+        &self,
+        upstream: &Upstream,
+        ask: &UpstreamRequest,
+    ) -> Result<UpstreamResponse, AccountError> {
         let result = self.fetch_logged_in(upstream, ask).await;
         match &result {
             Ok(_) => self.refused.store(false, Ordering::Relaxed),
@@ -103,7 +109,11 @@ impl Account {
         self.refused.load(Ordering::Relaxed)
     }
 
-    async fn fetch_logged_in(&self, upstream: &Upstream, ask: &Ask) -> Result<Answer, AccountError> {
+    async fn fetch_logged_in(
+        &self,
+        upstream: &Upstream,
+        ask: &UpstreamRequest,
+    ) -> Result<UpstreamResponse, AccountError> {
         let token = self.token(upstream, None).await?;
         let answer = Self::ask(upstream, ask, &token).await?;
         if !is_refused(&answer) {
@@ -114,8 +124,16 @@ impl Account {
         if is_refused(&answer) { Err(AccountError::Token) } else { Ok(answer) }
     }
 
-    async fn ask(upstream: &Upstream, ask: &Ask, token: &HeaderValue) -> Result<Answer, Failure> {
-        let ask = Ask { authorization: Some(token.clone()), who: Some(Caller::of(token)), ..ask.clone() };
+    async fn ask(
+        upstream: &Upstream,
+        ask: &UpstreamRequest,
+        token: &HeaderValue,
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        let ask = UpstreamRequest {
+            authorization: Some(token.clone()),
+            who: Some(Caller::of(token)),
+            ..ask.clone()
+        };
         upstream.fetch_behind(&ask).await
     }
 
@@ -150,7 +168,7 @@ impl Upstream {
         timeout: Duration,
     ) -> Result<HeaderValue, AccountError> {
         if self.health.is_down() {
-            return Err(Failure::Away.into());
+            return Err(UpstreamError::Away.into());
         }
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("username", username)
@@ -168,7 +186,7 @@ impl Upstream {
         let turn = self.pace.turn(Some(&who), Instant::now() + timeout).await?;
         let measured = Measured::begin();
         let exchange = tokio::time::timeout(timeout, self.exchange_log_in(request));
-        let result = exchange.await.unwrap_or(Err(Failure::Timeout));
+        let result = exchange.await.unwrap_or(Err(UpstreamError::Timeout));
         measured.end(&result.as_ref().map(|(status, _)| *status).map_err(Clone::clone));
         drop(turn);
         self.heed(Some(&who), &result);
@@ -184,17 +202,17 @@ impl Upstream {
         }
     }
 
-    async fn exchange_log_in(&self, request: RequestBuilder) -> Result<(StatusCode, Bytes), Failure> {
-        let response = request.send().await.map_err(|error| Failure::of(&error))?;
+    async fn exchange_log_in(&self, request: RequestBuilder) -> Result<(StatusCode, Bytes), UpstreamError> {
+        let response = request.send().await.map_err(|error| UpstreamError::of(&error))?;
         self.judge_head(&response)?;
         let status = response.status();
         let kind = fetch::media_type(response.headers());
         let body = fetch::read_body(response, MAX_BODY).await.map_err(|failure| match failure {
-            Failure::TooLarge => Failure::NotJson("more than any answer to a log-in".to_owned()),
+            UpstreamError::TooLarge => UpstreamError::NotJson("more than any answer to a log-in".to_owned()),
             failure => failure,
         })?;
         if status == StatusCode::OK && !fetch::is_json(&kind) {
-            return Err(Failure::NotJson(kind));
+            return Err(UpstreamError::NotJson(kind));
         }
         Ok((status, body))
     }
@@ -206,6 +224,6 @@ fn header(token: &str) -> Result<HeaderValue, AccountError> {
     Ok(value)
 }
 
-fn is_refused(answer: &Answer) -> bool {
+fn is_refused(answer: &UpstreamResponse) -> bool {
     error_body::is_token_refused(answer.status, &answer.body)
 }

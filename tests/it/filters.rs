@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use alyx_proxy::alyx::{
     ENDPOINTS, Endpoint,
-    filter::{self, Decided, Filter, Test},
+    filter::{self, Decided, Filter, Predicate},
     model::{Join, Model},
 };
 
@@ -34,7 +34,7 @@ fn filters() -> impl Iterator<Item = (&'static Endpoint, &'static Filter)> {
 #[test]
 fn what_is_decidable_is_in_the_records() {
     for (endpoint, filter) in filters() {
-        let Test::Column(path, _) = filter.test else { continue };
+        let Predicate::Column(path, _) = filter.test else { continue };
         let found = found(endpoint.name, path);
         let name = format!("{} {}", endpoint.name, filter.name);
         match filter.decided {

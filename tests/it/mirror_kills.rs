@@ -13,7 +13,7 @@ use crate::support::miniature;
 use alyx_proxy::{
     alyx::record,
     demo::{self, Miniature, Options},
-    mirror::{Mirror, schema::Shape},
+    mirror::{Mirror, schema::Schema},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -96,7 +96,7 @@ impl Ever {
         let states = mirror.states();
         for (endpoint, state) in states.iter() {
             assert!(self.counts[endpoint].contains(&state.rows), "{endpoint}: {} rows", state.rows);
-            let name = Shape::get().table(endpoint).unwrap().name.clone();
+            let name = Schema::get().table(endpoint).unwrap().name.clone();
             let look = move |connection: &rusqlite::Connection, _: &_| {
                 let mut statement = connection.prepare(&format!("SELECT list FROM \"{name}__body\""))?;
                 statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()

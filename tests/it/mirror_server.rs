@@ -99,7 +99,7 @@ async fn new_questions_are_answered_as_alyx_answers_them() {
         assert!(answer.age().is_some_and(|age| age < 60), "{question}");
         assert_eq!(sorted(&answer.json()), sorted(&serde_json::from_str(said).unwrap()), "{question}");
     }
-    let path = |asked: &demo::Asked| asked.path_and_query.clone();
+    let path = |asked: &demo::LoggedRequest| asked.path_and_query.clone();
     let asked: Vec<String> =
         alyx.requests().iter().map(path).filter(|asked| NEW.contains(&asked.as_str())).collect();
     assert!(asked.is_empty(), "Alyx was asked: {asked:?}");

@@ -10,7 +10,7 @@ use crate::support::{
 use alyx_proxy::{
     alyx::{Endpoint, record},
     demo::{self, Miniature, Options},
-    mirror::{schema::Shape, sync::Cycle},
+    mirror::{schema::Schema, sync::Cycle},
 };
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ async fn the_whole_sample_is_taken_over_with_few_requests() {
     let states = kept.mirror.states();
     println!("a first fill took {seconds:.1} s; requests of the first fill and of a cycle without changes:");
     for (endpoint, state) in states.iter() {
-        let table = Shape::get().table(endpoint).unwrap();
+        let table = Schema::get().table(endpoint).unwrap();
         let details = if table.has_details() { state.rows } else { 0 };
         let (first, idle) = (first[endpoint], idle.get(endpoint).copied().unwrap_or_default());
         println!("{endpoint:<26} {:>6} rows {details:>4} details {first:>5} {idle:>3}", state.rows);

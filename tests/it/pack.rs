@@ -39,7 +39,7 @@ fn report(output: &Output) -> Value {
 
 /// What the miniature was asked, without what looks whether it is there.
 fn asked(alyx: &Miniature) -> Vec<String> {
-    let gets = |asked: demo::Asked| (asked.method == "GET").then_some(asked.path_and_query);
+    let gets = |asked: demo::LoggedRequest| (asked.method == "GET").then_some(asked.path_and_query);
     alyx.requests().into_iter().filter_map(gets).filter(|path| path != "/auth-token").collect()
 }
 

@@ -140,7 +140,7 @@ async fn bars(browser: &Browser) -> serde_json::Value {
 
 /// How many tables a proxy of this Alyx mirrors.
 fn mirrored(_: &Miniature) -> usize {
-    alyx_proxy::settings::Mirror::default().kept().count()
+    alyx_proxy::settings::MirrorSettings::default().kept().count()
 }
 
 const PAGES: &[(&str, &str)] = &[

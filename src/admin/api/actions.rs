@@ -10,12 +10,12 @@ use crate::{admin::router::AdminSite, alyx::Endpoint, cache::Purge, mirror::sync
 
 /// Why a wish is not fulfilled, and the status that says so.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct ActionError {
     pub(crate) status: u16,
     pub(crate) why: String,
 }
 
-impl Refused {
+impl ActionError {
     pub(crate) fn new(status: u16, why: impl Into<String>) -> Self {
         Self { status, why: why.into() }
     }
@@ -40,7 +40,7 @@ struct SyncWish {
 }
 
 /// Tables that were not synchronised, and why.
-type Failed = Map<String, Value>;
+type FailedTables = Map<String, Value>;
 
 /// A wish without particulars.
 #[derive(Debug, Deserialize)]
@@ -49,10 +49,10 @@ struct Plain {}
 
 impl AdminSite {
     /// Does what an administrator wishes, and says what was done.
-    pub(super) async fn act(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, Refused> {
+    pub(super) async fn act(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, ActionError> {
         if let Some(frozen) = self.core.mode.snapshot() {
             let why = format!("This is {}: it stays as it is.", frozen.for_people());
-            return Err(Refused::new(409, why));
+            return Err(ActionError::new(409, why));
         }
         match action {
             "purge" => self.purge(&read::<PurgeWish>(wish)?).await,
@@ -69,14 +69,14 @@ impl AdminSite {
                 let Plain {} = read(wish)?;
                 Ok(self.release_online())
             }
-            _ => Err(Refused::new(
+            _ => Err(ActionError::new(
                 404,
                 "There is no such wish. There are: purge, sync, verify, offline, online, export, import.",
             )),
         }
     }
 
-    async fn purge(&self, wish: &PurgeWish) -> Result<Value, Refused> {
+    async fn purge(&self, wish: &PurgeWish) -> Result<Value, ActionError> {
         let what = match (wish.all, &wish.endpoint, &wish.prefix, &wish.question) {
             (true, None, None, None) => Purge::All,
             (false, Some(name), None, None) => Purge::below(endpoint(name)?.name),
@@ -84,7 +84,7 @@ impl AdminSite {
             (false, None, None, Some(question)) => Purge::question(question),
             _ => {
                 let why = "Name exactly one of `all`, `endpoint`, `prefix` and `question`.";
-                return Err(Refused::new(400, why));
+                return Err(ActionError::new(400, why));
             }
         };
         let purging = async {
@@ -94,18 +94,18 @@ impl AdminSite {
         };
         let purged = purging.await.map_err(|error: StoreError| {
             tracing::error!(%error, "stored answers can't be purged");
-            Refused::new(500, format!("The stored answers can't be purged: {error}."))
+            ActionError::new(500, format!("The stored answers can't be purged: {error}."))
         })?;
         tracing::info!(purged, "an administrator has stored answers forgotten");
         tracing::debug!(?what, "purged");
         Ok(json!({ "purged": purged }))
     }
 
-    async fn synchronise(&self, wish: &SyncWish) -> Result<Value, Refused> {
+    async fn synchronise(&self, wish: &SyncWish) -> Result<Value, ActionError> {
         let (chosen, cycle) = self.synchronise_now(&wish.endpoints)?;
         let mut done = json!({ "synchronising": chosen });
         if wish.wait {
-            done["errors"] = cycle.await.map_err(|error| Refused::new(500, error.to_string()))?.into();
+            done["errors"] = cycle.await.map_err(|error| ActionError::new(500, error.to_string()))?.into();
         }
         Ok(done)
     }
@@ -115,19 +115,19 @@ impl AdminSite {
     pub(crate) fn synchronise_now(
         &self,
         names: &BTreeSet<String>,
-    ) -> Result<(Vec<&'static str>, JoinHandle<Failed>), Refused> {
+    ) -> Result<(Vec<&'static str>, JoinHandle<FailedTables>), ActionError> {
         let synchroniser = self.core.synchroniser.clone().ok_or_else(|| {
             let why = "Nothing is mirrored: [mirror] names no account to synchronise by.";
-            Refused::new(409, why)
+            ActionError::new(409, why)
         })?;
         if self.core.upstream.health.is_down() {
-            return Err(Refused::new(409, "Alyx is out of reach; it is synchronised when it is back."));
+            return Err(ActionError::new(409, "Alyx is out of reach; it is synchronised when it is back."));
         }
         let wished = names.iter().map(|name| endpoint(name)).collect::<Result<Vec<_>, _>>()?;
         let settings = self.core.settings.load();
         if let Some(other) = wished.iter().find(|endpoint| !settings.mirror.keeps(endpoint)) {
             let why = format!("/{} is not among `mirror.endpoints`.", other.name);
-            return Err(Refused::new(409, why));
+            return Err(ActionError::new(409, why));
         }
         let chosen: Vec<_> = match wished.as_slice() {
             [] => settings.mirror.kept().map(|endpoint| endpoint.name).collect(),
@@ -142,10 +142,10 @@ impl AdminSite {
     }
 
     /// Compares an answer of the mirror with Alyx's as soon as may be.
-    pub(crate) fn verify_now(&self) -> Result<Value, Refused> {
+    pub(crate) fn verify_now(&self) -> Result<Value, ActionError> {
         if self.core.synchroniser.is_none() {
             let why = "Nothing is mirrored: [mirror] names no account to ask by.";
-            return Err(Refused::new(409, why));
+            return Err(ActionError::new(409, why));
         }
         let waiting = self.floors.mirror.samples.hurry();
         Ok(json!({ "comparing": waiting }))
@@ -164,11 +164,11 @@ impl AdminSite {
     }
 }
 
-pub(super) fn read<T: serde::de::DeserializeOwned>(wish: Value) -> Result<T, Refused> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(wish: Value) -> Result<T, ActionError> {
     serde_json::from_value(wish)
-        .map_err(|error| Refused::new(400, format!("The wish can't be read: {error}.")))
+        .map_err(|error| ActionError::new(400, format!("The wish can't be read: {error}.")))
 }
 
-fn endpoint(name: &str) -> Result<&'static Endpoint, Refused> {
-    Endpoint::named(name).ok_or_else(|| Refused::new(400, format!("There is no endpoint `{name}`.")))
+fn endpoint(name: &str) -> Result<&'static Endpoint, ActionError> {
+    Endpoint::named(name).ok_or_else(|| ActionError::new(400, format!("There is no endpoint `{name}`.")))
 }

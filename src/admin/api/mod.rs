@@ -28,7 +28,7 @@ use crate::{
     http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
     proxy::refusal,
 };
-pub(crate) use actions::Refused;
+pub(crate) use actions::ActionError;
 
 /// No wish is longer.
 const MAX_BODY: usize = 64 << 10;
@@ -87,7 +87,7 @@ pub(crate) async fn answer(
     };
     match done {
         Ok(response) => response,
-        Err(Refused { status, why }) => refusal::plain(status, &why),
+        Err(ActionError { status, why }) => refusal::plain(status, &why),
     }
 }
 

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use super::Refused;
+use super::ActionError;
 use crate::{
     http::cache_status::CacheStatus,
     proxy::{core::Core, floors::Floors, refusal, snapshot},
-    snapshot::{Choice, SnapshotError},
+    snapshot::{Selection, SnapshotError},
 };
 
 /// The media type of a snapshot (RFC 8878, section 7.1).
@@ -28,15 +28,15 @@ const BUFFER: usize = 256 << 10;
 /// What is to be exported.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Wish {
+struct ExportRequest {
     name: String,
-    choice: Choice,
+    choice: Selection,
 }
 
 /// Sends a snapshot.
-pub(super) async fn export(floors: &Floors, wish: Value) -> Result<Response<Body>, Refused> {
-    let Wish { name, choice } = super::actions::read(wish)?;
-    let beside = Beside::new(&floors.core, "outgoing");
+pub(super) async fn export(floors: &Floors, wish: Value) -> Result<Response<Body>, ActionError> {
+    let ExportRequest { name, choice } = super::actions::read(wish)?;
+    let beside = TemporaryFile::new(&floors.core, "outgoing");
     let name = if name.is_empty() { "snapshot" } else { &name };
     snapshot::export(floors, name, &choice, &beside.0, Arc::new(|_| ()))
         .await
@@ -69,7 +69,7 @@ pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body
     if floors.core.mode.snapshot().is_some() {
         return refusal::plain(409, "A proxy that serves a snapshot takes in no other.");
     }
-    let beside = Beside::new(&floors.core, "incoming");
+    let beside = TemporaryFile::new(&floors.core, "incoming");
     if let Err(error) = receive(&beside.0, body).await {
         tracing::warn!(%error, "a snapshot did not arrive");
         let status = if error.kind() == io::ErrorKind::StorageFull { 507 } else { 400 };
@@ -85,7 +85,7 @@ pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body
             refusal::json(200, format!("{}\n", json!(imported)), CacheStatus::Internal)
         }
         Err(error) => {
-            let Refused { status, why } = refused(&error);
+            let ActionError { status, why } = refused(&error);
             // Where it lay here is nobody's business.
             let why = why.replace(&beside.0.display().to_string(), "the snapshot");
             refusal::plain(status, &why)
@@ -104,27 +104,27 @@ async fn receive(path: &Path, body: Body) -> io::Result<()> {
     file.flush().await
 }
 
-fn refused(error: &SnapshotError) -> Refused {
+fn refused(error: &SnapshotError) -> ActionError {
     let status = match error {
         SnapshotError::OtherAlyx { .. } => 409,
         error if error.is_refusal() => 400,
         SnapshotError::Io(_, error) if error.kind() == io::ErrorKind::StorageFull => 507,
         _ => 500,
     };
-    Refused::new(status, error.to_string())
+    ActionError::new(status, error.to_string())
 }
 
 /// A file in the data directory that goes when it has served.
-struct Beside(PathBuf);
+struct TemporaryFile(PathBuf);
 
-impl Beside {
+impl TemporaryFile {
     fn new(core: &Core, what: &str) -> Self {
         let name = format!("{what}-{}.tar.zst", uuid::Uuid::new_v4());
         Self(core.settings.load().storage.data_dir.join(name))
     }
 }
 
-impl Drop for Beside {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         match std::fs::remove_file(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -12,7 +12,7 @@ use super::{
 
 #[derive(Template)]
 #[template(path = "admin.html")]
-struct Page<'p> {
+struct AdminPage<'p> {
     frame: Frame,
     message: &'p str,
     is_admin: bool,
@@ -21,7 +21,7 @@ struct Page<'p> {
 impl Visit {
     pub(super) fn admin_page(&self, message: &str, status: u16) -> Response<Body> {
         page(
-            &Page { frame: self.frame("admin", "Administrator"), message, is_admin: self.is_admin() },
+            &AdminPage { frame: self.frame("admin", "Administrator"), message, is_admin: self.is_admin() },
             status,
         )
     }

@@ -10,26 +10,26 @@ use super::{
 };
 use crate::{
     admin::router::AdminSite,
-    mirror::capabilities::{self, Answers},
+    mirror::capabilities::{self, Capabilities},
 };
 
 #[derive(Template)]
 #[template(path = "answers.html")]
-struct Page {
+struct AnswersPage {
     frame: Frame,
-    endpoints: Vec<Answers>,
+    endpoints: Vec<Capabilities>,
 }
 
 impl Visit {
     pub(super) fn answers_page(&self) -> Response<Body> {
         let frame = self.frame("answers", "What this proxy can answer");
-        page(&Page { frame, endpoints: self.admin.answers() }, 200)
+        page(&AnswersPage { frame, endpoints: self.admin.answers() }, 200)
     }
 }
 
 impl AdminSite {
     /// What can be answered here, by endpoint and parameter.
-    fn answers(&self) -> Vec<Answers> {
+    fn answers(&self) -> Vec<Capabilities> {
         let states = self.core.mirror.as_ref().map(|mirror| mirror.states());
         capabilities::all(&|endpoint, details| {
             let state = states.as_ref().and_then(|states| states.of(endpoint));

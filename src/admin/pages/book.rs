@@ -9,14 +9,14 @@ use super::{
     frame::{Frame, page},
     text_response,
 };
-use crate::docs::{self, Chapter, Page};
+use crate::docs::{self, Chapter, DocPage};
 
 #[derive(Template)]
 #[template(path = "docs.html")]
 struct Book {
     frame: Frame,
     chapters: &'static [Chapter],
-    page: &'static Page,
+    page: &'static DocPage,
     setup: Option<SetUp>,
 }
 

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     alyx::{Route, Service, route::LOG_IN},
-    proxy::{Asked, login},
+    proxy::{Exchange, login},
 };
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct Page<'p> {
+struct LoginPage<'p> {
     frame: Frame,
     message: &'p str,
     next: &'p str,
@@ -28,7 +28,7 @@ impl Visit {
         let query = self.uri.query().unwrap_or_default();
         let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
         let next = next.map(|(_, value)| value.into_owned()).unwrap_or_default();
-        page(&Page { frame: self.frame("login", "Log in"), message, next: own_place(&next) }, status)
+        page(&LoginPage { frame: self.frame("login", "Log in"), message, next: own_place(&next) }, status)
     }
 
     pub(super) async fn log_in(&self, form: &[(String, String)]) -> Response<Body> {
@@ -72,7 +72,7 @@ impl Visit {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(header::CONTENT_TYPE, form);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let asked = Asked {
+        let asked = Exchange {
             method: Method::POST,
             uri: http::Uri::from_static(LOG_IN),
             headers,

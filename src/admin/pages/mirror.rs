@@ -16,16 +16,16 @@ use crate::{alyx::Endpoint, clock, mirror::sync::TableProgress};
 
 #[derive(Template)]
 #[template(path = "mirror.html")]
-struct Page<'p> {
+struct MirrorPage<'p> {
     frame: Frame,
     message: &'p str,
     is_admin: bool,
     has_account: bool,
-    tables: Vec<Row>,
+    tables: Vec<MirrorRow>,
     verified: Vec<(&'static str, u64)>,
 }
 
-struct Row {
+struct MirrorRow {
     endpoint: &'static str,
     rows: String,
     /// `complete`, `without details`, `not here yet`.
@@ -42,7 +42,7 @@ struct Row {
 
 impl Visit {
     pub(super) fn mirror_page(&self, message: &str) -> Response<Body> {
-        let content = Page {
+        let content = MirrorPage {
             frame: self.frame("mirror", "Mirror"),
             message,
             is_admin: self.is_admin(),
@@ -53,7 +53,7 @@ impl Visit {
         page(&content, 200)
     }
 
-    fn rows(&self) -> Vec<Row> {
+    fn rows(&self) -> Vec<MirrorRow> {
         let Some(mirror) = &self.admin.core.mirror else { return Vec::new() };
         let (states, now) = (mirror.states(), clock::now());
         let progress =
@@ -70,7 +70,7 @@ impl Visit {
                 let state = states.of(endpoint.name);
                 let run = progress.get(endpoint.name).cloned().unwrap_or_default();
                 let details = endpoint.has_own_details() && self.settings.mirror.keeps_details(endpoint);
-                Row {
+                MirrorRow {
                     endpoint: endpoint.name,
                     rows: state.map_or_else(|| "–".to_owned(), |state| state.rows.to_string()),
                     state: match state {

@@ -15,12 +15,12 @@ use super::{
 use crate::{
     admin::router::AdminSite,
     clock, log,
-    telemetry::activity::{self, Asked},
+    telemetry::activity::{self, TopQuery},
 };
 
 #[derive(Template)]
 #[template(path = "status.html")]
-struct Page {
+struct StatusPage {
     frame: Frame,
     upstream: String,
     since: String,
@@ -28,14 +28,14 @@ struct Page {
     synchronised: String,
     uptime: String,
     chart: Chart,
-    most: Vec<Row>,
-    slowest: Vec<Row>,
+    most: Vec<OutcomeRow>,
+    slowest: Vec<OutcomeRow>,
     responses: u64,
     stored: String,
     limit: String,
     used: u64,
-    clients: Option<Vec<Seen>>,
-    events: Vec<Happened>,
+    clients: Option<Vec<ClientRow>>,
+    events: Vec<EventRow>,
     /// What is wrong now.
     trouble: Vec<String>,
     /// What was wrong, and where it lies.
@@ -43,7 +43,7 @@ struct Page {
     mirror_set_aside: Option<String>,
 }
 
-struct Row {
+struct OutcomeRow {
     what: String,
     endpoint: &'static str,
     count: u64,
@@ -51,14 +51,14 @@ struct Row {
     slowest: String,
 }
 
-struct Seen {
+struct ClientRow {
     address: String,
     program: String,
     requests: u64,
     ago: String,
 }
 
-struct Happened {
+struct EventRow {
     at: String,
     level: &'static str,
     text: String,
@@ -82,8 +82,8 @@ impl Visit {
         let logged_in = self.counts();
         let (most, slowest) = core.activity.questions();
         let now = clock::now();
-        let rows = |asked: Vec<Asked>| asked.iter().map(|asked| row(asked, logged_in)).collect();
-        let client = |client: activity::Client| Seen {
+        let rows = |asked: Vec<TopQuery>| asked.iter().map(|asked| row(asked, logged_in)).collect();
+        let client = |client: activity::Client| ClientRow {
             address: client.address.to_string(),
             program: client.program,
             requests: client.requests,
@@ -91,7 +91,7 @@ impl Visit {
         };
         let mirror = core.mirror.as_ref();
         let last = mirror.and_then(|mirror| mirror.states().iter().map(|(_, state)| state.synced_at).max());
-        let content = Page {
+        let content = StatusPage {
             frame: self.frame("status", "Status"),
             upstream: core.upstream.base().to_owned(),
             since: state.since().map(clock::for_people).unwrap_or_default(),
@@ -111,7 +111,7 @@ impl Visit {
             clients: logged_in.then(|| core.activity.clients().into_iter().map(client).collect()),
             events: log::worth_telling(20)
                 .into_iter()
-                .map(|event| Happened {
+                .map(|event| EventRow {
                     at: clock::for_people(event.at),
                     level: event.level,
                     text: event.text,
@@ -131,13 +131,13 @@ impl Visit {
     }
 }
 
-fn row(asked: &Asked, logged_in: bool) -> Row {
+fn row(asked: &TopQuery, logged_in: bool) -> OutcomeRow {
     let what = match (logged_in, asked.parameters.is_empty()) {
         (true, _) => asked.question.clone(),
         (false, true) => format!("/{}", asked.endpoint),
         (false, false) => format!("/{} by {}", asked.endpoint, asked.parameters),
     };
-    Row {
+    OutcomeRow {
         what,
         endpoint: asked.endpoint,
         count: asked.count,
@@ -169,7 +169,7 @@ impl AdminSite {
     pub(crate) fn activity_status(&self) -> Value {
         let chart = chart(&self.core.activity.day());
         let (most, slowest) = self.core.activity.questions();
-        let rows = |asked: &[Asked]| -> Vec<Value> {
+        let rows = |asked: &[TopQuery]| -> Vec<Value> {
             asked
                 .iter()
                 .map(|asked| {

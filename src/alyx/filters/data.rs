@@ -1,7 +1,7 @@
 //! Filters of datasets and their files (ALYX.md 2.7.11 to 2.7.13, 2.7.21, 2.7.22).
 
 use super::super::{
-    filter::{Filter, Input, Keyed, Lookup, Rows, Test, shorthand::*},
+    filter::{Filter, Input, Keyed, Lookup, Predicate, RowEffect, shorthand::*},
     model::QC,
 };
 
@@ -35,10 +35,22 @@ pub(super) const DATASETS: &[Filter] = &[
     number_text("experiment_number", "session__number", LIST),
     on("created_date_gte", Input::FormDateTime, "created_datetime", Lookup::DateFrom, LIST),
     on("created_date_lte", Input::FormDateTime, "created_datetime", Lookup::DateUntil, LIST),
-    asks("exists", Input::SelectedBoolean, Test::ExistsOnServer, Rows::One, with(&["data-repository"])),
-    asks("probe_insertion", Input::Uuid, Test::OfInsertion, Rows::One, with(&["insertions"])),
-    asks("public", Input::SelectedBoolean, Test::Tagged("public"), Rows::Distinct, with(&["tags"])),
-    asks("protected", Input::SelectedBoolean, Test::Tagged("protected"), Rows::Distinct, with(&["tags"])),
+    asks(
+        "exists",
+        Input::SelectedBoolean,
+        Predicate::ExistsOnServer,
+        RowEffect::One,
+        with(&["data-repository"]),
+    ),
+    asks("probe_insertion", Input::Uuid, Predicate::OfInsertion, RowEffect::One, with(&["insertions"])),
+    asks("public", Input::SelectedBoolean, Predicate::Tagged("public"), RowEffect::Distinct, with(&["tags"])),
+    asks(
+        "protected",
+        Input::SelectedBoolean,
+        Predicate::Tagged("protected"),
+        RowEffect::Distinct,
+        with(&["tags"]),
+    ),
     text_at("tag", "tags__name", LIST),
 ];
 
@@ -63,7 +75,7 @@ pub(super) const FILES: &[Filter] = &[
 pub(super) const DOWNLOADS: &[Filter] = &[
     number("count", LIST),
     DJANGO,
-    asks("json", Input::Text, Test::JsonText("json"), Rows::One, NOWHERE),
+    asks("json", Input::Text, Predicate::JsonText("json"), RowEffect::One, NOWHERE),
     text_at("dataset", "dataset__name", with(&["datasets"])),
     text_at("user", "user__username", LIST),
     icontains("dataset_type", "dataset__dataset_type__name", with(&["datasets"])),
@@ -82,7 +94,7 @@ pub(super) const DATA_NOTICES: &[Filter] = &[
     text("version_affected", LIST),
     day("affected_date_start", LIST),
     day("affected_date_end", LIST),
-    asks("datasets", Input::Uuids, Test::AnyDataset, Rows::Multiply, LIST),
+    asks("datasets", Input::Uuids, Predicate::AnyDataset, RowEffect::Multiply, LIST),
     once(text_at("dataset_tag", "datasets__tags__name", with(&["datasets"]))),
     DJANGO,
 ];

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        filter::{Filter, Input, Lookup, Rows, Seed, Test, shorthand::*},
+        filter::{Filter, Input, Lookup, Predicate, RowEffect, Seed, shorthand::*},
         model::PROVENANCE,
     },
     region,
@@ -25,8 +25,8 @@ pub(super) const INSERTIONS: &[Filter] = &[
     asks(
         "datasets",
         Input::Text,
-        Test::Datasets { relation: "datasets", qc: true },
-        Rows::Distinct,
+        Predicate::Datasets { relation: "datasets", qc: true },
+        RowEffect::Distinct,
         with(DATASETS),
     ),
     key("chronic_insertion", Some("chronic-insertions"), LIST),
@@ -34,15 +34,27 @@ pub(super) const INSERTIONS: &[Filter] = &[
     text_at("subject", "session__subject__nickname", LIST),
     day_of("date", "session__start_time", LIST),
     number_text("experiment_number", "session__number", LIST),
-    asks("dataset_types", Input::Text, Test::DatasetTypes("datasets"), Rows::Distinct, with(DATASETS)),
-    asks("dataset_qc_lte", Input::Text, Test::DatasetQc("datasets"), Rows::Multiply, with(DATASETS)),
+    asks(
+        "dataset_types",
+        Input::Text,
+        Predicate::DatasetTypes("datasets"),
+        RowEffect::Distinct,
+        with(DATASETS),
+    ),
+    asks(
+        "dataset_qc_lte",
+        Input::Text,
+        Predicate::DatasetQc("datasets"),
+        RowEffect::Multiply,
+        with(DATASETS),
+    ),
     iexact("lab", "session__lab__name", LIST),
     each(icontains("project", "session__projects__name", LIST)),
     icontains("task_protocol", "session__task_protocol", LIST),
     distinct(icontains("tag", "datasets__tags__name", with(DATASETS))),
-    region("atlas_name", Seed::Name, Rows::One, TRACKS),
-    region("atlas_acronym", Seed::Acronym, Rows::One, TRACKS),
-    region("atlas_id", Seed::Id, Rows::One, TRACKS),
+    region("atlas_name", Seed::Name, RowEffect::One, TRACKS),
+    region("atlas_acronym", Seed::Acronym, RowEffect::One, TRACKS),
+    region("atlas_id", Seed::Id, RowEffect::One, TRACKS),
 ];
 
 pub(super) const CHRONIC_INSERTIONS: &[Filter] = &[
@@ -61,9 +73,9 @@ pub(super) const CHRONIC_INSERTIONS: &[Filter] = &[
     DJANGO,
     uuid("probe", "probe_insertion__id", LIST),
     each(uuid("session", "probe_insertion__session__id", LIST)),
-    region("atlas_name", Seed::Name, Rows::One, TRACKS),
-    region("atlas_acronym", Seed::Acronym, Rows::One, TRACKS),
-    region("atlas_id", Seed::Id, Rows::One, TRACKS),
+    region("atlas_name", Seed::Name, RowEffect::One, TRACKS),
+    region("atlas_acronym", Seed::Acronym, RowEffect::One, TRACKS),
+    region("atlas_id", Seed::Id, RowEffect::One, TRACKS),
 ];
 
 pub(super) const TRAJECTORIES: &[Filter] = &[
@@ -117,8 +129,8 @@ pub(super) const BRAIN_REGIONS: &[Filter] = &[
     icontains("name", "name", LIST),
     integer_key("parent", Some("brain-regions"), LIST),
     DJANGO,
-    asks("ancestors", Input::Text, Test::Ancestors, Rows::One, with(TREE)),
-    asks("descendants", Input::Text, Test::Descendants, Rows::One, with(TREE)),
+    asks("ancestors", Input::Text, Predicate::Ancestors, RowEffect::One, with(TREE)),
+    asks("descendants", Input::Text, Predicate::Descendants, RowEffect::One, with(TREE)),
 ];
 
 pub(super) const FIELDS_OF_VIEW: &[Filter] = &[
@@ -129,8 +141,8 @@ pub(super) const FIELDS_OF_VIEW: &[Filter] = &[
     asks(
         "datasets",
         Input::Text,
-        Test::Datasets { relation: "datasets", qc: false },
-        Rows::Distinct,
+        Predicate::Datasets { relation: "datasets", qc: false },
+        RowEffect::Distinct,
         with(DATASETS),
     ),
     key("stack", Some("imaging-stack"), LIST),
@@ -140,10 +152,16 @@ pub(super) const FIELDS_OF_VIEW: &[Filter] = &[
     text_at("project", "session__projects__name", with(SESSIONS)),
     day_of("date", "session__start_time", with(SESSIONS)),
     number_text("experiment_number", "session__number", with(SESSIONS)),
-    asks("dataset_types", Input::Text, Test::DatasetTypes("datasets"), Rows::Distinct, with(DATASETS)),
-    region("atlas_name", Seed::Name, Rows::Multiply, PLACES),
-    region("atlas_acronym", Seed::Acronym, Rows::Multiply, PLACES),
-    region("atlas_id", Seed::Id, Rows::Multiply, PLACES),
+    asks(
+        "dataset_types",
+        Input::Text,
+        Predicate::DatasetTypes("datasets"),
+        RowEffect::Distinct,
+        with(DATASETS),
+    ),
+    region("atlas_name", Seed::Name, RowEffect::Multiply, PLACES),
+    region("atlas_acronym", Seed::Acronym, RowEffect::Multiply, PLACES),
+    region("atlas_id", Seed::Id, RowEffect::Multiply, PLACES),
 ];
 
 pub(super) const FOV_LOCATION: &[Filter] = &[
@@ -160,10 +178,10 @@ pub(super) const FOV_LOCATION: &[Filter] = &[
     boolean("default_provenance", LIST),
     text_at("coordinate_system", "coordinate_system__name", LIST),
     time("auto_datetime", LIST),
-    asks("x", Input::Number, Test::Broken, Rows::One, LIST),
-    asks("y", Input::Number, Test::Broken, Rows::One, LIST),
-    asks("z", Input::Number, Test::Broken, Rows::One, LIST),
-    asks("n_xyz", Input::Number, Test::Broken, Rows::One, LIST),
+    asks("x", Input::Number, Predicate::Broken, RowEffect::One, LIST),
+    asks("y", Input::Number, Predicate::Broken, RowEffect::One, LIST),
+    asks("z", Input::Number, Predicate::Broken, RowEffect::One, LIST),
+    asks("n_xyz", Input::Number, Predicate::Broken, RowEffect::One, LIST),
     integer_keys("brain_region", Some("brain-regions"), LIST),
     DJANGO,
 ];
@@ -172,7 +190,7 @@ pub(super) const IMAGING_STACK: &[Filter] = &[
     uuid("id", "id", LIST),
     text("name", DETAIL),
     DJANGO,
-    region("atlas_name", Seed::Name, Rows::Multiply, TREE),
-    region("atlas_acronym", Seed::Acronym, Rows::Multiply, TREE),
-    region("atlas_id", Seed::Id, Rows::Multiply, TREE),
+    region("atlas_name", Seed::Name, RowEffect::Multiply, TREE),
+    region("atlas_acronym", Seed::Acronym, RowEffect::Multiply, TREE),
+    region("atlas_id", Seed::Id, RowEffect::Multiply, TREE),
 ];

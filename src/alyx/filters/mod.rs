@@ -9,7 +9,7 @@ mod jobs;
 mod misc;
 mod subjects;
 
-use super::filter::{Decided, Filter, Input, Rows, Seed, Test, shorthand::asks};
+use super::filter::{Decided, Filter, Input, Predicate, RowEffect, Seed, shorthand::asks};
 
 /// The filters of an endpoint, in Alyx's order.
 pub(super) const fn of(endpoint: &str) -> &'static [Filter] {
@@ -43,10 +43,10 @@ pub(super) const fn of(endpoint: &str) -> &'static [Filter] {
 }
 
 /// `atlas_name`, `atlas_acronym` and `atlas_id`.
-const fn region(name: &'static str, seed: Seed, rows: Rows, with: &'static [&'static str]) -> Filter {
+const fn region(name: &'static str, seed: Seed, rows: RowEffect, with: &'static [&'static str]) -> Filter {
     let input = match seed {
         Seed::Id => Input::Number,
         Seed::Acronym | Seed::Name => Input::Text,
     };
-    asks(name, input, Test::Region(seed), rows, Decided::With(with))
+    asks(name, input, Predicate::Region(seed), rows, Decided::With(with))
 }

@@ -1,6 +1,6 @@
 //! Filters of subjects (ALYX.md 2.7.14).
 
-use super::super::filter::{Filter, Input, Lookup, Rows, Test, shorthand::*};
+use super::super::filter::{Filter, Input, Lookup, Predicate, RowEffect, shorthand::*};
 
 pub(super) const SUBJECTS: &[Filter] = &[
     uuid("id", "id", LIST),
@@ -39,13 +39,13 @@ pub(super) const SUBJECTS: &[Filter] = &[
     boolean("to_be_culled", NOWHERE),
     day("reduced_date", NOWHERE),
     DJANGO,
-    asks("alive", Input::SelectedBoolean, Test::Alive, Rows::One, LIST),
-    asks("stock", Input::SelectedBoolean, Test::Stock, Rows::One, with(&["users"])),
+    asks("alive", Input::SelectedBoolean, Predicate::Alive, RowEffect::One, LIST),
+    asks("stock", Input::SelectedBoolean, Predicate::Stock, RowEffect::One, with(&["users"])),
     asks(
         "water_restricted",
         Input::SelectedBoolean,
-        Test::WaterRestricted,
-        Rows::One,
+        Predicate::WaterRestricted,
+        RowEffect::One,
         with(&["water-restriction"]),
     ),
     text_at("project", "projects__name", LIST),

@@ -5,26 +5,24 @@ use std::cmp::Ordering;
 use jiff::civil::Date;
 
 use super::{
-    Unanswered,
+    QueryError, QueryResult,
     compare::{Comparison, TextTest, bad_uuid, unsupported},
-    parse::{self, Read, is_space},
+    parse::{self, Parsed, is_space},
     python_literal::Python,
     regex::Pattern,
     scalar::{Scalar, Transform},
 };
-use crate::alyx::model::Kind;
-
-type Result<T> = std::result::Result<T, Unanswered>;
+use crate::alyx::model::ColumnKind;
 
 /// A column with what is taken of its values.
 pub(crate) struct Typed {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ColumnKind,
     pub(crate) transform: Transform,
 }
 
 impl Typed {
-    pub(crate) fn single(&self, lookup: &str, value: &Python) -> Result<Comparison> {
+    pub(crate) fn single(&self, lookup: &str, value: &Python) -> QueryResult<Comparison> {
         let text_test = match lookup {
             "contains" | "icontains" => Some(TextTest::Contains),
             "startswith" | "istartswith" => Some(TextTest::Starts),
@@ -32,14 +30,14 @@ impl Typed {
             "iexact" => Some(TextTest::Is),
             _ => None,
         };
-        let is_text = matches!(self.kind, Kind::Text) && self.transform == Transform::None;
+        let is_text = matches!(self.kind, ColumnKind::Text) && self.transform == Transform::None;
         if is_text && matches!(lookup, "iexact" | "regex" | "iregex") && !matches!(value, Python::Text(_)) {
-            return Err(Unanswered::beyond(&format!("compare with such a value by {lookup}")));
+            return Err(QueryError::beyond(&format!("compare with such a value by {lookup}")));
         }
         if let (Some(test), true) = (text_test, is_text) {
             return Ok(Comparison::Text(test, value.text()?, !lookup.starts_with('i')));
         }
-        if let (Kind::Array, Transform::None) = (self.kind, self.transform) {
+        if let (ColumnKind::Array, Transform::None) = (self.kind, self.transform) {
             return self.array(lookup, value);
         }
         let fulfils: fn(Ordering) -> bool = match lookup {
@@ -52,16 +50,16 @@ impl Typed {
                 return Pattern::new(&value.text()?, lookup == "iregex").map(Comparison::Matches);
             }
             _ if self.transform == Transform::None => return Err(unsupported(lookup)),
-            _ => return Err(Unanswered::beyond(&format!("know the lookup {lookup} after a transform"))),
+            _ => return Err(QueryError::beyond(&format!("know the lookup {lookup} after a transform"))),
         };
-        if let (Kind::Text, false) = (self.kind, lookup == "exact") {
-            return Err(Unanswered::beyond("know the order of text in Alyx's database"));
+        if let (ColumnKind::Text, false) = (self.kind, lookup == "exact") {
+            return Err(QueryError::beyond("know the order of text in Alyx's database"));
         }
         let up = matches!(lookup, "gte" | "lt");
         Ok(Comparison::Order(self.convert(value, up)?, fulfils, self.transform))
     }
 
-    fn array(&self, lookup: &str, value: &Python) -> Result<Comparison> {
+    fn array(&self, lookup: &str, value: &Python) -> QueryResult<Comparison> {
         match (lookup, value) {
             ("len", Python::Float(length)) if length.fract() == 0.0 => {
                 Ok(Comparison::Length(truncated(*length)))
@@ -69,19 +67,19 @@ impl Typed {
             ("contains", Python::List(items)) => {
                 let number = |item: &Python| match item {
                     Python::Float(number) if self.is_whole_array() && number.fract() != 0.0 => {
-                        Err(Unanswered::beyond("compare whole numbers with a fraction"))
+                        Err(QueryError::beyond("compare whole numbers with a fraction"))
                     }
                     Python::Float(number) => Ok(*number),
                     Python::Int(number) => Ok(as_float(*number)),
-                    _ => Err(Unanswered::beyond("compare arrays with such a value")),
+                    _ => Err(QueryError::beyond("compare arrays with such a value")),
                 };
-                items.iter().map(number).collect::<Result<_>>().map(Comparison::Holds)
+                items.iter().map(number).collect::<QueryResult<_>>().map(Comparison::Holds)
             }
-            _ => Err(Unanswered::beyond(&format!("know the lookup {lookup} of the array {}", self.name))),
+            _ => Err(QueryError::beyond(&format!("know the lookup {lookup} of the array {}", self.name))),
         }
     }
 
-    pub(crate) fn several(&self, lookup: &str, value: &Python) -> Result<Comparison> {
+    pub(crate) fn several(&self, lookup: &str, value: &Python) -> QueryResult<Comparison> {
         let items: Vec<Python> = match value {
             Python::List(items) => items.clone(),
             // A text is taken as its characters.
@@ -89,43 +87,43 @@ impl Typed {
             Python::Dict(items) => items.iter().map(|(key, _)| Python::Text(key.clone())).collect(),
             scalar => {
                 let kind = scalar.scalar_type().unwrap_or_default();
-                return Err(Unanswered::failed(&format!("'{kind}' object is not iterable")));
+                return Err(QueryError::failed(&format!("'{kind}' object is not iterable")));
             }
         };
         let known = items.iter().filter(|item| **item != Python::None);
-        let scalars = known.map(|item| self.convert(item, false)).collect::<Result<Vec<_>>>()?;
+        let scalars = known.map(|item| self.convert(item, false)).collect::<QueryResult<Vec<_>>>()?;
         match (lookup, scalars.as_slice()) {
             ("in", _) => Ok(Comparison::Any(scalars, self.transform)),
-            ("range", [from, until]) if !matches!(self.kind, Kind::Text) => {
+            ("range", [from, until]) if !matches!(self.kind, ColumnKind::Text) => {
                 Ok(Comparison::Between(from.clone(), until.clone(), self.transform))
             }
-            _ => Err(Unanswered::beyond("know such a range")),
+            _ => Err(QueryError::beyond("know such a range")),
         }
     }
 
     /// The value as what the column holds. Fractions on whole numbers are cut, or rounded `up`.
-    fn convert(&self, value: &Python, up: bool) -> Result<Scalar> {
+    fn convert(&self, value: &Python, up: bool) -> QueryResult<Scalar> {
         match (self.kind, self.transform) {
-            (_, Transform::Date) | (Kind::Date, Transform::None) => match parse::day(written(value)?) {
-                Read::Is(day) => Ok(Scalar::Day(day)),
-                Read::Not => Err(bad_day(written(value)?)),
-                Read::Unsure => Err(Unanswered::beyond(&format!("read {} as a day", written(value)?))),
+            (_, Transform::Date) | (ColumnKind::Date, Transform::None) => match parse::day(written(value)?) {
+                Parsed::Is(day) => Ok(Scalar::Day(day)),
+                Parsed::Not => Err(bad_day(written(value)?)),
+                Parsed::Unsure => Err(QueryError::beyond(&format!("read {} as a day", written(value)?))),
             },
             (_, Transform::Time) => match parse::clock(written(value)?) {
                 Some(time) => Ok(Scalar::Time(Date::MIN.to_datetime(time))),
-                None => Err(Unanswered::beyond("read such a time of day")),
+                None => Err(QueryError::beyond("read such a time of day")),
             },
-            (Kind::DateTime, Transform::None) => match parse::time(written(value)?) {
-                Read::Is(time) => Ok(Scalar::Time(time)),
-                Read::Not => {
+            (ColumnKind::DateTime, Transform::None) => match parse::time(written(value)?) {
+                Parsed::Is(time) => Ok(Scalar::Time(time)),
+                Parsed::Not => {
                     let text = written(value)?;
                     let form = "YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ]";
                     let reason = format!("value has an invalid format. It must be in {form} format.");
-                    Err(Unanswered::failed_on(text, &format!("['“{text}” {reason}']")))
+                    Err(QueryError::failed_on(text, &format!("['“{text}” {reason}']")))
                 }
-                Read::Unsure => Err(Unanswered::beyond("read such a time")),
+                Parsed::Unsure => Err(QueryError::beyond("read such a time")),
             },
-            (Kind::Integer | Kind::Labels(_), Transform::None)
+            (ColumnKind::Integer | ColumnKind::Labels(_), Transform::None)
             | (
                 _,
                 Transform::Year
@@ -136,49 +134,57 @@ impl Typed {
                 | Transform::Second
                 | Transform::WeekDay,
             ) => self.whole(value, up).map(Scalar::Number),
-            (Kind::Float, _) | (Kind::Array, Transform::Item(_)) => self.float(value).map(Scalar::Number),
-            (Kind::Uuid, _) => match value {
+            (ColumnKind::Float, _) | (ColumnKind::Array, Transform::Item(_)) => {
+                self.float(value).map(Scalar::Number)
+            }
+            (ColumnKind::Uuid, _) => match value {
                 // A whole number is taken for the UUID's own.
-                Python::Int(_) | Python::Bool(_) => Err(Unanswered::beyond("take a number for a UUID")),
+                Python::Int(_) | Python::Bool(_) => Err(QueryError::beyond("take a number for a UUID")),
                 _ => {
                     let text = value.text()?;
                     match parse::uuid(&text) {
-                        Read::Is(uuid) => Ok(Scalar::Text(uuid)),
-                        Read::Not => Err(bad_uuid(&text)),
-                        Read::Unsure => Err(Unanswered::beyond(&format!("read {text} as a UUID"))),
+                        Parsed::Is(uuid) => Ok(Scalar::Text(uuid)),
+                        Parsed::Not => Err(bad_uuid(&text)),
+                        Parsed::Unsure => Err(QueryError::beyond(&format!("read {text} as a UUID"))),
                     }
                 }
             },
-            (Kind::Boolean, _) => match value {
+            (ColumnKind::Boolean, _) => match value {
                 Python::Bool(truth) => Ok(Scalar::Bool(*truth)),
                 Python::Float(number) if [0.0, 1.0].contains(number) => Ok(Scalar::Bool(*number > 0.5)),
-                _ => Err(Unanswered::beyond("take such a value for true or false")),
+                _ => Err(QueryError::beyond("take such a value for true or false")),
             },
-            (Kind::Text, _) => value.text().map(Scalar::Text),
-            (Kind::Json | Kind::Array | Kind::Date | Kind::Integer | Kind::Labels(_) | Kind::DateTime, _) => {
-                Err(Unanswered::beyond("compare such values"))
-            }
+            (ColumnKind::Text, _) => value.text().map(Scalar::Text),
+            (
+                ColumnKind::Json
+                | ColumnKind::Array
+                | ColumnKind::Date
+                | ColumnKind::Integer
+                | ColumnKind::Labels(_)
+                | ColumnKind::DateTime,
+                _,
+            ) => Err(QueryError::beyond("compare such values")),
         }
     }
 
     /// A whole number, within what the column can hold: of others Django knows the answer without asking the
     /// database, and gives records whose column is null with it.
-    fn whole(&self, value: &Python, up: bool) -> Result<f64> {
+    fn whole(&self, value: &Python, up: bool) -> QueryResult<f64> {
         let number = match value {
             // Years are compared as the days between which they lie.
             Python::Float(number) if self.transform == Transform::Year && number.fract() != 0.0 => {
-                return Err(Unanswered::beyond("compare a year with a fraction"));
+                return Err(QueryError::beyond("compare a year with a fraction"));
             }
             Python::Float(number) if up => number.ceil(),
             Python::Float(number) => number.trunc(),
             Python::Int(number) => as_float(*number),
             Python::Bool(truth) if self.transform != Transform::Year => f64::from(u8::from(*truth)),
             Python::Text(text) => match parse::whole(text) {
-                Read::Is(number) => as_float(number),
-                Read::Not => return Err(self.expected_number(text)),
-                Read::Unsure => return Err(Unanswered::beyond(&format!("read {text} as a number"))),
+                Parsed::Is(number) => as_float(number),
+                Parsed::Not => return Err(self.expected_number(text)),
+                Parsed::Unsure => return Err(QueryError::beyond(&format!("read {text} as a number"))),
             },
-            _ => return Err(Unanswered::beyond("take such a value for a number")),
+            _ => return Err(QueryError::beyond("take such a value for a number")),
         };
         let greatest = match (self.transform, self.name) {
             (Transform::Year, _) => 9999.0,
@@ -191,40 +197,40 @@ impl Typed {
         if (least..=greatest).contains(&number) {
             return Ok(number);
         }
-        Err(Unanswered::beyond(&format!("compare {} with numbers beyond its own", self.name)))
+        Err(QueryError::beyond(&format!("compare {} with numbers beyond its own", self.name)))
     }
 
-    fn float(&self, value: &Python) -> Result<f64> {
+    fn float(&self, value: &Python) -> QueryResult<f64> {
         let number = match value {
             Python::Float(number) => *number,
             Python::Int(number) => as_float(*number),
             Python::Bool(truth) => f64::from(u8::from(*truth)),
             Python::Text(text) if text.contains('_') || !text.is_ascii() => {
-                return Err(Unanswered::beyond(&format!("read {text} as a number")));
+                return Err(QueryError::beyond(&format!("read {text} as a number")));
             }
             Python::Text(text) => {
                 text.trim_matches(is_space).parse().map_err(|_| self.expected_number(text))?
             }
-            _ => return Err(Unanswered::beyond("take such a value for a number")),
+            _ => return Err(QueryError::beyond("take such a value for a number")),
         };
         if self.is_whole_array() && number.fract() != 0.0 {
-            return Err(Unanswered::beyond("compare whole numbers with a fraction"));
+            return Err(QueryError::beyond("compare whole numbers with a fraction"));
         }
         Ok(number)
     }
 
     /// Whether it is an array of whole numbers: all others are of fractions.
     fn is_whole_array(&self) -> bool {
-        matches!(self.kind, Kind::Array) && self.name == "n_xyz"
+        matches!(self.kind, ColumnKind::Array) && self.name == "n_xyz"
     }
 
     /// Django's message for a text that is no number. What is taken of a column has no name in it.
-    fn expected_number(&self, text: &str) -> Unanswered {
+    fn expected_number(&self, text: &str) -> QueryError {
         if !matches!(self.transform, Transform::None | Transform::Item(_)) {
-            return Unanswered::beyond("know Django's name for what is taken of a column");
+            return QueryError::beyond("know Django's name for what is taken of a column");
         }
         let name = self.name;
-        Unanswered::failed_on(text, &format!("Field '{name}' expected a number but got '{text}'."))
+        QueryError::failed_on(text, &format!("Field '{name}' expected a number but got '{text}'."))
     }
 }
 
@@ -232,17 +238,17 @@ impl Typed {
 const SMALL: [&str; 7] = ["priority", "io_charge", "level", "gpu", "cpu", "ram", "time_out_secs"];
 
 /// The text of a value that must be one: days and times are read from no other.
-fn written(value: &Python) -> Result<&str> {
+fn written(value: &Python) -> QueryResult<&str> {
     match value {
         Python::Text(text) => Ok(text),
-        _ => Err(Unanswered::beyond("read such a value as a day or time")),
+        _ => Err(QueryError::beyond("read such a value as a day or time")),
     }
 }
 
 /// Django's message for a day that is none.
-pub(crate) fn bad_day(text: &str) -> Unanswered {
+pub(crate) fn bad_day(text: &str) -> QueryError {
     let reason = "value has an invalid date format. It must be in YYYY-MM-DD format.";
-    Unanswered::failed_on(text, &format!("['“{text}” {reason}']"))
+    QueryError::failed_on(text, &format!("['“{text}” {reason}']"))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "numbers of records are small")]

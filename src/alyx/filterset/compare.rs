@@ -3,16 +3,16 @@
 use std::cmp::Ordering;
 
 use super::{
-    Unanswered,
+    QueryError, QueryResult,
     coerce::Typed,
     json_lookup,
-    parse::{self, Read},
+    parse::{self, Parsed},
     path::{Leaf, Path},
     python_literal::Python,
     regex::Pattern,
     scalar::{Scalar, Transform},
 };
-use crate::alyx::model::Kind;
+use crate::alyx::model::ColumnKind;
 
 /// A comparison, its value converted to what the column holds.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Comparison {
     /// A regular expression that is found in a text; case is its own matter.
     Matches(Pattern),
     /// A test on free-form JSON.
-    Json(json_lookup::Test),
+    Json(json_lookup::JsonPredicate),
     /// As many items in an array.
     Length(i128),
     /// All these numbers in an array.
@@ -46,25 +46,23 @@ pub(crate) enum TextTest {
     Ends,
 }
 
-type Result<T> = std::result::Result<T, Unanswered>;
-
 impl Comparison {
     /// Reads what is left of a path, its transforms and lookup, and the value.
-    pub(crate) fn new(path: &Path, value: &Python) -> Result<Self> {
+    pub(crate) fn new(path: &Path, value: &Python) -> QueryResult<Self> {
         let rest: Vec<&str> = path.rest.iter().map(String::as_str).collect();
         let Leaf::Value { name, kind, .. } = path.leaf else {
             return match rest.as_slice() {
                 [] if *value == Python::None => Ok(Self::Null(true)),
                 ["isnull"] => is_null(value),
                 // Keys that no record shows are UUIDs.
-                [] if matches!(value, Python::Text(text) if parse::uuid(text) == Read::Not) => {
+                [] if matches!(value, Python::Text(text) if parse::uuid(text) == Parsed::Not) => {
                     Err(bad_uuid(&value.text()?))
                 }
-                _ => Err(Unanswered::hidden("the key of such a record")),
+                _ => Err(QueryError::hidden("the key of such a record")),
             };
         };
-        if let Kind::Json = kind {
-            return json_lookup::Test::new(&rest, value).map(Self::Json);
+        if let ColumnKind::Json = kind {
+            return json_lookup::JsonPredicate::new(&rest, value).map(Self::Json);
         }
         let (transform, lookup) = transform(kind, &rest)?;
         let column = Typed { name, kind, transform };
@@ -72,34 +70,34 @@ impl Comparison {
             ("isnull", _) => is_null(value),
             ("exact" | "iexact", Python::None) => Ok(Self::Null(true)),
             ("in" | "range", _) => column.several(lookup, value),
-            (_, Python::None) => Err(Unanswered::failed("Cannot use None as a query value")),
+            (_, Python::None) => Err(QueryError::failed("Cannot use None as a query value")),
             _ => column.single(lookup, value),
         }
     }
 }
 
-fn is_null(value: &Python) -> Result<Comparison> {
+fn is_null(value: &Python) -> QueryResult<Comparison> {
     match value {
         Python::Bool(wanted) => Ok(Comparison::Null(*wanted)),
-        Python::None => Err(Unanswered::failed("Cannot use None as a query value")),
-        _ => Err(Unanswered::failed("The QuerySet value for an isnull lookup must be True or False.")),
+        Python::None => Err(QueryError::failed("Cannot use None as a query value")),
+        _ => Err(QueryError::failed("The QuerySet value for an isnull lookup must be True or False.")),
     }
 }
 
 /// The transform and the lookup that are left of a path.
-fn transform<'p>(kind: Kind, rest: &[&'p str]) -> Result<(Transform, &'p str)> {
+fn transform<'p>(kind: ColumnKind, rest: &[&'p str]) -> QueryResult<(Transform, &'p str)> {
     let [first, others @ ..] = rest else { return Ok((Transform::None, "exact")) };
     let transform = match (kind, *first) {
-        (Kind::DateTime, "date") => Transform::Date,
-        (Kind::DateTime, "time") => Transform::Time,
-        (Kind::DateTime, "hour") => Transform::Hour,
-        (Kind::DateTime, "minute") => Transform::Minute,
-        (Kind::DateTime, "second") => Transform::Second,
-        (Kind::DateTime | Kind::Date, "year") => Transform::Year,
-        (Kind::DateTime | Kind::Date, "month") => Transform::Month,
-        (Kind::DateTime | Kind::Date, "day") => Transform::Day,
-        (Kind::DateTime | Kind::Date, "week_day") => Transform::WeekDay,
-        (Kind::Array, index) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
+        (ColumnKind::DateTime, "date") => Transform::Date,
+        (ColumnKind::DateTime, "time") => Transform::Time,
+        (ColumnKind::DateTime, "hour") => Transform::Hour,
+        (ColumnKind::DateTime, "minute") => Transform::Minute,
+        (ColumnKind::DateTime, "second") => Transform::Second,
+        (ColumnKind::DateTime | ColumnKind::Date, "year") => Transform::Year,
+        (ColumnKind::DateTime | ColumnKind::Date, "month") => Transform::Month,
+        (ColumnKind::DateTime | ColumnKind::Date, "day") => Transform::Day,
+        (ColumnKind::DateTime | ColumnKind::Date, "week_day") => Transform::WeekDay,
+        (ColumnKind::Array, index) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
             Transform::Item(index.parse().map_err(|_| unsupported(index))?)
         }
         _ => Transform::None,
@@ -117,13 +115,13 @@ fn transform<'p>(kind: Kind, rest: &[&'p str]) -> Result<(Transform, &'p str)> {
 
 /// A lookup that is not known here. Columns of every kind have those of text in Django; and where it has none by
 /// that name, its message also says which ones are named alike.
-pub(crate) fn unsupported(lookup: &str) -> Unanswered {
-    Unanswered::beyond(&format!("know the lookup {lookup} of such a column"))
+pub(crate) fn unsupported(lookup: &str) -> QueryError {
+    QueryError::beyond(&format!("know the lookup {lookup} of such a column"))
 }
 
 /// Django's message for a UUID that is none.
-pub(crate) fn bad_uuid(text: &str) -> Unanswered {
-    Unanswered::failed_on(text, &format!("['“{text}” is not a valid UUID.']"))
+pub(crate) fn bad_uuid(text: &str) -> QueryError {
+    QueryError::failed_on(text, &format!("['“{text}” is not a valid UUID.']"))
 }
 
 pub(crate) fn text_holds(test: TextTest, own: &str, wanted: &str, cased: bool) -> bool {

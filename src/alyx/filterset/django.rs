@@ -1,16 +1,16 @@
 //! `django=` and the filters of JSON columns: pairs of field and value (ALYX.md 2.2, 2.3).
 
-use super::{Unanswered, compare::Comparison, json_lookup, path::Path, python_literal::Python};
+use super::{QueryError, compare::Comparison, json_lookup, path::Path, python_literal::Python};
 
 /// The pairs of a text, their values converted.
-pub(crate) fn pairs(text: &str) -> Result<Vec<(String, Python)>, Unanswered> {
+pub(crate) fn pairs(text: &str) -> Result<Vec<(String, Python)>, QueryError> {
     let tokens = split(text.trim());
     let mut pairs: Vec<(String, Python)> = Vec::new();
     for pair in tokens.chunks(2) {
-        let [field, value] = pair else { return Err(Unanswered::failed("list index out of range")) };
+        let [field, value] = pair else { return Err(QueryError::failed("list index out of range")) };
         let value = Python::convert(value)?;
         if pairs.iter().any(|(known, _)| known == field) {
-            return Err(Unanswered::failed(&format!("Duplicated fields in \"{}\"", text.trim())));
+            return Err(QueryError::failed(&format!("Duplicated fields in \"{}\"", text.trim())));
         }
         pairs.push((field.clone(), value));
     }
@@ -39,20 +39,20 @@ fn split(text: &str) -> Vec<String> {
 
 /// The condition of one pair.
 #[derive(Debug)]
-pub(crate) struct Pair {
+pub(crate) struct LookupPair {
     pub(crate) path: Path,
     pub(crate) comparison: Comparison,
     pub(crate) excludes: bool,
 }
 
-impl Pair {
-    pub(crate) fn new(endpoint: &'static str, field: &str, value: &Python) -> Result<Self, Unanswered> {
+impl LookupPair {
+    pub(crate) fn new(endpoint: &'static str, field: &str, value: &Python) -> Result<Self, QueryError> {
         let (excludes, field) = match field.strip_prefix('~') {
             Some(field) => (true, field),
             None => (false, field),
         };
         if field.is_empty() {
-            return Err(Unanswered::failed("Cannot parse keyword query ''"));
+            return Err(QueryError::failed("Cannot parse keyword query ''"));
         }
         let path = Path::resolve(endpoint, field)?;
         let comparison = Comparison::new(&path, value)?;
@@ -66,12 +66,12 @@ impl Pair {
 }
 
 /// The conditions of `json=` or `extended_qc=`, all on one column.
-pub(crate) fn json_tests(text: &str) -> Result<Vec<json_lookup::Test>, Unanswered> {
+pub(crate) fn json_tests(text: &str) -> Result<Vec<json_lookup::JsonPredicate>, QueryError> {
     pairs(text)?
         .iter()
         .map(|(field, value)| {
             let keys: Vec<&str> = field.split("__").collect();
-            json_lookup::Test::new(&keys, value)
+            json_lookup::JsonPredicate::new(&keys, value)
         })
         .collect()
 }

@@ -3,8 +3,8 @@
 use jiff::civil::{Date, DateTime};
 
 use super::{
-    Unanswered,
-    parse::{self, Read, is_space},
+    QueryError,
+    parse::{self, Parsed, is_space},
 };
 use crate::alyx::{
     Endpoint,
@@ -13,14 +13,14 @@ use crate::alyx::{
 };
 
 /// Where it is looked up which records there are.
-pub(crate) trait Keys {
+pub(crate) trait KeyLookup {
     /// Whether an endpoint has a record of this primary key.
-    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, Unanswered>;
+    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, QueryError>;
 }
 
 /// The value of a filter.
 #[derive(Debug, Clone)]
-pub(crate) enum Asked {
+pub(crate) enum CleanedValue {
     Text(String),
     Uuid(String),
     Number(f64),
@@ -33,19 +33,23 @@ pub(crate) enum Asked {
 }
 
 /// A filter that the request uses, with its value.
-pub(crate) type Used = (&'static Filter, Asked);
+pub(crate) type ActiveFilter = (&'static Filter, CleanedValue);
 
 /// The greatest number that Alyx takes.
 const GREATEST: f64 = 1e50;
 
 /// Why a text was not taken.
-enum Problem {
+enum FieldError {
     Invalid(String),
-    Beyond(Unanswered),
+    Beyond(QueryError),
 }
 
 /// What the request asks for, in the order of the filters, or every message about what can't be read.
-pub(crate) fn read(keys: &dyn Keys, endpoint: &Endpoint, pairs: &Pairs) -> Result<Vec<Used>, Unanswered> {
+pub(crate) fn read(
+    keys: &dyn KeyLookup,
+    endpoint: &Endpoint,
+    pairs: &Pairs,
+) -> Result<Vec<ActiveFilter>, QueryError> {
     let (mut used, mut invalid) = (Vec::new(), Vec::new());
     let mut beyond = None;
     for filter in endpoint.filters {
@@ -54,22 +58,22 @@ pub(crate) fn read(keys: &dyn Keys, endpoint: &Endpoint, pairs: &Pairs) -> Resul
         match value(keys, filter.input, &texts) {
             Ok(Some(value)) => used.push((filter, value)),
             Ok(None) => {}
-            Err(Problem::Invalid(message)) => invalid.push((filter.name, vec![message])),
-            Err(Problem::Beyond(answer)) => beyond = beyond.or(Some(answer)),
+            Err(FieldError::Invalid(message)) => invalid.push((filter.name, vec![message])),
+            Err(FieldError::Beyond(answer)) => beyond = beyond.or(Some(answer)),
         }
     }
     match (beyond, invalid.is_empty()) {
         (Some(answer), _) => Err(answer),
-        (None, false) => Err(Unanswered::invalid(invalid)),
+        (None, false) => Err(QueryError::invalid(invalid)),
         (None, true) => Ok(used),
     }
 }
 
 /// The value of these repetitions of a parameter; none if it asks nothing.
-fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>, Problem> {
-    let invalid = |message: &str| Err(Problem::Invalid(message.to_owned()));
+fn value(keys: &dyn KeyLookup, input: Input, texts: &[&str]) -> Result<Option<CleanedValue>, FieldError> {
+    let invalid = |message: &str| Err(FieldError::Invalid(message.to_owned()));
     let unsure =
-        |text: &str| Err(Problem::Beyond(Unanswered::beyond(&format!("read {text} as Django does"))));
+        |text: &str| Err(FieldError::Beyond(QueryError::beyond(&format!("read {text} as Django does"))));
     let Some(raw) = texts.last() else { return Ok(None) };
     if let Input::Keys(keyed) = input {
         return several(keys, keyed, texts);
@@ -97,47 +101,47 @@ fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>,
         | Input::NumberText
         | Input::Label(_)
         | Input::CodeLabel(_)
-        | Input::Pairs => Ok(Some(Asked::Text(text.to_owned()))),
+        | Input::Pairs => Ok(Some(CleanedValue::Text(text.to_owned()))),
         Input::Uuid => match parse::uuid(text) {
-            Read::Is(uuid) => Ok(Some(Asked::Uuid(uuid))),
-            Read::Not => invalid("Enter a valid UUID."),
-            Read::Unsure => unsure(text),
+            Parsed::Is(uuid) => Ok(Some(CleanedValue::Uuid(uuid))),
+            Parsed::Not => invalid("Enter a valid UUID."),
+            Parsed::Unsure => unsure(text),
         },
         Input::Number => match parse::decimal(text) {
-            Read::Is(number) if number > GREATEST => {
+            Parsed::Is(number) if number > GREATEST => {
                 invalid("Ensure this value is less than or equal to 1e+50.")
             }
-            Read::Is(number) if number < -GREATEST => unsure(text),
-            Read::Is(number) => Ok(Some(Asked::Number(number))),
-            Read::Not => invalid(NO_NUMBER),
-            Read::Unsure => unsure(text),
+            Parsed::Is(number) if number < -GREATEST => unsure(text),
+            Parsed::Is(number) => Ok(Some(CleanedValue::Number(number))),
+            Parsed::Not => invalid(NO_NUMBER),
+            Parsed::Unsure => unsure(text),
         },
         Input::SelectedBoolean => Ok(match *raw {
-            "True" | "true" | "2" => Some(Asked::Bool(true)),
-            "False" | "false" | "3" => Some(Asked::Bool(false)),
+            "True" | "true" | "2" => Some(CleanedValue::Bool(true)),
+            "False" | "false" | "3" => Some(CleanedValue::Bool(false)),
             _ => None,
         }),
         Input::Boolean => Ok(match raw.to_lowercase().as_str() {
-            "true" | "1" => Some(Asked::Bool(true)),
-            "false" | "0" => Some(Asked::Bool(false)),
+            "true" | "1" => Some(CleanedValue::Bool(true)),
+            "false" | "0" => Some(CleanedValue::Bool(false)),
             _ => None,
         }),
         Input::DateTime | Input::FormDateTime => match read_time(input, text) {
-            Read::Is(time) => Ok(Some(Asked::Time(time))),
-            Read::Not => invalid(NO_TIME),
-            Read::Unsure => unsure(text),
+            Parsed::Is(time) => Ok(Some(CleanedValue::Time(time))),
+            Parsed::Not => invalid(NO_TIME),
+            Parsed::Unsure => unsure(text),
         },
         Input::Date => match parse::form_day(text) {
-            Read::Is(day) => Ok(Some(Asked::Day(day))),
-            Read::Not => invalid(NO_DAY),
-            Read::Unsure => unsure(text),
+            Parsed::Is(day) => Ok(Some(CleanedValue::Day(day))),
+            Parsed::Not => invalid(NO_DAY),
+            Parsed::Unsure => unsure(text),
         },
-        Input::Choice(codes) if codes.contains(&text) => Ok(Some(Asked::Text(text.to_owned()))),
+        Input::Choice(codes) if codes.contains(&text) => Ok(Some(CleanedValue::Text(text.to_owned()))),
         Input::Choice(_) => {
             invalid(&format!("Select a valid choice. {text} is not one of the available choices."))
         }
         Input::Key(keyed) => match key(keys, keyed, text)? {
-            Some(key) => Ok(Some(Asked::Key(key))),
+            Some(key) => Ok(Some(CleanedValue::Key(key))),
             None => invalid("Select a valid choice. That choice is not one of the available choices."),
         },
         Input::Uuids => {
@@ -147,12 +151,12 @@ fn value(keys: &dyn Keys, input: Input, texts: &[&str]) -> Result<Option<Asked>,
                 text.split(',').map(|item| item.trim_matches(is_space)).filter(|item| !item.is_empty())
             {
                 match parse::uuid(item) {
-                    Read::Is(uuid) => uuids.push(uuid),
-                    Read::Not => return invalid("Enter a valid UUID."),
-                    Read::Unsure => return unsure(item),
+                    Parsed::Is(uuid) => uuids.push(uuid),
+                    Parsed::Not => return invalid("Enter a valid UUID."),
+                    Parsed::Unsure => return unsure(item),
                 }
             }
-            Ok(Some(Asked::Keys(uuids)))
+            Ok(Some(CleanedValue::Keys(uuids)))
         }
         Input::Keys(_) => Ok(None),
     }
@@ -164,32 +168,32 @@ const NO_DAY: &str = "Enter a valid date.";
 
 /// What a text of nothing but spaces asks: nothing, where Django strips it before it looks whether there is one.
 /// Numbers, days, times and lists are looked at first.
-fn blank(input: Input) -> Result<Option<Asked>, Problem> {
+fn blank(input: Input) -> Result<Option<CleanedValue>, FieldError> {
     let message = match input {
         Input::Number => NO_NUMBER,
         Input::DateTime | Input::FormDateTime => NO_TIME,
         Input::Date => NO_DAY,
-        Input::Uuids => return Ok(Some(Asked::Keys(Vec::new()))),
+        Input::Uuids => return Ok(Some(CleanedValue::Keys(Vec::new()))),
         _ => return Ok(None),
     };
-    Err(Problem::Invalid(message.to_owned()))
+    Err(FieldError::Invalid(message.to_owned()))
 }
 
 /// A time of ISO 8601; in a form also a day as forms take it.
-fn read_time(input: Input, text: &str) -> Read<DateTime> {
+fn read_time(input: Input, text: &str) -> Parsed<DateTime> {
     match (parse::time(text), input) {
-        (Read::Not, Input::FormDateTime) => match parse::form_day(text) {
-            Read::Is(day) => Read::Is(day.at(0, 0, 0, 0)),
+        (Parsed::Not, Input::FormDateTime) => match parse::form_day(text) {
+            Parsed::Is(day) => Parsed::Is(day.at(0, 0, 0, 0)),
             // There may be a time after the day.
-            Read::Not if text.contains([' ', '/']) => Read::Unsure,
-            Read::Not => Read::Not,
-            Read::Unsure => Read::Unsure,
+            Parsed::Not if text.contains([' ', '/']) => Parsed::Unsure,
+            Parsed::Not => Parsed::Not,
+            Parsed::Unsure => Parsed::Unsure,
         },
         // Without a time only ISO 8601's own ways of writing are taken, with every zero.
-        (Read::Is(_), Input::DateTime)
+        (Parsed::Is(_), Input::DateTime)
             if !text.contains(['T', 't', ' ']) && text.contains('-') && text.len() != 10 =>
         {
-            Read::Not
+            Parsed::Not
         }
         (read, _) => read,
     }
@@ -197,67 +201,67 @@ fn read_time(input: Input, text: &str) -> Read<DateTime> {
 
 /// Keys of which each must be well-formed, and each must be one of the keys that there are, written as Alyx
 /// writes it.
-fn several(keys: &dyn Keys, keyed: Keyed, texts: &[&str]) -> Result<Option<Asked>, Problem> {
+fn several(keys: &dyn KeyLookup, keyed: Keyed, texts: &[&str]) -> Result<Option<CleanedValue>, FieldError> {
     // An empty text is a key that is none, not an absent parameter.
     let (mut malformed, mut unknown, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for text in texts {
         let own = if keyed.integer { number_key(text) } else { parse::uuid(text) };
         match own {
-            Read::Is(own) => found.push((*text, own)),
-            Read::Not => malformed.push(*text),
-            Read::Unsure => return Err(odd_key(text)),
+            Parsed::Is(own) => found.push((*text, own)),
+            Parsed::Not => malformed.push(*text),
+            Parsed::Unsure => return Err(odd_key(text)),
         }
     }
     let what = if keyed.integer { "value" } else { "UUID" };
     only(malformed, |text| format!("“{text}” is not a valid {what}."))?;
     let Some(by) = keyed.by else { return Err(no_list(texts.first().unwrap_or(&""))) };
     for (text, own) in &found {
-        if text != own || !keys.exists(by, own).map_err(Problem::Beyond)? {
+        if text != own || !keys.exists(by, own).map_err(FieldError::Beyond)? {
             unknown.push(*text);
         }
     }
     only(unknown, |text| format!("Select a valid choice. {text} is not one of the available choices."))?;
     let found: Vec<String> = found.into_iter().map(|(_, own)| own).collect();
-    Ok(if found.is_empty() { None } else { Some(Asked::Keys(found)) })
+    Ok(if found.is_empty() { None } else { Some(CleanedValue::Keys(found)) })
 }
 
 /// Refuses the one text that is wrong. Which of several Alyx names is up to the order of a set.
-fn only(mut wrong: Vec<&str>, message: impl FnOnce(&str) -> String) -> Result<(), Problem> {
+fn only(mut wrong: Vec<&str>, message: impl FnOnce(&str) -> String) -> Result<(), FieldError> {
     wrong.sort_unstable();
     wrong.dedup();
     match wrong.as_slice() {
         [] => Ok(()),
-        [text] if !text.contains('\0') => Err(Problem::Invalid(message(text))),
+        [text] if !text.contains('\0') => Err(FieldError::Invalid(message(text))),
         [text, ..] => Err(odd_key(text)),
     }
 }
 
 /// The key of a record that exists; none if there is no such record.
-fn key(keys: &dyn Keys, keyed: Keyed, text: &str) -> Result<Option<String>, Problem> {
+fn key(keys: &dyn KeyLookup, keyed: Keyed, text: &str) -> Result<Option<String>, FieldError> {
     let key = if keyed.integer { number_key(text) } else { parse::uuid(text) };
     let key = match key {
-        Read::Is(key) => key,
-        Read::Not if keyed.integer => return Ok(None),
-        Read::Not => return Err(Problem::Invalid(format!("“{text}” is not a valid UUID."))),
-        Read::Unsure => return Err(odd_key(text)),
+        Parsed::Is(key) => key,
+        Parsed::Not if keyed.integer => return Ok(None),
+        Parsed::Not => return Err(FieldError::Invalid(format!("“{text}” is not a valid UUID."))),
+        Parsed::Unsure => return Err(odd_key(text)),
     };
     let Some(by) = keyed.by else { return Err(no_list(text)) };
-    let found = keys.exists(by, &key).map_err(Problem::Beyond)?;
+    let found = keys.exists(by, &key).map_err(FieldError::Beyond)?;
     Ok(found.then_some(key))
 }
 
-fn number_key(text: &str) -> Read<String> {
+fn number_key(text: &str) -> Parsed<String> {
     match parse::whole(text) {
-        Read::Is(number) => Read::Is(number.to_string()),
-        Read::Not => Read::Not,
-        Read::Unsure => Read::Unsure,
+        Parsed::Is(number) => Parsed::Is(number.to_string()),
+        Parsed::Not => Parsed::Not,
+        Parsed::Unsure => Parsed::Unsure,
     }
 }
 
-fn odd_key(text: &str) -> Problem {
-    Problem::Beyond(Unanswered::beyond(&format!("read {text} as Django does")))
+fn odd_key(text: &str) -> FieldError {
+    FieldError::Beyond(QueryError::beyond(&format!("read {text} as Django does")))
 }
 
-fn no_list(text: &str) -> Problem {
-    Problem::Beyond(Unanswered::hidden(&format!("which record {text} is the key of")))
+fn no_list(text: &str) -> FieldError {
+    FieldError::Beyond(QueryError::hidden(&format!("which record {text} is the key of")))
 }

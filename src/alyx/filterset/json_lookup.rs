@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::{
-    Unanswered,
+    QueryError,
     compare::{TextTest, text_holds},
-    parse::{self, Read},
+    parse::{self, Parsed},
     python_literal::Python,
 };
 
 /// A test on a JSON column, or on what is under keys of it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Test {
+pub(crate) struct JsonPredicate {
     keys: Vec<String>,
-    lookup: Lookup,
+    lookup: JsonLookup,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Lookup {
+enum JsonLookup {
     /// The column is, or is not, null; under keys: the key is, or is not, absent.
     Null(bool),
     Equal(Value),
@@ -75,39 +75,39 @@ const LOOKUPS: &[&str] = &[
     "contained_by",
 ];
 
-impl Test {
+impl JsonPredicate {
     /// Keys, then a lookup if the last is one.
-    pub(crate) fn new(rest: &[&str], value: &Python) -> Result<Self, Unanswered> {
+    pub(crate) fn new(rest: &[&str], value: &Python) -> Result<Self, QueryError> {
         let (keys, lookup) = match rest {
             [keys @ .., last] if LOOKUPS.contains(last) => (keys, *last),
             keys => (keys, "exact"),
         };
         if keys.iter().any(|key| LOOKUPS.contains(key)) {
-            return Err(Unanswered::beyond("know a lookup of a lookup"));
+            return Err(QueryError::beyond("know a lookup of a lookup"));
         }
-        let lookup = Lookup::new(lookup, value, !keys.is_empty())?;
+        let lookup = JsonLookup::new(lookup, value, !keys.is_empty())?;
         if let [key] = keys
             && !is_certain(key)
         {
-            return Err(Unanswered::beyond(&format!("read the key {key} as Django does")));
+            return Err(QueryError::beyond(&format!("read the key {key} as Django does")));
         }
         Ok(Self { keys: keys.iter().map(|&key| key.to_owned()).collect(), lookup })
     }
 
     /// Whether it asks for nothing: fulfilled also where a relation to the column's record leads nowhere.
     pub(crate) fn wants_null(&self) -> bool {
-        matches!(self.lookup, Lookup::Null(true))
+        matches!(self.lookup, JsonLookup::Null(true))
     }
 
     /// Whether the column's value fulfils it; none is null. A record shows null for a column that is
     /// null and for one that holds JSON's null, so what tells the two apart can't be decided.
-    pub(crate) fn holds(&self, column: Option<&Value>) -> Result<bool, Unanswered> {
+    pub(crate) fn holds(&self, column: Option<&Value>) -> Result<bool, QueryError> {
         // Also JSON's null counts as an array of one.
         let in_array = matches!(self.keys.as_slice(), [key] if is_of_scalar(key));
         let tells_nulls_apart = match &self.lookup {
-            Lookup::Null(_) => self.keys.is_empty() || in_array,
-            Lookup::Equal(wanted) => (self.keys.is_empty() || in_array) && wanted.is_null(),
-            Lookup::Order(..) => in_array,
+            JsonLookup::Null(_) => self.keys.is_empty() || in_array,
+            JsonLookup::Equal(wanted) => (self.keys.is_empty() || in_array) && wanted.is_null(),
+            JsonLookup::Order(..) => in_array,
             _ => false,
         };
         if tells_nulls_apart && column.is_none() {
@@ -116,25 +116,25 @@ impl Test {
         let value = self.under_keys(column);
         let wanted_exact = self.numbers().all(exact);
         let matters = match &self.lookup {
-            Lookup::Null(_) | Lookup::HasKeys(_) => false,
-            Lookup::Text(..) => true,
+            JsonLookup::Null(_) | JsonLookup::HasKeys(_) => false,
+            JsonLookup::Text(..) => true,
             // Numbers are only compared with numbers.
             _ => !wanted_exact || self.numbers().any(has_number),
         };
         if matters && !(wanted_exact && value.is_none_or(exact)) {
-            return Err(Unanswered::beyond("compare numbers of so many digits"));
+            return Err(QueryError::beyond("compare numbers of so many digits"));
         }
         self.fulfils(value)
     }
 
     /// Whether excluding what fulfils it leaves the record. Alyx's database drops a record that lacks the
     /// key, but not one whose column is null.
-    pub(crate) fn leaves(&self, column: Option<&Value>) -> Result<bool, Unanswered> {
+    pub(crate) fn leaves(&self, column: Option<&Value>) -> Result<bool, QueryError> {
         match (self.keys.is_empty(), column, &self.lookup) {
-            (_, _, Lookup::Null(_)) => Ok(!self.holds(column)?),
+            (_, _, JsonLookup::Null(_)) => Ok(!self.holds(column)?),
             (false, None, _) => Err(two_nulls()),
-            (_, _, Lookup::In(wanted)) if wanted.is_empty() => {
-                Err(Unanswered::beyond("exclude what is among nothing"))
+            (_, _, JsonLookup::In(wanted)) if wanted.is_empty() => {
+                Err(QueryError::beyond("exclude what is among nothing"))
             }
             (false, Some(_), _) if self.under_keys(column).is_none() => Ok(false),
             _ => Ok(!self.holds(column)?),
@@ -142,9 +142,9 @@ impl Test {
     }
 
     /// The same where a column that shows null holds no JSON's null, but nothing.
-    pub(crate) fn leaves_where_null_is_nothing(&self, column: Option<&Value>) -> Result<bool, Unanswered> {
+    pub(crate) fn leaves_where_null_is_nothing(&self, column: Option<&Value>) -> Result<bool, QueryError> {
         match (self.keys.is_empty(), column, &self.lookup) {
-            (_, _, Lookup::Null(_)) | (true, ..) | (_, Some(_), _) => self.leaves(column),
+            (_, _, JsonLookup::Null(_)) | (true, ..) | (_, Some(_), _) => self.leaves(column),
             (false, None, _) => Ok(true),
         }
     }
@@ -152,10 +152,10 @@ impl Test {
     /// The values that it compares with.
     fn numbers(&self) -> impl Iterator<Item = &Value> {
         let (one, several): (Option<&Value>, &[Value]) = match &self.lookup {
-            Lookup::Equal(wanted) | Lookup::Order(wanted, _) | Lookup::Contains(wanted) => {
+            JsonLookup::Equal(wanted) | JsonLookup::Order(wanted, _) | JsonLookup::Contains(wanted) => {
                 (Some(wanted), &[])
             }
-            Lookup::In(wanted) => (None, wanted),
+            JsonLookup::In(wanted) => (None, wanted),
             _ => (None, &[]),
         };
         one.into_iter().chain(several)
@@ -166,7 +166,7 @@ impl Test {
     fn under_keys<'v>(&self, column: Option<&'v Value>) -> Option<&'v Value> {
         let mut value = column;
         if let [key] = self.keys.as_slice()
-            && let Read::Is(place) = parse::whole(key)
+            && let Parsed::Is(place) = parse::whole(key)
         {
             return match value? {
                 Value::Array(items) => {
@@ -190,34 +190,34 @@ impl Test {
         value
     }
 
-    fn fulfils(&self, value: Option<&Value>) -> Result<bool, Unanswered> {
+    fn fulfils(&self, value: Option<&Value>) -> Result<bool, QueryError> {
         Ok(match (&self.lookup, value) {
-            (Lookup::Null(wanted), value) => value.is_none() == *wanted,
+            (JsonLookup::Null(wanted), value) => value.is_none() == *wanted,
             (_, None) => false,
-            (Lookup::Equal(wanted), Some(value)) => order(value, wanted) == Ordering::Equal,
-            (Lookup::In(wanted), Some(value)) => {
+            (JsonLookup::Equal(wanted), Some(value)) => order(value, wanted) == Ordering::Equal,
+            (JsonLookup::In(wanted), Some(value)) => {
                 wanted.iter().any(|one| order(value, one) == Ordering::Equal)
             }
-            (Lookup::Order(wanted, fulfils), Some(value)) => {
+            (JsonLookup::Order(wanted, fulfils), Some(value)) => {
                 if orders_text(value, wanted) || !(has_sure_order(value, 0) && has_sure_order(wanted, 0)) {
-                    return Err(Unanswered::beyond("know the order of such JSON"));
+                    return Err(QueryError::beyond("know the order of such JSON"));
                 }
                 fulfils.is_fulfilled(order(value, wanted))
             }
-            (Lookup::Text(relation, wanted, cased), Some(value)) => {
+            (JsonLookup::Text(relation, wanted, cased), Some(value)) => {
                 // Taken out as text, JSON's null is SQL's.
                 if value.is_null() {
                     return Ok(false);
                 }
                 text_holds(*relation, &text_of(value)?, wanted, *cased)
             }
-            (Lookup::HasKeys(wanted), Some(value)) => wanted.iter().all(|key| match value {
+            (JsonLookup::HasKeys(wanted), Some(value)) => wanted.iter().all(|key| match value {
                 Value::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),
                 // A scalar that stands alone counts as an array of one.
                 Value::String(text) => text == key,
                 other => other.get(key.as_str()).is_some(),
             }),
-            (Lookup::Contains(wanted), Some(value)) => contains(value, wanted, true),
+            (JsonLookup::Contains(wanted), Some(value)) => contains(value, wanted, true),
         })
     }
 }
@@ -225,15 +225,15 @@ impl Test {
 /// Whether it is known if Python's `int()` takes a key for a number, and PostgreSQL that number for a place.
 fn is_certain(key: &str) -> bool {
     match parse::whole(key) {
-        Read::Is(place) => i32::try_from(place).is_ok(),
-        Read::Not => true,
-        Read::Unsure => false,
+        Parsed::Is(place) => i32::try_from(place).is_ok(),
+        Parsed::Not => true,
+        Parsed::Unsure => false,
     }
 }
 
 /// Whether a key is the place at which a scalar stands that counts as an array of one.
 fn is_of_scalar(key: &str) -> bool {
-    matches!(parse::whole(key), Read::Is(0 | -1))
+    matches!(parse::whole(key), Parsed::Is(0 | -1))
 }
 
 /// Whether jsonb orders a value as [`order`] does. It compares objects in its own way, and an empty array that
@@ -264,17 +264,17 @@ fn orders_text(own: &Value, wanted: &Value) -> bool {
 }
 
 /// The text of a value as jsonb writes it; of objects, arrays and very small numbers it writes another than we.
-fn text_of(value: &Value) -> Result<String, Unanswered> {
+fn text_of(value: &Value) -> Result<String, QueryError> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) if !number.to_string().contains(['e', 'E']) => Ok(number.to_string()),
         Value::Bool(truth) => Ok(truth.to_string()),
-        _ => Err(Unanswered::beyond("write such JSON as PostgreSQL does")),
+        _ => Err(QueryError::beyond("write such JSON as PostgreSQL does")),
     }
 }
 
-fn two_nulls() -> Unanswered {
-    Unanswered::beyond("tell a column that is null from one that holds JSON's null")
+fn two_nulls() -> QueryError {
+    QueryError::beyond("tell a column that is null from one that holds JSON's null")
 }
 
 fn has_number(value: &Value) -> bool {
@@ -297,29 +297,29 @@ fn exact(value: &Value) -> bool {
     }
 }
 
-impl Lookup {
-    fn new(lookup: &str, value: &Python, under_keys: bool) -> Result<Self, Unanswered> {
+impl JsonLookup {
+    fn new(lookup: &str, value: &Python, under_keys: bool) -> Result<Self, QueryError> {
         let text = |test, cased| value.text().map(|text| Self::Text(test, text, cased));
         let order = |fulfils| value_of(value).map(|value| Self::Order(value, fulfils));
         match (lookup, value) {
             ("isnull", Python::Bool(wanted)) => Ok(Self::Null(*wanted)),
-            ("isnull", Python::None) => Err(Unanswered::beyond("compare JSON with None so")),
+            ("isnull", Python::None) => Err(QueryError::beyond("compare JSON with None so")),
             ("isnull", _) => {
-                Err(Unanswered::failed("The QuerySet value for an isnull lookup must be True or False."))
+                Err(QueryError::failed("The QuerySet value for an isnull lookup must be True or False."))
             }
             ("exact", _) => value_of(value).map(Self::Equal),
             ("has_key", Python::Text(key)) => Ok(Self::HasKeys(vec![key.clone()])),
             ("has_keys", Python::List(keys)) if !keys.is_empty() => {
                 keys.iter().map(Python::text).collect::<Result<_, _>>().map(Self::HasKeys)
             }
-            (_, Python::None) => Err(Unanswered::beyond("compare JSON with None so")),
+            (_, Python::None) => Err(QueryError::beyond("compare JSON with None so")),
             ("contains", _) if !under_keys => value_of(value).map(Self::Contains),
             ("in", Python::List(items)) if under_keys => {
                 // Django drops what is None, and of what Python finds equal, as 1 and True, all but the first.
                 if items.iter().any(|item| matches!(item, Python::Bool(_)))
                     && items.iter().any(|item| matches!(item, Python::Int(_) | Python::Float(_)))
                 {
-                    return Err(Unanswered::beyond("tell numbers from truths as Python does"));
+                    return Err(QueryError::beyond("tell numbers from truths as Python does"));
                 }
                 let known = items.iter().filter(|item| **item != Python::None);
                 known.map(value_of).collect::<Result<_, _>>().map(Self::In)
@@ -335,30 +335,30 @@ impl Lookup {
             ("istartswith", Python::Text(_)) if under_keys => text(TextTest::Starts, false),
             ("endswith", Python::Text(_)) if under_keys => text(TextTest::Ends, true),
             ("iendswith", Python::Text(_)) if under_keys => text(TextTest::Ends, false),
-            _ => Err(Unanswered::beyond(&format!("know the lookup {lookup} of JSON"))),
+            _ => Err(QueryError::beyond(&format!("know the lookup {lookup} of JSON"))),
         }
     }
 }
 
-fn value_of(value: &Python) -> Result<Value, Unanswered> {
+fn value_of(value: &Python) -> Result<Value, QueryError> {
     let number = |number: f64| {
         Number::from_f64(number)
             .map(Value::Number)
-            .ok_or_else(|| Unanswered::beyond("compare JSON with such a number"))
+            .ok_or_else(|| QueryError::beyond("compare JSON with such a number"))
     };
     Ok(match value {
         Python::None => Value::Null,
         Python::Bool(truth) => Value::Bool(*truth),
         Python::Int(whole) => match i64::try_from(*whole) {
             Ok(whole) => Value::from(whole),
-            Err(_) => return Err(Unanswered::beyond("compare JSON with such a number")),
+            Err(_) => return Err(QueryError::beyond("compare JSON with such a number")),
         },
         Python::Float(float) => number(*float)?,
         Python::Text(text) => Value::from(text.as_str()),
         Python::List(items) => Value::Array(items.iter().map(value_of).collect::<Result<_, _>>()?),
         Python::Dict(items) => {
             let pair = |(key, value): &(String, Python)| Ok((key.clone(), value_of(value)?));
-            Value::Object(items.iter().map(pair).collect::<Result<Map<_, _>, Unanswered>>()?)
+            Value::Object(items.iter().map(pair).collect::<Result<Map<_, _>, QueryError>>()?)
         }
     })
 }
@@ -421,7 +421,7 @@ mod tests {
     /// Whether a JSON column fulfils a pair; none where that is not decided.
     fn says(field: &str, value: &str, column: &Value) -> Option<bool> {
         let keys: Vec<&str> = field.split("__").collect();
-        Test::new(&keys, &Python::convert(value).ok()?).ok()?.holds(Some(column)).ok()
+        JsonPredicate::new(&keys, &Python::convert(value).ok()?).ok()?.holds(Some(column)).ok()
     }
 
     #[test]
@@ -434,7 +434,7 @@ mod tests {
         assert_eq!(says("-2", "a", &json!(["a", "b"])), Some(true));
         assert_eq!(says("a__0", "zero", &json!({"a": {"0": "zero"}})), Some(true));
         let column_is_null = |field: &[&str], value: &str| {
-            Test::new(field, &Python::convert(value).unwrap()).unwrap().holds(None).ok()
+            JsonPredicate::new(field, &Python::convert(value).unwrap()).unwrap().holds(None).ok()
         };
         assert_eq!(column_is_null(&["0"], "None"), None);
         assert_eq!(column_is_null(&["0", "isnull"], "True"), None);
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(says("k__in", "[1,None,'x']", &json!({"k": null})), Some(false));
         assert_eq!(says("k__in", "[1,None,'x']", &json!({"k": 1})), Some(true));
         assert_eq!(says("k__in", "[1,True]", &json!({"k": true})), None);
-        let none = Test::new(&["k", "in"], &Python::convert("[None]").unwrap()).unwrap();
+        let none = JsonPredicate::new(&["k", "in"], &Python::convert("[None]").unwrap()).unwrap();
         assert!(none.leaves(Some(&json!({}))).is_err());
     }
 

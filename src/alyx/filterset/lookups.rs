@@ -2,20 +2,18 @@
 //! (ALYX.md 2.7).
 
 use super::{
-    Refusal, Unanswered,
+    AlyxError, QueryError, QueryResult,
     coerce::bad_day,
     compare::Comparison,
-    form::{Asked, Used},
-    parse::{self, Read},
+    form::{ActiveFilter, CleanedValue},
+    parse::{self, Parsed},
     path::{Leaf, Path},
     python_literal::Python,
 };
 use crate::alyx::{
-    filter::{Decided, Filter, Input, Lookup, Test},
-    model::{Kind, Labels, Model, QC},
+    filter::{Decided, Filter, Input, Lookup, Predicate},
+    model::{ColumnKind, Labels, Model, QC},
 };
-
-type Result<T> = std::result::Result<T, Unanswered>;
 
 /// The comparison of a filter on a column.
 pub(crate) fn column(
@@ -23,44 +21,46 @@ pub(crate) fn column(
     filter: &'static Filter,
     path: &'static str,
     lookup: Lookup,
-    asked: &Asked,
-) -> Result<(Path, Comparison)> {
+    asked: &CleanedValue,
+) -> QueryResult<(Path, Comparison)> {
     let value = match (asked, filter.input) {
-        (Asked::Text(text), Input::Label(labels)) => {
+        (CleanedValue::Text(text), Input::Label(labels)) => {
             let number = labels.number(label(labels, text)?).unwrap_or_default();
             #[allow(clippy::cast_precision_loss, reason = "codes are small")]
             Python::Float(number as f64)
         }
-        (Asked::Text(text), Input::CodeLabel(codes)) => {
+        (CleanedValue::Text(text), Input::CodeLabel(codes)) => {
             let same = |label: &str| label.to_lowercase() == text.trim().to_lowercase();
             match codes.iter().find(|(_, label)| same(label)) {
                 Some((code, _)) => Python::Text((*code).to_owned()),
                 // Alyx fails while it writes the message.
                 None => {
-                    return Err(Unanswered::failed(
+                    return Err(QueryError::failed(
                         "sequence item 0: expected str instance, __proxy__ found",
                     ));
                 }
             }
         }
-        (Asked::Text(text), Input::DateText) => day_text(text)?,
-        (Asked::Text(text) | Asked::Uuid(text) | Asked::Key(text), _) => Python::Text(text.clone()),
-        (Asked::Number(number), _) => Python::Float(*number),
-        (Asked::Bool(truth), _) => Python::Bool(*truth),
-        (Asked::Day(day), _) => Python::Text(day.to_string()),
-        (Asked::Time(time), _) => match lookup {
+        (CleanedValue::Text(text), Input::DateText) => day_text(text)?,
+        (CleanedValue::Text(text) | CleanedValue::Uuid(text) | CleanedValue::Key(text), _) => {
+            Python::Text(text.clone())
+        }
+        (CleanedValue::Number(number), _) => Python::Float(*number),
+        (CleanedValue::Bool(truth), _) => Python::Bool(*truth),
+        (CleanedValue::Day(day), _) => Python::Text(day.to_string()),
+        (CleanedValue::Time(time), _) => match lookup {
             Lookup::DateFrom | Lookup::DateUntil => Python::Text(time.date().to_string()),
             _ => Python::Text(time.to_string()),
         },
-        (Asked::Keys(keys), _) => Python::List(keys.iter().cloned().map(Python::Text).collect()),
+        (CleanedValue::Keys(keys), _) => Python::List(keys.iter().cloned().map(Python::Text).collect()),
     };
     let mut path = Path::resolve(endpoint, path).map_err(|_| beyond(endpoint, filter))?;
-    let json_text = matches!(path.leaf, Leaf::Value { kind: Kind::Json, .. });
+    let json_text = matches!(path.leaf, Leaf::Value { kind: ColumnKind::Json, .. });
     if !path.rest.is_empty() && !json_text {
         return Err(beyond(endpoint, filter));
     }
     let rest: &[&str] = match lookup {
-        Lookup::Exact if matches!(asked, Asked::Keys(_)) => &["in"],
+        Lookup::Exact if matches!(asked, CleanedValue::Keys(_)) => &["in"],
         Lookup::Exact => &["exact"],
         Lookup::IExact => &["iexact"],
         Lookup::IContains => &["icontains"],
@@ -74,10 +74,10 @@ pub(crate) fn column(
 }
 
 /// The two comparisons of `date_range`.
-pub(crate) fn days(endpoint: &'static str, text: &str) -> Result<(Comparison, Comparison)> {
+pub(crate) fn days(endpoint: &'static str, text: &str) -> QueryResult<(Comparison, Comparison)> {
     let mut days = text.split(',');
     let (from, until) = (days.next().unwrap_or_default(), days.next());
-    let Some(until) = until else { return Err(Unanswered::failed("list index out of range")) };
+    let Some(until) = until else { return Err(QueryError::failed("list index out of range")) };
     let path = "start_time__date";
     let first = Comparison::new(&on_day(endpoint, path, "gte")?, &day_text(from)?)?;
     let last = Comparison::new(&on_day(endpoint, path, "lte")?, &day_text(until)?)?;
@@ -85,54 +85,55 @@ pub(crate) fn days(endpoint: &'static str, text: &str) -> Result<(Comparison, Co
 }
 
 /// A path whose transform and lookup are these.
-fn on_day(endpoint: &'static str, path: &'static str, lookup: &'static str) -> Result<Path> {
+fn on_day(endpoint: &'static str, path: &'static str, lookup: &'static str) -> QueryResult<Path> {
     let mut path = Path::resolve(endpoint, path)?;
     path.rest.push(lookup.to_owned());
     Ok(path)
 }
 
 /// A day that is written as text; 500 if it is none.
-fn day_text(text: &str) -> Result<Python> {
+fn day_text(text: &str) -> QueryResult<Python> {
     match parse::day(text) {
-        Read::Is(day) => Ok(Python::Text(day.to_string())),
-        Read::Not => Err(bad_day(text)),
-        Read::Unsure => Err(Unanswered::beyond(&format!("read {text} as a day"))),
+        Parsed::Is(day) => Ok(Python::Text(day.to_string())),
+        Parsed::Not => Err(bad_day(text)),
+        Parsed::Unsure => Err(QueryError::beyond(&format!("read {text} as a day"))),
     }
 }
 
-fn label(labels: &'static Labels, text: &str) -> Result<&'static str> {
+fn label(labels: &'static Labels, text: &str) -> QueryResult<&'static str> {
     labels.label(text).ok_or_else(|| {
         let choices: Vec<&str> = labels.labels.iter().map(|(_, label)| *label).collect();
-        Unanswered::failed(&format!("Invalid{}, choices are: {}", labels.name, choices.join(", ")))
+        QueryError::failed(&format!("Invalid{}, choices are: {}", labels.name, choices.join(", ")))
     })
 }
 
 /// Why pairs are not answered, beside other filters and pairs: what Alyx says to some depends on these.
-pub(crate) fn among_others(unanswered: Unanswered, used: &[Used], pairs: usize) -> Unanswered {
-    let Unanswered::Refused(Refusal { body, .. }) = &unanswered else { return unanswered };
+pub(crate) fn among_others(unanswered: QueryError, used: &[ActiveFilter], pairs: usize) -> QueryError {
+    let QueryError::Refused(AlyxError { body, .. }) = &unanswered else { return unanswered };
     // The users are counted in a column of their own, which pairs can ask for and the message lists.
-    let counts_users = used.iter().any(|(filter, _)| matches!(filter.test, Test::Users));
+    let counts_users = used.iter().any(|(filter, _)| matches!(filter.test, Predicate::Users));
     let lists_names = body.contains("Cannot resolve keyword");
     // This value Django looks at last of all, and not where it is certain that nothing fulfils the rest.
     let comes_last = body.contains("isnull lookup") && used.len().max(pairs) > 1;
     if counts_users && lists_names || comes_last {
-        return Unanswered::beyond("know what Alyx says to such a pair beside the rest of the question");
+        return QueryError::beyond("know what Alyx says to such a pair beside the rest of the question");
     }
     unanswered
 }
 
-pub(crate) fn beyond(endpoint: &str, filter: &Filter) -> Unanswered {
+pub(crate) fn beyond(endpoint: &str, filter: &Filter) -> QueryError {
     if filter.decided == Decided::Nowhere {
-        return Unanswered::hidden(&format!("`{}` of /{endpoint}", filter.name));
+        return QueryError::hidden(&format!("`{}` of /{endpoint}", filter.name));
     }
-    Unanswered::beyond(&format!("evaluate `{}` of /{endpoint}", filter.name))
+    QueryError::beyond(&format!("evaluate `{}` of /{endpoint}", filter.name))
 }
 
 /// Parameters that the endpoint has from a common base and whose columns its model lacks.
-pub(crate) fn broken(endpoint: &str, filter: &Filter, asked: &Asked) -> Unanswered {
-    let days = matches!(asked, Asked::Text(text) if filter.name == "date_range" && !text.contains(','));
+pub(crate) fn broken(endpoint: &str, filter: &Filter, asked: &CleanedValue) -> QueryError {
+    let days =
+        matches!(asked, CleanedValue::Text(text) if filter.name == "date_range" && !text.contains(','));
     if days {
-        return Unanswered::failed("list index out of range");
+        return QueryError::failed("list index out of range");
     }
     let keyword = if filter.name == "date_range" { "start_time" } else { filter.name };
     let complete = Model::of(endpoint).filter(|model| model.complete);
@@ -146,20 +147,20 @@ pub(crate) fn broken(endpoint: &str, filter: &Filter, asked: &Asked) -> Unanswer
 }
 
 /// A quality by its name in any case, or by its number.
-pub(crate) fn quality(text: &str) -> Result<i64> {
+pub(crate) fn quality(text: &str) -> QueryResult<i64> {
     let by_label = QC.labels.iter().find(|(_, label)| label.eq_ignore_ascii_case(text));
     if let Some((Some(number), _)) = by_label {
         return Ok(*number);
     }
     if !text.is_ascii() {
-        return Err(Unanswered::beyond(&format!("read {text} as a quality")));
+        return Err(QueryError::beyond(&format!("read {text} as a quality")));
     }
     let is_code = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let code: Option<i64> = if is_code { text.parse().ok() } else { None };
     match code {
         Some(code) if QC.labels.iter().any(|(number, _)| *number == Some(code)) => Ok(code),
-        Some(code) => Err(Unanswered::failed(&format!("{code} is not a valid QC"))),
-        None if is_code => Err(Unanswered::beyond(&format!("read {text} as a quality"))),
-        None => Err(Unanswered::failed(&format!("{text} is not a valid QC"))),
+        Some(code) => Err(QueryError::failed(&format!("{code} is not a valid QC"))),
+        None if is_code => Err(QueryError::beyond(&format!("read {text} as a quality"))),
+        None => Err(QueryError::failed(&format!("{text} is not a valid QC"))),
     }
 }

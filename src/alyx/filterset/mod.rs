@@ -1,7 +1,7 @@
 //! What a list is asked for: the parameters of a request read as Alyx reads them (ALYX.md 2).
 //!
-//! Nothing here looks at records. What is read is refused as Alyx refuses it ([`Refusal`]), or it is said
-//! why it can't be decided here what Alyx would answer ([`Undecided`]); no answer is ever guessed.
+//! Nothing here looks at records. What is read is refused as Alyx refuses it ([`AlyxError`]), or it is said
+//! why it can't be decided here what Alyx would answer ([`Undecidable`]); no answer is ever guessed.
 
 mod coerce;
 pub(crate) mod compare;
@@ -21,14 +21,14 @@ use serde_json::{Map, Value, json};
 
 /// An answer of Alyx's that is none of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AlyxError {
     /// 400, 404 or 500.
     pub status: u16,
     /// The body in Alyx's own form (ALYX.md 4.3).
     pub body: String,
 }
 
-impl Refusal {
+impl AlyxError {
     /// Invalid input: messages for each parameter, in the order of the filters.
     pub fn invalid<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
         let mut body = Map::new();
@@ -53,7 +53,7 @@ impl Refusal {
 
 /// Why a question can't be decided here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undecided {
+pub enum Undecidable {
     /// A table that it needs is not here.
     Missing {
         /// The endpoint of the table.
@@ -81,7 +81,7 @@ pub enum Undecided {
     Beyond(String),
 }
 
-impl Undecided {
+impl Undecidable {
     /// What can't be done; completes the sentence "This proxy can't …".
     pub fn beyond(what: impl Into<String>) -> Self {
         Self::Beyond(what.into())
@@ -119,7 +119,7 @@ impl Undecided {
     }
 }
 
-impl fmt::Display for Undecided {
+impl fmt::Display for Undecidable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { endpoint, details: false } => {
@@ -144,22 +144,25 @@ impl fmt::Display for Undecided {
 
 /// Why there are no records to give.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unanswered {
+pub enum QueryError {
     /// Alyx itself refuses.
-    Refused(Refusal),
+    Refused(AlyxError),
     /// It can't be decided here.
-    Undecided(Undecided),
+    Undecided(Undecidable),
 }
 
-impl Unanswered {
-    /// Invalid input ([`Refusal::invalid`]).
+/// What a question comes to, or why it has no answer here.
+pub(crate) type QueryResult<T> = Result<T, QueryError>;
+
+impl QueryError {
+    /// Invalid input ([`AlyxError::invalid`]).
     pub(crate) fn invalid<'a>(fields: impl IntoIterator<Item = (&'a str, Vec<String>)>) -> Self {
-        Self::Refused(Refusal::invalid(fields))
+        Self::Refused(AlyxError::invalid(fields))
     }
 
-    /// An exception in Alyx's own code ([`Refusal::failed`]).
+    /// An exception in Alyx's own code ([`AlyxError::failed`]).
     pub(crate) fn failed(detail: &str) -> Self {
-        Self::Refused(Refusal::failed(detail))
+        Self::Refused(AlyxError::failed(detail))
     }
 
     /// The same with a message that repeats a text as Python's `repr()` writes it. Where that is more than the
@@ -172,25 +175,25 @@ impl Unanswered {
         Self::beyond(&format!("repeat {text} as Python writes it"))
     }
 
-    /// What Alyx shows nowhere ([`Undecided::Hidden`]).
+    /// What Alyx shows nowhere ([`Undecidable::Hidden`]).
     pub(crate) fn hidden(what: &str) -> Self {
-        Self::Undecided(Undecided::Hidden(what.to_owned()))
+        Self::Undecided(Undecidable::Hidden(what.to_owned()))
     }
 
-    /// What no table can tell ([`Undecided::Beyond`]).
+    /// What no table can tell ([`Undecidable::Beyond`]).
     pub(crate) fn beyond(what: &str) -> Self {
-        Self::Undecided(Undecided::beyond(what))
+        Self::Undecided(Undecidable::beyond(what))
     }
 }
 
-impl From<Refusal> for Unanswered {
-    fn from(refusal: Refusal) -> Self {
+impl From<AlyxError> for QueryError {
+    fn from(refusal: AlyxError) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<Undecided> for Unanswered {
-    fn from(undecided: Undecided) -> Self {
+impl From<Undecidable> for QueryError {
+    fn from(undecided: Undecidable) -> Self {
         Self::Undecided(undecided)
     }
 }
@@ -221,14 +224,14 @@ fn is_secret(name: &str) -> bool {
 
 /// Reads the pairs of `django=`, or of a filter of a JSON column, as far as that needs no records: how many
 /// they are, or why Alyx refuses them.
-pub fn check_pairs(endpoint: &super::Endpoint, text: &str) -> Result<usize, Unanswered> {
+pub fn check_pairs(endpoint: &super::Endpoint, text: &str) -> Result<usize, QueryError> {
     let tests = django::json_tests(text);
     if endpoint.filter("django").is_none() {
         return tests.map(|tests| tests.len());
     }
     let pairs = django::pairs(text)?;
     for (field, value) in &pairs {
-        django::Pair::new(endpoint.name, field, value)?;
+        django::LookupPair::new(endpoint.name, field, value)?;
     }
     Ok(pairs.len())
 }

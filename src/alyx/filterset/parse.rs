@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime, Time, date};
 
 /// A text that ought to be a day or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Read<T> {
+pub(crate) enum Parsed<T> {
     /// It is this.
     Is(T),
     /// It is none.
@@ -13,7 +13,7 @@ pub(crate) enum Read<T> {
     Unsure,
 }
 
-impl<T> Read<T> {
+impl<T> Parsed<T> {
     fn of(read: Option<T>) -> Self {
         read.map_or(Self::Not, Self::Is)
     }
@@ -30,25 +30,25 @@ fn has_other_digits(text: &str) -> bool {
 }
 
 /// A UUID in any form that Python takes, in its usual form.
-pub(crate) fn uuid(text: &str) -> Read<String> {
+pub(crate) fn uuid(text: &str) -> Parsed<String> {
     let text = text.replace("urn:", "").replace("uuid:", "");
     let hex: String = text.trim_matches(['{', '}']).replace('-', "");
     if hex.chars().count() != 32 {
-        return Read::Not;
+        return Parsed::Not;
     }
     if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         // Python reads them as one number, which may be written in odd ways.
         let odd = |c: char| c.is_ascii_hexdigit() || matches!(c, 'x' | 'X' | '_' | '+') || !c.is_ascii();
-        return if hex.chars().all(|c| odd(c) || is_space(c)) { Read::Unsure } else { Read::Not };
+        return if hex.chars().all(|c| odd(c) || is_space(c)) { Parsed::Unsure } else { Parsed::Not };
     }
     let hex = hex.to_ascii_lowercase();
-    Read::Is(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+    Parsed::Is(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
 
 /// A number as Python's `Decimal` reads it, which has no greatest one; infinities by name are none.
-pub(crate) fn decimal(text: &str) -> Read<f64> {
+pub(crate) fn decimal(text: &str) -> Parsed<f64> {
     if has_other_digits(text) {
-        return Read::Unsure;
+        return Parsed::Unsure;
     }
     let text = text.trim_matches(is_space).replace('_', "");
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
@@ -56,31 +56,31 @@ pub(crate) fn decimal(text: &str) -> Read<f64> {
         text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
     match if digits && plain { text.parse::<f64>().ok() } else { None } {
         // Of the longest exponents Python makes no number.
-        Some(number) if number.is_infinite() && text.len() > 12 => Read::Unsure,
-        number => Read::of(number),
+        Some(number) if number.is_infinite() && text.len() > 12 => Parsed::Unsure,
+        number => Parsed::of(number),
     }
 }
 
 /// A whole number as Python's `int` reads it.
-pub(crate) fn whole(text: &str) -> Read<i128> {
+pub(crate) fn whole(text: &str) -> Parsed<i128> {
     if has_other_digits(text) {
-        return Read::Unsure;
+        return Parsed::Unsure;
     }
     let text = text.trim_matches(is_space);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let sound =
         digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     if !sound {
-        return Read::Not;
+        return Parsed::Not;
     }
-    text.replace('_', "").trim_start_matches('+').parse().map_or(Read::Unsure, Read::Is)
+    text.replace('_', "").trim_start_matches('+').parse().map_or(Parsed::Unsure, Parsed::Is)
 }
 
 /// A day as Django's `parse_date` reads it.
-pub(crate) fn day(text: &str) -> Read<Date> {
+pub(crate) fn day(text: &str) -> Parsed<Date> {
     // Python's patterns take digits of every script, and the end of a line for the end of the text.
     if has_other_digits(text) || text.contains(char::is_control) {
-        return Read::Unsure;
+        return Parsed::Unsure;
     }
     let parts: Vec<&str> = text.split('-').collect();
     if let [year, month, day] = parts.as_slice()
@@ -88,22 +88,22 @@ pub(crate) fn day(text: &str) -> Read<Date> {
             (digits(year, 4, 4), digits(month, 1, 2), digits(day, 1, 2))
     {
         return match make_day(year, month, day) {
-            Some(day) => Read::Is(day),
-            None => Read::Unsure,
+            Some(day) => Parsed::Is(day),
+            None => Parsed::Unsure,
         };
     }
     if text.len() == 8
         && let Some(number) = digits(text, 8, 8)
         && let Some(day) = make_day(number / 10_000, number / 100 % 100, number % 100)
     {
-        return Read::Is(day);
+        return Parsed::Is(day);
     }
     // Weeks and days of weeks are written with digits at the beginning.
     if text.starts_with(|c: char| c.is_ascii_digit()) && (text.contains('W') || digits(text, 7, 8).is_some())
     {
-        return Read::Unsure;
+        return Parsed::Unsure;
     }
-    Read::Not
+    Parsed::Not
 }
 
 fn make_day(year: u32, month: u32, day: u32) -> Option<Date> {
@@ -119,12 +119,12 @@ fn digits(text: &str, least: usize, most: usize) -> Option<u32> {
 
 /// A date and time as Django's `parse_datetime` reads it, with a day alone as its midnight. Times with a
 /// zone are not read here: the server's own is not known. Spaces around it are stripped by forms, not here.
-pub(crate) fn time(text: &str) -> Read<DateTime> {
+pub(crate) fn time(text: &str) -> Parsed<DateTime> {
     if has_other_digits(text) || text.contains(char::is_control) {
-        return Read::Unsure;
+        return Parsed::Unsure;
     }
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
-        return Read::Not;
+        return Parsed::Not;
     }
     let (date_text, time_text) = match text.split_once(['T', 't', ' ']) {
         Some((date, time)) => (date, Some(time)),
@@ -133,17 +133,17 @@ pub(crate) fn time(text: &str) -> Read<DateTime> {
     // Python takes any character between the two.
     let between = |at: usize| clock(text.get(at..)?.get(text[at..].chars().next()?.len_utf8()..)?);
     if time_text.is_none() && (between(8).is_some() || between(10).is_some()) {
-        return Read::Unsure;
+        return Parsed::Unsure;
     }
     let date = match day(date_text) {
-        Read::Is(date) => date,
-        Read::Not => return Read::Not,
-        Read::Unsure => return Read::Unsure,
+        Parsed::Is(date) => date,
+        Parsed::Not => return Parsed::Not,
+        Parsed::Unsure => return Parsed::Unsure,
     };
-    let Some(time_text) = time_text else { return Read::Is(date.at(0, 0, 0, 0)) };
+    let Some(time_text) = time_text else { return Parsed::Is(date.at(0, 0, 0, 0)) };
     match clock(time_text) {
-        Some(time) => Read::Is(date.to_datetime(time)),
-        None => Read::Unsure,
+        Some(time) => Parsed::Is(date.to_datetime(time)),
+        None => Parsed::Unsure,
     }
 }
 
@@ -168,26 +168,26 @@ pub(crate) fn clock(text: &str) -> Option<Time> {
 }
 
 /// A day in a form: `YYYY-MM-DD` or `M/D/Y`.
-pub(crate) fn form_day(text: &str) -> Read<Date> {
+pub(crate) fn form_day(text: &str) -> Parsed<Date> {
     let text = text.trim();
     if let [month, day, year] = text.split('/').collect::<Vec<_>>().as_slice()
         && let (Some(month), Some(day)) = (digits(month, 1, 2), digits(day, 1, 2))
     {
         return match digits(year, 4, 4).map(|year| make_day(year, month, day)) {
-            Some(Some(day)) => Read::Is(day),
-            Some(None) => Read::Not,
-            None => Read::Unsure,
+            Some(Some(day)) => Parsed::Is(day),
+            Some(None) => Parsed::Not,
+            None => Parsed::Unsure,
         };
     }
     let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     let lower = text.to_lowercase();
     if months.iter().any(|month| lower.contains(month)) {
-        return Read::Unsure;
+        return Parsed::Unsure;
     }
     match day(text) {
         // The form takes one way of writing; a day that there is not is none.
-        Read::Is(_) | Read::Unsure if !text.contains('-') => Read::Not,
-        Read::Unsure => Read::Not,
+        Parsed::Is(_) | Parsed::Unsure if !text.contains('-') => Parsed::Not,
+        Parsed::Unsure => Parsed::Not,
         read => read,
     }
 }
@@ -204,41 +204,41 @@ mod tests {
         for text in
             [usual, "{07813450F5504862AC5C8EB5E0A962F3}", "urn:uuid:07813450-f550-4862-ac5c-8eb5e0a962f3"]
         {
-            assert_eq!(uuid(text), Read::Is(usual.to_owned()));
+            assert_eq!(uuid(text), Parsed::Is(usual.to_owned()));
         }
-        assert_eq!(uuid("not-a-uuid"), Read::Not);
-        assert_eq!(uuid("0x07813450f5504862ac5c8eb5e0a962"), Read::Unsure);
-        assert_eq!(uuid("07813450_5504862ac5c8eb5e0a962f3"), Read::Unsure);
+        assert_eq!(uuid("not-a-uuid"), Parsed::Not);
+        assert_eq!(uuid("0x07813450f5504862ac5c8eb5e0a962"), Parsed::Unsure);
+        assert_eq!(uuid("07813450_5504862ac5c8eb5e0a962f3"), Parsed::Unsure);
     }
 
     #[test]
     fn numbers() {
-        assert_eq!(decimal(" 1e2 "), Read::Is(100.0));
-        assert_eq!(decimal("NaN"), Read::Not);
-        assert_eq!(decimal("1e99999999999999999999"), Read::Unsure);
-        assert_eq!(decimal("1,2"), Read::Not);
-        assert_eq!(decimal("١"), Read::Unsure);
-        assert_eq!(whole("001"), Read::Is(1));
-        assert_eq!(whole("-1_000"), Read::Is(-1000));
-        assert_eq!(whole("1.0"), Read::Not);
-        assert_eq!(whole("١"), Read::Unsure);
+        assert_eq!(decimal(" 1e2 "), Parsed::Is(100.0));
+        assert_eq!(decimal("NaN"), Parsed::Not);
+        assert_eq!(decimal("1e99999999999999999999"), Parsed::Unsure);
+        assert_eq!(decimal("1,2"), Parsed::Not);
+        assert_eq!(decimal("١"), Parsed::Unsure);
+        assert_eq!(whole("001"), Parsed::Is(1));
+        assert_eq!(whole("-1_000"), Parsed::Is(-1000));
+        assert_eq!(whole("1.0"), Parsed::Not);
+        assert_eq!(whole("١"), Parsed::Unsure);
     }
 
     #[test]
     fn days_and_times() {
-        assert_eq!(day("2024-1-1"), Read::Is(date(2024, 1, 1)));
-        assert_eq!(day("20240101"), Read::Is(date(2024, 1, 1)));
-        assert_eq!(day("junk"), Read::Not);
-        assert_eq!(form_day("13/01/2020"), Read::Not);
-        assert_eq!(form_day("1/13/2020"), Read::Is(date(2020, 1, 13)));
-        assert_eq!(time("2024-01-01"), Read::Is(date(2024, 1, 1).at(0, 0, 0, 0)));
-        assert_eq!(time("2024-01-01T10:20:30.5"), Read::Is(date(2024, 1, 1).at(10, 20, 30, 500_000_000)));
-        assert_eq!(time("2024-01-01t10:20"), Read::Is(date(2024, 1, 1).at(10, 20, 0, 0)));
-        assert_eq!(time("2024-01-01_10:20"), Read::Unsure);
-        assert_eq!(time("2024-01-01T10:20+02:00"), Read::Unsure);
-        assert_eq!(time("2024-01-01  10:20"), Read::Unsure);
-        assert_eq!(time(" 2024-01-01"), Read::Not);
-        assert_eq!(day("2024-01-01\n"), Read::Unsure);
-        assert_eq!(time("junk"), Read::Not);
+        assert_eq!(day("2024-1-1"), Parsed::Is(date(2024, 1, 1)));
+        assert_eq!(day("20240101"), Parsed::Is(date(2024, 1, 1)));
+        assert_eq!(day("junk"), Parsed::Not);
+        assert_eq!(form_day("13/01/2020"), Parsed::Not);
+        assert_eq!(form_day("1/13/2020"), Parsed::Is(date(2020, 1, 13)));
+        assert_eq!(time("2024-01-01"), Parsed::Is(date(2024, 1, 1).at(0, 0, 0, 0)));
+        assert_eq!(time("2024-01-01T10:20:30.5"), Parsed::Is(date(2024, 1, 1).at(10, 20, 30, 500_000_000)));
+        assert_eq!(time("2024-01-01t10:20"), Parsed::Is(date(2024, 1, 1).at(10, 20, 0, 0)));
+        assert_eq!(time("2024-01-01_10:20"), Parsed::Unsure);
+        assert_eq!(time("2024-01-01T10:20+02:00"), Parsed::Unsure);
+        assert_eq!(time("2024-01-01  10:20"), Parsed::Unsure);
+        assert_eq!(time(" 2024-01-01"), Parsed::Not);
+        assert_eq!(day("2024-01-01\n"), Parsed::Unsure);
+        assert_eq!(time("junk"), Parsed::Not);
     }
 }

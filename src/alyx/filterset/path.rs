@@ -1,7 +1,7 @@
 //! Paths of Django's names, resolved over the models (ALYX.md 2.2).
 
-use super::Unanswered;
-use crate::alyx::model::{Column, Join, Kind, Model, Relation};
+use super::QueryError;
+use crate::alyx::model::{Column, ColumnKind, Join, Model, Relation};
 
 /// A path resolved: relations to follow, what is at their end, and what of the path is left: the
 /// transforms and the lookup.
@@ -25,7 +25,7 @@ pub(crate) enum Leaf {
         name: &'static str,
         /// The path, from the model at the end of the relations, under which the mirror keeps it.
         column: &'static str,
-        kind: Kind,
+        kind: ColumnKind,
         at: &'static str,
         detail: bool,
     },
@@ -35,14 +35,14 @@ pub(crate) enum Leaf {
 
 impl Path {
     /// Resolves a path of an endpoint's model.
-    pub(crate) fn resolve(endpoint: &'static str, path: &str) -> Result<Self, Unanswered> {
+    pub(crate) fn resolve(endpoint: &'static str, path: &str) -> Result<Self, QueryError> {
         let segments: Vec<&str> = path.split("__").collect();
         let mut at = Self { endpoint, hops: Vec::new(), leaf: Leaf::Record, rest: Vec::new() };
         at.walk(endpoint, &segments)?;
         Ok(at)
     }
 
-    fn walk(&mut self, endpoint: &'static str, segments: &[&str]) -> Result<(), Unanswered> {
+    fn walk(&mut self, endpoint: &'static str, segments: &[&str]) -> Result<(), QueryError> {
         let Some(model) = Model::of(endpoint) else { return Err(unknown(endpoint, segments)) };
         if self.hops.is_empty()
             && let Some((shortcut, rest)) =
@@ -72,7 +72,7 @@ impl Path {
             return Ok(());
         }
         if model.hidden.contains(name) {
-            return Err(Unanswered::hidden(&format!("{} of {endpoint}", segments.join("__"))));
+            return Err(QueryError::hidden(&format!("{} of {endpoint}", segments.join("__"))));
         }
         if model.complete {
             let mut names: Vec<&str> = model.columns.iter().map(|column| column.name).collect();
@@ -80,14 +80,14 @@ impl Path {
             names.extend(model.hidden);
             names.sort_unstable();
             let (name, names) = (name, names.join(", "));
-            return Err(Unanswered::failed(&format!(
+            return Err(QueryError::failed(&format!(
                 "Cannot resolve keyword '{name}' into field. Choices are: {names}"
             )));
         }
         Err(unknown(endpoint, segments))
     }
 
-    fn follow(&mut self, relation: &'static Relation, rest: &[&str]) -> Result<(), Unanswered> {
+    fn follow(&mut self, relation: &'static Relation, rest: &[&str]) -> Result<(), QueryError> {
         let target = Model::of(relation.to);
         let key_column = |key: &str| target.and_then(|model| model.column(key));
         if let Join::Holds { at, key, detail } = relation.join {
@@ -103,7 +103,7 @@ impl Path {
             }
         }
         if self.hops.len() >= MOST_HOPS {
-            return Err(Unanswered::beyond("follow so many relations"));
+            return Err(QueryError::beyond("follow so many relations"));
         }
         self.hops.push(relation);
         if rest.first().is_some_and(|name| known(target, name)) {
@@ -132,8 +132,8 @@ impl Path {
     }
 }
 
-fn unknown(endpoint: &str, segments: &[&str]) -> Unanswered {
-    Unanswered::hidden(&format!("{} of {endpoint}", segments.join("__")))
+fn unknown(endpoint: &str, segments: &[&str]) -> QueryError {
+    QueryError::hidden(&format!("{} of {endpoint}", segments.join("__")))
 }
 
 /// Whether a model has anything of this name.

@@ -3,7 +3,7 @@
 //! Alyx evaluates what stands in brackets as Python. Here only literals are read; whatever else stands
 //! there is refused.
 
-use super::Unanswered;
+use super::QueryError;
 
 /// A value of a pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,7 @@ pub(crate) enum Python {
 
 impl Python {
     /// Converts the text of a value.
-    pub(crate) fn convert(text: &str) -> Result<Self, Unanswered> {
+    pub(crate) fn convert(text: &str) -> Result<Self, QueryError> {
         if text == "None" {
             return Ok(Self::None);
         }
@@ -36,9 +36,9 @@ impl Python {
                 Err(_)
                     if digits.chars().all(|c| c.is_ascii_digit() || !c.is_numeric() || is_superscript(c)) =>
                 {
-                    Err(Unanswered::failed(&format!("could not convert string to float: '{text}'")))
+                    Err(QueryError::failed(&format!("could not convert string to float: '{text}'")))
                 }
-                Err(_) => Err(Unanswered::beyond("read digits of other scripts")),
+                Err(_) => Err(QueryError::beyond("read digits of other scripts")),
             };
         }
         let bracketed = text.starts_with(['(', '[']) && text.ends_with([')', ']']);
@@ -57,7 +57,7 @@ impl Python {
     }
 
     /// `str()` of it, where the miniature knows it.
-    pub(crate) fn text(&self) -> Result<String, Unanswered> {
+    pub(crate) fn text(&self) -> Result<String, QueryError> {
         match self {
             Self::None => Ok("None".to_owned()),
             Self::Bool(true) => Ok("True".to_owned()),
@@ -67,7 +67,7 @@ impl Python {
             Self::Float(number) if number.abs() >= 1e-4 && number.abs() < 1e16 => Ok(number.to_string()),
             Self::Text(text) => Ok(text.clone()),
             Self::Float(_) | Self::List(_) | Self::Dict(_) => {
-                Err(Unanswered::beyond("write such a value as Python does"))
+                Err(QueryError::beyond("write such a value as Python does"))
             }
         }
     }
@@ -100,13 +100,13 @@ const DEEPEST: usize = 50;
 const BLANKS: [char; 5] = [' ', '\t', '\n', '\r', '\u{c}'];
 
 /// Reads a list or tuple of literals.
-fn literal(text: &str) -> Result<Python, Unanswered> {
-    let mut reader = Reader { rest: text, depth: 0 };
+fn literal(text: &str) -> Result<Python, QueryError> {
+    let mut reader = LiteralReader { rest: text, depth: 0 };
     match reader.value() {
         Some(value) if reader.rest.trim_start_matches(BLANKS).is_empty() => Ok(value),
         _ => Err(match unbalanced(text) {
-            Some(reason) => Unanswered::failed(&format!("{reason} (<string>, line 1)")),
-            None => Unanswered::beyond(&format!("evaluate {text} as Python does")),
+            Some(reason) => QueryError::failed(&format!("{reason} (<string>, line 1)")),
+            None => QueryError::beyond(&format!("evaluate {text} as Python does")),
         }),
     }
 }
@@ -153,12 +153,12 @@ fn unbalanced(text: &str) -> Option<String> {
     open.pop().filter(|_| numbers).map(|last| format!("'{last}' was never closed"))
 }
 
-struct Reader<'t> {
+struct LiteralReader<'t> {
     rest: &'t str,
     depth: usize,
 }
 
-impl Reader<'_> {
+impl LiteralReader<'_> {
     fn value(&mut self) -> Option<Python> {
         if self.depth > DEEPEST {
             return None;

@@ -6,7 +6,7 @@
 
 use regex::bytes::Regex;
 
-use super::Unanswered;
+use super::QueryError;
 
 /// The longest expression that is looked at.
 const LONGEST: usize = 500;
@@ -21,9 +21,9 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    pub(crate) fn new(text: &str, any_case: bool) -> Result<Self, Unanswered> {
+    pub(crate) fn new(text: &str, any_case: bool) -> Result<Self, QueryError> {
         let beyond =
-            || Unanswered::beyond(&format!("match the regular expression {text} as PostgreSQL does"));
+            || QueryError::beyond(&format!("match the regular expression {text} as PostgreSQL does"));
         if text.len() > LONGEST || !text.is_ascii() || !is_common(text) {
             return Err(beyond());
         }
@@ -46,9 +46,9 @@ impl Pattern {
 }
 
 /// Whether an expression is found in a text; `ascii` is that of its [`Pattern`].
-pub(crate) fn is_in(expression: &Regex, ascii: bool, own: &str) -> Result<bool, Unanswered> {
+pub(crate) fn is_in(expression: &Regex, ascii: bool, own: &str) -> Result<bool, QueryError> {
     if ascii && !own.is_ascii() {
-        return Err(Unanswered::beyond("know what the locale of Alyx's database takes for a letter"));
+        return Err(QueryError::beyond("know what the locale of Alyx's database takes for a letter"));
     }
     Ok(expression.is_match(own.as_bytes()))
 }

@@ -1,23 +1,23 @@
 //! Sessions and what is done to subjects.
 
-use super::super::model::{Column, Kind, Model, QC, Relation, shorthand::*};
+use super::super::model::{Column, ColumnKind, Model, QC, Relation, shorthand::*};
 
 pub(super) static SESSION: Model = Model {
     endpoint: "sessions",
     columns: &[
-        column("id", Kind::Uuid),
-        column("start_time", Kind::DateTime),
-        column("number", Kind::Integer),
-        column("task_protocol", Kind::Text),
-        detail("type", Kind::Text),
-        detail("end_time", Kind::DateTime),
-        detail("narrative", Kind::Text),
-        detail("n_correct_trials", Kind::Integer),
-        detail("n_trials", Kind::Integer),
-        detail("extended_qc", Kind::Json),
-        detail("qc", Kind::Labels(&QC)),
-        detail("auto_datetime", Kind::DateTime),
-        detail("json", Kind::Json),
+        column("id", ColumnKind::Uuid),
+        column("start_time", ColumnKind::DateTime),
+        column("number", ColumnKind::Integer),
+        column("task_protocol", ColumnKind::Text),
+        detail("type", ColumnKind::Text),
+        detail("end_time", ColumnKind::DateTime),
+        detail("narrative", ColumnKind::Text),
+        detail("n_correct_trials", ColumnKind::Integer),
+        detail("n_trials", ColumnKind::Integer),
+        detail("extended_qc", ColumnKind::Json),
+        detail("qc", ColumnKind::Labels(&QC)),
+        detail("auto_datetime", ColumnKind::DateTime),
+        detail("json", ColumnKind::Json),
     ],
     relations: &[
         SUBJECT,
@@ -44,19 +44,19 @@ pub(super) static SESSION: Model = Model {
 const SUBJECT: Relation = one("subject", "subjects", "subject", "nickname");
 const USER: Relation = one("user", "users", "user", "username");
 const WATER: Relation = one("water_type", "water-type", "water_type", "name");
-const ID_IN_URL: Column = at("id", Kind::Uuid, "url#");
+const ID_IN_URL: Column = at("id", ColumnKind::Uuid, "url#");
 
 pub(super) static SURGERY: Model = Model {
     endpoint: "surgeries",
     columns: &[
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("json", Kind::Json),
-        column("narrative", Kind::Text),
-        column("start_time", Kind::DateTime),
-        column("end_time", Kind::DateTime),
-        column("outcome_type", Kind::Text),
-        column("implant_weight", Kind::Float),
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        column("narrative", ColumnKind::Text),
+        column("start_time", ColumnKind::DateTime),
+        column("end_time", ColumnKind::DateTime),
+        column("outcome_type", ColumnKind::Text),
+        column("implant_weight", ColumnKind::Float),
     ],
     relations: &[
         SUBJECT,
@@ -72,7 +72,7 @@ pub(super) static SURGERY: Model = Model {
 
 pub(super) static WEIGHING: Model = Model {
     endpoint: "weighings",
-    columns: &[ID_IN_URL, column("date_time", Kind::DateTime), column("weight", Kind::Float)],
+    columns: &[ID_IN_URL, column("date_time", ColumnKind::DateTime), column("weight", ColumnKind::Float)],
     relations: &[SUBJECT, USER],
     hidden: &["name", "json", "subject_id", "user_id"],
     complete: true,
@@ -85,9 +85,9 @@ pub(super) static WATER_ADMINISTRATION: Model = Model {
     endpoint: "water-administrations",
     columns: &[
         ID_IN_URL,
-        column("date_time", Kind::DateTime),
-        column("water_administered", Kind::Float),
-        column("adlib", Kind::Boolean),
+        column("date_time", ColumnKind::DateTime),
+        column("water_administered", ColumnKind::Float),
+        column("adlib", ColumnKind::Boolean),
     ],
     relations: &[SUBJECT, USER, WATER, one("session", "sessions", "session", "id")],
     hidden: &["name", "json", "subject_id", "user_id", "water_type_id", "session_id"],
@@ -100,9 +100,9 @@ pub(super) static WATER_ADMINISTRATION: Model = Model {
 pub(super) static WATER_RESTRICTION: Model = Model {
     endpoint: "water-restriction",
     columns: &[
-        column("start_time", Kind::DateTime),
-        column("end_time", Kind::DateTime),
-        column("reference_weight", Kind::Float),
+        column("start_time", ColumnKind::DateTime),
+        column("end_time", ColumnKind::DateTime),
+        column("reference_weight", ColumnKind::Float),
     ],
     relations: &[SUBJECT, WATER],
     hidden: &[
@@ -127,7 +127,7 @@ pub(super) static WATER_RESTRICTION: Model = Model {
 
 pub(super) static WATER_TYPE: Model = Model {
     endpoint: "water-type",
-    columns: &[column("name", Kind::Text), column("json", Kind::Json)],
+    columns: &[column("name", ColumnKind::Text), column("json", ColumnKind::Json)],
     relations: &[],
     hidden: &["id"],
     complete: false,
@@ -139,10 +139,10 @@ pub(super) static WATER_TYPE: Model = Model {
 pub(super) static PROCEDURE_TYPE: Model = Model {
     endpoint: "procedures",
     columns: &[
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("json", Kind::Json),
-        column("description", Kind::Text),
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        column("description", ColumnKind::Text),
     ],
     relations: &[],
     hidden: &[],

@@ -1,21 +1,21 @@
 //! Datasets, the files they are, and where those lie.
 
-use super::super::model::{Embedded, Kind, Model, QC, Relation, shorthand::*};
+use super::super::model::{ColumnKind, Embedded, Model, QC, Relation, shorthand::*};
 
 pub(super) static DATASET: Model = Model {
     endpoint: "datasets",
     columns: &[
-        at("id", Kind::Uuid, "url#"),
-        column("name", Kind::Text),
-        column("created_datetime", Kind::DateTime),
-        column("collection", Kind::Text),
-        column("file_size", Kind::Integer),
-        column("hash", Kind::Text),
-        column("version", Kind::Text),
-        column("auto_datetime", Kind::DateTime),
-        column("default_dataset", Kind::Boolean),
-        column("qc", Kind::Labels(&QC)),
-        column("json", Kind::Json),
+        at("id", ColumnKind::Uuid, "url#"),
+        column("name", ColumnKind::Text),
+        column("created_datetime", ColumnKind::DateTime),
+        column("collection", ColumnKind::Text),
+        column("file_size", ColumnKind::Integer),
+        column("hash", ColumnKind::Text),
+        column("version", ColumnKind::Text),
+        column("auto_datetime", ColumnKind::DateTime),
+        column("default_dataset", ColumnKind::Boolean),
+        column("qc", ColumnKind::Labels(&QC)),
+        column("json", ColumnKind::Json),
     ],
     relations: &[
         CREATED_BY,
@@ -41,13 +41,13 @@ pub(super) static DATASET: Model = Model {
     ],
     complete: false,
     shown: &[],
-    shortcuts: &[shortcut("session__number", Kind::Integer, "experiment_number")],
+    shortcuts: &[shortcut("session__number", ColumnKind::Integer, "experiment_number")],
     embedded: &[Embedded {
         relation: "file_records",
         columns: &[
-            column("data_repository", Kind::Text),
-            column("relative_path", Kind::Text),
-            column("exists", Kind::Boolean),
+            column("data_repository", ColumnKind::Text),
+            column("relative_path", ColumnKind::Text),
+            column("exists", ColumnKind::Boolean),
         ],
     }],
 };
@@ -57,11 +57,11 @@ const CREATED_BY: Relation = one("created_by", "users", "created_by", "username"
 pub(super) static FILE_RECORD: Model = Model {
     endpoint: "files",
     columns: &[
-        at("id", Kind::Uuid, "url#"),
-        column("name", Kind::Text),
-        column("json", Kind::Json),
-        column("relative_path", Kind::Text),
-        column("exists", Kind::Boolean),
+        at("id", ColumnKind::Uuid, "url#"),
+        column("name", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        column("relative_path", ColumnKind::Text),
+        column("exists", ColumnKind::Boolean),
     ],
     relations: &[
         one("dataset", "datasets", "dataset#", "id"),
@@ -76,7 +76,11 @@ pub(super) static FILE_RECORD: Model = Model {
 
 pub(super) static DOWNLOAD: Model = Model {
     endpoint: "downloads",
-    columns: &[column("id", Kind::Uuid), column("count", Kind::Integer), column("json", Kind::Json)],
+    columns: &[
+        column("id", ColumnKind::Uuid),
+        column("count", ColumnKind::Integer),
+        column("json", ColumnKind::Json),
+    ],
     relations: &[one("user", "users", "user", "username"), one("dataset", "datasets", "dataset", "id")],
     hidden: &["first_download", "last_download", "projects", "user_id", "dataset_id"],
     complete: false,
@@ -88,15 +92,15 @@ pub(super) static DOWNLOAD: Model = Model {
 pub(super) static DATA_NOTICE: Model = Model {
     endpoint: "data-notices",
     columns: &[
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("json", Kind::Json),
-        column("description", Kind::Text),
-        column("importance", Kind::Integer),
-        column("created_datetime", Kind::DateTime),
-        column("version_affected", Kind::Text),
-        column("affected_date_start", Kind::Date),
-        column("affected_date_end", Kind::Date),
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        column("description", ColumnKind::Text),
+        column("importance", ColumnKind::Integer),
+        column("created_datetime", ColumnKind::DateTime),
+        column("version_affected", ColumnKind::Text),
+        column("affected_date_start", ColumnKind::Date),
+        column("affected_date_end", ColumnKind::Date),
     ],
     relations: &[CREATED_BY, many("datasets", "datasets", "datasets[]", "id")],
     hidden: &["created_by_id"],
@@ -108,7 +112,11 @@ pub(super) static DATA_NOTICE: Model = Model {
 
 pub(super) static DATASET_TYPE: Model = Model {
     endpoint: "dataset-types",
-    columns: &[column("id", Kind::Uuid), column("name", Kind::Text), column("description", Kind::Text)],
+    columns: &[
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("description", ColumnKind::Text),
+    ],
     relations: &[CREATED_BY],
     // Null is shown as an empty text, so its column can't be told from the record.
     hidden: &["json", "filename_pattern", "created_by_id"],
@@ -121,13 +129,13 @@ pub(super) static DATASET_TYPE: Model = Model {
 pub(super) static DATA_FORMAT: Model = Model {
     endpoint: "data-formats",
     columns: &[
-        column("id", Kind::Uuid),
-        column("json", Kind::Json),
-        column("name", Kind::Text),
-        column("description", Kind::Text),
-        column("file_extension", Kind::Text),
-        column("matlab_loader_function", Kind::Text),
-        column("python_loader_function", Kind::Text),
+        column("id", ColumnKind::Uuid),
+        column("json", ColumnKind::Json),
+        column("name", ColumnKind::Text),
+        column("description", ColumnKind::Text),
+        column("file_extension", ColumnKind::Text),
+        column("matlab_loader_function", ColumnKind::Text),
+        column("python_loader_function", ColumnKind::Text),
     ],
     relations: &[],
     hidden: &[],
@@ -140,14 +148,14 @@ pub(super) static DATA_FORMAT: Model = Model {
 pub(super) static DATA_REPOSITORY: Model = Model {
     endpoint: "data-repository",
     columns: &[
-        column("name", Kind::Text),
-        column("timezone", Kind::Text),
-        column("globus_path", Kind::Text),
-        column("hostname", Kind::Text),
-        column("data_url", Kind::Text),
-        column("globus_endpoint_id", Kind::Uuid),
-        column("globus_is_personal", Kind::Boolean),
-        column("json", Kind::Json),
+        column("name", ColumnKind::Text),
+        column("timezone", ColumnKind::Text),
+        column("globus_path", ColumnKind::Text),
+        column("hostname", ColumnKind::Text),
+        column("data_url", ColumnKind::Text),
+        column("globus_endpoint_id", ColumnKind::Uuid),
+        column("globus_is_personal", ColumnKind::Boolean),
+        column("json", ColumnKind::Json),
     ],
     relations: &[
         one("repository_type", "data-repository-type", "repository_type", "name"),
@@ -162,7 +170,7 @@ pub(super) static DATA_REPOSITORY: Model = Model {
 
 pub(super) static DATA_REPOSITORY_TYPE: Model = Model {
     endpoint: "data-repository-type",
-    columns: &[column("name", Kind::Text), column("json", Kind::Json)],
+    columns: &[column("name", ColumnKind::Text), column("json", ColumnKind::Json)],
     relations: &[],
     hidden: &["id"],
     complete: false,
@@ -174,11 +182,11 @@ pub(super) static DATA_REPOSITORY_TYPE: Model = Model {
 pub(super) static REVISION: Model = Model {
     endpoint: "revisions",
     columns: &[
-        column("id", Kind::Uuid),
-        column("json", Kind::Json),
-        column("name", Kind::Text),
-        column("description", Kind::Text),
-        column("created_datetime", Kind::DateTime),
+        column("id", ColumnKind::Uuid),
+        column("json", ColumnKind::Json),
+        column("name", ColumnKind::Text),
+        column("description", ColumnKind::Text),
+        column("created_datetime", ColumnKind::DateTime),
     ],
     relations: &[],
     hidden: &[],
@@ -191,13 +199,13 @@ pub(super) static REVISION: Model = Model {
 pub(super) static TAG: Model = Model {
     endpoint: "tags",
     columns: &[
-        column("id", Kind::Uuid),
-        column("json", Kind::Json),
-        column("name", Kind::Text),
-        column("description", Kind::Text),
-        column("protected", Kind::Boolean),
-        column("public", Kind::Boolean),
-        column("hash", Kind::Text),
+        column("id", ColumnKind::Uuid),
+        column("json", ColumnKind::Json),
+        column("name", ColumnKind::Text),
+        column("description", ColumnKind::Text),
+        column("protected", ColumnKind::Boolean),
+        column("public", ColumnKind::Boolean),
+        column("hash", ColumnKind::Text),
     ],
     relations: &[held("datasets", "datasets", "tags")],
     hidden: &[],

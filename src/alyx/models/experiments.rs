@@ -1,16 +1,16 @@
 //! Probes, where they went, and what was imaged.
 
-use super::super::model::{Embedded, Kind, Model, PROVENANCE, shorthand::*};
+use super::super::model::{ColumnKind, Embedded, Model, PROVENANCE, shorthand::*};
 
 pub(super) static PROBE_INSERTION: Model = Model {
     endpoint: "insertions",
     columns: &[
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("json", Kind::Json),
-        column("serial", Kind::Text),
-        column("auto_datetime", Kind::DateTime),
-        at("model__probe_model", Kind::Text, "model"),
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        column("serial", ColumnKind::Text),
+        column("auto_datetime", ColumnKind::DateTime),
+        at("model__probe_model", ColumnKind::Text, "model"),
     ],
     relations: &[
         one("session", "sessions", "session", "id"),
@@ -22,12 +22,12 @@ pub(super) static PROBE_INSERTION: Model = Model {
     complete: false,
     shown: &[],
     shortcuts: &[
-        shortcut("session__subject__nickname", Kind::Text, "session_info.subject"),
-        shortcut("session__start_time", Kind::DateTime, "session_info.start_time"),
-        shortcut("session__number", Kind::Integer, "session_info.number"),
-        shortcut("session__lab__name", Kind::Text, "session_info.lab"),
-        shortcut("session__projects__name", Kind::Text, "session_info.projects[]"),
-        shortcut("session__task_protocol", Kind::Text, "session_info.task_protocol"),
+        shortcut("session__subject__nickname", ColumnKind::Text, "session_info.subject"),
+        shortcut("session__start_time", ColumnKind::DateTime, "session_info.start_time"),
+        shortcut("session__number", ColumnKind::Integer, "session_info.number"),
+        shortcut("session__lab__name", ColumnKind::Text, "session_info.lab"),
+        shortcut("session__projects__name", ColumnKind::Text, "session_info.projects[]"),
+        shortcut("session__task_protocol", ColumnKind::Text, "session_info.task_protocol"),
     ],
     embedded: &[],
 };
@@ -35,12 +35,12 @@ pub(super) static PROBE_INSERTION: Model = Model {
 pub(super) static CHRONIC_INSERTION: Model = Model {
     endpoint: "chronic-insertions",
     columns: &[
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("start_time", Kind::DateTime),
-        column("serial", Kind::Text),
-        column("json", Kind::Json),
-        at("model__probe_model", Kind::Text, "model"),
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("start_time", ColumnKind::DateTime),
+        column("serial", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        at("model__probe_model", ColumnKind::Text, "model"),
     ],
     relations: &[
         one("subject", "subjects", "subject", "nickname"),
@@ -51,25 +51,29 @@ pub(super) static CHRONIC_INSERTION: Model = Model {
     hidden: &["model", "users", "location", "procedures", "narrative", "end_time"],
     complete: false,
     shown: &[],
-    shortcuts: &[shortcut("probe_insertion__session__id", Kind::Uuid, "probe_insertion[].session_info.id")],
+    shortcuts: &[shortcut(
+        "probe_insertion__session__id",
+        ColumnKind::Uuid,
+        "probe_insertion[].session_info.id",
+    )],
     embedded: &[],
 };
 
 pub(super) static TRAJECTORY_ESTIMATE: Model = Model {
     endpoint: "trajectories",
     columns: &[
-        column("id", Kind::Uuid),
-        column("x", Kind::Float),
-        column("y", Kind::Float),
-        column("z", Kind::Float),
-        column("depth", Kind::Float),
-        column("theta", Kind::Float),
-        column("phi", Kind::Float),
-        column("roll", Kind::Float),
-        column("provenance", Kind::Labels(&PROVENANCE)),
-        column("datetime", Kind::DateTime),
-        column("json", Kind::Json),
-        at("coordinate_system__name", Kind::Text, "coordinate_system"),
+        column("id", ColumnKind::Uuid),
+        column("x", ColumnKind::Float),
+        column("y", ColumnKind::Float),
+        column("z", ColumnKind::Float),
+        column("depth", ColumnKind::Float),
+        column("theta", ColumnKind::Float),
+        column("phi", ColumnKind::Float),
+        column("roll", ColumnKind::Float),
+        column("provenance", ColumnKind::Labels(&PROVENANCE)),
+        column("datetime", ColumnKind::DateTime),
+        column("json", ColumnKind::Json),
+        at("coordinate_system__name", ColumnKind::Text, "coordinate_system"),
     ],
     relations: &[
         one("probe_insertion", "insertions", "probe_insertion", "id"),
@@ -87,14 +91,14 @@ pub(super) static TRAJECTORY_ESTIMATE: Model = Model {
 pub(super) static CHANNEL: Model = Model {
     endpoint: "channels",
     columns: &[
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("json", Kind::Json),
-        column("axial", Kind::Float),
-        column("lateral", Kind::Float),
-        column("x", Kind::Float),
-        column("y", Kind::Float),
-        column("z", Kind::Float),
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        column("axial", ColumnKind::Float),
+        column("lateral", ColumnKind::Float),
+        column("x", ColumnKind::Float),
+        column("y", ColumnKind::Float),
+        column("z", ColumnKind::Float),
     ],
     relations: &[
         one("trajectory_estimate", "trajectories", "trajectory_estimate", "id"),
@@ -110,10 +114,10 @@ pub(super) static CHANNEL: Model = Model {
 pub(super) static BRAIN_REGION: Model = Model {
     endpoint: "brain-regions",
     columns: &[
-        column("id", Kind::Integer),
-        column("acronym", Kind::Text),
-        column("name", Kind::Text),
-        column("description", Kind::Text),
+        column("id", ColumnKind::Integer),
+        column("acronym", ColumnKind::Text),
+        column("name", ColumnKind::Text),
+        column("description", ColumnKind::Text),
     ],
     relations: &[
         one("parent", "brain-regions", "parent", "id"),
@@ -129,10 +133,10 @@ pub(super) static BRAIN_REGION: Model = Model {
 pub(super) static FOV: Model = Model {
     endpoint: "fields-of-view",
     columns: &[
-        column("id", Kind::Uuid),
-        column("name", Kind::Text),
-        column("json", Kind::Json),
-        at("imaging_type__name", Kind::Text, "imaging_type"),
+        column("id", ColumnKind::Uuid),
+        column("name", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        at("imaging_type__name", ColumnKind::Text, "imaging_type"),
     ],
     relations: &[
         one("session", "sessions", "session", "id"),
@@ -150,16 +154,16 @@ pub(super) static FOV: Model = Model {
 pub(super) static FOV_LOCATION: Model = Model {
     endpoint: "fov-location",
     columns: &[
-        column("id", Kind::Uuid),
-        column("provenance", Kind::Text),
-        column("x", Kind::Array),
-        column("y", Kind::Array),
-        column("z", Kind::Array),
-        column("n_xyz", Kind::Array),
-        column("default_provenance", Kind::Boolean),
-        column("auto_datetime", Kind::DateTime),
-        at("coordinate_system__name", Kind::Text, "coordinate_system"),
-        detail("json", Kind::Json),
+        column("id", ColumnKind::Uuid),
+        column("provenance", ColumnKind::Text),
+        column("x", ColumnKind::Array),
+        column("y", ColumnKind::Array),
+        column("z", ColumnKind::Array),
+        column("n_xyz", ColumnKind::Array),
+        column("default_provenance", ColumnKind::Boolean),
+        column("auto_datetime", ColumnKind::DateTime),
+        at("coordinate_system__name", ColumnKind::Text, "coordinate_system"),
+        detail("json", ColumnKind::Json),
     ],
     relations: &[
         many("brain_region", "brain-regions", "brain_region[]", "id"),
@@ -174,11 +178,15 @@ pub(super) static FOV_LOCATION: Model = Model {
 
 pub(super) static IMAGING_STACK: Model = Model {
     endpoint: "imaging-stack",
-    columns: &[column("id", Kind::Uuid), detail("name", Kind::Text), detail("json", Kind::Json)],
+    columns: &[
+        column("id", ColumnKind::Uuid),
+        detail("name", ColumnKind::Text),
+        detail("json", ColumnKind::Json),
+    ],
     relations: &[many("slices", "fields-of-view", "slices[].id", "id")],
     hidden: &[],
     complete: false,
     shown: &[],
     shortcuts: &[],
-    embedded: &[Embedded { relation: "slices", columns: &[column("name", Kind::Text)] }],
+    embedded: &[Embedded { relation: "slices", columns: &[column("name", ColumnKind::Text)] }],
 };

@@ -1,27 +1,27 @@
 //! Tasks.
 
-use super::super::model::{Kind, Model, STATUS, shorthand::*};
+use super::super::model::{ColumnKind, Model, STATUS, shorthand::*};
 
 pub(super) static TASK: Model = Model {
     endpoint: "tasks",
     columns: &[
-        column("id", Kind::Uuid),
-        column("status", Kind::Labels(&STATUS)),
-        column("name", Kind::Text),
-        column("priority", Kind::Integer),
-        column("io_charge", Kind::Integer),
-        column("level", Kind::Integer),
-        column("gpu", Kind::Integer),
-        column("cpu", Kind::Integer),
-        column("ram", Kind::Integer),
-        column("time_out_secs", Kind::Integer),
-        column("time_elapsed_secs", Kind::Float),
-        column("executable", Kind::Text),
-        column("graph", Kind::Text),
-        column("log", Kind::Text),
-        column("version", Kind::Text),
-        column("datetime", Kind::DateTime),
-        column("arguments", Kind::Json),
+        column("id", ColumnKind::Uuid),
+        column("status", ColumnKind::Labels(&STATUS)),
+        column("name", ColumnKind::Text),
+        column("priority", ColumnKind::Integer),
+        column("io_charge", ColumnKind::Integer),
+        column("level", ColumnKind::Integer),
+        column("gpu", ColumnKind::Integer),
+        column("cpu", ColumnKind::Integer),
+        column("ram", ColumnKind::Integer),
+        column("time_out_secs", ColumnKind::Integer),
+        column("time_elapsed_secs", ColumnKind::Float),
+        column("executable", ColumnKind::Text),
+        column("graph", ColumnKind::Text),
+        column("log", ColumnKind::Text),
+        column("version", ColumnKind::Text),
+        column("datetime", ColumnKind::DateTime),
+        column("arguments", ColumnKind::Json),
     ],
     relations: &[
         many("parents", "tasks", "parents[]", "id"),

@@ -1,17 +1,17 @@
 //! Labs, their members and places, and notes.
 
-use super::super::model::{Kind, Model, shorthand::*};
+use super::super::model::{ColumnKind, Model, shorthand::*};
 
 pub(super) static LAB: Model = Model {
     endpoint: "labs",
     columns: &[
-        column("name", Kind::Text),
-        column("institution", Kind::Text),
-        column("address", Kind::Text),
-        column("timezone", Kind::Text),
-        column("reference_weight_pct", Kind::Float),
-        column("zscore_weight_pct", Kind::Float),
-        column("json", Kind::Json),
+        column("name", ColumnKind::Text),
+        column("institution", ColumnKind::Text),
+        column("address", ColumnKind::Text),
+        column("timezone", ColumnKind::Text),
+        column("reference_weight_pct", ColumnKind::Float),
+        column("zscore_weight_pct", ColumnKind::Float),
+        column("json", ColumnKind::Json),
     ],
     relations: &[
         many("repositories", "data-repository", "repositories[]", "name"),
@@ -28,10 +28,10 @@ pub(super) static LAB: Model = Model {
 pub(super) static LAB_MEMBER: Model = Model {
     endpoint: "users",
     columns: &[
-        column("id", Kind::Uuid),
-        column("username", Kind::Text),
-        column("email", Kind::Text),
-        column("is_stock_manager", Kind::Boolean),
+        column("id", ColumnKind::Uuid),
+        column("username", ColumnKind::Text),
+        column("email", ColumnKind::Text),
+        column("is_stock_manager", ColumnKind::Boolean),
     ],
     relations: &[
         many("allowed_users", "users", "allowed_users[]", "username"),
@@ -61,7 +61,7 @@ pub(super) static LAB_MEMBER: Model = Model {
 
 pub(super) static LAB_LOCATION: Model = Model {
     endpoint: "locations",
-    columns: &[column("name", Kind::Text), column("json", Kind::Json)],
+    columns: &[column("name", ColumnKind::Text), column("json", ColumnKind::Json)],
     relations: &[one("lab", "labs", "lab", "name")],
     hidden: &["id", "lab_id"],
     complete: false,
@@ -73,13 +73,13 @@ pub(super) static LAB_LOCATION: Model = Model {
 pub(super) static NOTE: Model = Model {
     endpoint: "notes",
     columns: &[
-        column("id", Kind::Uuid),
-        column("date_time", Kind::DateTime),
-        column("object_id", Kind::Uuid),
-        column("text", Kind::Text),
-        column("json", Kind::Json),
-        at("content_type__app_label", Kind::Text, "content_type<."),
-        at("content_type__model", Kind::Text, "content_type>."),
+        column("id", ColumnKind::Uuid),
+        column("date_time", ColumnKind::DateTime),
+        column("object_id", ColumnKind::Uuid),
+        column("text", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        at("content_type__app_label", ColumnKind::Text, "content_type<."),
+        at("content_type__model", ColumnKind::Text, "content_type>."),
     ],
     relations: &[one("user", "users", "user", "username")],
     // `image` is a path there and a link, or a signed URL, in the record.

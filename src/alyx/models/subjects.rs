@@ -1,22 +1,22 @@
 //! Subjects and projects.
 
-use super::super::model::{Kind, Model, shorthand::*};
+use super::super::model::{ColumnKind, Model, shorthand::*};
 
 pub(super) static SUBJECT: Model = Model {
     endpoint: "subjects",
     columns: &[
-        column("id", Kind::Uuid),
-        column("nickname", Kind::Text),
-        column("birth_date", Kind::Date),
-        column("death_date", Kind::Date),
-        column("sex", Kind::Text),
-        column("description", Kind::Text),
-        column("json", Kind::Json),
-        at("species__nickname", Kind::Text, "species"),
-        at("litter__name", Kind::Text, "litter"),
-        at("strain__name", Kind::Text, "strain"),
-        at("source__name", Kind::Text, "source"),
-        at("line__name", Kind::Text, "line"),
+        column("id", ColumnKind::Uuid),
+        column("nickname", ColumnKind::Text),
+        column("birth_date", ColumnKind::Date),
+        column("death_date", ColumnKind::Date),
+        column("sex", ColumnKind::Text),
+        column("description", ColumnKind::Text),
+        column("json", ColumnKind::Json),
+        at("species__nickname", ColumnKind::Text, "species"),
+        at("litter__name", ColumnKind::Text, "litter"),
+        at("strain__name", ColumnKind::Text, "strain"),
+        at("source__name", ColumnKind::Text, "source"),
+        at("line__name", ColumnKind::Text, "line"),
     ],
     relations: &[
         one("responsible_user", "users", "responsible_user", "username"),
@@ -52,14 +52,14 @@ pub(super) static SUBJECT: Model = Model {
         "responsible_user_id",
     ],
     complete: false,
-    shown: &[column("last_water_restriction", Kind::DateTime)],
+    shown: &[column("last_water_restriction", ColumnKind::DateTime)],
     shortcuts: &[],
     embedded: &[],
 };
 
 pub(super) static PROJECT: Model = Model {
     endpoint: "projects",
-    columns: &[column("name", Kind::Text), column("description", Kind::Text)],
+    columns: &[column("name", ColumnKind::Text), column("description", ColumnKind::Text)],
     relations: &[many("users", "users", "users[]", "username")],
     hidden: &["id", "json"],
     complete: false,

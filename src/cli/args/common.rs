@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use alyx_proxy::settings::{Override, Server, SettingsError};
+use alyx_proxy::settings::{Override, ServerSettings, SettingsError};
 use clap::Args;
 
-use crate::cli::ask::Place;
+use crate::cli::ask::Target;
 
 /// Where settings come from, for each command.
 #[derive(Debug, Args)]
@@ -108,10 +108,10 @@ pub(in crate::cli) struct StatusFlags {
 
 impl StatusFlags {
     /// The proxy to ask. One that listens everywhere is asked on this machine.
-    pub(in crate::cli) fn place(&self, server: &Server) -> Place {
+    pub(in crate::cli) fn place(&self, server: &ServerSettings) -> Target {
         use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
         if let Some(url) = &self.url {
-            return Place { url: url.trim_end_matches('/').to_owned(), certificate: None };
+            return Target { url: url.trim_end_matches('/').to_owned(), certificate: None };
         }
         let listen = server.listen;
         let ip = match listen.ip() {
@@ -120,7 +120,7 @@ impl StatusFlags {
             ip => ip,
         };
         let scheme = if server.has_tls() { "https" } else { "http" };
-        Place {
+        Target {
             url: format!("{scheme}://{}", SocketAddr::new(ip, listen.port())),
             certificate: server.has_tls().then(|| server.tls_certificate.clone()),
         }

@@ -14,10 +14,10 @@ use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
-use super::wishes::Wish;
+use super::wishes::PackRequest;
 use crate::cli::{
-    Failure,
-    ask::{Asker, Reply},
+    CliError,
+    ask::{ProxyClient, Reply},
 };
 
 /// Times that a request is repeated when the proxy asks for a pause, and the longest pause.
@@ -26,14 +26,14 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 
 /// A question that was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct PackedQuestion {
     pub(super) question: String,
-    pub(super) outcome: Packed,
+    pub(super) outcome: PackOutcome,
 }
 
 /// What a question will meet without Alyx.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Packed {
+pub(super) enum PackOutcome {
     /// An answer from the mirror's tables.
     Mirror,
     /// The stored answer.
@@ -46,12 +46,12 @@ pub(super) enum Packed {
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) name: String,
-    pub(super) asked: Vec<Asked>,
+    pub(super) asked: Vec<PackedQuestion>,
 }
 
 /// Who has things fetched.
 pub(super) struct Packer<'a> {
-    asker: &'a Asker,
+    asker: &'a ProxyClient,
     /// The most pages of one question.
     pages: u64,
     /// Whether the sessions that are found are wanted, too.
@@ -63,7 +63,7 @@ pub(super) struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    pub(super) fn new(asker: &'a Asker, pages: u64, sessions: bool) -> Self {
+    pub(super) fn new(asker: &'a ProxyClient, pages: u64, sessions: bool) -> Self {
         Self {
             asker,
             pages,
@@ -96,16 +96,16 @@ impl<'a> Packer<'a> {
     }
 
     /// Fills a wish.
-    pub(super) async fn fill(&self, wish: Wish) -> Result<Item, Failure> {
+    pub(super) async fn fill(&self, wish: PackRequest) -> Result<Item, CliError> {
         match wish {
-            Wish::Beginning => self.beginning().await,
-            Wish::Question(question) => {
+            PackRequest::Beginning => self.beginning().await,
+            PackRequest::Question(question) => {
                 let mut item = Item { name: question.clone(), asked: Vec::new() };
                 let records = self.list(&mut item, &question).await?;
                 self.find(&question, &records);
                 Ok(item)
             }
-            Wish::Session(id) => self.session(id).await,
+            PackRequest::Session(id) => self.session(id).await,
         }
     }
 
@@ -125,13 +125,13 @@ impl<'a> Packer<'a> {
     }
 
     /// Asks for a list, page after page; what is no list has one page. The records.
-    pub(super) async fn list(&self, item: &mut Item, question: &str) -> Result<Vec<Value>, Failure> {
+    pub(super) async fn list(&self, item: &mut Item, question: &str) -> Result<Vec<Value>, CliError> {
         let (mut records, mut next) = (Vec::new(), Some(question.to_owned()));
         let mut pages = 0;
         while let Some(question) = next.take() {
             if pages == self.pages {
                 let why = format!("more than {pages} pages: --pages takes more, a narrower query less time");
-                item.asked.push(Asked { question, outcome: Packed::No(why) });
+                item.asked.push(PackedQuestion { question, outcome: PackOutcome::No(why) });
                 break;
             }
             pages += 1;
@@ -151,7 +151,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Asks for one thing, and what it would meet without Alyx. Its body, if there is an answer.
-    pub(super) async fn one(&self, item: &mut Item, question: &str) -> Result<Option<Value>, Failure> {
+    pub(super) async fn one(&self, item: &mut Item, question: &str) -> Result<Option<Value>, CliError> {
         let accept = match question.split('?').next() {
             // As ONE asks for it, who knows another form than others do.
             Some("/api/schema") => Some(HeaderValue::from_static("application/vnd.oai.openapi+json")),
@@ -169,14 +169,16 @@ impl<'a> Packer<'a> {
         } else {
             let body = reply.body.as_ref();
             let detail = body.and_then(|body| body["detail"].as_str()).unwrap_or_default();
-            Packed::No(format!("answered with status {}. {detail}", reply.status.as_u16()).trim().to_owned())
+            PackOutcome::No(
+                format!("answered with status {}. {detail}", reply.status.as_u16()).trim().to_owned(),
+            )
         };
-        item.asked.push(Asked { question: question.to_owned(), outcome });
+        item.asked.push(PackedQuestion { question: question.to_owned(), outcome });
         Ok(reply.body.filter(|_| reply.status.is_success()))
     }
 
     /// Asks; where the proxy wants a pause it has one.
-    async fn patiently(&self, question: &str, fields: &HeaderMap) -> Result<Reply, Failure> {
+    async fn patiently(&self, question: &str, fields: &HeaderMap) -> Result<Reply, CliError> {
         for _ in 0..PAUSES {
             let reply = self.asker.get(question, fields.clone()).await?;
             let pause =
@@ -194,22 +196,22 @@ impl<'a> Packer<'a> {
     }
 
     /// What this question would meet without Alyx, in the proxy's own words.
-    async fn look(&self, question: &str, mut fields: HeaderMap) -> Result<Packed, Failure> {
+    async fn look(&self, question: &str, mut fields: HeaderMap) -> Result<PackOutcome, CliError> {
         fields.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
         let explained = self.asker.get(question, fields).await?.body.unwrap_or_default();
         if explained["upstream"] == "down" {
             self.is_away.store(true, Ordering::Relaxed);
         }
         Ok(match explained["offline"].as_str() {
-            Some("mirror") => Packed::Mirror,
-            Some("stored") => Packed::Stored,
+            Some("mirror") => PackOutcome::Mirror,
+            Some("stored") => PackOutcome::Stored,
             Some(_) => {
                 let why = explained["why"].as_str().unwrap_or_default();
-                Packed::No(
+                PackOutcome::No(
                     format!("{why} {}", explained["remedy"].as_str().unwrap_or_default()).trim().to_owned(),
                 )
             }
-            None => Packed::No("only Alyx itself can answer it; nothing is kept of it".to_owned()),
+            None => PackOutcome::No("only Alyx itself can answer it; nothing is kept of it".to_owned()),
         })
     }
 }

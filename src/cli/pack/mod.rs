@@ -20,15 +20,15 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{
-    Failure, Outcome,
+    CliError, CommandResult,
     args::PackFlags,
-    ask::{self, Asker, Place},
-    bar::Bar,
+    ask::{self, ProxyClient, Target},
+    bar::StepBar,
     print, print_json,
 };
 use fetch::{Item, Packer};
 use report::Report;
-use wishes::Wish;
+use wishes::PackRequest;
 
 /// Wishes that are filled at a time: a person's own share of what Alyx takes.
 const AT_A_TIME: usize = 4;
@@ -36,33 +36,33 @@ const AT_A_TIME: usize = 4;
 /// The proxy itself ends a request long before.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> Outcome {
+pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> CommandResult {
     let place = flags.proxy.place(&load(sources)?.settings.server);
     let token = token(&place, flags)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, ask::authorization(&token)?);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    let asker = Asker::new(place.clone(), headers, PATIENCE)?;
+    let asker = ProxyClient::new(place.clone(), headers, PATIENCE)?;
 
     let mut wishes = wishes::given(flags)?;
     if let Some(days) = flags.from_log {
         wishes.extend(past(&asker, days).await?);
     }
     if wishes.is_empty() {
-        return Err(Failure::Usage(match flags.from_log {
+        return Err(CliError::Usage(match flags.from_log {
             Some(days) => format!("you asked nothing in the last {days} days through {place}"),
             None => "nothing is wanted: name queries and sessions, or give --from-log DAYS".to_owned(),
         }));
     }
-    wishes.insert(0, Wish::Beginning);
+    wishes.insert(0, PackRequest::Beginning);
     // What is named and was asked lately is wanted once.
     let mut known = HashSet::new();
     wishes.retain(|wish| known.insert(wish.clone()));
 
-    let bar = Bar::new();
+    let bar = StepBar::new();
     let packer = Packer::new(&asker, flags.pages, flags.sessions);
     let mut filled = fill(&packer, &wishes, &bar, "packing").await?;
-    let mut found: Vec<Wish> = packer.found().into_iter().map(Wish::Session).collect();
+    let mut found: Vec<PackRequest> = packer.found().into_iter().map(PackRequest::Session).collect();
     found.retain(|wish| !wishes.contains(wish));
     filled.extend(fill(&packer, &found, &bar, "packing sessions").await?);
     drop(bar);
@@ -88,7 +88,12 @@ pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> Outcome {
 }
 
 /// Fills wishes, several at a time; what came of them, in their order.
-async fn fill(packer: &Packer<'_>, wishes: &[Wish], bar: &Bar, what: &str) -> Result<Vec<Item>, Failure> {
+async fn fill(
+    packer: &Packer<'_>,
+    wishes: &[PackRequest],
+    bar: &StepBar,
+    what: &str,
+) -> Result<Vec<Item>, CliError> {
     let mut filled = Vec::new();
     let mut under_way =
         stream::iter(wishes.iter().cloned().map(|wish| packer.fill(wish))).buffered(AT_A_TIME);
@@ -100,7 +105,7 @@ async fn fill(packer: &Packer<'_>, wishes: &[Wish], bar: &Bar, what: &str) -> Re
 }
 
 /// The token to ask with: that of the environment, or the one that ONE has for this proxy.
-fn token(place: &Place, flags: &PackFlags) -> Result<Zeroizing<String>, Failure> {
+fn token(place: &Target, flags: &PackFlags) -> Result<Zeroizing<String>, CliError> {
     if let Some(token) = flags.token.token() {
         return Ok(Zeroizing::new(token));
     }
@@ -110,22 +115,22 @@ fn token(place: &Place, flags: &PackFlags) -> Result<Zeroizing<String>, Failure>
     found.ok_or_else(|| {
         let variable = alyx_proxy::settings::TOKEN_VARIABLE;
         let who = flags.user.as_deref().map_or_else(String::new, |user| format!(" as {user}"));
-        Failure::Usage(format!(
+        CliError::Usage(format!(
             "ONE has no token for {place}{who}: log in once with ONE(base_url='{place}'), or set {variable}"
         ))
     })
 }
 
 /// What was asked in the last days, the last first.
-async fn past(asker: &Asker, days: u32) -> Result<Vec<Wish>, Failure> {
+async fn past(asker: &ProxyClient, days: u32) -> Result<Vec<PackRequest>, CliError> {
     let past = answered(asker, &format!("/-/asked?days={days}")).await?;
     let questions = past["questions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |past: &Value| past["question"].as_str().map(|text| Wish::Question(text.to_owned()));
+    let text = |past: &Value| past["question"].as_str().map(|text| PackRequest::Question(text.to_owned()));
     Ok(questions.iter().filter_map(text).collect())
 }
 
 /// One of the proxy's own answers.
-async fn answered(asker: &Asker, path: &str) -> Result<Value, Failure> {
+async fn answered(asker: &ProxyClient, path: &str) -> Result<Value, CliError> {
     let reply = asker.get(path, HeaderMap::new()).await?;
     ask::granted(reply.status, reply.body, path)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fetch::{Item, Packed};
+use super::fetch::{Item, PackOutcome};
 
 /// What came of it.
 pub(super) struct Report {
@@ -22,13 +22,13 @@ impl Item {
         self.asked
             .iter()
             .filter_map(|asked| match &asked.outcome {
-                Packed::No(why) => Some((asked.question.as_str(), why.as_str())),
-                Packed::Mirror | Packed::Stored => None,
+                PackOutcome::No(why) => Some((asked.question.as_str(), why.as_str())),
+                PackOutcome::Mirror | PackOutcome::Stored => None,
             })
             .collect()
     }
 
-    fn count(&self, outcome: &Packed) -> usize {
+    fn count(&self, outcome: &PackOutcome) -> usize {
         self.asked.iter().filter(|asked| asked.outcome == *outcome).count()
     }
 }
@@ -48,8 +48,8 @@ impl Report {
                 .map(|(question, why)| json!({ "question": question, "why": why }))
                 .collect();
             json!({
-                "wanted": item.name, "requests": item.asked.len(), "mirror": item.count(&Packed::Mirror),
-                "stored": item.count(&Packed::Stored), "works_offline": missing.is_empty(), "missing": missing,
+                "wanted": item.name, "requests": item.asked.len(), "mirror": item.count(&PackOutcome::Mirror),
+                "stored": item.count(&PackOutcome::Stored), "works_offline": missing.is_empty(), "missing": missing,
             })
         };
         json!({
@@ -98,7 +98,7 @@ impl Report {
 
 /// Where its answers will come from.
 fn from(item: &Item) -> String {
-    let places = [(item.count(&Packed::Mirror), "mirror"), (item.count(&Packed::Stored), "stored")];
+    let places = [(item.count(&PackOutcome::Mirror), "mirror"), (item.count(&PackOutcome::Stored), "stored")];
     let places = places.into_iter().filter(|(count, _)| *count > 0);
     let places: Vec<String> = places.map(|(count, place)| format!("{count} {place}")).collect();
     format!("({})", places.join(", "))

@@ -5,7 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::fetch::{Item, Packer};
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 /// What is asked whatever is done: the interface's description, how datasets are named, where files lie.
 const BEGINNING: [&str; 5] =
@@ -15,7 +15,7 @@ const BEGINNING: [&str; 5] =
 const ALIGNED: &str = "Ephys aligned histology track";
 
 impl Packer<'_> {
-    pub(super) async fn beginning(&self) -> Result<Item, Failure> {
+    pub(super) async fn beginning(&self) -> Result<Item, CliError> {
         let mut item = Item { name: "what ONE asks at its start".to_owned(), asked: Vec::new() };
         for question in BEGINNING {
             let records = self.list(&mut item, question).await?;
@@ -31,7 +31,7 @@ impl Packer<'_> {
 
     /// A session: its record by every road, its datasets, its subject, its insertions with their trajectories and
     /// channels.
-    pub(super) async fn session(&self, id: Uuid) -> Result<Item, Failure> {
+    pub(super) async fn session(&self, id: Uuid) -> Result<Item, CliError> {
         let mut item = Item { name: format!("session {id}"), asked: Vec::new() };
         let Some(session) = self.one(&mut item, &format!("/sessions/{id}")).await? else { return Ok(item) };
         let text = |field: &str| session[field].as_str().unwrap_or_default();
@@ -59,7 +59,7 @@ impl Packer<'_> {
         Ok(item)
     }
 
-    async fn insertion(&self, item: &mut Item, session: Uuid, insertion: &Value) -> Result<(), Failure> {
+    async fn insertion(&self, item: &mut Item, session: Uuid, insertion: &Value) -> Result<(), CliError> {
         let text = |field: &str| insertion[field].as_str().unwrap_or_default();
         let (id, name) = (encoded(text("id")), encoded(text("name")));
         self.one(item, &format!("/insertions/{id}")).await?;

@@ -5,11 +5,11 @@ use std::io::{BufRead, IsTerminal, Write};
 use url::Url;
 use uuid::Uuid;
 
-use crate::cli::{Failure, args::PackFlags};
+use crate::cli::{CliError, args::PackFlags};
 
 /// Something that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Wish {
+pub(super) enum PackRequest {
     /// What ONE asks at its start, whatever is done then.
     Beginning,
     /// A question, path and query.
@@ -19,8 +19,8 @@ pub(super) enum Wish {
 }
 
 /// What the arguments name; where they name nothing, what is typed or piped in.
-pub(super) fn given(flags: &PackFlags) -> Result<Vec<Wish>, Failure> {
-    let mut wishes: Vec<Wish> = flags.session.iter().copied().map(Wish::Session).collect();
+pub(super) fn given(flags: &PackFlags) -> Result<Vec<PackRequest>, CliError> {
+    let mut wishes: Vec<PackRequest> = flags.session.iter().copied().map(PackRequest::Session).collect();
     for text in &flags.wanted {
         wishes.push(read(text)?);
     }
@@ -56,9 +56,9 @@ pub(super) fn given(flags: &PackFlags) -> Result<Vec<Wish>, Failure> {
 }
 
 /// A session's id, or a query: as ONE asks it, or pasted as a whole URL.
-fn read(text: &str) -> Result<Wish, Failure> {
+fn read(text: &str) -> Result<PackRequest, CliError> {
     if let Ok(id) = Uuid::try_parse(text) {
-        return Ok(Wish::Session(id));
+        return Ok(PackRequest::Session(id));
     }
     let question = match Url::parse(text) {
         Ok(url) if url.has_host() => {
@@ -71,11 +71,11 @@ fn read(text: &str) -> Result<Wish, Failure> {
     let question = question.replace(' ', "%20");
     let own = question == "/-" || question.starts_with("/-/");
     if own || question.starts_with("//") || question.contains(|c: char| c.is_ascii_control() || c == '#') {
-        return Err(Failure::Usage(format!(
+        return Err(CliError::Usage(format!(
             "{text}: neither a query such as /sessions?lab=cortexlab nor the id of a session"
         )));
     }
-    Ok(Wish::Question(question))
+    Ok(PackRequest::Question(question))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn queries_come_as_paths_or_whole_urls_and_sessions_by_their_ids() {
-        let question = |text: &str| Wish::Question(text.to_owned());
+        let question = |text: &str| PackRequest::Question(text.to_owned());
         for (text, wish) in [
             ("/sessions?lab=x", question("/sessions?lab=x")),
             ("sessions?lab=x", question("/sessions?lab=x")),
@@ -93,7 +93,7 @@ mod tests {
             ("/sessions?task_protocol=a b", question("/sessions?task_protocol=a%20b")),
             (
                 "327077ae-57d3-4d40-a9e3-e2eb3c643c5c",
-                Wish::Session(Uuid::try_parse("327077ae-57d3-4d40-a9e3-e2eb3c643c5c").unwrap()),
+                PackRequest::Session(Uuid::try_parse("327077ae-57d3-4d40-a9e3-e2eb3c643c5c").unwrap()),
             ),
         ] {
             assert_eq!(read(text).unwrap(), wish, "{text}");

@@ -8,37 +8,38 @@ use std::{
 
 use alyx_proxy::{
     settings::Sources,
-    snapshot::{Archive, Choice, Contents, Manifest, SnapshotError, check},
+    snapshot::{Archive, Contents, Manifest, Selection, SnapshotError, check},
 };
 use anyhow::{Context, anyhow};
 use serde_json::json;
 
 use super::{Worker, lines};
 use crate::cli::{
-    Failure, Outcome, args::ExportFlags, ask, bar::Bar, control::Control, prepare, print, print_json,
+    CliError, CommandResult, args::ExportFlags, ask, bar::StepBar, control::Control, prepare, print,
+    print_json,
 };
 
-pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> Outcome {
+pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> CommandResult {
     let path = &flags.file;
     if path.exists() && !flags.force {
         return Err(anyhow::Error::from(SnapshotError::Exists(path.clone())).into());
     }
-    let choice = Choice {
+    let choice = Selection {
         endpoints: flags.endpoint.iter().cloned().collect(),
         lab: flags.lab.clone(),
         project: flags.project.clone(),
     };
-    choice.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    choice.check().map_err(|error| CliError::Usage(error.to_string()))?;
     let name = flags.name.clone().unwrap_or_else(|| stem(path));
     if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(Failure::Usage(
+        return Err(CliError::Usage(
             "--name: a name has 1 to 100 characters, none of them invisible".to_owned(),
         ));
     }
     let (loaded, _log) = prepare(sources)?;
     let (manifest, contents) = match Worker::of(&loaded.settings, &flags.proxy).await? {
         Worker::Here(proxy) => {
-            let exported = proxy.export(&name, &choice, path, Bar::teller()).await;
+            let exported = proxy.export(&name, &choice, path, StepBar::teller()).await;
             proxy.close().await;
             exported.map_err(anyhow::Error::from)?
         }
@@ -69,24 +70,24 @@ fn stem(path: &Path) -> String {
 async fn fetch(
     control: &Control,
     name: &str,
-    choice: &Choice,
+    choice: &Selection,
     path: &Path,
-) -> Result<(Manifest, Contents), Failure> {
+) -> Result<(Manifest, Contents), CliError> {
     let beside = PathBuf::from(format!("{}.part", path.display()));
     let fetched = async {
-        let bar = Bar::new();
+        let bar = StepBar::new();
         bar.wait("exporting");
         ask::download(control, "/-/api/export", &json!({ "name": name, "choice": choice }), &beside, &bar)
             .await?;
         drop(bar);
-        let (beside, teller) = (beside.clone(), Bar::teller());
+        let (beside, teller) = (beside.clone(), StepBar::teller());
         let checking = move || {
             let archive = Archive::open(&beside, &*teller)?;
             let contents = check(&archive, &*teller)?;
             Ok::<_, SnapshotError>((archive.manifest.clone(), contents))
         };
         let checked = tokio::task::spawn_blocking(checking).await.map_err(anyhow::Error::from)?;
-        Ok::<_, Failure>(checked.map_err(anyhow::Error::from)?)
+        Ok::<_, CliError>(checked.map_err(anyhow::Error::from)?)
     };
     let result = Arc::new(fetched.await);
     let placed = match &*result {

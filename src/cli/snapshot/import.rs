@@ -5,23 +5,23 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::Worker;
-use crate::cli::{Failure, Outcome, args::ImportFlags, ask, bar::Bar, prepare, print, print_json};
+use crate::cli::{CliError, CommandResult, args::ImportFlags, ask, bar::StepBar, prepare, print, print_json};
 
-pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> Outcome {
+pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> CommandResult {
     let path = &flags.file;
     let (loaded, _log) = prepare(sources)?;
     let done = match Worker::of(&loaded.settings, &flags.proxy).await? {
         Worker::Here(proxy) => {
-            let imported = proxy.import(path, Bar::teller()).await;
+            let imported = proxy.import(path, StepBar::teller()).await;
             proxy.close().await;
             json!(imported.map_err(anyhow::Error::from)?)
         }
         Worker::There(control) => {
             // What is damaged is not even sent.
-            let (opened, teller) = (path.clone(), Bar::teller());
+            let (opened, teller) = (path.clone(), StepBar::teller());
             let opening = tokio::task::spawn_blocking(move || Archive::open(&opened, &*teller).map(drop));
             opening.await.context("the snapshot was not read")?.map_err(anyhow::Error::from)?;
-            ask::upload(&control, "/-/api/import", path, &Bar::new()).await?
+            ask::upload(&control, "/-/api/import", path, &StepBar::new()).await?
         }
     };
     if flags.proxy.json {
@@ -30,7 +30,7 @@ pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> Outco
     told(&done)
 }
 
-fn told(done: &Value) -> Result<(), Failure> {
+fn told(done: &Value) -> Result<(), CliError> {
     let tables = |field: &str| -> Vec<String> {
         let names = done[field].as_array().into_iter().flatten().filter_map(Value::as_str);
         names.map(ToOwned::to_owned).collect()

@@ -4,10 +4,10 @@ use alyx_proxy::snapshot::{Archive, SnapshotError, check};
 use serde_json::json;
 
 use super::lines;
-use crate::cli::{Outcome, args::InspectFlags, bar::Bar, print, print_json};
+use crate::cli::{CommandResult, args::InspectFlags, bar::StepBar, print, print_json};
 
-pub(in crate::cli) async fn run(flags: &InspectFlags) -> Outcome {
-    let (path, teller) = (flags.file.clone(), Bar::teller());
+pub(in crate::cli) async fn run(flags: &InspectFlags) -> CommandResult {
+    let (path, teller) = (flags.file.clone(), StepBar::teller());
     let looking = move || {
         let archive = Archive::open(&path, &*teller)?;
         let contents = check(&archive, &*teller)?;

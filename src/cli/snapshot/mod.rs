@@ -17,11 +17,11 @@ use alyx_proxy::{
     clock,
     proxy::Mode,
     settings::Settings,
-    snapshot::{Choice, Contents, Manifest},
+    snapshot::{Contents, Manifest, Selection},
 };
 use indicatif::HumanBytes;
 
-use super::{Failure, args::StatusFlags, control::Control};
+use super::{CliError, args::StatusFlags, control::Control};
 
 /// The proxy that does the work.
 enum Worker {
@@ -32,7 +32,7 @@ enum Worker {
 }
 
 impl Worker {
-    async fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, Failure> {
+    async fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, CliError> {
         if flags.url.is_some() {
             return Ok(Self::There(Control::of(settings, flags)?));
         }
@@ -96,6 +96,6 @@ fn left_out(contents: &Contents) -> Vec<String> {
     lines
 }
 
-fn what(choice: &Choice) -> String {
+fn what(choice: &Selection) -> String {
     if choice.is_everything() { "everything that the proxy knew".to_owned() } else { choice.for_people() }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use alyx_proxy::{
     alyx::Endpoint,
     app::App,
-    mirror::sync::{Cycle, Progress, TableProgress},
+    mirror::sync::{Cycle, SyncProgress, TableProgress},
     proxy::Mode,
     settings::Sources,
     upstream::health,
@@ -16,12 +16,12 @@ use alyx_proxy::{
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::{Failure, Outcome, args::SyncFlags, prepare, print, print_json};
-use teller::Teller;
+use super::{CliError, CommandResult, args::SyncFlags, prepare, print, print_json};
+use teller::ProgressReporter;
 
-pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
+pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> CommandResult {
     let named = flags.endpoints.iter().map(|name| {
-        Endpoint::named(name).ok_or_else(|| Failure::Usage(format!("there is no endpoint `{name}`")))
+        Endpoint::named(name).ok_or_else(|| CliError::Usage(format!("there is no endpoint `{name}`")))
     });
     let named: Vec<&'static Endpoint> = named.collect::<Result<_, _>>()?;
     let (loaded, _log) = prepare(sources)?;
@@ -33,7 +33,7 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
         Err(error) => return Err(anyhow::Error::from(error).into()),
     };
     let (Some(mirror), Some(synchroniser)) = (app.mirror().cloned(), app.synchroniser().cloned()) else {
-        return Err(Failure::Usage(
+        return Err(CliError::Usage(
             "no account to synchronise by: set mirror.username and mirror.password, or mirror.token"
                 .to_owned(),
         ));
@@ -42,7 +42,7 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     let errors = {
         let cycle = synchroniser.cycle(Cycle::Now(&named));
         tokio::pin!(cycle);
-        let mut teller = Teller::new();
+        let mut teller = ProgressReporter::new();
         loop {
             let ended = tokio::time::timeout(teller.pause(), &mut cycle).await;
             teller.tell(snapshot(&synchroniser.progress));
@@ -53,13 +53,13 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     };
     watching.abort();
     let states = mirror.states();
-    let lines: Vec<Line> = synchroniser
+    let lines: Vec<SummaryLine> = synchroniser
         .progress
         .snapshot()
         .into_iter()
         .map(|(endpoint, table)| {
             let state = states.of(endpoint);
-            Line {
+            SummaryLine {
                 endpoint: endpoint.to_owned(),
                 rows: state.map_or(0, |state| state.rows),
                 details: state.is_some_and(|state| state.details),
@@ -72,30 +72,30 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
     failed(errors.len())
 }
 
-fn failed(tables: usize) -> Outcome {
+fn failed(tables: usize) -> CommandResult {
     match tables {
         0 => Ok(()),
         failed => Err(anyhow!("{failed} tables were not synchronised").into()),
     }
 }
 
-fn snapshot(progress: &Progress) -> BTreeMap<String, TableProgress> {
+fn snapshot(progress: &SyncProgress) -> BTreeMap<String, TableProgress> {
     progress.snapshot().into_iter().map(|(endpoint, table)| (endpoint.to_owned(), table)).collect()
 }
 
 /// How a table stands in the end.
-struct Line {
+struct SummaryLine {
     endpoint: String,
     rows: u64,
     details: bool,
     error: Option<String>,
 }
 
-fn report(lines: &[Line], as_json: bool) -> Outcome {
+fn report(lines: &[SummaryLine], as_json: bool) -> CommandResult {
     if as_json {
         let tables: serde_json::Map<_, _> = lines
             .iter()
-            .map(|Line { endpoint, rows, details, error }| {
+            .map(|SummaryLine { endpoint, rows, details, error }| {
                 (endpoint.clone(), json!({ "rows": rows, "details": details, "error": error }))
             })
             .collect();
@@ -103,7 +103,7 @@ fn report(lines: &[Line], as_json: bool) -> Outcome {
     }
     let lines: Vec<String> = lines
         .iter()
-        .map(|Line { endpoint, rows, details, error }| {
+        .map(|SummaryLine { endpoint, rows, details, error }| {
             let rest = match error {
                 Some(error) => format!("  {error}"),
                 None if *details => String::new(),

@@ -11,37 +11,37 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Line, failed, report, teller::Teller};
-use crate::cli::{Failure, Outcome, args::StatusFlags, ask, control::Control};
+use super::{SummaryLine, failed, report, teller::ProgressReporter};
+use crate::cli::{CliError, CommandResult, args::StatusFlags, ask, control::Control};
 
 /// What is read of `/-/status.json`.
 #[derive(Deserialize)]
-struct Status {
-    mirror: Mirror,
+struct RunningStatus {
+    mirror: RunningMirror,
 }
 
 #[derive(Deserialize)]
-struct Mirror {
-    tables: Vec<Table>,
+struct RunningMirror {
+    tables: Vec<RunningTable>,
     #[serde(default)]
     progress: BTreeMap<String, TableProgress>,
 }
 
 #[derive(Deserialize)]
-struct Table {
+struct RunningTable {
     endpoint: String,
     rows: u64,
     details: bool,
 }
 
-pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json: bool) -> Outcome {
+pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json: bool) -> CommandResult {
     let control = Control::of(&load(sources)?.settings, &StatusFlags { url: None, json: as_json })?;
     let wished: Vec<_> = named.iter().map(|endpoint| endpoint.name).collect();
     let wish = json!({ "endpoints": wished, "wait": true });
     let done = {
         let ended = control.wish("sync", &wish);
         tokio::pin!(ended);
-        let mut teller = Teller::new();
+        let mut teller = ProgressReporter::new();
         loop {
             match tokio::time::timeout(teller.pause(), &mut ended).await {
                 Ok(done) => break done?,
@@ -53,12 +53,12 @@ pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json:
         serde_json::from_value(done["errors"].clone()).map_err(anyhow::Error::from)?;
     let chosen = done["synchronising"].as_array().cloned().unwrap_or_default();
     let tables = mirror(&control.base).await?.tables;
-    let lines: Vec<Line> = chosen
+    let lines: Vec<SummaryLine> = chosen
         .iter()
         .filter_map(Value::as_str)
         .map(|endpoint| {
             let table = tables.iter().find(|table| table.endpoint == endpoint);
-            Line {
+            SummaryLine {
                 endpoint: endpoint.to_owned(),
                 rows: table.map_or(0, |table| table.rows),
                 details: table.is_some_and(|table| table.details),
@@ -70,8 +70,9 @@ pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json:
     failed(errors.len())
 }
 
-async fn mirror(base: &ask::Place) -> Result<Mirror, Failure> {
+async fn mirror(base: &ask::Target) -> Result<RunningMirror, CliError> {
     let (_, body) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
-    let status: Status = serde_json::from_value(body.unwrap_or_default()).map_err(anyhow::Error::from)?;
+    let status: RunningStatus =
+        serde_json::from_value(body.unwrap_or_default()).map_err(anyhow::Error::from)?;
     Ok(status.mirror)
 }

@@ -6,12 +6,12 @@ use alyx_proxy::mirror::sync::TableProgress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Tells on the standard error output how far it is: bars on a terminal, lines elsewhere.
-pub(super) struct Teller {
+pub(super) struct ProgressReporter {
     bars: Option<MultiProgress>,
     known: BTreeMap<String, (TableProgress, Option<ProgressBar>)>,
 }
 
-impl Teller {
+impl ProgressReporter {
     pub(super) fn new() -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
         Self { bars, known: BTreeMap::new() }

@@ -5,36 +5,34 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::{
-    path::Cell,
+    path::PathValue,
     scalar::{order, scalar},
 };
 use crate::alyx::{
     filterset::{
-        Unanswered,
+        QueryError, QueryResult,
         compare::{Comparison, text_holds},
         path::Leaf,
         regex,
         scalar::Scalar,
     },
-    model::Kind,
+    model::ColumnKind,
 };
-
-type Result<T> = std::result::Result<T, Unanswered>;
 
 /// Whether cells fulfil a comparison.
 pub(super) trait Compares {
     /// Whether excluding what fulfils it leaves a record with these cells.
-    fn leaves(&self, leaf: Leaf, cells: &[Cell<'_>]) -> Result<bool>;
+    fn leaves(&self, leaf: Leaf, cells: &[PathValue<'_>]) -> QueryResult<bool>;
     /// Whether a cell fulfils it. Null fulfils nothing but the question whether it is null.
-    fn holds(&self, leaf: Leaf, cell: &Cell<'_>) -> Result<bool>;
+    fn holds(&self, leaf: Leaf, cell: &PathValue<'_>) -> QueryResult<bool>;
 }
 
 impl Compares for Comparison {
     /// Whether excluding what fulfils it leaves a record with these cells.
-    fn leaves(&self, leaf: Leaf, cells: &[Cell<'_>]) -> Result<bool> {
+    fn leaves(&self, leaf: Leaf, cells: &[PathValue<'_>]) -> QueryResult<bool> {
         if let (Self::Json(test), [cell]) = (self, cells) {
             return test.leaves(match cell {
-                Cell::Value(value) => Some(value.as_ref()),
+                PathValue::Value(value) => Some(value.as_ref()),
                 _ => None,
             });
         }
@@ -47,19 +45,19 @@ impl Compares for Comparison {
     }
 
     /// Whether a cell fulfils it. Null fulfils nothing but the question whether it is null.
-    fn holds(&self, leaf: Leaf, cell: &Cell<'_>) -> Result<bool> {
+    fn holds(&self, leaf: Leaf, cell: &PathValue<'_>) -> QueryResult<bool> {
         let value = match (self, cell) {
-            (Self::Json(test), Cell::Null) => return test.holds(None),
-            (Self::Null(wanted), cell) => return Ok(matches!(cell, Cell::Null) == *wanted),
-            (_, Cell::Null) => return Ok(false),
-            (_, Cell::Exists) => return Ok(true),
-            (_, Cell::Value(value)) => value.as_ref(),
+            (Self::Json(test), PathValue::Null) => return test.holds(None),
+            (Self::Null(wanted), cell) => return Ok(matches!(cell, PathValue::Null) == *wanted),
+            (_, PathValue::Null) => return Ok(false),
+            (_, PathValue::Exists) => return Ok(true),
+            (_, PathValue::Value(value)) => value.as_ref(),
         };
         match self {
             Self::Json(test) => test.holds(Some(value)),
             Self::Text(relation, text, cased) => Ok(text_holds(*relation, &shown(value), text, *cased)),
             Self::Matches(pattern) => {
-                let broken = |_| Unanswered::beyond("match such a regular expression");
+                let broken = |_| QueryError::beyond("match such a regular expression");
                 regex::is_in(&pattern.compiled().map_err(broken)?, pattern.ascii, &shown(value))
             }
             Self::Length(length) => {
@@ -94,7 +92,7 @@ impl Compares for Comparison {
 
 /// Whether this is a label whose number is not known, but can't be one of these: they are others'.
 fn is_other_label(leaf: Leaf, value: &Value, wanted: &[Scalar]) -> bool {
-    let Leaf::Value { kind: Kind::Labels(labels), .. } = leaf else { return false };
+    let Leaf::Value { kind: ColumnKind::Labels(labels), .. } = leaf else { return false };
     let numbers = labels.labels.iter().filter_map(|(number, _)| *number);
     #[allow(clippy::cast_precision_loss, reason = "codes are small")]
     let numbers: Vec<Scalar> = numbers.map(|number| Scalar::Number(number as f64)).collect();

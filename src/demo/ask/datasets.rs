@@ -10,8 +10,11 @@ use super::{
     path::{self, Leads},
 };
 use crate::alyx::{
-    filter::{Filter, Test},
-    filterset::{Unanswered, compare::Comparison, form::Asked, lookups, path::Path, python_literal::Python},
+    filter::{Filter, Predicate},
+    filterset::{
+        QueryError, QueryResult, compare::Comparison, form::CleanedValue, lookups, path::Path,
+        python_literal::Python,
+    },
     model::{Model, QC, Relation},
 };
 
@@ -19,9 +22,9 @@ use crate::alyx::{
 const FAIL: i64 = 40;
 
 /// What is asked of datasets.
-pub(super) enum Condition {
+pub(super) enum DatasetCondition {
     /// Over the relation: datasets that pass, and how many different values of this field there must be.
-    Several { relation: &'static Relation, wanted: Wanted, least: usize },
+    Several { relation: &'static Relation, wanted: DatasetFilter, least: usize },
     /// A file of the dataset that exists, or not, on a server; no question where there are no servers.
     OnServer { servers: HashSet<String>, exists: bool },
     /// Of this session, with this in the collection.
@@ -35,91 +38,101 @@ pub(super) enum Condition {
 }
 
 /// Which datasets pass, and what of them is counted.
-pub(super) struct Wanted {
+pub(super) struct DatasetFilter {
     types: Option<HashSet<String>>,
     names: Option<HashSet<String>>,
     quality: Option<i64>,
     servers: Option<HashSet<String>>,
-    counts: Counts,
+    counts: CountedDatasets,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Counts {
+enum CountedDatasets {
     Types,
     Names,
     Datasets,
 }
 
-type Result<T> = std::result::Result<T, Unanswered>;
-
-impl Condition {
-    pub(super) fn new(query: &Query<'_>, filter: &Filter, asked: &Asked) -> Result<Self> {
+impl DatasetCondition {
+    pub(super) fn new(query: &Query<'_>, filter: &Filter, asked: &CleanedValue) -> QueryResult<Self> {
         let relation = |name: &str| {
             let model = Model::of(query.endpoint.name);
             model
                 .and_then(|model| model.relation(name))
-                .ok_or_else(|| Unanswered::beyond("know such datasets"))
+                .ok_or_else(|| QueryError::beyond("know such datasets"))
         };
         let items = |text: &str| -> (HashSet<String>, usize) {
             (text.split(',').map(str::to_owned).collect(), text.split(',').count())
         };
         Ok(match (filter.test, asked) {
-            (Test::DatasetTypes(name), Asked::Text(text)) => {
+            (Predicate::DatasetTypes(name), CleanedValue::Text(text)) => {
                 let (types, least) = items(text);
-                let wanted = Wanted { types: Some(types), ..Wanted::all(Counts::Types) };
+                let wanted =
+                    DatasetFilter { types: Some(types), ..DatasetFilter::all(CountedDatasets::Types) };
                 Self::Several { relation: relation(name)?, wanted, least }
             }
-            (Test::SessionDatasets, Asked::Text(text)) => {
+            (Predicate::SessionDatasets, CleanedValue::Text(text)) => {
                 let (names, least) = items(text);
                 let quality = Some(quality(query)?);
                 let servers = Some(servers(query));
-                let wanted = Wanted { names: Some(names), quality, servers, ..Wanted::all(Counts::Names) };
+                let wanted = DatasetFilter {
+                    names: Some(names),
+                    quality,
+                    servers,
+                    ..DatasetFilter::all(CountedDatasets::Names)
+                };
                 Self::Several { relation: relation("data_dataset_session_related")?, wanted, least }
             }
-            (Test::Datasets { relation: name, qc }, Asked::Text(text)) => {
+            (Predicate::Datasets { relation: name, qc }, CleanedValue::Text(text)) => {
                 let (names, least) = items(text);
                 let quality = if qc { Some(quality(query)?) } else { None };
-                let wanted = Wanted { names: Some(names), quality, ..Wanted::all(Counts::Datasets) };
+                let wanted = DatasetFilter {
+                    names: Some(names),
+                    quality,
+                    ..DatasetFilter::all(CountedDatasets::Datasets)
+                };
                 Self::Several { relation: relation(name)?, wanted, least }
             }
             // Its presence is enough, with whatever value.
-            (Test::DatasetQc(_), _) if query.raw("datasets").is_some() => Self::Nothing,
-            (Test::DatasetQc(name), Asked::Text(text)) => {
-                let wanted =
-                    Wanted { quality: Some(lookups::quality(text)?), ..Wanted::all(Counts::Datasets) };
+            (Predicate::DatasetQc(_), _) if query.raw("datasets").is_some() => Self::Nothing,
+            (Predicate::DatasetQc(name), CleanedValue::Text(text)) => {
+                let wanted = DatasetFilter {
+                    quality: Some(lookups::quality(text)?),
+                    ..DatasetFilter::all(CountedDatasets::Datasets)
+                };
                 Self::Several { relation: relation(name)?, wanted, least: 1 }
             }
-            (Test::ExistsOnServer, Asked::Bool(exists)) => {
+            (Predicate::ExistsOnServer, CleanedValue::Bool(exists)) => {
                 Self::OnServer { servers: servers(query), exists: *exists }
             }
-            (Test::OfInsertion, Asked::Uuid(id)) => Self::of_insertion(query, id)?,
-            (Test::Tagged(flag), Asked::Bool(wanted)) => {
+            (Predicate::OfInsertion, CleanedValue::Uuid(id)) => Self::of_insertion(query, id)?,
+            (Predicate::Tagged(flag), CleanedValue::Bool(wanted)) => {
                 let tags = query.data.named("tags").records().iter();
                 let flagged = tags.filter(|tag| tag.value()[flag] == Value::Bool(true));
                 let tags =
                     flagged.filter_map(|tag| tag.value()["name"].as_str()).map(str::to_owned).collect();
                 Self::Tagged { tags, wanted: *wanted }
             }
-            (Test::AnyDataset, Asked::Keys(ids)) => Self::Any(ids.iter().cloned().collect()),
-            _ => return Err(Unanswered::beyond(&format!("evaluate {}", filter.name))),
+            (Predicate::AnyDataset, CleanedValue::Keys(ids)) => Self::Any(ids.iter().cloned().collect()),
+            _ => return Err(QueryError::beyond(&format!("evaluate {}", filter.name))),
         })
     }
 
-    fn of_insertion(query: &Query<'_>, id: &str) -> Result<Self> {
+    fn of_insertion(query: &Query<'_>, id: &str) -> QueryResult<Self> {
         let insertions = query.data.named("insertions");
         let Some(place) = insertions.find(id).first() else {
-            return Err(Unanswered::failed("ProbeInsertion matching query does not exist."));
+            return Err(QueryError::failed("ProbeInsertion matching query does not exist."));
         };
         let insertion = insertions.records()[*place].value();
         match (insertion["session"].as_str(), insertion["name"].as_str()) {
             (Some(session), Some(name)) => {
                 Ok(Self::Of { session: session.to_owned(), name: name.to_owned() })
             }
-            _ => Err(Unanswered::beyond("know the datasets of an insertion without a session")),
+            _ => Err(QueryError::beyond("know the datasets of an insertion without a session")),
         }
     }
 
-    pub(super) fn ways(&self, query: &Query<'_>, place: usize) -> Result<Ways> {
+    pub(super) fn ways(&self, query: &Query<'_>, place: usize) -> QueryResult<Ways> {
         let record = query.data.table(query.endpoint).records()[place].value();
         let truth = |holds: bool| Ok(Ways(usize::from(holds)));
         match self {
@@ -167,7 +180,7 @@ impl Condition {
     pub(super) fn multiplies(&self) -> bool {
         match self {
             // The names of a session's datasets, and files, are looked for in queries of their own.
-            Self::Several { wanted, .. } => wanted.counts != Counts::Names,
+            Self::Several { wanted, .. } => wanted.counts != CountedDatasets::Names,
             Self::Any(_) => true,
             Self::Tagged { wanted, .. } => *wanted,
             Self::OnServer { .. } | Self::Of { .. } | Self::Nothing => false,
@@ -175,8 +188,8 @@ impl Condition {
     }
 }
 
-impl Wanted {
-    fn all(counts: Counts) -> Self {
+impl DatasetFilter {
+    fn all(counts: CountedDatasets) -> Self {
         Self { types: None, names: None, quality: None, servers: None, counts }
     }
 
@@ -193,9 +206,9 @@ impl Wanted {
     /// What of a dataset counts as different from others.
     fn counted(&self, dataset: &Value) -> String {
         let field = match self.counts {
-            Counts::Types => "dataset_type",
-            Counts::Names => "name",
-            Counts::Datasets => "url",
+            CountedDatasets::Types => "dataset_type",
+            CountedDatasets::Names => "name",
+            CountedDatasets::Datasets => "url",
         };
         dataset[field].as_str().unwrap_or_default().to_owned()
     }
@@ -219,6 +232,6 @@ fn servers(query: &Query<'_>) -> HashSet<String> {
 }
 
 /// The worst quality that is asked for beside `datasets`, as it stands in the request.
-fn quality(query: &Query<'_>) -> Result<i64> {
+fn quality(query: &Query<'_>) -> QueryResult<i64> {
     query.raw("dataset_qc_lte").map_or(Ok(FAIL), lookups::quality)
 }

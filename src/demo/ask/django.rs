@@ -2,12 +2,12 @@
 
 use super::{Ways, compare::Compares, path::Leads};
 use crate::{
-    alyx::filterset::{Unanswered, django::Pair},
+    alyx::filterset::{QueryError, django::LookupPair},
     demo::data::Data,
 };
 
 /// In how many ways the record fulfils a pair; an exclusion has one way or none.
-pub(super) fn ways(pair: &Pair, data: &Data, place: usize) -> Result<Ways, Unanswered> {
+pub(super) fn ways(pair: &LookupPair, data: &Data, place: usize) -> Result<Ways, QueryError> {
     let cells = pair.path.cells(data, place)?;
     if pair.excludes {
         return Ok(Ways(usize::from(pair.comparison.leaves(pair.path.leaf, &cells)?)));

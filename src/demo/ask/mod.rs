@@ -12,15 +12,15 @@ mod region;
 mod scalar;
 mod special;
 
-use special::Condition;
+use special::RecordCondition;
 
 use super::{data::Data, sample};
 use crate::alyx::{
     Endpoint,
-    filter::{Rows, Test},
+    filter::{Predicate, RowEffect},
     filterset::{
-        Unanswered,
-        form::{self, Asked, Keys, Used},
+        QueryError,
+        form::{self, ActiveFilter, CleanedValue, KeyLookup},
     },
     model::Model,
     query_string::Pairs,
@@ -40,16 +40,16 @@ pub(super) struct Row {
     pub(super) repeats: usize,
 }
 
-impl Keys for Data {
-    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, Unanswered> {
+impl KeyLookup for Data {
+    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, QueryError> {
         let column = Model::of(endpoint).and_then(|model| model.column("id"));
-        let column = column.ok_or_else(|| Unanswered::beyond("know the keys of such records"))?;
+        let column = column.ok_or_else(|| QueryError::beyond("know the keys of such records"))?;
         Ok(self.index(endpoint, column.at, false).contains_key(key))
     }
 }
 
 /// The rows of a list that this query asks for, in the table's order.
-pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> Result<Vec<Row>, Unanswered> {
+pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> Result<Vec<Row>, QueryError> {
     let used = form::read(data, endpoint, pairs)?;
     let all = data.table(endpoint).records().len();
     if used.is_empty() {
@@ -58,14 +58,14 @@ pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> R
     let query = Query { data, endpoint, pairs, used: &used };
     let conditions = used
         .iter()
-        .map(|(filter, asked)| Ok((*filter, Condition::new(&query, filter, asked)?)))
-        .collect::<Result<Vec<_>, Unanswered>>()?;
+        .map(|(filter, asked)| Ok((*filter, RecordCondition::new(&query, filter, asked)?)))
+        .collect::<Result<Vec<_>, QueryError>>()?;
     if let Some(lineage) = region::lineage(&query)? {
         return Ok(lineage.into_iter().map(|place| Row { place, repeats: 1 }).collect());
     }
     // Datasets are grouped always; elsewhere a filter must ask for it.
     let distinct =
-        endpoint.name == "datasets" || used.iter().any(|(filter, _)| filter.rows == Rows::Distinct);
+        endpoint.name == "datasets" || used.iter().any(|(filter, _)| filter.rows == RowEffect::Distinct);
     let mut rows = Vec::new();
     'records: for place in 0..all {
         let (mut repeats, mut users) = (1, None);
@@ -74,7 +74,7 @@ pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> R
             if ways == 0 {
                 continue 'records;
             }
-            if let Test::Users = filter.test {
+            if let Predicate::Users = filter.test {
                 users = Some(ways);
             }
             if condition.multiplies(filter) {
@@ -97,7 +97,7 @@ struct Query<'q> {
     data: &'q Data,
     endpoint: &'static Endpoint,
     pairs: &'q Pairs,
-    used: &'q [Used],
+    used: &'q [ActiveFilter],
 }
 
 impl Query<'_> {
@@ -108,7 +108,7 @@ impl Query<'_> {
 
     fn text(&self, name: &str) -> Option<&str> {
         self.used.iter().find_map(|(filter, asked)| match asked {
-            Asked::Text(text) if filter.name == name => Some(text.as_str()),
+            CleanedValue::Text(text) if filter.name == name => Some(text.as_str()),
             _ => None,
         })
     }
@@ -120,11 +120,11 @@ impl Query<'_> {
 
     /// Alyx counts the users of every joined row, so that another filter with several matches can
     /// make up for one who is missing (ALYX.md 2.6).
-    fn enough_users(&self, found: usize, repeats: usize) -> Result<bool, Unanswered> {
+    fn enough_users(&self, found: usize, repeats: usize) -> Result<bool, QueryError> {
         let wanted = self.text("users").map_or(0, |users| users.split(',').count());
         let subqueries = ["datasets", "histology"].iter().any(|name| self.raw(name).is_some());
         if found < wanted && subqueries {
-            return Err(Unanswered::beyond("count users beside this filter"));
+            return Err(QueryError::beyond("count users beside this filter"));
         }
         Ok(found * repeats >= wanted)
     }

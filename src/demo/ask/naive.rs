@@ -6,15 +6,15 @@ use std::{borrow::Cow, cmp::Ordering, collections::HashMap, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    path::{Cell, Leads},
+    path::{Leads, PathValue},
     rows,
     scalar::{order, scalar},
 };
 use crate::{
     alyx::{
-        ENDPOINTS, Endpoint, Shape,
+        DetailShape, ENDPOINTS, Endpoint,
         filterset::{
-            Unanswered,
+            QueryError,
             path::Path,
             scalar::{Scalar, Transform},
         },
@@ -22,7 +22,7 @@ use crate::{
         record::Record,
     },
     demo::{
-        data::{Data, Table},
+        data::{Data, ListTable},
         list, sample,
     },
 };
@@ -48,7 +48,7 @@ pub(crate) fn sample_lab() -> HashMap<&'static str, Vec<Texts>> {
 
 fn texts(data: &Data, endpoint: &Endpoint) -> Vec<Texts> {
     let table = data.table(endpoint);
-    let own = endpoint.detail.is_some_and(|detail| detail.shape == Shape::Own);
+    let own = endpoint.detail.is_some_and(|detail| detail.shape == DetailShape::Own);
     let text = |(place, record): (usize, &Arc<Record>)| Texts {
         list: record.text().to_owned(),
         detail: table.detail(place).filter(|_| own).map(|detail| detail.text().to_owned()),
@@ -63,7 +63,7 @@ impl Naive {
         for endpoint in ENDPOINTS {
             let texts = tables.get(endpoint.name).map(Vec::as_slice).unwrap_or_default();
             let records = texts.iter().map(|one| Arc::new(Record::new(one.list.as_str()))).collect();
-            let mut table = Table::new(endpoint, records, HashMap::new());
+            let mut table = ListTable::new(endpoint, records, HashMap::new());
             for (place, one) in texts.iter().enumerate() {
                 let key = table.key_of(&table.records()[place]);
                 if let (Some(key), Some(detail)) = (key, &one.detail) {
@@ -85,7 +85,7 @@ impl Naive {
         &self,
         endpoint: &'static Endpoint,
         pairs: &Pairs,
-    ) -> Result<(u64, Vec<String>), Unanswered> {
+    ) -> Result<(u64, Vec<String>), QueryError> {
         let rows = rows(&self.0, endpoint, pairs)?;
         let records = self.0.table(endpoint).records();
         let text = |row| list::text(endpoint, records, row).into_owned();
@@ -102,8 +102,8 @@ impl Naive {
         let Ok(path) = Path::resolve(endpoint, path) else { return Vec::new() };
         let cells = path.cells(&self.0, place).unwrap_or_default();
         let value = |cell| match cell {
-            Cell::Value(value) => Some(Cow::into_owned(value)),
-            Cell::Null | Cell::Exists => None,
+            PathValue::Value(value) => Some(Cow::into_owned(value)),
+            PathValue::Null | PathValue::Exists => None,
         };
         cells.into_iter().filter_map(value).collect()
     }
@@ -113,7 +113,7 @@ impl Naive {
         let value = |place: usize, path: &str| {
             let path = Path::resolve(endpoint.name, path).ok()?;
             match path.cells(&self.0, place).ok()?.first()? {
-                Cell::Value(value) => scalar(path.leaf, value, Transform::None).ok()?,
+                PathValue::Value(value) => scalar(path.leaf, value, Transform::None).ok()?,
                 _ => None,
             }
         };

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     alyx::{
         filterset::{
-            Unanswered,
+            QueryError,
             path::{Leaf, Path},
         },
         json_path,
@@ -19,7 +19,7 @@ use crate::{
 
 /// A value that a path leads to; null also where a relation leads nowhere.
 #[derive(Debug)]
-pub(super) enum Cell<'d> {
+pub(super) enum PathValue<'d> {
     Null,
     Value(Cow<'d, Value>),
     /// A related record that exists.
@@ -29,11 +29,11 @@ pub(super) enum Cell<'d> {
 /// Where a path leads.
 pub(super) trait Leads {
     /// The values that the record at this place leads to: one for each row of the joined tables.
-    fn cells<'d>(&self, data: &'d Data, place: usize) -> Result<Vec<Cell<'d>>, Unanswered>;
+    fn cells<'d>(&self, data: &'d Data, place: usize) -> Result<Vec<PathValue<'d>>, QueryError>;
 }
 
 impl Leads for Path {
-    fn cells<'d>(&self, data: &'d Data, place: usize) -> Result<Vec<Cell<'d>>, Unanswered> {
+    fn cells<'d>(&self, data: &'d Data, place: usize) -> Result<Vec<PathValue<'d>>, QueryError> {
         let mut rows = vec![Some((self.endpoint, place))];
         for hop in &self.hops {
             let mut next = Vec::new();
@@ -53,14 +53,14 @@ impl Leads for Path {
         let mut cells = Vec::new();
         for row in rows {
             match (row, self.leaf) {
-                (None, _) => cells.push(Cell::Null),
-                (Some(_), Leaf::Record) => cells.push(Cell::Exists),
+                (None, _) => cells.push(PathValue::Null),
+                (Some(_), Leaf::Record) => cells.push(PathValue::Exists),
                 (Some((endpoint, place)), Leaf::Value { column, at, detail, .. }) => {
                     // A relation to nothing may be shown as an empty name.
                     let names = Model::of(endpoint).is_some_and(|model| model.relation(column).is_some());
-                    let nothing = |cell: &Cell<'_>| matches!(cell, Cell::Value(value) if names && value.as_str() == Some(""));
+                    let nothing = |cell: &PathValue<'_>| matches!(cell, PathValue::Value(value) if names && value.as_str() == Some(""));
                     let found = values(data, endpoint, place, at, detail)?.into_iter();
-                    cells.extend(found.map(|cell| if nothing(&cell) { Cell::Null } else { cell }));
+                    cells.extend(found.map(|cell| if nothing(&cell) { PathValue::Null } else { cell }));
                 }
             }
         }
@@ -69,10 +69,10 @@ impl Leads for Path {
 }
 
 /// The record at this place, or its detail.
-fn record(data: &Data, endpoint: &str, place: usize, detail: bool) -> Result<Arc<Record>, Unanswered> {
+fn record(data: &Data, endpoint: &str, place: usize, detail: bool) -> Result<Arc<Record>, QueryError> {
     let table = data.named(endpoint);
     if detail {
-        let missing = || Unanswered::beyond(&format!("have the detail of every record of {endpoint}"));
+        let missing = || QueryError::beyond(&format!("have the detail of every record of {endpoint}"));
         return table.detail(place).ok_or_else(missing);
     }
     Ok(Arc::clone(&table.records()[place]))
@@ -84,7 +84,7 @@ pub(super) fn related(
     endpoint: &'static str,
     place: usize,
     relation: &'static Relation,
-) -> Result<Vec<usize>, Unanswered> {
+) -> Result<Vec<usize>, QueryError> {
     match relation.join {
         Join::Holds { at, key, detail } => {
             let record = record(data, endpoint, place, detail)?;
@@ -121,8 +121,8 @@ pub(super) fn related(
     }
 }
 
-fn ambiguous(endpoint: &str, key: &str) -> Unanswered {
-    Unanswered::beyond(&format!("tell apart the {endpoint} that are named {key}"))
+fn ambiguous(endpoint: &str, key: &str) -> QueryError {
+    QueryError::beyond(&format!("tell apart the {endpoint} that are named {key}"))
 }
 
 fn column_at(endpoint: &str, column: &'static str) -> &'static str {
@@ -136,21 +136,21 @@ fn values<'d>(
     place: usize,
     at: &str,
     detail: bool,
-) -> Result<Vec<Cell<'d>>, Unanswered> {
+) -> Result<Vec<PathValue<'d>>, QueryError> {
     if !detail {
         return Ok(find(data.named(endpoint).records()[place].value(), at));
     }
     let record = record(data, endpoint, place, true)?;
     let owned = |cell| match cell {
-        Cell::Value(value) => Cell::Value(Cow::Owned(Cow::into_owned(value))),
-        Cell::Null => Cell::Null,
-        Cell::Exists => Cell::Exists,
+        PathValue::Value(value) => PathValue::Value(Cow::Owned(Cow::into_owned(value))),
+        PathValue::Null => PathValue::Null,
+        PathValue::Exists => PathValue::Exists,
     };
     Ok(find(record.value(), at).into_iter().map(owned).collect())
 }
 
 /// The values at a place; null if there are none.
-fn find<'v>(record: &'v Value, at: &str) -> Vec<Cell<'v>> {
+fn find<'v>(record: &'v Value, at: &str) -> Vec<PathValue<'v>> {
     let values = json_path::values(record, at);
-    if values.is_empty() { vec![Cell::Null] } else { values.into_iter().map(Cell::Value).collect() }
+    if values.is_empty() { vec![PathValue::Null] } else { values.into_iter().map(PathValue::Value).collect() }
 }

@@ -7,18 +7,16 @@ use serde_json::Value;
 use super::{Query, Ways, path};
 use crate::{
     alyx::{
-        filter::{Seed, Test},
+        filter::{Predicate, Seed},
         filterset::{
-            Unanswered,
+            QueryError, QueryResult,
             compare::{TextTest, text_holds},
-            form::Asked,
+            form::CleanedValue,
         },
         model::Model,
     },
     demo::data::Data,
 };
-
-type Result<T> = std::result::Result<T, Unanswered>;
 
 /// What lies in the regions that are asked for.
 pub(super) struct Regions {
@@ -29,13 +27,13 @@ pub(super) struct Regions {
 }
 
 impl Regions {
-    pub(super) fn new(query: &Query<'_>, seed: Seed, asked: &Asked) -> Self {
+    pub(super) fn new(query: &Query<'_>, seed: Seed, asked: &CleanedValue) -> Self {
         let named = |region: &Value| match (seed, asked) {
-            (Seed::Id, Asked::Number(number)) => region["id"].as_f64() == Some(number.trunc()),
-            (Seed::Acronym, Asked::Text(text)) => {
+            (Seed::Id, CleanedValue::Number(number)) => region["id"].as_f64() == Some(number.trunc()),
+            (Seed::Acronym, CleanedValue::Text(text)) => {
                 text_holds(TextTest::Is, region["acronym"].as_str().unwrap_or_default(), text, false)
             }
-            (Seed::Name, Asked::Text(text)) => {
+            (Seed::Name, CleanedValue::Text(text)) => {
                 text_holds(TextTest::Contains, region["name"].as_str().unwrap_or_default(), text, false)
             }
             _ => false,
@@ -72,7 +70,7 @@ impl Regions {
     }
 
     /// In how many ways a record leads there: rows of the joined tables.
-    pub(super) fn ways(&self, query: &Query<'_>, place: usize) -> Result<Ways> {
+    pub(super) fn ways(&self, query: &Query<'_>, place: usize) -> QueryResult<Ways> {
         let inside = |rows: Vec<Option<usize>>, set: &HashSet<usize>| -> (usize, usize) {
             let hits = rows.iter().filter(|row| row.is_some_and(|place| set.contains(&place))).count();
             (hits, rows.len())
@@ -90,7 +88,7 @@ impl Regions {
                 Ok(Ways(inside(rows(&["trajectory_estimate"])?, &self.trajectories).0))
             }
             "fields-of-view" => Ok(Ways(inside(rows(&["location"])?, &self.locations).0)),
-            other => Err(Unanswered::beyond(&format!("know the brain regions of {other}"))),
+            other => Err(QueryError::beyond(&format!("know the brain regions of {other}"))),
         }
     }
 }
@@ -101,11 +99,11 @@ fn joined(
     endpoint: &'static str,
     place: usize,
     relations: &[&str],
-) -> Result<Vec<Option<usize>>> {
+) -> QueryResult<Vec<Option<usize>>> {
     let (mut endpoint, mut rows) = (endpoint, vec![Some(place)]);
     for name in relations {
         let Some(relation) = Model::of(endpoint).and_then(|model| model.relation(name)) else {
-            return Err(Unanswered::beyond(&format!("know {name} of {endpoint}")));
+            return Err(QueryError::beyond(&format!("know {name} of {endpoint}")));
         };
         let mut next = Vec::new();
         for row in rows {
@@ -147,10 +145,13 @@ impl Tree {
 }
 
 /// `ancestors` and `descendants` replace all other questions, and the second the first.
-pub(super) fn lineage(query: &Query<'_>) -> Result<Option<Vec<usize>>> {
+pub(super) fn lineage(query: &Query<'_>) -> QueryResult<Option<Vec<usize>>> {
     let mut answer = None;
     for (filter, asked) in query.used {
-        let (Test::Ancestors | Test::Descendants, Asked::Text(name)) = (filter.test, asked) else { continue };
+        let (Predicate::Ancestors | Predicate::Descendants, CleanedValue::Text(name)) = (filter.test, asked)
+        else {
+            continue;
+        };
         let regions = query.data.named("brain-regions").records();
         let by_number = name.bytes().all(|byte| byte.is_ascii_digit());
         let named = |region: &Value| {
@@ -158,12 +159,12 @@ pub(super) fn lineage(query: &Query<'_>) -> Result<Option<Vec<usize>>> {
         };
         let found = regions.iter().map(|record| record.value()).find(|region| named(region)).and_then(number);
         let Some(found) = found else {
-            return Err(Unanswered::failed("BrainRegion matching query does not exist."));
+            return Err(QueryError::failed("BrainRegion matching query does not exist."));
         };
         let tree = Tree::of(query.data);
         let above: HashSet<i64> = tree.upwards(found).collect();
         let belongs = |id: i64| match filter.test {
-            Test::Ancestors => above.contains(&id),
+            Predicate::Ancestors => above.contains(&id),
             _ => tree.upwards(id).any(|above| above == found),
         };
         let places = regions.iter().enumerate().filter(|(_, record)| {

@@ -6,37 +6,37 @@ use serde_json::Value;
 
 use crate::alyx::{
     filterset::{
-        Unanswered,
+        QueryError, QueryResult,
         path::Leaf,
         scalar::{Scalar, Transform, taken, taken_of_time},
     },
-    model::Kind,
+    model::ColumnKind,
 };
 
-type Result<T> = std::result::Result<T, Unanswered>;
-
 /// What the database holds where the record shows this value.
-pub(super) fn scalar(leaf: Leaf, value: &Value, transform: Transform) -> Result<Option<Scalar>> {
+pub(super) fn scalar(leaf: Leaf, value: &Value, transform: Transform) -> QueryResult<Option<Scalar>> {
     let Leaf::Value { kind, .. } = leaf else { return Ok(None) };
     if let Transform::Item(index) = transform {
         return Ok(value.get(index).and_then(Value::as_f64).map(Scalar::Number));
     }
     Ok(match kind {
-        Kind::Text | Kind::Uuid | Kind::Json | Kind::Array => {
+        ColumnKind::Text | ColumnKind::Uuid | ColumnKind::Json | ColumnKind::Array => {
             value.as_str().map(|t| Scalar::Text(t.to_owned()))
         }
-        Kind::Integer => value.as_f64().map(Scalar::Number),
-        Kind::Float => number(value).map(Scalar::Number),
-        Kind::Boolean => value.as_bool().map(Scalar::Bool),
-        Kind::Labels(labels) => {
+        ColumnKind::Integer => value.as_f64().map(Scalar::Number),
+        ColumnKind::Float => number(value).map(Scalar::Number),
+        ColumnKind::Boolean => value.as_bool().map(Scalar::Bool),
+        ColumnKind::Labels(labels) => {
             let label = value.as_str().unwrap_or_default();
-            let unknown = || Unanswered::beyond(&format!("know the number of {} {label}", labels.name));
+            let unknown = || QueryError::beyond(&format!("know the number of {} {label}", labels.name));
             #[allow(clippy::cast_precision_loss, reason = "codes are small")]
             let number = labels.number(label).ok_or_else(unknown)? as f64;
             Some(Scalar::Number(number))
         }
-        Kind::Date => value.as_str().and_then(|text| text.parse().ok()).map(|day| taken(day, transform)),
-        Kind::DateTime => {
+        ColumnKind::Date => {
+            value.as_str().and_then(|text| text.parse().ok()).map(|day| taken(day, transform))
+        }
+        ColumnKind::DateTime => {
             value.as_str().and_then(|text| text.parse().ok()).map(|time| taken_of_time(time, transform))
         }
     })

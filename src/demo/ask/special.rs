@@ -8,16 +8,16 @@ use super::{
     Query, Ways,
     compare::Compares,
     datasets, django,
-    path::{self, Cell, Leads},
+    path::{self, Leads, PathValue},
     region::Regions,
 };
 use crate::alyx::{
-    filter::{Filter, Rows, Test},
+    filter::{Filter, Predicate, RowEffect},
     filterset::{
-        Unanswered,
+        QueryError, QueryResult,
         compare::Comparison,
-        django::{Pair, json_tests, pairs},
-        form::Asked,
+        django::{LookupPair, json_tests, pairs},
+        form::CleanedValue,
         json_lookup,
         lookups::{self, beyond, broken},
         path::Path,
@@ -25,21 +25,19 @@ use crate::alyx::{
     model::Model,
 };
 
-type Result<T> = std::result::Result<T, Unanswered>;
-
 /// What a filter asks of a record.
-pub(super) enum Condition {
+pub(super) enum RecordCondition {
     /// One of the values on a path compares so.
     On(Path, Comparison),
     /// The pairs of `django=`.
-    Pairs(Vec<Pair>),
+    Pairs(Vec<LookupPair>),
     /// Tests on one JSON column.
-    Json(Path, Vec<json_lookup::Test>),
+    Json(Path, Vec<json_lookup::JsonPredicate>),
     /// As many of these users.
     Users(Path, HashSet<String>),
     /// `start_time` between two days.
     Between(Path, Comparison, Comparison),
-    Datasets(datasets::Condition),
+    Datasets(datasets::DatasetCondition),
     /// The percentage of trials correct, and whether it is a least or a greatest one.
     Performance {
         percent: f64,
@@ -58,76 +56,76 @@ pub(super) enum Condition {
     Nothing,
 }
 
-impl Condition {
-    pub(super) fn new(query: &Query<'_>, filter: &'static Filter, asked: &Asked) -> Result<Self> {
+impl RecordCondition {
+    pub(super) fn new(query: &Query<'_>, filter: &'static Filter, asked: &CleanedValue) -> QueryResult<Self> {
         let endpoint = query.endpoint.name;
         let at = |path: &'static str| Path::resolve(endpoint, path);
         Ok(match (filter.test, asked) {
-            (Test::Column(path, lookup), _) => {
+            (Predicate::Column(path, lookup), _) => {
                 let (path, comparison) = lookups::column(endpoint, filter, path, lookup, asked)?;
                 Self::On(path, comparison)
             }
-            (Test::Django, Asked::Text(text)) => {
+            (Predicate::Django, CleanedValue::Text(text)) => {
                 let pairs = pairs(text)?;
-                let pairs = pairs.iter().map(|(field, value)| Pair::new(endpoint, field, value));
-                Self::Pairs(pairs.collect::<Result<_>>()?)
+                let pairs = pairs.iter().map(|(field, value)| LookupPair::new(endpoint, field, value));
+                Self::Pairs(pairs.collect::<QueryResult<_>>()?)
             }
-            (Test::JsonKeys(column), Asked::Text(text)) => {
+            (Predicate::JsonKeys(column), CleanedValue::Text(text)) => {
                 let tests = json_tests(text)?;
                 Self::Json(at(column)?, tests)
             }
-            (Test::Users, Asked::Text(text)) => {
+            (Predicate::Users, CleanedValue::Text(text)) => {
                 Self::Users(at("users__username")?, text.split(',').map(str::to_owned).collect())
             }
-            (Test::DateRange, Asked::Text(text)) => {
+            (Predicate::DateRange, CleanedValue::Text(text)) => {
                 let (first, last) = lookups::days(endpoint, text)?;
                 Self::Between(at("start_time")?, first, last)
             }
             (
-                Test::DatasetTypes(_)
-                | Test::SessionDatasets
-                | Test::Datasets { .. }
-                | Test::DatasetQc(_)
-                | Test::ExistsOnServer
-                | Test::OfInsertion
-                | Test::Tagged(_)
-                | Test::AnyDataset,
+                Predicate::DatasetTypes(_)
+                | Predicate::SessionDatasets
+                | Predicate::Datasets { .. }
+                | Predicate::DatasetQc(_)
+                | Predicate::ExistsOnServer
+                | Predicate::OfInsertion
+                | Predicate::Tagged(_)
+                | Predicate::AnyDataset,
                 _,
-            ) => Self::Datasets(datasets::Condition::new(query, filter, asked)?),
-            (Test::PerformanceFrom, Asked::Number(percent)) => {
+            ) => Self::Datasets(datasets::DatasetCondition::new(query, filter, asked)?),
+            (Predicate::PerformanceFrom, CleanedValue::Number(percent)) => {
                 Self::Performance { percent: *percent, least: true }
             }
-            (Test::PerformanceUntil, Asked::Number(percent)) => {
+            (Predicate::PerformanceUntil, CleanedValue::Number(percent)) => {
                 Self::Performance { percent: *percent, least: false }
             }
-            (Test::Region(seed), _) => Self::Regions(Regions::new(query, seed, asked)),
-            (Test::Histology, Asked::Bool(wanted)) => {
+            (Predicate::Region(seed), _) => Self::Regions(Regions::new(query, seed, asked)),
+            (Predicate::Histology, CleanedValue::Bool(wanted)) => {
                 Self::Histology(subjects_with_histology(query)?, *wanted)
             }
-            (Test::Alive, Asked::Bool(wanted)) => Self::Alive(at("death_date")?, *wanted),
-            (Test::Stock, Asked::Bool(wanted)) => {
+            (Predicate::Alive, CleanedValue::Bool(wanted)) => Self::Alive(at("death_date")?, *wanted),
+            (Predicate::Stock, CleanedValue::Bool(wanted)) => {
                 Self::Stock(at("responsible_user__is_stock_manager")?, *wanted)
             }
-            (Test::WaterRestricted, Asked::Bool(wanted)) => {
+            (Predicate::WaterRestricted, CleanedValue::Bool(wanted)) => {
                 Self::WaterRestricted { death: at("death_date")?, wanted: *wanted }
             }
-            (Test::Ancestors | Test::Descendants, _) => Self::Nothing,
-            (Test::Broken, Asked::Text(_)) => return Err(broken(endpoint, filter, asked)),
+            (Predicate::Ancestors | Predicate::Descendants, _) => Self::Nothing,
+            (Predicate::Broken, CleanedValue::Text(_)) => return Err(broken(endpoint, filter, asked)),
             _ => return Err(beyond(endpoint, filter)),
         })
     }
 
     /// In how many ways the record at this place fulfils it.
-    pub(super) fn ways(&self, query: &Query<'_>, place: usize) -> Result<Ways> {
+    pub(super) fn ways(&self, query: &Query<'_>, place: usize) -> QueryResult<Ways> {
         let data = query.data;
-        let count = |path: &Path, comparison: &Comparison| -> Result<usize> {
+        let count = |path: &Path, comparison: &Comparison| -> QueryResult<usize> {
             let mut matching = 0;
             for cell in path.cells(data, place)? {
                 matching += usize::from(comparison.holds(path.leaf, &cell)?);
             }
             Ok(matching)
         };
-        let any = |path: &Path, test: &dyn Fn(Option<&Value>) -> bool| -> Result<bool> {
+        let any = |path: &Path, test: &dyn Fn(Option<&Value>) -> bool| -> QueryResult<bool> {
             Ok(path.cells(data, place)?.iter().any(|cell| test(value(cell))))
         };
         let truth = |holds: bool| Ok(Ways(usize::from(holds)));
@@ -178,7 +176,7 @@ impl Condition {
                 let endpoint = query.endpoint.name;
                 let restrictions = Model::of(endpoint)
                     .and_then(|model| model.relation("actions_waterrestrictions"))
-                    .ok_or_else(|| Unanswered::beyond("know water restrictions"))?;
+                    .ok_or_else(|| QueryError::beyond("know water restrictions"))?;
                 let own = path::related(data, endpoint, place, restrictions)?;
                 let records = data.named(restrictions.to).records();
                 let open = own.iter().any(|place| records[*place].value()["end_time"].is_null());
@@ -191,18 +189,18 @@ impl Condition {
     /// Whether its ways are rows of the joined tables.
     pub(super) fn multiplies(&self, filter: &Filter) -> bool {
         match self {
-            Self::Pairs(pairs) => pairs.iter().any(Pair::multiplies),
+            Self::Pairs(pairs) => pairs.iter().any(LookupPair::multiplies),
             Self::On(path, _) => filter.joins(path.many()),
             Self::Datasets(condition) => condition.multiplies(),
-            Self::Regions(_) => filter.rows == Rows::Multiply,
+            Self::Regions(_) => filter.rows == RowEffect::Multiply,
             _ => false,
         }
     }
 }
 
-fn value<'c>(cell: &'c Cell<'_>) -> Option<&'c Value> {
+fn value<'c>(cell: &'c PathValue<'_>) -> Option<&'c Value> {
     match cell {
-        Cell::Value(value) => Some(value.as_ref()),
+        PathValue::Value(value) => Some(value.as_ref()),
         _ => None,
     }
 }
@@ -213,23 +211,23 @@ fn alive(death: Option<&Value>) -> bool {
 }
 
 /// 100 × correct / trials as PostgreSQL divides whole numbers; null where either is.
-fn performance(query: &Query<'_>, place: usize, percent: f64, least: bool) -> Result<bool> {
+fn performance(query: &Query<'_>, place: usize, percent: f64, least: bool) -> QueryResult<bool> {
     let table = query.data.table(query.endpoint);
-    let missing = || Unanswered::beyond("have the detail of every session");
+    let missing = || QueryError::beyond("have the detail of every session");
     let detail = table.detail(place).ok_or_else(missing)?;
     let number = |field: &str| detail.value()[field].as_i64();
     let (Some(trials), Some(correct)) = (number("n_trials"), number("n_correct_trials")) else {
         return Ok(false);
     };
     // Whether Alyx evaluates such a row, and fails, depends on the plan of its database.
-    let own = (100 * correct).checked_div(trials).ok_or_else(|| Unanswered::beyond("divide by no trials"))?;
+    let own = (100 * correct).checked_div(trials).ok_or_else(|| QueryError::beyond("divide by no trials"))?;
     #[allow(clippy::cast_precision_loss, reason = "a percentage")]
     let own = own as f64;
     Ok(if least { own >= percent } else { own <= percent })
 }
 
 /// The nicknames of subjects of which a session has the procedure `Histology`.
-fn subjects_with_histology(query: &Query<'_>) -> Result<HashSet<String>> {
+fn subjects_with_histology(query: &Query<'_>) -> QueryResult<HashSet<String>> {
     let procedures = Path::resolve("sessions", "procedures__name")?;
     let mut subjects = HashSet::new();
     for (place, record) in query.data.named("sessions").records().iter().enumerate() {
@@ -238,7 +236,7 @@ fn subjects_with_histology(query: &Query<'_>) -> Result<HashSet<String>> {
             && let Some(nickname) = record.value()["subject"].as_str()
         {
             if query.data.index("subjects", "nickname", false).get(nickname).map_or(0, Vec::len) > 1 {
-                return Err(Unanswered::beyond(&format!(
+                return Err(QueryError::beyond(&format!(
                     "tell apart the subjects that are named {nickname}"
                 )));
             }

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::Result;
+use super::WriteResult;
 use crate::{
     alyx::{
         Endpoint,
-        model::{Join, Kind, Model, Relation},
+        model::{ColumnKind, Join, Model, Relation},
         record,
     },
-    demo::{answer::Answer, data::Data, sample},
+    demo::{answer::ViewResponse, data::Data, sample},
 };
 
 /// Fields that Alyx fills itself, and ignores where they are sent.
@@ -43,8 +43,10 @@ pub(super) fn fields(
     endpoint: &Endpoint,
     sent: &Map<String, Value>,
     whole: bool,
-) -> Result<Vec<(String, String)>> {
-    let Some(model) = Model::of(endpoint.name) else { return Err(Answer::beyond("write such records")) };
+) -> WriteResult<Vec<(String, String)>> {
+    let Some(model) = Model::of(endpoint.name) else {
+        return Err(ViewResponse::beyond("write such records"));
+    };
     let (mut fields, mut invalid) = (Vec::new(), Vec::new());
     if whole {
         let required = || vec!["This field is required.".to_owned()];
@@ -57,8 +59,8 @@ pub(super) fn fields(
         }
         match field(data, model, name, value) {
             Some(Ok(text)) => fields.push((name.clone(), text)),
-            Some(Err(Problem::Invalid(message))) => invalid.push((name.as_str(), vec![message])),
-            Some(Err(Problem::Refused(answer))) => return Err(answer),
+            Some(Err(FieldProblem::Invalid(message))) => invalid.push((name.as_str(), vec![message])),
+            Some(Err(FieldProblem::Refused(answer))) => return Err(answer),
             None => {}
         }
     }
@@ -70,12 +72,12 @@ pub(super) fn fields(
     invalid.sort_by_key(|(name, _)| {
         example.and_then(|one| record::fields(one.text()).position(|(field, _)| field == *name))
     });
-    Err(Answer::invalid(invalid))
+    Err(ViewResponse::invalid(invalid))
 }
 
-enum Problem {
+enum FieldProblem {
     Invalid(String),
-    Refused(Answer),
+    Refused(ViewResponse),
 }
 
 /// The text of a field; none for a field that the model does not have.
@@ -84,7 +86,7 @@ fn field(
     model: &Model,
     name: &str,
     value: &Value,
-) -> Option<std::result::Result<String, Problem>> {
+) -> Option<std::result::Result<String, FieldProblem>> {
     if (model.endpoint, name) == ("notes", "content_type") {
         return Some(content_type(value));
     }
@@ -103,19 +105,19 @@ fn field(
     let column = model.columns.iter().find(|column| column.at == name)?;
     if column.name.contains("__") {
         let known = data.named(model.endpoint).records().iter().any(|record| record.value()[name] == *value);
-        let unknown = || Problem::Invalid(format!("Object with name={} does not exist.", plain(value)));
+        let unknown = || FieldProblem::Invalid(format!("Object with name={} does not exist.", plain(value)));
         return Some(if known { Ok(value.to_string()) } else { Err(unknown()) });
     }
     Some(scalar(column.kind, value))
 }
 
 /// The keys of records that exist.
-fn reference(data: &Data, relation: &Relation, value: &Value) -> std::result::Result<String, Problem> {
+fn reference(data: &Data, relation: &Relation, value: &Value) -> std::result::Result<String, FieldProblem> {
     let Join::Holds { at, key, .. } = relation.join else {
-        return Err(Problem::Refused(Answer::beyond("write this relation")));
+        return Err(FieldProblem::Refused(ViewResponse::beyond("write this relation")));
     };
     if at.contains("].") {
-        return Err(Problem::Refused(Answer::beyond(&format!("write {} so", relation.name))));
+        return Err(FieldProblem::Refused(ViewResponse::beyond(&format!("write {} so", relation.name))));
     }
     let column = Model::of(relation.to).and_then(|model| model.column(key)).map_or(key, |column| column.at);
     let index = data.index(relation.to, column, false);
@@ -124,16 +126,16 @@ fn reference(data: &Data, relation: &Relation, value: &Value) -> std::result::Re
         let own_key = if at.ends_with('#') { text.rsplit('/').next().unwrap_or_default() } else { &text };
         match index.get(own_key).map_or(0, Vec::len) {
             0 if key == "id" => {
-                Err(Problem::Invalid(format!("Invalid pk \"{text}\" - object does not exist.")))
+                Err(FieldProblem::Invalid(format!("Invalid pk \"{text}\" - object does not exist.")))
             }
-            0 => Err(Problem::Invalid(format!("Object with {key}={text} does not exist."))),
+            0 => Err(FieldProblem::Invalid(format!("Object with {key}={text} does not exist."))),
             1 if at.ends_with('#') => Ok(format!("\"{}/{}/{own_key}\"", sample::BASE, relation.to)),
             1 => Ok(value.to_string()),
             _ if relation.to == "locations" => Ok(value.to_string()),
             count => {
                 let model = Endpoint::named(relation.to).map_or("", |endpoint| endpoint.model);
                 let text = format!("get() returned more than one {model} -- it returned {count}!");
-                Err(Problem::Refused(Answer::failed(&text)))
+                Err(FieldProblem::Refused(ViewResponse::failed(&text)))
             }
         }
     };
@@ -153,15 +155,15 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn scalar(kind: Kind, value: &Value) -> std::result::Result<String, Problem> {
-    let invalid = |message: &str| Err(Problem::Invalid(message.to_owned()));
+fn scalar(kind: ColumnKind, value: &Value) -> std::result::Result<String, FieldProblem> {
+    let invalid = |message: &str| Err(FieldProblem::Invalid(message.to_owned()));
     if value.is_null() {
         return Ok("null".to_owned());
     }
     let text = plain(value);
     match kind {
         // Forms send JSON as text.
-        Kind::Json => match value {
+        ColumnKind::Json => match value {
             Value::String(text)
                 if text.starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok() =>
             {
@@ -169,48 +171,48 @@ fn scalar(kind: Kind, value: &Value) -> std::result::Result<String, Problem> {
             }
             other => Ok(other.to_string()),
         },
-        Kind::Text if value.is_string() || value.is_number() => Ok(Value::from(text).to_string()),
-        Kind::Text => invalid("Not a valid string."),
-        Kind::Integer => match text.trim().parse::<i64>() {
+        ColumnKind::Text if value.is_string() || value.is_number() => Ok(Value::from(text).to_string()),
+        ColumnKind::Text => invalid("Not a valid string."),
+        ColumnKind::Integer => match text.trim().parse::<i64>() {
             Ok(number) => Ok(number.to_string()),
             Err(_) => invalid("A valid integer is required."),
         },
-        Kind::Float => match text.trim().parse::<f64>() {
+        ColumnKind::Float => match text.trim().parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(format!("{number:?}")),
             _ => invalid("A valid number is required."),
         },
-        Kind::Boolean => match text.to_lowercase().as_str() {
+        ColumnKind::Boolean => match text.to_lowercase().as_str() {
             "true" | "1" => Ok("true".to_owned()),
             "false" | "0" => Ok("false".to_owned()),
             _ => invalid("Must be a valid boolean."),
         },
-        Kind::Uuid if text.len() == 36 => Ok(Value::from(text).to_string()),
-        Kind::Uuid => invalid("Must be a valid UUID."),
-        Kind::Labels(labels) => {
+        ColumnKind::Uuid if text.len() == 36 => Ok(Value::from(text).to_string()),
+        ColumnKind::Uuid => invalid("Must be a valid UUID."),
+        ColumnKind::Labels(labels) => {
             if let Some(label) = labels.label(&text) {
                 return Ok(Value::from(label).to_string());
             }
             let choices: Vec<&str> = labels.labels.iter().map(|(_, label)| *label).collect();
             invalid(&format!("Invalid {}, choices are: {}", labels.name, choices.join(", ")))
         }
-        Kind::DateTime => match text.parse::<jiff::civil::DateTime>() {
+        ColumnKind::DateTime => match text.parse::<jiff::civil::DateTime>() {
             Ok(time) if time.subsec_nanosecond() == 0 => {
                 Ok(time.strftime("\"%Y-%m-%dT%H:%M:%S\"").to_string())
             }
             Ok(time) => Ok(time.strftime("\"%Y-%m-%dT%H:%M:%S.%6f\"").to_string()),
-            Err(_) => Err(Problem::Refused(Answer::beyond(&format!("read {text} as a time")))),
+            Err(_) => Err(FieldProblem::Refused(ViewResponse::beyond(&format!("read {text} as a time")))),
         },
-        Kind::Date => match text.parse::<jiff::civil::Date>() {
+        ColumnKind::Date => match text.parse::<jiff::civil::Date>() {
             Ok(day) => Ok(format!("\"{day}\"")),
-            Err(_) => Err(Problem::Refused(Answer::beyond(&format!("read {text} as a day")))),
+            Err(_) => Err(FieldProblem::Refused(ViewResponse::beyond(&format!("read {text} as a day")))),
         },
-        Kind::Array if value.is_array() => Ok(value.to_string()),
-        Kind::Array => Err(Problem::Refused(Answer::beyond("write such an array"))),
+        ColumnKind::Array if value.is_array() => Ok(value.to_string()),
+        ColumnKind::Array => Err(FieldProblem::Refused(ViewResponse::beyond("write such an array"))),
     }
 }
 
 /// The model that a note is about, with its app.
-fn content_type(value: &Value) -> std::result::Result<String, Problem> {
+fn content_type(value: &Value) -> std::result::Result<String, FieldProblem> {
     const APPS: &[(&str, &str)] = &[
         ("session", "actions.session"),
         ("probeinsertion", "experiments.probeinsertion"),
@@ -220,6 +222,6 @@ fn content_type(value: &Value) -> std::result::Result<String, Problem> {
     ];
     let name = value.as_str().unwrap_or_default();
     let found = APPS.iter().find(|(model, full)| *model == name || *full == name);
-    let unknown = || Problem::Refused(Answer::beyond(&format!("write notes about {name}")));
+    let unknown = || FieldProblem::Refused(ViewResponse::beyond(&format!("write notes about {name}")));
     found.map(|(_, full)| format!("\"{full}\"")).ok_or_else(unknown)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Result, check, effects, order, stamp};
+use super::{WriteResult, check, effects, order, stamp};
 use crate::{
     alyx::{Endpoint, record::Record},
-    demo::{answer::Answer, data::Data, respond::Ask, sample, services::encoded},
+    demo::{answer::ViewResponse, data::Data, respond::ViewRequest, sample, services::encoded},
 };
 
 /// The fields of list records and their defaults. `=` stands for what Alyx makes itself.
@@ -242,12 +242,12 @@ pub(super) fn record(
     data: &mut Data,
     endpoint: &'static Endpoint,
     sent: &Map<String, Value>,
-    ask: &Ask,
-) -> Result<String> {
+    ask: &ViewRequest,
+) -> WriteResult<String> {
     let template = LISTED.iter().find(|(name, _)| *name == endpoint.name).map(|(_, fields)| *fields);
-    let template = template.ok_or_else(|| Answer::beyond(&format!("create {}", endpoint.name)))?;
+    let template = template.ok_or_else(|| ViewResponse::beyond(&format!("create {}", endpoint.name)))?;
     if endpoint.name == "tasks" && !sent.contains_key("status") {
-        return Err(Answer::beyond("create tasks without a status, on which Alyx itself fails"));
+        return Err(ViewResponse::beyond("create tasks without a status, on which Alyx itself fails"));
     }
     let mut fields = check::fields(data, endpoint, sent, true)?;
     fill_in(data, endpoint, &mut fields, ask)?;
@@ -297,14 +297,19 @@ pub(super) fn record(
     let table = data.table(endpoint);
     let place =
         table.find(&super::super::data::id(&table.records()[place]).map_or(key.clone(), |_| key.clone()));
-    let place = *place.first().ok_or_else(|| Answer::beyond("find what it has created"))?;
+    let place = *place.first().ok_or_else(|| ViewResponse::beyond("find what it has created"))?;
     let listed = endpoint.name == "insertions";
     let answer = if listed { None } else { table.detail(place) };
     Ok(answer.unwrap_or_else(|| Arc::clone(&table.records()[place])).text().to_owned())
 }
 
 /// What Alyx takes from elsewhere where it is not sent: the user who asks, the lab of the subject.
-fn fill_in(data: &Data, endpoint: &Endpoint, fields: &mut Vec<(String, String)>, ask: &Ask) -> Result<()> {
+fn fill_in(
+    data: &Data,
+    endpoint: &Endpoint,
+    fields: &mut Vec<(String, String)>,
+    ask: &ViewRequest,
+) -> WriteResult<()> {
     let has = |fields: &[(String, String)], name: &str| fields.iter().any(|(known, _)| known == name);
     let user = Value::from(ask.user.as_deref().unwrap_or_default()).to_string();
     match endpoint.name {
@@ -341,7 +346,7 @@ fn fill_in(data: &Data, endpoint: &Endpoint, fields: &mut Vec<(String, String)>,
             let nickname =
                 fields.iter().find(|(name, _)| name == "nickname").map(|(_, text)| text.trim_matches('"'));
             if nickname.is_some_and(|nickname| !data.named("subjects").find(nickname).is_empty()) {
-                return Err(Answer::beyond("create subjects of a nickname that there is already"));
+                return Err(ViewResponse::beyond("create subjects of a nickname that there is already"));
             }
             if !has(fields, "responsible_user") {
                 fields.push(("responsible_user".to_owned(), user));
@@ -356,7 +361,7 @@ fn fill_in(data: &Data, endpoint: &Endpoint, fields: &mut Vec<(String, String)>,
 }
 
 /// A note is about a record that exists.
-fn about_something(data: &Data, fields: &[(String, String)]) -> Result<()> {
+fn about_something(data: &Data, fields: &[(String, String)]) -> WriteResult<()> {
     let text = |name: &str| {
         fields.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text.trim_matches('"'))
     };
@@ -371,7 +376,7 @@ fn about_something(data: &Data, fields: &[(String, String)]) -> Result<()> {
     if known.contains_key(text("object_id")) {
         return Ok(());
     }
-    Err(Answer::failed(&format!("{model} matching query does not exist.")))
+    Err(ViewResponse::failed(&format!("{model} matching query does not exist.")))
 }
 
 /// The record with the time of its change, where it has one.

@@ -17,34 +17,34 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{
-    answer::Answer,
+    answer::ViewResponse,
     data::{Data, id},
     form, omit,
-    respond::Ask,
+    respond::ViewRequest,
     sample,
 };
-use crate::alyx::{Class, Endpoint, Key, record::Record};
+use crate::alyx::{Class, DetailKey, Endpoint, record::Record};
 pub(super) use register::register;
 
-type Result<T> = std::result::Result<T, Answer>;
+type WriteResult<T> = std::result::Result<T, ViewResponse>;
 
 /// Carries out a write on a list or a record.
 pub(super) fn answer(
     data: &mut Data,
     endpoint: &'static Endpoint,
     key: Option<&str>,
-    ask: &Ask,
-) -> Result<Answer> {
+    ask: &ViewRequest,
+) -> WriteResult<ViewResponse> {
     match (&ask.method, key) {
         (&Method::POST, None) => post(data, endpoint, ask),
         (&Method::PUT | &Method::PATCH, Some(key)) => change(data, endpoint, key, ask),
         (&Method::DELETE, Some(key)) => delete(data, endpoint, key),
-        _ => Err(Answer::beyond("know such a write")),
+        _ => Err(ViewResponse::beyond("know such a write")),
     }
 }
 
 /// Creates a record; of channels also several.
-fn post(data: &mut Data, endpoint: &'static Endpoint, ask: &Ask) -> Result<Answer> {
+fn post(data: &mut Data, endpoint: &'static Endpoint, ask: &ViewRequest) -> WriteResult<ViewResponse> {
     let sent = form::value(ask)?;
     let text = match (endpoint.name, sent) {
         ("channels", Value::Array(items)) => {
@@ -58,17 +58,22 @@ fn post(data: &mut Data, endpoint: &'static Endpoint, ask: &Ask) -> Result<Answe
         (_, Value::Object(fields)) => create::record(data, endpoint, &fields, ask)?,
         (_, other) => return Err(form::not_an_object(&other)),
     };
-    Ok(Answer::records(StatusCode::CREATED, text))
+    Ok(ViewResponse::records(StatusCode::CREATED, text))
 }
 
 /// Changes the fields that are sent.
-fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) -> Result<Answer> {
+fn change(
+    data: &mut Data,
+    endpoint: &'static Endpoint,
+    key: &str,
+    ask: &ViewRequest,
+) -> WriteResult<ViewResponse> {
     let place = place(data, endpoint, key)?;
     let sent = form::fields(ask)?;
     if endpoint.name == "notes"
         && let Some(missing) = ["content_type", "object_id"].iter().find(|f| !sent.contains_key(**f))
     {
-        return Err(Answer::failed(&format!("'{missing}'")));
+        return Err(ViewResponse::failed(&format!("'{missing}'")));
     }
     let fields = check::fields(data, endpoint, &sent, ask.method == Method::PUT)?;
     may_change(endpoint, &fields)?;
@@ -83,7 +88,7 @@ fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) ->
     };
     let table = data.change(endpoint);
     let old_key = table.key_of(&old);
-    if let (Key::Name(_), Some(new_key)) = (table_key(endpoint), table.key_of(&record))
+    if let (DetailKey::Name(_), Some(new_key)) = (table_key(endpoint), table.key_of(&record))
         && Some(&new_key) != old_key.as_ref()
     {
         let path = super::services::encoded(&new_key);
@@ -111,8 +116,8 @@ fn change(data: &mut Data, endpoint: &'static Endpoint, key: &str, ask: &Ask) ->
     let key = data.table(endpoint).key_of(&record).unwrap_or_default();
     let detail =
         data.table(endpoint).find(&key).first().and_then(|place| data.table(endpoint).detail(*place));
-    let detail = detail.ok_or_else(|| Answer::beyond("have the detail of this record"))?;
-    Ok(Answer::records(StatusCode::OK, detail.text().to_owned()))
+    let detail = detail.ok_or_else(|| ViewResponse::beyond("have the detail of this record"))?;
+    Ok(ViewResponse::records(StatusCode::OK, detail.text().to_owned()))
 }
 
 /// The record, or its detail, with these of its fields changed.
@@ -126,42 +131,42 @@ fn changed(endpoint: &'static Endpoint, old: &Record, fields: &[(String, String)
     record
 }
 
-fn table_key(endpoint: &Endpoint) -> Key {
-    endpoint.detail.map_or(Key::Uuid, |detail| detail.key)
+fn table_key(endpoint: &Endpoint) -> DetailKey {
+    endpoint.detail.map_or(DetailKey::Uuid, |detail| detail.key)
 }
 
 /// Refuses writes to what is shown within fields of view and stacks, which are not made anew.
-fn may_write(endpoint: &Endpoint, record: &Record) -> Result<()> {
+fn may_write(endpoint: &Endpoint, record: &Record) -> WriteResult<()> {
     let in_stack = endpoint.name == "fields-of-view" && record.plain("stack").is_some();
     if in_stack || matches!(endpoint.name, "fov-location" | "imaging-stack") {
-        return Err(Answer::beyond(&format!("write {} of stacks", endpoint.name)));
+        return Err(ViewResponse::beyond(&format!("write {} of stacks", endpoint.name)));
     }
     Ok(())
 }
 
 /// Refuses changes that would have to be carried to records that the miniature does not look through.
-fn may_change(endpoint: &Endpoint, fields: &[(String, String)]) -> Result<()> {
+fn may_change(endpoint: &Endpoint, fields: &[(String, String)]) -> WriteResult<()> {
     let free = ["json", "description"];
     let embedded = fields.iter().find(|(name, _)| !free.contains(&name.as_str()));
     match embedded {
         Some((name, _)) if endpoint.class == Class::Reference => {
-            Err(Answer::beyond(&format!("change {name} of {}", endpoint.name)))
+            Err(ViewResponse::beyond(&format!("change {name} of {}", endpoint.name)))
         }
         _ => Ok(()),
     }
 }
 
 /// Deletes a record and what hangs on it.
-fn delete(data: &mut Data, endpoint: &'static Endpoint, key: &str) -> Result<Answer> {
+fn delete(data: &mut Data, endpoint: &'static Endpoint, key: &str) -> WriteResult<ViewResponse> {
     let place = place(data, endpoint, key)?;
     if endpoint.class == Class::Reference {
-        return Err(Answer::beyond(&format!("delete {}", endpoint.name)));
+        return Err(ViewResponse::beyond(&format!("delete {}", endpoint.name)));
     }
     let touched = effects::Touched::by(data, endpoint, place);
     let record = Arc::clone(&data.table(endpoint).records()[place]);
     may_write(endpoint, &record)?;
     if endpoint.name == "datasets" && record.field("protected") != Some("0") {
-        return Err(Answer::beyond("refuse to delete protected datasets in Alyx's words"));
+        return Err(ViewResponse::beyond("refuse to delete protected datasets in Alyx's words"));
     }
     let mut gone: HashSet<String> = id(&record).map(str::to_owned).into_iter().collect();
     if endpoint.name == "subjects" {
@@ -176,15 +181,15 @@ fn delete(data: &mut Data, endpoint: &'static Endpoint, key: &str) -> Result<Ans
     }
     omit::records(data, gone);
     effects::carry(data, &touched);
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(ViewResponse::empty(StatusCode::NO_CONTENT))
 }
 
 /// Where the record of this key is.
-fn place(data: &Data, endpoint: &'static Endpoint, key: &str) -> Result<usize> {
+fn place(data: &Data, endpoint: &'static Endpoint, key: &str) -> WriteResult<usize> {
     match data.table(endpoint).find(key) {
-        [] => Err(Answer::not_found(endpoint.model)),
+        [] => Err(ViewResponse::not_found(endpoint.model)),
         [place] => Ok(*place),
-        _ => Err(Answer::beyond(&format!("tell apart the {} that are named {key}", endpoint.name))),
+        _ => Err(ViewResponse::beyond(&format!("tell apart the {} that are named {key}", endpoint.name))),
     }
 }
 

@@ -6,10 +6,10 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Result, effects, stamp};
+use super::{WriteResult, effects, stamp};
 use crate::{
     alyx::{Endpoint, record::Record},
-    demo::{answer::Answer, data::Data, form, respond::Ask, sample},
+    demo::{answer::ViewResponse, data::Data, form, respond::ViewRequest, sample},
 };
 
 /// What is registered, besides the files themselves.
@@ -23,16 +23,16 @@ struct Registration<'r> {
 }
 
 /// Registers the files that are sent.
-pub(in crate::demo) fn register(data: &mut Data, ask: &Ask) -> Result<Answer> {
+pub(in crate::demo) fn register(data: &mut Data, ask: &ViewRequest) -> WriteResult<ViewResponse> {
     let fields = form::fields(ask)?;
     let bad = |detail: &str| {
-        Answer::json(StatusCode::BAD_REQUEST, &json!({ "status_code": 400, "detail": detail }))
+        ViewResponse::json(StatusCode::BAD_REQUEST, &json!({ "status_code": 400, "detail": detail }))
     };
     if let Some(field) = ["content_type", "labs", "projects", "hostname", "server_only"]
         .into_iter()
         .find(|field| fields.get(*field).is_some_and(|value| !value.is_null() && value != ""))
     {
-        return Err(Answer::beyond(&format!("register files with {field}")));
+        return Err(ViewResponse::beyond(&format!("register files with {field}")));
     }
     let path = fields.get("path").and_then(Value::as_str).unwrap_or_default();
     let Some(session) = session_at(data, path) else {
@@ -58,7 +58,7 @@ pub(in crate::demo) fn register(data: &mut Data, ask: &Ask) -> Result<Answer> {
     for (at, name) in names.iter().enumerate() {
         shown.push(one(data, &registration, name, at)?);
     }
-    Ok(Answer::records(StatusCode::CREATED, json!(shown).to_string()))
+    Ok(ViewResponse::records(StatusCode::CREATED, json!(shown).to_string()))
 }
 
 /// A list, or the parts of a comma-separated text.
@@ -89,10 +89,10 @@ fn session_at(data: &Data, path: &str) -> Option<Arc<Record>> {
 }
 
 /// Registers one file: a dataset, new or known, and its file on the repository.
-fn one(data: &mut Data, registration: &Registration<'_>, name: &str, at: usize) -> Result<Value> {
+fn one(data: &mut Data, registration: &Registration<'_>, name: &str, at: usize) -> WriteResult<Value> {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
     if folder.contains('#') {
-        return Err(Answer::beyond("register revisions"));
+        return Err(ViewResponse::beyond("register revisions"));
     }
     let dataset_type = dataset_type(data, file)?;
     let format = file.rsplit_once('.').map(|(_, extension)| format!(".{extension}")).unwrap_or_default();
@@ -198,7 +198,7 @@ fn add_to_insertions(data: &mut Data, session: &str, folder: &str, id: &str) {
 }
 
 /// The one dataset type whose pattern, or name, the file has.
-fn dataset_type(data: &Data, file: &str) -> Result<String> {
+fn dataset_type(data: &Data, file: &str) -> WriteResult<String> {
     let name_of = |one: &Arc<Record>| one.value()["name"].as_str().unwrap_or_default().to_owned();
     let types = data.named("dataset-types").records();
     let by_name = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
@@ -216,8 +216,8 @@ fn dataset_type(data: &Data, file: &str) -> Result<String> {
             .iter()
             .map(name_of)
             .find(|name| by_name == name || by_name.ends_with(&format!("_{name}")))
-            .ok_or_else(|| Answer::beyond(&format!("know the dataset type of {file}"))),
-        _ => Err(Answer::beyond(&format!("choose between the dataset types of {file}"))),
+            .ok_or_else(|| ViewResponse::beyond(&format!("know the dataset type of {file}"))),
+        _ => Err(ViewResponse::beyond(&format!("choose between the dataset types of {file}"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Comparisons of typed columns in SQL (see [`crate::mirror::schema::Store`]).
+//! Comparisons of typed columns in SQL (see [`crate::mirror::schema::ColumnType`]).
 
 use std::cmp::Ordering;
 
@@ -9,17 +9,17 @@ use super::sql::Sql;
 use crate::{
     alyx::{
         filterset::{
-            Unanswered,
+            QueryError,
             compare::{Comparison, TextTest, upper},
             scalar::{Scalar, Transform},
         },
-        model::Kind,
+        model::ColumnKind,
     },
     mirror::ingest::{days, micros},
 };
 
 /// Whether a column compares so; null where the column is null and that is not asked.
-pub(super) fn holds(column: &str, kind: Kind, comparison: &Comparison) -> Result<Sql, Unanswered> {
+pub(super) fn holds(column: &str, kind: ColumnKind, comparison: &Comparison) -> Result<Sql, QueryError> {
     let plain = |text: String| Ok(Sql::new(text));
     match comparison {
         Comparison::Null(true) => plain(format!("{column} IS NULL")),
@@ -52,7 +52,7 @@ pub(super) fn holds(column: &str, kind: Kind, comparison: &Comparison) -> Result
         }
         Comparison::Text(how, text, false) => {
             let function = match how {
-                // An index may know it: [`crate::mirror::schema::Table::folded`].
+                // An index may know it: [`crate::mirror::schema::EndpointTables::folded`].
                 TextTest::Is => {
                     return Ok(Sql::new(format!("upper_of({column}) = ")).bind(Value::Text(upper(text))));
                 }
@@ -67,7 +67,7 @@ pub(super) fn holds(column: &str, kind: Kind, comparison: &Comparison) -> Result
             .text(&format!(", {})", i32::from(pattern.ascii)))),
         Comparison::Json(test) => {
             let spec = serde_json::to_string(test)
-                .map_err(|_| Unanswered::beyond("write down such a test on JSON"))?;
+                .map_err(|_| QueryError::beyond("write down such a test on JSON"))?;
             Ok(Sql::new("json_holds(").bind(Value::Text(spec)).text(&format!(", {column})")))
         }
         Comparison::Length(length) => {
@@ -94,9 +94,9 @@ fn operator(fulfils: fn(Ordering) -> bool) -> &'static str {
 }
 
 /// A scalar as the column stores it.
-fn value(kind: Kind, scalar: &Scalar) -> Value {
+fn value(kind: ColumnKind, scalar: &Scalar) -> Value {
     match (kind, scalar) {
-        (Kind::Uuid, Scalar::Text(text)) => match uuid::Uuid::parse_str(text) {
+        (ColumnKind::Uuid, Scalar::Text(text)) => match uuid::Uuid::parse_str(text) {
             Ok(id) => Value::Blob(id.as_bytes().to_vec()),
             Err(_) => Value::Text(text.clone()),
         },
@@ -109,9 +109,9 @@ fn value(kind: Kind, scalar: &Scalar) -> Value {
     }
 }
 
-fn ordered(column: &str, kind: Kind, operator: &str, scalar: &Scalar, transform: Transform) -> Sql {
+fn ordered(column: &str, kind: ColumnKind, operator: &str, scalar: &Scalar, transform: Transform) -> Sql {
     match (kind, transform, scalar) {
-        (Kind::DateTime, Transform::Date, Scalar::Day(day)) => of_day(column, operator, *day),
+        (ColumnKind::DateTime, Transform::Date, Scalar::Day(day)) => of_day(column, operator, *day),
         (_, Transform::None | Transform::Date, _) => {
             Sql::new(format!("{column} {operator} ")).bind(value(kind, scalar))
         }
@@ -139,8 +139,8 @@ fn ordered(column: &str, kind: Kind, operator: &str, scalar: &Scalar, transform:
     }
 }
 
-fn part_of(kind: Kind) -> &'static str {
-    if matches!(kind, Kind::Date) { "part_of_day" } else { "part_of_time" }
+fn part_of(kind: ColumnKind) -> &'static str {
+    if matches!(kind, ColumnKind::Date) { "part_of_day" } else { "part_of_time" }
 }
 
 /// A time compared with a day, so that an index on the column can be used.

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     alyx::{
-        filter::{Filter, Test},
+        filter::{Filter, Predicate},
         filterset::{
-            Unanswered,
+            QueryError, QueryResult,
             compare::Comparison,
-            django::{Pair, json_tests, pairs},
-            form::{Asked, Used},
+            django::{LookupPair, json_tests, pairs},
+            form::{ActiveFilter, CleanedValue},
             lookups,
             path::{Leaf, Path},
             python_literal::Python,
@@ -22,8 +22,6 @@ use crate::{
     },
     mirror::ingest::days,
 };
-
-pub(super) type Result<T> = std::result::Result<T, Unanswered>;
 
 /// The alias of the table that the list is of.
 pub(super) const OWN: &str = "t";
@@ -36,12 +34,12 @@ pub(super) struct Condition {
     /// In how many ways, where these are rows of Alyx's joined tables.
     pub(super) ways: Option<Sql>,
     /// What else is to be done with it.
-    pub(super) kind: Kind,
+    pub(super) kind: ConditionEffect,
 }
 
 /// What a condition does beyond its own test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ConditionEffect {
     /// Nothing.
     Plain,
     /// It counts users over the joined rows of all conditions (ALYX.md 2.6): `ways` is the number found.
@@ -54,11 +52,11 @@ pub(super) enum Kind {
 
 impl Condition {
     pub(super) fn plain(holds: Sql) -> Self {
-        Self { holds, ways: None, kind: Kind::Plain }
+        Self { holds, ways: None, kind: ConditionEffect::Plain }
     }
 
     pub(super) fn counted(holds: Sql, ways: Sql) -> Self {
-        Self { holds, ways: Some(ways), kind: Kind::Plain }
+        Self { holds, ways: Some(ways), kind: ConditionEffect::Plain }
     }
 }
 
@@ -66,14 +64,14 @@ impl Condition {
 pub(super) fn of(
     context: &Context<'_>,
     filter: &'static Filter,
-    asked: &Asked,
-    used: &[Used],
-) -> Result<Vec<Condition>> {
+    asked: &CleanedValue,
+    used: &[ActiveFilter],
+) -> QueryResult<Vec<Condition>> {
     let endpoint = context.endpoint.name;
     let at = |path: &str| Path::resolve(endpoint, path);
     let one = |condition: Condition| Ok(vec![condition]);
     match (filter.test, asked) {
-        (Test::Column(path, lookup), _) => {
+        (Predicate::Column(path, lookup), _) => {
             let (path, comparison) = lookups::column(endpoint, filter, path, lookup, asked)?;
             let holds = path::holds(context, OWN, &path, &comparison)?;
             let ways = if filter.joins(path.many()) {
@@ -81,15 +79,16 @@ pub(super) fn of(
             } else {
                 None
             };
-            one(Condition { holds, ways, kind: Kind::Plain })
+            one(Condition { holds, ways, kind: ConditionEffect::Plain })
         }
-        (Test::Django, Asked::Text(text)) => {
+        (Predicate::Django, CleanedValue::Text(text)) => {
             let pairs = pairs(text)?;
-            let each = |(field, value): &(String, _)| pair(context, &Pair::new(endpoint, field, value)?);
-            let conditions: Result<_> = pairs.iter().map(each).collect();
+            let each =
+                |(field, value): &(String, _)| pair(context, &LookupPair::new(endpoint, field, value)?);
+            let conditions: QueryResult<_> = pairs.iter().map(each).collect();
             conditions.map_err(|unanswered| lookups::among_others(unanswered, used, pairs.len()))
         }
-        (Test::JsonKeys(column), Asked::Text(text)) => {
+        (Predicate::JsonKeys(column), CleanedValue::Text(text)) => {
             let path = at(column)?;
             let among = |unanswered| lookups::among_others(unanswered, used, text.split(',').count() / 2);
             let tests = json_tests(text).map_err(among)?;
@@ -97,51 +96,57 @@ pub(super) fn of(
                 |test| Ok(Condition::plain(path::holds(context, OWN, &path, &Comparison::Json(test))?));
             tests.into_iter().map(holds).collect()
         }
-        (Test::Users, Asked::Text(text)) => one(users(context, text)?),
-        (Test::DateRange, Asked::Text(text)) => {
+        (Predicate::Users, CleanedValue::Text(text)) => one(users(context, text)?),
+        (Predicate::DateRange, CleanedValue::Text(text)) => {
             let (from, until) = lookups::days(endpoint, text)?;
             let start = at("start_time")?;
             let from = path::holds(context, OWN, &start, &from)?;
             let until = path::holds(context, OWN, &start, &until)?;
             one(Condition::plain(from.text(" AND ").sql(until)))
         }
-        (Test::PerformanceFrom, Asked::Number(percent)) => one(performance(context, ">=", *percent)?),
-        (Test::PerformanceUntil, Asked::Number(percent)) => one(performance(context, "<=", *percent)?),
-        (Test::Region(seed), _) => one(region::inside(context, filter, seed, asked)?),
-        (Test::Ancestors | Test::Descendants, Asked::Text(text)) => {
-            one(region::lineage(context, matches!(filter.test, Test::Ancestors), text)?)
+        (Predicate::PerformanceFrom, CleanedValue::Number(percent)) => {
+            one(performance(context, ">=", *percent)?)
         }
-        (Test::Histology, Asked::Bool(wanted)) => one(histology(context, *wanted)?),
-        (Test::Alive, Asked::Bool(wanted)) => one(Condition::plain(alive(context, *wanted)?)),
-        (Test::Stock, Asked::Bool(wanted)) => {
+        (Predicate::PerformanceUntil, CleanedValue::Number(percent)) => {
+            one(performance(context, "<=", *percent)?)
+        }
+        (Predicate::Region(seed), _) => one(region::inside(context, filter, seed, asked)?),
+        (Predicate::Ancestors | Predicate::Descendants, CleanedValue::Text(text)) => {
+            one(region::lineage(context, matches!(filter.test, Predicate::Ancestors), text)?)
+        }
+        (Predicate::Histology, CleanedValue::Bool(wanted)) => one(histology(context, *wanted)?),
+        (Predicate::Alive, CleanedValue::Bool(wanted)) => one(Condition::plain(alive(context, *wanted)?)),
+        (Predicate::Stock, CleanedValue::Bool(wanted)) => {
             let comparison = Comparison::new(&at("responsible_user__is_stock_manager")?, &true.into())?;
             let manages = path::holds(context, OWN, &at("responsible_user__is_stock_manager")?, &comparison)?;
             one(Condition::plain(wished(manages, *wanted)))
         }
-        (Test::WaterRestricted, Asked::Bool(wanted)) => {
+        (Predicate::WaterRestricted, CleanedValue::Bool(wanted)) => {
             let open = at("actions_waterrestrictions__end_time")?;
             context.table(endpoint, false)?;
             let restricted = restricted(context, &open)?;
             one(Condition::plain(wished(restricted, *wanted).text(" AND ").sql(alive(context, true)?)))
         }
-        (Test::Broken, Asked::Text(_) | Asked::Number(_)) => Err(lookups::broken(endpoint, filter, asked)),
+        (Predicate::Broken, CleanedValue::Text(_) | CleanedValue::Number(_)) => {
+            Err(lookups::broken(endpoint, filter, asked))
+        }
         _ => datasets::of(context, filter, asked, used),
     }
 }
 
 /// One pair of `django=`.
-fn pair(context: &Context<'_>, pair: &Pair) -> Result<Condition> {
-    let Pair { path, comparison, excludes } = pair;
+fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
+    let LookupPair { path, comparison, excludes } = pair;
     if !excludes {
         let holds = path::holds(context, OWN, path, comparison)?;
         let ways = if pair.multiplies() { Some(path::ways(context, OWN, path, comparison)?) } else { None };
-        return Ok(Condition { holds, ways, kind: Kind::Plain });
+        return Ok(Condition { holds, ways, kind: ConditionEffect::Plain });
     }
     if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
         (comparison, path.leaf, path.hops.is_empty())
     {
         let table = context.table(path.endpoint, detail)?;
-        let spec = serde_json::to_string(test).map_err(|_| Unanswered::beyond("write down such a test"))?;
+        let spec = serde_json::to_string(test).map_err(|_| QueryError::beyond("write down such a test"))?;
         let leaves = Sql::new("(SELECT json_leaves(").bind(Value::Text(spec)).text(&format!(
             ", w.{}) FROM {} w WHERE w.n = {OWN}.n)",
             quoted(column),
@@ -150,7 +155,7 @@ fn pair(context: &Context<'_>, pair: &Pair) -> Result<Condition> {
         return Ok(Condition::plain(leaves));
     }
     if matches!(comparison, Comparison::Json(_)) {
-        return Err(Unanswered::beyond("exclude by the JSON of a related record"));
+        return Err(QueryError::beyond("exclude by the JSON of a related record"));
     }
     let holds = path::holds(context, OWN, path, comparison)?;
     Ok(Condition::plain(wished(holds, false)))
@@ -162,7 +167,7 @@ pub(super) fn wished(holds: Sql, wanted: bool) -> Sql {
 }
 
 /// Rows of the users that are asked for; how many there must be is decided where all conditions are known.
-fn users(context: &Context<'_>, text: &str) -> Result<Condition> {
+fn users(context: &Context<'_>, text: &str) -> QueryResult<Condition> {
     let path = Path::resolve(context.endpoint.name, "users__username")?;
     let names = text.split(',').map(|name| Python::Text(name.to_owned())).collect();
     let mut among = path.clone();
@@ -170,24 +175,24 @@ fn users(context: &Context<'_>, text: &str) -> Result<Condition> {
     let comparison = Comparison::new(&among, &Python::List(names))?;
     let holds = path::holds(context, OWN, &path, &comparison)?;
     let ways = path::ways(context, OWN, &path, &comparison)?;
-    Ok(Condition { holds, ways: Some(ways), kind: Kind::Users })
+    Ok(Condition { holds, ways: Some(ways), kind: ConditionEffect::Users })
 }
 
 /// How many users were asked for.
-pub(super) fn users_wanted(used: &[Used]) -> usize {
+pub(super) fn users_wanted(used: &[ActiveFilter]) -> usize {
     text_of(used, "users").map_or(0, |users| users.split(',').count())
 }
 
 /// 100 × correct / trials as PostgreSQL divides whole numbers; SQLite does the same.
-fn performance(context: &Context<'_>, operator: &str, percent: f64) -> Result<Condition> {
+fn performance(context: &Context<'_>, operator: &str, percent: f64) -> QueryResult<Condition> {
     context.table(context.endpoint.name, true)?;
     let holds = Sql::new(format!("(100 * {OWN}.n_correct_trials / {OWN}.n_trials) {operator} "))
         .bind(Value::Real(percent));
-    Ok(Condition { holds, ways: None, kind: Kind::Performance })
+    Ok(Condition { holds, ways: None, kind: ConditionEffect::Performance })
 }
 
 /// The subject has a session with the procedure `Histology`.
-fn histology(context: &Context<'_>, wanted: bool) -> Result<Condition> {
+fn histology(context: &Context<'_>, wanted: bool) -> QueryResult<Condition> {
     let endpoint = context.endpoint.name;
     let procedures = Path::resolve(endpoint, "procedures__name")?;
     let comparison = Comparison::new(&procedures, &"Histology".into())?;
@@ -212,15 +217,15 @@ fn histology(context: &Context<'_>, wanted: bool) -> Result<Condition> {
 }
 
 /// Not dead today.
-fn alive(context: &Context<'_>, wanted: bool) -> Result<Sql> {
+fn alive(context: &Context<'_>, wanted: bool) -> QueryResult<Sql> {
     context.table(context.endpoint.name, false)?;
     let dead = Sql::new(format!("{OWN}.death_date <= ")).bind(Value::Integer(days(context.today)));
     Ok(wished(dead, !wanted))
 }
 
 /// Whether a restriction of the subject has no end: a row of its own, not merely none at all.
-fn restricted(context: &Context<'_>, end: &Path) -> Result<Sql> {
-    let [hop] = end.hops.as_slice() else { return Err(Unanswered::beyond("follow water restrictions")) };
+fn restricted(context: &Context<'_>, end: &Path) -> QueryResult<Sql> {
+    let [hop] = end.hops.as_slice() else { return Err(QueryError::beyond("follow water restrictions")) };
     let target = context.table(hop.to, false)?;
     let open = format!("SELECT r.subject FROM {} r WHERE r.end_time IS NULL", quoted(&target.name));
     // Which of two subjects of one name it is that a restriction names, only the subjects' own records say.

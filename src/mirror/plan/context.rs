@@ -8,18 +8,18 @@ use std::{
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, types::Value};
 
-use super::{Failed, sql::Sql};
+use super::{PlanError, sql::Sql};
 use crate::{
     alyx::{
         Endpoint,
         filterset::{
-            Unanswered, Undecided,
-            form::{Asked, Keys, Used},
+            QueryError, Undecidable,
+            form::{ActiveFilter, CleanedValue, KeyLookup},
         },
         query_string::Pairs,
     },
     mirror::{
-        schema::{Shape, Table},
+        schema::{EndpointTables, Schema},
         state::States,
     },
 };
@@ -39,7 +39,7 @@ pub(super) struct Context<'c> {
 /// A query that must find nothing, or the question can't be decided.
 pub(super) struct Guard {
     pub(super) sql: Sql,
-    pub(super) otherwise: Undecided,
+    pub(super) otherwise: Undecidable,
 }
 
 impl<'c> Context<'c> {
@@ -55,9 +55,13 @@ impl<'c> Context<'c> {
     }
 
     /// The table of an endpoint, if it is here for this question; from then on the plan needs it.
-    pub(super) fn table(&self, endpoint: &'static str, details: bool) -> Result<&'static Table, Unanswered> {
-        let missing = |details| Unanswered::Undecided(Undecided::Missing { endpoint, details });
-        let table = Shape::get().table(endpoint).ok_or_else(|| missing(false))?;
+    pub(super) fn table(
+        &self,
+        endpoint: &'static str,
+        details: bool,
+    ) -> Result<&'static EndpointTables, QueryError> {
+        let missing = |details| QueryError::Undecided(Undecidable::Missing { endpoint, details });
+        let table = Schema::get().table(endpoint).ok_or_else(|| missing(false))?;
         let state = self.states.of(endpoint).ok_or_else(|| missing(false))?;
         if details && table.has_details() && !state.details {
             return Err(missing(true));
@@ -66,7 +70,7 @@ impl<'c> Context<'c> {
         let within = state.scope.is_empty()
             || endpoint == self.endpoint.name && state.scope.iter().all(|pair| self.pairs.contains(pair));
         if !within {
-            return Err(Undecided::OutOfScope { endpoint, scope: state.scope.clone() }.into());
+            return Err(Undecidable::OutOfScope { endpoint, scope: state.scope.clone() }.into());
         }
         self.needs.borrow_mut().insert((endpoint, details));
         Ok(table)
@@ -80,7 +84,7 @@ impl<'c> Context<'c> {
     }
 
     /// The plan holds only where this finds nothing.
-    pub(super) fn guard(&self, sql: Sql, otherwise: Undecided) {
+    pub(super) fn guard(&self, sql: Sql, otherwise: Undecidable) {
         self.guards.borrow_mut().push(Guard { sql, otherwise });
     }
 
@@ -102,13 +106,13 @@ impl<'c> Context<'c> {
     }
 
     /// Whether a query finds anything.
-    pub(super) fn finds(&self, sql: &Sql) -> Result<bool, Failed> {
+    pub(super) fn finds(&self, sql: &Sql) -> Result<bool, PlanError> {
         let mut statement = self.connection.prepare_cached(&format!("SELECT EXISTS({})", sql.text))?;
         Ok(statement.query_row(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?)
     }
 
     /// Refuses where a guard finds something.
-    pub(super) fn check_guards(&self) -> Result<(), Failed> {
+    pub(super) fn check_guards(&self) -> Result<(), PlanError> {
         for guard in self.guards.take() {
             if self.finds(&guard.sql)? {
                 return Err(guard.otherwise.into());
@@ -128,16 +132,16 @@ impl<'c> Context<'c> {
 }
 
 /// The text of a parameter that takes effect.
-pub(super) fn text_of<'u>(used: &'u [Used], name: &str) -> Option<&'u str> {
+pub(super) fn text_of<'u>(used: &'u [ActiveFilter], name: &str) -> Option<&'u str> {
     used.iter().find_map(|(filter, asked)| match asked {
-        Asked::Text(text) if filter.name == name => Some(text.as_str()),
+        CleanedValue::Text(text) if filter.name == name => Some(text.as_str()),
         _ => None,
     })
 }
 
-impl Keys for Context<'_> {
-    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, Unanswered> {
-        let unknown = || Unanswered::beyond("know the keys of such records");
+impl KeyLookup for Context<'_> {
+    fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, QueryError> {
+        let unknown = || QueryError::beyond("know the keys of such records");
         // Of a part of a table it can be told that a record is in it, not that there is none.
         let scope = self.states.of(endpoint).map(|state| state.scope.clone()).unwrap_or_default();
         if scope.is_empty() {
@@ -145,7 +149,7 @@ impl Keys for Context<'_> {
         } else {
             self.needs.borrow_mut().insert((endpoint, false));
         }
-        let table = Shape::get().table(endpoint).ok_or_else(unknown)?;
+        let table = Schema::get().table(endpoint).ok_or_else(unknown)?;
         let column = table.column("id").ok_or_else(unknown)?;
         let value = match uuid::Uuid::parse_str(key) {
             Ok(id) => Value::Blob(id.as_bytes().to_vec()),
@@ -156,9 +160,9 @@ impl Keys for Context<'_> {
             .connection
             .prepare_cached(&sql)
             .and_then(|mut statement| statement.query_row([value], |_| Ok(())).optional())
-            .map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))?;
+            .map_err(|error| QueryError::beyond(&format!("read its tables ({error})")))?;
         match (found, scope.is_empty()) {
-            (None, false) => Err(Undecided::OutOfScope { endpoint, scope }.into()),
+            (None, false) => Err(Undecidable::OutOfScope { endpoint, scope }.into()),
             (found, _) => Ok(found.is_some()),
         }
     }

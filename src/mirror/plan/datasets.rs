@@ -3,22 +3,22 @@
 use rusqlite::{OptionalExtension, types::Value};
 
 use super::{
-    condition::{Condition, OWN, Result, wished},
+    condition::{Condition, OWN, wished},
     context::Context,
-    link::Link,
+    link::JoinLink,
     sql::{Sql, quoted},
 };
 use crate::{
     alyx::{
-        filter::{Filter, Test},
+        filter::{Filter, Predicate},
         filterset::{
-            Unanswered,
-            form::{Asked, Used},
+            QueryError, QueryResult,
+            form::{ActiveFilter, CleanedValue},
             lookups,
         },
         model::Model,
     },
-    mirror::schema::Table,
+    mirror::schema::EndpointTables,
 };
 
 /// The quality that datasets may have at worst, where nothing is said.
@@ -28,17 +28,17 @@ const FAIL: i64 = 40;
 pub(super) fn of(
     context: &Context<'_>,
     filter: &'static Filter,
-    asked: &Asked,
-    _used: &[Used],
-) -> Result<Vec<Condition>> {
+    asked: &CleanedValue,
+    _used: &[ActiveFilter],
+) -> QueryResult<Vec<Condition>> {
     let one = |condition| Ok(vec![condition]);
     match (filter.test, asked) {
-        (Test::DatasetTypes(relation), Asked::Text(text)) => {
+        (Predicate::DatasetTypes(relation), CleanedValue::Text(text)) => {
             let names = Names::of(text);
             let passes = |x: &str, names: &Names<'_>| Ok(among(x, "dataset_type", names));
             one(several(context, relation, &passes, &names, "dataset_type", true)?)
         }
-        (Test::SessionDatasets, Asked::Text(text)) => {
+        (Predicate::SessionDatasets, CleanedValue::Text(text)) => {
             let (names, worst) = (Names::of(text), quality(context)?);
             let passes = |x: &str, names: &Names<'_>| {
                 let servers = on_server(context, x, true)?;
@@ -46,7 +46,7 @@ pub(super) fn of(
             };
             one(several(context, "data_dataset_session_related", &passes, &names, "name", false)?)
         }
-        (Test::Datasets { relation, qc }, Asked::Text(text)) => {
+        (Predicate::Datasets { relation, qc }, CleanedValue::Text(text)) => {
             let names = Names::of(text);
             let worst = if qc { Some(quality(context)?) } else { None };
             let passes = |x: &str, names: &Names<'_>| {
@@ -59,21 +59,21 @@ pub(super) fn of(
             one(several(context, relation, &passes, &names, "id", true)?)
         }
         // The presence of `datasets` is enough, with whatever value.
-        (Test::DatasetQc(_), _) if context.raw("datasets").is_some() => Ok(Vec::new()),
-        (Test::DatasetQc(relation), Asked::Text(text)) => {
+        (Predicate::DatasetQc(_), _) if context.raw("datasets").is_some() => Ok(Vec::new()),
+        (Predicate::DatasetQc(relation), CleanedValue::Text(text)) => {
             let worst = lookups::quality(text)?;
             let passes = |x: &str, _: &Names<'_>| Ok(no_worse(x, worst));
             one(several(context, relation, &passes, &Names::any(), "id", true)?)
         }
-        (Test::ExistsOnServer, Asked::Bool(exists)) => {
+        (Predicate::ExistsOnServer, CleanedValue::Bool(exists)) => {
             if !has_servers(context)? {
                 return Ok(Vec::new());
             }
             one(Condition::plain(on_server(context, OWN, *exists)?))
         }
-        (Test::OfInsertion, Asked::Uuid(id)) => one(of_insertion(context, id)?),
-        (Test::Tagged(flag), Asked::Bool(wanted)) => one(tagged(context, flag, *wanted)?),
-        (Test::AnyDataset, Asked::Keys(ids)) => one(any(context, ids)?),
+        (Predicate::OfInsertion, CleanedValue::Uuid(id)) => one(of_insertion(context, id)?),
+        (Predicate::Tagged(flag), CleanedValue::Bool(wanted)) => one(tagged(context, flag, *wanted)?),
+        (Predicate::AnyDataset, CleanedValue::Keys(ids)) => one(any(context, ids)?),
         _ => Err(lookups::beyond(context.endpoint.name, filter)),
     }
 }
@@ -116,7 +116,7 @@ fn no_worse(alias: &str, worst: i64) -> Sql {
 }
 
 /// The worst quality that is asked for beside `datasets`, as it stands in the request.
-fn quality(context: &Context<'_>) -> Result<i64> {
+fn quality(context: &Context<'_>) -> QueryResult<i64> {
     context.raw("dataset_qc_lte").map_or(Ok(FAIL), lookups::quality)
 }
 
@@ -124,19 +124,19 @@ fn quality(context: &Context<'_>) -> Result<i64> {
 fn several(
     context: &Context<'_>,
     relation: &str,
-    passes: &dyn Fn(&str, &Names<'_>) -> Result<Sql>,
+    passes: &dyn Fn(&str, &Names<'_>) -> QueryResult<Sql>,
     names: &Names<'_>,
     counted: &str,
     joined: bool,
-) -> Result<Condition> {
-    let beyond = || Unanswered::beyond("know such datasets");
+) -> QueryResult<Condition> {
+    let beyond = || QueryError::beyond("know such datasets");
     let endpoint = context.endpoint.name;
     let own = context.table(endpoint, false)?;
     let relation = Model::of(endpoint).and_then(|model| model.relation(relation)).ok_or_else(beyond)?;
     let datasets = context.table(relation.to, false)?;
     let x = context.alias();
-    let link = Link::of(own, relation, datasets, OWN, &x).ok_or_else(beyond)?;
-    let found = |names: &Names<'_>| -> Result<Sql> {
+    let link = JoinLink::of(own, relation, datasets, OWN, &x).ok_or_else(beyond)?;
+    let found = |names: &Names<'_>| -> QueryResult<Sql> {
         let from = format!("{} IN (SELECT {} FROM {} WHERE ", link.own, link.theirs, link.table);
         Ok(Sql::new(from).sql(passes(&x, names)?))
     };
@@ -144,7 +144,8 @@ fn several(
         found(names)?.text(")")
     } else if let Some(each) = names.each().filter(|_| counted != "id") {
         // As many different ones as there are names is one of each name.
-        let each: Vec<Sql> = each.iter().map(|name| Ok(found(name)?.text(")"))).collect::<Result<_>>()?;
+        let each: Vec<Sql> =
+            each.iter().map(|name| Ok(found(name)?.text(")"))).collect::<QueryResult<_>>()?;
         Sql::join(each, " AND ")
     } else {
         found(names)?
@@ -162,8 +163,8 @@ fn several(
 }
 
 /// Where files are, and which places are servers.
-fn repositories(context: &Context<'_>) -> Result<&'static Table> {
-    let beyond = || Unanswered::beyond("know where files lie");
+fn repositories(context: &Context<'_>) -> QueryResult<&'static EndpointTables> {
+    let beyond = || QueryError::beyond("know where files lie");
     let files = Model::of(context.endpoint.name)
         .filter(|model| model.relation("file_records").is_some())
         .or_else(|| Model::of(crate::alyx::endpoint::DATASETS))
@@ -173,19 +174,19 @@ fn repositories(context: &Context<'_>) -> Result<&'static Table> {
     context.table(repository.ok_or_else(beyond)?.to, false)
 }
 
-fn has_servers(context: &Context<'_>) -> Result<bool> {
+fn has_servers(context: &Context<'_>) -> QueryResult<bool> {
     let table = repositories(context)?;
     let sql = format!("SELECT EXISTS(SELECT 1 FROM {} WHERE globus_is_personal = 0)", quoted(&table.name));
     let read =
         context.connection.prepare_cached(&sql).and_then(|mut one| one.query_row([], |row| row.get(0)));
-    read.map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))
+    read.map_err(|error| QueryError::beyond(&format!("read its tables ({error})")))
 }
 
 /// A file of the dataset `alias` exists, or does not, on a server.
-fn on_server(context: &Context<'_>, alias: &str, exists: bool) -> Result<Sql> {
+fn on_server(context: &Context<'_>, alias: &str, exists: bool) -> QueryResult<Sql> {
     let servers = repositories(context)?;
     let datasets = context.table(crate::alyx::endpoint::DATASETS, false)?;
-    let files = datasets.many("file_records").ok_or_else(|| Unanswered::beyond("know where files lie"))?;
+    let files = datasets.many("file_records").ok_or_else(|| QueryError::beyond("know where files lie"))?;
     Ok(Sql::new(format!(
         "EXISTS (SELECT 1 FROM {} f WHERE f.n = {alias}.n AND f.\"exists\" = {} AND f.data_repository IN \
          (SELECT name FROM {} WHERE globus_is_personal = 0))",
@@ -196,21 +197,21 @@ fn on_server(context: &Context<'_>, alias: &str, exists: bool) -> Result<Sql> {
 }
 
 /// Of the insertion's session, its name in the collection.
-fn of_insertion(context: &Context<'_>, id: &str) -> Result<Condition> {
+fn of_insertion(context: &Context<'_>, id: &str) -> QueryResult<Condition> {
     let endpoint = Model::of(context.endpoint.name)
         .and_then(|model| model.relation("probe_insertion"))
-        .ok_or_else(|| Unanswered::beyond("know the datasets of an insertion"))?
+        .ok_or_else(|| QueryError::beyond("know the datasets of an insertion"))?
         .to;
     let table = context.table(endpoint, false)?;
-    let id = uuid::Uuid::parse_str(id).map_err(|_| Unanswered::beyond("read such an id"))?;
+    let id = uuid::Uuid::parse_str(id).map_err(|_| QueryError::beyond("read such an id"))?;
     let sql = format!("SELECT session, name FROM {} WHERE id = ?1", quoted(&table.name));
     let found: Option<(Value, Option<String>)> = context
         .connection
         .prepare_cached(&sql)
         .and_then(|mut one| one.query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-        .map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))?;
+        .map_err(|error| QueryError::beyond(&format!("read its tables ({error})")))?;
     match found {
-        None => Err(Unanswered::failed("ProbeInsertion matching query does not exist.")),
+        None => Err(QueryError::failed("ProbeInsertion matching query does not exist.")),
         Some((session @ Value::Blob(_), Some(name))) => {
             let name = Value::Text(crate::alyx::filterset::compare::upper(&name));
             Ok(Condition::plain(
@@ -221,13 +222,13 @@ fn of_insertion(context: &Context<'_>, id: &str) -> Result<Condition> {
                     .text(")"),
             ))
         }
-        Some(_) => Err(Unanswered::beyond("know the datasets of an insertion without a session")),
+        Some(_) => Err(QueryError::beyond("know the datasets of an insertion without a session")),
     }
 }
 
 /// A tag of the dataset has this flag, or none has.
-fn tagged(context: &Context<'_>, flag: &str, wanted: bool) -> Result<Condition> {
-    let beyond = || Unanswered::beyond("know such tags");
+fn tagged(context: &Context<'_>, flag: &str, wanted: bool) -> QueryResult<Condition> {
+    let beyond = || QueryError::beyond("know such tags");
     let own = context.table(context.endpoint.name, false)?;
     let relation =
         Model::of(context.endpoint.name).and_then(|model| model.relation("tags")).ok_or_else(beyond)?;
@@ -248,9 +249,9 @@ fn tagged(context: &Context<'_>, flag: &str, wanted: bool) -> Result<Condition> 
 }
 
 /// Any of these datasets.
-fn any(context: &Context<'_>, ids: &[String]) -> Result<Condition> {
+fn any(context: &Context<'_>, ids: &[String]) -> QueryResult<Condition> {
     let own = context.table(context.endpoint.name, false)?;
-    let rows = own.many("datasets").ok_or_else(|| Unanswered::beyond("know such datasets"))?;
+    let rows = own.many("datasets").ok_or_else(|| QueryError::beyond("know such datasets"))?;
     let ids = ids.iter().filter_map(|id| uuid::Uuid::parse_str(id).ok());
     let ids = Sql::values(ids.map(|id| Value::Blob(id.as_bytes().to_vec())));
     let from = format!("FROM {} m WHERE m.key IN (", quoted(&rows.table));

@@ -3,11 +3,11 @@
 use super::sql::quoted;
 use crate::{
     alyx::model::{Join, Model, Relation},
-    mirror::schema::Table,
+    mirror::schema::EndpointTables,
 };
 
 /// A relation that is followed.
-pub(super) struct Link {
+pub(super) struct JoinLink {
     /// The table that it leads to, in SQL.
     pub(super) table: String,
     /// What stands there for the record that it comes from,
@@ -16,9 +16,15 @@ pub(super) struct Link {
     pub(super) own: String,
 }
 
-impl Link {
+impl JoinLink {
     /// From the record `alias` of the table `own` to records of `target`, which are called `x`.
-    pub(super) fn of(own: &Table, relation: &Relation, target: &Table, alias: &str, x: &str) -> Option<Self> {
+    pub(super) fn of(
+        own: &EndpointTables,
+        relation: &Relation,
+        target: &EndpointTables,
+        alias: &str,
+        x: &str,
+    ) -> Option<Self> {
         let rows = quoted(&target.name);
         match relation.join {
             Join::HeldAs(by) => {

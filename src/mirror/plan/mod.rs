@@ -15,18 +15,18 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use rusqlite::Connection;
 
-use condition::{Condition, Kind, OWN};
+use condition::{Condition, ConditionEffect, OWN};
 use context::Context;
-use order::Order;
+use order::RowOrder;
 use sql::{Sql, quoted};
 
-use super::{checksum, schema::Table, sql_functions, state::States};
+use super::{checksum, schema::EndpointTables, sql_functions, state::States};
 use crate::alyx::{
-    Endpoint, Shape,
-    filter::Rows,
+    DetailShape, Endpoint,
+    filter::RowEffect,
     filterset::{
-        Refusal, Unanswered, Undecided,
-        form::{self, Used},
+        AlyxError, QueryError, Undecidable,
+        form::{self, ActiveFilter},
     },
     pagination::{self, Window},
     query_string::Pairs,
@@ -35,38 +35,38 @@ use crate::alyx::{
 
 /// Why a question has no answer from the tables.
 #[derive(Debug)]
-pub enum Failed {
+pub enum PlanError {
     /// Alyx refuses it, or it can't be decided here.
-    Unanswered(Unanswered),
+    Unanswered(QueryError),
     /// SQLite's word.
     Sqlite(rusqlite::Error),
 }
 
-impl From<Unanswered> for Failed {
-    fn from(unanswered: Unanswered) -> Self {
+impl From<QueryError> for PlanError {
+    fn from(unanswered: QueryError) -> Self {
         Self::Unanswered(unanswered)
     }
 }
 
-impl From<Refusal> for Failed {
-    fn from(refusal: Refusal) -> Self {
+impl From<AlyxError> for PlanError {
+    fn from(refusal: AlyxError) -> Self {
         Self::Unanswered(refusal.into())
     }
 }
 
-impl From<Undecided> for Failed {
-    fn from(undecided: Undecided) -> Self {
+impl From<Undecidable> for PlanError {
+    fn from(undecided: Undecidable) -> Self {
         Self::Unanswered(undecided.into())
     }
 }
 
-impl From<rusqlite::Error> for Failed {
+impl From<rusqlite::Error> for PlanError {
     /// A row that can't be decided makes the whole question undecided (see [`sql_functions::UNDECIDED`]).
     fn from(error: rusqlite::Error) -> Self {
         if let rusqlite::Error::SqliteFailure(_, Some(words)) = &error
             && let Some(what) = words.strip_prefix(sql_functions::UNDECIDED)
         {
-            return Undecided::beyond(what).into();
+            return Undecidable::beyond(what).into();
         }
         Self::Sqlite(error)
     }
@@ -74,26 +74,26 @@ impl From<rusqlite::Error> for Failed {
 
 /// How a list is answered.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct ListPlan {
     /// The tables that it needs, and of which also the details.
     pub needs: BTreeSet<(&'static str, bool)>,
     /// The parameters that took effect.
     pub used: Vec<&'static str>,
     endpoint: &'static Endpoint,
-    table: &'static Table,
+    table: &'static EndpointTables,
     /// The number of rows, where it is known beforehand.
     rows: Option<u64>,
     holds: Sql,
     /// How often a record stands in the list, or in what it counts; none where that is once.
     repeats: Option<Sql>,
-    order: Order,
+    order: RowOrder,
     /// Whether repeated rows show as such.
     distinct: bool,
 }
 
 /// A row of a page.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct PlannedRow {
     n: i64,
     repeats: u64,
 }
@@ -105,9 +105,9 @@ pub fn list(
     endpoint: &'static Endpoint,
     pairs: &Pairs,
     today: Date,
-) -> Result<Plan, Failed> {
+) -> Result<ListPlan, PlanError> {
     if !pagination::is_plain(pairs) {
-        return Err(Undecided::beyond("read such a limit or offset as Python does").into());
+        return Err(Undecidable::beyond("read such a limit or offset as Python does").into());
     }
     let context = Context::new(connection, states, endpoint, pairs, today);
     let table = context.table(endpoint.name, false)?;
@@ -116,35 +116,36 @@ pub fn list(
     let mut conditions = Vec::new();
     for (filter, asked) in &used {
         for condition in condition::of(&context, filter, asked, &used)? {
-            if condition.kind == Kind::Lineage {
+            if condition.kind == ConditionEffect::Lineage {
                 conditions.clear();
             }
             conditions.push(condition);
         }
     }
-    if let Some(last) = conditions.iter().rposition(|condition| condition.kind == Kind::Lineage) {
+    if let Some(last) = conditions.iter().rposition(|condition| condition.kind == ConditionEffect::Lineage) {
         // What was asked before and after it is asked in vain.
         conditions = conditions.drain(last..=last).collect();
     }
-    let order = Order::of(&context, table)?;
+    let order = RowOrder::of(&context, table)?;
     context.check_guards()?;
-    let distinct = always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == Rows::Distinct);
+    let distinct =
+        always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == RowEffect::Distinct);
     if distinct && !order.join.is_empty() {
         // What is joined for the order, and may be so for the filter, is then among what must differ.
-        return Err(Undecided::beyond("know how often Alyx lists a record then").into());
+        return Err(Undecidable::beyond("know how often Alyx lists a record then").into());
     }
     let (holds, repeats) = joined(&context, table, &used, conditions)?;
     let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
     let used = used.iter().map(|(filter, _)| filter.name).collect();
-    Ok(Plan { needs: context.needs(), used, endpoint, table, rows, holds, repeats, order, distinct })
+    Ok(ListPlan { needs: context.needs(), used, endpoint, table, rows, holds, repeats, order, distinct })
 }
 
 /// Refuses what lately was answered here in another way than by Alyx.
-fn trusted(states: &States, endpoint: &'static Endpoint, used: &[Used]) -> Result<(), Undecided> {
+fn trusted(states: &States, endpoint: &'static Endpoint, used: &[ActiveFilter]) -> Result<(), Undecidable> {
     let Some(state) = states.of(endpoint.name) else { return Ok(()) };
     let names = used.iter().map(|(filter, _)| filter.name).chain([""]);
     match names.into_iter().find(|name| state.distrusted.contains(*name)) {
-        Some(name) => Err(Undecided::Distrusted { endpoint: endpoint.name, parameter: name.to_owned() }),
+        Some(name) => Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: name.to_owned() }),
         None => Ok(()),
     }
 }
@@ -157,7 +158,7 @@ fn always_grouped(endpoint: &Endpoint) -> bool {
 /// Fields that hold numbers of joined rows: those that the detail lacks.
 fn counted_fields(endpoint: &Endpoint) -> &'static [&'static str] {
     match endpoint.detail.map(|detail| detail.shape) {
-        Some(Shape::Without(fields)) => fields,
+        Some(DetailShape::Without(fields)) => fields,
         _ => &[],
     }
 }
@@ -165,23 +166,23 @@ fn counted_fields(endpoint: &Endpoint) -> &'static [&'static str] {
 /// All conditions together, and the product of their ways.
 fn joined(
     context: &Context<'_>,
-    table: &Table,
-    used: &[Used],
+    table: &EndpointTables,
+    used: &[ActiveFilter],
     conditions: Vec<Condition>,
-) -> Result<(Sql, Option<Sql>), Failed> {
+) -> Result<(Sql, Option<Sql>), PlanError> {
     let (mut holds, mut ways, mut users, mut divides) = (Vec::new(), Vec::new(), None, false);
     let mut quotients = Vec::new();
     for condition in conditions {
         let test = Sql::new("(").sql(condition.holds).text(")");
         match condition.kind {
-            Kind::Performance => {
+            ConditionEffect::Performance => {
                 divides = true;
                 quotients.push(test);
             }
             _ => holds.push(test),
         }
         match (condition.kind, condition.ways) {
-            (Kind::Users, found) => users = found,
+            (ConditionEffect::Users, found) => users = found,
             (_, Some(found)) => ways.push(found),
             (_, None) => {}
         }
@@ -204,7 +205,7 @@ fn joined(
                 .text(" < ")
                 .bind(rusqlite::types::Value::Integer(wanted));
             if context.finds(&few)? {
-                return Err(Undecided::beyond("count users beside this filter").into());
+                return Err(Undecidable::beyond("count users beside this filter").into());
             }
         }
         holds.push(rows.text(" >= ").bind(rusqlite::types::Value::Integer(wanted)));
@@ -222,7 +223,11 @@ fn joined(
 
 /// Alyx fails where it divides by a session's zero trials. Whether it comes to that for sessions which other
 /// filters leave out is up to the plan of its database.
-fn no_division_by_zero(context: &Context<'_>, table: &Table, others: &[Sql]) -> Result<(), Failed> {
+fn no_division_by_zero(
+    context: &Context<'_>,
+    table: &EndpointTables,
+    others: &[Sql],
+) -> Result<(), PlanError> {
     let zero = Sql::new(format!(
         "SELECT 1 FROM {} {OWN} WHERE {OWN}.n_trials = 0 AND {OWN}.n_correct_trials IS NOT NULL",
         quoted(&table.name)
@@ -232,14 +237,14 @@ fn no_division_by_zero(context: &Context<'_>, table: &Table, others: &[Sql]) -> 
     }
     let certain = others.iter().fold(zero, |sql, other| sql.text(" AND ").sql(other.clone()));
     if context.finds(&certain)? {
-        return Err(Refusal::failed("division by zero\n").into());
+        return Err(AlyxError::failed("division by zero\n").into());
     }
-    Err(Undecided::beyond("know whether Alyx divides by the zero trials of a session").into())
+    Err(Undecidable::beyond("know whether Alyx divides by the zero trials of a session").into())
 }
 
-impl Plan {
+impl ListPlan {
     /// The number of rows, and the texts of a page's records, with commas between them.
-    pub fn answer(&self, connection: &Connection, window: Window) -> Result<(u64, String), Failed> {
+    pub fn answer(&self, connection: &Connection, window: Window) -> Result<(u64, String), PlanError> {
         let repeats = self.repeats.is_some() && always_grouped(self.endpoint) && self.distinct;
         let searches = self.holds.text.contains("SELECT") && !repeats;
         if searches && self.order.join.is_empty() {
@@ -254,7 +259,7 @@ impl Plan {
         Ok((count, if none { String::new() } else { self.page(connection, window)? }))
     }
 
-    fn at_once(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<Row>), Failed> {
+    fn at_once(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<PlannedRow>), PlanError> {
         let sql = self.listing();
         let mut statement = connection.prepare_cached(&sql.text)?;
         let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
@@ -264,7 +269,7 @@ impl Plan {
             let times: u64 = if self.multiplies() { row.get(1)? } else { 1 };
             let within = end.min(count + times).saturating_sub(count.max(window.offset));
             for _ in 0..within {
-                rows.push(Row { n: row.get(0)?, repeats: 1 });
+                rows.push(PlannedRow { n: row.get(0)?, repeats: 1 });
             }
             count += times;
         }
@@ -281,7 +286,7 @@ impl Plan {
     }
 
     /// The number of rows.
-    pub fn count(&self, connection: &Connection) -> Result<u64, Failed> {
+    pub fn count(&self, connection: &Connection) -> Result<u64, PlanError> {
         if let Some(rows) = self.rows {
             return Ok(rows);
         }
@@ -291,11 +296,11 @@ impl Plan {
     }
 
     /// The texts of a page's records, with commas between them.
-    pub fn page(&self, connection: &Connection, window: Window) -> Result<String, Failed> {
+    pub fn page(&self, connection: &Connection, window: Window) -> Result<String, PlanError> {
         self.texts(connection, &self.rows_of(connection, window)?)
     }
 
-    fn texts(&self, connection: &Connection, rows: &[Row]) -> Result<String, Failed> {
+    fn texts(&self, connection: &Connection, rows: &[PlannedRow]) -> Result<String, PlanError> {
         let sql = format!(
             "SELECT list, list_sum FROM {} WHERE n = ?1",
             quoted(&format!("{}__body", self.table.name))
@@ -368,13 +373,13 @@ impl Plan {
         sql.text(" LIMIT ").bind(number(window.limit)).text(" OFFSET ").bind(number(window.offset))
     }
 
-    fn rows_of(&self, connection: &Connection, window: Window) -> Result<Vec<Row>, Failed> {
+    fn rows_of(&self, connection: &Connection, window: Window) -> Result<Vec<PlannedRow>, PlanError> {
         let sql = self.page_sql(window);
         let mut statement = connection.prepare_cached(&sql.text)?;
         let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
         let (mut rows, mut skip) = (Vec::new(), window.offset);
         while let Some(row) = found.next()? {
-            let row = Row { n: row.get(0)?, repeats: row.get(1)? };
+            let row = PlannedRow { n: row.get(0)?, repeats: row.get(1)? };
             if !self.multiplies() {
                 rows.push(row);
                 continue;
@@ -383,7 +388,7 @@ impl Plan {
                 if skip > 0 {
                     skip -= 1;
                 } else if (rows.len() as u64) < window.limit {
-                    rows.push(Row { repeats: 1, ..row });
+                    rows.push(PlannedRow { repeats: 1, ..row });
                 } else {
                     return Ok(rows);
                 }
@@ -409,23 +414,23 @@ pub fn detail(
     states: &States,
     endpoint: &'static Endpoint,
     key: &str,
-) -> Result<String, Failed> {
-    let missing = |details| Undecided::Missing { endpoint: endpoint.name, details };
+) -> Result<String, PlanError> {
+    let missing = |details| Undecidable::Missing { endpoint: endpoint.name, details };
     let (Some(table), Some(state), Some(detail)) =
-        (super::schema::Shape::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
+        (super::schema::Schema::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
     else {
         return Err(missing(false).into());
     };
     if state.distrusted.contains("") {
-        return Err(Undecided::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
+        return Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
     }
     let column = match detail.key {
-        crate::alyx::Key::Name(field) => field,
+        crate::alyx::DetailKey::Name(field) => field,
         _ => "id",
     };
     let known = table.column(column).ok_or_else(|| missing(false))?;
     let Some(value) = super::ingest::store(known.kind, &known.kind.json_of(key)) else {
-        return Err(Refusal::not_found(endpoint.model).into());
+        return Err(AlyxError::not_found(endpoint.model).into());
     };
     let (name, body) = (quoted(&table.name), quoted(&format!("{}__body", table.name)));
     let sql = format!(
@@ -445,20 +450,20 @@ pub fn detail(
         .collect::<rusqlite::Result<_>>()?;
     match found.as_slice() {
         [] if !state.scope.is_empty() => {
-            Err(Undecided::OutOfScope { endpoint: endpoint.name, scope: state.scope.clone() }.into())
+            Err(Undecidable::OutOfScope { endpoint: endpoint.name, scope: state.scope.clone() }.into())
         }
-        [] => Err(Refusal::not_found(endpoint.model).into()),
+        [] => Err(AlyxError::not_found(endpoint.model).into()),
         [(list, own)] => match detail.shape {
-            Shape::AsListed => Ok(list.clone()),
-            Shape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
-            Shape::Own => {
+            DetailShape::AsListed => Ok(list.clone()),
+            DetailShape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
+            DetailShape::Own => {
                 own.clone().filter(|own| own != super::ingest::NONE).ok_or_else(|| missing(true).into())
             }
         },
         several => {
             let (model, count) = (endpoint.model, several.len());
             let text = format!("get() returned more than one {model} -- it returned {count}!");
-            Err(Refusal::failed(&text).into())
+            Err(AlyxError::failed(&text).into())
         }
     }
 }

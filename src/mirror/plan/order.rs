@@ -1,31 +1,29 @@
 //! The order of a list in SQL (ALYX.md 1, "ordering"): nulls where PostgreSQL puts them, and ties by the number
 //! of the record, so that all pages are cut from one order.
 
-use super::{
-    condition::{OWN, Result},
-    context::Context,
-    path,
-    sql::quoted,
-};
+use super::{condition::OWN, context::Context, path, sql::quoted};
 use crate::{
     alyx::{
-        filterset::path::{Leaf, Path},
+        filterset::{
+            QueryResult,
+            path::{Leaf, Path},
+        },
         model::Join,
     },
-    mirror::schema::Table,
+    mirror::schema::EndpointTables,
 };
 
 /// How rows are ordered.
 #[derive(Debug, Clone)]
-pub(super) struct Order {
+pub(super) struct RowOrder {
     /// What is joined for it; empty for most.
     pub(super) join: String,
     /// What stands after ORDER BY.
     pub(super) by: String,
 }
 
-impl Order {
-    pub(super) fn of(context: &Context<'_>, table: &Table) -> Result<Self> {
+impl RowOrder {
+    pub(super) fn of(context: &Context<'_>, table: &EndpointTables) -> QueryResult<Self> {
         let (mut join, mut keys) = (String::new(), Vec::new());
         if table.order.is_empty() && !table.ranked {
             for order in table.endpoint.order {
@@ -51,7 +49,7 @@ impl Order {
 }
 
 /// The table and column of a path into records that stand within the record.
-fn many<'t>(table: &'t Table, path: &Path) -> Option<(&'t str, &'static str)> {
+fn many<'t>(table: &'t EndpointTables, path: &Path) -> Option<(&'t str, &'static str)> {
     let ([hop], Leaf::Value { column, .. }) = (path.hops.as_slice(), path.leaf) else { return None };
     let Join::Holds { .. } = hop.join else { return None };
     let many = table.many(hop.name)?;

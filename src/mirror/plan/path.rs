@@ -13,38 +13,46 @@ use super::{
 use crate::{
     alyx::{
         filterset::{
-            Unanswered, Undecided,
+            QueryError, QueryResult, Undecidable,
             compare::{Comparison, TextTest},
             path::{Leaf, Path},
         },
-        model::{Join, Kind, Model, Relation},
+        model::{ColumnKind, Join, Model, Relation},
     },
-    mirror::schema::{Many, Table},
+    mirror::schema::{EndpointTables, Many},
 };
 
-type Result<T> = std::result::Result<T, Unanswered>;
-
 /// Whether the record `alias` of the path's endpoint leads to a value that compares so. Null counts as no.
-pub(super) fn holds(context: &Context<'_>, alias: &str, path: &Path, comparison: &Comparison) -> Result<Sql> {
+pub(super) fn holds(
+    context: &Context<'_>,
+    alias: &str,
+    path: &Path,
+    comparison: &Comparison,
+) -> QueryResult<Sql> {
     Walk { context, path, comparison }.holds(alias, path.endpoint, &path.hops)
 }
 
 /// In how many ways it does.
-pub(super) fn ways(context: &Context<'_>, alias: &str, path: &Path, comparison: &Comparison) -> Result<Sql> {
+pub(super) fn ways(
+    context: &Context<'_>,
+    alias: &str,
+    path: &Path,
+    comparison: &Comparison,
+) -> QueryResult<Sql> {
     Walk { context, path, comparison }.ways(alias, path.endpoint, &path.hops)
 }
 
 /// The value at the end of a path that leads to one value.
-pub(super) fn expression(context: &Context<'_>, alias: &str, path: &Path) -> Result<Sql> {
+pub(super) fn expression(context: &Context<'_>, alias: &str, path: &Path) -> QueryResult<Sql> {
     let mut sql = Sql::default();
     let (mut alias, mut endpoint, mut depth) = (alias.to_owned(), path.endpoint, 0);
     let Leaf::Value { column, detail, .. } = path.leaf else {
-        return Err(Unanswered::beyond("order by a record"));
+        return Err(QueryError::beyond("order by a record"));
     };
     let mut ends = Vec::new();
     for hop in &path.hops {
         let Join::Holds { key, detail, .. } = hop.join else {
-            return Err(Unanswered::beyond("order by many records"));
+            return Err(QueryError::beyond("order by many records"));
         };
         context.table(endpoint, detail)?;
         let target = context.table(hop.to, false)?;
@@ -82,7 +90,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn holds(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> Result<Sql> {
+    fn holds(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> QueryResult<Sql> {
         let Some((hop, rest)) = hops.split_first() else { return self.leaf(alias, endpoint) };
         let (nothing, found) = match hop.join {
             Join::Holds { key, detail, .. } if !hop.many => {
@@ -109,7 +117,7 @@ impl Walk<'_, '_> {
                 (format!("NOT EXISTS (SELECT 1 FROM {rows} m WHERE m.n = {alias}.n)"), found)
             }
             Join::HeldAs(by) => {
-                let Held { other, key, many } = self.held(endpoint, hop, by)?;
+                let ReverseKey { other, key, many } = self.held(endpoint, hop, by)?;
                 let inner = self.context.alias();
                 let within = self.holds(&inner, hop.to, rest)?;
                 let own = format!("{alias}.{}", quoted(key));
@@ -145,7 +153,13 @@ impl Walk<'_, '_> {
     }
 
     /// Whether this is the key of a record that leads on so.
-    fn among(&self, held: &str, target: &Table, key: &str, rest: &[&'static Relation]) -> Result<Sql> {
+    fn among(
+        &self,
+        held: &str,
+        target: &EndpointTables,
+        key: &str,
+        rest: &[&'static Relation],
+    ) -> QueryResult<Sql> {
         let inner = self.context.alias();
         let within = self.holds(&inner, target.endpoint.name, rest)?;
         let (key, name) = (quoted(key), quoted(&target.name));
@@ -154,7 +168,7 @@ impl Walk<'_, '_> {
             .text(")"))
     }
 
-    fn leaf(&self, alias: &str, endpoint: &'static str) -> Result<Sql> {
+    fn leaf(&self, alias: &str, endpoint: &'static str) -> QueryResult<Sql> {
         let Leaf::Value { column, kind, detail, .. } = self.path.leaf else {
             return Ok(Sql::new(if self.of_nothing() { "0" } else { "1" }));
         };
@@ -194,7 +208,7 @@ impl Walk<'_, '_> {
 
     /// Whether a value is among those of a column that compare so: the few different ones are looked into once
     /// each, instead of every record's. They are had by leaps in the column's index, from one to the next.
-    fn among_values(&self, value: &str, table: &str, column: &str, kind: Kind) -> Result<Sql> {
+    fn among_values(&self, value: &str, table: &str, column: &str, kind: ColumnKind) -> QueryResult<Sql> {
         let values = self.context.alias();
         let (table, column) = (quoted(table), quoted(column));
         let holds = compare::holds(&format!("{values}.value"), kind, self.comparison)?;
@@ -217,7 +231,7 @@ impl Walk<'_, '_> {
         )
     }
 
-    fn ways(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> Result<Sql> {
+    fn ways(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> QueryResult<Sql> {
         let Some((hop, rest)) = hops.split_first() else { return self.leaf_ways(alias, endpoint) };
         let (nothing, found) = match hop.join {
             Join::Holds { key, detail, .. } if !hop.many => {
@@ -254,7 +268,7 @@ impl Walk<'_, '_> {
                 (format!("NOT EXISTS (SELECT 1 FROM {rows} m WHERE m.n = {alias}.n)"), found)
             }
             Join::HeldAs(by) => {
-                let Held { other, key, many } = self.held(endpoint, hop, by)?;
+                let ReverseKey { other, key, many } = self.held(endpoint, hop, by)?;
                 let inner = self.context.alias();
                 let within = self.ways(&inner, hop.to, rest)?;
                 let (own, rows) = (format!("{alias}.{}", quoted(key)), quoted(&other.name));
@@ -276,7 +290,7 @@ impl Walk<'_, '_> {
         Ok(Sql::new(format!("CASE WHEN {nothing} THEN 1 ELSE ")).sql(found).text(" END"))
     }
 
-    fn leaf_ways(&self, alias: &str, endpoint: &'static str) -> Result<Sql> {
+    fn leaf_ways(&self, alias: &str, endpoint: &'static str) -> QueryResult<Sql> {
         if let Leaf::Value { column, kind, detail, .. } = self.path.leaf {
             let table = self.context.table(endpoint, detail)?;
             if let Some(many) = table.many(column)
@@ -296,7 +310,12 @@ impl Walk<'_, '_> {
     }
 
     /// What is asked of a related record, where it stands within the record itself.
-    fn embedded(&self, alias: &str, many: &'static Many, rest: &[&'static Relation]) -> Result<Option<Sql>> {
+    fn embedded(
+        &self,
+        alias: &str,
+        many: &'static Many,
+        rest: &[&'static Relation],
+    ) -> QueryResult<Option<Sql>> {
         let has = |name: &str| many.columns.iter().any(|column| column.name == name);
         match (rest, self.path.leaf) {
             ([], Leaf::Value { column, kind, .. }) if has(column) => {
@@ -311,20 +330,20 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn many(&self, endpoint: &'static str, relation: &str, detail: bool) -> Result<&'static Many> {
+    fn many(&self, endpoint: &'static str, relation: &str, detail: bool) -> QueryResult<&'static Many> {
         let many = self.context.table(endpoint, detail)?.many(relation);
-        many.ok_or_else(|| Unanswered::beyond(&format!("follow {relation} of /{endpoint}")))
+        many.ok_or_else(|| QueryError::beyond(&format!("follow {relation} of /{endpoint}")))
     }
 
-    fn held(&self, endpoint: &'static str, hop: &Relation, by: &str) -> Result<Held> {
+    fn held(&self, endpoint: &'static str, hop: &Relation, by: &str) -> QueryResult<ReverseKey> {
         let relation = Model::of(hop.to).and_then(|model| model.relation(by));
         let Some(Relation { join: Join::Holds { key, detail, .. }, many, .. }) = relation else {
-            return Err(Unanswered::beyond(&format!("follow {} of /{endpoint}", hop.name)));
+            return Err(QueryError::beyond(&format!("follow {} of /{endpoint}", hop.name)));
         };
         self.context.table(endpoint, false)?;
         let other = self.context.table(hop.to, *detail)?;
         let many = if *many { other.many(by) } else { None };
-        Ok(Held { other, key, many })
+        Ok(ReverseKey { other, key, many })
     }
 
     /// Records name another by `key`, which several may share: they must not differ in what is asked.
@@ -332,10 +351,10 @@ impl Walk<'_, '_> {
         &self,
         endpoint: &'static str,
         hop: &Relation,
-        target: &Table,
+        target: &EndpointTables,
         key: &str,
         rest: &[&'static Relation],
-    ) -> Result<()> {
+    ) -> QueryResult<()> {
         if !self.context.is_ambiguous(hop.to, key) {
             return Ok(());
         }
@@ -359,7 +378,7 @@ impl Walk<'_, '_> {
     }
 
     /// Others name this record by `key`, which several may share: no other may, where it matters.
-    fn one_holder(&self, endpoint: &'static str, key: &str, holders: Sql) -> Result<()> {
+    fn one_holder(&self, endpoint: &'static str, key: &str, holders: Sql) -> QueryResult<()> {
         if !self.context.is_ambiguous(endpoint, key) {
             return Ok(());
         }
@@ -374,14 +393,14 @@ impl Walk<'_, '_> {
 }
 
 /// The records that hold this record's key.
-struct Held {
-    other: &'static Table,
+struct ReverseKey {
+    other: &'static EndpointTables,
     /// The own column that they hold.
     key: &'static str,
     /// The table of the relation, where one of them holds many keys.
     many: Option<&'static Many>,
 }
 
-pub(super) fn namesakes(endpoint: &str, key: &str) -> Undecided {
-    Undecided::beyond(format!("tell apart the {endpoint} that have the same {key}"))
+pub(super) fn namesakes(endpoint: &str, key: &str) -> Undecidable {
+    Undecidable::beyond(format!("tell apart the {endpoint} that have the same {key}"))
 }

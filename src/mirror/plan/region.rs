@@ -3,15 +3,15 @@
 use rusqlite::{OptionalExtension, types::Value};
 
 use super::{
-    condition::{Condition, Kind, OWN, Result},
+    condition::{Condition, ConditionEffect, OWN},
     context::Context,
-    link::Link,
+    link::JoinLink,
     sql::{Sql, quoted},
 };
 use crate::alyx::{
     endpoint::{BRAIN_REGIONS, CHANNELS, FOV_LOCATION, TRAJECTORIES},
-    filter::{Filter, Rows, Seed},
-    filterset::{Unanswered, compare::upper, form::Asked},
+    filter::{Filter, RowEffect, Seed},
+    filterset::{QueryError, QueryResult, compare::upper, form::CleanedValue},
     model::{Model, PROVENANCE},
 };
 
@@ -19,19 +19,24 @@ use crate::alyx::{
 const ALIGNED: &str = "Ephys aligned histology track";
 
 /// What is asked for lies in a region, or below it.
-pub(super) fn inside(context: &Context<'_>, filter: &Filter, seed: Seed, asked: &Asked) -> Result<Condition> {
+pub(super) fn inside(
+    context: &Context<'_>,
+    filter: &Filter,
+    seed: Seed,
+    asked: &CleanedValue,
+) -> QueryResult<Condition> {
     let regions = regions(context, seed, asked)?;
-    let (holds, ways) = match Way::of(context)? {
-        Way::Probes(tracks) => {
+    let (holds, ways) = match RegionPath::of(context)? {
+        RegionPath::Probes(tracks) => {
             let inside = tracks_inside(context, &regions)?;
             let holds = tracks.holds(&inside);
             (holds, tracks.ways(&inside))
         }
-        Way::Locations(fields) => {
+        RegionPath::Locations(fields) => {
             let inside = locations_inside(context, &regions)?;
             (fields.holds(&inside), fields.ways(&inside))
         }
-        Way::Both(tracks, fields) => {
+        RegionPath::Both(tracks, fields) => {
             let (tracks_in, fields_in) =
                 (tracks_inside(context, &regions)?, locations_inside(context, &regions)?);
             let holds = Sql::new("(")
@@ -57,18 +62,22 @@ pub(super) fn inside(context: &Context<'_>, filter: &Filter, seed: Seed, asked: 
             (holds, ways)
         }
     };
-    Ok(Condition { holds, ways: (filter.rows == Rows::Multiply).then_some(ways), kind: Kind::Plain })
+    Ok(Condition {
+        holds,
+        ways: (filter.rows == RowEffect::Multiply).then_some(ways),
+        kind: ConditionEffect::Plain,
+    })
 }
 
 /// How an endpoint's records lead to what lies in regions.
-enum Way {
+enum RegionPath {
     Probes(Steps),
     Locations(Steps),
     Both(Steps, Steps),
 }
 
-impl Way {
-    fn of(context: &Context<'_>) -> Result<Self> {
+impl RegionPath {
+    fn of(context: &Context<'_>) -> QueryResult<Self> {
         let endpoint = context.endpoint.name;
         let steps = |names: &[&str]| Steps::of(context, names);
         let has = |name: &str| Model::of(endpoint).and_then(|model| model.relation(name)).is_some();
@@ -82,20 +91,20 @@ impl Way {
         if has("location") {
             return Ok(Self::Locations(steps(&["location"])?));
         }
-        Err(Unanswered::beyond(&format!("know the brain regions of /{endpoint}")))
+        Err(QueryError::beyond(&format!("know the brain regions of /{endpoint}")))
     }
 }
 
 /// Relations followed one after the other; each gives the joined tables and how they hang together.
 struct Steps {
-    joins: Vec<Link>,
+    joins: Vec<JoinLink>,
     /// The key of what is at the end.
     key: String,
 }
 
 impl Steps {
-    fn of(context: &Context<'_>, names: &[&str]) -> Result<Self> {
-        let beyond = |name: &str| Unanswered::beyond(&format!("follow {name}"));
+    fn of(context: &Context<'_>, names: &[&str]) -> QueryResult<Self> {
+        let beyond = |name: &str| QueryError::beyond(&format!("follow {name}"));
         let (mut endpoint, mut alias, mut joins) = (context.endpoint.name, OWN.to_owned(), Vec::new());
         for name in names {
             let relation =
@@ -103,7 +112,7 @@ impl Steps {
             let own = context.table(endpoint, false)?;
             let target = context.table(relation.to, false)?;
             let x = context.alias();
-            joins.push(Link::of(own, relation, target, &alias, &x).ok_or_else(|| beyond(name))?);
+            joins.push(JoinLink::of(own, relation, target, &alias, &x).ok_or_else(|| beyond(name))?);
             (endpoint, alias) = (relation.to, x);
         }
         Ok(Self { joins, key: format!("{alias}.id") })
@@ -128,7 +137,7 @@ impl Steps {
 
     /// How many rows lead inside.
     fn ways(&self, inside: &Sql) -> Sql {
-        let on: Vec<String> = self.joins.iter().map(Link::on).collect();
+        let on: Vec<String> = self.joins.iter().map(JoinLink::on).collect();
         Sql::new(format!(
             "(SELECT count(*) FROM {} WHERE {} AND {} IN (",
             self.tables(),
@@ -152,15 +161,17 @@ impl Steps {
 }
 
 /// The numbers of the regions that are asked for, with all below them.
-fn regions(context: &Context<'_>, seed: Seed, asked: &Asked) -> Result<Sql> {
+fn regions(context: &Context<'_>, seed: Seed, asked: &CleanedValue) -> QueryResult<Sql> {
     let table = quoted(&context.table(BRAIN_REGIONS, false)?.name);
     let seeds = match (seed, asked) {
-        (Seed::Id, Asked::Number(number)) => Sql::new("id = ").bind(Value::Real(number.trunc())),
-        (Seed::Acronym, Asked::Text(text)) => Sql::new("upper_of(acronym) = ").bind(Value::Text(upper(text))),
-        (Seed::Name, Asked::Text(text)) => {
+        (Seed::Id, CleanedValue::Number(number)) => Sql::new("id = ").bind(Value::Real(number.trunc())),
+        (Seed::Acronym, CleanedValue::Text(text)) => {
+            Sql::new("upper_of(acronym) = ").bind(Value::Text(upper(text)))
+        }
+        (Seed::Name, CleanedValue::Text(text)) => {
             Sql::new("upper_contains(name, ").bind(Value::Text(upper(text))).text(")")
         }
-        _ => return Err(Unanswered::beyond("read such a region")),
+        _ => return Err(QueryError::beyond("read such a region")),
     };
     Ok(Sql::new(format!("WITH RECURSIVE below(id) AS (SELECT id FROM {table} WHERE ")).sql(seeds).text(
         &format!(" UNION SELECT r.id FROM {table} r JOIN below b ON r.parent = b.id) SELECT id FROM below"),
@@ -168,7 +179,7 @@ fn regions(context: &Context<'_>, seed: Seed, asked: &Asked) -> Result<Sql> {
 }
 
 /// Trajectories of which a channel lies in one of the regions.
-fn tracks_inside(context: &Context<'_>, regions: &Sql) -> Result<Sql> {
+fn tracks_inside(context: &Context<'_>, regions: &Sql) -> QueryResult<Sql> {
     let trajectories = quoted(&context.table(TRAJECTORIES, false)?.name);
     let channels = quoted(&context.table(CHANNELS, false)?.name);
     let aligned = Value::Integer(PROVENANCE.number(ALIGNED).unwrap_or_default());
@@ -182,10 +193,10 @@ fn tracks_inside(context: &Context<'_>, regions: &Sql) -> Result<Sql> {
 }
 
 /// Default locations of fields of view that touch one of the regions.
-fn locations_inside(context: &Context<'_>, regions: &Sql) -> Result<Sql> {
+fn locations_inside(context: &Context<'_>, regions: &Sql) -> QueryResult<Sql> {
     let table = context.table(FOV_LOCATION, false)?;
     let rows =
-        table.many("brain_region").ok_or_else(|| Unanswered::beyond("know the regions of a location"))?;
+        table.many("brain_region").ok_or_else(|| QueryError::beyond("know the regions of a location"))?;
     Ok(Sql::new(format!(
         "SELECT l.id FROM {} l WHERE l.default_provenance = 1 AND l.n IN (SELECT m.n FROM {} m WHERE m.key IN (",
         quoted(&table.name),
@@ -197,7 +208,7 @@ fn locations_inside(context: &Context<'_>, regions: &Sql) -> Result<Sql> {
 
 /// `ancestors` and `descendants`: the region named and those above or below it, but for the void around the
 /// brain; they replace all other questions, and the second the first.
-pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> Result<Condition> {
+pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> QueryResult<Condition> {
     let table = quoted(&context.table(BRAIN_REGIONS, false)?.name);
     let by_number = name.bytes().all(|byte| byte.is_ascii_digit());
     let (column, value) = match name.parse() {
@@ -209,9 +220,9 @@ pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> Result<
         .connection
         .prepare_cached(&sql)
         .and_then(|mut one| one.query_row([value], |row| row.get(0)).optional())
-        .map_err(|error| Unanswered::beyond(&format!("read its tables ({error})")))?;
+        .map_err(|error| QueryError::beyond(&format!("read its tables ({error})")))?;
     let Some(found) = found else {
-        return Err(Unanswered::failed("BrainRegion matching query does not exist."));
+        return Err(QueryError::failed("BrainRegion matching query does not exist."));
     };
     let step = if above {
         format!("SELECT r.parent FROM {table} r JOIN line l ON r.id = l.id WHERE r.parent IS NOT NULL")
@@ -221,5 +232,5 @@ pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> Result<
     let holds = Sql::new(format!("{OWN}.id <> 0 AND {OWN}.id IN (WITH RECURSIVE line(id) AS (SELECT "))
         .bind(Value::Integer(found))
         .text(&format!(" UNION {step}) SELECT id FROM line)"));
-    Ok(Condition { holds, ways: None, kind: Kind::Lineage })
+    Ok(Condition { holds, ways: None, kind: ConditionEffect::Lineage })
 }

@@ -8,8 +8,8 @@ use std::{
 use super::dice::Dice;
 use crate::{
     alyx::{
-        ENDPOINTS, Key, json_path,
-        model::{Join, Kind, Model},
+        DetailKey, ENDPOINTS, json_path,
+        model::{ColumnKind, Join, Model},
         record::{Record, members},
     },
     demo::naive::{Texts, sample_lab},
@@ -129,7 +129,7 @@ pub(super) fn change(tables: &mut HashMap<&'static str, Vec<Texts>>, dice: &mut 
     let records = tables.get(endpoint.name).map(Vec::as_slice).unwrap_or_default();
     let (Some(one), Some(other)) = (dice.pick(records), dice.pick(records)) else { return };
     let name = match endpoint.detail.map(|detail| detail.key) {
-        Some(Key::Name(field)) => field,
+        Some(DetailKey::Name(field)) => field,
         _ => "id",
     };
     if endpoint.name == "subjects" && dice.once_in(2) {
@@ -178,15 +178,15 @@ pub(super) fn change(tables: &mut HashMap<&'static str, Vec<Texts>>, dice: &mut 
 }
 
 /// Another value of a column: of another record, or an odd one.
-fn odd(kind: Kind, old: &str, others: String, dice: &mut Dice<'_>) -> String {
+fn odd(kind: ColumnKind, old: &str, others: String, dice: &mut Dice<'_>) -> String {
     let words: &[&str] = match kind {
-        Kind::Text => {
+        ColumnKind::Text => {
             &["null", "\"\"", "\"None\"", "\"12.0\"", "\"Ärger_50%\"", "\"a,b\"", "\"straße\"", "\" x\""]
         }
-        Kind::Integer => &["null", "0", "-1", "1", "2147483647"],
-        Kind::Float => &["null", "NaN", "Infinity", "-Infinity", "0.0", "-0.0", "-1.5", "100.0"],
-        Kind::Boolean => &["true", "false"],
-        Kind::Json => &[
+        ColumnKind::Integer => &["null", "0", "-1", "1", "2147483647"],
+        ColumnKind::Float => &["null", "NaN", "Infinity", "-Infinity", "0.0", "-0.0", "-1.5", "100.0"],
+        ColumnKind::Boolean => &["true", "false"],
+        ColumnKind::Json => &[
             "null",
             "{}",
             "[]",
@@ -197,16 +197,16 @@ fn odd(kind: Kind, old: &str, others: String, dice: &mut Dice<'_>) -> String {
             "{\"a\":\"1\",\"c\":true}",
             "{\"a\":NaN}",
         ],
-        Kind::Array => &["null", "[]", "[1.0,2.0]", "[0.5]"],
-        Kind::DateTime => &["null", "\"2020-02-29T23:59:59.999999\"", "\"2024-01-01T00:00:00\""],
-        Kind::Date => &["null", "\"2020-02-29\"", "\"2026-11-23\"", "\"2026-11-24\""],
-        Kind::Uuid | Kind::Labels(_) => &[],
+        ColumnKind::Array => &["null", "[]", "[1.0,2.0]", "[0.5]"],
+        ColumnKind::DateTime => &["null", "\"2020-02-29T23:59:59.999999\"", "\"2024-01-01T00:00:00\""],
+        ColumnKind::Date => &["null", "\"2020-02-29\"", "\"2026-11-23\"", "\"2026-11-24\""],
+        ColumnKind::Uuid | ColumnKind::Labels(_) => &[],
     };
     if words.is_empty() || dice.once_in(3) {
         return others;
     }
     // Arrays of another length than the others' are not what the column holds.
-    if matches!(kind, Kind::Array) && old == "null" {
+    if matches!(kind, ColumnKind::Array) && old == "null" {
         others
     } else {
         dice.pick(words).copied().unwrap_or_default().to_owned()

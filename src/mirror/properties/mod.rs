@@ -31,7 +31,7 @@ use tables::{Said, Tables};
 use crate::{
     alyx::{
         ENDPOINTS, Endpoint,
-        filterset::{Refusal, Unanswered, scalar::Scalar},
+        filterset::{AlyxError, QueryError, scalar::Scalar},
         pagination::Window,
         query_string::{Pairs, encode_sorted},
         record::Record,
@@ -156,7 +156,7 @@ impl Asking<'_> {
         let (said, known) = (self.tables.ask(endpoint, pairs), self.naive.list(endpoint, pairs));
         let mut uncompared = |reason: String| *self.counts.reasons.entry(reason).or_default() += 1;
         match (said, known) {
-            (Said::Undecided(reason), Err(Unanswered::Undecided(_))) => {
+            (Said::Undecided(reason), Err(QueryError::Undecided(_))) => {
                 uncompared(format!("neither: {reason}"));
                 self.counts.neither += 1;
             }
@@ -164,13 +164,13 @@ impl Asking<'_> {
                 uncompared(format!("only the look at every record: {reason}"));
                 self.counts.only_naive += 1;
             }
-            (_, Err(Unanswered::Undecided(reason))) => {
+            (_, Err(QueryError::Undecided(reason))) => {
                 uncompared(format!("only SQL: {reason}"));
                 self.counts.only_sql += 1;
             }
-            (Said::Refused(status, body), Err(Unanswered::Refused(refusal))) => {
+            (Said::Refused(status, body), Err(QueryError::Refused(refusal))) => {
                 self.counts.refusals += 1;
-                if refusal != (Refusal { status, body: body.clone() }) {
+                if refusal != (AlyxError { status, body: body.clone() }) {
                     return Err(format!("{status} {body} instead of {refusal:?}"));
                 }
             }
@@ -224,7 +224,7 @@ impl Asking<'_> {
         let keys: Vec<_> = walked.iter().filter_map(|text| keys.get(text)).collect();
         let ordered = keys.windows(2).all(|two| rank(endpoint, two[0], two[1]).is_le());
         // These stand as they are served: their order is the test's own.
-        let ranked = super::schema::Shape::get().table(endpoint.name).is_some_and(|table| table.ranked);
+        let ranked = super::schema::Schema::get().table(endpoint.name).is_some_and(|table| table.ranked);
         if !ordered && !ranked && endpoint.name != "imaging-stack" {
             return Err(format!("in another order: {keys:?}").chars().take(400).collect());
         }

@@ -8,7 +8,7 @@ use crate::{
     demo::naive::{Naive, TODAY},
     mirror::{
         capabilities::{self, Answered},
-        plan::{self, Failed},
+        plan::{self, PlanError},
     },
 };
 
@@ -33,7 +33,7 @@ fn plans_need_the_tables_that_are_said_to_be_needed() {
                 let plan = plan::list(&tables.connection, &tables.states, endpoint, &pairs, TODAY);
                 let plan = match plan {
                     Ok(plan) if !plan.used.is_empty() => plan,
-                    Ok(_) | Err(Failed::Unanswered(_)) => continue,
+                    Ok(_) | Err(PlanError::Unanswered(_)) => continue,
                     Err(error) => panic!("/{}?{}={value}: {error:?}", endpoint.name, filter.name),
                 };
                 planned += 1;

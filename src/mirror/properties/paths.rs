@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{dice::Dice, queries::shown};
 use crate::{
-    alyx::model::{Column, Kind, Model},
+    alyx::model::{Column, ColumnKind, Model},
     demo::naive::Naive,
 };
 
@@ -90,21 +90,21 @@ fn pair(naive: &Naive, endpoint: &'static str, dice: &mut Dice<'_>) -> String {
 fn asked(naive: &Naive, endpoint: &'static str, column: &Column, dice: &mut Dice<'_>) -> (String, String) {
     let (own, other) =
         (value_of(naive, endpoint, column.name, dice), value_of(naive, endpoint, column.name, dice));
-    if let Kind::Json = column.kind {
+    if let ColumnKind::Json = column.kind {
         return under_keys(&own, dice);
     }
     let lookups = match column.kind {
-        Kind::Text => TEXT,
-        Kind::Uuid => UUID,
-        Kind::Integer | Kind::Float | Kind::Labels(_) => NUMBER,
-        Kind::Boolean => TRUTH,
-        Kind::DateTime => TIME,
-        Kind::Date => DAY,
-        Kind::Array | Kind::Json => ARRAY,
+        ColumnKind::Text => TEXT,
+        ColumnKind::Uuid => UUID,
+        ColumnKind::Integer | ColumnKind::Float | ColumnKind::Labels(_) => NUMBER,
+        ColumnKind::Boolean => TRUTH,
+        ColumnKind::DateTime => TIME,
+        ColumnKind::Date => DAY,
+        ColumnKind::Array | ColumnKind::Json => ARRAY,
     };
     let lookup = dice.word(lookups);
     let number = |value: Value| match column.kind {
-        Kind::Labels(labels) => labels.number(&shown(&value)).map_or(value, Value::from),
+        ColumnKind::Labels(labels) => labels.number(&shown(&value)).map_or(value, Value::from),
         _ => value,
     };
     let (own, other) = (number(own), number(other));
@@ -112,7 +112,7 @@ fn asked(naive: &Naive, endpoint: &'static str, column: &Column, dice: &mut Dice
         "__isnull" => dice.word(&["True", "False"]).to_owned(),
         "__in" | "__range" => format!("[{},{}]", literal(&own), literal(&other)),
         "__len" => dice.below(4).to_string(),
-        "__contains" if matches!(column.kind, Kind::Array) => own.to_string(),
+        "__contains" if matches!(column.kind, ColumnKind::Array) => own.to_string(),
         "__0" | "__1__gte" => own.get(0).map_or_else(|| "1".to_owned(), Value::to_string),
         "__date" | "__date__gte" | "__date__lt" => shown(&own).chars().take(10).collect(),
         "__year" | "__year__gte" => shown(&own).chars().take(4).collect(),

@@ -6,7 +6,7 @@ use super::{dice::Dice, paths};
 use crate::{
     alyx::{
         Endpoint,
-        filter::{Filter, Input, Lookup, Seed, Test},
+        filter::{Filter, Input, Lookup, Predicate, Seed},
         query_string::Pairs,
     },
     demo::naive::Naive,
@@ -62,7 +62,7 @@ pub(super) fn plausible(
 ) -> String {
     let mut of = |endpoint: &'static str, path: &str| of(naive, endpoint, path, dice);
     match filter.test {
-        Test::Column(path, lookup) => {
+        Predicate::Column(path, lookup) => {
             let text = of(endpoint.name, path);
             match (filter.input, lookup) {
                 (Input::Date | Input::DateText, _)
@@ -71,36 +71,38 @@ pub(super) fn plausible(
                 _ => text,
             }
         }
-        Test::Django => paths::pairs(naive, endpoint.name, dice),
-        Test::JsonKeys(column) => paths::json_pairs(naive, endpoint.name, column, dice),
-        Test::JsonText(column) => of(endpoint.name, column),
-        Test::Users => of("users", "username"),
-        Test::DateRange => {
+        Predicate::Django => paths::pairs(naive, endpoint.name, dice),
+        Predicate::JsonKeys(column) => paths::json_pairs(naive, endpoint.name, column, dice),
+        Predicate::JsonText(column) => of(endpoint.name, column),
+        Predicate::Users => of("users", "username"),
+        Predicate::DateRange => {
             let days = [of("sessions", "start_time"), of("sessions", "start_time")];
             days.map(|day| day.chars().take(10).collect::<String>()).join(",")
         }
-        Test::DatasetTypes(_) => of("datasets", "dataset_type__name"),
-        Test::SessionDatasets | Test::Datasets { .. } => of("datasets", "name"),
-        Test::DatasetQc(_) => dice.word(&["PASS", "warning", "FAIL", "NOT_SET", "50", "0", "15"]).to_owned(),
-        Test::PerformanceFrom | Test::PerformanceUntil => {
+        Predicate::DatasetTypes(_) => of("datasets", "dataset_type__name"),
+        Predicate::SessionDatasets | Predicate::Datasets { .. } => of("datasets", "name"),
+        Predicate::DatasetQc(_) => {
+            dice.word(&["PASS", "warning", "FAIL", "NOT_SET", "50", "0", "15"]).to_owned()
+        }
+        Predicate::PerformanceFrom | Predicate::PerformanceUntil => {
             dice.word(&["0", "50", "66", "66.5", "80", "100"]).to_owned()
         }
-        Test::Region(Seed::Id) => of("brain-regions", "id"),
-        Test::Region(Seed::Acronym) => of("brain-regions", "acronym"),
-        Test::Region(Seed::Name) => of("brain-regions", "name"),
-        Test::Ancestors | Test::Descendants => {
+        Predicate::Region(Seed::Id) => of("brain-regions", "id"),
+        Predicate::Region(Seed::Acronym) => of("brain-regions", "acronym"),
+        Predicate::Region(Seed::Name) => of("brain-regions", "name"),
+        Predicate::Ancestors | Predicate::Descendants => {
             let path = dice.word(&["acronym", "id"]);
             self::of(naive, "brain-regions", path, dice)
         }
-        Test::OfInsertion => of("insertions", "id"),
-        Test::AnyDataset => of("datasets", "id"),
-        Test::Histology
-        | Test::Alive
-        | Test::Stock
-        | Test::WaterRestricted
-        | Test::ExistsOnServer
-        | Test::Tagged(_) => truth(dice),
-        Test::Broken => "x".to_owned(),
+        Predicate::OfInsertion => of("insertions", "id"),
+        Predicate::AnyDataset => of("datasets", "id"),
+        Predicate::Histology
+        | Predicate::Alive
+        | Predicate::Stock
+        | Predicate::WaterRestricted
+        | Predicate::ExistsOnServer
+        | Predicate::Tagged(_) => truth(dice),
+        Predicate::Broken => "x".to_owned(),
     }
 }
 

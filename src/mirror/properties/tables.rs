@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use crate::{
-    alyx::{ENDPOINTS, Endpoint, Shape as DetailShape, query_string::Pairs, record},
+    alyx::{DetailShape, ENDPOINTS, Endpoint, query_string::Pairs, record},
     demo::naive::{Naive, TODAY},
     mirror::{
-        answer::{self, Outcome, Question},
-        ingest::{self, Record},
-        schema::Shape,
+        answer::{self, MirrorOutcome, MirrorQuestion},
+        ingest::{self, IncomingRecord},
+        schema::Schema,
         sql_functions,
-        state::{self, State, States},
+        state::{self, States, TableState},
     },
 };
 
@@ -46,22 +46,22 @@ impl Tables {
 
     pub(super) fn ask(&self, endpoint: &'static Endpoint, pairs: &Pairs) -> Said {
         let url = "http://alyx/list";
-        let question = Question { endpoint, key: None, pairs, url, today: TODAY, recency: None };
+        let question = MirrorQuestion { endpoint, key: None, pairs, url, today: TODAY, recency: None };
         match answer::answer(&self.connection, &self.states, &question).unwrap() {
-            Outcome::Answer(answer) if answer.status == 200 => {
+            MirrorOutcome::Answer(answer) if answer.status == 200 => {
                 let fields: HashMap<&str, &str> = record::fields(&answer.body).collect();
                 let records = record::members(fields["results"]).map(str::to_owned).collect();
                 Said::Page(fields["count"].parse().unwrap(), records)
             }
-            Outcome::Answer(answer) => Said::Refused(answer.status, answer.body),
-            Outcome::Undecided(reason) => Said::Undecided(reason.to_string()),
-            Outcome::Old(table) => panic!("{table} can't be old"),
+            MirrorOutcome::Answer(answer) => Said::Refused(answer.status, answer.body),
+            MirrorOutcome::Undecided(reason) => Said::Undecided(reason.to_string()),
+            MirrorOutcome::Old(table) => panic!("{table} can't be old"),
         }
     }
 }
 
-fn fill(connection: &Connection, naive: &Naive, endpoint: &'static Endpoint) -> State {
-    let table = Shape::get().table(endpoint.name).unwrap();
+fn fill(connection: &Connection, naive: &Naive, endpoint: &'static Endpoint) -> TableState {
+    let table = Schema::get().table(endpoint.name).unwrap();
     connection.execute_batch(&table.create("")).unwrap();
     let (mut n, mut whole, mut seen) = (0, true, HashSet::new());
     for texts in naive.texts(endpoint) {
@@ -72,11 +72,11 @@ fn fill(connection: &Connection, naive: &Naive, endpoint: &'static Endpoint) -> 
         n += 1;
         whole = whole && texts.detail.is_some();
         let detail = texts.detail.as_deref().filter(|_| table.has_details());
-        ingest::add(connection, table, "", n, Record { list: &texts.list, detail }).unwrap();
+        ingest::add(connection, table, "", n, IncomingRecord { list: &texts.list, detail }).unwrap();
     }
     connection.execute_batch(&table.index("", 1)).unwrap();
     let own = endpoint.detail.is_some_and(|detail| detail.shape == DetailShape::Own);
-    State {
+    TableState {
         synced_at: 0,
         counted_at: 0,
         rows: u64::try_from(n).unwrap(),

@@ -8,15 +8,15 @@ use crate::{
     mirror::{
         checksum,
         database::MirrorError,
-        ingest::{self, Record},
+        ingest::{self, IncomingRecord},
         refetch,
-        schema::Table,
+        schema::EndpointTables,
     },
 };
 
 /// What becomes of a record's detail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Detail {
+pub(super) enum DetailUpdate {
     /// It stays, be it here or not: it was not asked for.
     Stays,
     /// Alyx gave none: the one that is here may be out of date.
@@ -29,7 +29,7 @@ pub(super) enum Detail {
 /// checksum of its own it would be given for Alyx's word.
 pub(super) fn body(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     n: i64,
 ) -> rusqlite::Result<Option<(String, Option<String>)>> {
     let sql = format!("SELECT {} FROM \"{}__body\" WHERE n = ?1", checksum::TEXTS, table.name);
@@ -38,7 +38,7 @@ pub(super) fn body(
 }
 
 /// The number of the record of this identity.
-fn number(connection: &Connection, table: &Table, id: &str) -> rusqlite::Result<Option<i64>> {
+fn number(connection: &Connection, table: &EndpointTables, id: &str) -> rusqlite::Result<Option<i64>> {
     let Some(column) = table.column("id") else { return Ok(None) };
     let id = if let Ok(number) = id.parse::<i64>() { number.into() } else { id.into() };
     let Some(id) = ingest::store(column.kind, &id) else { return Ok(None) };
@@ -47,7 +47,11 @@ fn number(connection: &Connection, table: &Table, id: &str) -> rusqlite::Result<
 }
 
 /// The number under which this record stands, by its identity; none where it is new, or shows no id.
-pub(super) fn place(connection: &Connection, table: &Table, list: &str) -> rusqlite::Result<Option<i64>> {
+pub(super) fn place(
+    connection: &Connection,
+    table: &EndpointTables,
+    list: &str,
+) -> rusqlite::Result<Option<i64>> {
     source::identity(table, list).map_or(Ok(None), |id| number(connection, table, &id))
 }
 
@@ -56,10 +60,10 @@ pub(super) fn place(connection: &Connection, table: &Table, list: &str) -> rusql
 /// is the place of a record that shows no id.
 pub(super) fn put(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     known: Option<i64>,
     list: &str,
-    detail: &Detail,
+    detail: &DetailUpdate,
 ) -> Result<bool, MirrorError> {
     let n = if source::identity(table, list).is_some() { place(connection, table, list)? } else { known };
     let before = match n {
@@ -72,9 +76,9 @@ pub(super) fn put(
     };
     let (old_list, old_detail) = before.map_or((None, None), |(list, detail)| (Some(list), detail));
     let detail = match detail {
-        Detail::Stays => old_detail.as_deref(),
-        Detail::Lost => None,
-        Detail::Is(text) => Some(text.as_str()),
+        DetailUpdate::Stays => old_detail.as_deref(),
+        DetailUpdate::Lost => None,
+        DetailUpdate::Is(text) => Some(text.as_str()),
     };
     let same_list = old_list.as_deref() == Some(list);
     if same_list && detail == old_detail.as_deref() {
@@ -83,15 +87,15 @@ pub(super) fn put(
     let touched =
         if same_list { Vec::new() } else { refetch::touched(table, old_list.as_deref(), Some(list)) };
     refetch::mark(connection, table, n, &touched)?;
-    ingest::put(connection, table, "", n, Record { list, detail })?;
+    ingest::put(connection, table, "", n, IncomingRecord { list, detail })?;
     refetch::mark(connection, table, n, &touched)?;
     Ok(true)
 }
 
 /// Puts a record down once more as its texts say: what the table says of it may be something else.
-pub(super) fn anew(connection: &Connection, table: &Table, n: i64) -> Result<(), MirrorError> {
+pub(super) fn anew(connection: &Connection, table: &EndpointTables, n: i64) -> Result<(), MirrorError> {
     if let Some((list, detail)) = body(connection, table, n)? {
-        ingest::put(connection, table, "", n, Record { list: &list, detail: detail.as_deref() })?;
+        ingest::put(connection, table, "", n, IncomingRecord { list: &list, detail: detail.as_deref() })?;
     }
     Ok(())
 }
@@ -99,10 +103,10 @@ pub(super) fn anew(connection: &Connection, table: &Table, n: i64) -> Result<(),
 /// Puts a detail to the record that `list` was the text of when the detail was asked for, at this stamp.
 pub(super) fn detail(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     n: i64,
     list: &str,
-    detail: &Detail,
+    detail: &DetailUpdate,
     asked: Millis,
 ) -> Result<bool, MirrorError> {
     // Another record may have been given its number.
@@ -115,7 +119,7 @@ pub(super) fn detail(
 }
 
 /// Takes a record out.
-pub(super) fn remove(connection: &Connection, table: &Table, n: i64) -> Result<(), MirrorError> {
+pub(super) fn remove(connection: &Connection, table: &EndpointTables, n: i64) -> Result<(), MirrorError> {
     let before = body(connection, table, n)?.map(|(list, _)| list);
     if before.is_some() {
         refetch::mark(connection, table, n, &refetch::touched(table, before.as_deref(), None))?;
@@ -125,7 +129,7 @@ pub(super) fn remove(connection: &Connection, table: &Table, n: i64) -> Result<(
     Ok(())
 }
 
-pub(super) fn last(connection: &Connection, table: &Table) -> rusqlite::Result<i64> {
+pub(super) fn last(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<i64> {
     let sql = format!("SELECT coalesce(max(n), 0) FROM \"{}\"", table.name);
     connection.query_row(&sql, [], |row| row.get(0))
 }
@@ -133,7 +137,7 @@ pub(super) fn last(connection: &Connection, table: &Table) -> rusqlite::Result<i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirror::schema::Shape;
+    use crate::mirror::schema::Schema;
 
     const TAG: &str =
         r#"{"id":"07813450-f550-4862-ac5c-8eb5e0a962f3","name":"t","protected":false,"public":false}"#;
@@ -141,9 +145,9 @@ mod tests {
     #[test]
     fn a_text_that_a_disk_got_wrong_gets_no_new_checksum() {
         let connection = Connection::open_in_memory().unwrap();
-        let table = Shape::get().table("tags").unwrap();
+        let table = Schema::get().table("tags").unwrap();
         connection.execute_batch(&table.create("")).unwrap();
-        let right = Record { list: TAG, detail: Some(TAG) };
+        let right = IncomingRecord { list: TAG, detail: Some(TAG) };
         for column in ["list", "detail"] {
             ingest::put(&connection, table, "", 1, right).unwrap();
             assert_eq!(body(&connection, table, 1).unwrap().unwrap(), (TAG.to_owned(), Some(TAG.to_owned())));
@@ -151,8 +155,8 @@ mod tests {
             connection.execute(&wrong, []).unwrap();
             let newer = TAG.replace("false}", "true}");
             for result in [
-                detail(&connection, table, 1, TAG, &Detail::Is(newer.clone()), 0).map(drop),
-                put(&connection, table, None, &newer, &Detail::Stays).map(drop),
+                detail(&connection, table, 1, TAG, &DetailUpdate::Is(newer.clone()), 0).map(drop),
+                put(&connection, table, None, &newer, &DetailUpdate::Stays).map(drop),
                 remove(&connection, table, 1),
             ] {
                 assert!(result.unwrap_err().is_damage(), "{column}");

@@ -4,23 +4,27 @@
 
 use super::{
     SyncError, Synchroniser,
-    apply::{self, Detail},
+    apply::{self, DetailUpdate},
     cursor,
-    source::{self, Page, Range},
+    source::{self, ListPage, Range},
 };
 use crate::{
     clock,
     mirror::{
         database::MirrorError,
-        generation::{self, NEXT, Scope},
-        ingest::{self, Adder, Record, Rows},
-        schema::Table,
+        generation::{self, NEXT, TableScope},
+        ingest::{self, EncodedRecord, IncomingRecord, RecordWriter},
+        schema::EndpointTables,
     },
 };
 
 impl Synchroniser {
     /// Fills the next generation of a table and publishes it.
-    pub(super) async fn fill(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+    pub(super) async fn fill(
+        &self,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+    ) -> Result<(), SyncError> {
         let endpoint = table.endpoint.name;
         let begun = self.mirror.read(move |connection, _| generation::filling(connection, endpoint)).await?;
         if begun.as_ref().is_none_or(|begun| begun.scope != *scope) {
@@ -53,9 +57,9 @@ impl Synchroniser {
 
     async fn fill_at_once(
         &self,
-        table: &'static Table,
-        scope: &Scope,
-        first: Page,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+        first: ListPage,
         now: clock::Millis,
         low: i64,
     ) -> Result<(), SyncError> {
@@ -72,7 +76,7 @@ impl Synchroniser {
         Ok(())
     }
 
-    async fn fill_ranges(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+    async fn fill_ranges(&self, table: &'static EndpointTables, scope: &TableScope) -> Result<(), SyncError> {
         let endpoint = table.endpoint.name;
         let (open, rows, total) = self
             .mirror
@@ -103,7 +107,7 @@ impl Synchroniser {
     }
 
     /// Fetches the details that are not here yet, and puts each batch in its place.
-    pub(super) async fn fill_details(&self, table: &'static Table) -> Result<(), SyncError> {
+    pub(super) async fn fill_details(&self, table: &'static EndpointTables) -> Result<(), SyncError> {
         const BATCH: i64 = 40;
         let mut last = i64::MIN;
         loop {
@@ -127,11 +131,13 @@ impl Synchroniser {
             }
             self.progress.details(table.endpoint.name, wanted.len() as u64);
             let details = self.source.details(table, wanted).await?;
-            let none = details.iter().filter(|(_, _, detail)| *detail == Detail::Lost);
+            let none = details.iter().filter(|(_, _, detail)| *detail == DetailUpdate::Lost);
             self.lack(table.endpoint.name, none.map(|(n, _, _)| *n));
             self.mirror
                 .write(move |connection| {
-                    for (n, list, detail) in details.iter().filter(|(_, _, detail)| *detail != Detail::Lost) {
+                    for (n, list, detail) in
+                        details.iter().filter(|(_, _, detail)| *detail != DetailUpdate::Lost)
+                    {
                         apply::detail(connection, table, *n, list, detail, asked)?;
                     }
                     Ok(generation::recount(connection, table)?)
@@ -143,7 +149,7 @@ impl Synchroniser {
 
 impl Synchroniser {
     /// Takes out the details of a table of which none are kept any more: nobody would bring them up to date.
-    pub(super) async fn forget_details(&self, table: &'static Table) -> Result<(), SyncError> {
+    pub(super) async fn forget_details(&self, table: &'static EndpointTables) -> Result<(), SyncError> {
         const BATCH: i64 = 500;
         loop {
             let more = self
@@ -158,7 +164,7 @@ impl Synchroniser {
                         .query_map([BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?
                         .collect::<Result<_, _>>()?;
                     for (n, list) in &some {
-                        ingest::put(connection, table, "", *n, Record { list, detail: None })?;
+                        ingest::put(connection, table, "", *n, IncomingRecord { list, detail: None })?;
                     }
                     if !some.is_empty() {
                         generation::recount(connection, table)?;
@@ -176,7 +182,7 @@ impl Synchroniser {
 /// Keeps the records of a range, and that it is done.
 fn keep(
     connection: &rusqlite::Connection,
-    table: &Table,
+    table: &EndpointTables,
     (first, _): Range,
     records: &[String],
 ) -> Result<(), MirrorError> {
@@ -193,14 +199,14 @@ fn keep(
 /// Adds records under numbers from `first` on, under which none stands.
 fn add(
     connection: &rusqlite::Connection,
-    table: &Table,
+    table: &EndpointTables,
     first: i64,
     records: &[String],
 ) -> Result<(), MirrorError> {
-    let mut adder = Adder::new(connection, table, NEXT)?;
+    let mut adder = RecordWriter::new(connection, table, NEXT)?;
     for (n, list) in (first..).zip(records) {
-        let record = Record { list, detail: None };
-        adder.add(n, record, &Rows::of(table, record)?)?;
+        let record = IncomingRecord { list, detail: None };
+        adder.add(n, record, &EncodedRecord::of(table, record)?)?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::{
     SyncError, Synchroniser,
-    apply::{self, Detail},
+    apply::{self, DetailUpdate},
     cursor::{self, Cursor, Latest},
     source,
 };
@@ -17,8 +17,8 @@ use crate::{
     clock::{self, Millis},
     mirror::{
         database::MirrorError,
-        generation::{self, Scope},
-        schema::{Shape, Table},
+        generation::{self, TableScope},
+        schema::{EndpointTables, Schema},
     },
 };
 
@@ -27,7 +27,11 @@ const BATCH: usize = 200;
 
 impl Synchroniser {
     /// Asks for what has changed in a table whose records say when they did.
-    pub(super) async fn increment(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+    pub(super) async fn increment(
+        &self,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+    ) -> Result<(), SyncError> {
         let endpoint = table.endpoint.name;
         let start = clock::now();
         let Some(path) = Changes::of(endpoint).path() else { return Ok(()) };
@@ -87,11 +91,11 @@ impl Synchroniser {
     /// Records with their details, where details are kept.
     pub(super) async fn with_details(
         &self,
-        table: &'static Table,
+        table: &'static EndpointTables,
         records: Vec<String>,
-    ) -> Result<Vec<(String, Detail)>, SyncError> {
+    ) -> Result<Vec<(String, DetailUpdate)>, SyncError> {
         if !self.settings.load().mirror.keeps_details(table.endpoint) {
-            return Ok(records.into_iter().map(|list| (list, Detail::Stays)).collect());
+            return Ok(records.into_iter().map(|list| (list, DetailUpdate::Stays)).collect());
         }
         let wanted = (0..).zip(records).collect();
         let details = self.source.details(table, wanted).await?;
@@ -100,12 +104,12 @@ impl Synchroniser {
 }
 
 /// The latest change that the records of a table show, or those that note its changes; none that is later than now.
-fn latest(connection: &Connection, table: &Table, now: i64) -> rusqlite::Result<Latest> {
+fn latest(connection: &Connection, table: &EndpointTables, now: i64) -> rusqlite::Result<Latest> {
     let noting = match Changes::of(table.endpoint.name) {
         Changes::With { endpoint, .. } => endpoint,
         _ => table.endpoint.name,
     };
-    let (Some(noting), Changes::At(path)) = (Shape::get().table(noting), Changes::of(noting)) else {
+    let (Some(noting), Changes::At(path)) = (Schema::get().table(noting), Changes::of(noting)) else {
         return Ok(Latest::Unknown);
     };
     let Some(column) = noting.column(path) else { return Ok(Latest::Unknown) };
@@ -122,7 +126,11 @@ fn latest(connection: &Connection, table: &Table, now: i64) -> rusqlite::Result<
 }
 
 /// Notes that a table is as Alyx had it at that time.
-pub(super) fn synced(connection: &Connection, table: &Table, start: Millis) -> Result<(), MirrorError> {
+pub(super) fn synced(
+    connection: &Connection,
+    table: &EndpointTables,
+    start: Millis,
+) -> Result<(), MirrorError> {
     connection
         .execute("UPDATE state SET synced_at = ?2 WHERE endpoint = ?1", (table.endpoint.name, start))?;
     Ok(generation::bump(connection)?)

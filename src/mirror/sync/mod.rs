@@ -26,24 +26,24 @@ use arc_swap::ArcSwap;
 use rusqlite::OptionalExtension;
 use tokio::sync::Notify;
 
-pub use progress::{Progress, TableProgress};
+pub use progress::{SyncProgress, TableProgress};
 
 use super::{
     database::{Mirror, MirrorError},
-    generation::{self, Scope},
+    generation::{self, TableScope},
     quarantine,
-    schema::{Shape, Table},
+    schema::{EndpointTables, Schema},
 };
 use crate::{
     alyx::{
         Class, Endpoint,
-        change_tracking::{Changes, Shown, shown},
+        change_tracking::{Changes, EmbeddedIn, shown},
     },
     clock::{self, Millis},
     settings::Settings,
-    upstream::{Account, AccountError, Answer, Upstream},
+    upstream::{Account, AccountError, Upstream, UpstreamResponse},
 };
-use source::Source;
+use source::AlyxSource;
 
 /// Why a table was not synchronised.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ enum Done {
 }
 
 /// When a table has its turn among those that are filled.
-fn turn(table: &Table) -> usize {
+fn turn(table: &EndpointTables) -> usize {
     const FIRST: [&str; 5] = ["subjects", "sessions", "fov-location", "datasets", "insertions"];
     if table.endpoint.class == Class::Reference {
         return 0;
@@ -93,7 +93,7 @@ fn turn(table: &Table) -> usize {
 
 /// Whether the details of other tables show the records of this one.
 fn is_shown_in_details(endpoint: &str) -> bool {
-    shown(endpoint).iter().any(Shown::is_in_details)
+    shown(endpoint).iter().any(EmbeddedIn::is_in_details)
 }
 
 /// Keeps the mirror as Alyx is.
@@ -101,9 +101,9 @@ fn is_shown_in_details(endpoint: &str) -> bool {
 pub struct Synchroniser {
     mirror: Arc<Mirror>,
     settings: Arc<ArcSwap<Settings>>,
-    source: Source,
+    source: AlyxSource,
     /// How far it has come.
-    pub progress: Progress,
+    pub progress: SyncProgress,
     asked: Notify,
     /// When a table's run failed last, and how often in a row.
     failures: Mutex<HashMap<&'static str, (Millis, u32)>>,
@@ -130,9 +130,9 @@ impl Synchroniser {
         let timeout = now.upstream.timeout.0.max(PATIENCE);
         Ok(Some(Arc::new(Self {
             mirror,
-            source: Source { upstream, account, timeout },
+            source: AlyxSource { upstream, account, timeout },
             settings: settings.clone(),
-            progress: Progress::default(),
+            progress: SyncProgress::default(),
             asked: Notify::new(),
             failures: Mutex::default(),
             lacking: Mutex::default(),
@@ -156,7 +156,7 @@ impl Synchroniser {
     }
 
     /// Asks Alyx a question under the account's name, behind the requests of people.
-    pub async fn ask(&self, path_and_query: &str) -> Result<Answer, SyncError> {
+    pub async fn ask(&self, path_and_query: &str) -> Result<UpstreamResponse, SyncError> {
         self.source.get(path_and_query.to_owned()).await
     }
 
@@ -244,17 +244,18 @@ impl Synchroniser {
         !errors.is_empty() && self.source.upstream.health.is_down()
     }
 
-    fn tables(&self, cycle: Cycle<'_>) -> Vec<&'static Table> {
+    fn tables(&self, cycle: Cycle<'_>) -> Vec<&'static EndpointTables> {
         let settings = self.settings.load();
         let named = |endpoint: &Endpoint| match cycle {
             Cycle::Now(named) if !named.is_empty() => named.iter().any(|other| other.name == endpoint.name),
             _ => settings.mirror.keeps(endpoint),
         };
-        let mut tables: Vec<_> = Shape::get().tables().iter().filter(|table| named(table.endpoint)).collect();
+        let mut tables: Vec<_> =
+            Schema::get().tables().iter().filter(|table| named(table.endpoint)).collect();
         // What is filled comes first, and what is shown before what shows it, whose changes are followed once it is here.
         // Change times of some stand in others; and where many things have changed, sessions are fetched last.
         let states = self.mirror.states();
-        let is_here = |table: &Table| {
+        let is_here = |table: &EndpointTables| {
             states.of(table.endpoint.name).is_some_and(|state| state.scope == self.scope(table))
         };
         tables.sort_by_key(|table| {
@@ -268,13 +269,13 @@ impl Synchroniser {
         tables
     }
 
-    fn scope(&self, table: &Table) -> Scope {
+    fn scope(&self, table: &EndpointTables) -> TableScope {
         self.settings.load().mirror.scope_of(table.endpoint.name)
     }
 
     fn ended(
         &self,
-        table: &'static Table,
+        table: &'static EndpointTables,
         result: Result<(), SyncError>,
         errors: &mut Vec<(&'static str, SyncError)>,
     ) {
@@ -338,7 +339,7 @@ impl Synchroniser {
     }
 
     /// Brings the list of a table up to date.
-    async fn table(&self, table: &'static Table, cycle: Cycle<'_>) -> Result<Done, SyncError> {
+    async fn table(&self, table: &'static EndpointTables, cycle: Cycle<'_>) -> Result<Done, SyncError> {
         let endpoint = table.endpoint.name;
         let forced = matches!(cycle, Cycle::Now(_));
         if !forced && self.rests(endpoint) {
@@ -396,7 +397,7 @@ impl Synchroniser {
     }
 
     /// Fetches the details of a table that are not here.
-    async fn details(&self, table: &'static Table) -> Result<(), SyncError> {
+    async fn details(&self, table: &'static EndpointTables) -> Result<(), SyncError> {
         if self.settings.load().mirror.keeps_details(table.endpoint) {
             self.progress.phase(table.endpoint.name, "details");
             self.fill_details(table).await?;
@@ -406,12 +407,12 @@ impl Synchroniser {
 
     /// Fetches one record again, its detail too, after it was written through the proxy.
     pub async fn touch(&self, endpoint: &'static Endpoint, key: &str) -> Result<(), SyncError> {
-        let Some(table) = Shape::get().table(endpoint.name) else { return Ok(()) };
+        let Some(table) = Schema::get().table(endpoint.name) else { return Ok(()) };
         if self.mirror.states().of(endpoint.name).is_none() || endpoint.filter("django").is_none() {
             return Ok(());
         }
         let column = match endpoint.detail.map(|detail| detail.key) {
-            Some(crate::alyx::Key::Name(name)) => name,
+            Some(crate::alyx::DetailKey::Name(name)) => name,
             _ => "id",
         };
         let parameters = source::with_django(&self.scope(table), &format!("{column},{key}"));
@@ -439,7 +440,7 @@ impl Synchroniser {
             tracing::warn!(%error, "what is no longer mirrored is not removed");
             Vec::new()
         });
-        let others = here.iter().filter_map(|endpoint| Shape::get().table(endpoint));
+        let others = here.iter().filter_map(|endpoint| Schema::get().table(endpoint));
         for table in others.filter(|table| !settings.mirror.keeps(table.endpoint)) {
             let dropped =
                 self.mirror.write(move |connection| Ok(generation::forget(connection, table)?)).await;

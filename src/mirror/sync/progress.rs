@@ -39,9 +39,9 @@ impl TableProgress {
 
 /// How far all tables have come.
 #[derive(Debug, Default)]
-pub struct Progress(Mutex<BTreeMap<&'static str, TableProgress>>);
+pub struct SyncProgress(Mutex<BTreeMap<&'static str, TableProgress>>);
 
-impl Progress {
+impl SyncProgress {
     /// As it is now.
     pub fn snapshot(&self) -> BTreeMap<&'static str, TableProgress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

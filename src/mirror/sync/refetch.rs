@@ -3,15 +3,15 @@
 
 use super::{
     SyncError, Synchroniser,
-    apply::{self, Detail},
+    apply::{self, DetailUpdate},
     source,
 };
 use crate::{
     clock,
     mirror::{
-        generation::{self, Scope},
-        refetch::{self, Due},
-        schema::Table,
+        generation::{self, TableScope},
+        refetch::{self, RefetchQueue},
+        schema::EndpointTables,
     },
 };
 
@@ -24,7 +24,11 @@ const PAGES: u64 = 18;
 
 impl Synchroniser {
     /// Fetches again what is due; whether anything was.
-    pub(super) async fn renew(&self, table: &'static Table, scope: &Scope) -> Result<bool, SyncError> {
+    pub(super) async fn renew(
+        &self,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+    ) -> Result<bool, SyncError> {
         let endpoint = table.endpoint.name;
         let (any, lists, rows) = self
             .mirror
@@ -63,9 +67,9 @@ impl Synchroniser {
 
     async fn renew_some(
         &self,
-        table: &'static Table,
-        scope: &Scope,
-        batch: Vec<Due>,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+        batch: Vec<RefetchQueue>,
         asked: clock::Millis,
     ) -> Result<(), SyncError> {
         let of_list = batch.iter().filter(|due| due.list);
@@ -82,19 +86,19 @@ impl Synchroniser {
             Vec::new()
         } else if self.settings.load().mirror.keeps_details(table.endpoint) {
             // A detail is asked for by a name that may just have changed.
-            let now = |due: &Due| {
+            let now = |due: &RefetchQueue| {
                 let id = source::identity(table, &due.text);
                 let fresh = fresh.iter().find(|list| source::identity(table, list) == id);
                 (due.n, fresh.cloned().unwrap_or_else(|| due.text.clone()))
             };
             self.source.details(table, batch.iter().map(now).collect()).await?
         } else {
-            batch.iter().map(|due| (due.n, due.text.clone(), Detail::Lost)).collect()
+            batch.iter().map(|due| (due.n, due.text.clone(), DetailUpdate::Lost)).collect()
         };
         self.mirror
             .write(move |connection| {
                 for list in &fresh {
-                    apply::put(connection, table, None, list, &Detail::Stays)?;
+                    apply::put(connection, table, None, list, &DetailUpdate::Stays)?;
                 }
                 for (n, list, detail) in &details {
                     apply::detail(connection, table, *n, list, detail, asked)?;

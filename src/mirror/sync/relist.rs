@@ -10,20 +10,20 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     SyncError, Synchroniser,
-    apply::{self, Detail},
+    apply::{self, DetailUpdate},
     source::{self, Range},
 };
 use crate::{
-    alyx::Key,
+    alyx::DetailKey,
     clock::{self, Millis},
     mirror::{
         checksum,
         database::MirrorError,
-        generation::{self, Scope},
-        ingest::{self, Record},
-        quarantine::{self, Doubt},
+        generation::{self, TableScope},
+        ingest::{self, IncomingRecord},
+        quarantine::{self, Quarantine},
         refetch,
-        schema::Table,
+        schema::EndpointTables,
     },
 };
 
@@ -37,7 +37,11 @@ type Here = HashMap<String, i64>;
 
 impl Synchroniser {
     /// Reads a list as a whole and takes over what is different.
-    pub(super) async fn relist(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+    pub(super) async fn relist(
+        &self,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+    ) -> Result<(), SyncError> {
         let start = clock::now();
         let doubt = self.doubt(table).await?;
         let first = self.source.page(table.endpoint, scope, source::PAGE, 0).await?;
@@ -51,12 +55,16 @@ impl Synchroniser {
         let records = self.source.all(table, scope, Some(first)).await?;
         let ranked = table.order.is_empty() && !source::by_ranges(table);
         let before = self.bodies(table).await?;
-        let keys = Keys::of(table, [before.iter().map(|(_, list)| list).collect(), records.iter().collect()]);
+        let keys = RecordIdentity::of(
+            table,
+            [before.iter().map(|(_, list)| list).collect(), records.iter().collect()],
+        );
         let before: HashMap<String, (i64, String)> =
             before.into_iter().map(|(n, list)| (keys.key(&list), (n, list))).collect();
         let is_new = |list: &&String| before.get(&keys.key(list)).is_none_or(|(_, known)| known != *list);
         let new: Vec<String> = records.iter().filter(is_new).cloned().collect();
-        let details: HashMap<String, Detail> = self.with_details(table, new).await?.into_iter().collect();
+        let details: HashMap<String, DetailUpdate> =
+            self.with_details(table, new).await?.into_iter().collect();
         let renumbered = self
             .mirror
             .write(move |connection| {
@@ -68,7 +76,7 @@ impl Synchroniser {
                 }
                 for list in &records {
                     let n = before.get(&keys.key(list)).map(|(n, _)| *n);
-                    let detail = details.get(list).unwrap_or(&Detail::Stays);
+                    let detail = details.get(list).unwrap_or(&DetailUpdate::Stays);
                     any |= apply::put(connection, table, n, list, detail)?;
                     if let (Some(n), Some(_)) = (n, doubt) {
                         apply::anew(connection, table, n)?;
@@ -91,8 +99,8 @@ impl Synchroniser {
     /// Reads a range of a list and takes over what is different.
     pub(super) async fn reread(
         &self,
-        table: &'static Table,
-        scope: &Scope,
+        table: &'static EndpointTables,
+        scope: &TableScope,
         range: Range,
     ) -> Result<(), SyncError> {
         let (here, doubt) = self
@@ -134,7 +142,7 @@ impl Synchroniser {
     }
 
     /// What is doubted of a table.
-    async fn doubt(&self, table: &'static Table) -> Result<Option<Doubt>, MirrorError> {
+    async fn doubt(&self, table: &'static EndpointTables) -> Result<Option<Quarantine>, MirrorError> {
         self.mirror.read(move |connection, _| quarantine::of(connection, table.endpoint.name)).await
     }
 
@@ -142,8 +150,8 @@ impl Synchroniser {
     /// [`SWEEP`], be the proxy restarted meanwhile or not; within an hour where that is pressing.
     pub(super) async fn sweep(
         &self,
-        table: &'static Table,
-        scope: &Scope,
+        table: &'static EndpointTables,
+        scope: &TableScope,
         rows: u64,
         pressing: bool,
     ) -> Result<(), SyncError> {
@@ -169,7 +177,11 @@ impl Synchroniser {
 
     /// Whether Alyx has as many records as there are here of a table that is seldom read as a whole; where it hasn't, new
     /// ones are fetched and those that have gone are taken out.
-    pub(super) async fn count(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
+    pub(super) async fn count(
+        &self,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+    ) -> Result<(), SyncError> {
         let (endpoint, start) = (table.endpoint.name, clock::now());
         let count = self.source.count(table.endpoint, scope).await?;
         if source::by_ranges(table) {
@@ -190,7 +202,7 @@ impl Synchroniser {
     /// Which of these records stand here with just this text.
     async fn known(
         &self,
-        table: &'static Table,
+        table: &'static EndpointTables,
         here: &Here,
         records: &[String],
     ) -> Result<HashSet<String>, SyncError> {
@@ -209,7 +221,7 @@ impl Synchroniser {
     }
 
     /// All records here, by number.
-    async fn bodies(&self, table: &'static Table) -> Result<Vec<(i64, String)>, SyncError> {
+    async fn bodies(&self, table: &'static EndpointTables) -> Result<Vec<(i64, String)>, SyncError> {
         let read = move |connection: &Connection| {
             let mut statement =
                 connection.prepare(&format!("SELECT n, list FROM \"{}__body\"", table.name))?;
@@ -221,8 +233,8 @@ impl Synchroniser {
     /// Finds the ranges of keys in which Alyx has another number of records than there are here.
     pub(super) async fn mend(
         &self,
-        table: &'static Table,
-        scope: &Scope,
+        table: &'static EndpointTables,
+        scope: &TableScope,
         count: u64,
     ) -> Result<(), SyncError> {
         let mut open: Vec<(Range, u64)> = vec![((0, None), count)];
@@ -277,7 +289,7 @@ fn begin(
 }
 
 /// Notes that a table was read as a whole since its ranges were begun, if it was.
-fn ended(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
+fn ended(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()> {
     let endpoint = table.endpoint.name;
     let sql = "SELECT EXISTS(SELECT 1 FROM range WHERE endpoint = ?1 AND done = 0)";
     if connection.query_row(sql, [endpoint], |row| row.get(0))? {
@@ -298,13 +310,17 @@ fn ended(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
 
 const RANGE: &str = "id >= ?1 AND (?2 IS NULL OR id < ?2)";
 
-fn count_here(connection: &Connection, table: &Table, (first, after): Range) -> rusqlite::Result<u64> {
+fn count_here(
+    connection: &Connection,
+    table: &EndpointTables,
+    (first, after): Range,
+) -> rusqlite::Result<u64> {
     let sql = format!("SELECT count(*) FROM \"{}\" WHERE {RANGE}", table.name);
     let bounds = (first.to_be_bytes(), after.map(u128::to_be_bytes));
     connection.prepare_cached(&sql)?.query_row(bounds, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
-fn here(connection: &Connection, table: &Table, (first, after): Range) -> rusqlite::Result<Here> {
+fn here(connection: &Connection, table: &EndpointTables, (first, after): Range) -> rusqlite::Result<Here> {
     let sql = format!("SELECT id, n FROM \"{}\" WHERE {RANGE}", table.name);
     let mut statement = connection.prepare_cached(&sql)?;
     let bounds = (first.to_be_bytes(), after.map(u128::to_be_bytes));
@@ -314,18 +330,18 @@ fn here(connection: &Connection, table: &Table, (first, after): Range) -> rusqli
 
 /// What tells records apart: the id; where they show none the name that their details are asked for by, if no two have the
 /// same one; else the whole text.
-struct Keys {
-    table: &'static Table,
+struct RecordIdentity {
+    table: &'static EndpointTables,
     field: Option<&'static str>,
     /// Names that stand twice in one of the lists.
     ambiguous: HashSet<String>,
 }
 
-impl Keys {
+impl RecordIdentity {
     /// For these texts of records: those that are here, and those of Alyx.
-    fn of(table: &'static Table, lists: [Vec<&String>; 2]) -> Self {
+    fn of(table: &'static EndpointTables, lists: [Vec<&String>; 2]) -> Self {
         let field = match table.endpoint.detail.map(|detail| detail.key) {
-            Some(Key::Name(field)) => Some(field),
+            Some(DetailKey::Name(field)) => Some(field),
             _ => None,
         };
         let mut keys = Self { table, field, ambiguous: HashSet::new() };
@@ -354,7 +370,7 @@ impl Keys {
 
 /// Gives records the numbers of their places in the list, where nothing in them says how it is ordered; what is due
 /// follows them.
-fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bool, MirrorError> {
+fn rank(connection: &Connection, table: &EndpointTables, records: &[String]) -> Result<bool, MirrorError> {
     let mut bodies = Vec::new();
     {
         let sql = format!("SELECT {} FROM \"{}__body\" ORDER BY n", checksum::TEXTS, table.name);
@@ -373,7 +389,13 @@ fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bo
         ingest::remove(connection, table, "", *n)?;
     }
     for (n, list) in (1..).zip(records) {
-        ingest::put(connection, table, "", n, Record { list, detail: details.get(list).copied().flatten() })?;
+        ingest::put(
+            connection,
+            table,
+            "",
+            n,
+            IncomingRecord { list, detail: details.get(list).copied().flatten() },
+        )?;
     }
     let before: HashMap<i64, &String> = bodies.iter().map(|(n, list, _)| (*n, list)).collect();
     let after: HashMap<&String, i64> = records.iter().zip(1..).collect();
@@ -384,9 +406,9 @@ fn rank(connection: &Connection, table: &Table, records: &[String]) -> Result<bo
 /// Notes that a table was read as a whole, and is as Alyx had it at that time.
 fn listed(
     connection: &Connection,
-    table: &Table,
+    table: &EndpointTables,
     start: Millis,
-    doubt: Option<Doubt>,
+    doubt: Option<Quarantine>,
 ) -> Result<(), MirrorError> {
     connection
         .execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (table.endpoint.name, start))?;

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{SyncError, apply::Detail};
+use super::{SyncError, apply::DetailUpdate};
 use crate::{
     alyx::{
-        Endpoint, Key, query_string,
+        DetailKey, Endpoint, query_string,
         record::{self, Record},
     },
-    mirror::{generation::Scope, ingest::NONE, schema::Table},
-    upstream::{Account, Answer, Ask, Upstream},
+    mirror::{generation::TableScope, ingest::NONE, schema::EndpointTables},
+    upstream::{Account, Upstream, UpstreamRequest, UpstreamResponse},
 };
 
 /// The most records that Alyx puts on a page.
@@ -22,7 +22,7 @@ const AIM: u64 = 920;
 
 /// Alyx, asked under the account's name.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct AlyxSource {
     pub(super) upstream: Arc<Upstream>,
     pub(super) account: Account,
     pub(super) timeout: Duration,
@@ -30,7 +30,7 @@ pub(super) struct Source {
 
 /// A page of a list.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct ListPage {
     pub(super) count: u64,
     pub(super) records: Vec<String>,
 }
@@ -51,16 +51,16 @@ fn halves((first, after): Range) -> [Range; 2] {
 }
 
 /// Whether an endpoint's list can be asked for by ranges of keys (ALYX.md 6.4).
-pub(super) fn by_ranges(table: &Table) -> bool {
+pub(super) fn by_ranges(table: &EndpointTables) -> bool {
     let id = table.column("id").filter(|id| !id.detail);
     table.endpoint.filter("django").is_some()
-        && id.is_some_and(|id| matches!(id.kind, crate::alyx::model::Kind::Uuid))
+        && id.is_some_and(|id| matches!(id.kind, crate::alyx::model::ColumnKind::Uuid))
         && !table.ranked
 }
 
-impl Source {
-    pub(super) async fn get(&self, path_and_query: String) -> Result<Answer, SyncError> {
-        let ask = Ask {
+impl AlyxSource {
+    pub(super) async fn get(&self, path_and_query: String) -> Result<UpstreamResponse, SyncError> {
+        let ask = UpstreamRequest {
             path_and_query,
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: None,
@@ -81,7 +81,7 @@ impl Source {
         parameters: &[(String, String)],
         limit: usize,
         offset: usize,
-    ) -> Result<Page, SyncError> {
+    ) -> Result<ListPage, SyncError> {
         let mut pairs = parameters.to_vec();
         pairs.push(("limit".to_owned(), limit.to_string()));
         if offset > 0 {
@@ -99,7 +99,7 @@ impl Source {
         let records: Vec<String> =
             record::members(field("results").ok_or_else(strange)?).map(str::to_owned).collect();
         metrics::counter!("alyx_proxy_mirror_records_total").increment(records.len() as u64);
-        Ok(Page { count, records })
+        Ok(ListPage { count, records })
     }
 
     /// How many records a list has.
@@ -115,8 +115,8 @@ impl Source {
     /// than a page the rest is asked for by offset: that all are distinct proves that none was lost.
     pub(super) async fn range(
         &self,
-        table: &Table,
-        scope: &Scope,
+        table: &EndpointTables,
+        scope: &TableScope,
         pairs: &str,
         range: Range,
     ) -> Result<Vec<String>, SyncError> {
@@ -143,9 +143,9 @@ impl Source {
     /// All records of a list in the order in which it is served; the first page may be here already.
     pub(super) async fn all(
         &self,
-        table: &Table,
+        table: &EndpointTables,
         parameters: &[(String, String)],
-        first: Option<Page>,
+        first: Option<ListPage>,
     ) -> Result<Vec<String>, SyncError> {
         let mut first = first;
         for _ in 0..4 {
@@ -174,17 +174,19 @@ impl Source {
     /// The details of these records, in their order, with their numbers and the texts that were given.
     pub(super) async fn details(
         &self,
-        table: &Table,
+        table: &EndpointTables,
         wanted: Vec<(i64, String)>,
-    ) -> Result<Vec<(i64, String, Detail)>, SyncError> {
+    ) -> Result<Vec<(i64, String, DetailUpdate)>, SyncError> {
         let fetching = wanted.into_iter().map(|(n, list)| async move {
-            let Some(path) = detail_path(table.endpoint, &list) else { return Ok((n, list, Detail::Lost)) };
+            let Some(path) = detail_path(table.endpoint, &list) else {
+                return Ok((n, list, DetailUpdate::Lost));
+            };
             let answer = self.get(path.clone()).await?;
             let detail = match answer.status.as_u16() {
-                200 => Detail::Is(String::from_utf8_lossy(&answer.body).into_owned()),
-                500 if ambiguous(&answer.body) => Detail::Is(NONE.to_owned()),
+                200 => DetailUpdate::Is(String::from_utf8_lossy(&answer.body).into_owned()),
+                500 if ambiguous(&answer.body) => DetailUpdate::Is(NONE.to_owned()),
                 // It has gone meanwhile, fails just now, or the miniature has no such detail.
-                404 | 500 | 501 => Detail::Lost,
+                404 | 500 | 501 => DetailUpdate::Lost,
                 status => return Err(SyncError::Strange(path, status)),
             };
             Ok((n, list, detail))
@@ -193,13 +195,13 @@ impl Source {
     }
 }
 
-fn distinct(table: &Table, records: &[String]) -> u64 {
+fn distinct(table: &EndpointTables, records: &[String]) -> u64 {
     let ids: std::collections::HashSet<_> = records.iter().map(|text| identity(table, text)).collect();
     ids.len() as u64
 }
 
 /// The primary key of a record, as text.
-pub(super) fn identity(table: &Table, text: &str) -> Option<String> {
+pub(super) fn identity(table: &EndpointTables, text: &str) -> Option<String> {
     let at = table.column("id").filter(|id| !id.detail)?.at;
     let record = Record::new(text);
     match at.strip_suffix('#') {
@@ -216,8 +218,8 @@ fn ambiguous(body: &[u8]) -> bool {
 fn detail_path(endpoint: &Endpoint, list: &str) -> Option<String> {
     let record = Record::new(list);
     let key = match endpoint.detail?.key {
-        Key::Name(field) => serde_json::from_str(record.field(field)?).ok()?,
-        Key::Uuid | Key::Integer => record
+        DetailKey::Name(field) => serde_json::from_str(record.field(field)?).ok()?,
+        DetailKey::Uuid | DetailKey::Integer => record
             .plain("id")
             .or_else(|| record.plain("url").and_then(|link| link.rsplit('/').next()))?
             .to_owned(),
@@ -239,7 +241,7 @@ pub(super) fn within(pairs: &str, (first, after): Range) -> String {
 }
 
 /// The scope's parameters and `django=`, which the scope may have itself.
-pub(super) fn with_django(scope: &Scope, pairs: &str) -> Scope {
+pub(super) fn with_django(scope: &TableScope, pairs: &str) -> TableScope {
     let mut parameters = scope.clone();
     if pairs.is_empty() {
         return parameters;

@@ -9,14 +9,14 @@ use crate::{
     alyx::endpoint::DATASETS,
     mirror::{
         generation, refetch,
-        schema::{Shape, Table},
+        schema::{EndpointTables, Schema},
     },
 };
 
 impl Synchroniser {
     /// Makes those datasets due that have a tag there and not here, or here and not there.
     pub(super) async fn compare_tags(&self) -> Result<(), SyncError> {
-        let (Some(table), Some(tags)) = (Shape::get().table(DATASETS), Shape::get().table("tags")) else {
+        let (Some(table), Some(tags)) = (Schema::get().table(DATASETS), Schema::get().table("tags")) else {
             return Ok(());
         };
         if self.mirror.states().of(DATASETS).is_none() {
@@ -47,7 +47,11 @@ impl Synchroniser {
 }
 
 /// How many datasets here have each tag.
-fn counts(connection: &Connection, table: &Table, tags: &Table) -> rusqlite::Result<Vec<(String, u64)>> {
+fn counts(
+    connection: &Connection,
+    table: &EndpointTables,
+    tags: &EndpointTables,
+) -> rusqlite::Result<Vec<(String, u64)>> {
     let mut names = connection.prepare(&format!("SELECT name FROM \"{}\"", tags.name))?;
     let names: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let Some(many) = table.many("tags") else { return Ok(Vec::new()) };
@@ -60,7 +64,12 @@ fn counts(connection: &Connection, table: &Table, tags: &Table) -> rusqlite::Res
 }
 
 /// Makes due what has the tag in one of both only.
-fn differ(connection: &Connection, table: &Table, tag: &str, found: &[String]) -> rusqlite::Result<()> {
+fn differ(
+    connection: &Connection,
+    table: &EndpointTables,
+    tag: &str,
+    found: &[String],
+) -> rusqlite::Result<()> {
     let Some(many) = table.many("tags") else { return Ok(()) };
     let Some(state) = generation::state(connection, table.endpoint.name)? else { return Ok(()) };
     let mut here = connection.prepare(&format!("SELECT n FROM \"{}\" WHERE key = ?1", many.table))?;

@@ -30,7 +30,7 @@ pub(super) enum Values {
 }
 
 /// A table.
-pub(super) struct Table {
+pub(super) struct ParquetTable {
     schema: &'static str,
     /// Name, pandas' own type and numpy's, of the columns in their order.
     columns: &'static [(&'static str, &'static str, &'static str)],
@@ -39,7 +39,7 @@ pub(super) struct Table {
     arrow: Option<&'static [u8]>,
 }
 
-pub(super) static SESSIONS: Table = Table {
+pub(super) static SESSIONS: ParquetTable = ParquetTable {
     schema: "message schema {
         required binary lab (STRING);
         required binary subject (STRING);
@@ -62,7 +62,7 @@ pub(super) static SESSIONS: Table = Table {
     arrow: None,
 };
 
-pub(super) static DATASETS: Table = Table {
+pub(super) static DATASETS: ParquetTable = ParquetTable {
     schema: "message schema {
         optional int64 file_size (INTEGER(64,false));
         optional binary hash (STRING);
@@ -87,7 +87,7 @@ pub(super) static DATASETS: Table = Table {
     arrow: Some(include_bytes!("datasets.schema")),
 };
 
-impl Table {
+impl ParquetTable {
     /// A file of it; `about` is what ONE reads of the table's origin.
     pub(super) fn file<W: std::io::Write + Send>(
         &self,

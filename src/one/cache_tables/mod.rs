@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub use write::{Form, write};
 
-use crate::{alyx::cache_tables as shape, clock::Millis, mirror::export::Frozen};
+use crate::{alyx::cache_tables as shape, clock::Millis, mirror::export::ReadSnapshot};
 
 /// Why the tables are not written.
 #[derive(Debug, thiserror::Error)]
@@ -50,14 +50,14 @@ pub struct Info {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sizes {
     /// The table of sessions.
-    pub sessions: Size,
+    pub sessions: TableSize,
     /// The table of datasets.
-    pub datasets: Size,
+    pub datasets: TableSize,
 }
 
 /// How large a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Size {
+pub struct TableSize {
     /// Records.
     pub nrecs: u64,
     /// Bytes of the description within the Parquet file, as Alyx counts.
@@ -68,7 +68,7 @@ pub struct Size {
 pub const NEEDED: [&str; 3] = [shape::SESSIONS, shape::DATASETS, shape::REPOSITORIES];
 
 /// As of when tables would be that are made of this state of the mirror: the age of the oldest of what they need.
-pub fn as_of(mirror: &Frozen) -> Result<Millis, TablesError> {
+pub fn as_of(mirror: &ReadSnapshot) -> Result<Millis, TablesError> {
     let synced_at =
         |name| mirror.states.of(name).map(|state| state.synced_at).ok_or(TablesError::NotMirrored(name));
     NEEDED.into_iter().map(synced_at).try_fold(Millis::MAX, |oldest, at| Ok(oldest.min(at?)))
@@ -81,7 +81,7 @@ pub fn origin_of(upstream: &str) -> &str {
 }
 
 /// The scopes within which the tables are; none where they are whole.
-pub fn scopes(mirror: &Frozen) -> Vec<(&'static str, Vec<(String, String)>)> {
+pub fn scopes(mirror: &ReadSnapshot) -> Vec<(&'static str, Vec<(String, String)>)> {
     let scope = |name| Some((name, mirror.states.of(name)?.scope.clone()));
     NEEDED.into_iter().filter_map(scope).filter(|(_, scope)| !scope.is_empty()).collect()
 }

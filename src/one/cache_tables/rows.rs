@@ -18,7 +18,7 @@ pub(super) trait Batch: Default {
 }
 
 #[derive(Default)]
-pub(super) struct Sessions {
+pub(super) struct SessionRows {
     lab: Vec<ByteArray>,
     subject: Vec<ByteArray>,
     date: Vec<i32>,
@@ -28,7 +28,7 @@ pub(super) struct Sessions {
     id: Vec<ByteArray>,
 }
 
-impl Batch for Sessions {
+impl Batch for SessionRows {
     fn add(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
         // A number that ONE's 16 bits can't hold is none of a session.
         let Ok(number) = u16::try_from(row.get::<_, i64>(4)?) else { return Ok(()) };

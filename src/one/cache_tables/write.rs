@@ -10,13 +10,13 @@ use serde_json::json;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
-    Info, Size, Sizes, TablesError, as_of,
-    columns::{DATASETS, SESSIONS, Table, write_rows},
-    rows::{Batch, Datasets, Sessions},
+    Info, Sizes, TableSize, TablesError, as_of,
+    columns::{DATASETS, ParquetTable, SESSIONS, write_rows},
+    rows::{Batch, Datasets, SessionRows},
 };
 use crate::{
     alyx::cache_tables::{self as shape, members},
-    mirror::export::Frozen,
+    mirror::export::ReadSnapshot,
     snapshot::{Step, Tell},
 };
 
@@ -34,7 +34,7 @@ pub enum Form {
 
 /// Writes the tables to `path`; `origin` is the host name of the Alyx that they are of ([`super::origin_of`]). Each file whole or not at all. Blocks.
 pub fn write(
-    mirror: &Frozen,
+    mirror: &ReadSnapshot,
     origin: &str,
     path: &Path,
     form: Form,
@@ -54,7 +54,7 @@ pub fn write(
         "date_created": date_created, "origin": origin, "min_api_version": shape::MIN_API_VERSION,
     });
     let part = |name: &str| scratch.path().join(name);
-    let sessions = table::<Sessions>(
+    let sessions = table::<SessionRows>(
         mirror,
         &SESSIONS,
         shape::SESSIONS,
@@ -101,14 +101,14 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> TablesError {
 }
 
 fn table<B: Batch>(
-    mirror: &Frozen,
-    table: &Table,
+    mirror: &ReadSnapshot,
+    table: &ParquetTable,
     name: &'static str,
     sql: &str,
     path: &Path,
     about: &serde_json::Value,
     tell: Tell<'_>,
-) -> Result<Size, TablesError> {
+) -> Result<TableSize, TablesError> {
     let parquet = |error| TablesError::Parquet(name, error);
     let total = mirror.states.of(name).map_or(0, |state| state.rows);
     let to = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path);
@@ -131,7 +131,7 @@ fn table<B: Batch>(
     let buffered = file.into_inner().map_err(parquet)?;
     let mut whole = buffered.into_inner().map_err(|error| io_error(path)(error.into_error()))?;
     whole.sync_all().map_err(io_error(path))?;
-    Ok(Size { nrecs, size: footer(&mut whole).map_err(io_error(path))? })
+    Ok(TableSize { nrecs, size: footer(&mut whole).map_err(io_error(path))? })
 }
 
 /// The length that a Parquet file says its description has: four bytes before the last four.

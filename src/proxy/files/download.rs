@@ -17,14 +17,14 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::{fs::File, io::AsyncWriteExt, sync::mpsc};
 
-use super::{CacheTables, Kept, hash_of, offers_none, zip};
+use super::{CacheTables, CachedFile, hash_of, offers_none, zip};
 use crate::{
     auth::Credentials,
     cache::Entry,
     clock,
     http::cache_status::{CacheStatus, ForwardReason},
-    proxy::{Asked, authorize::caller},
-    upstream::Failure,
+    proxy::{Exchange, authorize::caller},
+    upstream::UpstreamError,
 };
 
 /// The fields of the answer that are kept with a file.
@@ -53,11 +53,11 @@ pub(super) struct TablesRequest<'a> {
 /// Fetches the tables of a tag for this caller and keeps them.
 pub(super) async fn answer(
     tables: &Arc<CacheTables>,
-    asked: &Asked,
+    asked: &Exchange,
     credentials: &Credentials,
     wanted: TablesRequest<'_>,
     why: ForwardReason,
-) -> Result<Response<Body>, Failure> {
+) -> Result<Response<Body>, UpstreamError> {
     let TablesRequest { tag, info, kept: others } = wanted;
     let place = CacheTables::place_of(tag, info)?;
     let field = match credentials {
@@ -76,7 +76,7 @@ pub(super) async fn answer(
         return Ok(own);
     }
     if others && status.is_server_error() {
-        return Err(Failure::Unavailable(status.as_u16()));
+        return Err(UpstreamError::Unavailable(status.as_u16()));
     }
     let mut body = body.into_data_stream();
     let zip = status == StatusCode::OK;
@@ -101,27 +101,34 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     if reserved.is_some() {
-        response.headers_mut().insert(header::ETAG, Kept::entity_tag(&name));
+        response.headers_mut().insert(header::ETAG, CachedFile::entity_tag(&name));
         response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
     how.mark(&mut response);
     let path = tables.files.folder.join(&name);
-    let kept =
-        Kept { name, path, headers, length: 0, info: info.map(hash_of), asked_at, received_at: asked_at };
-    let arriving = Arriving { beginning, body, zip, client: Some(pieces), timeout, limit, expected: length };
+    let kept = CachedFile {
+        name,
+        path,
+        headers,
+        length: 0,
+        info: info.map(hash_of),
+        asked_at,
+        received_at: asked_at,
+    };
+    let arriving = Download { beginning, body, zip, client: Some(pieces), timeout, limit, expected: length };
     tokio::spawn(arriving.run(tables.clone(), tag.to_owned(), kept, reserved));
     Ok(response)
 }
 
 /// Reads so much as shows whether a zip comes: what is none is better known before the client gets anything of it.
-async fn beginning(body: &mut BodyDataStream) -> Result<Bytes, Failure> {
+async fn beginning(body: &mut BodyDataStream) -> Result<Bytes, UpstreamError> {
     let mut read = BytesMut::new();
     while read.len() < zip::BEGINNING
-        && let Some(piece) = body.try_next().await.map_err(|_| Failure::Truncated)?
+        && let Some(piece) = body.try_next().await.map_err(|_| UpstreamError::Truncated)?
     {
         read.extend_from_slice(&piece);
     }
-    if zip::begins(&read) { Ok(read.freeze()) } else { Err(Failure::NotZip) }
+    if zip::begins(&read) { Ok(read.freeze()) } else { Err(UpstreamError::NotZip) }
 }
 
 /// A body of these pieces; where they end without the last one, it breaks off.
@@ -156,7 +163,7 @@ impl Drop for Reserved {
 }
 
 /// A file on its way.
-struct Arriving {
+struct Download {
     beginning: Bytes,
     body: BodyDataStream,
     /// Whether it must be a zip to its end.
@@ -187,12 +194,12 @@ impl Drop for Writing {
     }
 }
 
-impl Arriving {
+impl Download {
     async fn run(
         mut self,
         tables: Arc<CacheTables>,
         tag: String,
-        mut kept: Kept,
+        mut kept: CachedFile,
         reserved: Option<Reserved>,
     ) {
         let mut writing = match reserved {
@@ -267,7 +274,7 @@ async fn write(writing: Option<&mut Writing>, piece: &Bytes) -> bool {
     written.is_ok()
 }
 
-async fn finish(mut writing: Writing, tables: &CacheTables, tag: &str, kept: Kept) {
+async fn finish(mut writing: Writing, tables: &CacheTables, tag: &str, kept: CachedFile) {
     let synced = async {
         writing.file.flush().await?;
         writing.file.sync_all().await

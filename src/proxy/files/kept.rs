@@ -14,9 +14,9 @@ use tokio_util::io::ReaderStream;
 
 use crate::{
     clock::{self, Millis},
-    http::{Validators, Wanted, cache_status::CacheStatus, wanted},
+    http::{RequestedRange, Validators, cache_status::CacheStatus, wanted},
     proxy::{
-        Asked,
+        Exchange,
         refusal::{self, NOTICE},
     },
     snapshot::{FileHead, KeptFile},
@@ -25,7 +25,7 @@ use crate::{
 
 /// A file that is kept. It is never changed: newer tables are another file.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct CachedFile {
     /// Its name in the folder, and its entity tag.
     pub(super) name: String,
     pub(super) path: PathBuf,
@@ -39,25 +39,26 @@ pub(super) struct Kept {
 
 /// All files that are kept, by the database tag that they are of.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub(crate) struct FileCache {
     pub(super) folder: PathBuf,
-    kept: RwLock<HashMap<String, Arc<Kept>>>,
+    kept: RwLock<HashMap<String, Arc<CachedFile>>>,
     /// Tags whose tables are being fetched.
     pub(super) under_way: std::sync::Mutex<std::collections::HashSet<String>>,
 }
 
-impl Files {
+impl FileCache {
     /// Finds what is kept; what is damaged or left over from a crash goes.
     pub(crate) async fn open(store: &Store) -> Result<Self, FilesError> {
         let folder = store.folder().join("files");
         fs::create_dir_all(&folder)?;
         let rows = store.read(select).await?;
-        let whole =
-            |kept: &Kept| fs::metadata(folder.join(&kept.name)).is_ok_and(|file| file.len() == kept.length);
+        let whole = |kept: &CachedFile| {
+            fs::metadata(folder.join(&kept.name)).is_ok_and(|file| file.len() == kept.length)
+        };
         let kept: HashMap<_, _> = rows
             .into_iter()
             .filter(|(_, kept)| whole(kept))
-            .map(|(tag, kept)| (tag, Arc::new(Kept { path: folder.join(&kept.name), ..kept })))
+            .map(|(tag, kept)| (tag, Arc::new(CachedFile { path: folder.join(&kept.name), ..kept })))
             .collect();
         for file in fs::read_dir(&folder)? {
             let file = file?;
@@ -72,14 +73,14 @@ impl Files {
         Ok(Self { folder, kept, under_way: std::sync::Mutex::default() })
     }
 
-    pub(super) fn get(&self, tag: &str) -> Option<Arc<Kept>> {
+    pub(super) fn get(&self, tag: &str) -> Option<Arc<CachedFile>> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).get(tag).cloned()
     }
 
     /// All kept files, for a snapshot.
     pub(crate) fn carried(&self) -> Vec<KeptFile> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        let head = |(tag, kept): (&String, &Arc<Kept>)| {
+        let head = |(tag, kept): (&String, &Arc<CachedFile>)| {
             let fields = kept.headers.iter();
             let fields =
                 fields.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
@@ -113,7 +114,7 @@ impl Files {
             return Ok(false);
         }
         let fields = serde_json::to_string(&head.headers).unwrap_or_default();
-        let kept = Kept {
+        let kept = CachedFile {
             name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             headers: crate::cache::read_headers(&fields).unwrap_or_default(),
             length: head.length,
@@ -150,7 +151,7 @@ impl Files {
     }
 
     /// Keeps a file that is whole and in its place, instead of the one before.
-    pub(super) async fn keep(&self, tag: &str, kept: Kept, store: &Store) -> Result<(), StoreError> {
+    pub(super) async fn keep(&self, tag: &str, kept: CachedFile, store: &Store) -> Result<(), StoreError> {
         let (row, of) = (kept.clone(), tag.to_owned());
         store.write_through("cache tables", move |connection| insert(connection, &of, &row)).await?;
         let before =
@@ -176,12 +177,12 @@ pub enum FilesError {
     Store(#[from] StoreError),
 }
 
-fn select(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, Kept)>> {
+fn select(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, CachedFile)>> {
     let sql = "SELECT tag, name, headers, length, info, asked_at, received_at FROM tables";
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
         let headers: String = row.get(2)?;
-        let kept = Kept {
+        let kept = CachedFile {
             name: row.get(1)?,
             path: PathBuf::new(),
             headers: crate::cache::read_headers(&headers).unwrap_or_default(),
@@ -195,7 +196,7 @@ fn select(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, Ke
     rows.collect()
 }
 
-fn insert(connection: &rusqlite::Connection, tag: &str, kept: &Kept) -> rusqlite::Result<()> {
+fn insert(connection: &rusqlite::Connection, tag: &str, kept: &CachedFile) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO tables (tag, name, headers, length, info, asked_at, received_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let headers = crate::cache::write_headers(&kept.headers);
@@ -203,7 +204,7 @@ fn insert(connection: &rusqlite::Connection, tag: &str, kept: &Kept) -> rusqlite
     connection.execute(sql, row).map(drop)
 }
 
-impl Kept {
+impl CachedFile {
     /// The entity tag of a file of this name.
     pub(super) fn entity_tag(name: &str) -> HeaderValue {
         // Names are UUIDs.
@@ -213,7 +214,7 @@ impl Kept {
     /// Gives the file, or the range of it that is asked for.
     pub(super) async fn give(
         &self,
-        asked: &Asked,
+        asked: &Exchange,
         how: CacheStatus,
         notice: Option<HeaderValue>,
     ) -> Response<Body> {
@@ -238,17 +239,22 @@ impl Kept {
         response
     }
 
-    async fn fill(&self, asked: &Asked, tag: &HeaderValue, response: &mut Response<Body>) -> io::Result<()> {
+    async fn fill(
+        &self,
+        asked: &Exchange,
+        tag: &HeaderValue,
+        response: &mut Response<Body>,
+    ) -> io::Result<()> {
         let (start, length) =
             match wanted(&asked.headers, Validators { tag: Some(tag), modified: None }, self.length) {
-                Wanted::Whole => (0, self.length),
-                Wanted::Part { start, end } => {
+                RequestedRange::Whole => (0, self.length),
+                RequestedRange::Part { start, end } => {
                     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                     let part = format!("bytes {start}-{end}/{}", self.length);
                     insert_text(response.headers_mut(), &part);
                     (start, end - start + 1)
                 }
-                Wanted::Unsatisfiable => {
+                RequestedRange::Unsatisfiable => {
                     *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
                     insert_text(response.headers_mut(), &format!("bytes */{}", self.length));
                     return Ok(());

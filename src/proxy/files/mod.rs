@@ -15,8 +15,8 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::{
-    Asked,
-    authorize::{May, authorize, caller, refuse_caller},
+    Exchange,
+    authorize::{Authorization, authorize, caller, refuse_caller},
     core::Core,
     passthrough::{self, failed_pass, give_unstored},
     refusal::{self, notice_away},
@@ -24,17 +24,17 @@ use super::{
 use crate::{
     alyx::{Class, cache_info, query_string, route},
     auth::{Credentials, credentials},
-    cache::{Entry, Media, Question},
+    cache::{Entry, JsonVariant, Question},
     clock,
     http::{
         Directives,
         cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
         reuse::Staleness,
     },
-    upstream::{Answer, Ask, Failure},
+    upstream::{UpstreamError, UpstreamRequest, UpstreamResponse},
 };
-use kept::Kept;
-pub(crate) use kept::{Files, FilesError};
+use kept::CachedFile;
+pub(crate) use kept::{FileCache, FilesError};
 pub(crate) use own::{describes_all, offers_none};
 
 /// Only a description says where the tables of a tag lie.
@@ -45,7 +45,7 @@ const NO_PLACE: &str =
 const JUDGED_BY: &str = "/labs?limit=1";
 
 /// Answers a GET or HEAD of `cache.zip`.
-pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Asked) -> Response<Body> {
+pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Exchange) -> Response<Body> {
     let core = &tables.core;
     let credentials = credentials(&asked.headers, &core.key);
     let Some(tag) = cache_info::tag_asked(&query_string::parse(asked.uri.query().unwrap_or_default())) else {
@@ -76,7 +76,7 @@ pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Asked) -> Response<
     let wanted = download::TablesRequest { tag: &tag, info: info.as_deref(), kept: kept.is_some() };
     match download::answer(tables, &asked, &credentials, wanted, why).await {
         Ok(response) => response,
-        Err(Failure::BadAddress) => refusal::plain(404, NO_PLACE),
+        Err(UpstreamError::BadAddress) => refusal::plain(404, NO_PLACE),
         Err(failure) => match (refuse_caller(core, may, &failure, &asked.route), &kept) {
             (Some(refusal), _) => refusal,
             (None, Some(kept)) => give_offline(tables, &asked, kept).await,
@@ -91,20 +91,20 @@ pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Asked) -> Response<
 /// The tables of all data as the proxy makes them itself; `None` where it can't, or those of a tag are asked for.
 async fn own(
     tables: &Arc<CacheTables>,
-    asked: &Asked,
+    asked: &Exchange,
     tag: &str,
     reason: Option<ServedStale>,
 ) -> Option<Response<Body>> {
     if tag.is_empty() { tables.give_own_tables(asked, reason).await } else { None }
 }
 
-async fn give_offline(tables: &Arc<CacheTables>, asked: &Asked, kept: &Kept) -> Response<Body> {
+async fn give_offline(tables: &Arc<CacheTables>, asked: &Exchange, kept: &CachedFile) -> Response<Body> {
     let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
     kept.give(asked, how, notice_away(&tables.core)).await
 }
 
 /// How long a kept file is fresh yet, or why it is not.
-fn staleness(kept: &Kept, info: Option<&Entry>, asked: &Asked) -> Result<Duration, Staleness> {
+fn staleness(kept: &CachedFile, info: Option<&Entry>, asked: &Exchange) -> Result<Duration, Staleness> {
     let directives = Directives::of(&asked.headers);
     if kept.info != info.map(hash_of) {
         return Err(Staleness::Written);
@@ -127,7 +127,7 @@ fn hash_of(info: &Entry) -> [u8; 32] {
 pub(crate) struct CacheTables {
     pub(crate) core: Arc<Core>,
     /// Those that were fetched.
-    pub(crate) files: Files,
+    pub(crate) files: FileCache,
     /// Those of the proxy's own making; they are not found again after a restart.
     own: own::Making,
 }
@@ -135,7 +135,7 @@ pub(crate) struct CacheTables {
 impl CacheTables {
     /// Finds the files that are kept.
     pub(crate) async fn open(core: Arc<Core>) -> Result<Self, FilesError> {
-        let files = Files::open(&core.store).await?;
+        let files = FileCache::open(&core.store).await?;
         Ok(Self { core, files, own: own::Making::default() })
     }
 
@@ -143,11 +143,11 @@ impl CacheTables {
     /// tables' description, which costs Alyx next to nothing.
     async fn may_have_tables(
         &self,
-        asked: &Asked,
+        asked: &Exchange,
         credentials: &Credentials,
-    ) -> Result<May, Box<Response<Body>>> {
+    ) -> Result<Authorization, Box<Response<Body>>> {
         let may = authorize(&self.core, credentials, asked);
-        if may == May::Have {
+        if may == Authorization::Have {
             return Ok(may);
         }
         let answer = match self.judge(asked, credentials, &cache_info::info_path("")).await {
@@ -170,7 +170,7 @@ impl CacheTables {
 
     /// Whether this caller may have tables that are made here: a token that Alyx has not judged with what was asked so far
     /// is tried on a small list.
-    pub(crate) async fn may_have_own(&self, asked: &Asked, credentials: &Credentials) -> bool {
+    pub(crate) async fn may_have_own(&self, asked: &Exchange, credentials: &Credentials) -> bool {
         let may = || authorize(&self.core, credentials, asked).sees_stored();
         may()
             || credentials.token().is_some()
@@ -179,12 +179,17 @@ impl CacheTables {
     }
 
     /// Asks Alyx something with these credentials, and learns what they are worth.
-    async fn judge(&self, asked: &Asked, credentials: &Credentials, path: &str) -> Result<Answer, Failure> {
+    async fn judge(
+        &self,
+        asked: &Exchange,
+        credentials: &Credentials,
+        path: &str,
+    ) -> Result<UpstreamResponse, UpstreamError> {
         let field = match credentials {
             Credentials::Token { field, .. } => Some(field.clone()),
             _ => asked.headers.get(header::AUTHORIZATION).cloned(),
         };
-        let ask = Ask {
+        let ask = UpstreamRequest {
             path_and_query: path.to_owned(),
             accept: Some(HeaderValue::from_static("application/json")),
             authorization: field,
@@ -196,7 +201,7 @@ impl CacheTables {
         };
         // Nobody waits longer, be it for a turn or for Alyx.
         let asking = tokio::time::timeout(ask.timeout, self.core.upstream.fetch(&ask));
-        let answer = asking.await.unwrap_or(Err(Failure::Timeout))?;
+        let answer = asking.await.unwrap_or(Err(UpstreamError::Timeout))?;
         self.core.learn(credentials, &answer).await;
         Ok(answer)
     }
@@ -207,13 +212,13 @@ impl CacheTables {
         let uri = path.parse().ok()?;
         let segments = query_string::segments(&path);
         let route = route::classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
-        let media = Media::negotiate(&route, None, None)?;
+        let media = JsonVariant::negotiate(&route, None, None)?;
         let question = Question::new(route, Class::Tables, &uri, &media, None);
         self.core.responses.find(&question).await.map(|(entry, _)| entry)
     }
 
     /// Where the tables of a tag lie: where their description says, or Alyx's own `/cache.zip`.
-    fn place_of(tag: &str, info: Option<&Entry>) -> Result<String, Failure> {
+    fn place_of(tag: &str, info: Option<&Entry>) -> Result<String, UpstreamError> {
         let said = info.and_then(|info| {
             let text = std::str::from_utf8(&info.body).ok()?;
             cache_info::location(text).map(|range| text[range].to_owned())
@@ -222,7 +227,7 @@ impl CacheTables {
             Some(place) => Ok(place),
             None if tag.is_empty() => Ok(cache_info::PATH.to_owned()),
             // Only a description with a location leads here with a tag.
-            None => Err(Failure::BadAddress),
+            None => Err(UpstreamError::BadAddress),
         }
     }
 }

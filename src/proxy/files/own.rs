@@ -12,7 +12,7 @@ use std::{
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{CacheTables, Kept};
+use super::{CacheTables, CachedFile};
 use crate::{
     alyx::{Route, Service, cache_info as place},
     auth::credentials,
@@ -22,20 +22,20 @@ use crate::{
     mirror::Mirror,
     one::cache_tables::{self, Form, TablesError},
     proxy::{
-        Asked,
+        Exchange,
         authorize::authorize,
         passthrough::give_unstored,
         refusal::{NOTICE, notice_away},
     },
     settings::Settings,
     single_flight::Flights,
-    upstream::Answer,
+    upstream::UpstreamResponse,
 };
 
 /// Tables that were made here.
 #[derive(Debug)]
 pub(crate) struct Own {
-    file: Kept,
+    file: CachedFile,
     /// The text of their description.
     info: bytes::Bytes,
     /// As of when they are.
@@ -74,7 +74,7 @@ impl CacheTables {
     /// The tables themselves, of what is mirrored; `None` where they can't be made.
     pub(super) async fn give_own_tables(
         self: &Arc<Self>,
-        asked: &Asked,
+        asked: &Exchange,
         reason: Option<ServedStale>,
     ) -> Option<Response<Body>> {
         self.shows_records_to(asked).then_some(())?;
@@ -83,14 +83,14 @@ impl CacheTables {
     }
 
     /// Whoever gets tables gets all sessions: nobody else than who may read what is mirrored.
-    fn shows_records_to(&self, asked: &Asked) -> bool {
+    fn shows_records_to(&self, asked: &Exchange) -> bool {
         authorize(&self.core, &credentials(&asked.headers, &self.core.key), asked).sees_stored()
     }
 
     /// Their description; `None` where they can't be made.
     pub(crate) async fn give_own_description(
         self: &Arc<Self>,
-        asked: &Asked,
+        asked: &Exchange,
         reason: Option<ServedStale>,
     ) -> Option<Response<Body>> {
         self.shows_records_to(asked).then_some(())?;
@@ -102,7 +102,7 @@ impl CacheTables {
         if let Some(notice) = self.why(reason) {
             headers.insert(NOTICE, notice);
         }
-        let answer = Answer {
+        let answer = UpstreamResponse {
             status: StatusCode::OK,
             headers,
             body: own.info.clone(),
@@ -182,7 +182,8 @@ impl CacheTables {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
         let disposition = HeaderValue::from_static("inline; filename=\"cache.zip\"");
         headers.insert(header::CONTENT_DISPOSITION, disposition);
-        let file = Kept { name, path, headers, length, info: None, asked_at: as_of, received_at: as_of };
+        let file =
+            CachedFile { name, path, headers, length, info: None, asked_at: as_of, received_at: as_of };
         tracing::info!(
             sessions = info.tables.sessions.nrecs,
             datasets = info.tables.datasets.nrecs,

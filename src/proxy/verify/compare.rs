@@ -7,7 +7,7 @@ use crate::alyx::record::{self, Record};
 
 /// What one of both said.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Said {
+pub(super) struct Side {
     status: StatusCode,
     count: Option<Value>,
     /// The records as text in a form of their own, sorted.
@@ -16,7 +16,7 @@ pub(super) struct Said {
     pub(super) tables: Vec<&'static str>,
 }
 
-impl Said {
+impl Side {
     /// Reads an answer; fields that change with the `clock` are left out.
     pub(super) fn of(status: StatusCode, body: &[u8], clock: &[&str], tables: Vec<&'static str>) -> Self {
         let text = std::str::from_utf8(body).unwrap_or_default();
@@ -66,8 +66,8 @@ fn canonical(record: &Record) -> Value {
 mod tests {
     use super::*;
 
-    fn said(body: &str) -> Said {
-        Said::of(StatusCode::OK, body.as_bytes(), &["age_weeks"], Vec::new())
+    fn said(body: &str) -> Side {
+        Side::of(StatusCode::OK, body.as_bytes(), &["age_weeks"], Vec::new())
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) use samples::{Samples, Verified, register};
 use super::from_mirror::{CachedAnswer, FromMirror};
 use crate::{
     alyx::{Route, query_string},
-    cache::{Media, Question},
+    cache::{JsonVariant, Question},
     clock::{self, Millis},
     http::Directives,
 };
@@ -38,13 +38,13 @@ const PAGE: u64 = crate::alyx::pagination::MAX_LIMIT;
 struct Suspect {
     question: Question,
     /// What Alyx said.
-    said: compare::Said,
+    said: compare::Side,
     /// When it said so: the tables must be synchronised after that.
     at: Millis,
 }
 
 /// What a comparison shows.
-enum Outcome {
+enum VerifyOutcome {
     Same,
     /// They differ.
     Different(Box<Suspect>, CachedAnswer),
@@ -70,15 +70,15 @@ pub(crate) async fn run(mirror: Arc<FromMirror>) {
             continue;
         };
         match (mirror.compare(&question).await, elder) {
-            (Outcome::Same, elder) => {
+            (VerifyOutcome::Same, elder) => {
                 mirror.samples.count(elder.map_or(Verified::Same, |_| Verified::Changed));
             }
-            (Outcome::Unknown, _) => mirror.samples.count(Verified::Unknown),
-            (Outcome::Different(suspect, kept), Some(elder)) if suspect.said == elder.said => {
+            (VerifyOutcome::Unknown, _) => mirror.samples.count(Verified::Unknown),
+            (VerifyOutcome::Different(suspect, kept), Some(elder)) if suspect.said == elder.said => {
                 mirror.samples.count(Verified::Different);
                 mirror.distrust(&question, &kept).await;
             }
-            (Outcome::Different(suspect, _), _) => {
+            (VerifyOutcome::Different(suspect, _), _) => {
                 if let Some(synchroniser) = &mirror.core.synchroniser {
                     synchroniser.request_cycle();
                 }
@@ -107,37 +107,41 @@ impl FromMirror {
             .all(|table| states.of(table).is_none_or(|state| state.synced_at > suspect.at))
     }
 
-    async fn compare(&self, question: &Question) -> Outcome {
+    async fn compare(&self, question: &Question) -> VerifyOutcome {
         let settings = self.core.settings.load_full();
         let Ok(recency) = self.recency(question, &settings, &Directives::default()) else {
-            return Outcome::Unknown;
+            return VerifyOutcome::Unknown;
         };
         let (Ok(target), Some(synchroniser)) = (self.mirror_for(question), &self.core.synchroniser) else {
-            return Outcome::Unknown;
+            return VerifyOutcome::Unknown;
         };
         let written = self.core.responses.written_lists();
-        let Ok(kept) = self.kept(question, &settings, Some(recency)).await else { return Outcome::Unknown };
+        let Ok(kept) = self.kept(question, &settings, Some(recency)).await else {
+            return VerifyOutcome::Unknown;
+        };
         let at = clock::now();
-        let Ok(answer) = synchroniser.ask(&question.path_and_query).await else { return Outcome::Unknown };
+        let Ok(answer) = synchroniser.ask(&question.path_and_query).await else {
+            return VerifyOutcome::Unknown;
+        };
         let moved_on =
             target.mirror.version() != kept.version || self.core.responses.written_lists() != written;
         if moved_on || !answer.json || matches!(answer.status.as_u16(), 401 | 403 | 429) {
-            return Outcome::Unknown;
+            return VerifyOutcome::Unknown;
         }
         let (endpoint, ours) = (target.endpoint, kept.entry.clone());
         let tables: Vec<_> = kept.tables.iter().map(|(table, _)| *table).collect();
         let compared = tokio::task::spawn_blocking(move || {
             let clock = endpoint.clock;
-            let ours = compare::Said::of(ours.status, &ours.body, clock, tables.clone());
-            let theirs = compare::Said::of(answer.status, &answer.body, clock, tables);
+            let ours = compare::Side::of(ours.status, &ours.body, clock, tables.clone());
+            let theirs = compare::Side::of(answer.status, &answer.body, clock, tables);
             (ours.agrees(&theirs), theirs)
         });
         match compared.await {
-            Ok((true, _)) => Outcome::Same,
+            Ok((true, _)) => VerifyOutcome::Same,
             Ok((false, said)) => {
-                Outcome::Different(Box::new(Suspect { question: question.clone(), said, at }), kept)
+                VerifyOutcome::Different(Box::new(Suspect { question: question.clone(), said, at }), kept)
             }
-            Err(_) => Outcome::Unknown,
+            Err(_) => VerifyOutcome::Unknown,
         }
     }
 
@@ -149,7 +153,7 @@ impl FromMirror {
         };
         if let Route::Detail(endpoint, key) = &question.route
             && synchroniser.touch(endpoint, key).await.is_ok()
-            && !matches!(self.compare(question).await, Outcome::Different(..))
+            && !matches!(self.compare(question).await, VerifyOutcome::Different(..))
         {
             tracing::warn!(
                 question = question.path_and_query,
@@ -181,5 +185,5 @@ fn whole(question: &Question) -> Option<Question> {
         question.pairs.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
     pairs.push(("limit".to_owned(), PAGE.to_string()));
     let uri: Uri = format!("{}?{}", question.path, query_string::encode_sorted(&pairs)).parse().ok()?;
-    Some(Question::new(question.route.clone(), question.class, &uri, &Media::plain(), None))
+    Some(Question::new(question.route.clone(), question.class, &uri, &JsonVariant::plain(), None))
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 use crate::settings;
-use pair::Pair;
+use pair::KeyPairFiles;
 
 /// A client that takes longer to shake hands is sent away.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// Reads the pair that the settings name; none where they name none.
-    pub(crate) async fn of(settings: &settings::Server) -> Result<Option<Arc<Self>>, TlsError> {
+    pub(crate) async fn of(settings: &settings::ServerSettings) -> Result<Option<Arc<Self>>, TlsError> {
         if !settings.has_tls() {
             return Ok(None);
         }
@@ -112,7 +112,7 @@ fn gauge_expiry(at: Option<i64>) {
 async fn read(certificate: PathBuf, key: PathBuf, seen: Option<[u8; 32]>) -> Result<Option<Found>, TlsError> {
     let path = certificate.clone();
     let reading = tokio::task::spawn_blocking(move || {
-        let pair = Pair::read(&certificate, &key)?;
+        let pair = KeyPairFiles::read(&certificate, &key)?;
         let fingerprint = pair.fingerprint();
         if seen == Some(fingerprint) {
             return Ok(None);

@@ -41,12 +41,12 @@ pub enum TlsError {
 }
 
 /// Two files, as they were read.
-pub(super) struct Pair {
+pub(super) struct KeyPairFiles {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
 }
 
-impl Pair {
+impl KeyPairFiles {
     /// Reads both files.
     pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let read = |path: &Path| fs::read(path).map_err(|error| TlsError::Io(path.to_owned(), error));

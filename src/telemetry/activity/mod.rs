@@ -13,13 +13,13 @@ use http::{HeaderMap, Uri};
 
 pub(crate) use clients::Client;
 pub(crate) use minutes::{KINDS, Minute};
-pub(crate) use questions::Asked;
+pub(crate) use questions::TopQuery;
 
 use crate::http::cache_status::CacheStatus;
 
 /// What is known of a request when it has been answered.
 #[derive(Debug)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct ResponseEvent<'a> {
     pub(crate) how: CacheStatus,
     pub(crate) endpoint: &'static str,
     pub(crate) uri: &'a Uri,
@@ -38,7 +38,7 @@ pub(crate) struct Activity {
 
 impl Activity {
     /// A request has been answered.
-    pub(crate) fn answered(&self, seen: &Seen<'_>) {
+    pub(crate) fn answered(&self, seen: &ResponseEvent<'_>) {
         if matches!(seen.how, CacheStatus::Internal | CacheStatus::MaxForwards) {
             return;
         }
@@ -65,7 +65,7 @@ impl Activity {
     }
 
     /// What was asked most, and what took longest.
-    pub(crate) fn questions(&self) -> (Vec<Asked>, Vec<Asked>) {
+    pub(crate) fn questions(&self) -> (Vec<TopQuery>, Vec<TopQuery>) {
         self.questions.top()
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Seen;
+use super::ResponseEvent;
 use crate::clock::{self, Millis};
 
 /// Questions that are told apart; those that were not asked for longest make room.
@@ -19,7 +19,7 @@ const LONGEST: usize = 400;
 
 /// A question, and how often and how fast it was answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct TopQuery {
     pub(crate) endpoint: &'static str,
     /// Its path and query, which is for those to see who have logged in.
     pub(crate) question: String,
@@ -31,7 +31,7 @@ pub(crate) struct Asked {
     last: Millis,
 }
 
-impl Asked {
+impl TopQuery {
     /// Mean time until an answer was ready.
     pub(crate) fn mean(&self) -> Duration {
         self.total / u32::try_from(self.count.max(1)).unwrap_or(u32::MAX)
@@ -40,18 +40,18 @@ impl Asked {
 
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    known: Mutex<HashMap<u64, Asked>>,
+    known: Mutex<HashMap<u64, TopQuery>>,
     hasher: RandomState,
 }
 
 impl Questions {
-    pub(super) fn note(&self, seen: &Seen<'_>) {
+    pub(super) fn note(&self, seen: &ResponseEvent<'_>) {
         let key = self.hasher.hash_one((seen.uri.path(), seen.uri.query()));
         let Ok(mut known) = self.known.try_lock() else { return };
         if known.len() >= KEPT && !known.contains_key(&key) {
             make_room(&mut known);
         }
-        let asked = known.entry(key).or_insert_with(|| Asked {
+        let asked = known.entry(key).or_insert_with(|| TopQuery {
             endpoint: seen.endpoint,
             question: shortened(seen.uri),
             parameters: parameters(seen.uri),
@@ -66,8 +66,8 @@ impl Questions {
         asked.last = clock::now();
     }
 
-    pub(super) fn top(&self) -> (Vec<Asked>, Vec<Asked>) {
-        let mut all: Vec<Asked> =
+    pub(super) fn top(&self) -> (Vec<TopQuery>, Vec<TopQuery>) {
+        let mut all: Vec<TopQuery> =
             self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).values().cloned().collect();
         all.sort_unstable_by_key(|asked| std::cmp::Reverse(asked.slowest));
         let slowest = all.iter().take(SHOWN).cloned().collect();
@@ -78,7 +78,7 @@ impl Questions {
 }
 
 /// Drops the half that was not asked for longest.
-fn make_room(known: &mut HashMap<u64, Asked>) {
+fn make_room(known: &mut HashMap<u64, TopQuery>) {
     let mut times: Vec<Millis> = known.values().map(|asked| asked.last).collect();
     let middle = times.len() / 2;
     let (_, median, _) = times.select_nth_unstable(middle);

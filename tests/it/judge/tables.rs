@@ -15,14 +15,14 @@ use std::{
 };
 
 use alyx_proxy::{
-    alyx::{ENDPOINTS, Endpoint, Key, pagination::Window, query_string, record},
+    alyx::{DetailKey, ENDPOINTS, Endpoint, pagination::Window, query_string, record},
     mirror::{
-        answer::{self, Outcome, Question},
-        ingest::{Adder, Record, Rows},
+        answer::{self, MirrorOutcome, MirrorQuestion},
+        ingest::{EncodedRecord, IncomingRecord, RecordWriter},
         plan,
-        schema::Shape,
+        schema::Schema,
         sql_functions,
-        state::{self, State, States},
+        state::{self, States, TableState},
     },
 };
 use jiff::civil::Date;
@@ -57,7 +57,7 @@ pub fn lines(path: &Path) -> impl Iterator<Item = String> {
 /// The key by which the detail of a record is asked for.
 pub fn key_of(endpoint: &Endpoint, record: &Value) -> Option<String> {
     match endpoint.detail?.key {
-        Key::Name(field) => record[field].as_str().map(str::to_owned),
+        DetailKey::Name(field) => record[field].as_str().map(str::to_owned),
         _ => record["id"].as_str().or_else(|| record["url"].as_str()?.rsplit('/').next()).map(str::to_owned),
     }
 }
@@ -154,7 +154,7 @@ impl Tables {
         let endpoint = endpoint(path).unwrap();
         let key = (segments.len() == 2 && endpoint.detail.is_some()).then(|| segments[1].clone());
         let url = format!("{}{}", self.base, query_string::canonical_path(&segments));
-        let question = Question {
+        let question = MirrorQuestion {
             endpoint,
             key: key.as_deref(),
             pairs: &pairs,
@@ -163,11 +163,11 @@ impl Tables {
             recency: None,
         };
         match answer::answer(&self.connection, &self.states, &question).unwrap() {
-            Outcome::Answer(answer) => Said::Answer { status: answer.status, body: answer.body },
-            Outcome::Undecided(reason) => {
+            MirrorOutcome::Answer(answer) => Said::Answer { status: answer.status, body: answer.body },
+            MirrorOutcome::Undecided(reason) => {
                 Said::Refused { decidable: reason.name() != "hidden", reason: reason.to_string() }
             }
-            Outcome::Old(table) => panic!("{table} can't be old"),
+            MirrorOutcome::Old(table) => panic!("{table} can't be old"),
         }
     }
 }
@@ -178,12 +178,12 @@ fn fill(
     records: &[String],
     details: &HashMap<String, String>,
     filling: &mut Filling,
-) -> Option<State> {
-    let table = Shape::get().table(endpoint.name).unwrap();
+) -> Option<TableState> {
+    let table = Schema::get().table(endpoint.name).unwrap();
     connection.execute_batch(&table.create("")).unwrap();
     let mut seen = HashSet::new();
     let (mut n, mut whole) = (0, true);
-    let mut adder = Adder::new(connection, table, "").unwrap();
+    let mut adder = RecordWriter::new(connection, table, "").unwrap();
     connection.execute_batch("BEGIN").unwrap();
     for text in records {
         // A stack is listed once for each of its slices. A list that lost records to paging repeats others.
@@ -205,8 +205,8 @@ fn fill(
         n += 1;
         let start = Instant::now();
         let record =
-            Record { list: text, detail: detail.filter(|_| table.has_details()).map(String::as_str) };
-        let rows = Rows::of(table, record).unwrap();
+            IncomingRecord { list: text, detail: detail.filter(|_| table.has_details()).map(String::as_str) };
+        let rows = EncodedRecord::of(table, record).unwrap();
         adder.add(n, record, &rows).unwrap();
         filling.putting += start.elapsed();
     }
@@ -219,7 +219,7 @@ fn fill(
     let ambiguous = state::ambiguous(connection, table, "").unwrap();
     let rows = u64::try_from(n).unwrap();
     filling.records += rows;
-    Some(State {
+    Some(TableState {
         synced_at: 0,
         counted_at: 0,
         rows,

@@ -7,7 +7,7 @@ use alyx_proxy::{
     demo::{self, Miniature, Options},
     mirror::{
         Mirror,
-        schema::Shape,
+        schema::Schema,
         sync::{Cycle, Synchroniser},
     },
     settings::Settings,
@@ -97,7 +97,7 @@ pub async fn list(url: &str, endpoint: &str) -> Vec<String> {
 }
 
 async fn kept(mirror: &Mirror, endpoint: &str) -> Vec<String> {
-    let name = Shape::get().table(endpoint).unwrap().name.clone();
+    let name = Schema::get().table(endpoint).unwrap().name.clone();
     mirror
         .read(move |connection, _| {
             let mut statement =
@@ -110,7 +110,7 @@ async fn kept(mirror: &Mirror, endpoint: &str) -> Vec<String> {
 
 /// Every table that is here equals Alyx's list, and every detail that is here Alyx's detail.
 pub async fn equal(url: &str, mirror: &Mirror) {
-    for table in Shape::get().tables() {
+    for table in Schema::get().tables() {
         let endpoint = table.endpoint.name;
         assert!(mirror.states().of(endpoint).is_some(), "{endpoint} is not here");
         let (ours, theirs) = (kept(mirror, endpoint).await, list(url, endpoint).await);
@@ -122,7 +122,7 @@ pub async fn equal(url: &str, mirror: &Mirror) {
 }
 
 pub async fn details_equal(url: &str, mirror: &Mirror, endpoint: &'static str, field: &str) {
-    let name = Shape::get().table(endpoint).unwrap().name.clone();
+    let name = Schema::get().table(endpoint).unwrap().name.clone();
     let details: Vec<(String, String)> = mirror
         .read(move |connection, _| {
             let sql = format!("SELECT list, detail FROM \"{name}__body\" WHERE detail <> ''");

@@ -6,7 +6,7 @@ use crate::alyx::{
 };
 
 /// A field of the form.
-pub(super) struct Field {
+pub(super) struct FormField {
     pub(super) name: &'static str,
     pub(super) value: String,
     /// What can be chosen; empty where anything can be typed.
@@ -17,13 +17,13 @@ pub(super) struct Field {
 }
 
 /// The fields, filled with what the query says; those that say something come first.
-pub(super) fn fields(endpoint: &'static Endpoint, pairs: &[(String, String)]) -> Vec<Field> {
-    let mut fields: Vec<Field> = endpoint.filters.iter().map(|filter| field(filter, pairs)).collect();
+pub(super) fn fields(endpoint: &'static Endpoint, pairs: &[(String, String)]) -> Vec<FormField> {
+    let mut fields: Vec<FormField> = endpoint.filters.iter().map(|filter| field(filter, pairs)).collect();
     fields.sort_by_key(|field| field.value.is_empty());
     fields
 }
 
-fn field(filter: &'static Filter, pairs: &[(String, String)]) -> Field {
+fn field(filter: &'static Filter, pairs: &[(String, String)]) -> FormField {
     let value = pairs.iter().rev().find(|(name, _)| name == filter.name).map(|(_, value)| value.clone());
     let choices: Vec<String> = match filter.input {
         Input::SelectedBoolean | Input::Boolean => vec!["True".to_owned(), "False".to_owned()],
@@ -42,5 +42,5 @@ fn field(filter: &'static Filter, pairs: &[(String, String)]) -> Field {
         _ => "",
     };
     let date = matches!(filter.input, Input::Date | Input::DateText);
-    Field { name: filter.name, value: value.unwrap_or_default(), choices, hint, date }
+    FormField { name: filter.name, value: value.unwrap_or_default(), choices, hint, date }
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     alyx::{ENDPOINTS, Endpoint, query_string, route::classify},
     clock,
-    proxy::{Asked, floors::of_alyx},
+    proxy::{Exchange, floors::of_alyx},
     telemetry::{access_log, activity},
 };
 
@@ -34,19 +34,19 @@ const PAGE: u64 = 50;
 
 #[derive(Template)]
 #[template(path = "explore.html")]
-struct Choice {
+struct EndpointsPage {
     frame: Frame,
-    endpoints: Vec<Line>,
+    endpoints: Vec<EndpointLine>,
 }
 
-struct Line {
+struct EndpointLine {
     name: &'static str,
     filters: usize,
     rows: Option<u64>,
 }
 
 /// An answer of the proxy's own staircase.
-struct Told {
+struct FloorAnswer {
     status: u16,
     body: Value,
     /// Where it came from, in the words of `Cache-Status`.
@@ -57,7 +57,7 @@ struct Told {
     explanation: Explained,
 }
 
-impl Told {
+impl FloorAnswer {
     /// Where it came from, in a person's words.
     fn place(&self) -> String {
         let has = |word: &str| self.source.contains(word);
@@ -115,13 +115,13 @@ impl Visit {
 
     fn choice(&self) -> Response<Body> {
         let states = self.admin.core.mirror.as_ref().map(|mirror| mirror.states());
-        let line = |endpoint: &'static Endpoint| Line {
+        let line = |endpoint: &'static Endpoint| EndpointLine {
             name: endpoint.name,
             filters: endpoint.filters.len(),
             rows: states.as_ref().and_then(|states| states.of(endpoint.name)).map(|state| state.rows),
         };
         let endpoints = ENDPOINTS.iter().map(line).collect();
-        page(&Choice { frame: self.frame("explore", "Explore"), endpoints }, 200)
+        page(&EndpointsPage { frame: self.frame("explore", "Explore"), endpoints }, 200)
     }
 
     /// Asks as a client of the proxy would; with `explain` for the explanation.
@@ -145,21 +145,22 @@ impl Visit {
         let segments = query_string::segments(uri.path());
         let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
         let (base, client, settings) = (self.base.clone(), self.client, self.settings.clone());
-        let asked = Asked { method: Method::GET, uri: uri.clone(), headers, route, base, client, settings };
+        let asked =
+            Exchange { method: Method::GET, uri: uri.clone(), headers, route, base, client, settings };
         let start = Instant::now();
         let response = of_alyx(&self.admin.floors, asked, Body::empty()).await;
         if let Some(how) = response.extensions().get().copied()
             && !explain
         {
             let (endpoint, status) = (access_log::endpoint(&uri), response.status().as_u16());
-            let seen = activity::Seen { how, endpoint, uri: &uri, status, took: start.elapsed() };
+            let seen = activity::ResponseEvent { how, endpoint, uri: &uri, status, took: start.elapsed() };
             self.admin.core.counters.count(how);
             self.admin.core.activity.answered(&seen);
         }
         response
     }
 
-    async fn told(&self, path_and_query: &str, authorization: &HeaderValue) -> Told {
+    async fn told(&self, path_and_query: &str, authorization: &HeaderValue) -> FloorAnswer {
         // Before the answer is asked for: afterwards it would be remembered.
         let explained = self.ask(path_and_query, Some(authorization.clone()), true).await;
         let explained = to_bytes(explained.into_body(), MAX_ANSWER).await.unwrap_or_default();
@@ -177,7 +178,7 @@ impl Visit {
         let body = serde_json::from_slice(&body).unwrap_or_else(
             |_| json!({ "detail": "This answer can't be shown here (it is too large, or no strict JSON)." }),
         );
-        Told { status, body, source, age, notice, explanation: explained_of(&explained) }
+        FloorAnswer { status, body, source, age, notice, explanation: explained_of(&explained) }
     }
 }
 

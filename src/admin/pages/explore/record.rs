@@ -6,7 +6,7 @@ use http::{HeaderValue, Response};
 use serde_json::Value;
 
 use super::{
-    Told, Visit, calls,
+    FloorAnswer, Visit, calls,
     table::{Cell, cell, error_of, is_nested, told_json},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     },
     alyx::{
         Endpoint,
-        filter::{Lookup, Test},
+        filter::{Lookup, Predicate},
         model::{Join, Model},
         query_string,
     },
@@ -24,19 +24,19 @@ use crate::{
 
 #[derive(Template)]
 #[template(path = "record.html")]
-struct Page {
+struct RecordPage {
     frame: Frame,
     endpoint: &'static str,
     key: String,
-    told: Told,
-    fields: Vec<Field>,
+    told: FloorAnswer,
+    fields: Vec<RecordField>,
     related: Vec<Related>,
     one: String,
     curl: String,
     error: String,
 }
 
-struct Field {
+struct RecordField {
     name: String,
     cell: Cell,
     /// What is nested in it, written out; empty where nothing is.
@@ -66,7 +66,7 @@ impl Visit {
         let (status, found) = (told.status, told.status == 200);
         let fields = told.body.as_object().filter(|_| found);
         let fields = fields.into_iter().flatten().map(|(name, value)| field(endpoint, name, value)).collect();
-        let content = Page {
+        let content = RecordPage {
             frame: self.frame("explore", format!("{key} · {}", endpoint.name)),
             endpoint: endpoint.name,
             key: key.to_owned(),
@@ -81,22 +81,22 @@ impl Visit {
     }
 }
 
-fn field(endpoint: &'static Endpoint, name: &str, value: &Value) -> Field {
+fn field(endpoint: &'static Endpoint, name: &str, value: &Value) -> RecordField {
     let nested = if is_nested(value) { format!("{value:#}") } else { String::new() };
     let count = value.as_array().map_or(0, Vec::len);
-    Field { name: name.to_owned(), cell: cell(endpoint, name, value), nested, count }
+    RecordField { name: name.to_owned(), cell: cell(endpoint, name, value), nested, count }
 }
 
 /// What can be asked for of this record, by a filter where there is an exact one.
 fn related(endpoint: &'static Endpoint, key: &str) -> Vec<Related> {
     let relations = Model::of(endpoint.name).map(|model| model.relations).unwrap_or_default();
     let own = match endpoint.detail.map(|detail| detail.key) {
-        Some(crate::alyx::endpoint::Key::Name(name)) => Some(name),
+        Some(crate::alyx::endpoint::DetailKey::Name(name)) => Some(name),
         _ => None,
     };
     let link = |to: &'static Endpoint, by: &str| {
         let exact = to.filter(by).filter(|filter| {
-            own.is_none() && matches!(filter.test, Test::Column(_, Lookup::Exact | Lookup::IExact))
+            own.is_none() && matches!(filter.test, Predicate::Column(_, Lookup::Exact | Lookup::IExact))
         });
         let pair = match (exact, own) {
             (Some(_), _) => (by.to_owned(), key.to_owned()),

@@ -5,7 +5,7 @@ use axum::body::Body;
 use http::{HeaderValue, Response};
 use serde_json::{Value, json};
 
-use super::{PAGE, Told, Visit, calls, form, place};
+use super::{FloorAnswer, PAGE, Visit, calls, form, place};
 use crate::{
     admin::{
         pages::frame::{Frame, page},
@@ -13,7 +13,7 @@ use crate::{
     },
     alyx::{
         Endpoint,
-        endpoint::Key,
+        endpoint::DetailKey,
         model::{Join, Model},
         pagination::Window,
         query_string,
@@ -27,12 +27,12 @@ const WIDEST: usize = 12;
 
 #[derive(Template)]
 #[template(path = "list.html")]
-struct Page {
+struct ListingPage {
     frame: Frame,
     endpoint: &'static str,
-    fields: Vec<form::Field>,
+    fields: Vec<form::FormField>,
     limit: u64,
-    told: Told,
+    told: FloorAnswer,
     count: Option<u64>,
     first: u64,
     last: u64,
@@ -88,7 +88,7 @@ impl Visit {
         let shown = u64::try_from(records.len()).unwrap_or(0);
         let more = count.is_some_and(|count| window.offset + shown < count);
         let status = told.status;
-        let content = Page {
+        let content = ListingPage {
             frame: self.frame("explore", endpoint.name),
             endpoint: endpoint.name,
             fields: form::fields(endpoint, &asked),
@@ -110,7 +110,7 @@ impl Visit {
 }
 
 /// An answer with where it came from, for programs.
-pub(super) fn told_json(path_and_query: &str, told: &Told) -> String {
+pub(super) fn told_json(path_and_query: &str, told: &FloorAnswer) -> String {
     json!({
         "question": path_and_query,
         "status": told.status,
@@ -206,8 +206,8 @@ fn target(endpoint: &'static Endpoint, name: &str) -> Option<&'static str> {
         let Join::Holds { at, key, .. } = relation.join else { return None };
         let to = Endpoint::named(relation.to)?;
         let by = match to.detail?.key {
-            Key::Name(name) => name,
-            Key::Uuid | Key::Integer => "id",
+            DetailKey::Name(name) => name,
+            DetailKey::Uuid | DetailKey::Integer => "id",
         };
         let field = at.trim_end_matches('#');
         (field == name && by == key).then_some(relation.to)
