@@ -95,7 +95,7 @@ async fn main() {
         let began = Instant::now();
         let feeding =
             std::thread::spawn(move || chunks.into_iter().for_each(|chunk| send.send(Ok(chunk)).unwrap()));
-        mirror.arrive(table, head, received).await.unwrap();
+        mirror.import(table, head, received).await.unwrap();
         feeding.join().unwrap();
         seconds += began.elapsed().as_secs_f64();
     }

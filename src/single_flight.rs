@@ -36,12 +36,12 @@ pub(crate) struct SendState(Arc<AtomicBool>);
 
 impl SendState {
     /// It is sent now.
-    pub(crate) fn leave(&self) {
+    pub(crate) fn mark_sent(&self) {
         self.0.store(true, Ordering::Release);
     }
 
     /// Whether it has been sent.
-    pub(crate) fn has_left(&self) -> bool {
+    pub(crate) fn is_sent(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -93,7 +93,7 @@ impl<T: Clone> Waiter<T> {
 impl<T: Send + Sync + 'static> Waiter<T> {
     /// Stays in it to the end, though nobody waits for what it brings. For flights that are bounded in number by
     /// something else than who asks; and whoever has joined one leaves that to the one who started it.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn detach(mut self) {
         if !self.joined {
             tokio::spawn(async move { self.outcome.wait_for(Option::is_some).await.map(drop) });
         }
@@ -112,7 +112,7 @@ impl<K: Eq + Hash, T> RemoveOnDrop<K, T> {
     async fn abandoned(&self) {
         loop {
             self.flight.announce.closed().await;
-            if self.flight.departure.has_left() {
+            if self.flight.departure.is_sent() {
                 return std::future::pending().await;
             }
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,14 +146,14 @@ where
     where
         F: Future<Output = T> + Send + 'static,
     {
-        self.board(key, |departure| {
-            departure.leave();
+        self.get_or_start(key, |departure| {
+            departure.mark_sent();
             start()
         })
     }
 
     /// The same for one that goes on without anybody only from [`SendState::leave`] on.
-    pub(crate) fn board<F>(&self, key: K, start: impl FnOnce(SendState) -> F) -> Waiter<T>
+    pub(crate) fn get_or_start<F>(&self, key: K, start: impl FnOnce(SendState) -> F) -> Waiter<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -227,9 +227,9 @@ mod tests {
         value: usize,
     ) -> Waiter<usize> {
         let (sent, landed) = (sent.clone(), landed.clone());
-        flights.board(1, move |departure| async move {
+        flights.get_or_start(1, move |departure| async move {
             sent.notified().await;
-            departure.leave();
+            departure.mark_sent();
             landed.notified().await;
             value
         })
@@ -259,18 +259,18 @@ mod tests {
         // One that has been sent goes on, and so does one whose seat is kept.
         let mut fourth = waiting(&flights, [&sent, &landed], 4);
         sent.notify_one();
-        while !fourth.departure.has_left() {
+        while !fourth.departure.is_sent() {
             tokio::task::yield_now().await;
         }
         fourth.joined = true;
-        fourth.keep();
+        fourth.detach();
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(is_under_way());
         landed.notify_one();
         while is_under_way() {
             tokio::task::yield_now().await;
         }
-        waiting(&flights, [&sent, &landed], 5).keep();
+        waiting(&flights, [&sent, &landed], 5).detach();
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(is_under_way());
     }

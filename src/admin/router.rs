@@ -99,7 +99,7 @@ async fn network(core: &Core, miniature: &crate::demo::Miniature, wish: &str) ->
     } else if let Err(error) = miniature.restore().await {
         return refusal::plain(500, &format!("The miniature Alyx can't listen again: {error}"));
     }
-    let noticed = core.upstream.health.look_until(offline);
+    let noticed = core.upstream.health.probe_until(offline);
     let limit = core.settings.load().health.timeout.0;
     if tokio::time::timeout(limit, noticed).await.is_err() {
         return refusal::plain(500, "The proxy has not noticed the change of the network in time.");
@@ -121,7 +121,7 @@ impl AdminSite {
     /// What the proxy is doing, for programs and for `alyx-proxy status`.
     pub(crate) fn status(&self) -> serde_json::Value {
         let state = self.core.upstream.health.state();
-        let stored = self.core.responses.stored();
+        let stored = self.core.responses.usage();
         let answers: serde_json::Map<String, serde_json::Value> = self
             .core
             .counters
@@ -149,7 +149,7 @@ impl AdminSite {
             "mirror": self.mirror_status(),
             "activity": self.activity_status(),
             "tokens": self.core.tokens.len(),
-            "trouble": self.core.store.trouble().map(|trouble| trouble.for_machines()),
+            "trouble": self.core.store.degradation().map(|trouble| trouble.for_machines()),
             "set_aside": self.core.store.set_aside().map(|path| path.display().to_string()),
         })
     }

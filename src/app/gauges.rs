@@ -22,14 +22,14 @@ pub(crate) fn register() {
 impl AdminSite {
     /// Sets all gauges.
     pub(crate) async fn set_gauges(&self) {
-        let stored = self.core.responses.stored();
+        let stored = self.core.responses.usage();
         let up = match self.core.upstream.health.state().name() {
             "up" => 1.0,
             "down" => 0.0,
             _ => -1.0,
         };
         gauge!("alyx_proxy_upstream_up").set(up);
-        set("alyx_proxy_disk_trouble", self.core.store.trouble().is_some().into());
+        set("alyx_proxy_disk_trouble", self.core.store.degradation().is_some().into());
         set("alyx_proxy_requests_under_way", self.load.count() as u64);
         set("alyx_proxy_start_time_seconds", self.started_at.max(0).unsigned_abs() / 1000);
         set("alyx_proxy_stored_bytes", stored.bytes);

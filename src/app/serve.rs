@@ -40,7 +40,7 @@ pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body
 
 async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
     let start = Instant::now();
-    normalize::settle(&mut request);
+    normalize::normalize_request(&mut request);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(request_id::REQUEST_ID).cloned();
     let named = |endpoint| Named { method: &method, uri: &uri, endpoint, id: id.as_ref(), start };

@@ -127,7 +127,7 @@ impl Logins {
             tracing::error!("a log-in could not be sealed; it will not work offline");
             return;
         };
-        let written = store.write_through("a log-in", move |connection| {
+        let written = store.commit("a log-in", move |connection| {
             let sql = "INSERT INTO logins (user, salt, nonce, sealed, vouched_at) VALUES (?1, ?2, ?3, ?4, ?5)
                        ON CONFLICT (user) DO UPDATE SET salt = ?2, nonce = ?3, sealed = ?4, vouched_at = ?5";
             connection

@@ -73,7 +73,7 @@ impl SecretKey {
     }
 
     /// A text in the form of Alyx's tokens, where everybody is let in and none is asked for.
-    pub fn stand_in(&self, name: &str) -> String {
+    pub fn placeholder_token(&self, name: &str) -> String {
         blake3::Hash::from_bytes(self.hash("stand-in", name)).to_hex()[..40].to_owned()
     }
 

@@ -23,7 +23,7 @@ pub enum TokenStatus {
     /// Accepted by Alyx lately.
     Vouched,
     /// Accepted, but so long ago that Alyx is to be asked again while it can be reached.
-    Recheck,
+    NeedsRevalidation,
     /// Accepted longer ago than the grace allows.
     PastGrace {
         /// When Alyx accepted it last.
@@ -62,14 +62,14 @@ impl Tokens {
     }
 
     /// What this token counts for now.
-    pub fn standing(&self, token: &TokenHash, settings: &settings::AccessSettings) -> TokenStatus {
+    pub fn status(&self, token: &TokenHash, settings: &settings::AccessSettings) -> TokenStatus {
         let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token).copied();
         let Some(vouched_at) = known else { return TokenStatus::Unknown };
         // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
         match clock::now() - vouched_at {
             age if age >= settings.grace.millis() => TokenStatus::PastGrace { vouched_at },
             age if (0..settings.recheck.millis()).contains(&age) => TokenStatus::Vouched,
-            _ => TokenStatus::Recheck,
+            _ => TokenStatus::NeedsRevalidation,
         }
     }
 
@@ -123,7 +123,7 @@ impl Tokens {
         let delete = move |connection: &Connection| {
             connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)
         };
-        if let Err(error) = store.write_through("a token's refusal", delete).await {
+        if let Err(error) = store.commit("a token's refusal", delete).await {
             tracing::error!(%error, "a refused token is forgotten only until the next start");
         }
     }
@@ -141,7 +141,7 @@ impl Tokens {
 
     /// Another database has taken the place of a damaged or deleted one: it gets what is known here, and nothing else
     /// counts. Called by the thread that writes.
-    pub fn renewed(&self, connection: &Connection) {
+    pub fn on_database_replaced(&self, connection: &Connection) {
         let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner);
         let written = connection.execute("DELETE FROM tokens", []).and_then(|_| {
             let mut insert = connection.prepare_cached(INSERT)?;

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::{
     Arrived, Entry, Purge, Question,
     entry::Parts,
-    eviction::{Totals, make_room, write_used},
+    eviction::{Totals, evict_lru, write_used},
 };
 use crate::{
     alyx::links::Base,
@@ -99,7 +99,7 @@ impl Disk {
         let totals = Arc::new(store.read(Totals::of).await?);
         // What could not be committed is not stored.
         let undone = totals.clone();
-        store.on_undone(move |connection| undone.count_anew(connection));
+        store.on_rollback(move |connection| undone.count_anew(connection));
         let latest = "SELECT coalesce(max(used_at), 0) FROM responses";
         clock::stamps_go_on_from(
             store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
@@ -153,7 +153,7 @@ impl Disk {
     }
 
     /// Another database has taken the place of a damaged one.
-    pub(super) fn renewed(&self, connection: &Connection) {
+    pub(super) fn on_database_replaced(&self, connection: &Connection) {
         self.totals.count_anew(connection);
     }
 
@@ -164,14 +164,14 @@ impl Disk {
         let row = NewRow::of(question, entry);
         let change = move |connection: &Connection| {
             row.insert(connection, &totals)?;
-            make_room(connection, &totals, limit, &used)
+            evict_lru(connection, &totals, limit, &used)
         };
-        self.store.write_held_back("an answer", weight, change).await;
+        self.store.write_with_backpressure("an answer", weight, change).await;
     }
 
     /// Stores answers that came with a snapshot, and makes room for them; how many of them were newer than what
     /// was here.
-    pub(super) async fn arrive(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
+    pub(super) async fn import(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
         let (totals, limit, used) = (self.totals.clone(), self.limit, self.used.clone());
         let count = Arc::new(AtomicU64::new(0));
         let counted = count.clone();
@@ -185,9 +185,9 @@ impl Disk {
                 let kept = NewRow::of(&question, entry).insert(connection, &totals)?;
                 counted.fetch_add(kept.into(), Ordering::Relaxed);
             }
-            make_room(connection, &totals, limit, &used)
+            evict_lru(connection, &totals, limit, &used)
         };
-        self.store.write_through("answers of a snapshot", change).await?;
+        self.store.commit("answers of a snapshot", change).await?;
         Ok(count.load(Ordering::Relaxed))
     }
 
@@ -221,7 +221,7 @@ impl Disk {
             }
             Ok(())
         };
-        self.store.write_through("what Alyx has taken back", change).await?;
+        self.store.commit("what Alyx has taken back", change).await?;
         let struck = std::mem::take(&mut *struck.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(struck)
     }
@@ -237,7 +237,7 @@ impl Disk {
             }
             Ok(())
         };
-        self.store.write_through("a purge", change).await?;
+        self.store.commit("a purge", change).await?;
         Ok(count.load(Ordering::Relaxed))
     }
 
@@ -253,7 +253,7 @@ impl Disk {
     }
 
     /// Stored answers of the same path, the newest first; of another user's never.
-    pub(super) async fn near(&self, question: &Question) -> Result<Vec<Similar>, StoreError> {
+    pub(super) async fn similar(&self, question: &Question) -> Result<Vec<Similar>, StoreError> {
         let (path, owner) = (question.path.clone(), question.owner.map(|owner| owner.0));
         let look = move |connection: &Connection| {
             let sql = "SELECT query, received_at FROM responses
@@ -478,7 +478,7 @@ mod tests {
         let store = Arc::new(Store::open(folder.path()).unwrap());
         let disk = Disk::open(store.clone(), Size(1 << 20)).await.unwrap();
         let base = Base::new("http://alyx");
-        let Arrived { question, entry, .. } = ExportedEntry::some().arrive(&base).unwrap();
+        let Arrived { question, entry, .. } = ExportedEntry::some().import(&base).unwrap();
         for length in [1_i64 << 62, 1 << 40, 3, 0, -1] {
             disk.put(&question, entry.clone()).await;
             store.written().await.unwrap();
@@ -486,7 +486,7 @@ mod tests {
             let damage = move |connection: &Connection| {
                 connection.execute("UPDATE responses SET length = ?1", [length]).map(drop)
             };
-            store.write_through("a damage", damage).await.unwrap();
+            store.commit("a damage", damage).await.unwrap();
             assert!(disk.get(question.key, &base).await.unwrap().is_none(), "{length}");
             store.written().await.unwrap();
             assert_eq!(disk.stored().responses, 0, "{length}: it is dropped");

@@ -160,7 +160,7 @@ impl Entry {
     }
 
     /// Makes the body for an asker.
-    pub(super) fn represent(&self, asker: &ClientView<'_>) -> Representation {
+    pub(super) fn render(&self, asker: &ClientView<'_>) -> Representation {
         let body = if self.speaks_for(asker.question) {
             links::move_to(&self.body, &self.links, asker.base)
         } else {

@@ -66,7 +66,7 @@ fn counted(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
 }
 
 /// Drops the least recently used answers until there is a little room.
-pub(super) fn make_room(
+pub(super) fn evict_lru(
     connection: &Connection,
     totals: &Totals,
     limit: u64,
@@ -123,7 +123,7 @@ mod tests {
         let (query, body) = (format!("lab={number}"), format!("[\"{noise}\"]"));
         let carried =
             ExportedEntry { query, body, asked_at, received_at: asked_at + 1, ..ExportedEntry::some() };
-        carried.arrive(&Base::new("http://alyx")).unwrap()
+        carried.import(&Base::new("http://alyx")).unwrap()
     }
 
     #[tokio::test]
@@ -143,7 +143,7 @@ mod tests {
                 let pragma = format!("PRAGMA max_page_count = {}", most.unwrap_or(now));
                 connection.query_row(&pragma, [], |_| Ok(()))
             };
-            store.write_through("a limit", limit).await.unwrap();
+            store.commit("a limit", limit).await.unwrap();
         };
         let table = async || store.read(counted).await.unwrap();
         let stored = || (disk.stored().responses, disk.stored().bytes);
@@ -174,7 +174,7 @@ mod tests {
         totals.removed(Some(7));
         assert_eq!(totals.now(), (0, 0));
         totals.added(1 << 40);
-        make_room(&connection, &totals, 1 << 20, &Mutex::default()).unwrap();
+        evict_lru(&connection, &totals, 1 << 20, &Mutex::default()).unwrap();
         assert_eq!(totals.now(), (0, 0), "as the table says");
         store.close();
     }

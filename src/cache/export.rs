@@ -71,7 +71,7 @@ pub struct NoAnswer {
 }
 
 /// Shows every stored answer, or why it stays.
-pub fn each<E: From<rusqlite::Error>>(
+pub fn for_each<E: From<rusqlite::Error>>(
     connection: &Connection,
     mut show: impl FnMut(Result<ExportedEntry, Stays>) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -128,7 +128,7 @@ impl ExportedEntry {
     }
 
     /// The answer, if it is one that a proxy before the Alyx at `base` may keep.
-    pub fn arrive(self, base: &Base) -> Result<Arrived, NoAnswer> {
+    pub fn import(self, base: &Base) -> Result<Arrived, NoAnswer> {
         let no = |why| NoAnswer { question: shown(&self.path, &self.query), why };
         let question = question(&self.path, &self.query, &self.media).map_err(no)?;
         if question.path != self.path {
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn only_what_is_kept_may_arrive() {
         let base = Base::new("http://alyx");
-        assert!(ExportedEntry::some().arrive(&base).is_ok());
+        assert!(ExportedEntry::some().import(&base).is_ok());
         for wrong in [
             ExportedEntry { path: "/admin/".to_owned(), ..ExportedEntry::some() },
             ExportedEntry { path: "/auth-token".to_owned(), ..ExportedEntry::some() },
@@ -209,7 +209,7 @@ mod tests {
             },
             ExportedEntry { body: "<html>".to_owned(), ..ExportedEntry::some() },
         ] {
-            let told = wrong.clone().arrive(&base).unwrap_err().to_string();
+            let told = wrong.clone().import(&base).unwrap_err().to_string();
             assert!(!told.contains('\n'), "{told}");
         }
     }

@@ -67,7 +67,7 @@ impl Invalidations {
                 connection.execute("DELETE FROM pending", []).map(drop)
             };
             // Where the disk is full they count all the same, and stay there for the next start.
-            if let Err(error) = store.write_through("writes that were cut off", adopt).await {
+            if let Err(error) = store.commit("writes that were cut off", adopt).await {
                 tracing::warn!(%error, "what writes were cut off is not noted");
             }
             rows.extend(cut_off.into_iter().map(|scope| (scope, now)));
@@ -109,7 +109,7 @@ impl Invalidations {
                 let mut statement = connection.prepare_cached(sql)?;
                 names.iter().try_for_each(|name| statement.execute((write, name)).map(drop))
             };
-            store.write_through("what a write may change", insert).await?;
+            store.commit("what a write may change", insert).await?;
         }
         Ok(PendingWrite { write, scopes })
     }
@@ -140,12 +140,12 @@ impl Invalidations {
             }
             connection.prepare_cached("DELETE FROM pending WHERE write = ?1")?.execute([write]).map(drop)
         };
-        store.write_through("what a write changed", settle).await
+        store.commit("what a write changed", settle).await
     }
 
     /// Another database has taken the place of a damaged or deleted one: its marks count too, and it gets those
     /// that are known here.
-    pub(super) fn renewed(&self, connection: &Connection) {
+    pub(super) fn on_database_replaced(&self, connection: &Connection) {
         let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
         let exchanged = marks(connection).and_then(|rows| {
             for (scope, marked) in rows {
@@ -185,7 +185,7 @@ impl Invalidations {
             let mut mark = connection.prepare_cached(MARK)?;
             marks.iter().try_for_each(|(scope, at)| mark.execute((scope, at)).map(drop))
         };
-        store.write_through("marks of a snapshot", take).await
+        store.commit("marks of a snapshot", take).await
     }
 }
 
@@ -254,8 +254,7 @@ mod tests {
         // A crash, and a disk that takes nothing new at the next start.
         drop(marks.begin(&[cut_off], &store).await.unwrap());
         let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON marks BEGIN SELECT RAISE(FAIL, 'full'); END";
-        let change =
-            |sql: &'static str| store.write_through("a test", |connection| connection.execute_batch(sql));
+        let change = |sql: &'static str| store.commit("a test", |connection| connection.execute_batch(sql));
         change(refuse).await.unwrap();
         let marks = Invalidations::load(&store).await.unwrap();
         assert!(marked(&marks), "it counts all the same");
@@ -282,7 +281,7 @@ mod tests {
             rows.iter()
                 .try_for_each(|row| connection.prepare_cached(MARK)?.execute((&row.0, row.1)).map(drop))
         };
-        store.write_through("marks", write).await.unwrap();
+        store.commit("marks", write).await.unwrap();
         let answer = "INSERT INTO responses (key, family, page_offset, path, query, status, headers, body, length,
                                              checksum, asked_at, received_at, used_at, size)
                       VALUES (x'00', x'00', 0, '/sessions/old', '', 200, '[]', x'00', 1, x'00', ?1, ?1, ?1, 1)";
@@ -292,7 +291,7 @@ mod tests {
                 connection.execute("DELETE FROM responses", [])?;
                 connection.execute(answer, [asked_at]).map(drop)
             };
-            store.write_through("an answer", change).await.unwrap();
+            store.commit("an answer", change).await.unwrap();
             let marks = Invalidations::load(&store).await.unwrap();
             store.written().await.unwrap();
             for (scope, at) in [(&old, if stays { then } else { Millis::MIN }), (&list, then), (&new, now)] {

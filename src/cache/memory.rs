@@ -79,7 +79,7 @@ impl Memory {
         entry: &Entry,
         asker: &ClientView<'_>,
     ) -> Representation {
-        self.bodies.get_with(representation_key(key, entry, asker), || entry.represent(asker))
+        self.bodies.get_with(representation_key(key, entry, asker), || entry.render(asker))
     }
 
     pub(super) async fn coded<F>(

@@ -23,7 +23,7 @@ use rusqlite::Connection;
 pub use disk::{CacheUsage, Similar};
 pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{ClientView, Entry, Representation, is_personal};
-pub use export::{Arrived, ExportedEntry, NoAnswer, Stays, each};
+pub use export::{Arrived, ExportedEntry, NoAnswer, Stays, for_each};
 pub use freshness::Freshness;
 pub use invalidation::PendingWrite;
 pub use key::Question;
@@ -136,7 +136,7 @@ impl Responses {
     }
 
     /// How fresh a stored answer is for this question.
-    pub async fn verdict(&self, question: &Question, entry: &Entry, settings: &Settings) -> Freshness {
+    pub async fn freshness(&self, question: &Question, entry: &Entry, settings: &Settings) -> Freshness {
         if self.marks.since(&question.scopes) >= entry.asked_at {
             return Freshness::Stale(Staleness::Written);
         }
@@ -195,8 +195,8 @@ impl Responses {
     }
 
     /// What is stored that comes near a question: the same path, other parameters.
-    pub async fn near(&self, question: &Question) -> Vec<Similar> {
-        self.disk.near(question).await.unwrap_or_default()
+    pub async fn similar(&self, question: &Question) -> Vec<Similar> {
+        self.disk.similar(question).await.unwrap_or_default()
     }
 
     /// Forgets stored answers; how many there were on disk.
@@ -208,13 +208,13 @@ impl Responses {
     }
 
     /// Keeps answers that came with a snapshot, where there are none that are newer; how many were kept.
-    pub async fn arrive(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
+    pub async fn import(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
         for arrived in &answers {
             if let Some(since) = arrived.pages_since {
                 self.families.older_before(&arrived.question, since, &self.disk).await;
             }
         }
-        let kept = self.disk.arrive(answers).await?;
+        let kept = self.disk.import(answers).await?;
         self.memory.clear();
         Ok(kept)
     }
@@ -229,13 +229,13 @@ impl Responses {
     }
 
     /// Another database has taken the place of a damaged or deleted one; called by the thread that writes.
-    pub fn renewed(&self, connection: &Connection) {
-        self.disk.renewed(connection);
-        self.marks.renewed(connection);
+    pub fn on_database_replaced(&self, connection: &Connection) {
+        self.disk.on_database_replaced(connection);
+        self.marks.on_database_replaced(connection);
     }
 
     /// How much is stored on disk.
-    pub fn stored(&self) -> CacheUsage {
+    pub fn usage(&self) -> CacheUsage {
         self.disk.stored()
     }
 

@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 use super::{
     CliError, CommandResult,
     args::{PurgeFlags, StatusFlags},
-    ask, print, print_json,
+    client, print, print_json,
 };
 
 /// A running proxy, and the token that controls it.
 pub(super) struct Control {
     /// Where it is.
-    pub(super) base: ask::Target,
+    pub(super) base: client::Target,
     pub(super) token: Zeroizing<String>,
 }
 
@@ -38,8 +38,8 @@ impl Control {
 
     /// Has the proxy do something; what it says of that.
     pub(super) async fn wish(&self, action: &str, wish: &Value) -> Result<Value, CliError> {
-        let (status, body) = ask::wish(&self.base, &format!("/-/api/{action}"), &self.token, wish).await?;
-        ask::granted(status, body, &self.base)
+        let (status, body) = client::wish(&self.base, &format!("/-/api/{action}"), &self.token, wish).await?;
+        client::granted(status, body, &self.base)
     }
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CommandResult, args, ask, print, print_json};
+use super::{CommandResult, args, client, print, print_json};
 
 /// What is shown of the explanation; `--json` passes all of it on.
 #[derive(Debug, Deserialize)]
@@ -59,9 +59,9 @@ pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Command
     let mut headers = HeaderMap::new();
     headers.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
     if let Some(token) = args.token.token() {
-        headers.insert(header::AUTHORIZATION, ask::authorization(&token)?);
+        headers.insert(header::AUTHORIZATION, client::authorization(&token)?);
     }
-    let (code, raw) = ask::json(&base, &path, &headers).await?;
+    let (code, raw) = client::json(&base, &path, &headers).await?;
     let raw = raw.ok_or_else(|| anyhow!("{base}{path} answers {code}, and not with an explanation"))?;
     let Ok(explanation) = serde_json::from_value::<ExplanationView>(raw.clone()) else {
         let detail = raw["detail"].as_str().unwrap_or("not with an explanation");

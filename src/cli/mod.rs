@@ -8,9 +8,9 @@
 //! | 3 | no proxy is running there |
 
 mod args;
-mod ask;
 mod bar;
 mod check_config;
+mod client;
 mod control;
 mod demo;
 mod explain;

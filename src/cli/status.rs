@@ -8,7 +8,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CliError, CommandResult, args, ask, print, print_json};
+use super::{CliError, CommandResult, args, client, print, print_json};
 
 /// What is shown of the proxy's answer; `--json` passes all of it on.
 #[derive(Debug, Deserialize)]
@@ -89,9 +89,9 @@ pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> CommandR
     if args.json { print_json(&raw) } else { print(&readable(&status)) }
 }
 
-async fn status(base: &ask::Target) -> Result<(Value, StatusView), CliError> {
+async fn status(base: &client::Target) -> Result<(Value, StatusView), CliError> {
     let url = format!("{base}/-/status.json");
-    let (code, raw) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
+    let (code, raw) = client::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));
     let answer = raw.filter(|_| code.is_success()).and_then(status);
     let stranger = || anyhow!("{url} answers {code}, but not as this version of alyx-proxy does");

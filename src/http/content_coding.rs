@@ -65,7 +65,7 @@ impl Coding {
     }
 
     /// Codes a body; `None` if that fails.
-    pub(crate) async fn code(self, body: Bytes) -> Option<Bytes> {
+    pub(crate) async fn encode(self, body: Bytes) -> Option<Bytes> {
         if body.len() < LARGE || self == Self::Identity {
             return self.code_now(&body);
         }

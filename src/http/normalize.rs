@@ -11,7 +11,7 @@ use crate::upstream::{has_body, named_by_connection};
 ///
 /// A body whose length is not said is marked as HTTP/1.1 marks it: in HTTP/2 nothing need say that there is one
 /// (RFC 9113 8.1).
-pub(crate) fn settle(request: &mut Request<Body>) {
+pub(crate) fn normalize_request(request: &mut Request<Body>) {
     let unsaid = !has_body(request.headers()) && !request.body().is_end_stream();
     let headers = request.headers_mut();
     if headers.contains_key(header::CONNECTION) {
@@ -46,7 +46,7 @@ mod tests {
             .header("accept", "*/*")
             .body(Body::empty())
             .unwrap();
-        settle(&mut request);
+        normalize_request(&mut request);
         let left: Vec<&str> = request.headers().keys().map(http::HeaderName::as_str).collect();
         assert_eq!(left, ["connection", "accept"]);
     }
@@ -54,10 +54,10 @@ mod tests {
     #[test]
     fn a_body_of_which_nothing_is_said_is_not_overlooked() {
         let mut request = Request::new(Body::from("{}"));
-        settle(&mut request);
+        normalize_request(&mut request);
         assert!(has_body(request.headers()));
         let mut request = Request::new(Body::empty());
-        settle(&mut request);
+        normalize_request(&mut request);
         assert!(!has_body(request.headers()));
     }
 }

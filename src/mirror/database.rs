@@ -50,7 +50,7 @@ pub enum MirrorError {
 
 impl MirrorError {
     /// Whether the file itself is not as it should be.
-    pub fn is_damage(&self) -> bool {
+    pub fn is_corruption(&self) -> bool {
         self.damage().is_some()
     }
 
@@ -107,7 +107,7 @@ impl Mirror {
         let sealed = path.clone();
         let thread = spawn("mirror-writer".to_owned(), &path, move || {
             if write_on(connection, &inbox) {
-                clean_shutdown::put(&sealed, checked_at);
+                clean_shutdown::write(&sealed, checked_at);
             }
         })?;
         Ok(Arc::new(Self {
@@ -215,7 +215,7 @@ impl Mirror {
         tables: &[&'static str],
     ) -> Result<(), MirrorError> {
         let (parameter, tables) = (parameter.to_owned(), tables.to_vec());
-        self.write(move |connection| Ok(quarantine::raise(connection, endpoint, parameter, &tables)?)).await
+        self.write(move |connection| Ok(quarantine::open(connection, endpoint, parameter, &tables)?)).await
     }
 
     /// Makes a change in one transaction, and returns when it is committed; an error undoes all of it.
@@ -370,7 +370,7 @@ mod tests {
         mirror.write(|_| Err::<(), _>(full.into())).await.unwrap_err();
         assert!(mirror.trouble().is_none() && !mirror.damage().take_suspicion());
         for error in [MirrorError::from(damage()), LoadError::Sqlite(damage()).into()] {
-            assert!(error.is_damage());
+            assert!(error.is_corruption());
             mirror.write(|_| Err::<(), _>(error)).await.unwrap_err();
             assert!(mirror.damage().take_suspicion());
         }

@@ -88,7 +88,7 @@ impl Mirror {
 
     /// Puts a table that came with a snapshot in the place of the one that is here, in one transaction: the records
     /// are received while it lasts. An error that is received undoes it.
-    pub async fn arrive(
+    pub async fn import(
         &self,
         table: &'static EndpointTables,
         head: Head,
@@ -198,7 +198,7 @@ impl ReadSnapshot {
 
     /// Shows every record of a table in the order of their numbers; an error of a damaged file where a text is not the
     /// one that was stored.
-    pub fn each<E: From<rusqlite::Error>>(
+    pub fn for_each<E: From<rusqlite::Error>>(
         &self,
         table: &EndpointTables,
         mut show: impl FnMut(ExportedRecord) -> Result<(), E>,

@@ -138,7 +138,7 @@ impl From<rusqlite::Error> for FileProblem {
 }
 
 fn try_open(path: &Path) -> Result<(Connection, Millis), FileProblem> {
-    let sealed = clean_shutdown::take(path);
+    let sealed = clean_shutdown::consume(path);
     let connection = Connection::open(path)?;
     configure(&connection)?;
     let checked_at = clean_shutdown::check(&connection, sealed)?.map_err(FileProblem::Unfit)?;

@@ -344,8 +344,7 @@ mod tests {
         assert!(first.pressing);
         // It is found out again while the table is read: that does not settle it.
         mirror.distrust("tags", "name", &["tags"]).await.unwrap();
-        let settle =
-            |doubt| mirror.write(move |connection| Ok(quarantine::settle(connection, table, doubt)?));
+        let settle = |doubt| mirror.write(move |connection| Ok(quarantine::close(connection, table, doubt)?));
         settle(first).await.unwrap();
         assert!(distrusted());
         let second = mirror.read(|connection, _| quarantine::of(connection, "tags")).await.unwrap().unwrap();
@@ -367,7 +366,7 @@ mod tests {
             Ok(connection.execute("INSERT INTO meta VALUES('doubted:labs', 1)", [])?)
         };
         mirror.write(gone).await.unwrap();
-        mirror.write(move |connection| Ok(quarantine::settle(connection, table, fourth)?)).await.unwrap();
+        mirror.write(move |connection| Ok(quarantine::close(connection, table, fourth)?)).await.unwrap();
         assert!(!mirror.states().of("tags").unwrap().distrusted.contains("name"));
         mirror.close();
     }

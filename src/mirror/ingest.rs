@@ -23,7 +23,7 @@ pub struct IncomingRecord<'t> {
 }
 
 /// The detail of a record that Alyx can't show, because another has the same name (ALYX.md 8, trap 19).
-pub const NONE: &str = "";
+pub const DETAIL_UNAVAILABLE: &str = "";
 
 /// A record that does not fit into its table.
 #[derive(Debug, thiserror::Error)]
@@ -241,7 +241,7 @@ impl<'t> ValueSource<'t> {
         let pick =
             |text, detail| Picked::of(text, table.picks(detail)).ok_or(LoadError::NotAnObject(endpoint));
         let list = pick(record.list, false)?;
-        let known = record.detail.filter(|detail| *detail != NONE);
+        let known = record.detail.filter(|detail| *detail != DETAIL_UNAVAILABLE);
         let detail = known.map_or_else(|| Ok(Picked::default()), |text| pick(text, true))?;
         Ok(Self { endpoint, list, detail })
     }

@@ -23,7 +23,7 @@ pub(super) struct Quarantine {
 }
 
 /// Takes a parameter of an endpoint out of local answering, and has these tables read as a whole.
-pub(super) fn raise(
+pub(super) fn open(
     connection: &Connection,
     endpoint: &str,
     parameter: String,
@@ -77,7 +77,7 @@ pub(super) fn of(connection: &Connection, endpoint: &str) -> rusqlite::Result<Op
 
 /// A table has been read as a whole, and put down anew, since this doubt was known. When no table is in doubt any more,
 /// all is answered again.
-pub(super) fn settle(
+pub(super) fn close(
     connection: &Connection,
     table: &EndpointTables,
     doubt: Quarantine,

@@ -26,7 +26,7 @@ use crate::alyx::{
 
 /// Columns that are asked for together so often that an index holds them all: which sessions have such datasets,
 /// where a dataset's files are, and how many trials of a session were correct.
-const TOGETHER: &[(&str, &[&str])] = &[
+const COVERING_INDEXES: &[(&str, &[&str])] = &[
     ("datasets", &["name", "session", "qc"]),
     ("datasets", &["dataset_type", "session", "qc"]),
     ("datasets__file_records", &["n", "exists", "data_repository"]),
@@ -348,7 +348,7 @@ impl EndpointTables {
             .chain(self.many.iter().map(|many| &many.table))
             .map(String::as_str)
             .collect();
-        for (table, columns) in TOGETHER.iter().filter(|(table, _)| tables.contains(table)) {
+        for (table, columns) in COVERING_INDEXES.iter().filter(|(table, _)| tables.contains(table)) {
             let (index, columns) = (columns.join("."), columns.join("\", \""));
             let _ = writeln!(
                 sql,

@@ -19,13 +19,13 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authorization {
     /// What is stored.
-    Have,
+    Granted,
     /// What is stored, after Alyx has been asked about the token again; if Alyx is away, at once.
-    HaveAfterCheck,
+    GrantedAfterRevalidation,
     /// Only what Alyx itself gives it; if Alyx is away, this refusal of Alyx's (status 403).
-    AskOnly(&'static str),
+    UpstreamOnly(&'static str),
     /// Only what Alyx itself gives it: its token was accepted last at this time, too long ago.
-    PastGrace(Millis),
+    GraceExpired(Millis),
 }
 
 /// What a caller with these credentials may have of what is asked, as far as is known now; some of it Alyx gives to
@@ -34,19 +34,19 @@ pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Exchange
     let settings = &asked.settings;
     let open = matches!(asked.route, Route::Service(service) if service.open());
     if settings.access.open && !matches!(credentials, Credentials::Foreign) {
-        return Authorization::Have;
+        return Authorization::Granted;
     }
     match credentials {
-        Credentials::None | Credentials::OtherScheme if open => Authorization::Have,
+        Credentials::None | Credentials::OtherScheme if open => Authorization::Granted,
         Credentials::None | Credentials::OtherScheme | Credentials::Foreign => {
-            Authorization::AskOnly(error_body::NO_CREDENTIALS)
+            Authorization::UpstreamOnly(error_body::NO_CREDENTIALS)
         }
-        Credentials::Malformed(refusal) => Authorization::AskOnly(refusal),
-        Credentials::Token { hash, .. } => match core.tokens.standing(hash, &settings.access) {
-            TokenStatus::Vouched => Authorization::Have,
-            TokenStatus::Recheck => Authorization::HaveAfterCheck,
-            TokenStatus::PastGrace { vouched_at } => Authorization::PastGrace(vouched_at),
-            TokenStatus::Unknown => Authorization::AskOnly(error_body::INVALID_TOKEN),
+        Credentials::Malformed(refusal) => Authorization::UpstreamOnly(refusal),
+        Credentials::Token { hash, .. } => match core.tokens.status(hash, &settings.access) {
+            TokenStatus::Vouched => Authorization::Granted,
+            TokenStatus::NeedsRevalidation => Authorization::GrantedAfterRevalidation,
+            TokenStatus::PastGrace { vouched_at } => Authorization::GraceExpired(vouched_at),
+            TokenStatus::Unknown => Authorization::UpstreamOnly(error_body::INVALID_TOKEN),
         },
     }
 }
@@ -57,15 +57,15 @@ pub(crate) fn caller(core: &Core, credentials: &Credentials, route: &Route) -> O
         return Some(Caller::Docs);
     }
     let Credentials::Token { hash, field } = credentials else { return None };
-    Some(match core.tokens.standing(hash, &core.settings.load().access) {
-        TokenStatus::Unknown => Caller::Strangers,
+    Some(match core.tokens.status(hash, &core.settings.load().access) {
+        TokenStatus::Unknown => Caller::Unverified,
         _ => Caller::of(field),
     })
 }
 
 /// Whether Alyx is known to be away, rather than without time for this request.
 pub(crate) fn is_away(core: &Core, failure: &UpstreamError) -> bool {
-    *failure == UpstreamError::Away || core.upstream.health.is_down()
+    *failure == UpstreamError::Offline || core.upstream.health.is_down()
 }
 
 /// The refusal for a caller whom only Alyx could judge, while Alyx can't be asked; `None` for
@@ -78,8 +78,8 @@ pub(crate) fn refuse_caller(
     route: &Route,
 ) -> Option<Response<Body>> {
     match may {
-        Authorization::Have | Authorization::HaveAfterCheck => None,
-        Authorization::AskOnly(refusal) if is_away(core, failure) => {
+        Authorization::Granted | Authorization::GrantedAfterRevalidation => None,
+        Authorization::UpstreamOnly(refusal) if is_away(core, failure) => {
             let mut response = refuse(403, error_body::detail(403, refusal), "not-accepted");
             add_notice(core, &mut response);
             let headers = response.headers_mut();
@@ -89,11 +89,11 @@ pub(crate) fn refuse_caller(
             }
             Some(response)
         }
-        Authorization::AskOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
+        Authorization::UpstreamOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
             gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")
         })),
         // No 403: ONE would throw away a token that is good again when Alyx is back.
-        Authorization::PastGrace(vouched_at) => {
+        Authorization::GraceExpired(vouched_at) => {
             let since = clock::for_people(vouched_at);
             let text =
                 format!("Alyx accepted this token last on {since}, longer ago than `access.grace` allows.");
@@ -105,6 +105,6 @@ pub(crate) fn refuse_caller(
 impl Authorization {
     /// Whether stored answers may be looked at for this caller.
     pub(crate) fn sees_stored(self) -> bool {
-        matches!(self, Self::Have | Self::HaveAfterCheck)
+        matches!(self, Self::Granted | Self::GrantedAfterRevalidation)
     }
 }

@@ -118,10 +118,10 @@ impl Core {
             mode,
         });
         let weak = Arc::downgrade(&core);
-        core.store.on_renewal(move |connection| {
+        core.store.on_database_replaced(move |connection| {
             if let Some(core) = weak.upgrade() {
-                core.responses.renewed(connection);
-                core.tokens.renewed(connection);
+                core.responses.on_database_replaced(connection);
+                core.tokens.on_database_replaced(connection);
             }
         });
         Ok(core)

@@ -200,7 +200,7 @@ impl FromMirror {
             Ok(MirrorOutcome::Old(table)) => Err(MirrorMiss::Old(table)),
             Err(error) => {
                 // Damage is told once, by the mirror itself.
-                if error.is_damage() {
+                if error.is_corruption() {
                     tracing::debug!(%error, "the mirror can't be read");
                 } else {
                     tracing::error!(%error, "the mirror can't be read");
@@ -223,11 +223,11 @@ impl FromMirror {
         }
         if !question.plain {
             let what = "make any other form of JSON than Alyx's plain one from its tables";
-            return Err(MirrorMiss::Undecided(Undecidable::beyond(what)));
+            return Err(MirrorMiss::Undecided(Undecidable::unsupported(what)));
         }
         if question.owner.is_some() {
             let what = "answer from its tables what `access.per_user` keeps apart";
-            return Err(MirrorMiss::Undecided(Undecidable::beyond(what)));
+            return Err(MirrorMiss::Undecided(Undecidable::unsupported(what)));
         }
         Ok(MirrorQuery { mirror, endpoint, key })
     }

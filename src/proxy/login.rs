@@ -44,11 +44,11 @@ pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Resp
         attempt => attempt,
     };
     if core.upstream.health.is_down() {
-        return without_alyx(floors, &asked, given, attempt, &UpstreamError::Away).await;
+        return without_alyx(floors, &asked, given, attempt, &UpstreamError::Offline).await;
     }
     let asked_at = clock::stamp();
     let (sent, body) = as_read(asked.clone(), &given, body);
-    match passthrough::through(core, sent, Body::from(body), ForwardReason::Method).await {
+    match passthrough::forward(core, sent, Body::from(body), ForwardReason::Method).await {
         Ok(response) => learn(floors, &asked, given, attempt, (response, asked_at)).await,
         Err(failure) => without_alyx(floors, &asked, given, attempt, &failure).await,
     }
@@ -148,7 +148,9 @@ async fn without_alyx(
 ) -> Response<Body> {
     let core = &floors.core;
     // Alyx judges a token in the header before it looks at the log-in (ALYX.md 4.1).
-    if let Authorization::AskOnly(refusal) = authorize(core, &credentials(&asked.headers, &core.key), asked) {
+    if let Authorization::UpstreamOnly(refusal) =
+        authorize(core, &credentials(&asked.headers, &core.key), asked)
+    {
         if !is_away(core, failure) {
             return failed_pass(core, failure);
         }
@@ -164,7 +166,7 @@ async fn without_alyx(
     let access = &asked.settings.access;
     if access.open {
         // Nobody asks for it here; and Alyx, when it is back, will have a real one asked for.
-        return give(core, &core.key.stand_in(&user));
+        return give(core, &core.key.placeholder_token(&user));
     }
     let presented = Presented { user: &user, password: &password, from: asked.client };
     let tried = floors.logins.offline(&core.store, &core.key, presented, access, attempt).await;

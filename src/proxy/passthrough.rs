@@ -42,14 +42,14 @@ struct Limits {
 
 /// Passes a request to Alyx and its answer back.
 pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body, why: ForwardReason) -> Response<Body> {
-    match through(core, asked, body, why).await {
+    match forward(core, asked, body, why).await {
         Ok(response) => response,
         Err(failure) => failed_pass(core, &failure),
     }
 }
 
 /// Passes a request to Alyx; a failure is the caller's to tell.
-pub(crate) async fn through(
+pub(crate) async fn forward(
     core: &Core,
     asked: Exchange,
     body: Body,

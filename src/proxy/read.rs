@@ -56,13 +56,13 @@ pub(crate) type FlightResult = Result<Arc<Fetched>, UpstreamError>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CoalesceScope {
     /// All whose tokens Alyx has accepted.
-    Accepted,
+    Shared,
     /// The holders of one token that Alyx has yet to judge.
-    Token(TokenHash),
+    PerToken(TokenHash),
     /// Nobody else.
-    Alone(u64),
+    Never(u64),
     /// Those who let an answer be refreshed behind their backs and are let in only because everybody is.
-    Behind,
+    Background,
 }
 
 /// Requests are the same if question and company are, and no write came between them.
@@ -150,7 +150,7 @@ async fn read(
     let up = !core.upstream.health.is_down();
     let explain = explain::is_wished(&asked.headers);
     let mut silence = MirrorMiss::NotAsked;
-    if may == Authorization::Have && up && !explain {
+    if may == Authorization::Granted && up && !explain {
         match floors.mirror.mirrored_now(asked, question, &directives).await {
             MirrorLookup::Answer(entry) => {
                 floors.mirror.sample(question);
@@ -247,7 +247,7 @@ impl Core {
         let (entry, tier) = self.responses.find(question).await?;
         let age = Duration::from_millis(u64::try_from(clock::now() - entry.received_at).unwrap_or(0));
         let verdict =
-            self.responses.verdict(question, &entry, &asked.settings).await.for_request(directives, age);
+            self.responses.freshness(question, &entry, &asked.settings).await.for_request(directives, age);
         Some(CachedEntry { entry, tier, verdict })
     }
 
@@ -259,7 +259,7 @@ impl Core {
         question: Question,
         credentials: Credentials,
     ) -> FlightResult {
-        let answer = self.upstream.fetch_on(&ask, &departure).await?;
+        let answer = self.upstream.fetch_coalesced(&ask, &departure).await?;
         self.learn(&credentials, &answer).await;
         let entry = self.responses.remember(&question, &answer).await;
         Ok(Arc::new(Fetched { answer, entry }))
@@ -270,9 +270,9 @@ impl Reading<'_> {
     /// `None` if the answer is too large to be remembered.
     async fn answer(self) -> Option<Response<Body>> {
         if self.core.upstream.health.is_down() {
-            return Some(self.without_alyx(&UpstreamError::Away).await);
+            return Some(self.without_alyx(&UpstreamError::Offline).await);
         }
-        if let (Authorization::Have, Some(held)) = (self.may, &self.held) {
+        if let (Authorization::Granted, Some(held)) = (self.may, &self.held) {
             match held.verdict {
                 Freshness::Fresh { left } => {
                     // How old an answer a request allows is looked at each time.
@@ -304,7 +304,7 @@ impl Reading<'_> {
     async fn explain(&self) -> Response<Body> {
         if self.core.upstream.health.is_down() {
             if let Some(refusal) =
-                refuse_caller(self.core, self.may, &UpstreamError::Away, &self.question.route)
+                refuse_caller(self.core, self.may, &UpstreamError::Offline, &self.question.route)
             {
                 return refusal;
             }
@@ -324,16 +324,16 @@ impl Reading<'_> {
     fn board(&self, alone: bool) -> Waiter<FlightResult> {
         // A token that Alyx has yet to judge must not get what was fetched with another one.
         self.board_with(match (self.may, self.credentials.token()) {
-            (Authorization::Have, token) if !alone && !self.is_unknown(token) => CoalesceScope::Accepted,
-            (_, Some(token)) => CoalesceScope::Token(token),
-            (_, None) => CoalesceScope::Alone(self.floors.upstream.alone.fetch_add(1, Ordering::Relaxed)),
+            (Authorization::Granted, token) if !alone && !self.is_unknown(token) => CoalesceScope::Shared,
+            (_, Some(token)) => CoalesceScope::PerToken(token),
+            (_, None) => CoalesceScope::Never(self.floors.upstream.alone.fetch_add(1, Ordering::Relaxed)),
         })
     }
 
     /// Has a stored answer refreshed while it is given: once, however many ask for it meanwhile.
     fn refresh_behind(&self) {
         let unknown = self.is_unknown(self.credentials.token());
-        self.board_with(if unknown { CoalesceScope::Behind } else { CoalesceScope::Accepted }).keep();
+        self.board_with(if unknown { CoalesceScope::Background } else { CoalesceScope::Shared }).detach();
     }
 
     fn board_with(&self, company: CoalesceScope) -> Waiter<FlightResult> {
@@ -341,7 +341,7 @@ impl Reading<'_> {
             (self.core.clone(), self.question.clone(), self.credentials.clone());
         let ask = self.ask();
         let key = (question.key, company, core.responses.written_at(&question));
-        self.floors.upstream.flights.board(key, move |departure| async move {
+        self.floors.upstream.flights.get_or_start(key, move |departure| async move {
             core.ask_alyx(ask, departure, question, credentials).await
         })
     }
@@ -353,20 +353,20 @@ impl Reading<'_> {
         tokio::select! {
             outcome = seat.wait() => return outcome,
             () = tokio::time::sleep_until(deadline.into()) => {}
-            () = self.core.upstream.health.until_down() => return Some(Err(UpstreamError::Away)),
+            () = self.core.upstream.health.until_down() => return Some(Err(UpstreamError::Offline)),
         }
-        if seat.departure.has_left() {
+        if seat.departure.is_sent() {
             return Some(Err(UpstreamError::Timeout));
         }
         // It was not sent in time, and says why in a moment.
         let why = tokio::time::timeout(A_MOMENT, seat.wait()).await;
-        why.unwrap_or_else(|_| Some(Err(self.core.upstream.no_turn(start))))
+        why.unwrap_or_else(|_| Some(Err(self.core.upstream.saturated(start))))
     }
 
     /// Whether somebody is let in only because everybody is (`access.open`).
     fn is_unknown(&self, token: Option<TokenHash>) -> bool {
         let access = &self.asked.settings.access;
-        let vouched = |token| self.core.tokens.standing(&token, access) == TokenStatus::Vouched;
+        let vouched = |token| self.core.tokens.status(&token, access) == TokenStatus::Vouched;
         access.open && !token.is_some_and(vouched)
     }
 
@@ -406,7 +406,7 @@ impl Reading<'_> {
                 response = &mut slow => {
                     // What is stored is refreshed all the same.
                     if self.held.is_some() {
-                        seat.keep();
+                        seat.detach();
                     }
                     return Some(response);
                 }
@@ -450,7 +450,7 @@ impl Reading<'_> {
 
     fn why(&self) -> ForwardReason {
         match &self.held {
-            _ if self.known && self.may != Authorization::Have => ForwardReason::Token,
+            _ if self.known && self.may != Authorization::Granted => ForwardReason::Token,
             Some(CachedEntry { verdict: Freshness::Stale(staleness), .. }) => {
                 ForwardReason::Stale(*staleness)
             }

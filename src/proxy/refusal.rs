@@ -44,7 +44,7 @@ pub(crate) fn refuse(status: u16, body: String, reason: &'static str) -> Respons
 /// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
 pub(crate) fn gateway_timeout(core: &Core, failure: &UpstreamError, more: &str) -> Response<Body> {
     let text = format!("{} {more}", why_away(core, failure));
-    let reason = if matches!(failure, UpstreamError::Away) { "offline" } else { failure.name() };
+    let reason = if matches!(failure, UpstreamError::Offline) { "offline" } else { failure.name() };
     refuse(504, error_body::detail(504, text.trim_end()), reason)
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn not_stored(
     question: &Question,
     silence: &MirrorMiss,
 ) -> Response<Body> {
-    let near = core.responses.near(question).await;
+    let near = core.responses.similar(question).await;
     let mut more = String::from("The answer to this question is not stored here.");
     let mut reason = None;
     if let MirrorMiss::Undecided(undecided) = silence {
@@ -93,15 +93,15 @@ pub(crate) fn retry_later(failure: &UpstreamError) -> Option<Response<Body>> {
         UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length) => {
             (429, format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
         }
-        UpstreamError::NoTurn | UpstreamError::Paced => {
+        UpstreamError::Saturated | UpstreamError::Paced => {
             (503, format!("Alyx could not be asked: {failure}."), CROWDED)
         }
         _ => return None,
     };
-    Some(come_again(status, &why, seconds, failure))
+    Some(with_retry_after(status, &why, seconds, failure))
 }
 
-fn come_again(status: u16, why: &str, seconds: u64, failure: &UpstreamError) -> Response<Body> {
+fn with_retry_after(status: u16, why: &str, seconds: u64, failure: &UpstreamError) -> Response<Body> {
     let text = format!("{why} Try again in {seconds} seconds.");
     let mut response = refuse(status, error_body::detail(status, &text), failure.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -115,7 +115,7 @@ pub(crate) fn not_sent(core: &Core, failure: &UpstreamError) -> Response<Body> {
         UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length) => {
             (format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
         }
-        UpstreamError::NoTurn | UpstreamError::Paced => (format!("Alyx could not be asked: {failure}."), CROWDED),
+        UpstreamError::Saturated | UpstreamError::Paced => (format!("Alyx could not be asked: {failure}."), CROWDED),
         UpstreamError::Slow { .. } => (
             "The body of this request came too slowly: it must be here within `upstream.timeout`, or bring 1 KiB a \
              second."
@@ -125,7 +125,7 @@ pub(crate) fn not_sent(core: &Core, failure: &UpstreamError) -> Response<Body> {
         UpstreamError::Unsent { .. } => ("This request broke off before all of it was here.".to_owned(), CROWDED),
         failure => (why_away(core, failure), AWAY),
     };
-    come_again(
+    with_retry_after(
         503,
         &format!("{why} The request was not sent to Alyx; nothing was changed."),
         seconds,

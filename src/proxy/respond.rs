@@ -39,11 +39,11 @@ pub(crate) async fn respond(
     let reader = ClientView { base: &asked.base, question };
     let identity = core.responses.representation(&question.key, entry, &reader);
     let wanted = Coding::negotiate(&asked.headers, identity.body.len());
-    let (coding, body) = match core.responses.coded(&identity, wanted.name(), |body| wanted.code(body)).await
-    {
-        Some(coded) => (wanted, coded),
-        None => (Coding::Identity, identity.body.clone()),
-    };
+    let (coding, body) =
+        match core.responses.coded(&identity, wanted.name(), |body| wanted.encode(body)).await {
+            Some(coded) => (wanted, coded),
+            None => (Coding::Identity, identity.body.clone()),
+        };
     let tag = entity_tag(identity.tag, coding);
     let mut headers = entry.headers.clone();
     add_fields(&mut headers, entry, &giving, &tag);

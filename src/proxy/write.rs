@@ -36,7 +36,7 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
         return refuse(504, error_body::detail(504, &text), "snapshot");
     }
     if core.upstream.health.is_down() {
-        return failed(core, &asked.method, &UpstreamError::Away);
+        return failed(core, &asked.method, &UpstreamError::Offline);
     }
     let (method, route) = (asked.method.clone(), asked.route.clone());
     let log_in = LOG_INS.contains(&asked.uri.path());
@@ -49,7 +49,7 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
             return refusal::plain(507, NO_DISK);
         }
     };
-    let result = passthrough::through(core, asked, body, ForwardReason::Method).await;
+    let result = passthrough::forward(core, asked, body, ForwardReason::Method).await;
     let changed = match &result {
         Ok(response) if sends_to_log_in(response) => false,
         Ok(response) => passthrough::may_have_written(response.status()) || partly_done(&route, response),

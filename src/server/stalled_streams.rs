@@ -42,7 +42,7 @@ impl StreamStallGuard {
         let watch = (version == Version::HTTP_2).then(|| {
             let stream = self.next.fetch_add(1, Ordering::Relaxed) + 1;
             let watch = Watch { of: self.clone(), stream };
-            watch.waits();
+            watch.blocked();
             watch
         });
         GuardedBody { body, rest: Bytes::new(), watch }
@@ -80,20 +80,20 @@ struct Watch {
 
 impl Watch {
     /// The client could take something.
-    fn waits(&self) {
+    fn blocked(&self) {
         let mut waiting = self.of.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.insert(self.stream, Instant::now());
     }
 
     /// It has taken what there was.
-    fn goes_on(&self) {
+    fn progressed(&self) {
         self.of.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.stream);
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.goes_on();
+        self.progressed();
     }
 }
 
@@ -116,7 +116,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for GuardedBody<B> {
         let this = &mut *self;
         let Some(watch) = &this.watch else { return Pin::new(&mut this.body).poll_frame(context) };
         // It is asked for more only where there is room for more.
-        watch.goes_on();
+        watch.progressed();
         if this.rest.is_empty() {
             match ready!(Pin::new(&mut this.body).poll_frame(context)).transpose()?.map(Frame::into_data) {
                 Some(Ok(data)) => this.rest = data,
@@ -124,7 +124,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for GuardedBody<B> {
                 None => return Poll::Ready(None),
             }
         }
-        watch.waits();
+        watch.blocked();
         let piece = this.rest.split_to(this.rest.len().min(PIECE));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -57,7 +57,7 @@ pub fn check(archive: &Archive, tell: Tell<'_>) -> Result<Contents, SnapshotErro
                         Route::Service(service) => service.name(),
                         Route::Other => "",
                     };
-                    answer.arrive(&base).map_err(|error| wrong(&error))?;
+                    answer.import(&base).map_err(|error| wrong(&error))?;
                     *found.answers.entry(name.to_owned()).or_default() += 1;
                 }
             }

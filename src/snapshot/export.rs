@@ -188,12 +188,12 @@ impl Snapshot<'_> {
         let secret = redact::ENDPOINTS.contains(&endpoint.name);
         let (mut lines, mut records, mut seen) = (Lines::default(), 0, 0_u64);
         let of = |number| Member::Records(endpoint, number);
-        mirror.each(table, |mut record: Record| {
+        mirror.for_each(table, |mut record: Record| {
             seen += 1;
             if takes(record.n) {
                 if secret {
-                    record.list = self.blanked(endpoint, record.list)?;
-                    record.detail = record.detail.map(|detail| self.blanked(endpoint, detail)).transpose()?;
+                    record.list = self.redacted(endpoint, record.list)?;
+                    record.detail = record.detail.map(|detail| self.redacted(endpoint, detail)).transpose()?;
                 }
                 if !self.line(&mut lines, of, &record)? {
                     return Err(SnapshotError::Choice(format!(
@@ -226,7 +226,7 @@ impl Snapshot<'_> {
         self.contents.left_out.insert(endpoint.name.to_owned(), why);
     }
 
-    fn blanked(&mut self, endpoint: &Endpoint, text: String) -> Result<String, SnapshotError> {
+    fn redacted(&mut self, endpoint: &Endpoint, text: String) -> Result<String, SnapshotError> {
         // The detail of a record that Alyx can't show.
         if text.is_empty() {
             return Ok(text);
@@ -242,7 +242,7 @@ impl Snapshot<'_> {
         const WHAT: &str = "answers";
         let total: u64 = answers.query_row("SELECT count(*) FROM responses", [], |row| row.get(0))?;
         let (mut lines, mut seen) = (Lines::default(), 0_u64);
-        cache::each(answers, |answer| {
+        cache::for_each(answers, |answer| {
             seen += 1;
             if seen.is_multiple_of(200) {
                 (self.tell)(Step { what: WHAT, done: seen, total });
@@ -290,7 +290,7 @@ impl Snapshot<'_> {
         let name = match answer.route() {
             Route::List(endpoint) | Route::Detail(endpoint, _) => {
                 if redact::ENDPOINTS.contains(&endpoint.name) {
-                    answer.body = self.blanked(endpoint, answer.body)?;
+                    answer.body = self.redacted(endpoint, answer.body)?;
                 }
                 endpoint.name
             }

@@ -163,7 +163,7 @@ impl Import<'_> {
         }
         let (records, inbox) = sync_channel(AHEAD);
         let mirror = mirror.clone();
-        let written = self.into.runtime.spawn(async move { mirror.arrive(table, head, inbox).await });
+        let written = self.into.runtime.spawn(async move { mirror.import(table, head, inbox).await });
         self.table = Some(ImportedTable { endpoint, records, written });
     }
 
@@ -188,13 +188,13 @@ impl Import<'_> {
             let batch = answers
                 .by_ref()
                 .take(BATCH)
-                .map(|answer| answer.arrive(&self.base).map_err(|error| self.archive.wrong(member, &error)))
+                .map(|answer| answer.import(&self.base).map_err(|error| self.archive.wrong(member, &error)))
                 .collect::<Result<Vec<_>, _>>()?;
             if batch.is_empty() {
                 return Ok(());
             }
             let count = batch.len() as u64;
-            let kept = self.into.runtime.block_on(self.into.answers.arrive(batch))?;
+            let kept = self.into.runtime.block_on(self.into.answers.import(batch))?;
             self.done.answers += kept;
             self.done.kept_answers += count - kept;
         }

@@ -44,7 +44,7 @@ struct Noted {
 
 /// When a database that is about to be opened was last found sound, if it was closed in good order and nothing has
 /// touched it since then; its seal is broken from here on.
-pub(crate) fn take(database: &Path) -> Option<Millis> {
+pub(crate) fn consume(database: &Path) -> Option<Millis> {
     let file = beside(database);
     let text = fs::read(&file).ok()?;
     // Where it can't be broken it can't be trusted the next time, and so not now.
@@ -68,7 +68,7 @@ pub(crate) fn check(
 }
 
 /// Seals a database that nobody will write to any more; `checked_at` is when it was found sound.
-pub(crate) fn put(database: &Path, checked_at: Millis) {
+pub(crate) fn write(database: &Path, checked_at: Millis) {
     // Without a seal it is checked at the next start: nothing is lost.
     let sealed = Seal::of(database, checked_at).and_then(|seal| {
         let text = serde_json::to_vec(&seal).map_err(io::Error::other)?;
@@ -127,7 +127,7 @@ mod tests {
             store.close();
             assert!(seal.exists());
         }
-        assert!(take(&folder.path().join("proxy.db")).is_some(), "nothing has touched it since");
+        assert!(consume(&folder.path().join("proxy.db")).is_some(), "nothing has touched it since");
     }
 
     #[test]
@@ -136,43 +136,43 @@ mod tests {
         let database = folder.path().join("a.db");
         fs::write(&database, "abc").unwrap();
         let now = clock::now();
-        assert_eq!(take(&database), None, "there is none");
-        put(&database, now);
-        assert_eq!(take(&database), Some(now));
-        assert_eq!(take(&database), None, "it is broken");
-        put(&database, now);
+        assert_eq!(consume(&database), None, "there is none");
+        write(&database, now);
+        assert_eq!(consume(&database), Some(now));
+        assert_eq!(consume(&database), None, "it is broken");
+        write(&database, now);
         fs::write(&database, "abcd").unwrap();
-        assert_eq!(take(&database), None, "another length");
-        put(&database, now);
+        assert_eq!(consume(&database), None, "another length");
+        write(&database, now);
         let before = fs::metadata(&database).unwrap().modified().unwrap() - Duration::from_secs(1);
         fs::File::options().append(true).open(&database).unwrap().set_modified(before).unwrap();
-        assert_eq!(take(&database), None, "another time");
+        assert_eq!(consume(&database), None, "another time");
         // A backup that is put back, with its times.
-        put(&database, now);
+        write(&database, now);
         let (copy, changed) =
             (folder.path().join("copy"), fs::metadata(&database).unwrap().modified().unwrap());
         fs::copy(&database, &copy).unwrap();
         fs::File::options().append(true).open(&copy).unwrap().set_modified(changed).unwrap();
         fs::rename(&copy, &database).unwrap();
         assert_eq!(fs::metadata(&database).unwrap().modified().unwrap(), changed);
-        assert_eq!(take(&database), None, "another file");
+        assert_eq!(consume(&database), None, "another file");
         // The same put into the file itself, whose number stays: only the file system knows.
-        put(&database, now);
+        write(&database, now);
         std::thread::sleep(Duration::from_millis(50));
         fs::write(&database, "abcd").unwrap();
         fs::File::options().append(true).open(&database).unwrap().set_modified(changed).unwrap();
-        assert_eq!(take(&database), None, "written to, and its time set back");
+        assert_eq!(consume(&database), None, "written to, and its time set back");
         // A seal of an earlier version.
-        put(&database, now);
-        assert_eq!(take(&database), Some(now));
-        put(&database, now);
+        write(&database, now);
+        assert_eq!(consume(&database), Some(now));
+        write(&database, now);
         let seal: serde_json::Value = serde_json::from_slice(&fs::read(beside(&database)).unwrap()).unwrap();
         let earlier = serde_json::json!({"length": 4, "changed": seal["changed"], "checked_at": now});
         fs::write(beside(&database), earlier.to_string()).unwrap();
-        assert_eq!(take(&database), None, "it does not say which file it was");
-        put(&database, now);
+        assert_eq!(consume(&database), None, "it does not say which file it was");
+        write(&database, now);
         fs::write(folder.path().join("a.db-wal"), "x").unwrap();
-        assert_eq!(take(&database), None, "changes lie beside it");
+        assert_eq!(consume(&database), None, "changes lie beside it");
     }
 
     #[test]

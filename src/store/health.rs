@@ -64,12 +64,12 @@ impl StoreHealth {
         Self { set_aside: RwLock::new(set_aside), ..Self::default() }
     }
 
-    pub(super) fn trouble(&self) -> Option<Degradation> {
+    pub(super) fn degradation(&self) -> Option<Degradation> {
         self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Something is wrong. It is told once; what fails until it is over is counted.
-    pub(super) fn begin(&self, what: String, database: &Path) {
+    pub(super) fn enter(&self, what: String, database: &Path) {
         let mut trouble = self.trouble.write().unwrap_or_else(PoisonError::into_inner);
         if trouble.as_ref().is_none_or(|known| known.what != what) {
             tracing::error!("{what} ({})", database.display());
@@ -79,12 +79,12 @@ impl StoreHealth {
     }
 
     /// A change was not written.
-    pub(super) fn lose(&self) {
+    pub(super) fn count_lost(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// All is well again.
-    pub(super) fn end(&self, database: &Path) {
+    pub(super) fn leave(&self, database: &Path) {
         let ended = self.trouble.write().unwrap_or_else(PoisonError::into_inner).take();
         if ended.is_some() {
             let lost = self.lost.swap(0, Ordering::Relaxed);
@@ -134,11 +134,11 @@ impl StoreHealth {
         self.set_aside.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn on_renewal(&self, renewal: Hook) {
+    pub(super) fn on_database_replaced(&self, renewal: Hook) {
         self.renewals.write().unwrap_or_else(PoisonError::into_inner).push(renewal);
     }
 
-    pub(super) fn on_undone(&self, undone: Hook) {
+    pub(super) fn on_rollback(&self, undone: Hook) {
         self.undone.write().unwrap_or_else(PoisonError::into_inner).push(undone);
     }
 }

@@ -64,7 +64,7 @@ impl Store {
         match Self::try_open(folder) {
             Err(error) if error.may_be_a_full_disk() && Ballast::of(folder).give_up() => {
                 let store = Self::try_open(folder)?;
-                store.shared.begin(health::FULL.to_owned(), folder);
+                store.shared.enter(health::FULL.to_owned(), folder);
                 Ok(store)
             }
             opened => opened,
@@ -83,7 +83,7 @@ impl Store {
     pub fn make_room(&self) -> bool {
         let made = Ballast::of(&self.folder).give_up();
         if made {
-            self.shared.begin(health::FULL.to_owned(), &self.folder);
+            self.shared.enter(health::FULL.to_owned(), &self.folder);
         }
         made
     }
@@ -99,18 +99,18 @@ impl Store {
     }
 
     /// What is wrong with the disk or the database now.
-    pub fn trouble(&self) -> Option<Degradation> {
-        self.shared.trouble()
+    pub fn degradation(&self) -> Option<Degradation> {
+        self.shared.degradation()
     }
 
     /// Has `renewal` called, by the writing thread, with each database that takes the place of a damaged one.
-    pub fn on_renewal(&self, renewal: impl Fn(&Connection) + Send + Sync + 'static) {
-        self.shared.on_renewal(Box::new(renewal));
+    pub fn on_database_replaced(&self, renewal: impl Fn(&Connection) + Send + Sync + 'static) {
+        self.shared.on_database_replaced(Box::new(renewal));
     }
 
     /// Has `undone` called, by the writing thread, after changes of which at least one was undone.
-    pub fn on_undone(&self, undone: impl Fn(&Connection) + Send + Sync + 'static) {
-        self.shared.on_undone(Box::new(undone));
+    pub fn on_rollback(&self, undone: impl Fn(&Connection) + Send + Sync + 'static) {
+        self.shared.on_rollback(Box::new(undone));
     }
 
     /// Makes a change soon; its failure is logged. `size` is the memory that it holds until then; where too much waits
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// The same once there is room for it: whoever brings more than the disk takes is held back, though not for ever.
-    pub async fn write_held_back<F>(&self, what: &'static str, size: usize, change: F)
+    pub async fn write_with_backpressure<F>(&self, what: &'static str, size: usize, change: F)
     where
         F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
     {
@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// Makes a change and returns when it is committed.
-    pub async fn write_through<F>(&self, what: &'static str, change: F) -> Result<(), StoreError>
+    pub async fn commit<F>(&self, what: &'static str, change: F) -> Result<(), StoreError>
     where
         F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
     {
@@ -159,7 +159,7 @@ impl Store {
 
     /// Returns when what has been submitted so far is committed.
     pub async fn written(&self) -> Result<(), StoreError> {
-        self.write_through("what is waiting", |_| Ok(())).await
+        self.commit("what is waiting", |_| Ok(())).await
     }
 
     /// A connection of one's own, for work that takes long, as what has been submitted so far has been written.

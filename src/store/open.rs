@@ -11,8 +11,8 @@ use rusqlite_migration::{M, Migrations};
 use super::{
     clean_shutdown,
     health::{is_damage, may_be_a_full_disk},
-    recover::{Rescued, rescue},
-    replace::{self, Exchanged, exchange},
+    recover::{Rescued, recover},
+    replace::{self, Exchanged, atomic_replace},
 };
 use crate::{
     alyx::invalidates::Scope,
@@ -78,7 +78,7 @@ pub(super) struct Database {
 pub(super) fn database(folder: &Path) -> Result<Database, StoreOpenError> {
     fs::create_dir_all(folder).map_err(|error| StoreOpenError::Io(folder.to_owned(), error))?;
     let path = folder.join(NAME);
-    replace::end(&path)?;
+    replace::finish_interrupted(&path)?;
     match sound(&path) {
         Ok((connection, checked_at)) => Ok(Database { path, connection, checked_at, set_aside: None }),
         Err(Unusable::Refused(error)) => Err(error),
@@ -87,7 +87,7 @@ pub(super) fn database(folder: &Path) -> Result<Database, StoreOpenError> {
                 Ok(damaged) => carry_over(&damaged, fresh),
                 Err(error) => connect(fresh).map(|_| format!("nothing of it ({error})")),
             };
-            let Exchanged { told, aside } = exchange(&path, rescue)
+            let Exchanged { told, aside } = atomic_replace(&path, rescue)
                 .map_err(|error| StoreOpenError::Rescue(path.clone(), Box::new(error)))?;
             tracing::error!(
                 "the database {} is damaged ({why}); it was set aside as {} and a fresh one begun with {told}",
@@ -113,7 +113,7 @@ pub(super) fn connect(path: &Path) -> Result<(Connection, Millis), StoreOpenErro
 pub(super) fn carry_over(damaged: &Connection, fresh: &Path) -> Result<String, StoreOpenError> {
     let (mut connection, _) = connect(fresh)?;
     let sqlite = |error| StoreOpenError::Sqlite(fresh.to_owned(), error);
-    let Rescued { rows, broken } = rescue(damaged, &mut connection).map_err(sqlite)?;
+    let Rescued { rows, broken } = recover(damaged, &mut connection).map_err(sqlite)?;
     doubt(&connection).map_err(sqlite)?;
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)?;
     let rest = if broken == 0 { "" } else { ", all that could be read" };
@@ -142,7 +142,7 @@ fn sound(path: &Path) -> Result<(Connection, Millis), Unusable> {
             Unusable::Refused(StoreOpenError::Sqlite(path.to_owned(), error))
         }
     };
-    let (sealed, left) = (clean_shutdown::take(path), Left::of(path));
+    let (sealed, left) = (clean_shutdown::consume(path), Left::of(path));
     let mut connection = Connection::open(path).map_err(judge)?;
     configure(&connection).map_err(judge)?;
     let checked_at = clean_shutdown::check(&connection, sealed).map_err(judge)?.map_err(Unusable::Damaged)?;

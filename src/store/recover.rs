@@ -15,7 +15,7 @@ pub(super) struct Rescued {
 }
 
 /// Copies every table's readable rows.
-pub(super) fn rescue(damaged: &Connection, fresh: &mut Connection) -> rusqlite::Result<Rescued> {
+pub(super) fn recover(damaged: &Connection, fresh: &mut Connection) -> rusqlite::Result<Rescued> {
     let mut rescued = Rescued::default();
     let transaction = fresh.transaction()?;
     for table in tables(&transaction)? {

@@ -21,7 +21,7 @@ pub(super) struct Exchanged<T> {
 
 /// Has a fresh file filled, sets the one at `path` aside, and puts the fresh one there. On an error the one before is
 /// where it was, or the next start takes the fresh one.
-pub(super) fn exchange<T>(
+pub(super) fn atomic_replace<T>(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<T, StoreOpenError>,
 ) -> Result<Exchanged<T>, StoreOpenError> {
@@ -40,12 +40,12 @@ pub(super) fn exchange<T>(
     let aside = set_aside(path)?;
     fs::rename(&fresh, path).map_err(|error| StoreOpenError::Io(path.to_owned(), error))?;
     // It was read as a whole to be written, and what it lacks is not in a log.
-    clean_shutdown::put(path, clock::now());
+    clean_shutdown::write(path, clock::now());
     Ok(Exchanged { told, aside: was_there.then_some(aside) })
 }
 
 /// Ends an exchange that was interrupted, before the database is opened.
-pub(super) fn end(path: &Path) -> Result<(), StoreOpenError> {
+pub(super) fn finish_interrupted(path: &Path) -> Result<(), StoreOpenError> {
     let (part, fresh) = (part(path), fresh(path));
     remove(&part);
     let is_there =
@@ -123,7 +123,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("proxy.db");
         fs::write(&path, "before").unwrap();
-        let fails = exchange(&path, |part| {
+        let fails = atomic_replace(&path, |part| {
             assert_eq!(fs::read(&path).unwrap(), b"before", "while it is being filled");
             fs::write(part, "half").unwrap();
             Err::<(), _>(StoreOpenError::Newer(part.to_owned()))
@@ -136,7 +136,7 @@ mod tests {
         let write = |part: &Path| {
             fs::write(part, "after").map_err(|error| StoreOpenError::Io(part.to_owned(), error))
         };
-        let Exchanged { aside, .. } = exchange(&path, write).unwrap();
+        let Exchanged { aside, .. } = atomic_replace(&path, write).unwrap();
         assert_eq!(fs::read(aside.unwrap()).unwrap(), b"before");
         assert_eq!(fs::read(&path).unwrap(), b"after");
     }
@@ -151,20 +151,20 @@ mod tests {
             write("proxy.db", "before");
             write("proxy.db-wal", "log");
             write(left, "after");
-            end(&path).unwrap();
+            finish_interrupted(&path).unwrap();
             assert_eq!(names(folder.path()), ["proxy.db", "proxy.db-wal"], "{left}");
             assert_eq!(fs::read(&path).unwrap(), b"before", "{left}");
         }
         // Between the two: its log is still there, and is none of the fresh one's.
         fs::remove_file(&path).unwrap();
         write("proxy.fresh", "after");
-        end(&path).unwrap();
+        finish_interrupted(&path).unwrap();
         assert_eq!(names(folder.path()), ["damaged", "proxy.db"]);
         assert_eq!(fs::read(&path).unwrap(), b"after");
         // A part is nothing.
         fs::remove_file(&path).unwrap();
         write("proxy.part", "half");
-        end(&path).unwrap();
+        finish_interrupted(&path).unwrap();
         assert_eq!(names(folder.path()), ["damaged"]);
     }
 }

@@ -20,7 +20,7 @@ use super::{
     clean_shutdown,
     health::{FULL, StoreHealth, of_the_disk},
     open::{self, StoreOpenError},
-    replace::{Exchanged, exchange},
+    replace::{Exchanged, atomic_replace},
 };
 use crate::clock::Millis;
 
@@ -69,20 +69,20 @@ impl Watchdog {
     }
 
     /// Looks whether all is well, and mends what can be mended.
-    pub(super) fn look(&mut self) {
+    pub(super) fn check(&mut self) {
         if self.failed_at.is_some_and(|at| at.elapsed() < AGAIN) {
             return;
         }
         self.failed_at = None;
         match identity(&self.path) {
             None => self.replace("was deleted", Self::write_out),
-            now if now != self.identity => self.shared.begin(
+            now if now != self.identity => self.shared.enter(
                 "Another file has been put in the database's place; it is used from the next start on"
                     .to_owned(),
                 &self.path,
             ),
             _ if self.shared.take_suspicion() => self.inspect(),
-            _ if self.shared.trouble().is_some() => self.probe(),
+            _ if self.shared.degradation().is_some() => self.probe(),
             _ if !self.reserve.is_there() => self.keep_room(),
             _ => {}
         }
@@ -92,7 +92,7 @@ impl Watchdog {
     fn keep_room(&self) {
         match self.reserve.make() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                self.shared.begin(FULL.to_owned(), &self.path);
+                self.shared.enter(FULL.to_owned(), &self.path);
             }
             Err(error) => tracing::trace!(%error, "no room is kept for a start while the disk is full"),
             Ok(()) => {}
@@ -103,13 +103,13 @@ impl Watchdog {
     pub(super) fn close(self) {
         let tidied = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
         // On a full disk the next start needs room again: that of the log is free now.
-        if self.shared.trouble().is_some() && !self.reserve.is_there() {
+        if self.shared.degradation().is_some() && !self.reserve.is_there() {
             self.keep_room();
         }
         match tidied {
             Err(error) => tracing::warn!(%error, "the database was not tidied up"),
             Ok(()) if identity(&self.path) == self.identity => {
-                clean_shutdown::put(&self.path, self.checked_at);
+                clean_shutdown::write(&self.path, self.checked_at);
             }
             Ok(()) => tracing::warn!("another file lies in the database's place; it was left as it is"),
         }
@@ -133,10 +133,10 @@ impl Watchdog {
             .query_row("PRAGMA user_version", [], version)
             .and_then(|version| self.connection.pragma_update(None, "user_version", version));
         match changed {
-            Ok(()) => self.shared.end(&self.path),
+            Ok(()) => self.shared.leave(&self.path),
             Err(error) => {
                 if let Some(trouble) = of_the_disk(&error) {
-                    self.shared.begin(trouble, &self.path);
+                    self.shared.enter(trouble, &self.path);
                 }
             }
         }
@@ -170,7 +170,7 @@ impl Watchdog {
                 self.failed_at = Some(Instant::now());
                 let what =
                     format!("The database {why}, and no fresh one can be made ({error}): it is tried again");
-                self.shared.begin(what, &self.path);
+                self.shared.enter(what, &self.path);
                 // The next look finds it again, also where nothing is read meanwhile.
                 self.shared.suspect();
             }
@@ -184,13 +184,13 @@ impl Watchdog {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(|error| StoreOpenError::Io(folder.to_owned(), error))?;
         }
-        let Exchanged { told, aside } = exchange(&self.path, |fresh| fill(self, fresh))?;
+        let Exchanged { told, aside } = atomic_replace(&self.path, |fresh| fill(self, fresh))?;
         let (connection, checked_at) = open::connect(&self.path)?;
         self.connection = connection;
         self.checked_at = checked_at;
         self.identity = identity(&self.path);
         self.shared.renewed(&self.connection, aside.clone());
-        self.shared.end(&self.path);
+        self.shared.leave(&self.path);
         Ok((told, aside))
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let insert = "INSERT INTO history (user, key, question, at) VALUES (x'01', x'01', '/labs', 1), (x'01', x'02', '/labs', 2)";
-        store.write_through("rows", |connection| connection.execute_batch(insert)).await.unwrap();
+        store.commit("rows", |connection| connection.execute_batch(insert)).await.unwrap();
         store.close();
         drop(store);
         let index = "name = 'history_at'";
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(store.set_aside(), None, "nothing is seen at the start");
         let forget = || {
             let sql = "DELETE FROM history WHERE user = x'01' AND key = x'01'";
-            store.write_through("a deletion", move |connection| connection.execute(sql, []).map(drop))
+            store.commit("a deletion", move |connection| connection.execute(sql, []).map(drop))
         };
         assert!(forget().await.is_err(), "the index does not have the row");
         let start = std::time::Instant::now();

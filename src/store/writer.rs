@@ -106,7 +106,7 @@ fn work(mut keeper: Watchdog, inbox: &mpsc::Receiver<Job>) {
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
         if looked.elapsed() >= LOOK {
-            keeper.look();
+            keeper.check();
             looked = Instant::now();
         }
     }
@@ -160,10 +160,10 @@ fn commit(keeper: &Watchdog, batch: Vec<Job>) {
 /// A full disk refuses everything: that is told once, and what it refuses is counted.
 fn refused(keeper: &Watchdog, what: &'static str, error: &rusqlite::Error) {
     keeper.shared().notice(error);
-    keeper.shared().lose();
+    keeper.shared().count_lost();
     if let Some(trouble) = of_the_disk(error) {
         tracing::debug!(what, %error, "not written");
-        keeper.shared().begin(trouble, keeper.path());
+        keeper.shared().enter(trouble, keeper.path());
     } else {
         tracing::error!(what, %error, "the database refused a change");
     }

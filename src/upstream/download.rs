@@ -29,7 +29,7 @@ impl Upstream {
         timeout: Duration,
     ) -> Result<http::Response<Body>, UpstreamError> {
         if self.health.is_down() {
-            return Err(UpstreamError::Away);
+            return Err(UpstreamError::Offline);
         }
         let deadline = Instant::now() + timeout;
         let turn = self.pace.turn(who, deadline).await?;

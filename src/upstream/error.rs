@@ -7,10 +7,10 @@ use std::{error::Error, io, time::Duration};
 pub enum UpstreamError {
     /// It is known to be away, so it was not asked.
     #[error("it was not asked, being known to be away")]
-    Away,
+    Offline,
     /// An administrator keeps the proxy apart from it.
     #[error("an administrator has taken this proxy offline")]
-    OnPurpose,
+    HeldOffline,
     /// A snapshot is served alone.
     #[error("a snapshot is served, and nothing newer is asked for")]
     Frozen,
@@ -46,7 +46,7 @@ pub enum UpstreamError {
     },
     /// Too much was asked of it: no place came free for this request in time.
     #[error("too much is asked of it at once, and this request's turn did not come in time")]
-    NoTurn,
+    Saturated,
     /// More was asked for one caller than this proxy asks of it in that time.
     #[error("this proxy asks no more often for one user than `upstream.rate` allows")]
     Paced,
@@ -89,8 +89,8 @@ impl UpstreamError {
     /// A short name, the same in logs, metrics and `Cache-Status`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Away => "away",
-            Self::OnPurpose => "on-purpose",
+            Self::Offline => "away",
+            Self::HeldOffline => "on-purpose",
             Self::Frozen => "snapshot",
             Self::Dns => "dns",
             Self::Refused => "refused",
@@ -100,7 +100,7 @@ impl UpstreamError {
             Self::Malformed => "malformed",
             Self::BodyTooLarge => "body-too-large",
             Self::Slow { .. } => "slow-request",
-            Self::NoTurn => "no-turn",
+            Self::Saturated => "no-turn",
             Self::Paced => "own-pace",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
@@ -124,12 +124,12 @@ impl UpstreamError {
     pub fn is_outage(&self) -> bool {
         !matches!(
             self,
-            Self::Away
-                | Self::OnPurpose
+            Self::Offline
+                | Self::HeldOffline
                 | Self::Frozen
                 | Self::Throttled(_)
                 | Self::ThrottledAll(_)
-                | Self::NoTurn
+                | Self::Saturated
                 | Self::Paced
                 | Self::TooLarge
                 | Self::NotZip
@@ -147,13 +147,13 @@ impl UpstreamError {
         self.is_unreachable()
             || matches!(
                 self,
-                Self::Away
-                    | Self::OnPurpose
+                Self::Offline
+                    | Self::HeldOffline
                     | Self::Frozen
                     | Self::BadAddress
                     | Self::Throttled(_)
                     | Self::ThrottledAll(_)
-                    | Self::NoTurn
+                    | Self::Saturated
                     | Self::Paced
                     | Self::Unsent { begun: false }
                     | Self::Slow { begun: false }
@@ -161,7 +161,7 @@ impl UpstreamError {
     }
 
     /// Whether another try soon may fare better (for reads only).
-    pub(super) fn may_pass(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         matches!(self, Self::Reset | Self::Truncated | Self::Unavailable(_))
     }
 

@@ -65,17 +65,17 @@ const STALE_CONNECTION: Duration = Duration::from_millis(100);
 impl Upstream {
     /// Asks Alyx, waits for its turn, tries again where that may help; reports to health and pace.
     pub async fn fetch(&self, ask: &UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
-        self.fetch_on(ask, &SendState::default()).await
+        self.fetch_coalesced(ask, &SendState::default()).await
     }
 
     /// The same, saying when it is sent.
-    pub(crate) async fn fetch_on(
+    pub(crate) async fn fetch_coalesced(
         &self,
         ask: &UpstreamRequest,
         departure: &SendState,
     ) -> Result<UpstreamResponse, UpstreamError> {
         if self.health.is_down() {
-            return Err(UpstreamError::Away);
+            return Err(UpstreamError::Offline);
         }
         let deadline = Instant::now() + ask.timeout;
         let mut pauses = ExponentialBuilder::default()
@@ -103,11 +103,14 @@ impl Upstream {
     }
 
     /// The same, behind all requests of people: only while none of them waits, and few at once.
-    pub async fn fetch_behind(&self, ask: &UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
+    pub async fn fetch_in_background(
+        &self,
+        ask: &UpstreamRequest,
+    ) -> Result<UpstreamResponse, UpstreamError> {
         if self.health.is_down() {
-            return Err(UpstreamError::Away);
+            return Err(UpstreamError::Offline);
         }
-        let _place = self.pace.behind().await;
+        let _place = self.pace.background().await;
         self.fetch(ask).await
     }
 
@@ -120,7 +123,7 @@ impl Upstream {
     ) -> ControlFlow<()> {
         let pause = match result {
             Err(UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length)) => Some(*length),
-            Err(failure) if failure.may_pass() && !self.health.is_down() => None,
+            Err(failure) if failure.is_transient() && !self.health.is_down() => None,
             _ => return ControlFlow::Break(()),
         };
         let Some(next) = pauses.next() else { return ControlFlow::Break(()) };
@@ -142,9 +145,9 @@ impl Upstream {
         let turn = self.pace.turn(ask.who.as_ref(), deadline).await;
         let _turn =
             turn.map_err(
-                |failure| if failure == UpstreamError::NoTurn { self.no_turn(start) } else { failure },
+                |failure| if failure == UpstreamError::Saturated { self.saturated(start) } else { failure },
             )?;
-        departure.leave();
+        departure.mark_sent();
         let (asked_at, measured) = (clock::stamp(), Measured::begin());
         let exchange = async {
             let response = self.send(ask).await?;
@@ -163,8 +166,8 @@ impl Upstream {
     }
 
     /// What it means that a request got no turn since then: that Alyx answers nobody, or that too much is asked of it.
-    pub fn no_turn(&self, since: Instant) -> UpstreamError {
-        if self.health.heard_since(since) { UpstreamError::NoTurn } else { UpstreamError::Timeout }
+    pub fn saturated(&self, since: Instant) -> UpstreamError {
+        if self.health.seen_since(since) { UpstreamError::Saturated } else { UpstreamError::Timeout }
     }
 
     async fn send(&self, ask: &UpstreamRequest) -> Result<Response, UpstreamError> {
@@ -221,7 +224,7 @@ impl Upstream {
     }
 
     /// Looks whether Alyx is there (see [`super::health`]).
-    pub(super) async fn look(&self, timeout: Duration) -> Result<(), UpstreamError> {
+    pub(super) async fn probe(&self, timeout: Duration) -> Result<(), UpstreamError> {
         let ask = UpstreamRequest {
             path_and_query: LOOK.to_owned(),
             accept: Some(HeaderValue::from_static("application/json")),

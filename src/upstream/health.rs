@@ -65,7 +65,7 @@ impl HealthState {
 
     /// Whether it is not asked because somebody wants it so.
     pub fn is_on_purpose(&self) -> bool {
-        matches!(self, Self::Down { reason: UpstreamError::OnPurpose | UpstreamError::Frozen, .. })
+        matches!(self, Self::Down { reason: UpstreamError::HeldOffline | UpstreamError::Frozen, .. })
     }
 
     /// Why it is away, for people.
@@ -114,7 +114,7 @@ impl Health {
     }
 
     /// Has Alyx looked for now, and returns when its state is `down` or not as expected.
-    pub async fn look_until(&self, down: bool) {
+    pub async fn probe_until(&self, down: bool) {
         self.look.notify_one();
         let mut state = self.state.subscribe();
         let _ = state.wait_for(|state| state.is_down() == down).await;
@@ -148,7 +148,7 @@ impl Health {
     }
 
     /// Whether Alyx has answered anything since then.
-    pub fn heard_since(&self, then: Instant) -> bool {
+    pub fn seen_since(&self, then: Instant) -> bool {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|heard| heard >= then)
     }
 
@@ -179,9 +179,10 @@ impl Health {
     }
 
     /// Keeps away from Alyx until [`Self::release`]. A restart forgets it.
-    pub fn hold(&self) {
+    pub fn force_offline(&self) {
         tracing::warn!("an administrator has taken this proxy offline");
-        self.state.send_replace(HealthState::Down { since: clock::now(), reason: UpstreamError::OnPurpose });
+        self.state
+            .send_replace(HealthState::Down { since: clock::now(), reason: UpstreamError::HeldOffline });
     }
 
     /// Never asks Alyx anything: a snapshot is served alone.
@@ -190,9 +191,9 @@ impl Health {
     }
 
     /// Looks for Alyx again. Does nothing where nobody keeps away from it on purpose.
-    pub fn release(&self) {
+    pub fn resume(&self) {
         let released = self.state.send_if_modified(|state| {
-            let held = matches!(state, HealthState::Down { reason: UpstreamError::OnPurpose, .. });
+            let held = matches!(state, HealthState::Down { reason: UpstreamError::HeldOffline, .. });
             if held {
                 *state = HealthState::Unknown;
             }
@@ -205,7 +206,7 @@ impl Health {
     }
 
     /// Waits until a failure asks for a look or nothing was heard for `idle` (zero: no limit).
-    async fn until_look_is_due(&self, idle: Duration) {
+    async fn until_probe_is_due(&self, idle: Duration) {
         if idle.is_zero() {
             return self.look.notified().await;
         }
@@ -229,14 +230,14 @@ pub async fn watch(upstream: Arc<Upstream>, settings: Arc<ArcSwap<Settings>>) {
             continue;
         }
         let pace = settings.load().health.clone();
-        match upstream.look(pace.timeout.0).await {
+        match upstream.probe(pace.timeout.0).await {
             Ok(()) => health.answered(),
             Err(failure) => health.went_down(&failure),
         }
         if health.is_down() {
             let _ = tokio::time::timeout(jittered(pace.probe.0), health.look.notified()).await;
         } else {
-            health.until_look_is_due(pace.idle_probe.0).await;
+            health.until_probe_is_due(pace.idle_probe.0).await;
         }
     }
 }

@@ -99,7 +99,7 @@ impl LastMoved {
     }
 
     /// What was wrong with the client's body.
-    pub(super) fn fault(&self) -> Option<UpstreamError> {
+    pub(super) fn cause(&self) -> Option<UpstreamError> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -137,7 +137,7 @@ impl LastMoved {
 
 /// The body of an answer, ending in an error if it stands still for `timeout`, or comes as good as not at all. The time
 /// that its reader takes does not count.
-pub(super) fn bounded<S>(body: S, timeout: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send
+pub(super) fn with_idle_timeout<S>(body: S, timeout: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send
 where
     S: Stream<Item = io::Result<Bytes>> + Send,
 {

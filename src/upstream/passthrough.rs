@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 
 use super::{
     Upstream, UpstreamError, end_to_end, fetch,
-    idle_timeout::{LastMoved, bounded, broken},
+    idle_timeout::{LastMoved, broken, with_idle_timeout},
     measure::Measured,
     rate_limit::Caller,
 };
@@ -54,7 +54,7 @@ impl Upstream {
         timeout: Duration,
     ) -> Result<Relayed, UpstreamError> {
         if self.health.is_down() {
-            return Err(UpstreamError::Away);
+            return Err(UpstreamError::Offline);
         }
         // Whoever is slow to say what it wants does not keep a place while it does.
         let (request, whole) = read_small(request, timeout).await?;
@@ -64,7 +64,7 @@ impl Upstream {
         } else {
             self.pace.upload(who, deadline).await?
         };
-        let again = once_more(&request);
+        let again = clone_for_retry(&request);
         let result = match (self.relay_once(request, who, client_base, timeout).await, again) {
             (Err(UpstreamError::Reset), Some(again)) => {
                 self.relay_once(again, who, client_base, timeout).await
@@ -114,7 +114,7 @@ impl Upstream {
             outgoing = outgoing.body(reqwest::Body::wrap_stream(progress.watch(body)));
         }
         let response = progress.unless_stalled(outgoing.send(), timeout).await?;
-        response.map_err(|error| progress.fault().unwrap_or_else(|| UpstreamError::of(&error)))
+        response.map_err(|error| progress.cause().unwrap_or_else(|| UpstreamError::of(&error)))
     }
 
     /// Whether an answer to what may write is Alyx's own. A redirect is none: clients make a GET of what they sent, and take
@@ -171,7 +171,7 @@ pub(super) fn prepare(headers: &mut HeaderMap, client_base: &str, base: &str) {
 
 /// The same request to be sent again where it is cut off before its answer: it may have met a kept connection just as the
 /// other end closed it. None where it may change something, or has a body that is gone then (RFC 9110 9.2.2).
-pub(super) fn once_more(request: &Request<Body>) -> Option<Request<Body>> {
+pub(super) fn clone_for_retry(request: &Request<Body>) -> Option<Request<Body>> {
     let may = request.method().is_safe() && !has_body(request.headers());
     may.then(|| {
         let mut again = Request::new(Body::empty());
@@ -187,7 +187,7 @@ pub(super) fn passed<S>(status: StatusCode, headers: &HeaderMap, body: S, timeou
 where
     S: Stream<Item = io::Result<Bytes>> + Send + 'static,
 {
-    let mut passed = Response::new(Body::from_stream(bounded(body, timeout)));
+    let mut passed = Response::new(Body::from_stream(with_idle_timeout(body, timeout)));
     *passed.status_mut() = status;
     *passed.headers_mut() = end_to_end(headers);
     passed

@@ -42,7 +42,7 @@ pub enum Caller {
     /// A user: a name for the token that does not tell it.
     User([u8; 32]),
     /// All whose tokens Alyx has yet to accept: anybody can make up any number of them.
-    Strangers,
+    Unverified,
     /// All who ask for the pages that describe the interface, which Alyx counts by themselves.
     Docs,
 }
@@ -165,7 +165,7 @@ impl RequestLimiter {
     }
 
     /// Waits for a place behind the requests of people: until none of them waits for a turn.
-    pub(super) async fn behind(&self) -> OwnedSemaphorePermit {
+    pub(super) async fn background(&self) -> OwnedSemaphorePermit {
         let place = loop {
             // The semaphore is never closed.
             if let Ok(place) = self.behind.clone().acquire_owned().await {
@@ -188,7 +188,7 @@ impl RequestLimiter {
         deadline: Instant,
     ) -> Result<RatePermit, UpstreamError> {
         loop {
-            self.sit_out(who, deadline).await?;
+            self.wait_out_pause(who, deadline).await?;
             let _waiting = Waiting::of(&self.waiting);
             self.keep_rate(who, deadline).await?;
             // First among one's own: who asks for much at once is not ahead of the others with all of it.
@@ -208,7 +208,7 @@ impl RequestLimiter {
         deadline: Instant,
     ) -> Result<RatePermit, UpstreamError> {
         loop {
-            self.sit_out(who, deadline).await?;
+            self.wait_out_pause(who, deadline).await?;
             let share = place(self.share_of(who).uploads, deadline).await?;
             let upload = place(self.uploads.clone(), deadline).await?;
             let _waiting = Waiting::of(&self.waiting);
@@ -221,7 +221,7 @@ impl RequestLimiter {
     }
 
     /// Waits for a pause that Alyx has asked for to end.
-    async fn sit_out(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
+    async fn wait_out_pause(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
         while let Some((until, everybody)) = self.pause_of(who) {
             if until > deadline {
                 let left = until.saturating_duration_since(Instant::now());
@@ -296,7 +296,7 @@ async fn place(places: Arc<Semaphore>, deadline: Instant) -> Result<OwnedSemapho
     match tokio::time::timeout_at(deadline.into(), places.acquire_owned()).await {
         Ok(Ok(place)) if Instant::now() < deadline => Ok(place),
         // The semaphore is never closed.
-        _ => Err(UpstreamError::NoTurn),
+        _ => Err(UpstreamError::Saturated),
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn a_turn_never_comes_after_its_time() {
         let pace = pace(2, 0);
-        assert_eq!(pace.turn(None, Instant::now()).await.unwrap_err(), UpstreamError::NoTurn);
+        assert_eq!(pace.turn(None, Instant::now()).await.unwrap_err(), UpstreamError::Saturated);
         pace.turn(None, Instant::now() + LONG).await.unwrap();
     }
 
@@ -365,7 +365,7 @@ mod tests {
         let pace = pace(4, 0);
         let upload = async |who, time| pace.upload(Some(&who), Instant::now() + time).await;
         let first = upload(user(1), LONG).await.unwrap();
-        assert_eq!(upload(user(1), SOON).await.unwrap_err(), UpstreamError::NoTurn);
+        assert_eq!(upload(user(1), SOON).await.unwrap_err(), UpstreamError::Saturated);
         let other = upload(user(2), LONG).await.unwrap();
         drop((first, other));
         upload(user(1), LONG).await.unwrap();

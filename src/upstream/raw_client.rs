@@ -57,7 +57,7 @@ impl Origin {
         timeout: Duration,
         interim: impl Fn(StatusCode, &HeaderMap) + Clone + Send + Sync + 'static,
     ) -> Result<Response<Body>, UpstreamError> {
-        let again = passthrough::once_more(&request);
+        let again = passthrough::clone_for_retry(&request);
         match (self.exchange_once(request, client_base, timeout, interim.clone()).await, again) {
             (Err(UpstreamError::Reset), Some(again)) => {
                 self.exchange_once(again, client_base, timeout, interim).await
@@ -99,7 +99,7 @@ impl Origin {
         let measured = Measured::begin();
         let response =
             progress.unless_stalled(self.client.request(outgoing), timeout).await.and_then(|response| {
-                response.map_err(|error| progress.fault().unwrap_or_else(|| UpstreamError::of_origin(&error)))
+                response.map_err(|error| progress.cause().unwrap_or_else(|| UpstreamError::of_origin(&error)))
             });
         measured.end(&response.as_ref().map(Response::status).map_err(Clone::clone));
         let response = response?;

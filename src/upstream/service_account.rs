@@ -134,7 +134,7 @@ impl Account {
             who: Some(Caller::of(token)),
             ..ask.clone()
         };
-        upstream.fetch_behind(&ask).await
+        upstream.fetch_in_background(&ask).await
     }
 
     /// A token; another one than `refused`.
@@ -168,7 +168,7 @@ impl Upstream {
         timeout: Duration,
     ) -> Result<HeaderValue, AccountError> {
         if self.health.is_down() {
-            return Err(UpstreamError::Away.into());
+            return Err(UpstreamError::Offline.into());
         }
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("username", username)

@@ -49,7 +49,7 @@ struct Plain {}
 
 impl AdminSite {
     /// Does what an administrator wishes, and says what was done.
-    pub(super) async fn act(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, ActionError> {
+    pub(super) async fn execute(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, ActionError> {
         if let Some(frozen) = self.core.mode.snapshot() {
             let why = format!("This is {}: it stays as it is.", frozen.for_people());
             return Err(ActionError::new(409, why));
@@ -153,13 +153,13 @@ impl AdminSite {
 
     /// Keeps away from Alyx.
     pub(crate) fn hold_offline(&self) -> Value {
-        self.core.upstream.health.hold();
+        self.core.upstream.health.force_offline();
         json!({ "state": "down", "on_purpose": true })
     }
 
     /// Asks Alyx again.
     pub(crate) fn release_online(&self) -> Value {
-        self.core.upstream.health.release();
+        self.core.upstream.health.resume();
         json!({ "state": self.core.upstream.health.state().name(), "on_purpose": false })
     }
 }

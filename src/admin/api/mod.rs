@@ -81,7 +81,7 @@ pub(crate) async fn answer(
         snapshot::export(&admin.floors, wish).await
     } else {
         admin
-            .act(action, wish)
+            .execute(action, wish)
             .await
             .map(|done| refusal::json(200, format!("{done}\n"), CacheStatus::Internal))
     };

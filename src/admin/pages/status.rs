@@ -78,7 +78,7 @@ impl Visit {
     pub(super) fn status_page(&self) -> Response<Body> {
         let (admin, core) = (&self.admin, &self.admin.core);
         let state = core.upstream.health.state();
-        let stored = core.responses.stored();
+        let stored = core.responses.usage();
         let logged_in = self.counts();
         let (most, slowest) = core.activity.questions();
         let now = clock::now();
@@ -117,7 +117,7 @@ impl Visit {
                     text: event.text,
                 })
                 .collect(),
-            trouble: [core.store.trouble(), mirror.and_then(|mirror| mirror.trouble())]
+            trouble: [core.store.degradation(), mirror.and_then(|mirror| mirror.trouble())]
                 .into_iter()
                 .flatten()
                 .map(|trouble| trouble.for_people())

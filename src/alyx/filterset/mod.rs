@@ -83,7 +83,7 @@ pub enum Undecidable {
 
 impl Undecidable {
     /// What can't be done; completes the sentence "This proxy can't …".
-    pub fn beyond(what: impl Into<String>) -> Self {
+    pub fn unsupported(what: impl Into<String>) -> Self {
         Self::Beyond(what.into())
     }
 
@@ -182,7 +182,7 @@ impl QueryError {
 
     /// What no table can tell ([`Undecidable::Beyond`]).
     pub(crate) fn beyond(what: &str) -> Self {
-        Self::Undecided(Undecidable::beyond(what))
+        Self::Undecided(Undecidable::unsupported(what))
     }
 }
 

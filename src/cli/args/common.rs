@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use alyx_proxy::settings::{Override, ServerSettings, SettingsError};
 use clap::Args;
 
-use crate::cli::ask::Target;
+use crate::cli::client::Target;
 
 /// Where settings come from, for each command.
 #[derive(Debug, Args)]

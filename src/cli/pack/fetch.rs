@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::wishes::PackRequest;
 use crate::cli::{
     CliError,
-    ask::{ProxyClient, Reply},
+    client::{ProxyClient, Reply},
 };
 
 /// Times that a request is repeated when the proxy asks for a pause, and the longest pause.

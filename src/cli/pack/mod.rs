@@ -22,8 +22,8 @@ use zeroize::Zeroizing;
 use super::{
     CliError, CommandResult,
     args::PackFlags,
-    ask::{self, ProxyClient, Target},
     bar::StepBar,
+    client::{self, ProxyClient, Target},
     print, print_json,
 };
 use fetch::{Item, Packer};
@@ -40,7 +40,7 @@ pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> CommandResult {
     let place = flags.proxy.place(&load(sources)?.settings.server);
     let token = token(&place, flags)?;
     let mut headers = HeaderMap::new();
-    headers.insert(header::AUTHORIZATION, ask::authorization(&token)?);
+    headers.insert(header::AUTHORIZATION, client::authorization(&token)?);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let asker = ProxyClient::new(place.clone(), headers, PATIENCE)?;
 
@@ -132,5 +132,5 @@ async fn past(asker: &ProxyClient, days: u32) -> Result<Vec<PackRequest>, CliErr
 /// One of the proxy's own answers.
 async fn answered(asker: &ProxyClient, path: &str) -> Result<Value, CliError> {
     let reply = asker.get(path, HeaderMap::new()).await?;
-    ask::granted(reply.status, reply.body, path)
+    client::granted(reply.status, reply.body, path)
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{Worker, lines};
 use crate::cli::{
-    CliError, CommandResult, args::ExportFlags, ask, bar::StepBar, control::Control, prepare, print,
+    CliError, CommandResult, args::ExportFlags, bar::StepBar, client, control::Control, prepare, print,
     print_json,
 };
 
@@ -77,7 +77,7 @@ async fn fetch(
     let fetched = async {
         let bar = StepBar::new();
         bar.wait("exporting");
-        ask::download(control, "/-/api/export", &json!({ "name": name, "choice": choice }), &beside, &bar)
+        client::download(control, "/-/api/export", &json!({ "name": name, "choice": choice }), &beside, &bar)
             .await?;
         drop(bar);
         let (beside, teller) = (beside.clone(), StepBar::teller());

@@ -5,7 +5,9 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::Worker;
-use crate::cli::{CliError, CommandResult, args::ImportFlags, ask, bar::StepBar, prepare, print, print_json};
+use crate::cli::{
+    CliError, CommandResult, args::ImportFlags, bar::StepBar, client, prepare, print, print_json,
+};
 
 pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> CommandResult {
     let path = &flags.file;
@@ -21,7 +23,7 @@ pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> Comma
             let (opened, teller) = (path.clone(), StepBar::teller());
             let opening = tokio::task::spawn_blocking(move || Archive::open(&opened, &*teller).map(drop));
             opening.await.context("the snapshot was not read")?.map_err(anyhow::Error::from)?;
-            ask::upload(&control, "/-/api/import", path, &StepBar::new()).await?
+            client::upload(&control, "/-/api/import", path, &StepBar::new()).await?
         }
     };
     if flags.proxy.json {

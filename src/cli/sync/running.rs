@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{SummaryLine, failed, report, teller::ProgressReporter};
-use crate::cli::{CliError, CommandResult, args::StatusFlags, ask, control::Control};
+use crate::cli::{CliError, CommandResult, args::StatusFlags, client, control::Control};
 
 /// What is read of `/-/status.json`.
 #[derive(Deserialize)]
@@ -70,8 +70,8 @@ pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json:
     failed(errors.len())
 }
 
-async fn mirror(base: &ask::Target) -> Result<RunningMirror, CliError> {
-    let (_, body) = ask::json(base, "/-/status.json", &HeaderMap::new()).await?;
+async fn mirror(base: &client::Target) -> Result<RunningMirror, CliError> {
+    let (_, body) = client::json(base, "/-/status.json", &HeaderMap::new()).await?;
     let status: RunningStatus =
         serde_json::from_value(body.unwrap_or_default()).map_err(anyhow::Error::from)?;
     Ok(status.mirror)

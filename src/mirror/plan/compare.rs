@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Whether a column compares so; null where the column is null and that is not asked.
-pub(super) fn holds(column: &str, kind: ColumnKind, comparison: &Comparison) -> Result<Sql, QueryError> {
+pub(super) fn predicate(column: &str, kind: ColumnKind, comparison: &Comparison) -> Result<Sql, QueryError> {
     let plain = |text: String| Ok(Sql::new(text));
     match comparison {
         Comparison::Null(true) => plain(format!("{column} IS NULL")),

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The alias of the table that the list is of.
-pub(super) const OWN: &str = "t";
+pub(super) const BASE: &str = "t";
 
 /// What a filter asks of the record `t`.
 #[derive(Debug)]
@@ -73,9 +73,9 @@ pub(super) fn of(
     match (filter.test, asked) {
         (Predicate::Column(path, lookup), _) => {
             let (path, comparison) = lookups::column(endpoint, filter, path, lookup, asked)?;
-            let holds = path::holds(context, OWN, &path, &comparison)?;
+            let holds = path::predicate(context, BASE, &path, &comparison)?;
             let ways = if filter.joins(path.many()) {
-                Some(path::ways(context, OWN, &path, &comparison)?)
+                Some(path::multiplicity(context, BASE, &path, &comparison)?)
             } else {
                 None
             };
@@ -93,15 +93,15 @@ pub(super) fn of(
             let among = |unanswered| lookups::among_others(unanswered, used, text.split(',').count() / 2);
             let tests = json_tests(text).map_err(among)?;
             let holds =
-                |test| Ok(Condition::plain(path::holds(context, OWN, &path, &Comparison::Json(test))?));
+                |test| Ok(Condition::plain(path::predicate(context, BASE, &path, &Comparison::Json(test))?));
             tests.into_iter().map(holds).collect()
         }
         (Predicate::Users, CleanedValue::Text(text)) => one(users(context, text)?),
         (Predicate::DateRange, CleanedValue::Text(text)) => {
             let (from, until) = lookups::days(endpoint, text)?;
             let start = at("start_time")?;
-            let from = path::holds(context, OWN, &start, &from)?;
-            let until = path::holds(context, OWN, &start, &until)?;
+            let from = path::predicate(context, BASE, &start, &from)?;
+            let until = path::predicate(context, BASE, &start, &until)?;
             one(Condition::plain(from.text(" AND ").sql(until)))
         }
         (Predicate::PerformanceFrom, CleanedValue::Number(percent)) => {
@@ -118,7 +118,8 @@ pub(super) fn of(
         (Predicate::Alive, CleanedValue::Bool(wanted)) => one(Condition::plain(alive(context, *wanted)?)),
         (Predicate::Stock, CleanedValue::Bool(wanted)) => {
             let comparison = Comparison::new(&at("responsible_user__is_stock_manager")?, &true.into())?;
-            let manages = path::holds(context, OWN, &at("responsible_user__is_stock_manager")?, &comparison)?;
+            let manages =
+                path::predicate(context, BASE, &at("responsible_user__is_stock_manager")?, &comparison)?;
             one(Condition::plain(wished(manages, *wanted)))
         }
         (Predicate::WaterRestricted, CleanedValue::Bool(wanted)) => {
@@ -138,8 +139,9 @@ pub(super) fn of(
 fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
     let LookupPair { path, comparison, excludes } = pair;
     if !excludes {
-        let holds = path::holds(context, OWN, path, comparison)?;
-        let ways = if pair.multiplies() { Some(path::ways(context, OWN, path, comparison)?) } else { None };
+        let holds = path::predicate(context, BASE, path, comparison)?;
+        let ways =
+            if pair.multiplies() { Some(path::multiplicity(context, BASE, path, comparison)?) } else { None };
         return Ok(Condition { holds, ways, kind: ConditionEffect::Plain });
     }
     if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
@@ -148,7 +150,7 @@ fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
         let table = context.table(path.endpoint, detail)?;
         let spec = serde_json::to_string(test).map_err(|_| QueryError::beyond("write down such a test"))?;
         let leaves = Sql::new("(SELECT json_leaves(").bind(Value::Text(spec)).text(&format!(
-            ", w.{}) FROM {} w WHERE w.n = {OWN}.n)",
+            ", w.{}) FROM {} w WHERE w.n = {BASE}.n)",
             quoted(column),
             quoted(&format!("{}__wide", table.name))
         ));
@@ -157,7 +159,7 @@ fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
     if matches!(comparison, Comparison::Json(_)) {
         return Err(QueryError::beyond("exclude by the JSON of a related record"));
     }
-    let holds = path::holds(context, OWN, path, comparison)?;
+    let holds = path::predicate(context, BASE, path, comparison)?;
     Ok(Condition::plain(wished(holds, false)))
 }
 
@@ -173,8 +175,8 @@ fn users(context: &Context<'_>, text: &str) -> QueryResult<Condition> {
     let mut among = path.clone();
     among.rest = vec!["in".to_owned()];
     let comparison = Comparison::new(&among, &Python::List(names))?;
-    let holds = path::holds(context, OWN, &path, &comparison)?;
-    let ways = path::ways(context, OWN, &path, &comparison)?;
+    let holds = path::predicate(context, BASE, &path, &comparison)?;
+    let ways = path::multiplicity(context, BASE, &path, &comparison)?;
     Ok(Condition { holds, ways: Some(ways), kind: ConditionEffect::Users })
 }
 
@@ -186,7 +188,7 @@ pub(super) fn users_wanted(used: &[ActiveFilter]) -> usize {
 /// 100 × correct / trials as PostgreSQL divides whole numbers; SQLite does the same.
 fn performance(context: &Context<'_>, operator: &str, percent: f64) -> QueryResult<Condition> {
     context.table(context.endpoint.name, true)?;
-    let holds = Sql::new(format!("(100 * {OWN}.n_correct_trials / {OWN}.n_trials) {operator} "))
+    let holds = Sql::new(format!("(100 * {BASE}.n_correct_trials / {BASE}.n_trials) {operator} "))
         .bind(Value::Real(percent));
     Ok(Condition { holds, ways: None, kind: ConditionEffect::Performance })
 }
@@ -197,7 +199,7 @@ fn histology(context: &Context<'_>, wanted: bool) -> QueryResult<Condition> {
     let procedures = Path::resolve(endpoint, "procedures__name")?;
     let comparison = Comparison::new(&procedures, &"Histology".into())?;
     let inner = context.alias();
-    let holds = path::holds(context, &inner, &procedures, &comparison)?;
+    let holds = path::predicate(context, &inner, &procedures, &comparison)?;
     let table = context.table(endpoint, true)?;
     let subjects =
         Sql::new(format!("SELECT {inner}.subject FROM {} {inner} WHERE ", quoted(&table.name))).sql(holds);
@@ -212,14 +214,14 @@ fn histology(context: &Context<'_>, wanted: bool) -> QueryResult<Condition> {
             context.guard(sql, path::namesakes(hop.to, "nickname"));
         }
     }
-    let among = Sql::new(format!("{OWN}.subject IN (")).sql(subjects).text(")");
+    let among = Sql::new(format!("{BASE}.subject IN (")).sql(subjects).text(")");
     Ok(Condition::plain(wished(among, wanted)))
 }
 
 /// Not dead today.
 fn alive(context: &Context<'_>, wanted: bool) -> QueryResult<Sql> {
     context.table(context.endpoint.name, false)?;
-    let dead = Sql::new(format!("{OWN}.death_date <= ")).bind(Value::Integer(days(context.today)));
+    let dead = Sql::new(format!("{BASE}.death_date <= ")).bind(Value::Integer(days(context.today)));
     Ok(wished(dead, !wanted))
 }
 
@@ -233,9 +235,9 @@ fn restricted(context: &Context<'_>, end: &Path) -> QueryResult<Sql> {
     let namesakes = format!("SELECT nickname FROM {} GROUP BY 1 HAVING count(*) > 1", quoted(&own.name));
     if context.is_ambiguous(context.endpoint.name, "nickname") {
         return Ok(Sql::new(format!(
-            "{OWN}.nickname IN ({open}) AND \
-             ({OWN}.last_water_restriction IS NOT NULL OR {OWN}.nickname NOT IN ({namesakes}))"
+            "{BASE}.nickname IN ({open}) AND \
+             ({BASE}.last_water_restriction IS NOT NULL OR {BASE}.nickname NOT IN ({namesakes}))"
         )));
     }
-    Ok(Sql::new(format!("{OWN}.nickname IN ({open})")))
+    Ok(Sql::new(format!("{BASE}.nickname IN ({open})")))
 }

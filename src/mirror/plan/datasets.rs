@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, types::Value};
 
 use super::{
-    condition::{Condition, OWN, wished},
+    condition::{BASE, Condition, wished},
     context::Context,
     link::JoinLink,
     sql::{Sql, quoted},
@@ -69,7 +69,7 @@ pub(super) fn of(
             if !has_servers(context)? {
                 return Ok(Vec::new());
             }
-            one(Condition::plain(on_server(context, OWN, *exists)?))
+            one(Condition::plain(on_server(context, BASE, *exists)?))
         }
         (Predicate::OfInsertion, CleanedValue::Uuid(id)) => one(of_insertion(context, id)?),
         (Predicate::Tagged(flag), CleanedValue::Bool(wanted)) => one(tagged(context, flag, *wanted)?),
@@ -135,7 +135,7 @@ fn several(
     let relation = Model::of(endpoint).and_then(|model| model.relation(relation)).ok_or_else(beyond)?;
     let datasets = context.table(relation.to, false)?;
     let x = context.alias();
-    let link = JoinLink::of(own, relation, datasets, OWN, &x).ok_or_else(beyond)?;
+    let link = JoinLink::of(own, relation, datasets, BASE, &x).ok_or_else(beyond)?;
     let found = |names: &Names<'_>| -> QueryResult<Sql> {
         let from = format!("{} IN (SELECT {} FROM {} WHERE ", link.own, link.theirs, link.table);
         Ok(Sql::new(from).sql(passes(&x, names)?))
@@ -215,9 +215,9 @@ fn of_insertion(context: &Context<'_>, id: &str) -> QueryResult<Condition> {
         Some((session @ Value::Blob(_), Some(name))) => {
             let name = Value::Text(crate::alyx::filterset::compare::upper(&name));
             Ok(Condition::plain(
-                Sql::new(format!("{OWN}.session = "))
+                Sql::new(format!("{BASE}.session = "))
                     .bind(session)
-                    .text(&format!(" AND upper_contains({OWN}.collection, "))
+                    .text(&format!(" AND upper_contains({BASE}.collection, "))
                     .bind(name)
                     .text(")"),
             ))
@@ -240,11 +240,11 @@ fn tagged(context: &Context<'_>, flag: &str, wanted: bool) -> QueryResult<Condit
         quoted(&tags.name),
         quoted(flag)
     );
-    let holds = Sql::new(format!("{OWN}.n IN (SELECT m.n {flagged})"));
+    let holds = Sql::new(format!("{BASE}.n IN (SELECT m.n {flagged})"));
     if !wanted {
         return Ok(Condition::plain(wished(holds, false)));
     }
-    let ways = Sql::new(format!("(SELECT count(*) {flagged} AND m.n = {OWN}.n)"));
+    let ways = Sql::new(format!("(SELECT count(*) {flagged} AND m.n = {BASE}.n)"));
     Ok(Condition::counted(holds, ways))
 }
 
@@ -255,7 +255,7 @@ fn any(context: &Context<'_>, ids: &[String]) -> QueryResult<Condition> {
     let ids = ids.iter().filter_map(|id| uuid::Uuid::parse_str(id).ok());
     let ids = Sql::values(ids.map(|id| Value::Blob(id.as_bytes().to_vec())));
     let from = format!("FROM {} m WHERE m.key IN (", quoted(&rows.table));
-    let holds = Sql::new(format!("{OWN}.n IN (SELECT m.n {from}")).sql(ids.clone()).text("))");
-    let ways = Sql::new(format!("(SELECT count(*) {from}")).sql(ids).text(&format!(") AND m.n = {OWN}.n)"));
+    let holds = Sql::new(format!("{BASE}.n IN (SELECT m.n {from}")).sql(ids.clone()).text("))");
+    let ways = Sql::new(format!("(SELECT count(*) {from}")).sql(ids).text(&format!(") AND m.n = {BASE}.n)"));
     Ok(Condition::counted(holds, ways))
 }

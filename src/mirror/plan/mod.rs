@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use rusqlite::Connection;
 
-use condition::{Condition, ConditionEffect, OWN};
+use condition::{BASE, Condition, ConditionEffect};
 use context::Context;
 use order::RowOrder;
 use sql::{Sql, quoted};
@@ -66,7 +66,7 @@ impl From<rusqlite::Error> for PlanError {
         if let rusqlite::Error::SqliteFailure(_, Some(words)) = &error
             && let Some(what) = words.strip_prefix(sql_functions::UNDECIDED)
         {
-            return Undecidable::beyond(what).into();
+            return Undecidable::unsupported(what).into();
         }
         Self::Sqlite(error)
     }
@@ -107,7 +107,7 @@ pub fn list(
     today: Date,
 ) -> Result<ListPlan, PlanError> {
     if !pagination::is_plain(pairs) {
-        return Err(Undecidable::beyond("read such a limit or offset as Python does").into());
+        return Err(Undecidable::unsupported("read such a limit or offset as Python does").into());
     }
     let context = Context::new(connection, states, endpoint, pairs, today);
     let table = context.table(endpoint.name, false)?;
@@ -132,7 +132,7 @@ pub fn list(
         always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == RowEffect::Distinct);
     if distinct && !order.join.is_empty() {
         // What is joined for the order, and may be so for the filter, is then among what must differ.
-        return Err(Undecidable::beyond("know how often Alyx lists a record then").into());
+        return Err(Undecidable::unsupported("know how often Alyx lists a record then").into());
     }
     let (holds, repeats) = joined(&context, table, &used, conditions)?;
     let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
@@ -198,14 +198,14 @@ fn joined(
         };
         if ["datasets", "histology"].iter().any(|name| context.raw(name).is_some()) {
             let others = Sql::join(holds.iter().cloned(), " AND ");
-            let few = Sql::new(format!("SELECT 1 FROM {} {OWN} WHERE ", quoted(&table.name)))
+            let few = Sql::new(format!("SELECT 1 FROM {} {BASE} WHERE ", quoted(&table.name)))
                 .sql(others)
                 .text(" AND ")
                 .sql(found)
                 .text(" < ")
                 .bind(rusqlite::types::Value::Integer(wanted));
             if context.finds(&few)? {
-                return Err(Undecidable::beyond("count users beside this filter").into());
+                return Err(Undecidable::unsupported("count users beside this filter").into());
             }
         }
         holds.push(rows.text(" >= ").bind(rusqlite::types::Value::Integer(wanted)));
@@ -229,7 +229,7 @@ fn no_division_by_zero(
     others: &[Sql],
 ) -> Result<(), PlanError> {
     let zero = Sql::new(format!(
-        "SELECT 1 FROM {} {OWN} WHERE {OWN}.n_trials = 0 AND {OWN}.n_correct_trials IS NOT NULL",
+        "SELECT 1 FROM {} {BASE} WHERE {BASE}.n_trials = 0 AND {BASE}.n_correct_trials IS NOT NULL",
         quoted(&table.name)
     ));
     if !context.finds(&zero)? {
@@ -239,7 +239,7 @@ fn no_division_by_zero(
     if context.finds(&certain)? {
         return Err(AlyxError::failed("division by zero\n").into());
     }
-    Err(Undecidable::beyond("know whether Alyx divides by the zero trials of a session").into())
+    Err(Undecidable::unsupported("know whether Alyx divides by the zero trials of a session").into())
 }
 
 impl ListPlan {
@@ -278,9 +278,9 @@ impl ListPlan {
 
     /// The numbers of all records that are listed, in ascending order.
     pub fn numbers(&self, connection: &Connection) -> rusqlite::Result<Vec<i64>> {
-        let sql = Sql::new(format!("SELECT {OWN}.n FROM {} {OWN}", quoted(&self.table.name)))
+        let sql = Sql::new(format!("SELECT {BASE}.n FROM {} {BASE}", quoted(&self.table.name)))
             .sql(self.condition())
-            .text(&format!(" ORDER BY {OWN}.n"));
+            .text(&format!(" ORDER BY {BASE}.n"));
         let mut statement = connection.prepare(&sql.text)?;
         statement.query_map(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?.collect()
     }
@@ -347,7 +347,7 @@ impl ListPlan {
         };
         Sql::new("SELECT ")
             .sql(counted)
-            .text(&format!(" FROM {} {OWN}", quoted(&self.table.name)))
+            .text(&format!(" FROM {} {BASE}", quoted(&self.table.name)))
             .sql(self.condition())
     }
 
@@ -357,9 +357,9 @@ impl ListPlan {
             Some(repeats) if !self.distinct || always_grouped(self.endpoint) => repeats.clone(),
             _ => Sql::new("1"),
         };
-        Sql::new(format!("SELECT {OWN}.n, "))
+        Sql::new(format!("SELECT {BASE}.n, "))
             .sql(repeats)
-            .text(&format!(" FROM {} {OWN}{}", quoted(&self.table.name), self.order.join))
+            .text(&format!(" FROM {} {BASE}{}", quoted(&self.table.name), self.order.join))
             .sql(self.condition())
             .text(&format!(" ORDER BY {}", self.order.by))
     }
@@ -456,9 +456,10 @@ pub fn detail(
         [(list, own)] => match detail.shape {
             DetailShape::AsListed => Ok(list.clone()),
             DetailShape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
-            DetailShape::Own => {
-                own.clone().filter(|own| own != super::ingest::NONE).ok_or_else(|| missing(true).into())
-            }
+            DetailShape::Own => own
+                .clone()
+                .filter(|own| own != super::ingest::DETAIL_UNAVAILABLE)
+                .ok_or_else(|| missing(true).into()),
         },
         several => {
             let (model, count) = (endpoint.model, several.len());

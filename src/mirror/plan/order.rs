@@ -1,7 +1,7 @@
 //! The order of a list in SQL (ALYX.md 1, "ordering"): nulls where PostgreSQL puts them, and ties by the number
 //! of the record, so that all pages are cut from one order.
 
-use super::{condition::OWN, context::Context, path, sql::quoted};
+use super::{condition::BASE, context::Context, path, sql::quoted};
 use crate::{
     alyx::{
         filterset::{
@@ -31,19 +31,19 @@ impl RowOrder {
                 let expression = match many(table, &path) {
                     // A record stands in the list once for each of these (imaging stacks, ALYX.md 2.5).
                     Some((rows, column)) => {
-                        join = format!(" LEFT JOIN {} o ON o.n = {OWN}.n", quoted(rows));
+                        join = format!(" LEFT JOIN {} o ON o.n = {BASE}.n", quoted(rows));
                         format!("o.{}", quoted(column))
                     }
-                    None => path::expression(context, OWN, &path)?.text,
+                    None => path::expression(context, BASE, &path)?.text,
                 };
                 let (nulls, direction) =
                     if order.descending { ("IS NOT NULL", " DESC") } else { ("IS NULL", "") };
                 keys.push(format!("{expression} {nulls}, {expression}{direction}"));
             }
         } else {
-            keys.extend((1..=table.order.len()).map(|number| format!("{OWN}.order_{number}")));
+            keys.extend((1..=table.order.len()).map(|number| format!("{BASE}.order_{number}")));
         }
-        keys.push(format!("{OWN}.n"));
+        keys.push(format!("{BASE}.n"));
         Ok(Self { join, by: keys.join(", ") })
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Whether the record `alias` of the path's endpoint leads to a value that compares so. Null counts as no.
-pub(super) fn holds(
+pub(super) fn predicate(
     context: &Context<'_>,
     alias: &str,
     path: &Path,
@@ -33,7 +33,7 @@ pub(super) fn holds(
 }
 
 /// In how many ways it does.
-pub(super) fn ways(
+pub(super) fn multiplicity(
     context: &Context<'_>,
     alias: &str,
     path: &Path,
@@ -183,7 +183,7 @@ impl Walk<'_, '_> {
             let holds = if self.looks_into_text() && self.context.repeats(&many.table, "key") {
                 self.among_values(&key, &many.table, "key", kind)?
             } else {
-                compare::holds(&key, kind, self.comparison)?
+                compare::predicate(&key, kind, self.comparison)?
             };
             return Ok(Sql::new(format!("{alias}.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE "))
                 .sql(holds)
@@ -191,7 +191,7 @@ impl Walk<'_, '_> {
         }
         if table.wide.iter().any(|wide| wide.name == column) {
             let inner = self.context.alias();
-            let holds = compare::holds(&format!("{inner}.{}", quoted(column)), kind, self.comparison)?;
+            let holds = compare::predicate(&format!("{inner}.{}", quoted(column)), kind, self.comparison)?;
             let name = quoted(&format!("{}__wide", table.name));
             return Ok(Sql::new("(SELECT ")
                 .sql(holds)
@@ -203,7 +203,7 @@ impl Walk<'_, '_> {
         if self.looks_into_text() && !is_folded && self.context.repeats(&table.name, column) {
             return self.among_values(&own, &table.name, column, kind);
         }
-        compare::holds(&own, kind, self.comparison)
+        compare::predicate(&own, kind, self.comparison)
     }
 
     /// Whether a value is among those of a column that compare so: the few different ones are looked into once
@@ -211,7 +211,7 @@ impl Walk<'_, '_> {
     fn among_values(&self, value: &str, table: &str, column: &str, kind: ColumnKind) -> QueryResult<Sql> {
         let values = self.context.alias();
         let (table, column) = (quoted(table), quoted(column));
-        let holds = compare::holds(&format!("{values}.value"), kind, self.comparison)?;
+        let holds = compare::predicate(&format!("{values}.value"), kind, self.comparison)?;
         Ok(Sql::new(format!(
             "{value} IN (WITH RECURSIVE {values}(value) AS (SELECT min({column}) FROM {table} UNION ALL \
              SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM {values} \
@@ -297,7 +297,7 @@ impl Walk<'_, '_> {
                 && !self.of_nothing()
             {
                 let inner = self.context.alias();
-                let holds = compare::holds(&format!("{inner}.key"), kind, self.comparison)?;
+                let holds = compare::predicate(&format!("{inner}.key"), kind, self.comparison)?;
                 let rows = quoted(&many.table);
                 return Ok(Sql::new(format!(
                     "(SELECT count(*) FROM {rows} {inner} WHERE {inner}.n = {alias}.n AND "
@@ -319,7 +319,7 @@ impl Walk<'_, '_> {
         let has = |name: &str| many.columns.iter().any(|column| column.name == name);
         match (rest, self.path.leaf) {
             ([], Leaf::Value { column, kind, .. }) if has(column) => {
-                compare::holds(&format!("{alias}.{}", quoted(column)), kind, self.comparison).map(Some)
+                compare::predicate(&format!("{alias}.{}", quoted(column)), kind, self.comparison).map(Some)
             }
             ([hop, rest @ ..], _) if has(hop.name) && !hop.many && !self.of_nothing() => {
                 let Join::Holds { key, .. } = hop.join else { return Ok(None) };
@@ -402,5 +402,5 @@ struct ReverseKey {
 }
 
 pub(super) fn namesakes(endpoint: &str, key: &str) -> Undecidable {
-    Undecidable::beyond(format!("tell apart the {endpoint} that have the same {key}"))
+    Undecidable::unsupported(format!("tell apart the {endpoint} that have the same {key}"))
 }

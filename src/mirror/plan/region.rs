@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, types::Value};
 
 use super::{
-    condition::{Condition, ConditionEffect, OWN},
+    condition::{BASE, Condition, ConditionEffect},
     context::Context,
     link::JoinLink,
     sql::{Sql, quoted},
@@ -29,23 +29,23 @@ pub(super) fn inside(
     let (holds, ways) = match RegionPath::of(context)? {
         RegionPath::Probes(tracks) => {
             let inside = tracks_inside(context, &regions)?;
-            let holds = tracks.holds(&inside);
-            (holds, tracks.ways(&inside))
+            let holds = tracks.predicate(&inside);
+            (holds, tracks.multiplicity(&inside))
         }
         RegionPath::Locations(fields) => {
             let inside = locations_inside(context, &regions)?;
-            (fields.holds(&inside), fields.ways(&inside))
+            (fields.predicate(&inside), fields.multiplicity(&inside))
         }
         RegionPath::Both(tracks, fields) => {
             let (tracks_in, fields_in) =
                 (tracks_inside(context, &regions)?, locations_inside(context, &regions)?);
             let holds = Sql::new("(")
-                .sql(tracks.holds(&tracks_in))
+                .sql(tracks.predicate(&tracks_in))
                 .text(" OR ")
-                .sql(fields.holds(&fields_in))
+                .sql(fields.predicate(&fields_in))
                 .text(")");
             // Each row of the one stands beside each row of the other; either may lie inside.
-            let (t, f) = (tracks.ways(&tracks_in), fields.ways(&fields_in));
+            let (t, f) = (tracks.multiplicity(&tracks_in), fields.multiplicity(&fields_in));
             let ways = Sql::new("(")
                 .sql(t.clone())
                 .text(" * ")
@@ -105,7 +105,7 @@ struct Steps {
 impl Steps {
     fn of(context: &Context<'_>, names: &[&str]) -> QueryResult<Self> {
         let beyond = |name: &str| QueryError::beyond(&format!("follow {name}"));
-        let (mut endpoint, mut alias, mut joins) = (context.endpoint.name, OWN.to_owned(), Vec::new());
+        let (mut endpoint, mut alias, mut joins) = (context.endpoint.name, BASE.to_owned(), Vec::new());
         for name in names {
             let relation =
                 Model::of(endpoint).and_then(|model| model.relation(name)).ok_or_else(|| beyond(name))?;
@@ -119,7 +119,7 @@ impl Steps {
     }
 
     /// Whether any leads inside.
-    fn holds(&self, inside: &Sql) -> Sql {
+    fn predicate(&self, inside: &Sql) -> Sql {
         // Those that do are found once, not looked for from each record.
         let Some((first, rest)) = self.joins.split_first() else { return Sql::new("0") };
         let on: Vec<String> = rest.iter().map(|step| format!("{} AND ", step.on())).collect();
@@ -136,7 +136,7 @@ impl Steps {
     }
 
     /// How many rows lead inside.
-    fn ways(&self, inside: &Sql) -> Sql {
+    fn multiplicity(&self, inside: &Sql) -> Sql {
         let on: Vec<String> = self.joins.iter().map(JoinLink::on).collect();
         Sql::new(format!(
             "(SELECT count(*) FROM {} WHERE {} AND {} IN (",
@@ -229,7 +229,7 @@ pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> QueryRe
     } else {
         format!("SELECT r.id FROM {table} r JOIN line l ON r.parent = l.id")
     };
-    let holds = Sql::new(format!("{OWN}.id <> 0 AND {OWN}.id IN (WITH RECURSIVE line(id) AS (SELECT "))
+    let holds = Sql::new(format!("{BASE}.id <> 0 AND {BASE}.id IN (WITH RECURSIVE line(id) AS (SELECT "))
         .bind(Value::Integer(found))
         .text(&format!(" UNION {step}) SELECT id FROM line)"));
     Ok(Condition { holds, ways: None, kind: ConditionEffect::Lineage })

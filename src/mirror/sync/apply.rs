@@ -159,7 +159,7 @@ mod tests {
                 put(&connection, table, None, &newer, &DetailUpdate::Stays).map(drop),
                 remove(&connection, table, 1),
             ] {
-                assert!(result.unwrap_err().is_damage(), "{column}");
+                assert!(result.unwrap_err().is_corruption(), "{column}");
             }
         }
     }

@@ -303,7 +303,7 @@ fn ended(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()
     let Some(begun) = begun else { return Ok(()) };
     connection.execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (endpoint, begun))?;
     match quarantine::of(connection, endpoint)? {
-        Some(doubt) => quarantine::settle(connection, table, doubt),
+        Some(doubt) => quarantine::close(connection, table, doubt),
         None => Ok(()),
     }
 }
@@ -413,7 +413,7 @@ fn listed(
     connection
         .execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (table.endpoint.name, start))?;
     if let Some(doubt) = doubt {
-        quarantine::settle(connection, table, doubt)?;
+        quarantine::close(connection, table, doubt)?;
     }
     super::incremental::synced(connection, table, start)
 }

@@ -50,7 +50,7 @@ impl Synchroniser {
 
     /// Begins a fresh database where the file can't be read or changed.
     async fn replace(&self, error: &MirrorError) {
-        if !error.is_damage() {
+        if !error.is_corruption() {
             tracing::warn!(%error, "the mirror was not looked through");
             return;
         }

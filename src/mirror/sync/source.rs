@@ -11,7 +11,7 @@ use crate::{
         DetailKey, Endpoint, query_string,
         record::{self, Record},
     },
-    mirror::{generation::TableScope, ingest::NONE, schema::EndpointTables},
+    mirror::{generation::TableScope, ingest::DETAIL_UNAVAILABLE, schema::EndpointTables},
     upstream::{Account, Upstream, UpstreamRequest, UpstreamResponse},
 };
 
@@ -184,7 +184,7 @@ impl AlyxSource {
             let answer = self.get(path.clone()).await?;
             let detail = match answer.status.as_u16() {
                 200 => DetailUpdate::Is(String::from_utf8_lossy(&answer.body).into_owned()),
-                500 if ambiguous(&answer.body) => DetailUpdate::Is(NONE.to_owned()),
+                500 if ambiguous(&answer.body) => DetailUpdate::Is(DETAIL_UNAVAILABLE.to_owned()),
                 // It has gone meanwhile, fails just now, or the miniature has no such detail.
                 404 | 500 | 501 => DetailUpdate::Lost,
                 status => return Err(SyncError::Strange(path, status)),

@@ -141,7 +141,7 @@ impl FileCache {
             let mut statement = connection.prepare("DELETE FROM tables WHERE tag = ?1")?;
             tags.iter().try_for_each(|tag| statement.execute([tag]).map(drop))
         };
-        store.write_through("purged cache tables", remove).await?;
+        store.commit("purged cache tables", remove).await?;
         for (_, kept) in &gone {
             if let Err(error) = tokio::fs::remove_file(&kept.path).await {
                 tracing::warn!(%error, "purged cache tables were not removed");
@@ -153,7 +153,7 @@ impl FileCache {
     /// Keeps a file that is whole and in its place, instead of the one before.
     pub(super) async fn keep(&self, tag: &str, kept: CachedFile, store: &Store) -> Result<(), StoreError> {
         let (row, of) = (kept.clone(), tag.to_owned());
-        store.write_through("cache tables", move |connection| insert(connection, &of, &row)).await?;
+        store.commit("cache tables", move |connection| insert(connection, &of, &row)).await?;
         let before =
             self.kept.write().unwrap_or_else(PoisonError::into_inner).insert(tag.to_owned(), Arc::new(kept));
         // Whoever reads the old one has it open; others don't find it any more.

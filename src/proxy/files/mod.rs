@@ -147,7 +147,7 @@ impl CacheTables {
         credentials: &Credentials,
     ) -> Result<Authorization, Box<Response<Body>>> {
         let may = authorize(&self.core, credentials, asked);
-        if may == Authorization::Have {
+        if may == Authorization::Granted {
             return Ok(may);
         }
         let answer = match self.judge(asked, credentials, &cache_info::info_path("")).await {
