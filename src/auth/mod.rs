@@ -18,6 +18,6 @@ pub use admin_token::AdminToken;
 pub use credentials::{Credentials, credentials};
 pub use login_form::LoginForm;
 pub use login_throttle::LoginThrottle;
-pub use offline_login::{Attempt, LogIn, Logins, Presented};
+pub use offline_login::{Attempt, LogIn, OfflineLogins, Presented};
 pub use secret_key::{SecretError, SecretKey};
-pub use token_cache::{TokenStatus, Tokens};
+pub use token_cache::{TokenCache, TokenStatus};

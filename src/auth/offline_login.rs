@@ -82,18 +82,18 @@ impl Presented<'_> {
 
 /// The log-ins that Alyx has accepted.
 #[derive(Debug)]
-pub struct Logins {
+pub struct OfflineLogins {
     attempts: LoginThrottle,
     at_once: Semaphore,
 }
 
-impl Default for Logins {
+impl Default for OfflineLogins {
     fn default() -> Self {
         Self { attempts: LoginThrottle::default(), at_once: Semaphore::new(AT_ONCE) }
     }
 }
 
-impl Logins {
+impl OfflineLogins {
     /// Whether this user may try this password from there. One that is the kept one is let in however many others were
     /// wrong; where many come, it is looked at once a second.
     pub async fn attempt(

@@ -41,14 +41,14 @@ const WRITE_EVERY: Millis = 60_000;
 
 /// The tokens that Alyx has accepted. Their number is that of the lab's users: they are all in memory.
 #[derive(Debug, Default)]
-pub struct Tokens {
+pub struct TokenCache {
     vouched_at: RwLock<HashMap<TokenHash, Millis>>,
     /// When those that counted were refused.
     refused_at: Mutex<HashMap<TokenHash, Millis>>,
     refusals: AtomicU64,
 }
 
-impl Tokens {
+impl TokenCache {
     /// Reads what was known when the program last ran.
     pub async fn load(store: &Store) -> Result<Self, StoreError> {
         let rows = store

@@ -53,7 +53,7 @@ fn takes_back(answer: &UpstreamResponse) -> bool {
 
 /// Everything that is remembered of one Alyx's answers.
 #[derive(Debug)]
-pub struct Responses {
+pub struct ResponseCache {
     memory: Memory,
     disk: Disk,
     marks: Invalidations,
@@ -61,7 +61,7 @@ pub struct Responses {
     base: Base,
 }
 
-impl Responses {
+impl ResponseCache {
     /// Opens what is remembered of the Alyx at `base` in this store.
     pub async fn open(store: Arc<Store>, base: &str, settings: &Settings) -> Result<Self, StoreError> {
         // Stamps go on from what is stored before anything is marked.

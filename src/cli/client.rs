@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use super::{CliError, bar::StepBar, control::Control};
+use super::{CliError, control::Control, progress_bar::StepBar};
 
 const A_DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -8,7 +8,6 @@
 //! | 3 | no proxy is running there |
 
 mod args;
-mod bar;
 mod check_config;
 mod client;
 mod control;
@@ -17,6 +16,7 @@ mod explain;
 mod man;
 mod one_setup;
 mod pack;
+mod progress_bar;
 mod serve;
 mod service;
 mod snapshot;

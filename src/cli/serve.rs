@@ -13,7 +13,7 @@ use alyx_proxy::{
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandResult, bar::StepBar, prepare, print, service};
+use super::{CommandResult, prepare, print, progress_bar::StepBar, service};
 
 pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> CommandResult {
     let given = service::socket()?;

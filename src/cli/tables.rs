@@ -10,7 +10,7 @@ use alyx_proxy::{
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::{CommandResult, args::TablesFlags, bar::StepBar, print, print_json};
+use super::{CommandResult, args::TablesFlags, print, print_json, progress_bar::StepBar};
 
 pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> CommandResult {
     let settings = load(sources)?.settings;

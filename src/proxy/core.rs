@@ -12,8 +12,8 @@ use http::StatusCode;
 use super::{history::History, mode::Mode};
 use crate::{
     alyx::error_body,
-    auth::{Credentials, SecretError, SecretKey, Tokens},
-    cache::Responses,
+    auth::{Credentials, SecretError, SecretKey, TokenCache},
+    cache::ResponseCache,
     clock::Millis,
     data_dir::{self, LockError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
@@ -31,12 +31,12 @@ pub(crate) struct Core {
     /// The Alyx behind it.
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) store: Arc<Store>,
-    pub(crate) responses: Responses,
+    pub(crate) responses: ResponseCache,
     /// Whole tables of Alyx; none where nothing is to be mirrored.
     pub(crate) mirror: Option<Arc<Mirror>>,
     /// Keeps the mirror up to date; none where nothing is to be mirrored.
     pub(crate) synchroniser: Option<Arc<Synchroniser>>,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: TokenCache,
     /// What each user asked lately.
     pub(crate) history: History,
     pub(crate) key: SecretKey,
@@ -104,8 +104,8 @@ impl Core {
             None => None,
         };
         let core = Arc::new(Self {
-            responses: Responses::open(store.clone(), upstream.base(), &settings.load_full()).await?,
-            tokens: Tokens::load(&store).await?,
+            responses: ResponseCache::open(store.clone(), upstream.base(), &settings.load_full()).await?,
+            tokens: TokenCache::load(&store).await?,
             history: History::default(),
             mirror,
             synchroniser,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     alyx::{Route, Service, invalidates},
-    auth::Logins,
+    auth::OfflineLogins,
     http::cache_status::ForwardReason,
 };
 
@@ -29,7 +29,7 @@ pub(crate) struct Floors {
     pub(crate) mirror: Arc<FromMirror>,
     pub(crate) upstream: FromUpstream,
     pub(crate) tables: Arc<CacheTables>,
-    pub(crate) logins: Logins,
+    pub(crate) logins: OfflineLogins,
 }
 
 impl Floors {
@@ -41,7 +41,7 @@ impl Floors {
             mirror: Arc::new(FromMirror::new(core.clone(), memory.0 / 16)),
             upstream: FromUpstream::new(),
             tables: Arc::new(CacheTables::open(core.clone()).await?),
-            logins: Logins::default(),
+            logins: OfflineLogins::default(),
             core,
         }))
     }

@@ -17,11 +17,7 @@ use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use http::{HeaderValue, Response, header};
 
 use super::refusal::{self, refuse};
-use crate::{alyx::error_body, settings};
-
-const SHED: &str = "alyx_proxy_shed_total";
-/// As many connections are open as files can be.
-const CONNECTIONS: &str = "connections";
+use crate::{alyx::error_body, settings, telemetry::metrics};
 
 /// Requests under way.
 #[derive(Debug, Default)]
@@ -63,13 +59,8 @@ impl Full {
 
 /// Makes the series of requests that were refused for want of a place, at zero.
 pub(crate) fn register() {
-    let reasons = [Full::All.name(), Full::Client.name(), CONNECTIONS];
-    crate::telemetry::metrics::register(SHED, "reason", reasons);
-}
-
-/// Counts a connection that was turned away.
-pub(crate) fn count_connection_turned_away() {
-    metrics::counter!(SHED, "reason" => CONNECTIONS).increment(1);
+    let reasons = [Full::All.name(), Full::Client.name(), metrics::CONNECTIONS];
+    metrics::register(metrics::REJECTED, "reason", reasons);
 }
 
 impl InFlightLimit {
@@ -131,7 +122,7 @@ fn overloaded(full: Full) -> Response<Body> {
              second."
         }
     };
-    metrics::counter!(SHED, "reason" => full.name()).increment(1);
+    metrics::count_rejected(full.name());
     let mut response = refuse(503, error_body::detail(503, text), full.name());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response

@@ -26,7 +26,7 @@ use super::{
     stalled_streams::StreamStallGuard,
     tls::{Tls, TlsError},
 };
-use crate::settings::Settings;
+use crate::{settings::Settings, telemetry::metrics};
 
 /// The longest head of a request: as long a URL as can be allowed, and its fields.
 const LONGEST_HEAD: usize = 128 << 10;
@@ -133,7 +133,7 @@ fn connections() -> usize {
 
 /// Says that there is no room, where that can be said at once.
 fn reject_connection(stream: &TcpStream, tls: bool) {
-    crate::proxy::in_flight::count_connection_turned_away();
+    metrics::count_rejected(metrics::CONNECTIONS);
     if !tls && let Err(error) = stream.try_write(NO_ROOM) {
         tracing::debug!(%error, "turned away without a word");
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     alyx::{Endpoint, links::Base, redact},
-    cache::{ExportedEntry, Responses},
+    cache::{ExportedEntry, ResponseCache},
     clock::Millis,
     mirror::{
         Mirror, MirrorError,
@@ -37,7 +37,7 @@ const BATCH: usize = 500;
 #[expect(missing_debug_implementations, reason = "whoever keeps files need not show it")]
 pub struct Importing<'a> {
     /// Stored answers.
-    pub answers: &'a Responses,
+    pub answers: &'a ResponseCache,
     /// The mirror, if there is one. Nothing else may fill its tables meanwhile.
     pub mirror: Option<Arc<Mirror>>,
     /// Who keeps files.

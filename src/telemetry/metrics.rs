@@ -21,10 +21,21 @@ const COUNTERS: [(&str, &str); 6] = [
     ),
 ];
 
+/// Requests and connections that were rejected as there was no place for them, by `reason`.
+pub(crate) const REJECTED: &str = "alyx_proxy_shed_total";
+
+/// The reason of a connection that was rejected.
+pub(crate) const CONNECTIONS: &str = "connections";
+
+/// Counts a rejected request or connection.
+pub(crate) fn count_rejected(reason: &'static str) {
+    counter!(REJECTED, "reason" => reason).increment(1);
+}
+
 /// Counters by one label; whoever counts makes their series.
 const LABELLED: [(&str, &str); 4] = [
     ("alyx_proxy_answers_total", "Responses by how they came about"),
-    ("alyx_proxy_shed_total", "Requests that were refused as too many were under way"),
+    (REJECTED, "Requests that were refused as too many were under way"),
     ("alyx_proxy_upstream_requests_total", "Requests that were sent to Alyx, by how they ended"),
     ("alyx_proxy_verified_total", "Answers of the mirror that were compared with Alyx's, by what came of it"),
 ];

@@ -22,9 +22,9 @@ use zeroize::Zeroizing;
 use super::{
     CliError, CommandResult,
     args::PackFlags,
-    bar::StepBar,
     client::{self, ProxyClient, Target},
     print, print_json,
+    progress_bar::StepBar,
 };
 use fetch::{Item, Packer};
 use report::Report;

@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::{Worker, lines};
 use crate::cli::{
-    CliError, CommandResult, args::ExportFlags, bar::StepBar, client, control::Control, prepare, print,
-    print_json,
+    CliError, CommandResult, args::ExportFlags, client, control::Control, prepare, print, print_json,
+    progress_bar::StepBar,
 };
 
 pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> CommandResult {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Worker;
 use crate::cli::{
-    CliError, CommandResult, args::ImportFlags, bar::StepBar, client, prepare, print, print_json,
+    CliError, CommandResult, args::ImportFlags, client, prepare, print, print_json, progress_bar::StepBar,
 };
 
 pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> CommandResult {

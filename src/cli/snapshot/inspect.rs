@@ -4,7 +4,7 @@ use alyx_proxy::snapshot::{Archive, SnapshotError, check};
 use serde_json::json;
 
 use super::lines;
-use crate::cli::{CommandResult, args::InspectFlags, bar::StepBar, print, print_json};
+use crate::cli::{CommandResult, args::InspectFlags, print, print_json, progress_bar::StepBar};
 
 pub(in crate::cli) async fn run(flags: &InspectFlags) -> CommandResult {
     let (path, teller) = (flags.file.clone(), StepBar::teller());
