@@ -349,7 +349,7 @@ def memory(run: Run):
     note("at most, while the cache is filled", most)
     note("full")
     yield {
-        "title": f"Resident memory, {records:,} mirrored records, storage.memory = {size} MiB",
+        "title": f"Resident memory, {records:,} mirrored records, storage.max_memory = {size} MiB",
         "columns": ["MB", "over the setting"],
         "rows": rows,
     }
@@ -382,7 +382,7 @@ def soak(run: Run):
     half = [memory for at, memory in series if at > seconds / 2]
     first, last = half[: len(half) // 2], half[len(half) // 2 :]
     yield {
-        "title": f"{idle:,} idle connections and {busy} busy clients, {rate} requests/s for {seconds} s, storage.memory = {size} MiB",
+        "title": f"{idle:,} idle connections and {busy} busy clients, {rate} requests/s for {seconds} s, storage.max_memory = {size} MiB",
         "columns": [""],
         "rows": [
             ("answers", [len(times)]),

@@ -45,7 +45,7 @@ def bare(run: Run, origin_port: int) -> Contender:
 def proxy(run: Run, upstream: str, name: str = "alyx-proxy", log: str = "warn", folder: str = "data", environment: dict[str, str] | None = None, **settings: str) -> Contender:
     port = free_port()
     command = [run.program, "serve", "--listen", f"127.0.0.1:{port}", "--upstream", upstream, "--log", log]
-    command += ["--data-dir", str(run.folder / folder), "--set", "upstream.rate=0"]
+    command += ["--data-dir", str(run.folder / folder), "--set", "upstream.requests_per_minute=0"]
     for key in ("freshness.records", "freshness.reference", "freshness.volatile"):
         command += ["--set", f"{key}=1d"]
     for key, value in settings.items():

@@ -1,4 +1,4 @@
-//! `GET /-/asked?days=14`: what the caller asked lately, by the same token as the questions themselves.
+//! `GET /-/history?days=14`: what the caller asked lately, by the same token as the questions themselves.
 //!
 //! And until when that token counts here without Alyx. Nobody else's: it is found by the hash of the token, and what was asked with another token is not.
 
@@ -44,7 +44,7 @@ pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Respo
                 .iter()
                 .map(|past| json!({ "question": past.question, "asked_at": clock::for_machines(past.at) }))
                 .collect();
-            let kept = settings.access.history.0.as_secs() / 86_400;
+            let kept = settings.access.query_history.0.as_secs() / 86_400;
             let until = clock::for_machines(until);
             let body = json!({
                 "days": days, "kept_days": kept, "token_counts_until": until, "questions": questions,

@@ -34,9 +34,9 @@ impl AdminSite {
             .collect();
         Some(json!({
             "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
-            "verified": verified,
-            "trouble": mirror.trouble().map(|trouble| trouble.for_machines()),
-            "set_aside": mirror.set_aside().map(|path| path.display().to_string()),
+            "verifications": verified,
+            "degraded": mirror.trouble().map(|trouble| trouble.for_machines()),
+            "quarantined_file": mirror.set_aside().map(|path| path.display().to_string()),
             "progress": self.core.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
         }))
     }

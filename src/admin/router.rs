@@ -61,7 +61,7 @@ pub(crate) async fn answer(admin: &Arc<AdminSite>, peer: IpAddr, request: Reques
             admin.set_gauges().await;
             text_response(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
-        "/-/asked" => history::answer(&admin.core, request.uri(), request.headers()).await,
+        "/-/history" => history::answer(&admin.core, request.uri(), request.headers()).await,
         // These ask Alyx, or have passwords tried, for anybody: they count as other requests do.
         path if path.starts_with("/-/explore") || path.starts_with("/-/login") => {
             let settings = admin.core.settings.load_full();
@@ -138,19 +138,19 @@ impl AdminSite {
                 "state": state.name(),
                 "since": state.since().map(clock::for_machines),
                 "reason": state.reason(),
-                "on_purpose": state.is_on_purpose(),
+                "forced_offline": state.is_on_purpose(),
             },
             "snapshot": self.core.mode.snapshot().map(|snapshot| json!({
                 "name": snapshot.manifest().name,
                 "as_of": clock::for_machines(snapshot.as_of()),
             })),
-            "answers": answers,
-            "stored": { "responses": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
+            "responses": answers,
+            "cache": { "entries": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
             "mirror": self.mirror_status(),
             "activity": self.activity_status(),
             "tokens": self.core.tokens.len(),
-            "trouble": self.core.store.degradation().map(|trouble| trouble.for_machines()),
-            "set_aside": self.core.store.set_aside().map(|path| path.display().to_string()),
+            "degraded": self.core.store.degradation().map(|trouble| trouble.for_machines()),
+            "quarantined_file": self.core.store.set_aside().map(|path| path.display().to_string()),
         })
     }
 }

@@ -29,11 +29,11 @@ impl AdminSite {
             _ => -1.0,
         };
         gauge!("alyx_proxy_upstream_up").set(up);
-        set("alyx_proxy_disk_trouble", self.core.store.degradation().is_some().into());
-        set("alyx_proxy_requests_under_way", self.load.count() as u64);
+        set("alyx_proxy_storage_degraded", self.core.store.degradation().is_some().into());
+        set("alyx_proxy_requests_in_flight", self.load.count() as u64);
         set("alyx_proxy_start_time_seconds", self.started_at.max(0).unsigned_abs() / 1000);
-        set("alyx_proxy_stored_bytes", stored.bytes);
-        set("alyx_proxy_stored_responses", stored.responses);
+        set("alyx_proxy_cache_bytes", stored.bytes);
+        set("alyx_proxy_cache_entries", stored.responses);
         self.set_disk_space().await;
         self.set_mirror_gauges();
     }
@@ -55,7 +55,7 @@ impl AdminSite {
     /// Sets the mirror's gauges. Tables that are to be kept are shown before they are here: no age is no alarm.
     fn set_mirror_gauges(&self) {
         let Some(mirror) = &self.core.mirror else { return };
-        set("alyx_proxy_mirror_trouble", mirror.trouble().is_some().into());
+        set("alyx_proxy_mirror_degraded", mirror.trouble().is_some().into());
         let states = mirror.states();
         if let Some(synchroniser) = &self.core.synchroniser {
             set("alyx_proxy_mirror_account_refused", synchroniser.is_account_refused().into());

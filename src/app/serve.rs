@@ -123,7 +123,7 @@ fn finish(core: &Core, asked: &Named<'_>, response: &Response<Body>, how: Option
         core.counters.count(how);
         let (endpoint, uri, status) = (asked.endpoint, asked.uri, response.status().as_u16());
         if is_refused_write(asked.method, endpoint, how, status) {
-            metrics::counter!("alyx_proxy_writes_refused_total").increment(1);
+            metrics::counter!("alyx_proxy_writes_rejected_total").increment(1);
         }
         core.activity.answered(&activity::ResponseEvent { how, endpoint, uri, status, took });
     }

@@ -50,7 +50,7 @@ impl HttpServer {
         self.listener.address()
     }
 
-    /// Serves until `shutdown` completes, then lets open requests end for `server.drain`.
+    /// Serves until `shutdown` completes, then lets open requests end for `server.shutdown_timeout`.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         metrics::recorder();
         super::gauges::register();
@@ -60,9 +60,9 @@ impl HttpServer {
         for task in tasks {
             task.abort();
         }
-        let drain = app.settings().load().server.drain.0;
+        let drain = app.settings().load().server.shutdown_timeout.0;
         if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-            tracing::warn!("open requests were cut off after `server.drain`");
+            tracing::warn!("open requests were cut off after `server.shutdown_timeout`");
         }
         app.close().await;
     }

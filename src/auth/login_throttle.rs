@@ -87,10 +87,10 @@ impl LoginThrottle {
     pub(super) fn wait(&self, pair: LoginKey, settings: &settings::AccessSettings) -> Option<Duration> {
         let wait = |(who, bound): (Who, u32)| {
             let failures = self.failures.get(&who)?;
-            let left = settings.window.0.checked_sub(failures.since.elapsed())?;
+            let left = settings.login_window.0.checked_sub(failures.since.elapsed())?;
             (failures.count >= bound).then_some(left)
         };
-        pair.counted(settings.attempts).into_iter().filter_map(wait).max()
+        pair.counted(settings.login_attempts).into_iter().filter_map(wait).max()
     }
 
     /// Whether a locked pair's password may be looked at now: once a second.
@@ -101,11 +101,11 @@ impl LoginThrottle {
     /// A log-in failed.
     pub(super) fn failed(&self, pair: LoginKey, settings: &settings::AccessSettings) {
         metrics::counter!("alyx_proxy_login_failures_total").increment(1);
-        for (who, _) in pair.counted(settings.attempts) {
+        for (who, _) in pair.counted(settings.login_attempts) {
             self.failures.entry(who).and_upsert_with(|before| {
                 let before = before
                     .map(moka::Entry::into_value)
-                    .filter(|before| before.since.elapsed() < settings.window.0);
+                    .filter(|before| before.since.elapsed() < settings.login_window.0);
                 match before {
                     Some(before) => Failures { count: before.count.saturating_add(1), ..before },
                     None => Failures { count: 1, since: Instant::now() },
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_name_from_an_address_is_locked_and_each_alone_much_later() {
-        let settings = settings::AccessSettings { attempts: 3, ..settings::AccessSettings::default() };
+        let settings = settings::AccessSettings { login_attempts: 3, ..settings::AccessSettings::default() };
         let attempts = LoginThrottle::default();
         let locked = |pair| attempts.wait(pair, &settings).is_some();
         for _ in 0..3 {

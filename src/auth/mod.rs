@@ -1,7 +1,7 @@
 //! Who may ask: tokens and log-ins that Alyx has accepted.
 //!
 //! The proxy gives nobody anything that Alyx would not give them. A token counts once Alyx has
-//! answered it with success; while Alyx can be reached it is confirmed anew every `access.recheck`,
+//! answered it with success; while Alyx can be reached it is confirmed anew every `access.token_ttl`,
 //! while Alyx is away it goes on counting for `access.grace`. Tokens are kept as keyed hashes only;
 //! for log-ins offline a token is sealed under the user's password ([`login`]).
 

@@ -68,7 +68,7 @@ impl TokenCache {
         // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
         match clock::now() - vouched_at {
             age if age >= settings.grace.millis() => TokenStatus::PastGrace { vouched_at },
-            age if (0..settings.recheck.millis()).contains(&age) => TokenStatus::Vouched,
+            age if (0..settings.token_ttl.millis()).contains(&age) => TokenStatus::Vouched,
             _ => TokenStatus::NeedsRevalidation,
         }
     }
@@ -80,7 +80,7 @@ impl TokenCache {
 
     /// Until when this token counts without asking Alyx about it; none if Alyx is to be asked at once.
     pub fn vouched_until(&self, token: &TokenHash, settings: &settings::AccessSettings) -> Option<Millis> {
-        self.until(token, settings.recheck.millis().min(settings.grace.millis()))
+        self.until(token, settings.token_ttl.millis().min(settings.grace.millis()))
     }
 
     /// Until when this token counts without Alyx; none if it doesn't.

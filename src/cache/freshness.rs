@@ -71,7 +71,7 @@ fn lifetime(question: &Question, negative: bool, settings: &Settings) -> Span {
         Route::List(endpoint) | Route::Detail(endpoint, _) => of_endpoint(endpoint, question.class, settings),
         Route::Service(_) | Route::Other => of_class(question.class, settings),
     };
-    if negative { span.min(settings.cache.negative) } else { span }
+    if negative { span.min(settings.cache.negative_ttl) } else { span }
 }
 
 impl Freshness {

@@ -1,6 +1,6 @@
 //! Answers in memory: as stored, and as they were last sent.
 //!
-//! Three eighths of `storage.memory` hold entries, half the bodies made from them for one base URL (the last
+//! Three eighths of `storage.max_memory` hold entries, half the bodies made from them for one base URL (the last
 //! eighth holds what the mirror said lately and what was decided a moment ago, which is the server's business);
 //! a body without links to move shares its bytes with its entry. What was not used lately goes first.
 

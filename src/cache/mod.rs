@@ -65,9 +65,9 @@ impl ResponseCache {
     /// Opens what is remembered of the Alyx at `base` in this store.
     pub async fn open(store: Arc<Store>, base: &str, settings: &Settings) -> Result<Self, StoreError> {
         // Stamps go on from what is stored before anything is marked.
-        let disk = Disk::open(store.clone(), settings.storage.disk).await?;
+        let disk = Disk::open(store.clone(), settings.storage.max_disk).await?;
         Ok(Self {
-            memory: Memory::new(settings.storage.memory),
+            memory: Memory::new(settings.storage.max_memory),
             marks: Invalidations::load(&store).await?,
             disk,
             families: ListGenerations::default(),

@@ -28,8 +28,8 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> CommandResult {
     let scratch = tempfile::TempDir::with_prefix("alyx-proxy-demo-").context("no scratch folder")?;
     let mut settings = loaded.settings;
     let is_set = |key: &str| loaded.origins.iter().any(|value| value.key == key && value.origin != "default");
-    if !is_set("mirror.every") {
-        settings.mirror.every.0 = EVERY;
+    if !is_set("mirror.interval") {
+        settings.mirror.interval.0 = EVERY;
     }
     if !is_set("storage.data_dir") {
         settings.storage.data_dir = scratch.path().to_owned();
@@ -38,7 +38,7 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> CommandResult {
     (settings.server.tls_certificate, settings.server.tls_key) = Default::default();
     settings.upstream.url = miniature.url();
     // All of the sample lab is mirrored at the start: with the network cut, anything can be asked.
-    settings.upstream.rate = 0;
+    settings.upstream.requests_per_minute = 0;
     settings.mirror.endpoints = ENDPOINTS.iter().map(|endpoint| endpoint.name.to_owned()).collect();
     settings.mirror.token =
         Options::default().users.first().map(|user| user.token.clone()).unwrap_or_default();
@@ -103,6 +103,6 @@ Stop with Ctrl-C.
 ",
         version = env!("CARGO_PKG_VERSION"),
         folder = settings.storage.data_dir.display(),
-        every = settings.mirror.every.0.as_secs(),
+        every = settings.mirror.interval.0.as_secs(),
     )
 }

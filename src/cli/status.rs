@@ -17,20 +17,20 @@ struct StatusView {
     uptime_seconds: u64,
     listen: String,
     upstream: UpstreamView,
-    answers: AnswerCounts,
-    stored: StoredView,
+    responses: ResponseCounts,
+    cache: CacheView,
     tokens: u64,
     mirror: Option<MirrorView>,
-    trouble: Option<DegradationView>,
-    set_aside: Option<String>,
+    degraded: Option<DegradationView>,
+    quarantined_file: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct MirrorView {
     tables: Vec<TableView>,
-    verified: VerifiedView,
-    trouble: Option<DegradationView>,
-    set_aside: Option<String>,
+    verifications: VerificationsView,
+    degraded: Option<DegradationView>,
+    quarantined_file: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,7 +44,7 @@ struct TableView {
 }
 
 #[derive(Debug, Deserialize)]
-struct VerifiedView {
+struct VerificationsView {
     same: u64,
     changed: u64,
     different: u64,
@@ -65,7 +65,7 @@ struct UpstreamView {
 }
 
 #[derive(Debug, Deserialize)]
-struct AnswerCounts {
+struct ResponseCounts {
     memory: u64,
     disk: u64,
     stale: u64,
@@ -77,8 +77,8 @@ struct AnswerCounts {
 }
 
 #[derive(Debug, Deserialize)]
-struct StoredView {
-    responses: u64,
+struct CacheView {
+    entries: u64,
     bytes: u64,
     limit: u64,
 }
@@ -99,7 +99,7 @@ async fn status(base: &client::Target) -> Result<(Value, StatusView), CliError> 
 }
 
 fn readable(status: &StatusView) -> String {
-    let StatusView { version, uptime_seconds, listen, upstream, answers, stored, tokens, mirror, .. } =
+    let StatusView { version, uptime_seconds, listen, upstream, responses, cache, tokens, mirror, .. } =
         status;
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
     let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
@@ -108,30 +108,27 @@ fn readable(status: &StatusView) -> String {
         ("alyx-proxy", format!("{version}, listening on {listen}, running for {uptime}")),
         ("upstream", format!("{}: {}{since}{reason}", upstream.url, upstream.state)),
         (
-            "answers",
+            "responses",
             format!(
                 "{} from memory, {} from disk, {} stale, {} from the mirror, {} from upstream, {} shared, {} refused",
-                answers.memory,
-                answers.disk,
-                answers.stale,
-                answers.mirror,
-                answers.upstream,
-                answers.collapsed,
-                answers.refused
+                responses.memory,
+                responses.disk,
+                responses.stale,
+                responses.mirror,
+                responses.upstream,
+                responses.collapsed,
+                responses.refused
             ),
         ),
-        (
-            "stored",
-            format!("{} responses, {} of {}", stored.responses, size(stored.bytes), size(stored.limit)),
-        ),
+        ("cache", format!("{} responses, {} of {}", cache.entries, size(cache.bytes), size(cache.limit))),
         ("tokens", format!("{tokens} accepted by Alyx")),
     ];
     let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
-    let troubles = status.trouble.iter().chain(mirror.iter().flat_map(|mirror| &mirror.trouble));
-    let attention = troubles.map(|DegradationView { what, since }| format!("{what}, since {since}"));
-    let damaged = status.set_aside.iter().map(|path| ("database", path));
+    let degraded = status.degraded.iter().chain(mirror.iter().flat_map(|mirror| &mirror.degraded));
+    let attention = degraded.map(|DegradationView { what, since }| format!("{what}, since {since}"));
+    let damaged = status.quarantined_file.iter().map(|path| ("database", path));
     let damaged =
-        damaged.chain(mirror.iter().flat_map(|mirror| &mirror.set_aside).map(|path| ("mirror", path)));
+        damaged.chain(mirror.iter().flat_map(|mirror| &mirror.quarantined_file).map(|path| ("mirror", path)));
     let attention = attention
         .chain(damaged.map(|(what, path)| format!("the {what} was damaged; it was set aside as {path}")));
     lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
@@ -141,7 +138,7 @@ fn readable(status: &StatusView) -> String {
 
 /// The mirror as a whole, and table by table.
 fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
-    let MirrorView { tables, verified: VerifiedView { same, changed, different }, .. } = mirror;
+    let MirrorView { tables, verifications: VerificationsView { same, changed, different }, .. } = mirror;
     if tables.is_empty() {
         return vec![format!("{:<11} nothing yet", "mirror")];
     }

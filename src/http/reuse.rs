@@ -12,7 +12,7 @@ pub enum Staleness {
         /// Time since it ceased to be fresh.
         by: Duration,
     },
-    /// It says that there is no such thing, which is believed for `cache.negative` alone.
+    /// It says that there is no such thing, which is believed for `cache.negative_ttl` alone.
     Negative,
     /// Its endpoint is asked every time.
     NeverFresh,

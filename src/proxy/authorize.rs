@@ -33,7 +33,7 @@ pub(crate) enum Authorization {
 pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Exchange) -> Authorization {
     let settings = &asked.settings;
     let open = matches!(asked.route, Route::Service(service) if service.open());
-    if settings.access.open && !matches!(credentials, Credentials::Foreign) {
+    if settings.access.anonymous && !matches!(credentials, Credentials::Foreign) {
         return Authorization::Granted;
     }
     match credentials {

@@ -35,7 +35,7 @@ pub(crate) struct Floors {
 impl Floors {
     /// Builds the floors over a core.
     pub(crate) async fn open(core: Arc<Core>) -> Result<Arc<Self>, OpenError> {
-        let memory = core.settings.load().storage.memory;
+        let memory = core.settings.load().storage.max_memory;
         Ok(Arc::new(Self {
             hot_cache: HotCache::new(core.clone(), memory.0 / 16),
             mirror: Arc::new(FromMirror::new(core.clone(), memory.0 / 16)),

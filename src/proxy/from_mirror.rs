@@ -4,7 +4,7 @@
 //! through this proxy that may have touched them. While it can't, tables of any age do.
 //!
 //! Responses do not depend on the user (ALYX.md 4.1), so what the service account saw may be given to whoever
-//! has a token that Alyx accepts. What `access.per_user` keeps apart is the exception: whoever set it does not
+//! has a token that Alyx accepts. What `access.private_paths` keeps apart is the exception: whoever set it does not
 //! trust that, so it is never answered from here.
 
 use std::{sync::Arc, time::Duration};
@@ -226,7 +226,7 @@ impl FromMirror {
             return Err(MirrorMiss::Undecided(Undecidable::unsupported(what)));
         }
         if question.owner.is_some() {
-            let what = "answer from its tables what `access.per_user` keeps apart";
+            let what = "answer from its tables what `access.private_paths` keeps apart";
             return Err(MirrorMiss::Undecided(Undecidable::unsupported(what)));
         }
         Ok(MirrorQuery { mirror, endpoint, key })
@@ -317,7 +317,7 @@ fn says_there_is_none(entry: &Entry) -> bool {
 
 /// Whether a list has no records, as of longer ago than that is believed: what is missing is often made next.
 fn was_empty(entry: &Entry, settings: &Settings) -> bool {
-    freshness::is_negative(entry) && clock::now() - entry.asked_at > settings.cache.negative.millis()
+    freshness::is_negative(entry) && clock::now() - entry.asked_at > settings.cache.negative_ttl.millis()
 }
 
 fn keep(

@@ -1,5 +1,5 @@
 //! What each user asked lately. It is kept for nobody but that user, who may want it again before a journey; for as
-//! long as `access.history` says.
+//! long as `access.query_history` says.
 //!
 //! A question that is asked over and over is written down once an hour, so it costs a look into memory.
 

@@ -57,7 +57,7 @@ pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Resp
 /// Whether this log-in may be tried.
 async fn attempt(floors: &Floors, asked: &Exchange, given: &LoginForm) -> Attempt {
     let access = &asked.settings.access;
-    let (Some(user), Some(password), false) = (&given.user, &given.password, access.open) else {
+    let (Some(user), Some(password), false) = (&given.user, &given.password, access.anonymous) else {
         return Attempt::Free;
     };
     let presented = Presented { user, password, from: asked.client };
@@ -164,7 +164,7 @@ async fn without_alyx(
         }
     };
     let access = &asked.settings.access;
-    if access.open {
+    if access.anonymous {
         // Nobody asks for it here; and Alyx, when it is back, will have a real one asked for.
         return give(core, &core.key.placeholder_token(&user));
     }

@@ -39,11 +39,11 @@ impl ServedSnapshot {
         if !settings.storage.data_dir.ends_with(&folder) {
             settings.storage.data_dir = settings.storage.data_dir.join("snapshots").join(folder);
         }
-        settings.storage.disk = Size(u64::MAX);
+        settings.storage.max_disk = Size(u64::MAX);
         settings.upstream.url.clone_from(&self.manifest.upstream);
-        settings.access.open = true;
-        settings.access.per_user.clear();
-        settings.access.history = Span(Duration::ZERO);
+        settings.access.anonymous = true;
+        settings.access.private_paths.clear();
+        settings.access.query_history = Span(Duration::ZERO);
         let mirror = &mut settings.mirror;
         mirror.time_zone.clone_from(&self.manifest.time_zone);
         for secret in [&mut mirror.username, &mut mirror.password, &mut mirror.token] {

@@ -1,7 +1,7 @@
 //! A read: stored and fresh, or Alyx, or stored however old, or a refusal.
 //!
 //! Nobody waits for an Alyx that is known to be away. Where Alyx is merely slow, whoever has a
-//! stored answer gets it after `upstream.patience`, while the request goes on and is remembered.
+//! stored answer gets it after `upstream.serve_stale_after`, while the request goes on and is remembered.
 //! Whoever asks for what is current waits for it, as long as Alyx is not known to be away: who wrote, who says so
 //! (`no-cache`, `max-age`), who asks for what decides about an animal, or for what may just have been made.
 
@@ -129,7 +129,7 @@ pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Resp
     let response = read(floors, &asked, body, &credentials, &question).await;
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     if answered && let Some(token) = credentials.token() {
-        core.history.note(token, &question, asked.settings.access.history.0, &core.store);
+        core.history.note(token, &question, asked.settings.access.query_history.0, &core.store);
     }
     response
 }
@@ -363,11 +363,11 @@ impl Reading<'_> {
         why.unwrap_or_else(|_| Some(Err(self.core.upstream.saturated(start))))
     }
 
-    /// Whether somebody is let in only because everybody is (`access.open`).
+    /// Whether somebody is let in only because everybody is (`access.anonymous`).
     fn is_unknown(&self, token: Option<TokenHash>) -> bool {
         let access = &self.asked.settings.access;
         let vouched = |token| self.core.tokens.status(&token, access) == TokenStatus::Vouched;
-        access.open && !token.is_some_and(vouched)
+        access.anonymous && !token.is_some_and(vouched)
     }
 
     fn ask(&self) -> UpstreamRequest {
@@ -512,7 +512,7 @@ impl Reading<'_> {
 
     /// What is given when patience is at its end; never completes where there is nothing to give.
     async fn when_slow(&self) -> Response<Body> {
-        tokio::time::sleep(self.asked.settings.upstream.patience.0).await;
+        tokio::time::sleep(self.asked.settings.upstream.serve_stale_after.0).await;
         let held = self.held.as_ref().filter(|held| held.may_stand_in());
         let mirrored = self.mirrored_when_slow().await;
         match (held, mirrored) {

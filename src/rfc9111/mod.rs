@@ -50,7 +50,7 @@ impl Standard {
         if settings.cache.profile != Profile::Rfc9111 {
             return Ok(None);
         }
-        let (shelf, origin) = (Shelf::new(settings.storage.memory), Origin::new(&settings.upstream)?);
+        let (shelf, origin) = (Shelf::new(settings.storage.max_memory), Origin::new(&settings.upstream)?);
         Ok(Some(Arc::new(Self { core: core.clone(), shelf, origin, refreshing: Flights::default() })))
     }
 }

@@ -14,7 +14,7 @@ pub struct CacheSettings {
     /// refreshed behind the scenes (RFC 5861).
     pub stale_while_revalidate: Span,
     /// How long "no such record" (404) counts as fresh.
-    pub negative: Span,
+    pub negative_ttl: Span,
     /// The largest file (`cache.zip`) that is remembered, and the largest JSON answer that is passed on.
     pub max_file: Size,
 }
@@ -35,7 +35,7 @@ impl Default for CacheSettings {
             profile: Profile::Alyx,
             max_response: Size::mib(64),
             stale_while_revalidate: Span::minutes(5),
-            negative: Span::seconds(30),
+            negative_ttl: Span::seconds(30),
             max_file: Size::gib(4),
         }
     }

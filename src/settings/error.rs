@@ -41,6 +41,16 @@ pub enum SettingsError {
         /// The keys there are.
         allowed: String,
     },
+    /// The key has another name.
+    #[error("{origin}: `{key}` is now `{new}`")]
+    Renamed {
+        /// The file, variable or flag.
+        origin: String,
+        /// The old name.
+        key: String,
+        /// The new one.
+        new: &'static str,
+    },
     /// The value is not allowed for this key.
     #[error("{origin}: {key} = {value}: must be {allowed}")]
     Wrong {

@@ -15,6 +15,7 @@ use super::{
     error::SettingsError,
     keys, mask,
     place::{CONFIG_VARIABLE, TOKEN_VARIABLE},
+    renamed,
 };
 
 const PREFIX: &str = "ALYX_PROXY_";
@@ -87,9 +88,12 @@ fn checked(origin: String, key: String, value: Value) -> Result<LayeredValue, Se
             let allowed = format!("a table; allowed: {}", keys::allowed_instead(&format!("{key}.")));
             Err(SettingsError::Wrong { origin, value: shown(), allowed, key })
         }
-        None => {
-            Err(SettingsError::Unknown { origin, value: shown(), allowed: keys::allowed_instead(&key), key })
-        }
+        None => Err(match renamed::now(&key) {
+            Some(new) => SettingsError::Renamed { origin, key, new },
+            None => {
+                SettingsError::Unknown { origin, value: shown(), allowed: keys::allowed_instead(&key), key }
+            }
+        }),
     }
 }
 

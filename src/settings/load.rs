@@ -152,11 +152,11 @@ fn check_together(settings: &Settings, figment: &Figment) -> Result<(), Settings
         }
     }
     let upstream = &settings.upstream;
-    if upstream.patience <= upstream.timeout {
+    if upstream.serve_stale_after <= upstream.timeout {
         return Ok(());
     }
     let (patience, timeout) =
-        (("upstream.patience", upstream.patience), ("upstream.timeout", upstream.timeout));
+        (("upstream.serve_stale_after", upstream.serve_stale_after), ("upstream.timeout", upstream.timeout));
     let is_set = |key| origin(figment, key) != DEFAULT;
     let ((key, value), (other, bound), relation) =
         if is_set(patience.0) { (patience, timeout, "at most") } else { (timeout, patience, "at least") };

@@ -21,13 +21,13 @@ pub struct MirrorSettings {
     /// Endpoints of which the details are kept too, where details are other than the records of the list.
     pub details: Vec<String>,
     /// How often changes are asked for, of tables whose records say when they changed.
-    pub every: Span,
+    pub interval: Span,
     /// How often the others are read as a whole.
-    pub full_every: Span,
+    pub full_interval: Span,
     /// How old a table may be to answer while Alyx can be reached.
     pub max_age: Span,
     /// Local answers a minute that are asked of Alyx too, and compared; 0: none.
-    pub verify: u32,
+    pub verify_per_minute: u32,
     /// The server's `TIME_ZONE`.
     pub time_zone: String,
     /// The user name of the account that synchronises.
@@ -47,10 +47,10 @@ impl Default for MirrorSettings {
         Self {
             endpoints: vec![ALL.to_owned()],
             details: vec![ALL.to_owned()],
-            every: Span::minutes(5),
-            full_every: Span::hours(1),
+            interval: Span::minutes(5),
+            full_interval: Span::hours(1),
             max_age: Span::minutes(15),
-            verify: 2,
+            verify_per_minute: 2,
             time_zone: "UTC".to_owned(),
             username: String::new(),
             password: String::new(),

@@ -18,6 +18,7 @@ mod mirror;
 mod place;
 mod reference;
 mod reload;
+mod renamed;
 mod server;
 mod storage;
 mod upstream;

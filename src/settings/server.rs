@@ -32,7 +32,7 @@ pub struct ServerSettings {
     /// How long a client may take to send the head of a request, and how long nothing may move while it takes an answer.
     pub client_timeout: Span,
     /// How long open requests may go on after a request to shut down.
-    pub drain: Span,
+    pub shutdown_timeout: Span,
 }
 
 impl Default for ServerSettings {
@@ -48,7 +48,7 @@ impl Default for ServerSettings {
             max_requests: 1024,
             max_requests_per_client: 128,
             client_timeout: Span::seconds(30),
-            drain: Span::seconds(10),
+            shutdown_timeout: Span::seconds(10),
         }
     }
 }

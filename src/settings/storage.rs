@@ -11,13 +11,13 @@ pub struct StorageSettings {
     /// The data directory; empty: the user's own (`$XDG_DATA_HOME/alyx-proxy`).
     pub data_dir: PathBuf,
     /// Stored responses on disk; beyond it the least recently used ones go.
-    pub disk: Size,
+    pub max_disk: Size,
     /// Responses held in memory, ready to send.
-    pub memory: Size,
+    pub max_memory: Size,
 }
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self { data_dir: PathBuf::new(), disk: Size::gib(4), memory: Size::mib(256) }
+        Self { data_dir: PathBuf::new(), max_disk: Size::gib(4), max_memory: Size::mib(256) }
     }
 }

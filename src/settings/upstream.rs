@@ -13,9 +13,9 @@ pub struct UpstreamSettings {
     /// How long any request may take in all, waiting for its turn included. Nobody waits longer.
     pub timeout: Span,
     /// How long someone waits for a slow Alyx when an older answer is stored here.
-    pub patience: Span,
+    pub serve_stale_after: Span,
     /// Requests a minute for each user (Alyx throttles at 550 by default); 0: not paced.
-    pub rate: u32,
+    pub requests_per_minute: u32,
     /// Requests that may be under way at once, for all users together.
     pub concurrency: usize,
     /// How often a read that failed on the way is tried again.
@@ -28,8 +28,8 @@ impl Default for UpstreamSettings {
             url: "https://openalyx.internationalbrainlab.org".to_owned(),
             connect_timeout: Span::seconds(5),
             timeout: Span::seconds(60),
-            patience: Span::seconds(2),
-            rate: 500,
+            serve_stale_after: Span::seconds(2),
+            requests_per_minute: 500,
             concurrency: 8,
             retries: 2,
         }

@@ -15,12 +15,12 @@ const OUTCOME_NAMES: [&str; 8] =
 
 /// Makes the series of all outcomes, at zero.
 pub(crate) fn register() {
-    super::metrics::register("alyx_proxy_answers_total", "outcome", OUTCOME_NAMES);
+    super::metrics::register("alyx_proxy_responses_total", "outcome", OUTCOME_NAMES);
 }
 
 /// The counters of outcomes; found once, as finding one costs more than counting.
 static OUTCOMES: LazyLock<HashMap<&'static str, metrics::Counter>> = LazyLock::new(|| {
-    let counter = |name| metrics::counter!("alyx_proxy_answers_total", "outcome" => name);
+    let counter = |name| metrics::counter!("alyx_proxy_responses_total", "outcome" => name);
     OUTCOME_NAMES.into_iter().map(|name| (name, counter(name))).collect()
 });
 

@@ -12,17 +12,17 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5
 const COUNTERS: [(&str, &str); 6] = [
     ("alyx_proxy_cache_evictions_total", "Answers that were dropped from disk to make room"),
     ("alyx_proxy_login_failures_total", "Log-ins whose name or password was refused, by Alyx or here"),
-    ("alyx_proxy_mirror_failures_total", "Runs of synchronising a table that failed"),
+    ("alyx_proxy_mirror_sync_failures_total", "Runs of synchronising a table that failed"),
     ("alyx_proxy_mirror_records_total", "Records that Alyx listed for the mirror"),
     ("alyx_proxy_mirror_requests_total", "Questions that were put to Alyx to synchronise the mirror"),
     (
-        "alyx_proxy_writes_refused_total",
+        "alyx_proxy_writes_rejected_total",
         "Requests to change something in Alyx that did not reach it: it, the disk or a free place was missing",
     ),
 ];
 
 /// Requests and connections that were rejected as there was no place for them, by `reason`.
-pub(crate) const REJECTED: &str = "alyx_proxy_shed_total";
+pub(crate) const REJECTED: &str = "alyx_proxy_requests_rejected_total";
 
 /// The reason of a connection that was rejected.
 pub(crate) const CONNECTIONS: &str = "connections";
@@ -34,16 +34,19 @@ pub(crate) fn count_rejected(reason: &'static str) {
 
 /// Counters by one label; whoever counts makes their series.
 const LABELLED: [(&str, &str); 4] = [
-    ("alyx_proxy_answers_total", "Responses by how they came about"),
+    ("alyx_proxy_responses_total", "Responses by how they came about"),
     (REJECTED, "Requests that were refused as too many were under way"),
     ("alyx_proxy_upstream_requests_total", "Requests that were sent to Alyx, by how they ended"),
-    ("alyx_proxy_verified_total", "Answers of the mirror that were compared with Alyx's, by what came of it"),
+    (
+        "alyx_proxy_mirror_verifications_total",
+        "Answers of the mirror that were compared with Alyx's, by what came of it",
+    ),
 ];
 
 /// What is measured when somebody asks.
 const GAUGES: [(&str, &str); 14] = [
     ("alyx_proxy_build_info", "Always 1; the label says which version runs"),
-    ("alyx_proxy_disk_trouble", "1 while the disk or the database takes nothing new"),
+    ("alyx_proxy_storage_degraded", "1 while the disk or the database takes nothing new"),
     (
         "alyx_proxy_mirror_account_refused",
         "1 while Alyx refuses the token or password that the mirror is synchronised with",
@@ -53,13 +56,13 @@ const GAUGES: [(&str, &str); 14] = [
         "Time since an endpoint's table was synchronised last; since the start where it never was",
     ),
     ("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint"),
-    ("alyx_proxy_mirror_trouble", "1 while tables of the mirror that a disk has damaged are not mended"),
-    ("alyx_proxy_requests_under_way", "Requests that are being answered"),
+    ("alyx_proxy_mirror_degraded", "1 while tables of the mirror that a disk has damaged are not mended"),
+    ("alyx_proxy_requests_in_flight", "Requests that are being answered"),
     ("alyx_proxy_start_time_seconds", "When the proxy started, in seconds since 1970"),
     ("alyx_proxy_storage_free_bytes", "Room that is left for the proxy where its data directory lies"),
     ("alyx_proxy_storage_size_bytes", "Size of the file system where the data directory lies"),
-    ("alyx_proxy_stored_bytes", "Size of the stored answers"),
-    ("alyx_proxy_stored_responses", "Number of stored answers"),
+    ("alyx_proxy_cache_bytes", "Size of the stored answers"),
+    ("alyx_proxy_cache_entries", "Number of stored answers"),
     (
         "alyx_proxy_tls_certificate_expiry_timestamp_seconds",
         "When the first certificate of the chain that is served runs out, in seconds since 1970",

@@ -48,7 +48,7 @@ pub enum UpstreamError {
     #[error("too much is asked of it at once, and this request's turn did not come in time")]
     Saturated,
     /// More was asked for one caller than this proxy asks of it in that time.
-    #[error("this proxy asks no more often for one user than `upstream.rate` allows")]
+    #[error("this proxy asks no more often for one user than `upstream.requests_per_minute` allows")]
     Paced,
     /// It did not answer in time.
     #[error("it did not answer in time")]
@@ -90,7 +90,7 @@ impl UpstreamError {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Offline => "away",
-            Self::HeldOffline => "on-purpose",
+            Self::HeldOffline => "forced-offline",
             Self::Frozen => "snapshot",
             Self::Dns => "dns",
             Self::Refused => "refused",
@@ -100,7 +100,7 @@ impl UpstreamError {
             Self::Malformed => "malformed",
             Self::BodyTooLarge => "body-too-large",
             Self::Slow { .. } => "slow-request",
-            Self::Saturated => "no-turn",
+            Self::Saturated => "saturated",
             Self::Paced => "own-pace",
             Self::Timeout => "timeout",
             Self::Reset => "reset",

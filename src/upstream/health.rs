@@ -221,7 +221,7 @@ impl Health {
 }
 
 /// Looks for Alyx for as long as the program runs: now, whenever a failure asks for it, every
-/// `health.probe` while it is away, and after `health.idle_probe` of silence.
+/// `health.interval` while it is away, and after `health.idle_interval` of silence.
 pub async fn watch(upstream: Arc<Upstream>, settings: Arc<ArcSwap<Settings>>) {
     let health = &upstream.health;
     loop {
@@ -235,9 +235,9 @@ pub async fn watch(upstream: Arc<Upstream>, settings: Arc<ArcSwap<Settings>>) {
             Err(failure) => health.went_down(&failure),
         }
         if health.is_down() {
-            let _ = tokio::time::timeout(jittered(pace.probe.0), health.look.notified()).await;
+            let _ = tokio::time::timeout(jittered(pace.interval.0), health.look.notified()).await;
         } else {
-            health.until_probe_is_due(pace.idle_probe.0).await;
+            health.until_probe_is_due(pace.idle_interval.0).await;
         }
     }
 }

@@ -139,11 +139,11 @@ impl Drop for Waiting<'_> {
 
 impl RequestLimiter {
     pub(super) fn new(settings: &settings::UpstreamSettings) -> Self {
-        let rates = NonZeroU32::new(settings.rate).map(|rate| {
+        let rates = NonZeroU32::new(settings.requests_per_minute).map(|rate| {
             let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
             RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst))
         });
-        let rate_behind = NonZeroU32::new(settings.rate.div_ceil(2))
+        let rate_behind = NonZeroU32::new(settings.requests_per_minute.div_ceil(2))
             .map(|rate| RateLimiter::direct(Quota::per_minute(rate).allow_burst(rate.min(NonZeroU32::MIN))));
         let (places, uploads) = (settings.concurrency, settings.concurrency.div_ceil(2));
         let share = Share {
@@ -308,7 +308,11 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     fn pace(concurrency: usize, rate: u32) -> RequestLimiter {
-        RequestLimiter::new(&settings::UpstreamSettings { rate, concurrency, ..Default::default() })
+        RequestLimiter::new(&settings::UpstreamSettings {
+            requests_per_minute: rate,
+            concurrency,
+            ..Default::default()
+        })
     }
 
     fn user(n: u8) -> Caller {

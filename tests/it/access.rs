@@ -138,7 +138,7 @@ async fn cut_as_admin(lab: &Lab, proxy: &Proxy) {
 #[tokio::test(flavor = "multi_thread")]
 async fn alyx_is_asked_about_a_token_again_after_the_time_to_recheck() {
     let lab = Lab::open().await;
-    let proxy = Setup::new(&lab.url()).set("access.recheck", "500ms").start().await;
+    let proxy = Setup::new(&lab.url()).set("access.token_ttl", "500ms").start().await;
     proxy.get(STORED).await.expect(200);
     lab.revoke(users::ONEUSER);
     tokio::time::sleep(Duration::from_millis(600)).await;
@@ -175,7 +175,7 @@ async fn answers_that_depend_on_the_user_are_kept_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn paths_that_depend_on_the_user_can_be_configured() {
     let lab = Lab::open().await;
-    let proxy = Setup::new(&lab.url()).set("access.per_user", "[\"/labs\"]").start().await;
+    let proxy = Setup::new(&lab.url()).set("access.private_paths", "[\"/labs\"]").start().await;
     proxy.get("/labs").await.expect(200);
     proxy.client().with(users::ADMIN).get("/labs").await.expect(200);
     proxy.client().with(users::ADMIN).get("/labs").await.expect(200);
@@ -273,7 +273,7 @@ async fn a_log_in_of_unusual_characters_works_offline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_offline_is_limited() {
     let lab = Lab::open().await;
-    let setup = Setup::new(&lab.url()).set("access.attempts", "3").set("access.window", "4s");
+    let setup = Setup::new(&lab.url()).set("access.login_attempts", "3").set("access.login_window", "4s");
     let proxy = setup.start().await;
     let user = users::ONEUSER;
     log_in_form(&proxy, user.name, user.password).await.expect(200);
@@ -298,7 +298,7 @@ async fn guessing_offline_is_limited() {
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_offline_is_limited_also_at_once() {
     let lab = Lab::open().await;
-    let proxy = Setup::new(&lab.url()).set("access.attempts", "3").start().await;
+    let proxy = Setup::new(&lab.url()).set("access.login_attempts", "3").start().await;
     let user = users::ONEUSER;
     log_in_form(&proxy, user.name, user.password).await.expect(200);
     proxy.get(STORED).await.expect(200);
@@ -387,7 +387,7 @@ async fn its_own_pages_show_no_records_and_need_no_token() {
     let status = proxy.status().await;
     assert_eq!(status["upstream"]["url"], lab.url());
     assert_eq!(status["upstream"]["state"], "up");
-    assert!(status["stored"]["responses"].as_u64().is_some_and(|n| n >= 1), "{status}");
+    assert!(status["cache"]["entries"].as_u64().is_some_and(|n| n >= 1), "{status}");
     assert!(status["version"].is_string() && status["uptime_seconds"].is_number(), "{status}");
     assert_eq!(lab.upstream.asked().iter().filter(|asked| asked.path().starts_with("/-/")).count(), 0);
     client.get("/-/nosuch").await.expect(404);

@@ -25,13 +25,13 @@ async fn open() -> (Lab, Proxy) {
 async fn it_grows_older_and_counts_like_any_other() {
     let (lab, proxy) = open().await;
     let first = primed(&proxy.client(), RECORD).await;
-    let before = proxy.status().await["answers"]["memory"].as_u64().unwrap();
+    let before = proxy.status().await["responses"]["memory"].as_u64().unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
     let later = proxy.get(RECORD).await.expect(200);
     assert!(later.age() >= first.age().map(|age| age + 2), "{}", later.describe());
     assert!(later.cache().ttl() < first.cache().ttl(), "{}", later.describe());
     assert_eq!(first.body, later.body);
-    assert_eq!(proxy.status().await["answers"]["memory"], before + 1);
+    assert_eq!(proxy.status().await["responses"]["memory"], before + 1);
     assert_eq!(lab.count(RECORD), 1);
     let id = |answer: &Answer| answer.header("x-request-id").unwrap().to_owned();
     assert_ne!(id(&first), id(&later), "each request has a name of its own");
@@ -136,7 +136,7 @@ async fn it_is_no_older_than_the_request_allows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_judged_anew_when_its_time_is_over() {
     let lab = Lab::open().await;
-    let proxy = Setup::new(&lab.url()).set("access.recheck", "2s").start().await;
+    let proxy = Setup::new(&lab.url()).set("access.token_ttl", "2s").start().await;
     let client = proxy.client();
     primed(&client, RECORD).await;
     lab.revoke(users::ONEUSER);

@@ -77,10 +77,10 @@ fn settings_come_from_defaults_file_environment_and_flags_the_later_over_the_ear
 #[test]
 fn the_file_is_the_flags_then_the_variables_then_the_users_own() {
     let place = Place::new();
-    let own = place.write(".config/alyx-proxy/config.toml", "[upstream]\nrate = 1\n");
-    let xdg = place.write("xdg/alyx-proxy/config.toml", "[upstream]\nrate = 2\n");
-    let named = place.write("named.toml", "[upstream]\nrate = 3\n");
-    let flag = place.write("flag.toml", "[upstream]\nrate = 4\n");
+    let own = place.write(".config/alyx-proxy/config.toml", "[upstream]\nrequests_per_minute = 1\n");
+    let xdg = place.write("xdg/alyx-proxy/config.toml", "[upstream]\nrequests_per_minute = 2\n");
+    let named = place.write("named.toml", "[upstream]\nrequests_per_minute = 3\n");
+    let flag = place.write("flag.toml", "[upstream]\nrequests_per_minute = 4\n");
     let xdg_home = place.path().join("xdg").display().to_string();
     let xdg_variable = ("XDG_CONFIG_HOME", xdg_home.as_str());
     let variable = ("ALYX_PROXY_CONFIG", named.as_str());
@@ -91,7 +91,7 @@ fn the_file_is_the_flags_then_the_variables_then_the_users_own() {
         (&[xdg_variable, variable], &[], 3, &named),
         (&[xdg_variable, variable], &["--config", &flag], 4, &flag),
     ] {
-        let found = place.effective(environment, arguments, "upstream.rate");
+        let found = place.effective(environment, arguments, "upstream.requests_per_minute");
         assert_eq!(found, (json!(value), origin.clone()));
     }
 }
@@ -104,13 +104,28 @@ fn flags_stand_before_or_after_the_command_and_none_is_lost() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     };
-    let shown =
-        run(&["--set", "upstream.rate=7", "--log", "warn", "check-config", "--set", "upstream.retries=5"]);
-    for line in ["upstream.rate 7 --set", "upstream.retries 5 --set", "log.level \"warn\" --log"] {
+    let shown = run(&[
+        "--set",
+        "upstream.requests_per_minute=7",
+        "--log",
+        "warn",
+        "check-config",
+        "--set",
+        "upstream.retries=5",
+    ]);
+    for line in
+        ["upstream.requests_per_minute 7 --set", "upstream.retries 5 --set", "log.level \"warn\" --log"]
+    {
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(shown.lines().any(|shown| words(shown) == line), "{line} in\n{shown}");
     }
-    let shown = run(&["--set", "upstream.rate=7", "check-config", "--set", "upstream.rate=8"]);
+    let shown = run(&[
+        "--set",
+        "upstream.requests_per_minute=7",
+        "check-config",
+        "--set",
+        "upstream.requests_per_minute=8",
+    ]);
     assert!(shown.contains(" 8 "), "the later one wins:\n{shown}");
 }
 
@@ -140,10 +155,8 @@ fn a_wrong_file_key_or_value_is_told_in_one_line_with_what_is_allowed() {
     let kind = file("kind.toml", "[upstream]\nurl = 5\n");
     let lines = file("lines.toml", "[log]\nlevel = \"a\\nb\"\n");
     let endpoint = file("endpoint.toml", "[freshness.endpoints]\nsession = \"1m\"\n");
-    let hidden = file("hidden.toml", "[upstream]\nrate = -1\n");
-    let set = |value: &str| vec!["--set".to_owned(), value.to_owned()];
+    let hidden = file("hidden.toml", "[upstream]\nrequests_per_minute = -1\n");
     let config = |path: &str| vec!["--config".to_owned(), path.to_owned()];
-    let flag = |flag: &str, value: &str| vec!["serve".to_owned(), flag.to_owned(), value.to_owned()];
     let none = Vec::new;
     for (environment, arguments, expected) in [
         (None, config(&missing), &[&missing, "can't be read", "No such file"][..]),
@@ -159,9 +172,9 @@ fn a_wrong_file_key_or_value_is_told_in_one_line_with_what_is_allowed() {
         (None, config(&lines), &[&lines, r#"log.level = "a\nb""#, "one of off, error, warn, info"]),
         (None, config(&endpoint), &[&endpoint, "freshness.endpoints.session = \"1m\"", "sessions"]),
         (
-            Some(("ALYX_PROXY_UPSTREAM__RATE", "5")),
+            Some(("ALYX_PROXY_UPSTREAM__REQUESTS_PER_MINUTE", "5")),
             config(&hidden),
-            &[&hidden, "upstream.rate = -1", "from 0 to"],
+            &[&hidden, "upstream.requests_per_minute = -1", "from 0 to"],
         ),
         (Some(("ALYX_PROXY_CONFIG", missing.as_str())), none(), &[&missing, "can't be read"]),
         (
@@ -187,46 +200,67 @@ fn a_wrong_file_key_or_value_is_told_in_one_line_with_what_is_allowed() {
                 "ALYX_PROXY_<SECTION>__<KEY>, with two `_`",
             ],
         ),
-        (None, set("upstream.timeout"), &["--set upstream.timeout", "SECTION.KEY=VALUE"]),
-        (None, set("upstream.timeout=0s"), &["--set: upstream.timeout = \"0s\"", "more than 0s"]),
-        (None, set("upstream.timeout=99999d"), &["--set: upstream.timeout = \"99999d\"", "at most 3650d"]),
-        (
-            None,
-            set("upstream.timeout=1s"),
-            &["upstream.timeout = \"1s\"", "at least upstream.patience, which is \"2s\""],
-        ),
-        (
-            None,
-            set("upstream.patience=2m"),
-            &["upstream.patience = \"2m\"", "at most upstream.timeout, which is \"1m\""],
-        ),
-        (None, set("upstream.concurrency=0"), &["upstream.concurrency = 0", "a whole number from 1"]),
-        (None, set("upstream.rate=many"), &["upstream.rate = \"many\"", "a whole number"]),
-        (None, set("upstream.rate=1.5"), &["upstream.rate = \"1.5\"", "a whole number"]),
-        (None, set("upstream.url=ftp://a"), &["upstream.url = \"ftp://a\"", "http or https"]),
-        (None, set("server.public_url=lab:8040"), &["server.public_url = \"lab:8040\"", ", or nothing"]),
-        (None, set("server.trusted_proxies=::1,lab"), &["[\"::1\",\"lab\"]", "a list of IP addresses"]),
-        (None, set("access.per_user=users"), &["access.per_user = [\"users\"]", "start with `/`"]),
-        (None, set("storage.disk=4 gigs"), &["storage.disk = \"4 gigs\"", "a size such as"]),
-        (None, set("log.format=xml"), &["log.format = \"xml\"", "auto, human, json"]),
-        (None, flag("--listen", "8040"), &["--listen: server.listen = \"8040\"", "127.0.0.1:8040"]),
-        (None, flag("--upstream", "alyx"), &["--upstream: upstream.url = \"alyx\"", "http or https"]),
-        (None, flag("--log", "inof"), &["--log: log.level = \"inof\"", "one of off, error"]),
     ] {
-        let serve = arguments.first().is_some_and(|first| first == "serve");
-        let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        if !serve {
-            all.push("check-config");
-        }
-        let output = place.run(environment.as_slice(), &all);
-        let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{all:?}: {error}");
-        assert_eq!(error.lines().count(), 1, "{all:?}: {error}");
-        for part in expected {
-            assert!(error.contains(part), "{all:?}: {part:?} is not in {error}");
-        }
-        assert!(output.stdout.is_empty());
+        is_refused(&place, environment, &arguments, expected);
     }
+}
+
+#[test]
+fn a_wrong_flag_is_told_in_one_line_with_what_is_allowed() {
+    let place = Place::new();
+    let set = |value: &str| vec!["--set".to_owned(), value.to_owned()];
+    let flag = |flag: &str, value: &str| vec!["serve".to_owned(), flag.to_owned(), value.to_owned()];
+    for (arguments, expected) in [
+        (set("upstream.timeout"), &["--set upstream.timeout", "SECTION.KEY=VALUE"][..]),
+        (set("upstream.timeout=0s"), &["--set: upstream.timeout = \"0s\"", "more than 0s"]),
+        (set("upstream.timeout=99999d"), &["--set: upstream.timeout = \"99999d\"", "at most 3650d"]),
+        (
+            set("upstream.timeout=1s"),
+            &["upstream.timeout = \"1s\"", "at least upstream.serve_stale_after, which is \"2s\""],
+        ),
+        (
+            set("upstream.serve_stale_after=2m"),
+            &["upstream.serve_stale_after = \"2m\"", "at most upstream.timeout, which is \"1m\""],
+        ),
+        (set("upstream.concurrency=0"), &["upstream.concurrency = 0", "a whole number from 1"]),
+        (
+            set("upstream.requests_per_minute=many"),
+            &["upstream.requests_per_minute = \"many\"", "a whole number"],
+        ),
+        (
+            set("upstream.requests_per_minute=1.5"),
+            &["upstream.requests_per_minute = \"1.5\"", "a whole number"],
+        ),
+        (set("upstream.url=ftp://a"), &["upstream.url = \"ftp://a\"", "http or https"]),
+        (set("server.public_url=lab:8040"), &["server.public_url = \"lab:8040\"", ", or nothing"]),
+        (set("server.trusted_proxies=::1,lab"), &["[\"::1\",\"lab\"]", "a list of IP addresses"]),
+        (set("access.private_paths=users"), &["access.private_paths = [\"users\"]", "start with `/`"]),
+        (set("storage.max_disk=4 gigs"), &["storage.max_disk = \"4 gigs\"", "a size such as"]),
+        (set("log.format=xml"), &["log.format = \"xml\"", "auto, human, json"]),
+        (flag("--listen", "8040"), &["--listen: server.listen = \"8040\"", "127.0.0.1:8040"]),
+        (flag("--upstream", "alyx"), &["--upstream: upstream.url = \"alyx\"", "http or https"]),
+        (flag("--log", "inof"), &["--log: log.level = \"inof\"", "one of off, error"]),
+        (set("upstream.patience=2s"), &["--set: `upstream.patience` is now `upstream.serve_stale_after`"]),
+    ] {
+        is_refused(&place, None, &arguments, expected);
+    }
+}
+
+/// Runs `check-config`, or what the arguments begin with, and wants one line on the standard error output with all parts.
+fn is_refused(place: &Place, environment: Option<(&str, &str)>, arguments: &[String], expected: &[&str]) {
+    let serve = arguments.first().is_some_and(|first| first == "serve");
+    let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if !serve {
+        all.push("check-config");
+    }
+    let output = place.run(environment.as_slice(), &all);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{all:?}: {error}");
+    assert_eq!(error.lines().count(), 1, "{all:?}: {error}");
+    for part in expected {
+        assert!(error.contains(part), "{all:?}: {part:?} is not in {error}");
+    }
+    assert!(output.stdout.is_empty());
 }
 
 #[test]
@@ -311,8 +345,8 @@ fn a_status() -> Value {
         "version": "1.2.3", "uptime_seconds": 3661, "listen": "127.0.0.1:8040",
         "upstream": {"url": "https://alyx.example.org", "state": "down",
                      "since": "2026-11-23T06:00:00Z", "reason": "connection refused"},
-        "answers": {"memory": 11, "disk": 22, "stale": 33, "mirror": 4, "upstream": 44, "collapsed": 55, "refused": 66},
-        "stored": {"responses": 77, "bytes": 1_572_864, "limit": 4_294_967_296_u64},
+        "responses": {"memory": 11, "disk": 22, "stale": 33, "mirror": 4, "upstream": 44, "collapsed": 55, "refused": 66},
+        "cache": {"entries": 77, "bytes": 1_572_864, "limit": 4_294_967_296_u64},
         "tokens": 88, "of_a_later_version": true,
     })
 }
@@ -328,8 +362,8 @@ fn status_of_a_running_proxy_is_readable_or_whole_json() {
         text(&output.stdout),
         "alyx-proxy  1.2.3, listening on 127.0.0.1:8040, running for 1h 1m 1s\n\
          upstream    https://alyx.example.org: down since 2026-11-23T06:00:00Z (connection refused)\n\
-         answers     11 from memory, 22 from disk, 33 stale, 4 from the mirror, 44 from upstream, 55 shared, 66 refused\n\
-         stored      77 responses, 1.5 MiB of 4.0 GiB\n\
+         responses   11 from memory, 22 from disk, 33 stale, 4 from the mirror, 44 from upstream, 55 shared, 66 refused\n\
+         cache       77 responses, 1.5 MiB of 4.0 GiB\n\
          tokens      88 accepted by Alyx\n"
     );
     let (url, _server) = answer_once("200 OK", a_status().to_string());

@@ -59,7 +59,7 @@ async fn fifty_clients_of_a_stale_answer_are_one_refresh() {
     let proxy = Setup::new(&lab.url())
         .set("freshness.records", "1s")
         .set("cache.stale_while_revalidate", "0s")
-        .set("upstream.patience", "20s")
+        .set("upstream.serve_stale_after", "20s")
         .start()
         .await;
     proxy.get(QUESTION).await.expect(200);

@@ -151,14 +151,17 @@ async fn a_wish_that_makes_no_sense_is_refused_with_a_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_is_taken_offline_asks_nobody_until_it_may() {
     let lab = Lab::open().await;
-    let proxy =
-        Setup::new(&lab.url()).set("health.probe", "10ms").set("health.idle_probe", "10ms").start().await;
+    let proxy = Setup::new(&lab.url())
+        .set("health.interval", "10ms")
+        .set("health.idle_interval", "10ms")
+        .start()
+        .await;
     proxy.get(SESSIONS).await.expect(200);
     let said = stdout(&command(&proxy, &["offline"]).await);
     assert!(said.contains("alyx-proxy online"), "{said}");
     let status = proxy.status().await;
     assert_eq!(status["upstream"]["state"], "down");
-    assert_eq!(status["upstream"]["on_purpose"], true);
+    assert_eq!(status["upstream"]["forced_offline"], true);
     let before = lab.upstream.asked().len();
     proxy.get(SESSIONS).await.expect(200);
     let refused = proxy.get("/labs").await.expect(504);

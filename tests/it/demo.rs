@@ -107,7 +107,7 @@ fn a_library_logs_where_it_is_named_and_has_no_paths_either() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_demo_prints_runs_as_it_stands() {
-    let demo = Demo::start(&["--set", "mirror.every=1s"]);
+    let demo = Demo::start(&["--set", "mirror.interval=1s"]);
     let commands: Vec<&str> = demo
         .printed
         .lines()

@@ -287,7 +287,7 @@ async fn whoever_is_being_answered_is_answered_before_it_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn its_memory_keeps_to_its_limit_and_to_what_is_used() {
     let lab = Lab::open().await;
-    let setup = Setup::new(&lab.url()).set("storage.disk", "128 KiB").set("storage.memory", "8 KiB");
+    let setup = Setup::new(&lab.url()).set("storage.max_disk", "128 KiB").set("storage.max_memory", "8 KiB");
     let proxy = setup.start().await;
     let of = |n: usize| format!("/sessions?subject=mouse_{n}");
     for n in 0..600 {
@@ -297,9 +297,9 @@ async fn its_memory_keeps_to_its_limit_and_to_what_is_used() {
         }
     }
     let status = proxy.status().await;
-    assert_eq!(status["stored"]["limit"], 128 * 1024, "{status}");
+    assert_eq!(status["cache"]["limit"], 128 * 1024, "{status}");
     until("it keeps to its limit", async || {
-        proxy.status().await["stored"]["bytes"].as_u64().unwrap() <= 128 * 1024
+        proxy.status().await["cache"]["bytes"].as_u64().unwrap() <= 128 * 1024
     })
     .await;
     lab.upstream.cut().await;

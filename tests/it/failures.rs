@@ -45,7 +45,7 @@ fn setup(upstream: &str) -> Setup {
     Setup::new(upstream)
         .set("upstream.timeout", "3s")
         .set("upstream.connect_timeout", "500ms")
-        .set("upstream.patience", "300ms")
+        .set("upstream.serve_stale_after", "300ms")
         .set("health.timeout", "500ms")
         .set("freshness.records", "50ms")
         .set("cache.stale_while_revalidate", "0s")
@@ -370,7 +370,7 @@ async fn the_mirrors_account_does_not_wait_for_a_log_in_for_ever() {
         setup
             .set("mirror.username", user.name)
             .set("mirror.password", user.password)
-            .set("mirror.every", every)
+            .set("mirror.interval", every)
     };
     let lab = Lab::open().await;
     let log_ins = || lab.upstream.asked().iter().filter(|asked| asked.method == "POST").count();

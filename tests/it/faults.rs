@@ -38,7 +38,7 @@ impl Bench {
         let proxy = Setup::new(&breaker.url())
             .set("upstream.timeout", "4s")
             .set("upstream.connect_timeout", "500ms")
-            .set("upstream.patience", "300ms")
+            .set("upstream.serve_stale_after", "300ms")
             .set("health.timeout", "1s")
             .set("freshness.endpoints.weighings", "1ms")
             .set("cache.stale_while_revalidate", "0s")
@@ -47,9 +47,9 @@ impl Bench {
             .set("mirror.token", users::ADMIN.token)
             .set("mirror.endpoints", "labs,sessions")
             .set("mirror.details", "")
-            .set("mirror.every", "1h")
+            .set("mirror.interval", "1h")
             .set("mirror.max_age", "1d")
-            .set("mirror.verify", "0")
+            .set("mirror.verify_per_minute", "0")
             .start()
             .await;
         proxy.until_mirrored(2).await;

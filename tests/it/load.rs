@@ -135,8 +135,12 @@ async fn too_much_at_once_is_refused_at_once_with_when_to_come_again() {
     assert!(start.elapsed() >= Duration::from_millis(1400));
     // Whoever watches it sees that; and it is over when it is over.
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
-    assert!(metrics.text().contains("alyx_proxy_shed_total{reason=\"overload\"}"), "{}", metrics.text());
-    assert!(metrics.text().contains("alyx_proxy_requests_under_way 0"), "{}", metrics.text());
+    assert!(
+        metrics.text().contains("alyx_proxy_requests_rejected_total{reason=\"overload\"}"),
+        "{}",
+        metrics.text()
+    );
+    assert!(metrics.text().contains("alyx_proxy_requests_in_flight 0"), "{}", metrics.text());
     lab.upstream.behave(Fault::None);
     from("10.0.0.1", "/subjects/again").send().await.expect(200);
 }
@@ -261,7 +265,7 @@ async fn slow_readers_are_cut_off() {
         assert!(taken < 200 * lab::ZIP_LEN, "{taken} bytes");
     }
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
-    assert!(metrics.text().contains("alyx_proxy_requests_under_way 0"), "{}", metrics.text());
+    assert!(metrics.text().contains("alyx_proxy_requests_in_flight 0"), "{}", metrics.text());
 }
 
 /// In HTTP/2 each answer waits in a window of its own, and the connection's time-out sees nothing of it.
@@ -289,7 +293,7 @@ async fn whoever_never_opens_a_window_is_cut_off() {
     until("the connection is ended", async || connection.is_finished()).await;
     until("nothing is under way", async || {
         let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
-        metrics.text().contains("alyx_proxy_requests_under_way 0")
+        metrics.text().contains("alyx_proxy_requests_in_flight 0")
     })
     .await;
 }
@@ -378,7 +382,7 @@ async fn one_user_does_not_hold_up_the_others() {
 /// How many requests are under way.
 async fn under_way(proxy: &Proxy) -> usize {
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
-    let text = metrics.text().lines().find_map(|line| line.strip_prefix("alyx_proxy_requests_under_way "));
+    let text = metrics.text().lines().find_map(|line| line.strip_prefix("alyx_proxy_requests_in_flight "));
     text.unwrap().parse().unwrap()
 }
 

@@ -15,7 +15,7 @@ async fn log_in(proxy: &Proxy, from: &str, name: &str, password: &str) -> Answer
 fn setup(lab: &Lab) -> Setup {
     Setup::new(&lab.url())
         .set("server.trusted_proxies", "127.0.0.1")
-        .set("access.attempts", "3")
+        .set("access.login_attempts", "3")
         .set("upstream.timeout", "2s")
 }
 
@@ -78,7 +78,7 @@ async fn the_right_password_is_let_in_however_many_were_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_from_many_addresses_or_at_many_names_end_too() {
     let lab = Lab::open().await;
-    let proxy = setup(&lab).set("access.attempts", "1").start().await;
+    let proxy = setup(&lab).set("access.login_attempts", "1").start().await;
     for n in 0..50 {
         log_in(&proxy, &format!("10.0.0.{n}"), "guessed", "x").await.expect(400);
         log_in(&proxy, "10.0.1.1", &format!("name{n}"), "x").await.expect(400);

@@ -171,7 +171,7 @@ async fn once_a_day_tables_are_read_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(&lens.url());
     // As many ranges in a cycle as there are.
-    settings.mirror.every = serde_json::from_value(json!("12h")).unwrap();
+    settings.mirror.interval = serde_json::from_value(json!("12h")).unwrap();
     let kept = Kept::open(folder.path(), settings);
     kept.now().await;
     lens.show(unnoted("datasets"));
@@ -234,7 +234,7 @@ async fn what_was_begun_of_a_table_that_is_no_longer_named_is_gone() {
 async fn a_part_that_is_wanted_for_a_moment_leaves_no_trace() {
     let (alyx, lens, folder, kept) = mirrored_behind_a_lens().await;
     let mut usual = settings(&lens.url());
-    usual.mirror.every = serde_json::from_value(json!("12h")).unwrap();
+    usual.mirror.interval = serde_json::from_value(json!("12h")).unwrap();
     let mut part = usual.clone();
     part.mirror.scope = serde_json::from_value(json!({ "datasets": { "lab": "cortexlab" } })).unwrap();
     kept.mirror.close();

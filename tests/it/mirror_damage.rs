@@ -20,12 +20,12 @@ fn setup(alyx: &Miniature) -> Setup {
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.endpoints", TABLES)
         .set("mirror.details", "")
-        .set("mirror.every", "500ms")
-        .set("mirror.verify", "0")
-        .set("health.idle_probe", "100ms")
+        .set("mirror.interval", "500ms")
+        .set("mirror.verify_per_minute", "0")
+        .set("health.idle_interval", "100ms")
         // Nothing but the mirror answers.
-        .set("storage.disk", "0 B")
-        .set("storage.memory", "0 B")
+        .set("storage.max_disk", "0 B")
+        .set("storage.max_memory", "0 B")
 }
 
 async fn mirrored(proxy: &Proxy) {
@@ -110,7 +110,7 @@ async fn survives(
     until(&format!("{about}: it says so"), async || proxy.output().contains("anew")).await;
     whole_again(&proxy, &right, alyx, about).await;
     until(&format!("{about}: nothing is wrong any more"), async || {
-        proxy.status().await["mirror"]["trouble"].is_null()
+        proxy.status().await["mirror"]["degraded"].is_null()
     })
     .await;
     given
@@ -119,18 +119,18 @@ async fn survives(
 /// Both the page for people and that for programs tell of the damage, or of the file that was put aside for it.
 async fn says_so(proxy: &Proxy, about: &str) {
     let mirror = proxy.status().await["mirror"].take();
-    let told = if let Some(path) = mirror["set_aside"].as_str() {
+    let told = if let Some(path) = mirror["quarantined_file"].as_str() {
         assert!(std::path::Path::new(path).exists(), "{about}: {path}");
         path
     } else {
-        mirror["trouble"]["what"].as_str().unwrap_or_else(|| panic!("{about}: not a word: {mirror}"))
+        mirror["degraded"]["what"].as_str().unwrap_or_else(|| panic!("{about}: not a word: {mirror}"))
     };
     assert!(told.contains("damaged"), "{about}: {told}");
     let page = proxy.client().get("/-/status").await.expect(200);
     assert!(page.text().contains(told), "{about}: the page does not tell: {told}");
     let metrics = proxy.client().get("/-/metrics").await.expect(200);
-    let trouble = u8::from(!mirror["trouble"].is_null());
-    assert!(metrics.text().contains(&format!("alyx_proxy_mirror_trouble {trouble}\n")), "{about}");
+    let trouble = u8::from(!mirror["degraded"].is_null());
+    assert!(metrics.text().contains(&format!("alyx_proxy_mirror_degraded {trouble}\n")), "{about}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

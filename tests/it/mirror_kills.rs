@@ -42,7 +42,14 @@ fn sync(alyx: &Miniature, data_dir: &Path, kill: Option<Kill>) -> bool {
         command.env_remove(name);
     }
     let mut child = command
-        .args(["sync", "--set", &format!("upstream.url={}", alyx.url()), "--set", "upstream.rate=0", "--set"])
+        .args([
+            "sync",
+            "--set",
+            &format!("upstream.url={}", alyx.url()),
+            "--set",
+            "upstream.requests_per_minute=0",
+            "--set",
+        ])
         .arg(format!("storage.data_dir={}", data_dir.display()))
         .args(["--set", "log.level=warn"])
         .env("ALYX_PROXY_MIRROR__TOKEN", token())

@@ -18,7 +18,7 @@ async fn what_was_recorded_is_answered_without_alyx_or_refused() {
     let proxy = Setup::new(&alyx.url())
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.endpoints", &everything.join(","))
-        .set("access.per_user", "")
+        .set("access.private_paths", "")
         .start()
         .await;
     proxy.until_mirrored(everything.len()).await;

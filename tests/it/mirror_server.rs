@@ -24,9 +24,9 @@ fn setup(alyx: &Miniature) -> Setup {
 fn setup_before(url: &str) -> Setup {
     Setup::new(url)
         .set("mirror.token", users::ADMIN.token)
-        .set("mirror.every", "1s")
-        .set("mirror.full_every", "2s")
-        .set("mirror.verify", "0")
+        .set("mirror.interval", "1s")
+        .set("mirror.full_interval", "2s")
+        .set("mirror.verify_per_minute", "0")
 }
 
 /// Waits until these tables are whole, and until Alyx has accepted the reader's token.
@@ -119,7 +119,7 @@ async fn new_questions_are_answered_as_alyx_answers_them() {
     proxy.get("/sessions?number=x").await.expect(400);
     proxy.get("/sessions/00000000-0000-4000-8000-000000000000").await.expect(404);
     let status = proxy.status().await;
-    assert!(status["answers"]["mirror"].as_u64().unwrap() >= 2 * NEW.len() as u64, "{status:#}");
+    assert!(status["responses"]["mirror"].as_u64().unwrap() >= 2 * NEW.len() as u64, "{status:#}");
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
     assert!(metrics.text().contains("alyx_proxy_mirror_rows{endpoint=\"sessions\"}"), "{}", metrics.text());
 }
@@ -163,7 +163,7 @@ async fn what_can_not_be_decided_is_refused_with_the_reason_and_the_remedy() {
     assert!(detail.contains("/insertions") && detail.contains("`mirror.endpoints`"), "{detail}");
     assert_eq!(missing.cache().get("detail"), Some("not-mirrored"));
     let apart = proxy.get("/users?limit=1").await.expect(504);
-    assert!(apart.text().contains("access.per_user"), "{}", apart.text());
+    assert!(apart.text().contains("access.private_paths"), "{}", apart.text());
 }
 
 /// Issue "The mirror", acceptance 6.
@@ -313,7 +313,7 @@ async fn who_writes_reads_their_own_write() {
 async fn what_details_show_of_other_tables_is_current_too() {
     let alyx = miniature().await;
     // Tables without change times are read as a whole once an hour; in between they are counted.
-    let whole = setup(&alyx).set("mirror.full_every", "1h").start().await;
+    let whole = setup(&alyx).set("mirror.full_interval", "1h").start().await;
     let part = setup(&alyx).set("mirror.endpoints", "sessions,labs").start().await;
     mirrored(&part, &["sessions", "labs"]).await;
     mirrored(&whole, &["sessions", "labs", "notes", "datasets"]).await;
@@ -340,7 +340,7 @@ async fn what_details_show_of_other_tables_is_current_too() {
 async fn a_wrong_detail_is_found_and_fetched_again() {
     let alyx = miniature().await;
     let lens = Lens::before(&alyx.url()).await;
-    let proxy = setup_before(&lens.url()).set("mirror.verify", "600").start().await;
+    let proxy = setup_before(&lens.url()).set("mirror.verify_per_minute", "600").start().await;
     mirrored(&proxy, &["sessions", "labs", "notes", "datasets"]).await;
     let session = proxy.get("/sessions?limit=1").await.expect(200).json()["results"][0]["id"].clone();
     let path = format!("/sessions/{}", session.as_str().unwrap());
@@ -366,15 +366,15 @@ async fn a_wrong_answer_is_found_and_no_longer_given() {
     let alyx = miniature().await;
     let proxy = setup(&alyx)
         .set("mirror.endpoints", "sessions,labs,subjects,projects")
-        .set("mirror.verify", "600")
-        .set("mirror.every", "3s")
+        .set("mirror.verify_per_minute", "600")
+        .set("mirror.interval", "3s")
         .start()
         .await;
     mirrored(&proxy, &["sessions", "subjects", "labs", "projects"]).await;
     let question = "/sessions?task_protocol=ephys&limit=2";
     until("a right answer is found to be right", async || {
         proxy.get(question).await.expect(200);
-        proxy.status().await["mirror"]["verified"]["same"].as_u64().unwrap() > 0
+        proxy.status().await["mirror"]["verifications"]["same"].as_u64().unwrap() > 0
     })
     .await;
     let right = proxy.get(question).await.expect(200).json();
@@ -386,7 +386,7 @@ async fn a_wrong_answer_is_found_and_no_longer_given() {
     assert!(changed > 0);
     let is_distrusted = |answer: &Answer| answer.cache().get("detail") == Some("distrusted");
     asked_until(&proxy, &format!("{question}&x="), is_distrusted).await;
-    assert!(proxy.status().await["mirror"]["verified"]["different"].as_u64().unwrap() > 0);
+    assert!(proxy.status().await["mirror"]["verifications"]["different"].as_u64().unwrap() > 0);
     assert!(proxy.output().contains("differs from Alyx's"), "it is logged");
     // The tables are read as a whole, and put down anew though no text has changed: the answer is right then.
     let trusted = |answer: &Answer| {

@@ -123,7 +123,7 @@ async fn one_3_asks_what_nobody_asked_before_without_alyx() {
     let proxy = Setup::new(&alyx.url())
         .set("mirror.token", &user.token)
         // Users are kept apart for each who asks, unless this says otherwise.
-        .set("access.per_user", "/me")
+        .set("access.private_paths", "/me")
         .set("mirror.endpoints", &everything.join(","))
         .start()
         .await;

@@ -100,7 +100,8 @@ fn hang_up(proxy: &Proxy) {
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_are_counted_for_the_client_behind_a_trusted_proxy() {
     let lab = Lab::open().await;
-    let setup = Setup::new(&lab.url()).set("access.attempts", "2").set("server.trusted_proxies", "127.0.0.1");
+    let setup =
+        Setup::new(&lab.url()).set("access.login_attempts", "2").set("server.trusted_proxies", "127.0.0.1");
     let proxy = setup.start().await;
     let log_in = async |from: &str, password: &str| {
         let ask = proxy.client().anonymous().ask("POST", "/auth-token");

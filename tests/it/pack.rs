@@ -100,7 +100,7 @@ async fn sessions_that_a_query_finds_come_with_it_and_the_mirror_saves_alyx_the_
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.endpoints", KEPT)
         .set("mirror.details", "sessions,insertions,subjects")
-        .set("mirror.verify", "0")
+        .set("mirror.verify_per_minute", "0")
         .start()
         .await;
     proxy.until_mirrored(KEPT.split(',').count()).await;
@@ -137,16 +137,16 @@ async fn what_was_asked_lately_is_packed_for_whoever_asked_it() {
         let questions = answer.expect(200).json()["questions"].clone();
         questions.as_array().unwrap().iter().map(|q| q["question"].as_str().unwrap().to_owned()).collect()
     };
-    let mut had = history(proxy.get("/-/asked?days=1").await);
+    let mut had = history(proxy.get("/-/history?days=1").await);
     had.sort_unstable();
     let mut expected = mine.map(str::to_owned);
     expected.sort_unstable();
     assert_eq!(had, expected, "each once");
-    assert_eq!(history(proxy.client().with(users::ADMIN).get("/-/asked").await), [theirs]);
+    assert_eq!(history(proxy.client().with(users::ADMIN).get("/-/history").await), [theirs]);
     for nobody in [proxy.client().anonymous(), proxy.client().with_authorization("Token nobodys")] {
-        nobody.get("/-/asked").await.expect(403);
+        nobody.get("/-/history").await.expect(403);
     }
-    proxy.get("/-/asked?days=many").await.expect(400);
+    proxy.get("/-/history?days=many").await.expect(400);
 
     let proxy = proxy.restart().await;
     let told = report(&pack(&proxy, users::ONEUSER.token, &["--from-log", "1", "--json"], "").await);
@@ -155,11 +155,11 @@ async fn what_was_asked_lately_is_packed_for_whoever_asked_it() {
     wanted.sort_unstable();
     assert_eq!(wanted, expected, "{told:#}");
 
-    let proxy = proxy.restart_with("access.history", "0s").await;
+    let proxy = proxy.restart_with("access.query_history", "0s").await;
     proxy.get("/dataset-types").await.expect(200);
     proxy.get("/revisions").await.expect(200);
     assert!(
-        !history(proxy.get("/-/asked").await).contains(&"/revisions".to_owned()),
+        !history(proxy.get("/-/history").await).contains(&"/revisions".to_owned()),
         "nothing is written down"
     );
 }

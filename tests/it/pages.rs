@@ -15,7 +15,7 @@ async fn miniature() -> Arc<Miniature> {
 async fn proxy(alyx: &Miniature) -> Proxy {
     Setup::new(&alyx.url())
         .set("mirror.token", users::ADMIN.token)
-        .set("mirror.verify", "0")
+        .set("mirror.verify_per_minute", "0")
         .set("access.admin_token", ADMIN_TOKEN)
         .start()
         .await
@@ -42,7 +42,7 @@ async fn people_explore_watch_synchronise_and_go_on_offline() {
     let proxy = proxy(&alyx).await;
     proxy.until_mirrored(mirrored(&alyx)).await;
     // From now on at a pace at which people can watch.
-    let proxy = proxy.restart_with("upstream.rate", "300").await;
+    let proxy = proxy.restart_with("upstream.requests_per_minute", "300").await;
     let browser = Browser::open().await;
     browser.size(1280, 900).await;
 

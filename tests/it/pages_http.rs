@@ -102,9 +102,9 @@ async fn other_sites_can_do_nothing_in_a_browser_that_is_logged_in() {
     ] {
         post("/-/mirror", form).header(field, value).send().await.expect(403);
     }
-    assert_ne!(proxy.status().await["upstream"]["on_purpose"], true);
+    assert_ne!(proxy.status().await["upstream"]["forced_offline"], true);
     post("/-/mirror", &[offline, ("csrf", &csrf)]).send().await.expect(200);
-    assert_eq!(proxy.status().await["upstream"]["on_purpose"], true);
+    assert_eq!(proxy.status().await["upstream"]["forced_offline"], true);
     post("/-/logout", &[("csrf", "0123456789")]).send().await.expect(403);
     post("/-/logout", &[("csrf", &csrf)]).send().await.expect(303);
     guest.ask("GET", "/-/explore").header("cookie", &cookie).send().await.expect(303);

@@ -121,11 +121,11 @@ async fn an_hour_of_a_lab_costs_alyx_a_twentieth_of_its_reads() {
     let options = Options { users: lab(), complete: true, ..Options::default() };
     let alyx = alyx_proxy::demo::start(options.clone()).await.unwrap();
     let proxy = Setup::new(&alyx.url())
-        .set("upstream.rate", "6000")
+        .set("upstream.requests_per_minute", "6000")
         .set("mirror.token", users::ADMIN.token)
         // Instead of every five minutes; on a busy machine there are more of them than in an hour.
-        .set("mirror.every", "2s")
-        .set("mirror.verify", "0")
+        .set("mirror.interval", "2s")
+        .set("mirror.verify_per_minute", "0")
         .start()
         .await;
     // It is filled the day before, by an Alyx that does not throttle: at its pace that lasts longer than a test may.
@@ -206,7 +206,7 @@ async fn people_wait_for_one_request_of_background_work_at_most() {
     breaker.set(Break::Delay(200)).await;
     let proxy = Setup::new(&breaker.url())
         .set("upstream.concurrency", "1")
-        .set("upstream.rate", "6000")
+        .set("upstream.requests_per_minute", "6000")
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.endpoints", "sessions,datasets")
         .start()
@@ -332,7 +332,7 @@ async fn what_gets_a_turn_late_is_not_cut_off() {
     assert_eq!([of(200), of(504), of(503)], [1, 1, 1], "{statuses:?}");
     let crowded = answers.iter().find(|answer| answer.status == 503).unwrap();
     assert_eq!(crowded.header("retry-after"), Some("5"));
-    assert_eq!(crowded.cache().get("detail"), Some("no-turn"));
+    assert_eq!(crowded.cache().get("detail"), Some("saturated"));
     let stored = async || {
         let mut stored = 0;
         for path in ["/subjects/a", "/subjects/b", "/subjects/c"] {
@@ -353,7 +353,7 @@ async fn tokens_that_alyx_has_yet_to_accept_are_paced_together() {
     let proxy = Setup::new(&lab.url())
         .set("upstream.retries", "0")
         .set("upstream.timeout", "2s")
-        .set("upstream.rate", "10")
+        .set("upstream.requests_per_minute", "10")
         .start()
         .await;
     proxy.get("/labs").await.expect(200);

@@ -203,7 +203,7 @@ async fn a_snapshot_answers_elsewhere_as_here() {
     let (recordings, upstream) = replay().await;
     let gets: Vec<&Recording> = recordings.gets();
     // Answers that are kept apart for single users stay here; and nobody there has a token that is known.
-    let setup = || Setup::new(&upstream.url()).set("access.per_user", "");
+    let setup = || Setup::new(&upstream.url()).set("access.private_paths", "");
     let here = setup().start().await;
     compare(&gets, &here.client(), |recording, answer| {
         Expected::of(recording, &recordings, &here).differs(answer)
@@ -216,7 +216,7 @@ async fn a_snapshot_answers_elsewhere_as_here() {
     command::done(&command::run_for(&here, &["export", file]));
     drop(here);
 
-    let there = setup().set("access.open", "true").start().await;
+    let there = setup().set("access.anonymous", "true").start().await;
     there.until_upstream_is("down").await;
     let told = command::done(&command::run_for(&there, &["import", file, "--json"]));
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
@@ -319,7 +319,7 @@ async fn questions_that_look_alike_are_never_mixed_up() {
 async fn what_is_no_get_passes_to_alyx_and_back_unchanged() {
     let (recordings, upstream) = replay().await;
     // Every recorded refusal counts as a failed log-in, and there are more of them than are allowed in a row.
-    let proxy = Setup::new(&upstream.url()).set("access.attempts", "100").start().await;
+    let proxy = Setup::new(&upstream.url()).set("access.login_attempts", "100").start().await;
     // HEAD is answered from GET (see `http`), where Alyx itself fails on some.
     let passed = |recording: &&Recording| !["GET", "HEAD"].contains(&recording.method.as_str());
     let others: Vec<&Recording> = recordings.iter().filter(passed).collect();

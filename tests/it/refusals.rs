@@ -5,7 +5,7 @@ use crate::support::{Fault, Lab, Proxy, Reply, Setup, Upstream, client::Ask, raw
 /// The counter of responses that came about so.
 async fn counted(proxy: &Proxy, outcome: &str) -> u64 {
     let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
-    let name = format!("alyx_proxy_answers_total{{outcome=\"{outcome}\"}} ");
+    let name = format!("alyx_proxy_responses_total{{outcome=\"{outcome}\"}} ");
     let line = metrics.text().lines().find_map(|line| line.strip_prefix(name.as_str()));
     line.map_or(0, |count| count.parse().unwrap())
 }
@@ -28,7 +28,7 @@ async fn every_refusal_is_counted_once() {
     let setup = Setup::new(&lab.url())
         .set("server.max_body", "10 kB")
         .set("server.max_url", "16 KiB")
-        .set("access.attempts", "1");
+        .set("access.login_attempts", "1");
     let proxy = setup.start().await;
     let (client, nobody) = (proxy.client(), proxy.client().anonymous());
     let admin = std::fs::read_to_string(proxy.data_dir().join("admin-token")).unwrap();
@@ -47,7 +47,7 @@ async fn every_refusal_is_counted_once() {
             (404, nobody.ask("GET", "/-/nothing")),
             (405, nobody.ask("PUT", "/-/status")),
             (403, nobody.ask("POST", "/-/login").header("origin", "https://elsewhere.org").form(&[])),
-            (403, nobody.ask("GET", "/-/asked")),
+            (403, nobody.ask("GET", "/-/history")),
             (401, nobody.ask("POST", "/-/api/purge")),
             (405, admin.ask("GET", "/-/api/purge")),
             (415, admin.ask("POST", "/-/api/purge").body("text/plain", "all")),
@@ -70,7 +70,7 @@ async fn every_refusal_is_counted_once() {
     client.get("/labs").await.expect(200);
     let log_in = [("username", users::ONEUSER.name), ("password", users::ONEUSER.password)];
     nobody.ask("POST", "/auth-token").form(&log_in).send().await.expect(200);
-    client.get("/-/asked?days=x").await.expect(400);
+    client.get("/-/history?days=x").await.expect(400);
     lab.upstream.cut().await;
     // Nobody looks for an Alyx of which nothing is asked.
     refused(&proxy, vec![(504, client.ask("GET", "/subjects?lab=one"))]).await;
@@ -106,7 +106,7 @@ async fn overload_is_counted_as_refused() {
     let waiting = tokio::spawn(async move { client.ask("GET", "/labs").try_send().await });
     until("one is under way", async || {
         let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200);
-        metrics.text().contains("alyx_proxy_requests_under_way 1")
+        metrics.text().contains("alyx_proxy_requests_in_flight 1")
     })
     .await;
     let again = [proxy.client().ask("GET", "/subjects"), proxy.client().ask("GET", "/-/login")];
@@ -123,7 +123,7 @@ async fn own_pages_are_counted_and_are_no_refusals() {
     // The look at the metrics counts too, when it has been answered.
     assert_eq!(counted(&proxy, "own").await, own + 3);
     assert_eq!(counted(&proxy, "refused").await, refused);
-    assert_eq!(proxy.status().await["answers"]["refused"], 0);
+    assert_eq!(proxy.status().await["responses"]["refused"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

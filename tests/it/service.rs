@@ -34,9 +34,9 @@ impl Service {
             "--config",
             "/dev/null",
             "--set",
-            "health.probe=100ms",
+            "health.interval=100ms",
             "--set",
-            "health.idle_probe=100ms",
+            "health.idle_interval=100ms",
         ]);
         // Where a socket is given, nothing else may be bound: this port can't be had.
         let listen = if socket.is_some() { "192.0.2.1:1" } else { "127.0.0.1:0" };

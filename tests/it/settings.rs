@@ -147,7 +147,7 @@ fn a_reload_says_what_needs_a_restart() {
     for (key, value, needs) in [
         ("server.listen", "0.0.0.0:8040", true),
         ("storage.data_dir", "/data", true),
-        ("storage.disk", "1 GiB", true),
+        ("storage.max_disk", "1 GiB", true),
         ("upstream.url", "http://alyx", true),
         ("upstream.connect_timeout", "1s", true),
         ("upstream.concurrency", "3", true),
@@ -155,7 +155,7 @@ fn a_reload_says_what_needs_a_restart() {
         ("freshness.records", "1m", false),
         ("freshness.endpoints.sessions", "1m", false),
         ("mirror.token", "abc", true),
-        ("mirror.every", "1m", false),
+        ("mirror.interval", "1m", false),
         ("log.level", "debug", false),
     ] {
         let new = load(&sources(&[], &[(key, value)])).unwrap().settings;

@@ -37,7 +37,7 @@ async fn lab() -> (Arc<Miniature>, Proxy) {
     let proxy = Setup::new(&alyx.url())
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.endpoints", &ENDPOINTS.join(","))
-        .set("mirror.verify", "0")
+        .set("mirror.verify_per_minute", "0")
         .start()
         .await;
     proxy.until_mirrored(ENDPOINTS.len()).await;
@@ -198,7 +198,7 @@ async fn what_is_chosen_is_in_it_and_nothing_else() {
     assert!(wrong.contains("`sesions`"), "{wrong}");
 
     // Into a proxy that runs, and has no network.
-    let there = Setup::new(&alyx.url()).set("access.open", "true").start().await;
+    let there = Setup::new(&alyx.url()).set("access.anonymous", "true").start().await;
     there.until_upstream_is("down").await;
     let import = || -> Value {
         let output = command::run_for(&there, &["import", text(&file), "--json"]);
@@ -323,7 +323,7 @@ async fn what_is_no_sound_snapshot_is_refused_and_changes_nothing() {
     assert!(said.contains("no plain file"), "{said}");
 
     let status = there.status().await;
-    assert_eq!((&status["mirror"]["tables"], &status["stored"]["responses"]), (&json!([]), &json!(0)));
+    assert_eq!((&status["mirror"]["tables"], &status["cache"]["entries"]), (&json!([]), &json!(0)));
     let left: Vec<_> = fs::read_dir(there.data_dir())
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap())

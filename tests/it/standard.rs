@@ -220,7 +220,7 @@ async fn a_broken_answer_is_neither_given_nor_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_and_the_proxys_own_pages_are_there() {
-    let (_upstream, proxy) = open_with(&[("storage.memory", "64 kB"), ("server.max_body", "10 B")]).await;
+    let (_upstream, proxy) = open_with(&[("storage.max_memory", "64 kB"), ("server.max_body", "10 B")]).await;
     let body = "x".repeat(8_000);
     for number in 0..64 {
         get(&proxy, &format!("/{number}?h=Cache-Control:max-age=60&h=X:{body}"), &[]).await.expect(200);

@@ -31,7 +31,7 @@ async fn ask(proxy: &Proxy, count: usize) -> Vec<Answer> {
 }
 
 async fn trouble(proxy: &Proxy) -> Option<String> {
-    proxy.status().await["trouble"]["what"].as_str().map(str::to_owned)
+    proxy.status().await["degraded"]["what"].as_str().map(str::to_owned)
 }
 
 async fn write(proxy: &Proxy) -> Answer {
@@ -73,11 +73,11 @@ async fn a_second_proxy_on_one_directory_names_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_learned_is_kept_where_nothing_but_the_home_can_be_written() {
     let lab = Lab::open().await;
-    let proxy = Setup::new(&lab.url()).with_a_read_only_root().set("storage.memory", "0 B").start().await;
+    let proxy = Setup::new(&lab.url()).with_a_read_only_root().set("storage.max_memory", "0 B").start().await;
     for answer in ask(&proxy, 10).await {
         answer.expect(200);
     }
-    until("they are on disk", async || proxy.status().await["stored"]["responses"] == 10).await;
+    until("they are on disk", async || proxy.status().await["cache"]["entries"] == 10).await;
     assert_eq!(trouble(&proxy).await, None);
     write(&proxy).await.expect(200);
     let proxy = proxy.restart().await;
@@ -91,13 +91,13 @@ async fn a_full_disk_is_said_once_and_serving_goes_on_until_there_is_room() {
     // Nothing in memory: what is given again comes from the disk.
     let setup = Setup::new(&lab.url())
         .on_a_disk_of("6m")
-        .set("storage.memory", "0 B")
-        .set("health.idle_probe", "100ms");
+        .set("storage.max_memory", "0 B")
+        .set("health.idle_interval", "100ms");
     let proxy = setup.start().await;
     for answer in ask(&proxy, 10).await {
         answer.expect(200);
     }
-    until("they are on disk", async || proxy.status().await["stored"]["responses"] == 10).await;
+    until("they are on disk", async || proxy.status().await["cache"]["entries"] == 10).await;
     let filler = proxy.seen(&proxy.data_dir().join("filler"));
     let mut size = 8 << 20;
     while size >= 4096 {
@@ -147,7 +147,7 @@ async fn a_full_disk_is_said_once_and_serving_goes_on_until_there_is_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_starts_while_the_disk_is_full_gives_what_it_has() {
     let lab = Lab::open().await;
-    let setup = Setup::new(&lab.url()).on_a_disk_of("12m").set("health.idle_probe", "100ms");
+    let setup = Setup::new(&lab.url()).on_a_disk_of("12m").set("health.idle_interval", "100ms");
     let mut proxy = setup.clone().start().await;
     let disk = proxy.disk();
     let has_reserve = |proxy: &Proxy| proxy.database().with_file_name("reserve").exists();
@@ -159,7 +159,7 @@ async fn a_proxy_that_starts_while_the_disk_is_full_gives_what_it_has() {
             answer.expect(200);
         }
         let kept = async || {
-            proxy.status().await["stored"]["responses"].as_u64() >= Some(count as u64) && has_reserve(&proxy)
+            proxy.status().await["cache"]["entries"].as_u64() >= Some(count as u64) && has_reserve(&proxy)
         };
         until("they are on disk, and room for a start", kept).await;
         if killed {
@@ -233,7 +233,7 @@ async fn a_database_that_is_deleted_under_it_is_written_out_again() {
         write(&proxy).await.expect(200);
         ask(&proxy, 40 + round).await;
         until("it is stored", async || {
-            proxy.status().await["stored"]["responses"].as_u64() >= Some(40 + round as u64)
+            proxy.status().await["cache"]["entries"].as_u64() >= Some(40 + round as u64)
         })
         .await;
         proxy.kill();
@@ -251,7 +251,7 @@ async fn a_database_that_is_deleted_under_it_is_written_out_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_change_under_it_are_noticed_and_the_rest_is_carried_over() {
     let lab = Lab::open().await;
-    let setup = Setup::new(&lab.url()).set("storage.memory", "0 B").set("health.idle_probe", "100ms");
+    let setup = Setup::new(&lab.url()).set("storage.max_memory", "0 B").set("health.idle_interval", "100ms");
     let mut proxy = setup.start().await;
     ask(&proxy, 200).await;
     // All of it in the file itself.
@@ -269,13 +269,13 @@ async fn bytes_that_change_under_it_are_noticed_and_the_rest_is_carried_over() {
     let before = std::fs::read(&database).unwrap();
     // It may take a few: pages that were read lately are in memory.
     let start = std::time::Instant::now();
-    while proxy.status().await["set_aside"] == Value::Null {
+    while proxy.status().await["quarantined_file"] == Value::Null {
         assert!(start.elapsed() < Duration::from_secs(30), "never noticed:\n{}", proxy.output());
         for answer in ask(&proxy, 200).await {
             assert_right(&answer, 1, "damaged");
         }
     }
-    let aside = proxy.status().await["set_aside"].as_str().unwrap().to_owned();
+    let aside = proxy.status().await["quarantined_file"].as_str().unwrap().to_owned();
     assert_eq!(std::fs::read(&aside).unwrap().len(), before.len(), "the damaged file is kept");
     let kept = ask(&proxy, 200).await;
     for answer in &kept {
@@ -349,7 +349,7 @@ async fn killed_while_it_makes_a_fresh_database_it_loses_nothing_of_the_damaged_
     for answer in ask(&proxy, 20).await {
         assert_right(&answer.expect(200), 1, "afterwards");
     }
-    assert!(proxy.status().await["stored"]["responses"].as_u64() >= Some(4020), "{}", proxy.output());
+    assert!(proxy.status().await["cache"]["entries"].as_u64() >= Some(4020), "{}", proxy.output());
 }
 
 /// Killed at any moment of storing, of dropping what was not used, and of writing: the file is sound, and whoever has
@@ -358,7 +358,7 @@ async fn killed_while_it_makes_a_fresh_database_it_loses_nothing_of_the_damaged_
 async fn killed_again_and_again_it_loses_no_mark_and_says_nothing_wrong() {
     let rounds = crate::support::rounds(40, 200);
     let lab = Lab::open().await;
-    let setup = Setup::new(&lab.url()).set("storage.disk", "64 KiB").set("storage.memory", "0 B");
+    let setup = Setup::new(&lab.url()).set("storage.max_disk", "64 KiB").set("storage.max_memory", "0 B");
     let written = Arc::new(AtomicUsize::new(1));
     let (mut answers, mut writes) = (0, 0);
     for round in 0..rounds {
@@ -417,7 +417,7 @@ async fn killed_again_and_again_it_loses_no_mark_and_says_nothing_wrong() {
     );
     let proxy = setup.start().await;
     assert!(!proxy.output().contains("set aside"), "{}", proxy.output());
-    assert!(proxy.status().await["stored"]["bytes"].as_u64() <= Some(64 << 10));
+    assert!(proxy.status().await["cache"]["bytes"].as_u64() <= Some(64 << 10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -449,7 +449,7 @@ async fn without_its_log_nothing_counts_as_fresh() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_set_back_or_on_makes_nothing_fresh_that_is_not() {
     let lab = Lab::open().await;
-    let setup = Setup::new(&lab.url()).with_a_clock().set("health.idle_probe", "100ms");
+    let setup = Setup::new(&lab.url()).with_a_clock().set("health.idle_interval", "100ms");
     let mut proxy = setup.clone().start().await;
     proxy.get(LIST).await.expect(200);
     assert!(proxy.get(LIST).await.expect(200).cache().hit());

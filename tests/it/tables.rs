@@ -22,7 +22,7 @@ async fn mirroring(alyx: &Miniature, endpoints: &[&str]) -> Proxy {
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.endpoints", &endpoints.join(","))
         .set("mirror.details", "sessions")
-        .set("mirror.verify", "0")
+        .set("mirror.verify_per_minute", "0")
         .start()
         .await;
     proxy.until_mirrored(endpoints.len()).await;

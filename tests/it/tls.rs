@@ -198,7 +198,7 @@ async fn metrics_say_when_the_certificate_in_use_runs_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_shakes_hands_holds_up_nobody() {
     let (lab, files) = (Lab::open().await, Files::new());
-    let mut proxy = files.setup(&lab).set("server.drain", "1s").start().await;
+    let mut proxy = files.setup(&lab).set("server.shutdown_timeout", "1s").start().await;
     let mut silent = Vec::new();
     for _ in 0..50 {
         silent.push(TcpStream::connect(proxy.address()).await.unwrap());

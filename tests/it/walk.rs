@@ -80,14 +80,14 @@ async fn at_every_step_an_answer_is_what_alyx_said_or_a_refusal() {
         .with_a_clock()
         .set("upstream.timeout", "1s")
         .set("upstream.connect_timeout", "300ms")
-        .set("upstream.patience", "200ms")
+        .set("upstream.serve_stale_after", "200ms")
         .set("health.timeout", "300ms")
-        .set("health.idle_probe", "200ms")
+        .set("health.idle_interval", "200ms")
         .set("freshness.records", "2s")
         .set("cache.stale_while_revalidate", "0s")
         .set("cache.max_response", "1 MiB")
         .set("cache.max_file", "4 MiB")
-        .set("storage.memory", "64 kB");
+        .set("storage.max_memory", "64 kB");
     let mut proxy: Proxy = setup.start().await;
     let mut model = Model { since: vec![Instant::now()], written: 0 };
     let targets: Vec<String> = (0..4)

@@ -154,13 +154,13 @@ impl AdminSite {
     /// Keeps away from Alyx.
     pub(crate) fn hold_offline(&self) -> Value {
         self.core.upstream.health.force_offline();
-        json!({ "state": "down", "on_purpose": true })
+        json!({ "state": "down", "forced_offline": true })
     }
 
     /// Asks Alyx again.
     pub(crate) fn release_online(&self) -> Value {
         self.core.upstream.health.resume();
-        json!({ "state": self.core.upstream.health.state().name(), "on_purpose": false })
+        json!({ "state": self.core.upstream.health.state().name(), "forced_offline": false })
     }
 }
 

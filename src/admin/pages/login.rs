@@ -48,7 +48,7 @@ impl Visit {
         };
         value.set_sensitive(true);
         let seen = self.ask("/labs?limit=1", Some(value), false).await;
-        if !self.settings.access.open && !seen.status().is_success() {
+        if !self.settings.access.anonymous && !seen.status().is_success() {
             return self.login_page("Alyx does not accept this token, or can't be asked about it now.", 403);
         }
         let admin = self.session.as_ref().is_some_and(|session| session.is_admin());

@@ -71,7 +71,7 @@ impl Visit {
         let counts = |token| self.admin.core.tokens.counts_until(&token, access).is_some();
         let session = self.session.as_ref();
         session.is_some_and(|session| {
-            session.is_admin() || access.open || session.token(&self.admin.core.key).is_some_and(counts)
+            session.is_admin() || access.anonymous || session.token(&self.admin.core.key).is_some_and(counts)
         })
     }
 
@@ -186,7 +186,7 @@ impl AdminSite {
             .collect();
         json!({
             "day": {
-                "answers": chart.totals.iter().map(|(kind, count)| ((*kind).to_owned(), (*count).into()))
+                "responses": chart.totals.iter().map(|(kind, count)| ((*kind).to_owned(), (*count).into()))
                     .collect::<serde_json::Map<String, Value>>(),
                 "spared_requests": chart.spared,
                 "spared_seconds": chart.spared_seconds,

@@ -67,7 +67,7 @@ pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> CommandResult {
     filled.extend(fill(&packer, &found, &bar, "packing sessions").await?);
     drop(bar);
 
-    let me = answered(&asker, "/-/asked?days=0").await?;
+    let me = answered(&asker, "/-/history?days=0").await?;
     let report = Report {
         place: place.url,
         items: filled,
@@ -123,7 +123,7 @@ fn token(place: &Target, flags: &PackFlags) -> Result<Zeroizing<String>, CliErro
 
 /// What was asked in the last days, the last first.
 async fn past(asker: &ProxyClient, days: u32) -> Result<Vec<PackRequest>, CliError> {
-    let past = answered(asker, &format!("/-/asked?days={days}")).await?;
+    let past = answered(asker, &format!("/-/history?days={days}")).await?;
     let questions = past["questions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let text = |past: &Value| past["question"].as_str().map(|text| PackRequest::Question(text.to_owned()));
     Ok(questions.iter().filter_map(text).collect())

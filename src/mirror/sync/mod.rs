@@ -140,7 +140,7 @@ impl Synchroniser {
         })))
     }
 
-    /// Synchronises for as long as it is polled: now, every `mirror.every`, and when it is asked to.
+    /// Synchronises for as long as it is polled: now, every `mirror.interval`, and when it is asked to.
     pub async fn run(self: Arc<Self>) {
         loop {
             if self.source.upstream.health.is_down() {
@@ -148,7 +148,7 @@ impl Synchroniser {
                 continue;
             }
             self.cycle(Cycle::Due).await;
-            let every = self.settings.load().mirror.every.0;
+            let every = self.settings.load().mirror.interval.0;
             if tokio::time::timeout(every, self.asked.notified()).await.is_ok() {
                 tokio::time::sleep(SOON).await;
             }
@@ -291,7 +291,7 @@ impl Synchroniser {
                 } else {
                     tracing::warn!(endpoint, %error, "not synchronised");
                 }
-                metrics::counter!("alyx_proxy_mirror_failures_total").increment(1);
+                metrics::counter!("alyx_proxy_mirror_sync_failures_total").increment(1);
                 let failed = failures.entry(endpoint).or_default();
                 *failed = (clock::now(), failed.1.saturating_add(1));
                 errors.push((endpoint, error));
@@ -302,7 +302,7 @@ impl Synchroniser {
     /// Alyx did not have the details of these records.
     fn lack(&self, endpoint: &'static str, records: impl Iterator<Item = i64>) {
         let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (clock::now(), self.settings.load().mirror.full_every.millis());
+        let (now, long) = (clock::now(), self.settings.load().mirror.full_interval.millis());
         lacking.retain(|_, at| (0..long).contains(&(now - *at)));
         lacking.extend(records.map(|n| ((endpoint, n), now)));
     }
@@ -311,7 +311,7 @@ impl Synchroniser {
     /// again as often as whole tables are.
     fn not_lacking(&self, endpoint: &'static str, mut wanted: Vec<(i64, String)>) -> Vec<(i64, String)> {
         let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (clock::now(), self.settings.load().mirror.full_every.millis());
+        let (now, long) = (clock::now(), self.settings.load().mirror.full_interval.millis());
         wanted
             .retain(|(n, _)| lacking.get(&(endpoint, *n)).is_none_or(|at| !(0..long).contains(&(now - *at))));
         wanted
@@ -385,7 +385,7 @@ impl Synchroniser {
             if is_older(relist::SWEEP / 2) || doubt.is_some() {
                 self.sweep(table, &scope, rows, pressing).await?;
             }
-        } else if forced || pressing || is_older(settings.mirror.full_every.millis()) {
+        } else if forced || pressing || is_older(settings.mirror.full_interval.millis()) {
             self.progress.phase(endpoint, "list");
             self.relist(table, &scope).await?;
             return Ok(Done::Listed);

@@ -159,7 +159,7 @@ impl Synchroniser {
         let (mut open, total) =
             self.mirror.write(move |connection| begin(connection, endpoint, rows, start)).await?;
         let long = if pressing { HURRIED } else { SWEEP / 2 };
-        let every = self.settings.load().mirror.every.millis().clamp(1, long);
+        let every = self.settings.load().mirror.interval.millis().clamp(1, long);
         let cycles = usize::try_from(long / every).unwrap_or(1).max(1);
         open.truncate(total.div_ceil(cycles));
         for range in open {

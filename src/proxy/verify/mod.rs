@@ -56,7 +56,7 @@ enum VerifyOutcome {
 pub(crate) async fn run(mirror: Arc<FromMirror>) {
     let mut suspects: Vec<Suspect> = Vec::new();
     loop {
-        let rate = mirror.core.settings.load().mirror.verify;
+        let rate = mirror.core.settings.load().mirror.verify_per_minute;
         let pause = REST.checked_div(rate).unwrap_or(REST);
         let hurried = mirror.samples.pause(pause).await;
         if rate == 0 && !hurried || mirror.core.upstream.health.is_down() {

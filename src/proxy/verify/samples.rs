@@ -13,7 +13,7 @@ use crate::cache::Question;
 /// Questions that are kept; of more that come between two comparisons each has the same chance.
 const KEPT: usize = 32;
 
-const VERIFIED: &str = "alyx_proxy_verified_total";
+const VERIFICATIONS: &str = "alyx_proxy_mirror_verifications_total";
 
 /// What came of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Samples {
     /// Counts what came of a comparison.
     pub(super) fn count(&self, verified: Verified) {
         self.counts[verified as usize].fetch_add(1, Ordering::Relaxed);
-        metrics::counter!(VERIFIED, "outcome" => verified.name()).increment(1);
+        metrics::counter!(VERIFICATIONS, "result" => verified.name()).increment(1);
     }
 
     /// The counts by name.
@@ -98,9 +98,9 @@ impl Samples {
     }
 }
 
-/// Makes the series of all outcomes, at zero.
+/// Makes the series of all results, at zero.
 pub(crate) fn register() {
-    crate::telemetry::metrics::register(VERIFIED, "outcome", Verified::ALL.map(Verified::name));
+    crate::telemetry::metrics::register(VERIFICATIONS, "result", Verified::ALL.map(Verified::name));
 }
 
 impl Verified {

@@ -17,7 +17,7 @@ use super::{
 /// Whoever makes what is missing asks for it again at once, and must find it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_never_said_of_an_earlier_time() {
-    let settings = [("cache.negative", "300ms"), ("upstream.patience", "300ms")];
+    let settings = [("cache.negative_ttl", "300ms"), ("upstream.serve_stale_after", "300ms")];
     let (lab, proxy) = open_with(&settings).await;
     proxy.get(LIST).await.expect(200);
     let record = format!("/sessions/{}", lab::session_id(999));
@@ -65,8 +65,11 @@ const CURRENT: [(&str, &[(&str, &str)]); 8] = [
 /// A busy Alyx is no outage: who asks for what is current waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_for_a_current_answer_waits_for_it() {
-    let settings =
-        [("upstream.patience", "300ms"), ("upstream.timeout", "4s"), ("freshness.endpoints.notes", "0s")];
+    let settings = [
+        ("upstream.serve_stale_after", "300ms"),
+        ("upstream.timeout", "4s"),
+        ("freshness.endpoints.notes", "0s"),
+    ];
     let (lab, proxy) = open_with(&settings).await;
     for (target, _) in CURRENT {
         proxy.get(target).await.expect(200);

@@ -148,7 +148,7 @@ async fn pages_of_one_query_belong_together() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_found_is_remembered_briefly() {
-    let settings = [("cache.negative", "500ms"), ("cache.stale_while_revalidate", "0s")];
+    let settings = [("cache.negative_ttl", "500ms"), ("cache.stale_while_revalidate", "0s")];
     let (lab, proxy) = open_with(&settings).await;
     let missing = format!("/sessions/{}", lab::session_id(999));
     // A token is vouched for by success alone.

@@ -44,7 +44,7 @@ async fn what_there_is_no_room_for_is_passed_on_as_it_comes() {
             Ok(())
         });
         let setup = Setup::new(&format!("http://{address}")).set("cache.profile", "rfc9111");
-        let proxy = setup.set("storage.memory", "1 MiB").start().await;
+        let proxy = setup.set("storage.max_memory", "1 MiB").start().await;
         let begun = Arc::new(AtomicUsize::new(0));
         let readers: Vec<_> = (0..REQUESTS)
             .map(|_| {

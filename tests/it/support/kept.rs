@@ -21,7 +21,7 @@ use super::{lens::Lens, miniature};
 pub fn settings(url: &str) -> Settings {
     let mut settings = Settings::default();
     url.clone_into(&mut settings.upstream.url);
-    settings.upstream.rate = 0;
+    settings.upstream.requests_per_minute = 0;
     settings.mirror.endpoints = vec!["all".to_owned(), "tasks".to_owned()];
     "demo".clone_into(&mut settings.mirror.username);
     "demo".clone_into(&mut settings.mirror.password);

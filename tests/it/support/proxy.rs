@@ -60,9 +60,9 @@ impl Setup {
             clock: false,
             home,
         }
-        .set("upstream.rate", "0")
-        .set("health.probe", "100ms")
-        .set("health.idle_probe", "0s")
+        .set("upstream.requests_per_minute", "0")
+        .set("health.interval", "100ms")
+        .set("health.idle_interval", "0s")
         .set("log.level", "info,alyx_proxy=debug")
     }
 

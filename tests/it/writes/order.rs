@@ -9,8 +9,11 @@ use super::{
 async fn a_write_is_sent_once_and_counts_as_made_if_its_answer_is_lost() {
     for fault in [Fault::Silence, Fault::Truncated, Fault::Gateway(502), Fault::Gateway(504)] {
         let lab = Lab::open().await;
-        let proxy =
-            Setup::new(&lab.url()).set("upstream.timeout", "1s").set("upstream.patience", "1s").start().await;
+        let proxy = Setup::new(&lab.url())
+            .set("upstream.timeout", "1s")
+            .set("upstream.serve_stale_after", "1s")
+            .start()
+            .await;
         assert_eq!(lab::version(&proxy.get("/sessions").await.expect(200).json()), 1);
         lab.upstream.behave(fault);
         // Alyx has it, but nobody hears so.
@@ -90,7 +93,7 @@ async fn an_answer_from_before_the_write_is_not_fresh_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_writes_waits_for_their_own_write_whatever_they_wish() {
     let lab = Lab::open().await;
-    let proxy = Setup::new(&lab.url()).set("upstream.patience", "300ms").start().await;
+    let proxy = Setup::new(&lab.url()).set("upstream.serve_stale_after", "300ms").start().await;
     for wish in ["no-cache", "max-age=0", "min-fresh=10", "max-stale"] {
         proxy.get("/sessions").await.expect(200);
         let new = lab.renew();

@@ -94,12 +94,12 @@ async fn a_pause_of_others_or_an_earlier_one_of_ones_own_is_no_answer_to_a_write
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proxys_own_pace_is_told_as_what_it_is() {
     let lab = Lab::open().await;
-    let proxy = setup(&lab).set("upstream.rate", "2").start().await;
+    let proxy = setup(&lab).set("upstream.requests_per_minute", "2").start().await;
     proxy.get("/labs").await.expect(200);
     for _ in 0..2 {
         create(&proxy).send().await.expect(201);
     }
-    assert_not_sent(&create(&proxy).send().await, "`upstream.rate`");
+    assert_not_sent(&create(&proxy).send().await, "`upstream.requests_per_minute`");
     assert_eq!(posts(&lab), 2);
     let read = proxy.get("/projects").await.expect(503);
     assert!(read.header("retry-after").is_some() && !read.text().contains("pause"), "{}", read.describe());
