@@ -22,6 +22,7 @@ pub mod http;
 pub mod log;
 pub mod mirror;
 pub mod one;
+pub mod progress;
 pub mod proxy;
 mod rfc9111;
 pub mod server;

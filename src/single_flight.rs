@@ -50,18 +50,18 @@ impl SendState {
 #[derive(Debug)]
 struct Flight<T> {
     announce: watch::Sender<Option<T>>,
-    departure: SendState,
+    send_state: SendState,
 }
 
 impl<T> Clone for Flight<T> {
     fn clone(&self) -> Self {
-        Self { announce: self.announce.clone(), departure: self.departure.clone() }
+        Self { announce: self.announce.clone(), send_state: self.send_state.clone() }
     }
 }
 
 impl<T> Flight<T> {
     fn seat(&self, joined: bool) -> Waiter<T> {
-        Waiter { outcome: self.announce.subscribe(), departure: self.departure.clone(), joined }
+        Waiter { outcome: self.announce.subscribe(), send_state: self.send_state.clone(), joined }
     }
 }
 
@@ -70,7 +70,7 @@ impl<T> Flight<T> {
 pub(crate) struct Waiter<T> {
     outcome: watch::Receiver<Option<T>>,
     /// Whether the request has been sent.
-    pub departure: SendState,
+    pub send_state: SendState,
     /// Whether another request had started it.
     pub joined: bool,
 }
@@ -112,7 +112,7 @@ impl<K: Eq + Hash, T> RemoveOnDrop<K, T> {
     async fn abandoned(&self) {
         loop {
             self.flight.announce.closed().await;
-            if self.flight.departure.is_sent() {
+            if self.flight.send_state.is_sent() {
                 return std::future::pending().await;
             }
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +129,7 @@ impl<K: Eq + Hash, T> Drop for RemoveOnDrop<K, T> {
     fn drop(&mut self) {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         // One that was abandoned may have a successor.
-        let own = |flight: &Flight<T>| Arc::ptr_eq(&flight.departure.0, &self.flight.departure.0);
+        let own = |flight: &Flight<T>| Arc::ptr_eq(&flight.send_state.0, &self.flight.send_state.0);
         if under_way.get(&self.key).is_some_and(own) {
             under_way.remove(&self.key);
         }
@@ -146,8 +146,8 @@ where
     where
         F: Future<Output = T> + Send + 'static,
     {
-        self.get_or_start(key, |departure| {
-            departure.mark_sent();
+        self.get_or_start(key, |send_state| {
+            send_state.mark_sent();
             start()
         })
     }
@@ -161,11 +161,11 @@ where
         if let Some(flight) = under_way.get(&key) {
             return flight.seat(true);
         }
-        let flight = Flight { announce: watch::Sender::new(None), departure: SendState::default() };
+        let flight = Flight { announce: watch::Sender::new(None), send_state: SendState::default() };
         let seat = flight.seat(false);
         under_way.insert(key.clone(), flight.clone());
         drop(under_way);
-        let request = start(flight.departure.clone());
+        let request = start(flight.send_state.clone());
         let announce = flight.announce.clone();
         let landing = RemoveOnDrop { key, flight, under_way: self.under_way.clone() };
         tokio::spawn(async move {
@@ -227,9 +227,9 @@ mod tests {
         value: usize,
     ) -> Waiter<usize> {
         let (sent, landed) = (sent.clone(), landed.clone());
-        flights.get_or_start(1, move |departure| async move {
+        flights.get_or_start(1, move |send_state| async move {
             sent.notified().await;
-            departure.mark_sent();
+            send_state.mark_sent();
             landed.notified().await;
             value
         })
@@ -259,7 +259,7 @@ mod tests {
         // One that has been sent goes on, and so does one whose seat is kept.
         let mut fourth = waiting(&flights, [&sent, &landed], 4);
         sent.notify_one();
-        while !fourth.departure.is_sent() {
+        while !fourth.send_state.is_sent() {
             tokio::task::yield_now().await;
         }
         fourth.joined = true;

@@ -11,6 +11,7 @@ use crate::{
     alyx::{error_body, query_string},
     auth::{Credentials, credentials},
     clock,
+    http::cache_status::RefusalReason,
     proxy::{
         core::Core,
         refusal::{self, refuse},
@@ -26,10 +27,10 @@ const DAYS: u32 = 14;
 pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
     let settings = core.settings.load_full();
     let Credentials::Token { hash, .. } = credentials(headers, &core.key) else {
-        return refuse(403, error_body::detail(403, error_body::NO_CREDENTIALS), "not-accepted");
+        return refuse(403, error_body::detail(403, error_body::NO_CREDENTIALS), RefusalReason::NotAccepted);
     };
     let Some(until) = core.tokens.counts_until(&hash, &settings.access) else {
-        return refuse(403, error_body::detail(403, error_body::INVALID_TOKEN), "not-accepted");
+        return refuse(403, error_body::detail(403, error_body::INVALID_TOKEN), RefusalReason::NotAccepted);
     };
     let pairs = query_string::parse(uri.query().unwrap_or_default());
     let days = match pairs.iter().find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u32>()) {

@@ -10,7 +10,10 @@ use super::App;
 use crate::{
     admin::router,
     alyx::{Service, error_body, invalidates},
-    http::{cache_status::CacheStatus, normalize},
+    http::{
+        cache_status::{CacheStatus, RefusalReason},
+        normalize,
+    },
     proxy::{
         core::Core,
         exchange::ask,
@@ -32,7 +35,7 @@ pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body
     let answered = AssertUnwindSafe(answer(app, peer, request)).catch_unwind().await;
     answered.unwrap_or_else(|_| {
         let body = error_body::detail(500, "The proxy failed on this request; its log says more.");
-        let how = CacheStatus::Refused("panic");
+        let how = CacheStatus::Refused(RefusalReason::Panic);
         core.counters.count(how);
         refusal::json(500, body, how)
     })

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use alyx_proxy::{proxy::ProgressFn, snapshot::Step};
+use alyx_proxy::{progress::Progress, proxy::ProgressFn};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 /// A bar that shows what is being done and how far it is; nothing where nobody looks at it.
@@ -38,15 +38,15 @@ impl StepBar {
         if let Some(bar) = &self.0 {
             bar.set_message(format!("{} of {}", HumanBytes(done), HumanBytes(total)));
         }
-        self.tell(Step { what, done, total });
+        self.tell(Progress { what, done, total });
     }
 
     /// Shows how many of the things to do are done.
     pub(super) fn step(&self, what: &str, done: u64, total: u64) {
-        self.tell(Step { what, done, total });
+        self.tell(Progress { what, done, total });
     }
 
-    fn tell(&self, step: Step<'_>) {
+    fn tell(&self, step: Progress<'_>) {
         let Some(bar) = &self.0 else { return };
         if bar.prefix() != step.what {
             bar.set_prefix(step.what.to_owned());
@@ -58,7 +58,7 @@ impl StepBar {
     /// The bar for work on another thread; it goes when the work is done.
     pub(super) fn teller() -> ProgressFn {
         let bar = Mutex::new(Self::new());
-        Arc::new(move |step: Step<'_>| bar.lock().unwrap_or_else(PoisonError::into_inner).tell(step))
+        Arc::new(move |step: Progress<'_>| bar.lock().unwrap_or_else(PoisonError::into_inner).tell(step))
     }
 }
 

@@ -7,6 +7,82 @@ use http::{HeaderValue, Response, header};
 
 use super::reuse::Staleness;
 
+/// Makes an enum of reasons, each with its one word.
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* $(..$(#[$from:meta])* $other:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($(#[$of])* $variant,)*
+            $($(#[$from])* $other(&'static str),)*
+        }
+
+        impl $name {
+            /// Its word in `Cache-Status`, logs and metrics.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    $(Self::$other(word) => word,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a read is not of the kind that is stored.
+    BypassReason {
+        /// It is no endpoint of Alyx's REST interface.
+        NotRest = "not-rest",
+        /// Answers of this endpoint are never stored.
+        NeverStored = "never-stored",
+        /// Its credentials are none of Alyx's tokens.
+        ForeignCredentials = "foreign-credentials",
+        /// It has a body.
+        RequestBody = "request-body",
+        /// It does not ask for JSON.
+        NotJson = "not-json",
+        /// It asks by a secret's value.
+        Secret = "secret",
+        /// It says `no-store`.
+        NoStore = "no-store",
+        /// Its answer is larger than `cache.max_response`.
+        TooLarge = "too-large",
+    }
+}
+
+reasons! {
+    /// Why the proxy refuses a request in its own name.
+    RefusalReason {
+        /// The request is wrong, or asks for what isn't there.
+        Refused = "refused",
+        /// Its caller is none that Alyx has accepted.
+        NotAccepted = "not-accepted",
+        /// Its name or password is wrong, or too many were.
+        LogIn = "log-in",
+        /// It allows only what is stored, and nothing is (RFC 9111 5.2.1.7).
+        OnlyIfCached = "only-if-cached",
+        /// A snapshot takes no writes.
+        Snapshot = "snapshot",
+        /// Django's redirect to the path with a slash, made here while Alyx is away.
+        OfflineRedirect = "offline-redirect",
+        /// Alyx is away.
+        Offline = "offline",
+        /// Too many requests are being answered.
+        Overload = "overload",
+        /// Too many requests of one client are being answered.
+        TooManyOfOneClient = "too-many-requests-of-one-client",
+        /// The program failed.
+        Panic = "panic",
+        ..
+        /// What came of asking Alyx: the name of an `UpstreamError`.
+        Upstream,
+        ..
+        /// Why the mirror can't decide it: the name of an `Undecidable`.
+        Undecidable,
+    }
+}
+
 /// RFC 9211's field.
 pub(crate) const CACHE_STATUS: header::HeaderName = header::HeaderName::from_static("cache-status");
 
@@ -43,7 +119,7 @@ pub(crate) enum ForwardReason {
     /// Its token is to be judged by Alyx.
     Token,
     /// It is not of the kind that is remembered.
-    Bypass(&'static str),
+    Bypass(BypassReason),
     /// Its method is none that can be answered here.
     Method,
 }
@@ -88,7 +164,7 @@ pub(crate) enum CacheStatus {
     /// Answered here, as `Max-Forwards` forbids that it goes further.
     MaxForwards,
     /// Refused here.
-    Refused(&'static str),
+    Refused(RefusalReason),
     /// One of the proxy's own pages.
     Internal,
 }
@@ -127,7 +203,7 @@ impl CacheStatus {
                 failure.map_or(Ok(()), |failure| write!(value, "; detail={failure}"))
             }
             Self::MaxForwards => write!(value, "; detail=max-forwards"),
-            Self::Refused(reason) => write!(value, "; detail={reason}"),
+            Self::Refused(reason) => write!(value, "; detail={}", reason.name()),
             Self::Internal => write!(value, "; detail=own"),
         };
         // Made of names and numbers alone.
@@ -180,7 +256,8 @@ impl ForwardReason {
         match self {
             Self::Stale(staleness) => Some(staleness.name()),
             Self::Token => Some("token-check"),
-            Self::Bypass(reason) | Self::MirrorMiss(reason) => Some(reason),
+            Self::Bypass(reason) => Some(reason.name()),
+            Self::MirrorMiss(reason) => Some(reason),
             Self::UriMiss | Self::Method | Self::Revalidate => None,
         }
     }
@@ -232,7 +309,7 @@ mod tests {
             (forwarded(ForwardReason::Revalidate), "; fwd=stale; fwd-status=200", "upstream"),
             (forwarded(ForwardReason::Token), "; fwd=miss; fwd-status=200; detail=token-check", "upstream"),
             (
-                forwarded(ForwardReason::Bypass("no-store")),
+                forwarded(ForwardReason::Bypass(BypassReason::NoStore)),
                 "; fwd=bypass; fwd-status=200; detail=no-store",
                 "upstream",
             ),
@@ -254,7 +331,7 @@ mod tests {
                 "stale",
             ),
             (S::MaxForwards, "; detail=max-forwards", "own"),
-            (S::Refused("overload"), "; detail=overload", "refused"),
+            (S::Refused(RefusalReason::Overload), "; detail=overload", "refused"),
             (S::Internal, "; detail=own", "own"),
         ];
         for (status, header, name) in table {

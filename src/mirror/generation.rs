@@ -1,7 +1,6 @@
 //! Generations of the mirror's tables: one that is read, and one that is being filled beside it.
 //!
-//! A table is filled under names that begin with [`NEXT`]; when it is whole it takes the place of the one
-//! before in one transaction, so that readers see the old one until the new one is whole.
+//! A table is filled under names that begin with [`NEXT`], and takes the place of the one before in one transaction.
 
 use std::collections::{BTreeSet, HashMap};
 

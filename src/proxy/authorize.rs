@@ -12,6 +12,7 @@ use crate::{
     alyx::{Route, Service, error_body},
     auth::{Credentials, TokenStatus},
     clock::{self, Millis},
+    http::cache_status::RefusalReason,
     upstream::{UpstreamError, rate_limit::Caller},
 };
 
@@ -80,7 +81,7 @@ pub(crate) fn refuse_caller(
     match may {
         Authorization::Granted | Authorization::GrantedAfterRevalidation => None,
         Authorization::UpstreamOnly(refusal) if is_away(core, failure) => {
-            let mut response = refuse(403, error_body::detail(403, refusal), "not-accepted");
+            let mut response = refuse(403, error_body::detail(403, refusal), RefusalReason::NotAccepted);
             add_notice(core, &mut response);
             let headers = response.headers_mut();
             headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));

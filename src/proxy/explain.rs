@@ -1,8 +1,8 @@
 //! Why a read is answered as it is: with `X-Alyx-Proxy-Explain: 1` it gets this instead of records.
 //!
-//! It says what would be done now: whether the mirror, a stored answer or Alyx would answer, why, from which
-//! tables and by which SQL. It takes the same token as the read itself: the SQL shows nothing of the records,
-//! but errors of a plan may.
+//! It runs the floors without carrying out what they decide, and says so: whether the mirror, a stored answer or
+//! Alyx would answer, why, from which tables and by which SQL. It takes the same token as the read itself: the SQL
+//! shows nothing of the records, but errors of a plan may.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -13,7 +13,10 @@ use serde_json::Value;
 
 use super::{
     Exchange,
+    authorize::{Authorization, authorize},
+    floors::{Decision, LocalAnswer, Step, decide, decide_without_alyx},
     from_mirror::{FromMirror, MirrorLookup, MirrorMiss},
+    read::Read,
     refusal,
 };
 use crate::{
@@ -24,11 +27,12 @@ use crate::{
     },
     cache::{Freshness, Question},
     clock,
-    http::{Directives, cache_status::CacheStatus},
+    http::cache_status::{BypassReason, CacheStatus},
     mirror::{
         plan::{self, PlanError},
         state::States,
     },
+    upstream::UpstreamError,
 };
 
 /// The field that asks for an explanation.
@@ -96,55 +100,86 @@ struct StoredReport {
     fresh: bool,
 }
 
-impl FromMirror {
-    /// Explains what would be done about a read; the caller may have its answer.
-    pub(crate) async fn explain(
-        &self,
-        asked: &Exchange,
-        question: &Question,
-        directives: &Directives,
-        stored: Option<(clock::Millis, Freshness)>,
-    ) -> Response<Body> {
+impl Read<'_> {
+    /// Says what the floors decide; a caller whom Alyx has yet to judge is judged first.
+    pub(super) async fn explain(mut self) -> Response<Body> {
         let down = self.core.upstream.health.is_down();
-        let away = self.mirrored(question, &asked.settings, None).await;
-        let offline = match (&away, &stored) {
-            (MirrorLookup::Answer(_), _) => "mirror",
-            (MirrorLookup::Miss(_), Some(_)) => "stored",
-            (MirrorLookup::Miss(_), None) => "refused",
-        };
-        let mirrored = if down { away } else { self.mirrored_now(asked, question, directives).await };
-        let fresh = matches!(stored, Some((_, Freshness::Fresh { .. })));
-        let (decision, why, remedy) = match &mirrored {
-            MirrorLookup::Answer(_) => ("mirror", "The tables that it needs are here.".to_owned(), None),
-            MirrorLookup::Miss(silence) => {
-                let decision = match (stored.is_some(), down) {
-                    (true, true) => "stored",
-                    (true, false) if fresh => "stored",
-                    (_, false) => "forwarded",
-                    (false, true) => "refused",
-                };
-                (decision, silence.sentence(), silence.remedy())
+        if down {
+            if let Step::Answer(LocalAnswer::Refuse(refusal)) = self.unauthorized(&UpstreamError::Offline) {
+                return *refusal;
             }
+        } else if self.authorization != Authorization::Granted {
+            let said = self.judge().await;
+            self.authorization = authorize(self.core, self.credentials, self.exchange);
+            if let Some(said) = said.filter(|_| !self.authorization.sees_stored()) {
+                return said;
+            }
+        }
+        let decision = decide(&mut self).await;
+        self.look_up().await;
+        let offline = decide_without_alyx(&self, &UpstreamError::Offline).await;
+        let (name, offline, why) = (name_of(&decision), name_of(&offline.into()), known_reason(&decision));
+        let (why, remedy) = match why {
+            Some(why) => (why.to_owned(), None),
+            None => self.why_no_mirror(down).await,
         };
         let explanation = Explanation {
-            path: question.path_and_query.clone(),
-            endpoint: self.mirror_for(question).ok().map(|target| target.endpoint.name),
-            decision,
+            path: self.question.path_and_query.clone(),
+            endpoint: self.floors.mirror.mirror_for(self.question).ok().map(|target| target.endpoint.name),
+            decision: name,
             why,
             remedy,
             offline,
             upstream: self.core.upstream.health.state().name(),
-            plan: self.planned(asked, question).await,
-            stored: stored.map(|(asked_at, _)| StoredReport {
-                asked_at: clock::for_machines(asked_at),
-                age_seconds: age(asked_at),
-                fresh,
+            plan: self.floors.mirror.planned(self.exchange, self.question).await,
+            stored: self.cached.as_ref().map(|cached| StoredReport {
+                asked_at: clock::for_machines(cached.entry.asked_at),
+                age_seconds: age(cached.entry.asked_at),
+                fresh: matches!(cached.freshness, Freshness::Fresh { .. }),
             }),
         };
         let body = serde_json::to_string_pretty(&explanation).unwrap_or_default();
         refusal::json(StatusCode::OK.as_u16(), format!("{body}\n"), CacheStatus::Internal)
     }
 
+    /// Why the mirror does not answer, in a sentence, and what would have it answer.
+    async fn why_no_mirror(&self, down: bool) -> (String, Option<String>) {
+        let miss = if down {
+            match self.floors.mirror.mirrored(self.question, &self.exchange.settings, None).await {
+                MirrorLookup::Miss(miss) => miss,
+                MirrorLookup::Answer(_) => MirrorMiss::NotAsked,
+            }
+        } else {
+            self.miss.clone()
+        };
+        (miss.sentence(), miss.remedy())
+    }
+}
+
+/// Why it is decided so, where that is not for the mirror to say.
+fn known_reason(decision: &Decision) -> Option<&'static str> {
+    match decision {
+        Decision::Local(LocalAnswer::Mirror { .. } | LocalAnswer::Own(_)) => {
+            Some("The tables that it needs are here.")
+        }
+        Decision::PassThrough(BypassReason::TooLarge) => {
+            Some("Its answer was larger than `cache.max_response` a moment ago.")
+        }
+        Decision::PassThrough(_) => Some("The request wants Alyx's own answer, and nothing of it kept."),
+        Decision::Local(_) | Decision::Upstream => None,
+    }
+}
+
+fn name_of(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Local(LocalAnswer::Mirror { .. } | LocalAnswer::Own(_)) => "mirror",
+        Decision::Local(LocalAnswer::Fresh { .. } | LocalAnswer::Stale { .. }) => "stored",
+        Decision::Local(LocalAnswer::Refuse(_)) => "refused",
+        Decision::Upstream | Decision::PassThrough(_) => "forwarded",
+    }
+}
+
+impl FromMirror {
     async fn planned(&self, asked: &Exchange, question: &Question) -> Option<Planned> {
         let target = self.mirror_for(question).ok()?;
         let today = self.core.mode.today(&asked.settings);

@@ -14,7 +14,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
     Exchange,
+    authorize::Authorization,
     core::Core,
+    floors::{LocalAnswer, Step},
+    read::Read,
     refusal::notice,
     respond::{ResponseOptions, respond},
     verify::Samples,
@@ -295,6 +298,23 @@ impl FromMirror {
             ResponseOptions { notice, ..ResponseOptions::plainly(how) },
         )
         .await
+    }
+}
+
+impl Read<'_> {
+    /// The mirror's answer, where Alyx has accepted the caller lately, the tables are recent enough and every parameter
+    /// can be decided.
+    pub(super) async fn mirror(&mut self) -> Step<LocalAnswer> {
+        if self.authorization != Authorization::Granted {
+            return Step::Next;
+        }
+        match self.floors.mirror.mirrored_now(self.exchange, self.question, &self.directives).await {
+            MirrorLookup::Answer(entry) => Step::Answer(LocalAnswer::Mirror { entry, stands_in: None }),
+            MirrorLookup::Miss(miss) => {
+                self.miss = miss;
+                Step::Next
+            }
+        }
     }
 }
 

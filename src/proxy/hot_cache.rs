@@ -47,7 +47,7 @@ const MAX_HEAD_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub(crate) struct HotCache {
     core: Arc<Core>,
-    decisions: moka::sync::Cache<u64, Arc<Decision>, foldhash::fast::RandomState>,
+    decisions: moka::sync::Cache<u64, Arc<HotDecision>, foldhash::fast::RandomState>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Repeatable {
 
 /// A request and what was decided for it.
 #[derive(Debug)]
-struct Decision {
+struct HotDecision {
     uri: Uri,
     fields: HeaderMap,
     name: HotKey,
@@ -92,7 +92,7 @@ struct Decision {
 impl HotCache {
     /// Keeps as much as weighs so many bytes.
     pub(crate) fn new(core: Arc<Core>, bytes: u64) -> Self {
-        let weight = |_: &u64, decided: &Arc<Decision>| {
+        let weight = |_: &u64, decided: &Arc<HotDecision>| {
             // What is kept of a request are pieces of its whole head.
             u32::try_from(decided.answer.body.len() + 2 * MAX_HEAD_BYTES).unwrap_or(u32::MAX)
         };
@@ -189,7 +189,7 @@ impl HotCache {
         let Fingerprint { name, uri, fields } = request;
         let (number, headers) = (name.number, response.headers().clone());
         let decided =
-            Decision { uri, fields, name, epochs, at, until, fresh_until, endpoint, answer, headers };
+            HotDecision { uri, fields, name, epochs, at, until, fresh_until, endpoint, answer, headers };
         self.decisions.insert(number, Arc::new(decided));
     }
 
@@ -218,7 +218,7 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValu
     headers.iter().filter(|(name, _)| **name != REQUEST_ID && **name != header::AUTHORIZATION)
 }
 
-impl Decision {
+impl HotDecision {
     fn is_of(&self, request: &Request<Body>, name: &HotKey) -> bool {
         self.name == *name && self.uri == *request.uri() && fields(&self.fields).eq(fields(request.headers()))
     }

@@ -17,7 +17,7 @@ use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use http::{HeaderValue, Response, header};
 
 use super::refusal::{self, refuse};
-use crate::{alyx::error_body, settings, telemetry::metrics};
+use crate::{alyx::error_body, http::cache_status::RefusalReason, settings, telemetry::metrics};
 
 /// Requests under way.
 #[derive(Debug, Default)]
@@ -48,18 +48,18 @@ pub(crate) enum Full {
 }
 
 impl Full {
-    /// Its name in `Cache-Status` and metrics.
-    fn name(self) -> &'static str {
+    /// Its word in `Cache-Status` and metrics.
+    fn reason(self) -> RefusalReason {
         match self {
-            Self::All => "overload",
-            Self::Client => "too-many-requests-of-one-client",
+            Self::All => RefusalReason::Overload,
+            Self::Client => RefusalReason::TooManyOfOneClient,
         }
     }
 }
 
 /// Makes the series of requests that were refused for want of a place, at zero.
 pub(crate) fn register() {
-    let reasons = [Full::All.name(), Full::Client.name(), metrics::CONNECTIONS];
+    let reasons = [Full::All.reason().name(), Full::Client.reason().name(), metrics::CONNECTIONS];
     metrics::register(metrics::REJECTED, "reason", reasons);
 }
 
@@ -122,8 +122,8 @@ fn overloaded(full: Full) -> Response<Body> {
              second."
         }
     };
-    metrics::count_rejected(full.name());
-    let mut response = refuse(503, error_body::detail(503, text), full.name());
+    metrics::count_rejected(full.reason().name());
+    let mut response = refuse(503, error_body::detail(503, text), full.reason());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

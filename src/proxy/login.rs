@@ -23,7 +23,7 @@ use crate::{
     alyx::error_body,
     auth::{Attempt, LogIn, LoginForm, Presented, credentials},
     clock::{self, Millis},
-    http::cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
+    http::cache_status::{CacheStatus, ForwardReason, RefusalReason, ServedStale, Tier},
     upstream::{UpstreamError, seconds},
 };
 
@@ -154,13 +154,13 @@ async fn without_alyx(
         if !is_away(core, failure) {
             return failed_pass(core, failure);
         }
-        return refuse(403, error_body::detail(403, refusal), "not-accepted");
+        return refuse(403, error_body::detail(403, refusal), RefusalReason::NotAccepted);
     }
     let (user, password) = match (given.user, given.password) {
         (Some(user), Some(password)) => (user, password),
         (user, password) => {
             let missing = [(user.is_none(), "username"), (password.is_none(), "password")];
-            return refuse(400, fields_required(&missing), "log-in");
+            return refuse(400, fields_required(&missing), RefusalReason::LogIn);
         }
     };
     let access = &asked.settings.access;
@@ -176,7 +176,7 @@ async fn without_alyx(
         Ok(LogIn::Refused | LogIn::Unknown) if !is_away(core, failure) => failed_pass(core, failure),
         Ok(LogIn::Unknown) => gateway_timeout(core, failure, NOT_KNOWN),
         Ok(LogIn::Refused) => {
-            let mut response = refuse(400, error_body::login_refused(), "log-in");
+            let mut response = refuse(400, error_body::login_refused(), RefusalReason::LogIn);
             response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
             response
         }
@@ -204,7 +204,7 @@ fn too_many(wait: Duration) -> Response<Body> {
     let seconds = seconds(wait).max(1);
     let text =
         format!("Too many failed log-ins with this name from this address. Try again in {seconds} seconds.");
-    let mut response = refuse(429, error_body::detail(429, &text), "log-in");
+    let mut response = refuse(429, error_body::detail(429, &text), RefusalReason::LogIn);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -14,7 +14,9 @@ pub(crate) mod exchange;
 pub(crate) mod explain;
 mod files;
 pub(crate) mod floors;
+mod from_cache;
 pub(crate) mod from_mirror;
+mod from_upstream;
 pub(crate) mod history;
 pub(crate) mod hot_cache;
 pub(crate) mod in_flight;
@@ -25,6 +27,7 @@ mod read;
 pub(crate) mod refusal;
 mod respond;
 pub(crate) mod snapshot;
+mod stale;
 pub(crate) mod verify;
 mod write;
 

@@ -1,551 +1,180 @@
-//! A read: stored and fresh, or Alyx, or stored however old, or a refusal.
+//! A GET or HEAD: which question it asks, and who answers it.
 //!
-//! Nobody waits for an Alyx that is known to be away. Where Alyx is merely slow, whoever has a
-//! stored answer gets it after `upstream.serve_stale_after`, while the request goes on and is remembered.
-//! Whoever asks for what is current waits for it, as long as Alyx is not known to be away: who wrote, who says so
-//! (`no-cache`, `max-age`), who asks for what decides about an animal, or for what may just have been made.
+//! The floors (`super::floors`) decide, and what they decide is carried out here. Nobody waits for an Alyx that is known
+//! to be away. Where Alyx is merely slow, whoever has a stored answer gets it after `upstream.serve_stale_after`, while
+//! the request goes on and is remembered. Whoever asks for what is current waits for it, as long as Alyx is not known to
+//! be away: who wrote, who says so (`no-cache`, `max-age`), who asks for what decides about an animal, or for what may
+//! just have been made.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     Exchange,
-    authorize::{Authorization, authorize, caller, is_away, refuse_caller},
+    authorize::{Authorization, authorize},
     core::Core,
-    explain, files,
-    floors::Floors,
-    from_mirror::{MirrorLookup, MirrorMiss},
-    passthrough::{self, give_unstored},
-    refusal::{gateway_timeout, not_stored, notice, refuse, retry_later},
+    explain,
+    floors::{Decision, Floors, LocalAnswer, decide},
+    from_cache::CachedEntry,
+    from_mirror::MirrorMiss,
+    passthrough,
+    refusal::notice,
     respond::{ResponseOptions, respond},
 };
 use crate::{
-    alyx::{Route, error_body, filterset, query_string, route::appended_slash},
-    auth::{Credentials, TokenStatus, credentials},
-    cache::{Entry, Freshness, JsonVariant, Question, is_personal},
-    clock::{self, Millis},
+    alyx::{Route, filterset, query_string},
+    auth::{Credentials, credentials},
+    cache::{JsonVariant, Question},
     http::{
         Directives,
-        cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
-        reuse::Staleness,
+        cache_status::{BypassReason, CacheStatus, ForwardReason, ServedStale},
     },
-    single_flight::{Flights, SendState, Waiter},
-    storage::types::{CacheKey, TokenHash},
-    upstream::{UpstreamError, UpstreamRequest, UpstreamResponse, has_body},
+    upstream::has_body,
 };
 
-/// Why what is stored is not given.
-const ONLY_OLDER: &str = "An older answer is stored, but a current one was asked for, or what is asked must be current, and Alyx \
-                          is not known to be away. Try again.";
-
-/// What a request that can't be sent takes to say so.
-const A_MOMENT: Duration = Duration::from_millis(100);
-
-/// What a flight brings: Alyx's answer and, if it may be remembered, its entry.
-pub(crate) type FlightResult = Result<Arc<Fetched>, UpstreamError>;
-
-/// Who may share a flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum CoalesceScope {
-    /// All whose tokens Alyx has accepted.
-    Shared,
-    /// The holders of one token that Alyx has yet to judge.
-    PerToken(TokenHash),
-    /// Nobody else.
-    Never(u64),
-    /// Those who let an answer be refreshed behind their backs and are let in only because everybody is.
-    Background,
-}
-
-/// Requests are the same if question and company are, and no write came between them.
-pub(crate) type FlightKey = (CacheKey, CoalesceScope, Millis);
-
-/// An answer fresh from Alyx.
+/// A read on its way down the floors, with what they have found so far.
 #[derive(Debug)]
-pub(crate) struct Fetched {
-    pub(crate) answer: UpstreamResponse,
-    pub(crate) entry: Option<Arc<Entry>>,
-}
-
-/// A stored answer and what it is worth for one request.
-#[derive(Debug)]
-struct CachedEntry {
-    entry: Arc<Entry>,
-    tier: Tier,
-    verdict: Freshness,
-}
-
-/// A read on its way.
-#[derive(Debug)]
-struct Reading<'a> {
-    floors: &'a Floors,
-    core: &'a Arc<Core>,
-    asked: &'a Exchange,
-    credentials: &'a Credentials,
-    question: &'a Question,
-    may: Authorization,
-    /// Whether anything is stored for it, be it for others.
-    known: bool,
-    /// What is stored for it and may be given to this caller.
-    held: Option<CachedEntry>,
-    /// Why the mirror does not answer it.
-    silence: MirrorMiss,
+pub(super) struct Read<'a> {
+    pub(super) floors: &'a Floors,
+    pub(super) core: &'a Arc<Core>,
+    pub(super) exchange: &'a Exchange,
+    pub(super) credentials: &'a Credentials,
+    pub(super) question: &'a Question,
     /// What the request says of how old an answer may be.
-    directives: Directives,
-}
-
-impl CachedEntry {
-    /// Whether it may be given while Alyx is slow, or fails though it is not known to be away.
-    fn may_stand_in(&self) -> bool {
-        match self.verdict {
-            Freshness::Fresh { .. } => true,
-            Freshness::Stale(staleness) => staleness.may_stand_in(),
-        }
-    }
+    pub(super) directives: Directives,
+    /// What its caller may have.
+    pub(super) authorization: Authorization,
+    /// Whether anything is stored for it, be it for others.
+    pub(super) known: bool,
+    /// What is stored for it and may be given to this caller.
+    pub(super) cached: Option<CachedEntry>,
+    /// Why the mirror does not answer it.
+    pub(super) miss: MirrorMiss,
 }
 
 /// Answers a GET or HEAD.
-pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Response<Body> {
+pub(crate) async fn answer(floors: &Floors, exchange: Exchange, body: Body) -> Response<Body> {
     let core = &floors.core;
-    let credentials = credentials(&asked.headers, &core.key);
-    let question = match question(&asked, &credentials, core.upstream.health.is_down()) {
+    let credentials = credentials(&exchange.headers, &core.key);
+    let question = match question(&exchange, &credentials, core.upstream.health.is_down()) {
         Ok(question) => question,
-        Err(reason) => return passthrough::answer(core, asked, body, ForwardReason::Bypass(reason)).await,
+        Err(reason) => {
+            return passthrough::answer(core, exchange, body, ForwardReason::Bypass(reason)).await;
+        }
     };
-    if let Route::List(endpoint) = &question.route
-        && filterset::secret(endpoint, &question.pairs).is_some()
-    {
-        // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
-        return passthrough::answer(core, asked, body, ForwardReason::Bypass("secret")).await;
-    }
-    let response = read(floors, &asked, body, &credentials, &question).await;
+    let response = Read::new(floors, &exchange, &credentials, &question).answer(body).await;
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     if answered && let Some(token) = credentials.token() {
-        core.history.note(token, &question, asked.settings.access.query_history.0, &core.store);
+        core.history.note(token, &question, exchange.settings.access.query_history.0, &core.store);
     }
-    response
-}
-
-async fn read(
-    floors: &Floors,
-    asked: &Exchange,
-    body: Body,
-    credentials: &Credentials,
-    question: &Question,
-) -> Response<Body> {
-    let core = &floors.core;
-    let directives = Directives::of(&asked.headers);
-    if directives.no_store && !core.upstream.health.is_down() {
-        return passthrough::answer(core, asked.clone(), body, ForwardReason::Bypass("no-store")).await;
-    }
-    let may = authorize(core, credentials, asked);
-    let up = !core.upstream.health.is_down();
-    let explain = explain::is_wished(&asked.headers);
-    let mut silence = MirrorMiss::NotAsked;
-    if may == Authorization::Granted && up && !explain {
-        match floors.mirror.mirrored_now(asked, question, &directives).await {
-            MirrorLookup::Answer(entry) => {
-                floors.mirror.sample(question);
-                return floors.mirror.give_mirrored(asked, question, &entry, None).await;
-            }
-            MirrorLookup::Miss(why) => silence = why,
-        }
-    }
-    let stored = core.held(question, asked, &directives).await;
-    let known = stored.is_some();
-    // That Alyx has no tables is no answer to stay with: the proxy makes its own.
-    let none = |held: &CachedEntry| held.entry.status != StatusCode::OK && files::describes_all(question);
-    let held = stored.filter(|held| may.sees_stored() && !none(held));
-    let reading =
-        Reading { floors, core, asked, credentials, question, may, known, held, silence, directives };
-    if explain {
-        return reading.explain().await;
-    }
-    if floors.upstream.large.contains_key(&question.key) && up {
-        return passthrough::answer(core, asked.clone(), body, ForwardReason::Bypass("too-large")).await;
-    }
-    if let Some(response) = reading.answer().await {
-        return response;
-    }
-    // Too large to be remembered: Alyx is asked once more, as a stream.
-    floors.upstream.large.insert(question.key, ());
-    passthrough::answer(core, asked.clone(), body, ForwardReason::Bypass("too-large")).await
-}
-
-/// Django's own redirect to the path with a slash, which ONE counts on (ALYX.md 5).
-fn moved_permanently(to: &str) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    if let Ok(to) = HeaderValue::try_from(to) {
-        headers.insert(header::LOCATION, to);
-    }
-    CacheStatus::Refused("offline-redirect").mark(&mut response);
     response
 }
 
 /// The question that may be remembered, or why this read is none.
-fn question(asked: &Exchange, credentials: &Credentials, down: bool) -> Result<Question, &'static str> {
+fn question(exchange: &Exchange, credentials: &Credentials, down: bool) -> Result<Question, BypassReason> {
     if matches!(credentials, Credentials::Foreign) || matches!(credentials, Credentials::OtherScheme) && !down
     {
-        return Err("foreign-credentials");
+        return Err(BypassReason::ForeignCredentials);
     }
-    let class = asked.route.class().ok_or(match asked.route {
-        Route::Other => "not-rest",
-        _ => "never-stored",
+    let class = exchange.route.class().ok_or(match exchange.route {
+        Route::Other => BypassReason::NotRest,
+        _ => BypassReason::NeverStored,
     })?;
-    if has_body(&asked.headers)
-        && asked.headers.get(header::CONTENT_LENGTH) != Some(&HeaderValue::from_static("0"))
+    if has_body(&exchange.headers)
+        && exchange.headers.get(header::CONTENT_LENGTH) != Some(&HeaderValue::from_static("0"))
     {
-        return Err("request-body");
+        return Err(BypassReason::RequestBody);
     }
-    let pairs = query_string::parse(asked.uri.query().unwrap_or_default());
+    let pairs = query_string::parse(exchange.uri.query().unwrap_or_default());
     let format = pairs.iter().rev().find(|(name, _)| name == "format").map(|(_, value)| value.as_str());
-    let media =
-        JsonVariant::negotiate(&asked.route, asked.headers.get(header::ACCEPT), format).ok_or("not-json")?;
-    let path = query_string::canonical_path(&query_string::segments(asked.uri.path()));
-    let owner = if asked.settings.access.keeps_apart(&path) { credentials.token() } else { None };
-    Ok(Question::new(asked.route.clone(), class, &asked.uri, &media, owner))
-}
-
-/// The floor that asks Alyx, once for all who ask the same.
-#[derive(Debug)]
-pub(crate) struct FromUpstream {
-    flights: Flights<FlightKey, FlightResult>,
-    /// Questions whose answers are too large to be remembered: they are passed on at once.
-    large: moka::sync::Cache<CacheKey, ()>,
-    /// Numbers for flights that nobody may share.
-    alone: AtomicU64,
-}
-
-/// An answer that was too large to be remembered may be smaller the next time.
-const LARGE: Duration = Duration::from_mins(10);
-
-impl FromUpstream {
-    pub(crate) fn new() -> Self {
-        let large = moka::sync::Cache::builder().max_capacity(10_000).time_to_live(LARGE).build();
-        Self { flights: Flights::default(), large, alone: AtomicU64::default() }
+    let variant = JsonVariant::negotiate(&exchange.route, exchange.headers.get(header::ACCEPT), format)
+        .ok_or(BypassReason::NotJson)?;
+    let path = query_string::canonical_path(&query_string::segments(exchange.uri.path()));
+    let owner = if exchange.settings.access.keeps_apart(&path) { credentials.token() } else { None };
+    let question = Question::new(exchange.route.clone(), class, &exchange.uri, &variant, owner);
+    if let Route::List(endpoint) = &question.route
+        && filterset::secret(endpoint, &question.pairs).is_some()
+    {
+        // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
+        return Err(BypassReason::Secret);
     }
+    Ok(question)
 }
 
-impl Core {
-    async fn held(
-        &self,
-        question: &Question,
-        asked: &Exchange,
-        directives: &Directives,
-    ) -> Option<CachedEntry> {
-        let (entry, tier) = self.responses.find(question).await?;
-        let age = Duration::from_millis(u64::try_from(clock::now() - entry.received_at).unwrap_or(0));
-        let verdict =
-            self.responses.freshness(question, &entry, &asked.settings).await.for_request(directives, age);
-        Some(CachedEntry { entry, tier, verdict })
-    }
-
-    /// Asks Alyx, remembers what it says, and learns what the token is worth.
-    async fn ask_alyx(
-        &self,
-        ask: UpstreamRequest,
-        departure: SendState,
-        question: Question,
-        credentials: Credentials,
-    ) -> FlightResult {
-        let answer = self.upstream.fetch_coalesced(&ask, &departure).await?;
-        self.learn(&credentials, &answer).await;
-        let entry = self.responses.remember(&question, &answer).await;
-        Ok(Arc::new(Fetched { answer, entry }))
-    }
-}
-
-impl Reading<'_> {
-    /// `None` if the answer is too large to be remembered.
-    async fn answer(self) -> Option<Response<Body>> {
-        if self.core.upstream.health.is_down() {
-            return Some(self.without_alyx(&UpstreamError::Offline).await);
+impl<'a> Read<'a> {
+    fn new(
+        floors: &'a Floors,
+        exchange: &'a Exchange,
+        credentials: &'a Credentials,
+        question: &'a Question,
+    ) -> Self {
+        let core = &floors.core;
+        Self {
+            floors,
+            core,
+            exchange,
+            credentials,
+            question,
+            directives: Directives::of(&exchange.headers),
+            authorization: authorize(core, credentials, exchange),
+            known: false,
+            cached: None,
+            miss: MirrorMiss::NotAsked,
         }
-        if let (Authorization::Granted, Some(held)) = (self.may, &self.held) {
-            match held.verdict {
-                Freshness::Fresh { left } => {
-                    // How old an answer a request allows is looked at each time.
-                    let plain = self.directives == Directives::default();
-                    let again_until = self.credentials.token().filter(|_| plain).and_then(|token| {
-                        self.core.tokens.vouched_until(&token, &self.asked.settings.access)
+    }
+
+    async fn answer(mut self, body: Body) -> Response<Body> {
+        if explain::is_wished(&self.exchange.headers) {
+            return self.explain().await;
+        }
+        let reason = match decide(&mut self).await {
+            Decision::Local(answer) => return self.give(answer).await,
+            Decision::Upstream => match self.ask_alyx().await {
+                Some(response) => return response,
+                // Alyx is asked once more, as a stream.
+                None => BypassReason::TooLarge,
+            },
+            Decision::PassThrough(reason) => reason,
+        };
+        passthrough::answer(self.core, self.exchange.clone(), body, ForwardReason::Bypass(reason)).await
+    }
+
+    /// The response for what was decided without Alyx.
+    pub(super) async fn give(&self, answer: LocalAnswer) -> Response<Body> {
+        match answer {
+            LocalAnswer::Mirror { entry, stands_in } => {
+                let (mirror, question) = (&self.floors.mirror, self.question);
+                if stands_in.is_none() {
+                    mirror.sample(question);
+                }
+                mirror.give_mirrored(self.exchange, question, &entry, stands_in).await
+            }
+            LocalAnswer::Fresh { cached, left } => {
+                // How old an answer a request allows is looked at each time.
+                let plain = self.directives == Directives::default();
+                let again_until =
+                    self.credentials.token().filter(|_| plain).and_then(|token| {
+                        self.core.tokens.vouched_until(&token, &self.exchange.settings.access)
                     });
-                    let how = CacheStatus::Hit(held.tier, left);
-                    return Some(
-                        self.give(held, ResponseOptions { again_until, ..ResponseOptions::plainly(how) })
-                            .await,
-                    );
+                let how = CacheStatus::Hit(cached.tier, left);
+                let options = ResponseOptions { again_until, ..ResponseOptions::plainly(how) };
+                self.give_cached(&cached, options).await
+            }
+            LocalAnswer::Stale { cached, reason } => {
+                if reason == ServedStale::WhileRevalidating {
+                    self.revalidate();
                 }
-                Freshness::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
-                    self.refresh_behind();
-                    return Some(self.stand_in(held, ServedStale::WhileRevalidating).await);
-                }
-                Freshness::Stale(_) => {}
+                let how = CacheStatus::Stale { reason, tier: cached.tier, ttl: cached.freshness.ttl() };
+                let notice = notice(self.core, reason);
+                self.give_cached(&cached, ResponseOptions { notice, ..ResponseOptions::plainly(how) }).await
             }
-        }
-        if self.directives.only_if_cached {
-            let text = "The request allows only what is stored, and nothing fresh is stored for it.";
-            return Some(refuse(504, error_body::detail(504, text), "only-if-cached"));
-        }
-        self.ask_or_wait().await
-    }
-
-    /// Says what would be done; a token that Alyx has yet to judge is judged first.
-    async fn explain(&self) -> Response<Body> {
-        if self.core.upstream.health.is_down() {
-            if let Some(refusal) =
-                refuse_caller(self.core, self.may, &UpstreamError::Offline, &self.question.route)
-            {
-                return refusal;
-            }
-        } else if !self.may.sees_stored() {
-            match self.outcome(&mut self.board(true), Instant::now()).await {
-                Some(Ok(_)) if authorize(self.core, self.credentials, self.asked).sees_stored() => {}
-                Some(Ok(fetched)) => return self.deliver(&fetched, false).await,
-                Some(Err(failure)) => return self.without_alyx(&failure).await,
-                None => return self.without_alyx(&UpstreamError::Reset).await,
-            }
-        }
-        let stored = self.held.as_ref().map(|held| (held.entry.asked_at, held.verdict));
-        self.floors.mirror.explain(self.asked, self.question, &self.directives, stored).await
-    }
-
-    /// Takes a seat on the flight of this question.
-    fn board(&self, alone: bool) -> Waiter<FlightResult> {
-        // A token that Alyx has yet to judge must not get what was fetched with another one.
-        self.board_with(match (self.may, self.credentials.token()) {
-            (Authorization::Granted, token) if !alone && !self.is_unknown(token) => CoalesceScope::Shared,
-            (_, Some(token)) => CoalesceScope::PerToken(token),
-            (_, None) => CoalesceScope::Never(self.floors.upstream.alone.fetch_add(1, Ordering::Relaxed)),
-        })
-    }
-
-    /// Has a stored answer refreshed while it is given: once, however many ask for it meanwhile.
-    fn refresh_behind(&self) {
-        let unknown = self.is_unknown(self.credentials.token());
-        self.board_with(if unknown { CoalesceScope::Background } else { CoalesceScope::Shared }).detach();
-    }
-
-    fn board_with(&self, company: CoalesceScope) -> Waiter<FlightResult> {
-        let (core, question, credentials) =
-            (self.core.clone(), self.question.clone(), self.credentials.clone());
-        let ask = self.ask();
-        let key = (question.key, company, core.responses.written_at(&question));
-        self.floors.upstream.flights.get_or_start(key, move |departure| async move {
-            core.ask_alyx(ask, departure, question, credentials).await
-        })
-    }
-
-    /// What a flight brings, as long as it may be waited for: `upstream.timeout` from `start`, and while Alyx is not
-    /// known to be away.
-    async fn outcome(&self, seat: &mut Waiter<FlightResult>, start: Instant) -> Option<FlightResult> {
-        let deadline = start + self.asked.settings.upstream.timeout.0;
-        tokio::select! {
-            outcome = seat.wait() => return outcome,
-            () = tokio::time::sleep_until(deadline.into()) => {}
-            () = self.core.upstream.health.until_down() => return Some(Err(UpstreamError::Offline)),
-        }
-        if seat.departure.is_sent() {
-            return Some(Err(UpstreamError::Timeout));
-        }
-        // It was not sent in time, and says why in a moment.
-        let why = tokio::time::timeout(A_MOMENT, seat.wait()).await;
-        why.unwrap_or_else(|_| Some(Err(self.core.upstream.saturated(start))))
-    }
-
-    /// Whether somebody is let in only because everybody is (`access.anonymous`).
-    fn is_unknown(&self, token: Option<TokenHash>) -> bool {
-        let access = &self.asked.settings.access;
-        let vouched = |token| self.core.tokens.status(&token, access) == TokenStatus::Vouched;
-        access.anonymous && !token.is_some_and(vouched)
-    }
-
-    fn ask(&self) -> UpstreamRequest {
-        /// Fields of ONE and of interface descriptions that Alyx may come to read.
-        const PASSED: [HeaderName; 2] =
-            [HeaderName::from_static("accept-version"), HeaderName::from_static("one-api-version")];
-        let headers = &self.asked.headers;
-        let extra: HeaderMap =
-            PASSED.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect();
-        let authorization = match self.credentials {
-            Credentials::Token { field, .. } => Some(field.clone()),
-            _ => headers.get(header::AUTHORIZATION).cloned(),
-        };
-        let upstream = &self.asked.settings.upstream;
-        UpstreamRequest {
-            path_and_query: self.question.path_and_query.clone(),
-            accept: headers.get(header::ACCEPT).cloned(),
-            authorization,
-            who: caller(self.core, self.credentials, &self.question.route),
-            extra,
-            timeout: upstream.timeout.0,
-            retries: upstream.retries,
-            max_body: self.asked.settings.cache.max_response.bytes(),
+            LocalAnswer::Own(response) | LocalAnswer::Refuse(response) => *response,
         }
     }
 
-    async fn ask_or_wait(&self) -> Option<Response<Body>> {
-        let mut seat = self.board(false);
-        let start = Instant::now();
-        let mut joined = seat.joined;
-        let slow = self.when_slow();
-        tokio::pin!(slow);
-        for _ in 0..2 {
-            let outcome = tokio::select! {
-                outcome = self.outcome(&mut seat, start) => outcome,
-                response = &mut slow => {
-                    // What is stored is refreshed all the same.
-                    if self.held.is_some() {
-                        seat.detach();
-                    }
-                    return Some(response);
-                }
-            };
-            match outcome {
-                // Another one's token was refused, what came is for that one only, or the flight was lost: each for itself.
-                Some(Ok(fetched))
-                    if joined
-                        && (error_body::is_token_refused(fetched.answer.status, &fetched.answer.body)
-                            || is_personal(&fetched.answer.headers)) => {}
-                None => {}
-                Some(Ok(fetched)) => return Some(self.deliver(&fetched, joined).await),
-                Some(Err(UpstreamError::TooLarge)) => return None,
-                Some(Err(failure)) => return Some(self.without_alyx(&failure).await),
-            }
-            seat = self.board(true);
-            joined = false;
-        }
-        Some(self.without_alyx(&UpstreamError::Reset).await)
-    }
-
-    /// What Alyx has just said.
-    async fn deliver(&self, fetched: &Fetched, collapsed: bool) -> Response<Body> {
-        let status = fetched.answer.status.as_u16();
-        if files::describes_all(self.question)
-            && files::offers_none(fetched.answer.status)
-            && self.floors.tables.may_have_own(self.asked, self.credentials).await
-            && let Some(own) = self.floors.tables.give_own_description(self.asked, None).await
-        {
-            return own;
-        }
-        let how =
-            CacheStatus::Forwarded { why: self.why(), status, stored: fetched.entry.is_some(), collapsed };
-        match &fetched.entry {
-            Some(entry) => {
-                respond(self.core, self.asked, self.question, entry, ResponseOptions::plainly(how)).await
-            }
-            None => give_unstored(self.core, self.asked, &fetched.answer, how),
-        }
-    }
-
-    fn why(&self) -> ForwardReason {
-        match &self.held {
-            _ if self.known && self.may != Authorization::Granted => ForwardReason::Token,
-            Some(CachedEntry { verdict: Freshness::Stale(staleness), .. }) => {
-                ForwardReason::Stale(*staleness)
-            }
-            Some(_) => ForwardReason::Stale(Staleness::Request),
-            None => self.silence.name().map_or(ForwardReason::UriMiss, ForwardReason::MirrorMiss),
-        }
-    }
-
-    /// What can be said without Alyx.
-    async fn without_alyx(&self, failure: &UpstreamError) -> Response<Body> {
-        // Django redirects before it asks who is there.
-        if let Some(to) = appended_slash(&self.question.route, &self.question.path) {
-            return moved_permanently(&to);
-        }
-        if let Some(refusal) = refuse_caller(self.core, self.may, failure, &self.question.route) {
-            return refusal;
-        }
-        let away = is_away(self.core, failure);
-        let held = self.held.as_ref().filter(|held| away || held.may_stand_in());
-        let mirrored = if away {
-            self.floors.mirror.mirrored(self.question, &self.asked.settings, None).await
-        } else {
-            self.mirrored_when_slow().await
-        };
-        match (held, mirrored) {
-            (Some(held), MirrorLookup::Answer(entry)) if self.prefers(held, &entry) => {
-                self.stand_in(held, ServedStale::Offline).await
-            }
-            (_, MirrorLookup::Answer(entry)) => self.give_mirrored(&entry, ServedStale::Offline).await,
-            (Some(held), MirrorLookup::Miss(_)) => self.stand_in(held, ServedStale::Offline).await,
-            (None, MirrorLookup::Miss(silence)) => self.refuse(failure, &silence).await,
-        }
-    }
-
-    /// Neither stored nor mirrored. ONE's cache tables can be made all the same.
-    async fn refuse(&self, failure: &UpstreamError, silence: &MirrorMiss) -> Response<Body> {
-        if files::describes_all(self.question)
-            && let Some(own) =
-                self.floors.tables.give_own_description(self.asked, Some(ServedStale::Offline)).await
-        {
-            return own;
-        }
-        match retry_later(failure) {
-            Some(refusal) => refusal,
-            None if self.held.is_some() => gateway_timeout(self.core, failure, ONLY_OLDER),
-            None => not_stored(self.core, failure, self.question, silence).await,
-        }
-    }
-
-    /// Whether a stored answer is to be preferred to the mirror's: it is the newer one, and no write came
-    /// after it. One page of many is not: its siblings come from the mirror, and pages of two times don't fit.
-    fn prefers(&self, held: &CachedEntry, mirrored: &Entry) -> bool {
-        let one_of_many = self.question.window.is_some_and(|window| {
-            window.offset > 0 || held.entry.count().is_some_and(|count| count > window.limit)
-        });
-        let written = held.verdict == Freshness::Stale(Staleness::Written);
-        held.entry.asked_at > mirrored.asked_at && !written && !one_of_many
-    }
-
-    /// What is given when patience is at its end; never completes where there is nothing to give.
-    async fn when_slow(&self) -> Response<Body> {
-        tokio::time::sleep(self.asked.settings.upstream.serve_stale_after.0).await;
-        let held = self.held.as_ref().filter(|held| held.may_stand_in());
-        let mirrored = self.mirrored_when_slow().await;
-        match (held, mirrored) {
-            (Some(held), MirrorLookup::Answer(entry)) if self.prefers(held, &entry) => {
-                self.stand_in(held, ServedStale::Slow).await
-            }
-            (_, MirrorLookup::Answer(entry)) => self.give_mirrored(&entry, ServedStale::Slow).await,
-            (Some(held), MirrorLookup::Miss(_)) => self.stand_in(held, ServedStale::Slow).await,
-            (None, MirrorLookup::Miss(_)) => std::future::pending().await,
-        }
-    }
-
-    /// From tables of any age that have seen the last write, where the request asks for nothing fresher; nobody shall
-    /// miss their own.
-    async fn mirrored_when_slow(&self) -> MirrorLookup {
-        if !self.may.sees_stored() || self.directives.min_fresh.is_some() {
-            return MirrorLookup::Miss(MirrorMiss::Request);
-        }
-        let directives = Directives { max_stale: Some(Duration::MAX), ..self.directives };
-        self.floors.mirror.mirrored_now(self.asked, self.question, &directives).await
-    }
-
-    async fn give_mirrored(&self, entry: &Arc<Entry>, reason: ServedStale) -> Response<Body> {
-        self.floors.mirror.give_mirrored(self.asked, self.question, entry, Some(reason)).await
-    }
-
-    async fn stand_in(&self, held: &CachedEntry, reason: ServedStale) -> Response<Body> {
-        let notice = notice(self.core, reason);
-        let how = CacheStatus::Stale { reason, tier: held.tier, ttl: held.verdict.ttl() };
-        self.give(held, ResponseOptions { notice, ..ResponseOptions::plainly(how) }).await
-    }
-
-    async fn give(&self, held: &CachedEntry, giving: ResponseOptions) -> Response<Body> {
-        respond(self.core, self.asked, self.question, &held.entry, giving).await
+    async fn give_cached(&self, cached: &CachedEntry, options: ResponseOptions) -> Response<Body> {
+        respond(self.core, self.exchange, self.question, &cached.entry, options).await
     }
 }

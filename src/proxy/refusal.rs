@@ -8,7 +8,7 @@ use crate::{
     alyx::error_body,
     cache::Question,
     clock,
-    http::cache_status::{CacheStatus, ServedStale},
+    http::cache_status::{CacheStatus, RefusalReason, ServedStale},
     upstream::{UpstreamError, health::HealthState, seconds},
 };
 
@@ -22,7 +22,7 @@ const AWAY: u64 = 300;
 
 /// A refusal in Alyx's error shape.
 pub(crate) fn plain(status: u16, text: &str) -> Response<Body> {
-    json(status, error_body::detail(status, text), CacheStatus::Refused("refused"))
+    json(status, error_body::detail(status, text), CacheStatus::Refused(RefusalReason::Refused))
 }
 
 /// A JSON answer of the proxy's own.
@@ -37,14 +37,14 @@ pub(crate) fn json(status: u16, body: String, how: CacheStatus) -> Response<Body
 }
 
 /// A refusal for this reason.
-pub(crate) fn refuse(status: u16, body: String, reason: &'static str) -> Response<Body> {
+pub(crate) fn refuse(status: u16, body: String, reason: RefusalReason) -> Response<Body> {
     json(status, body, CacheStatus::Refused(reason))
 }
 
 /// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
 pub(crate) fn gateway_timeout(core: &Core, failure: &UpstreamError, more: &str) -> Response<Body> {
     let text = format!("{} {more}", why_away(core, failure));
-    let reason = if matches!(failure, UpstreamError::Offline) { "offline" } else { failure.name() };
+    let reason = reason_of(failure);
     refuse(504, error_body::detail(504, text.trim_end()), reason)
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn not_stored(
     if let MirrorMiss::Undecided(undecided) = silence {
         let remedy = undecided.remedy().map(|remedy| format!(" {remedy}")).unwrap_or_default();
         more = format!("{more} {undecided}{remedy}");
-        reason = Some(undecided.name());
+        reason = Some(RefusalReason::Undecidable(undecided.name()));
     }
     if !near.is_empty() {
         let near: Vec<String> = near
@@ -103,7 +103,8 @@ pub(crate) fn retry_later(failure: &UpstreamError) -> Option<Response<Body>> {
 
 fn with_retry_after(status: u16, why: &str, seconds: u64, failure: &UpstreamError) -> Response<Body> {
     let text = format!("{why} Try again in {seconds} seconds.");
-    let mut response = refuse(status, error_body::detail(status, &text), failure.name());
+    let mut response =
+        refuse(status, error_body::detail(status, &text), RefusalReason::Upstream(failure.name()));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
@@ -146,7 +147,14 @@ pub(crate) fn outcome_unknown(core: &Core, failure: &UpstreamError) -> Response<
     let text = format!(
         "{how} Alyx did not say whether it was carried out. Look before you send it again, or it may be done twice."
     );
-    refuse(504, error_body::detail(504, &text), failure.name())
+    refuse(504, error_body::detail(504, &text), RefusalReason::Upstream(failure.name()))
+}
+
+fn reason_of(failure: &UpstreamError) -> RefusalReason {
+    match failure {
+        UpstreamError::Offline => RefusalReason::Offline,
+        failure => RefusalReason::Upstream(failure.name()),
+    }
 }
 
 /// Why Alyx could not be asked, in a sentence.

@@ -8,13 +8,14 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{files::CacheTables, floors::Floors};
+use crate::progress::Progress;
 use crate::snapshot::{
     self, Archive, Contents, Exporting, FileHead, FileSink, Imported, Importing, Manifest, Selection,
-    SnapshotError, Step,
+    SnapshotError,
 };
 
 /// Is told how far the work has come, from another thread.
-pub type ProgressFn = Arc<dyn Fn(Step<'_>) + Send + Sync>;
+pub type ProgressFn = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
 
 /// Keeps the files of a snapshot for this proxy.
 struct SnapshotFiles<'a> {

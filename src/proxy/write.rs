@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     alyx::{Route, Service, error_body, invalidates},
-    http::cache_status::ForwardReason,
+    http::cache_status::{ForwardReason, RefusalReason},
     upstream::UpstreamError,
 };
 
@@ -33,7 +33,7 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
             "This is {}: nothing can be written into it. The request was not sent to Alyx.",
             frozen.for_people()
         );
-        return refuse(504, error_body::detail(504, &text), "snapshot");
+        return refuse(504, error_body::detail(504, &text), RefusalReason::Snapshot);
     }
     if core.upstream.health.is_down() {
         return failed(core, &asked.method, &UpstreamError::Offline);

@@ -15,7 +15,9 @@ pub(super) fn masked(key: &str, value: &Value) -> Value {
         Some(known) => matches!(known.kind, ValueKind::BaseUrl { .. }),
         None => true,
     };
-    let secret = !key.ends_with("_file") && SECRET.iter().any(|word| key.to_lowercase().contains(word));
+    let span = keys::find(key).is_some_and(|known| matches!(known.kind, ValueKind::Span { .. }));
+    let secret =
+        !span && !key.ends_with("_file") && SECRET.iter().any(|word| key.to_lowercase().contains(word));
     match value {
         Value::String(text) if secret && !text.is_empty() => MASK.into(),
         Value::Number(_) if secret => MASK.into(),

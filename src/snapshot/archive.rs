@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    SnapshotError, Step, Tell,
+    Progress, SnapshotError, Tell,
     manifest::{AnyForm, FORM, FORMAT, Manifest},
     member::Member,
 };
@@ -173,7 +173,7 @@ impl Archive {
         members.next()?;
         while let Some((member, bytes)) = members.next()? {
             visit(member, &bytes)?;
-            tell(Step { what, done: members.read.min(self.length), total: self.length });
+            tell(Progress { what, done: members.read.min(self.length), total: self.length });
         }
         Ok(())
     }
@@ -216,7 +216,7 @@ fn whole(
         }
         hasher.update(&buffer[..read]);
         done += read as u64;
-        tell(Step { what: "reading", done, total: length });
+        tell(Progress { what: "reading", done, total: length });
     }
     let checksum = *hasher.finalize().as_bytes();
     if checksum == *told { Ok((length, checksum)) } else { Err(SnapshotError::Damaged(path.to_owned())) }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::{
-    Contents, KeptFile, Manifest, Selection, SnapshotError, Step, TableLine, Tell,
+    Contents, KeptFile, Manifest, Progress, Selection, SnapshotError, TableLine, Tell,
     archive::{ArchiveWriter, MAX_MEMBER},
     choice::Narrowed,
     files,
@@ -204,7 +204,7 @@ impl Snapshot<'_> {
                 records += 1;
             }
             if seen.is_multiple_of(1_000) {
-                (self.tell)(Step { what: endpoint.name, done: seen, total });
+                (self.tell)(Progress { what: endpoint.name, done: seen, total });
             }
             Ok::<_, SnapshotError>(())
         })
@@ -216,7 +216,7 @@ impl Snapshot<'_> {
             error => error,
         })?;
         self.end(&mut lines, &of)?;
-        (self.tell)(Step { what: endpoint.name, done: total, total });
+        (self.tell)(Progress { what: endpoint.name, done: total, total });
         let line = TableLine { records, synced_at: head.synced_at, scope: head.scope };
         self.contents.tables.insert(endpoint.name.to_owned(), line);
         Ok(())
@@ -245,7 +245,7 @@ impl Snapshot<'_> {
         cache::for_each(answers, |answer| {
             seen += 1;
             if seen.is_multiple_of(200) {
-                (self.tell)(Step { what: WHAT, done: seen, total });
+                (self.tell)(Progress { what: WHAT, done: seen, total });
             }
             match answer {
                 Ok(answer) if self.choice.takes(&answer) => self.answer(&mut lines, answer),
@@ -265,7 +265,7 @@ impl Snapshot<'_> {
             }
         })?;
         self.end(&mut lines, &Member::Answers)?;
-        (self.tell)(Step { what: WHAT, done: total, total });
+        (self.tell)(Progress { what: WHAT, done: total, total });
         Ok(())
     }
 
@@ -275,7 +275,7 @@ impl Snapshot<'_> {
         files::in_pieces(path, CHUNK, |piece| {
             part += 1;
             length += piece.len() as u64;
-            (self.tell)(Step { what: "cache.zip", done: length, total: head.length });
+            (self.tell)(Progress { what: "cache.zip", done: length, total: head.length });
             self.member(Member::Part(number, part), piece)
         })?;
         if length != head.length {

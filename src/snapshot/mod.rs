@@ -39,16 +39,4 @@ pub use files::{FileHead, FileSink, KeptFile};
 pub use import::{Imported, Importing, import};
 pub use manifest::{Contents, Manifest, TableLine};
 
-/// How far a long piece of work has come.
-#[derive(Debug, Clone, Copy)]
-pub struct Step<'a> {
-    /// What is being done, for people: `checking`, `sessions`, `answers`.
-    pub what: &'a str,
-    /// How much of it is done: bytes or records.
-    pub done: u64,
-    /// How much there is; 0 where that is not known.
-    pub total: u64,
-}
-
-/// Is told how far the work has come.
-pub type Tell<'a> = &'a (dyn Fn(Step<'_>) + Sync);
+use crate::progress::{Progress, Tell};

@@ -72,7 +72,7 @@ impl Upstream {
     pub(crate) async fn fetch_coalesced(
         &self,
         ask: &UpstreamRequest,
-        departure: &SendState,
+        send_state: &SendState,
     ) -> Result<UpstreamResponse, UpstreamError> {
         if self.health.is_down() {
             return Err(UpstreamError::Offline);
@@ -86,7 +86,7 @@ impl Upstream {
         let mut pooled = true;
         loop {
             let start = Instant::now();
-            let result = self.try_once(ask, deadline, departure).await;
+            let result = self.try_once(ask, deadline, send_state).await;
             // A pooled connection that Alyx has closed meanwhile breaks at once: that says nothing.
             if pooled && matches!(result, Err(UpstreamError::Reset)) && start.elapsed() < STALE_CONNECTION {
                 pooled = false;
@@ -139,7 +139,7 @@ impl Upstream {
         &self,
         ask: &UpstreamRequest,
         deadline: Instant,
-        departure: &SendState,
+        send_state: &SendState,
     ) -> Result<UpstreamResponse, UpstreamError> {
         let start = Instant::now();
         let turn = self.pace.turn(ask.who.as_ref(), deadline).await;
@@ -147,7 +147,7 @@ impl Upstream {
             turn.map_err(
                 |failure| if failure == UpstreamError::Saturated { self.saturated(start) } else { failure },
             )?;
-        departure.mark_sent();
+        send_state.mark_sent();
         let (asked_at, measured) = (clock::stamp(), Measured::begin());
         let exchange = async {
             let response = self.send(ask).await?;

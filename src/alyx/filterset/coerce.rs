@@ -104,11 +104,7 @@ impl Typed {
     /// The value as what the column holds. Fractions on whole numbers are cut, or rounded `up`.
     fn convert(&self, value: &Python, up: bool) -> QueryResult<Scalar> {
         match (self.kind, self.transform) {
-            (_, Transform::Date) | (ColumnKind::Date, Transform::None) => match parse::day(written(value)?) {
-                Parsed::Is(day) => Ok(Scalar::Day(day)),
-                Parsed::Not => Err(bad_day(written(value)?)),
-                Parsed::Unsure => Err(QueryError::beyond(&format!("read {} as a day", written(value)?))),
-            },
+            (_, Transform::Date) | (ColumnKind::Date, Transform::None) => day(written(value)?),
             (_, Transform::Time) => match parse::clock(written(value)?) {
                 Some(time) => Ok(Scalar::Time(Date::MIN.to_datetime(time))),
                 None => Err(QueryError::beyond("read such a time of day")),
@@ -140,14 +136,7 @@ impl Typed {
             (ColumnKind::Uuid, _) => match value {
                 // A whole number is taken for the UUID's own.
                 Python::Int(_) | Python::Bool(_) => Err(QueryError::beyond("take a number for a UUID")),
-                _ => {
-                    let text = value.text()?;
-                    match parse::uuid(&text) {
-                        Parsed::Is(uuid) => Ok(Scalar::Text(uuid)),
-                        Parsed::Not => Err(bad_uuid(&text)),
-                        Parsed::Unsure => Err(QueryError::beyond(&format!("read {text} as a UUID"))),
-                    }
-                }
+                _ => uuid(&value.text()?),
             },
             (ColumnKind::Boolean, _) => match value {
                 Python::Bool(truth) => Ok(Scalar::Bool(*truth)),
@@ -236,6 +225,22 @@ impl Typed {
 
 /// Columns that hold numbers of two bytes; `file_size` has eight, all others four.
 const SMALL: [&str; 7] = ["priority", "io_charge", "level", "gpu", "cpu", "ram", "time_out_secs"];
+
+fn day(text: &str) -> QueryResult<Scalar> {
+    match parse::day(text) {
+        Parsed::Is(day) => Ok(Scalar::Day(day)),
+        Parsed::Not => Err(bad_day(text)),
+        Parsed::Unsure => Err(QueryError::beyond(&format!("read {text} as a day"))),
+    }
+}
+
+fn uuid(text: &str) -> QueryResult<Scalar> {
+    match parse::uuid(text) {
+        Parsed::Is(uuid) => Ok(Scalar::Text(uuid)),
+        Parsed::Not => Err(bad_uuid(text)),
+        Parsed::Unsure => Err(QueryError::beyond(&format!("read {text} as a UUID"))),
+    }
+}
 
 /// The text of a value that must be one: days and times are read from no other.
 fn written(value: &Python) -> QueryResult<&str> {

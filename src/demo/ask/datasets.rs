@@ -43,11 +43,11 @@ pub(super) struct DatasetFilter {
     names: Option<HashSet<String>>,
     quality: Option<i64>,
     servers: Option<HashSet<String>>,
-    counts: CountedDatasets,
+    counts: Counted,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum CountedDatasets {
+enum Counted {
     Types,
     Names,
     Datasets,
@@ -67,8 +67,7 @@ impl DatasetCondition {
         Ok(match (filter.test, asked) {
             (Predicate::DatasetTypes(name), CleanedValue::Text(text)) => {
                 let (types, least) = items(text);
-                let wanted =
-                    DatasetFilter { types: Some(types), ..DatasetFilter::all(CountedDatasets::Types) };
+                let wanted = DatasetFilter { types: Some(types), ..DatasetFilter::all(Counted::Types) };
                 Self::Several { relation: relation(name)?, wanted, least }
             }
             (Predicate::SessionDatasets, CleanedValue::Text(text)) => {
@@ -79,18 +78,15 @@ impl DatasetCondition {
                     names: Some(names),
                     quality,
                     servers,
-                    ..DatasetFilter::all(CountedDatasets::Names)
+                    ..DatasetFilter::all(Counted::Names)
                 };
                 Self::Several { relation: relation("data_dataset_session_related")?, wanted, least }
             }
             (Predicate::Datasets { relation: name, qc }, CleanedValue::Text(text)) => {
                 let (names, least) = items(text);
                 let quality = if qc { Some(quality(query)?) } else { None };
-                let wanted = DatasetFilter {
-                    names: Some(names),
-                    quality,
-                    ..DatasetFilter::all(CountedDatasets::Datasets)
-                };
+                let wanted =
+                    DatasetFilter { names: Some(names), quality, ..DatasetFilter::all(Counted::Datasets) };
                 Self::Several { relation: relation(name)?, wanted, least }
             }
             // Its presence is enough, with whatever value.
@@ -98,7 +94,7 @@ impl DatasetCondition {
             (Predicate::DatasetQc(name), CleanedValue::Text(text)) => {
                 let wanted = DatasetFilter {
                     quality: Some(lookups::quality(text)?),
-                    ..DatasetFilter::all(CountedDatasets::Datasets)
+                    ..DatasetFilter::all(Counted::Datasets)
                 };
                 Self::Several { relation: relation(name)?, wanted, least: 1 }
             }
@@ -180,7 +176,7 @@ impl DatasetCondition {
     pub(super) fn multiplies(&self) -> bool {
         match self {
             // The names of a session's datasets, and files, are looked for in queries of their own.
-            Self::Several { wanted, .. } => wanted.counts != CountedDatasets::Names,
+            Self::Several { wanted, .. } => wanted.counts != Counted::Names,
             Self::Any(_) => true,
             Self::Tagged { wanted, .. } => *wanted,
             Self::OnServer { .. } | Self::Of { .. } | Self::Nothing => false,
@@ -189,7 +185,7 @@ impl DatasetCondition {
 }
 
 impl DatasetFilter {
-    fn all(counts: CountedDatasets) -> Self {
+    fn all(counts: Counted) -> Self {
         Self { types: None, names: None, quality: None, servers: None, counts }
     }
 
@@ -206,9 +202,9 @@ impl DatasetFilter {
     /// What of a dataset counts as different from others.
     fn counted(&self, dataset: &Value) -> String {
         let field = match self.counts {
-            CountedDatasets::Types => "dataset_type",
-            CountedDatasets::Names => "name",
-            CountedDatasets::Datasets => "url",
+            Counted::Types => "dataset_type",
+            Counted::Names => "name",
+            Counted::Datasets => "url",
         };
         dataset[field].as_str().unwrap_or_default().to_owned()
     }

@@ -11,6 +11,7 @@ use crate::{
         filterset::{
             QueryError,
             compare::{Comparison, TextTest, upper},
+            json_lookup::JsonPredicate,
             scalar::{Scalar, Transform},
         },
         model::ColumnKind,
@@ -65,11 +66,7 @@ pub(super) fn predicate(column: &str, kind: ColumnKind, comparison: &Comparison)
         Comparison::Matches(pattern) => Ok(Sql::new(format!("text_matches({column}, "))
             .bind(Value::Text(pattern.text.clone()))
             .text(&format!(", {})", i32::from(pattern.ascii)))),
-        Comparison::Json(test) => {
-            let spec = serde_json::to_string(test)
-                .map_err(|_| QueryError::beyond("write down such a test on JSON"))?;
-            Ok(Sql::new("json_holds(").bind(Value::Text(spec)).text(&format!(", {column})")))
-        }
+        Comparison::Json(test) => json_predicate(column, test),
         Comparison::Length(length) => {
             let length = i64::try_from(*length).unwrap_or(i64::MAX);
             Ok(Sql::new(format!("array_length({column}) = ")).bind(Value::Integer(length)))
@@ -79,6 +76,12 @@ pub(super) fn predicate(column: &str, kind: ColumnKind, comparison: &Comparison)
             Ok(Sql::new(format!("array_holds({column}, ")).bind(Value::Text(wanted)).text(")"))
         }
     }
+}
+
+fn json_predicate(column: &str, test: &JsonPredicate) -> Result<Sql, QueryError> {
+    let spec =
+        serde_json::to_string(test).map_err(|_| QueryError::beyond("write down such a test on JSON"))?;
+    Ok(Sql::new("json_holds(").bind(Value::Text(spec)).text(&format!(", {column})")))
 }
 
 /// The operator that is fulfilled by the same orders.

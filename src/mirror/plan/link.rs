@@ -3,8 +3,17 @@
 use super::sql::quoted;
 use crate::{
     alyx::model::{Join, Model, Relation},
-    mirror::schema::EndpointTables,
+    mirror::schema::{EndpointTables, Many},
 };
+
+/// The records that hold this record's key.
+pub(super) struct ReverseKey {
+    pub(super) other: &'static EndpointTables,
+    /// The own column that they hold.
+    pub(super) key: &'static str,
+    /// The table of the relation, where one of them holds many keys.
+    pub(super) many: Option<&'static Many>,
+}
 
 /// A relation that is followed.
 pub(super) struct JoinLink {

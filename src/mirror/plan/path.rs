@@ -8,6 +8,7 @@
 use super::{
     compare,
     context::Context,
+    link::ReverseKey,
     sql::{Sql, quoted},
 };
 use crate::{
@@ -390,15 +391,6 @@ impl Walk<'_, '_> {
         self.context.guard(sql, namesakes(endpoint, key));
         Ok(())
     }
-}
-
-/// The records that hold this record's key.
-struct ReverseKey {
-    other: &'static EndpointTables,
-    /// The own column that they hold.
-    key: &'static str,
-    /// The table of the relation, where one of them holds many keys.
-    many: Option<&'static Many>,
 }
 
 pub(super) fn namesakes(endpoint: &str, key: &str) -> Undecidable {

@@ -8,6 +8,7 @@
 mod apply;
 mod backfill;
 mod cursor;
+mod identity;
 mod incremental;
 mod progress;
 mod refetch;

@@ -11,10 +11,10 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
+    identity::RecordIdentity,
     source::{self, Range},
 };
 use crate::{
-    alyx::DetailKey,
     clock::{self, Millis},
     mirror::{
         checksum,
@@ -326,46 +326,6 @@ fn here(connection: &Connection, table: &EndpointTables, (first, after): Range) 
     let bounds = (first.to_be_bytes(), after.map(u128::to_be_bytes));
     let read = |row: &rusqlite::Row<'_>| Ok((uuid::Uuid::from_bytes(row.get(0)?).to_string(), row.get(1)?));
     statement.query_map(bounds, read)?.collect()
-}
-
-/// What tells records apart: the id; where they show none the name that their details are asked for by, if no two have the
-/// same one; else the whole text.
-struct RecordIdentity {
-    table: &'static EndpointTables,
-    field: Option<&'static str>,
-    /// Names that stand twice in one of the lists.
-    ambiguous: HashSet<String>,
-}
-
-impl RecordIdentity {
-    /// For these texts of records: those that are here, and those of Alyx.
-    fn of(table: &'static EndpointTables, lists: [Vec<&String>; 2]) -> Self {
-        let field = match table.endpoint.detail.map(|detail| detail.key) {
-            Some(DetailKey::Name(field)) => Some(field),
-            _ => None,
-        };
-        let mut keys = Self { table, field, ambiguous: HashSet::new() };
-        for list in lists {
-            let mut seen = HashSet::new();
-            for name in list.into_iter().filter_map(|text| keys.name(text)).collect::<Vec<_>>() {
-                if let Some(twice) = seen.replace(name) {
-                    keys.ambiguous.insert(twice);
-                }
-            }
-        }
-        keys
-    }
-
-    fn name(&self, text: &str) -> Option<String> {
-        let record = crate::alyx::record::Record::new(text);
-        self.field.and_then(|field| record.field(field).map(str::to_owned))
-    }
-
-    fn key(&self, text: &str) -> String {
-        source::identity(self.table, text)
-            .or_else(|| self.name(text).filter(|name| !self.ambiguous.contains(name)))
-            .unwrap_or_else(|| text.to_owned())
-    }
 }
 
 /// Gives records the numbers of their places in the list, where nothing in them says how it is ordered; what is due

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     alyx::cache_tables::{self as shape, members},
     mirror::export::ReadSnapshot,
-    snapshot::{Step, Tell},
+    progress::{Progress, Tell},
 };
 
 /// Rows that are in memory at once, and that a row group has.
@@ -121,13 +121,13 @@ fn table<B: Batch>(
         if batch.len() >= BATCH {
             nrecs += batch.len() as u64;
             write_rows(&mut file, std::mem::take(&mut batch).columns()).map_err(parquet)?;
-            tell(Step { what: name, done: nrecs, total });
+            tell(Progress { what: name, done: nrecs, total });
         }
         Ok::<_, TablesError>(())
     })?;
     nrecs += batch.len() as u64;
     write_rows(&mut file, batch.columns()).map_err(parquet)?;
-    tell(Step { what: name, done: nrecs, total: nrecs });
+    tell(Progress { what: name, done: nrecs, total: nrecs });
     let buffered = file.into_inner().map_err(parquet)?;
     let mut whole = buffered.into_inner().map_err(|error| io_error(path)(error.into_error()))?;
     whole.sync_all().map_err(io_error(path))?;

@@ -28,7 +28,7 @@ use crate::{
     clock,
     http::{
         Directives,
-        cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
+        cache_status::{BypassReason, CacheStatus, ForwardReason, ServedStale, Tier},
         reuse::Staleness,
     },
     upstream::{UpstreamError, UpstreamRequest, UpstreamResponse},
@@ -52,8 +52,13 @@ pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Exchange) -> Respon
         return refusal::plain(404, "There is no such database tag.");
     };
     if matches!(credentials, Credentials::Foreign) {
-        return passthrough::answer(core, asked, Body::empty(), ForwardReason::Bypass("foreign-credentials"))
-            .await;
+        return passthrough::answer(
+            core,
+            asked,
+            Body::empty(),
+            ForwardReason::Bypass(BypassReason::ForeignCredentials),
+        )
+        .await;
     }
     let may = match tables.may_have_tables(&asked, &credentials).await {
         Ok(may) => may,

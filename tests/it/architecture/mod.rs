@@ -31,7 +31,7 @@ const FLOORS: &[&[&str]] = &[
     &["http"],
     &["settings"],
     &["alyx"],
-    &["clock", "single_flight", "data_dir"],
+    &["clock", "single_flight", "data_dir", "progress"],
 ];
 
 /// Lines of a file.
