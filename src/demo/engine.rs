@@ -163,6 +163,7 @@ impl Loaded {
             scope: Vec::new(),
             ambiguous: state::ambiguous(&self.connection, table, "")?,
             distrusted: BTreeSet::new(),
+            unreadable: <_>::default(),
         })
     }
 

@@ -12,6 +12,7 @@ use super::{
     doubt, due,
     shape::{Shape, Table},
     state::{State, States},
+    unreadable,
 };
 use crate::{
     alyx::{ENDPOINTS, model::Join, model::Model},
@@ -98,7 +99,8 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
         let (endpoint, state) = row?;
         if let Some(known) = ENDPOINTS.iter().find(|known| known.name == endpoint) {
             if let Some(state) = state {
-                tables.insert(known.name, state);
+                let unreadable = unreadable::of(connection, known.name)?;
+                tables.insert(known.name, State { unreadable, ..state });
             } else {
                 tracing::error!(endpoint, "the state of the mirror's table is damaged; it is fetched anew");
             }
@@ -133,6 +135,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<State>> {
         ambiguous,
         distrusted,
         counted_at: row.get(7)?,
+        unreadable: <_>::default(),
     }))
 }
 
@@ -244,6 +247,7 @@ pub(super) fn forget(connection: &Connection, table: &Table) -> rusqlite::Result
         connection.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [table.endpoint.name])?;
     }
     doubt::drop_of(connection, table.endpoint.name)?;
+    unreadable::drop_of(connection, table.endpoint.name, false)?;
     bump(connection)
 }
 

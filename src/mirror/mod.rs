@@ -24,6 +24,7 @@ pub mod shape;
 pub mod state;
 mod sum;
 pub mod sync;
+pub mod unreadable;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};
 pub use sync::Synchroniser;

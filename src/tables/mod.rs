@@ -80,6 +80,13 @@ pub fn origin_of(upstream: &str) -> &str {
     host.split(['/', ':']).next().unwrap_or(host)
 }
 
+/// Records that the tables are without, as Alyx could not give them, and why.
+pub fn left_out(mirror: &Frozen) -> Vec<String> {
+    let states = NEEDED.into_iter().filter_map(|name| mirror.states.of(name));
+    let lists = states.flat_map(|state| &state.unreadable.told).filter(|record| record.list);
+    lists.map(|record| record.for_people()).collect()
+}
+
 /// The scopes within which the tables are; none where they are whole.
 pub fn scopes(mirror: &Frozen) -> Vec<(&'static str, Vec<(String, String)>)> {
     let scope = |name| Some((name, mirror.states.of(name)?.scope.clone()));

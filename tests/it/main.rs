@@ -35,6 +35,7 @@ mod mirror_races;
 mod mirror_recordings;
 mod mirror_server;
 mod mirror_sync;
+mod mirror_unreadable;
 mod monitoring;
 mod one_client;
 mod one_script;

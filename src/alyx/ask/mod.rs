@@ -68,6 +68,11 @@ pub enum Undecided {
         /// The parameters that everything in the part fulfils.
         scope: Vec<(String, String)>,
     },
+    /// Alyx could not give these records, on which the answer may depend, though it gave others.
+    Unreadable {
+        /// Which, why, and when each is asked for again.
+        records: Vec<String>,
+    },
     /// A parameter whose answers lately differed from Alyx's.
     Distrusted {
         /// The endpoint.
@@ -93,6 +98,7 @@ impl Undecided {
             Self::Missing { details: false, .. } => "not-mirrored",
             Self::Missing { details: true, .. } => "no-details",
             Self::OutOfScope { .. } => "out-of-scope",
+            Self::Unreadable { .. } => "unreadable-record",
             Self::Distrusted { .. } => "distrusted",
             Self::Hidden(_) => "hidden",
             Self::Beyond(_) => "undecidable",
@@ -110,6 +116,9 @@ impl Undecided {
             }
             Self::OutOfScope { endpoint, .. } => {
                 Some(format!("Widen `mirror.scope.{endpoint}` to have it next time."))
+            }
+            Self::Unreadable { .. } => {
+                Some("It is answered from here when Alyx has given what is missing; `alyx-proxy sync` asks at once.".to_owned())
             }
             Self::Distrusted { .. } => {
                 Some("It is trusted again when its tables have been read as a whole.".to_owned())
@@ -132,6 +141,10 @@ impl fmt::Display for Undecided {
                 let scope: Vec<String> =
                     scope.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 write!(f, "Of /{endpoint} only {} is mirrored here.", scope.join("&"))
+            }
+            Self::Unreadable { records } => {
+                let many = if records.len() == 1 { "a record that is" } else { "records that are" };
+                write!(f, "Alyx could not give {many} needed: {}.", records.join(", "))
             }
             Self::Distrusted { endpoint, parameter } => {
                 write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")

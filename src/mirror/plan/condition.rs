@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 
 use super::{
     context::{Context, text_of},
-    datasets, path, region,
+    datasets, lacking, path, region,
     sql::{Sql, quoted},
 };
 use crate::{
@@ -85,7 +85,12 @@ pub(super) fn of(
         }
         (Test::Django, Asked::Text(text)) => {
             let pairs = pairs(text)?;
-            let each = |(field, value): &(String, _)| pair(context, &Pair::new(endpoint, field, value)?);
+            let each = |(field, value): &(String, _)| {
+                let read = Pair::new(endpoint, field, value)?;
+                let condition = pair(context, &read)?;
+                context.lacking.end_condition(lacking::is_of_record(endpoint, &read.path));
+                Ok(condition)
+            };
             let conditions: Result<_> = pairs.iter().map(each).collect();
             conditions.map_err(|unanswered| meaning::among_others(unanswered, used, pairs.len()))
         }

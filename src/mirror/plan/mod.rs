@@ -4,6 +4,7 @@ mod compare;
 mod condition;
 mod context;
 mod datasets;
+mod lacking;
 mod link;
 mod order;
 mod path;
@@ -115,19 +116,23 @@ pub fn list(
     trusted(states, endpoint, &used)?;
     let mut conditions = Vec::new();
     for (filter, asked) in &used {
-        for condition in condition::of(&context, filter, asked, &used)? {
+        let made = condition::of(&context, filter, asked, &used)?;
+        context.lacking.end_filter(lacking::is_by_record(endpoint.name, filter), made.len());
+        for condition in made {
             if condition.kind == Kind::Lineage {
                 conditions.clear();
             }
             conditions.push(condition);
         }
     }
+    let needed = context.lacking.of(&conditions, endpoint.name);
     if let Some(last) = conditions.iter().rposition(|condition| condition.kind == Kind::Lineage) {
         // What was asked before and after it is asked in vain.
         conditions = conditions.drain(last..=last).collect();
     }
     let order = Order::of(&context, table)?;
     context.check_guards()?;
+    needed.check(&context, table)?;
     let distinct = always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == Rows::Distinct);
     if distinct && !order.join.is_empty() {
         // What is joined for the order, and may be so for the filter, is then among what must differ.
@@ -447,18 +452,33 @@ pub fn detail(
         [] if !state.scope.is_empty() => {
             Err(Undecided::OutOfScope { endpoint: endpoint.name, scope: state.scope.clone() }.into())
         }
+        [] if state.unreadable.lists > 0 => Err(lacking::unlisted(state).into()),
         [] => Err(Refusal::not_found(endpoint.model).into()),
-        [(list, own)] => match detail.shape {
-            Shape::AsListed => Ok(list.clone()),
-            Shape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
-            Shape::Own => {
-                own.clone().filter(|own| own != super::load::NONE).ok_or_else(|| missing(true).into())
-            }
-        },
+        [(list, own)] => {
+            one(connection, endpoint, detail.shape, list, own.as_deref())
+        }
         several => {
             let (model, count) = (endpoint.model, several.len());
             let text = format!("get() returned more than one {model} -- it returned {count}!");
             Err(Refusal::failed(&text).into())
         }
+    }
+}
+
+/// The detail of one record.
+fn one(
+    connection: &Connection,
+    endpoint: &'static Endpoint,
+    shape: Shape,
+    list: &str,
+    own: Option<&str>,
+) -> Result<String, Failed> {
+    match shape {
+        Shape::AsListed => Ok(list.to_owned()),
+        Shape::Without(fields) => Ok(Record::new(list).without(fields).text().to_owned()),
+        Shape::Own => match own.filter(|own| *own != super::load::NONE) {
+            Some(own) => Ok(own.to_owned()),
+            None => Err(lacking::detail(connection, endpoint, list)?.into()),
+        },
     }
 }

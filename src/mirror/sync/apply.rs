@@ -10,7 +10,7 @@ use crate::{
         due,
         load::{self, Record},
         shape::Table,
-        sum,
+        sum, unreadable,
     },
 };
 
@@ -21,6 +21,8 @@ pub(super) enum Detail {
     Stays,
     /// Alyx gave none: the one that is here may be out of date.
     Lost,
+    /// The same, for this reason, while it gave others.
+    Unreadable(String),
     /// This is it.
     Is(String),
 }
@@ -70,12 +72,41 @@ pub(super) fn put(
         Some(n) => n,
         None => last(connection, table)? + 1,
     };
+    if let Detail::Unreadable(why) = detail {
+        unreadable::note(
+            connection,
+            table.endpoint.name,
+            &unreadable::name_of(table.endpoint, list),
+            why,
+            false,
+        )?;
+    }
     let (old_list, old_detail) = before.map_or((None, None), |(list, detail)| (Some(list), detail));
     let detail = match detail {
         Detail::Stays => old_detail.as_deref(),
-        Detail::Lost => None,
+        Detail::Lost | Detail::Unreadable(_) => None,
         Detail::Is(text) => Some(text.as_str()),
     };
+    if let Some(text) = detail
+        && let Err(error) = load::check(table, Record { list, detail: Some(text) })
+        && load::check(table, Record { list, detail: None }).is_ok()
+    {
+        return put(
+            connection,
+            table,
+            known,
+            list,
+            &Detail::Unreadable(format!("its detail does not fit: {error}")),
+        );
+    }
+    if let Err(error) = load::check(table, Record { list, detail }) {
+        if old_list.is_some() {
+            remove(connection, table, n)?;
+        }
+        leave_out(connection, table, list, error)?;
+        return Ok(true);
+    }
+    let was_read = detail.is_some();
     let same_list = old_list.as_deref() == Some(list);
     if same_list && detail == old_detail.as_deref() {
         return Ok(false);
@@ -84,7 +115,30 @@ pub(super) fn put(
     due::mark(connection, table, n, &touched)?;
     load::put(connection, table, "", n, Record { list, detail })?;
     due::mark(connection, table, n, &touched)?;
+    let path = unreadable::name_of(table.endpoint, list);
+    if let Some(noted) = unreadable::find(connection, table.endpoint.name, &path)?
+        && (noted.list || was_read)
+    {
+        unreadable::clear(connection, table.endpoint.name, &path)?;
+    }
     Ok(true)
+}
+
+/// Notes a record whose text in the list does not fit its table: it is not kept. An error where there are many of them, as
+/// then it is not the records that are wrong.
+pub(super) fn leave_out(
+    connection: &Connection,
+    table: &Table,
+    list: &str,
+    error: load::LoadError,
+) -> Result<(), MirrorError> {
+    const MOST: usize = 50;
+    let endpoint = table.endpoint.name;
+    if unreadable::of(connection, endpoint)?.lists >= MOST {
+        return Err(error.into());
+    }
+    let path = unreadable::name_of(table.endpoint, list);
+    Ok(unreadable::note(connection, endpoint, &path, &error.to_string(), true)?)
 }
 
 /// Puts a record down once more as its texts say: what the table says of it may be something else.

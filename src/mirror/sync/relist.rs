@@ -12,6 +12,7 @@ use super::{
     SyncError, Synchroniser,
     apply::{self, Detail},
     ask::{self, Range},
+    holes::Ranged,
 };
 use crate::{
     alyx::Key,
@@ -23,7 +24,7 @@ use crate::{
         generation::{self, Scope},
         load::{self, Record},
         shape::Table,
-        sum,
+        sum, unreadable,
     },
 };
 
@@ -40,7 +41,7 @@ impl Synchroniser {
     pub(super) async fn relist(&self, table: &'static Table, scope: &Scope) -> Result<(), SyncError> {
         let start = clock::now();
         let doubt = self.doubt(table).await?;
-        let first = self.source.page(table.endpoint, scope, ask::PAGE, 0).await?;
+        let first = self.source.first_page(table, scope).await?;
         if ask::by_ranges(table) && first.count > first.records.len() as u64 {
             for range in ask::split(first.count) {
                 self.reread(table, scope, range).await?;
@@ -61,6 +62,7 @@ impl Synchroniser {
             .mirror
             .write(move |connection| {
                 let mut any = false;
+                unreadable::drop_of(connection, table.endpoint.name, true)?;
                 let here: HashSet<String> = records.iter().map(|list| keys.key(list)).collect();
                 for (_, (n, _)) in before.iter().filter(|(key, _)| !here.contains(*key)) {
                     apply::remove(connection, table, *n)?;
@@ -101,7 +103,8 @@ impl Synchroniser {
                 Ok((here(connection, table, range)?, doubt::of(connection, table.endpoint.name)?))
             })
             .await?;
-        let records = self.source.range(table, scope, "", range).await?;
+        let Ranged { records, holes } = self.source.range(table, scope, "", range).await?;
+        self.leave_holes(table, holes).await?;
         let known = self.known(table, &here, &records).await?;
         let new: Vec<String> = records.iter().filter(|list| !known.contains(*list)).cloned().collect();
         let kept: HashSet<String> = records.iter().filter_map(|list| ask::identity(table, list)).collect();
