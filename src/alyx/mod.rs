@@ -7,6 +7,7 @@ pub mod ask;
 pub mod cache_tables;
 pub mod changes;
 pub mod coreapi;
+pub mod descriptions;
 pub mod endpoint;
 pub mod errors;
 pub mod filter;

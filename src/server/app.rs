@@ -81,6 +81,11 @@ impl App {
         self.core.synchroniser.as_ref()
     }
 
+    /// Fetches what clients ask for besides records, if it is not here; whether all of it is here then.
+    pub async fn fetch_descriptions(&self) -> bool {
+        super::descriptions::fetch(&self.core).await
+    }
+
     /// The snapshot that is served alone.
     pub fn snapshot(&self) -> Option<&ServedSnapshot> {
         self.core.mode.snapshot()

@@ -13,6 +13,7 @@ mod app;
 mod asked;
 mod control;
 mod core;
+mod descriptions;
 mod exchange;
 mod explain;
 mod files;

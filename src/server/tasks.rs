@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{
     app::App,
     core::Core,
+    descriptions,
     run::{ListenError, Listener, RequestHandler},
     serve::serve,
     verify,
@@ -81,6 +82,7 @@ fn background_tasks(app: &App) -> Vec<JoinHandle<()>> {
     tasks.push(tokio::spawn(verify::run(app.floors.mirror.clone())));
     if let Some(synchroniser) = &core.synchroniser {
         tasks.push(tokio::spawn(synchroniser.clone().run()));
+        tasks.push(tokio::spawn(descriptions::keep(core.clone())));
     } else {
         tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");
     }

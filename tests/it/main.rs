@@ -22,6 +22,7 @@ mod durability;
 mod failures;
 mod faults;
 mod filters;
+mod fresh_clients;
 mod http;
 mod load;
 mod log_ins;

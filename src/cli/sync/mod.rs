@@ -50,6 +50,9 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> Outcome {
             }
         }
     };
+    if !app.fetch_descriptions().await {
+        tracing::warn!("the descriptions of the interface could not be fetched; clients ask for them first");
+    }
     watching.abort();
     let states = mirror.states();
     let lines: Vec<Line> = synchroniser

@@ -32,6 +32,8 @@ pub fn unnoted(endpoint: &'static str) -> impl Fn(&str, u16, String) -> (u16, St
 pub enum Broken {
     /// With this status, as Alyx or what stands before it says it.
     Status(u16),
+    /// 404 as of a path that Alyx does not route: a page of HTML.
+    NotRouted,
     /// Half of the JSON.
     CutJson,
     /// A record that is none: its fields are of another kind.
@@ -169,6 +171,7 @@ async fn fail(broken: Broken, right: &str) -> Response {
     let (status, kind, body) = match broken {
         Broken::Status(status @ 502..) => (status, "text/html", html.to_owned()),
         Broken::Status(status) => (status, json, format!(r#"{{"status_code":{status},"detail":"No."}}"#)),
+        Broken::NotRouted => (404, "text/html", html.to_owned()),
         Broken::CutJson => (200, json, right[..right.len() / 2].to_owned()),
         Broken::Nonsense => (200, json, right.replacen("\"n_trials\":", "\"n_trials\":\"many\",\"x\":", 1)),
         Broken::Html => (200, "text/html", html.to_owned()),
