@@ -24,7 +24,7 @@ pub struct Mirror {
     pub every: Span,
     /// How often the others are read as a whole.
     pub full_every: Span,
-    /// How old a table may be to answer while Alyx can be reached.
+    /// How old a table may be to answer while Alyx can be reached, where `[freshness]` says nothing shorter.
     pub max_age: Span,
     /// Local answers a minute that are asked of Alyx too, and compared; 0: none.
     pub verify: u32,
@@ -47,9 +47,9 @@ impl Default for Mirror {
         Self {
             endpoints: vec![ALL.to_owned()],
             details: vec![ALL.to_owned()],
-            every: Span::minutes(5),
+            every: Span::minutes(4),
             full_every: Span::hours(1),
-            max_age: Span::minutes(15),
+            max_age: Span::days(1),
             verify: 2,
             time_zone: "UTC".to_owned(),
             username: String::new(),

@@ -31,6 +31,7 @@ mod miniature_network;
 mod miniature_writes;
 mod mirror_changes;
 mod mirror_damage;
+mod mirror_freshness;
 mod mirror_kills;
 mod mirror_races;
 mod mirror_recordings;
