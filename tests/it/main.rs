@@ -24,6 +24,7 @@ mod faults;
 mod filters;
 mod fresh_clients;
 mod http;
+mod keys_left_out;
 mod load;
 mod log_ins;
 mod miniature;

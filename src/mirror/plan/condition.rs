@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 
 use super::{
     context::{Context, text_of},
-    datasets, lacking, path, region,
+    datasets, keys, lacking, path, region,
     sql::{Sql, quoted},
 };
 use crate::{
@@ -145,6 +145,7 @@ fn pair(context: &Context<'_>, pair: &Pair) -> Result<Condition> {
     if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
         (comparison, path.leaf, path.hops.is_empty())
     {
+        keys::guard(context, path)?;
         let table = context.table(path.endpoint, detail)?;
         let spec = serde_json::to_string(test).map_err(|_| Unanswered::beyond("write down such a test"))?;
         let leaves = Sql::new("(SELECT json_leaves(").bind(Value::Text(spec)).text(&format!(

@@ -4,6 +4,7 @@ mod compare;
 mod condition;
 mod context;
 mod datasets;
+mod keys;
 mod lacking;
 mod link;
 mod order;
@@ -314,12 +315,15 @@ impl Plan {
             statement.query_row([row.n], |found| {
                 let text = found.get_ref(0)?.as_str()?;
                 sum::check(row.n, text, found.get(1)?)?;
+                if let Err(left_out) = keys::whole(self.endpoint, text) {
+                    return Ok(Err(left_out));
+                }
                 match row.repeats {
                     1 => texts.push_str(text),
                     repeats => texts.push_str(&self.multiplied(text.to_owned(), repeats)),
                 }
-                Ok(())
-            })?;
+                Ok(Ok(()))
+            })??;
         }
         Ok(texts)
     }
@@ -455,6 +459,7 @@ pub fn detail(
         [] if state.unreadable.lists > 0 => Err(lacking::unlisted(state).into()),
         [] => Err(Refusal::not_found(endpoint.model).into()),
         [(list, own)] => {
+            keys::whole(endpoint, own.as_deref().unwrap_or(list))?;
             one(connection, endpoint, detail.shape, list, own.as_deref())
         }
         several => {

@@ -8,6 +8,7 @@
 use super::{
     compare,
     context::Context,
+    keys,
     sql::{Sql, quoted},
 };
 use crate::{
@@ -26,6 +27,7 @@ type Result<T> = std::result::Result<T, Unanswered>;
 
 /// Whether the record `alias` of the path's endpoint leads to a value that compares so. Null counts as no.
 pub(super) fn holds(context: &Context<'_>, alias: &str, path: &Path, comparison: &Comparison) -> Result<Sql> {
+    keys::guard(context, path)?;
     Walk { context, path, comparison }.holds(alias, path.endpoint, &path.hops)
 }
 
