@@ -12,7 +12,11 @@ use serde::Serialize;
 
 pub use write::{Form, write};
 
-use crate::{alyx::cache_tables as shape, clock::Millis, mirror::carry::Frozen};
+use crate::{
+    alyx::cache_tables as shape,
+    clock::Millis,
+    mirror::{carry::Frozen, unreadable::Unreadable},
+};
 
 /// Why the tables are not written.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +88,7 @@ pub fn origin_of(upstream: &str) -> &str {
 pub fn left_out(mirror: &Frozen) -> Vec<String> {
     let states = NEEDED.into_iter().filter_map(|name| mirror.states.of(name));
     let lists = states.flat_map(|state| &state.unreadable.told).filter(|record| record.list);
-    lists.map(|record| record.for_people()).collect()
+    lists.map(Unreadable::for_people).collect()
 }
 
 /// The scopes within which the tables are; none where they are whole.

@@ -288,8 +288,11 @@ async fn mirrored_but_one(broken: Broken, tables: &str) -> (std::sync::Arc<Minia
         .set("upstream.timeout", "2s")
         .start()
         .await;
-    let told = async || proxy.status().await["mirror"]["tables"].to_string().contains(&bad);
-    until("the record is named", told).await;
+    let start = std::time::Instant::now();
+    while !proxy.status().await["mirror"]["tables"].to_string().contains(&bad) {
+        assert!(start.elapsed() < Duration::from_mins(2), "the record is not named");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);
     (alyx, lens, proxy, bad)
 }

@@ -73,13 +73,8 @@ pub(super) fn put(
         None => last(connection, table)? + 1,
     };
     if let Detail::Unreadable(why) = detail {
-        unreadable::note(
-            connection,
-            table.endpoint.name,
-            &unreadable::name_of(table.endpoint, list),
-            why,
-            false,
-        )?;
+        let path = unreadable::name_of(table.endpoint, list);
+        unreadable::note(connection, table.endpoint.name, &path, why, false)?;
     }
     let (old_list, old_detail) = before.map_or((None, None), |(list, detail)| (Some(list), detail));
     let detail = match detail {
@@ -91,13 +86,8 @@ pub(super) fn put(
         && let Err(error) = load::check(table, Record { list, detail: Some(text) })
         && load::check(table, Record { list, detail: None }).is_ok()
     {
-        return put(
-            connection,
-            table,
-            known,
-            list,
-            &Detail::Unreadable(format!("its detail does not fit: {error}")),
-        );
+        let why = Detail::Unreadable(format!("its detail does not fit: {error}"));
+        return put(connection, table, known, list, &why);
     }
     if let Err(error) = load::check(table, Record { list, detail }) {
         if old_list.is_some() {
@@ -115,13 +105,17 @@ pub(super) fn put(
     due::mark(connection, table, n, &touched)?;
     load::put(connection, table, "", n, Record { list, detail })?;
     due::mark(connection, table, n, &touched)?;
-    let path = unreadable::name_of(table.endpoint, list);
-    if let Some(noted) = unreadable::find(connection, table.endpoint.name, &path)?
-        && (noted.list || was_read)
-    {
-        unreadable::clear(connection, table.endpoint.name, &path)?;
-    }
+    forget_fault(connection, table, list, was_read)?;
     Ok(true)
+}
+
+/// A record stands here now, and its detail too where that `was_read`: what was noted of it holds no more.
+fn forget_fault(connection: &Connection, table: &Table, list: &str, was_read: bool) -> rusqlite::Result<()> {
+    let (endpoint, path) = (table.endpoint.name, unreadable::name_of(table.endpoint, list));
+    match unreadable::find(connection, endpoint, &path)? {
+        Some(noted) if noted.list || was_read => unreadable::clear(connection, endpoint, &path),
+        _ => Ok(()),
+    }
 }
 
 /// Notes a record whose text in the list does not fit its table: it is not kept. An error where there are many of them, as
