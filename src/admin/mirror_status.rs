@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::router::AdminSite;
-use crate::clock;
+use crate::{clock, mirror::unreadable::Unreadable};
 
 impl AdminSite {
     /// What the mirror holds, table by table, and how it fares.
@@ -22,6 +22,8 @@ impl AdminSite {
                 "age_seconds": (now - state.synced_at).max(0) / 1000,
                 "scope": state.scope.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
                 "distrusted": state.distrusted,
+                "unreadable_count": state.unreadable.count,
+                "unreadable": state.unreadable.told.iter().map(unreadable).collect::<Vec<_>>(),
             })
         };
         let verified: Map<String, Value> = self
@@ -40,4 +42,16 @@ impl AdminSite {
             "progress": self.core.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
         }))
     }
+}
+
+/// A record that Alyx could not give.
+fn unreadable(record: &Unreadable) -> Value {
+    json!({
+        "record": record.path,
+        "why": record.why,
+        "since": clock::for_machines(record.since),
+        "tries": record.tries,
+        "again_at": clock::for_machines(record.again_at),
+        "listed": !record.list,
+    })
 }

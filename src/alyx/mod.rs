@@ -7,6 +7,7 @@ pub mod cache_info;
 pub mod cache_tables;
 pub mod change_tracking;
 pub mod coreapi;
+pub mod descriptions;
 pub mod endpoint;
 pub mod error_body;
 pub mod filter;

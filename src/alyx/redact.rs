@@ -9,8 +9,28 @@ pub const ENDPOINTS: [&str; 2] = ["data-repository", "data-repository-type"];
 /// What the names of members that hold a secret have in them, in lower case (`Secret access key`, `token`).
 const MARKS: [&str; 7] = ["key", "secret", "password", "passwd", "token", "credential", "private"];
 
-/// The text with nothing in its secrets, and how many there were. Everything else stays byte for byte.
-pub fn blanked(text: &str) -> Result<(String, usize), JsonError> {
+/// What stands in the place of a secret that was left out. A record that holds it is less than Alyx's, and is never given as
+/// if it were Alyx's: whoever changes it and writes it back would put this in the place of the key.
+pub const LEFT_OUT: &str = "alyx-proxy left this out of the snapshot";
+
+/// Whether secrets of this text were left out.
+pub fn is_cut(body: &[u8]) -> bool {
+    memchr::memmem::find(body, LEFT_OUT.as_bytes()).is_some()
+}
+
+/// The text with [`LEFT_OUT`] in the place of its secrets, and how many there were. Everything else stays byte for byte.
+pub fn cut(text: &str) -> Result<(String, usize), JsonError> {
+    replaced(text, false)
+}
+
+/// The same for a text whose secrets were emptied, as snapshots of earlier revisions have them: which of those that are
+/// empty were so at Alyx can't be told.
+pub fn cut_emptied(text: &str) -> Result<String, JsonError> {
+    replaced(text, true).map(|(text, _)| text)
+}
+
+/// With [`LEFT_OUT`] for the secrets that are empty, or for those that are not.
+fn replaced(text: &str, empty: bool) -> Result<(String, usize), JsonError> {
     let mut scanner = Scanner::new(text);
     let (mut blank, mut done, mut count) = (String::with_capacity(text.len()), 0, 0);
     // The depth of the member that is secret: all that lies within it is.
@@ -21,14 +41,15 @@ pub fn blanked(text: &str) -> Result<(String, usize), JsonError> {
             Token::Key(range) if secret_at.is_none_or(|at| depth <= at) => {
                 secret_at = is_secret(&text[range]).then_some(depth);
             }
-            Token::String(range) if secret_at.is_some() && !range.is_empty() => {
+            Token::String(range) if secret_at.is_some() && range.is_empty() == empty => {
                 blank.push_str(&text[done..range.start]);
+                blank.push_str(LEFT_OUT);
                 done = range.end;
                 count += 1;
             }
-            Token::Scalar(range) if secret_at.is_some() && is_number(&text[range.clone()]) => {
+            Token::Scalar(range) if secret_at.is_some() && is_number(&text[range.clone()], empty) => {
                 blank.push_str(&text[done..range.start]);
-                blank.push('0');
+                blank.extend(["\"", LEFT_OUT, "\""]);
                 done = range.end;
                 count += 1;
             }
@@ -40,8 +61,8 @@ pub fn blanked(text: &str) -> Result<(String, usize), JsonError> {
     Ok((blank, count))
 }
 
-fn is_number(scalar: &str) -> bool {
-    scalar.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && scalar != "0"
+fn is_number(scalar: &str, zero: bool) -> bool {
+    scalar.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && (scalar == "0") == zero
 }
 
 /// Whether a member of this name, which may hold escapes, is a secret.
@@ -57,22 +78,30 @@ mod tests {
 
     #[test]
     fn secrets_go_and_all_else_stays() {
-        for (text, blank, count) in [
+        let cases = [
             (
                 r#"{"name":"aws","json":{"bucket_name":"b","Access key ID": "AKIA","Secret access key":"x\"y","region_name":"r"}}"#,
-                r#"{"name":"aws","json":{"bucket_name":"b","Access key ID": "","Secret access key":"","region_name":"r"}}"#,
+                r#"{"name":"aws","json":{"bucket_name":"b","Access key ID": "@","Secret access key":"@","region_name":"r"}}"#,
                 2,
             ),
             (
                 r#"{"a":{"\u004bEY":["x",7,{"b":"y"}],"c":"z"},"d":NaN}"#,
-                r#"{"a":{"\u004bEY":["",0,{"b":""}],"c":"z"},"d":NaN}"#,
+                r#"{"a":{"\u004bEY":["@","@",{"b":"@"}],"c":"z"},"d":NaN}"#,
                 3,
             ),
-            (r#"[{"password":"p"},"q",{"token":""}]"#, r#"[{"password":""},"q",{"token":""}]"#, 1),
+            (r#"[{"password":"p"},"q",{"token":""}]"#, r#"[{"password":"@"},"q",{"token":""}]"#, 1),
             (r#"{"secret":null,"x":"y"}"#, r#"{"secret":null,"x":"y"}"#, 0),
-        ] {
-            assert_eq!(blanked(text).unwrap(), (blank.to_owned(), count), "{text}");
+        ];
+        for (text, left, count) in cases {
+            let left = left.replace('@', LEFT_OUT);
+            assert_eq!(cut(text).unwrap(), (left.clone(), count), "{text}");
+            assert_eq!(is_cut(left.as_bytes()), count > 0, "{text}");
+            assert!(!is_cut(text.as_bytes()), "{text}");
         }
-        assert!(blanked("{").is_err());
+        let emptied = r#"{"json":{"Access key ID": "","port key":0,"other":"","key":"k"}}"#;
+        let marked =
+            r#"{"json":{"Access key ID": "@","port key":"@","other":"","key":"k"}}"#.replace('@', LEFT_OUT);
+        assert_eq!(cut_emptied(emptied).unwrap(), marked);
+        assert!(cut("{").is_err());
     }
 }

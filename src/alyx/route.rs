@@ -69,6 +69,11 @@ impl Route {
         }
     }
 
+    /// Whether it is a description of the interface: that Alyx has none is an answer of its own, in HTML.
+    pub fn is_description(&self) -> bool {
+        matches!(self, Self::Service(Service::Schema | Service::Docs))
+    }
+
     /// The methods that Alyx allows here, as its `Allow` lists them.
     pub fn methods(&self) -> String {
         let more: &[&str] = match self {

@@ -1,5 +1,6 @@
 //! The proxy of one Alyx, put together: the core, the floors over it, and its own site.
 
+mod descriptions;
 mod gauges;
 mod serve;
 mod tasks;
@@ -85,6 +86,11 @@ impl App {
     /// What keeps the mirror up to date; none where no account is set.
     pub fn synchroniser(&self) -> Option<&Arc<Synchroniser>> {
         self.core.synchroniser.as_ref()
+    }
+
+    /// Fetches what clients ask for besides records, if it is not here; whether all of it is here then.
+    pub async fn fetch_descriptions(&self) -> bool {
+        descriptions::fetch(&self.core).await
     }
 
     /// The snapshot that is served alone.

@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{Request, Response};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{App, serve::serve};
+use super::{App, descriptions, serve::serve};
 use crate::{
     proxy::{core::Core, verify},
     server::listener::{ListenError, Listener, RequestHandler},
@@ -80,6 +80,7 @@ fn background_tasks(app: &App) -> Vec<JoinHandle<()>> {
     tasks.push(tokio::spawn(verify::run(app.floors.mirror.clone())));
     if let Some(synchroniser) = &core.synchroniser {
         tasks.push(tokio::spawn(synchroniser.clone().run()));
+        tasks.push(tokio::spawn(descriptions::keep(core.clone())));
     } else {
         tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");
     }

@@ -91,7 +91,8 @@ pub struct Representation {
 impl Entry {
     /// The entry that an answer makes; `None` where an answer must not be stored.
     pub(super) fn of(question: &Question, answer: &UpstreamResponse, base: &Base) -> Option<Self> {
-        let storable = answer.json
+        let none = question.route.is_description() && answer.status == StatusCode::NOT_FOUND;
+        let storable = (answer.json || none)
             && matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND)
             && !is_personal(&answer.headers);
         if !storable {
@@ -130,11 +131,15 @@ impl Entry {
         Some(Self { made, ..Self::from_parts(parts, &Base::new(base))? })
     }
 
-    /// The entry that was stored in these parts; `None` if its body is no JSON.
+    /// The entry that was stored in these parts; `None` if its body is no JSON, though it says so.
     pub(super) fn from_parts(parts: Parts, base: &Base) -> Option<Self> {
         let Parts { status, headers, body, query, asked_at, received_at } = parts;
         let text = std::str::from_utf8(&body).ok()?;
-        let links = links::find(text, base).ok()?;
+        let links = if status == StatusCode::NOT_FOUND && is_html(&headers) {
+            Vec::new()
+        } else {
+            links::find(text, base).ok()?
+        };
         let envelope = Envelope::of(text);
         Some(Self {
             status,
@@ -209,6 +214,10 @@ impl Entry {
         body.extend_from_slice(&rest);
         body.freeze()
     }
+}
+
+pub(super) fn is_html(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
 fn push_link(body: &mut BytesMut, link: Option<String>) {

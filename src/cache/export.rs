@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Entry, JsonVariant, Question,
     disk::{Raw, raw, unpack},
-    entry::Parts,
+    entry::{Parts, is_html},
 };
 use crate::{
     alyx::{Route, links::Base, query_string, route::classify},
@@ -148,6 +148,12 @@ impl ExportedEntry {
             received_at: self.received_at,
         };
         let entry = Entry::from_parts(parts, base).ok_or_else(|| no("its body is not JSON"))?;
+        if !question.route.is_description()
+            && entry.status == StatusCode::NOT_FOUND
+            && is_html(&entry.headers)
+        {
+            return Err(no("its body is not JSON"));
+        }
         Ok(Arrived { question, entry: Arc::new(entry), pages_since: self.pages_since })
     }
 }

@@ -41,6 +41,17 @@ struct TableView {
     age_seconds: u64,
     scope: Vec<String>,
     distrusted: Vec<String>,
+    #[serde(default)]
+    unreadable_count: usize,
+    #[serde(default)]
+    unreadable: Vec<UnreadableLine>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UnreadableLine {
+    record: String,
+    why: String,
+    again_at: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,7 +161,7 @@ fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
         tables.len()
     )];
     let width = tables.iter().map(|table| table.endpoint.len()).max().unwrap_or_default();
-    for TableView { endpoint, rows, details, age_seconds, scope, distrusted } in tables {
+    for TableView { endpoint, rows, details, age_seconds, scope, distrusted, .. } in tables {
         let details = if *details { ", details" } else { "" };
         let scope = if scope.is_empty() { String::new() } else { format!(", only {}", scope.join("&")) };
         let distrusted = if distrusted.is_empty() {
@@ -160,6 +171,20 @@ fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
         };
         let age = humantime::format_duration(Duration::from_secs(*age_seconds));
         lines.push(format!("  {endpoint:<width$} {rows:>8} records{details}{scope}, {age} old{distrusted}"));
+    }
+    lines.extend(tables.iter().flat_map(readable_unreadable));
+    lines
+}
+
+/// The records of a table that Alyx could not give.
+fn readable_unreadable(table: &TableView) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let line = |UnreadableLine { record, why, again_at }: &UnreadableLine| {
+        format!("  not given by Alyx: {record} ({why}; asked for again at {again_at})")
+    };
+    let mut lines: Vec<_> = table.unreadable.iter().take(SHOWN).map(line).collect();
+    if table.unreadable_count > lines.len() {
+        lines.push(format!("  and {} more of /{}", table.unreadable_count - lines.len(), table.endpoint));
     }
     lines
 }

@@ -24,11 +24,14 @@ pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> CommandResult
         };
         let at = cache_tables::as_of(&mirror)?;
         let info = cache_tables::write(&mirror, cache_tables::origin_of(&upstream), &path, form, &*teller)?;
-        Ok((at, cache_tables::scopes(&mirror), info))
+        Ok((at, cache_tables::scopes(&mirror), cache_tables::left_out(&mirror), info))
     };
-    let (at, scopes, info) = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)??;
+    let (at, scopes, left_out, info) =
+        tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)??;
     if flags.json {
-        return print_json(&json!({ "path": flags.to, "as_of": clock::for_machines(at), "info": info }));
+        return print_json(
+            &json!({ "path": flags.to, "as_of": clock::for_machines(at), "info": info, "left_out": left_out }),
+        );
     }
     let scopes: Vec<String> = scopes
         .into_iter()
@@ -37,6 +40,8 @@ pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> CommandResult
             format!("\n/{name} is mirrored for {} only.", scope.join("&"))
         })
         .collect();
+    let left_out = left_out.iter().map(|record| format!("\nLeft out, as Alyx could not give it: {record}."));
+    let scopes: Vec<String> = scopes.into_iter().chain(left_out).collect();
     let path = flags.to.display();
     let how = match form {
         Form::Folder => format!(

@@ -167,6 +167,7 @@ impl LoadedLab {
             scope: Vec::new(),
             ambiguous: state::ambiguous(&self.connection, table, "")?,
             distrusted: BTreeSet::new(),
+            unreadable: <_>::default(),
         })
     }
 

@@ -44,8 +44,8 @@ pub struct Recency {
     pub since: Millis,
     /// One that began after this time, now, did so by a clock that was set back since: how old it is is not known.
     pub until: Millis,
-    /// The same for tables that go out of date sooner or later than the others.
-    pub exceptions: HashMap<&'static str, Millis>,
+    /// The same for tables that go out of date sooner than the others.
+    pub exceptions: Vec<(&'static str, Millis)>,
     /// When a write through the proxy last touched a table; it must have been synchronised after that.
     pub written: HashMap<&'static str, Millis>,
 }
@@ -53,7 +53,8 @@ pub struct Recency {
 impl Recency {
     /// Whether a table that was synchronised then is current.
     pub fn allows(&self, endpoint: &str, synced_at: Millis) -> bool {
-        let since = self.exceptions.get(endpoint).copied().unwrap_or(self.since);
+        let exception = self.exceptions.iter().find(|(name, _)| *name == endpoint);
+        let since = exception.map_or(self.since, |(_, since)| *since);
         (since..=self.until).contains(&synced_at)
             && self.written.get(endpoint).is_none_or(|written| *written < synced_at)
     }

@@ -121,6 +121,7 @@ mod tests {
             scope: Vec::new(),
             ambiguous: BTreeSet::new(),
             distrusted: BTreeSet::new(),
+            unreadable: <_>::default(),
         };
         States::new(1, tables.iter().map(|table| (*table, state.clone())).collect::<HashMap<_, _>>())
     }

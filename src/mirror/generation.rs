@@ -11,6 +11,7 @@ use super::{
     quarantine, refetch,
     schema::{EndpointTables, Schema},
     state::{States, TableState},
+    unreadable,
 };
 use crate::{
     alyx::{
@@ -100,7 +101,8 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
         let (endpoint, state) = row?;
         if let Some(known) = ENDPOINTS.iter().find(|known| known.name == endpoint) {
             if let Some(state) = state {
-                tables.insert(known.name, state);
+                let unreadable = unreadable::of(connection, known.name)?;
+                tables.insert(known.name, TableState { unreadable, ..state });
             } else {
                 tracing::error!(endpoint, "the state of the mirror's table is damaged; it is fetched anew");
             }
@@ -135,6 +137,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<TableState>> {
         ambiguous,
         distrusted,
         counted_at: row.get(7)?,
+        unreadable: <_>::default(),
     }))
 }
 
@@ -246,6 +249,7 @@ pub(super) fn forget(connection: &Connection, table: &EndpointTables) -> rusqlit
         connection.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [table.endpoint.name])?;
     }
     quarantine::drop_of(connection, table.endpoint.name)?;
+    unreadable::drop_of(connection, table.endpoint.name, false)?;
     bump(connection)
 }
 

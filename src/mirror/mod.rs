@@ -24,6 +24,7 @@ mod scrub;
 pub mod sql_functions;
 pub mod state;
 pub mod sync;
+pub mod unreadable;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};
 pub use sync::Synchroniser;

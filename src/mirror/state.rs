@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
-use super::schema::EndpointTables;
+use super::{schema::EndpointTables, unreadable::UnreadableRecords};
 use crate::{
     alyx::model::{Join, MODELS},
     clock::Millis,
@@ -27,6 +27,8 @@ pub struct TableState {
     pub ambiguous: BTreeSet<String>,
     /// Parameters whose answers were found to differ from Alyx's since the last synchronisation.
     pub distrusted: BTreeSet<String>,
+    /// Records that could not be read.
+    pub unreadable: UnreadableRecords,
 }
 
 /// The states of all tables that are here, in one state of the database.

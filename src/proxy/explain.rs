@@ -269,8 +269,8 @@ impl MirrorMiss {
             Self::Request => "The request wants Alyx's own answer.".to_owned(),
             Self::Undecided(reason) => reason.to_string(),
             Self::Old(table) => format!(
-                "The table /{table}, which is needed, was synchronised longer ago than `mirror.max_age` allows, \
-                 or before a write through this proxy that may have changed it."
+                "The table /{table}, which is needed, was synchronised longer ago than `mirror.max_age` or \
+                 `[freshness]` allows, or before a write through this proxy that may have changed it."
             ),
             Self::MayBeNew => {
                 "There is no such record here, but it may have been created since the last synchronisation."

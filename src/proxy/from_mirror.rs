@@ -266,7 +266,8 @@ impl FromMirror {
         let exception = |endpoint: &Endpoint| {
             let class = if endpoint.name == asked { question.class } else { endpoint.class };
             let span = freshness::of_endpoint(endpoint, class, settings).0;
-            (span > longest).then(|| (endpoint.name, since(span)))
+            // The shorter of both holds.
+            (span < longest).then(|| (endpoint.name, since(span)))
         };
         Ok(Recency {
             since: since(longest),

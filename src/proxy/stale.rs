@@ -9,13 +9,13 @@ use super::{
     authorize::{is_away, refuse_caller},
     files,
     floors::{LocalAnswer, Step},
-    from_cache::CachedEntry,
+    from_cache::{CachedEntry, cut_of},
     from_mirror::{MirrorLookup, MirrorMiss},
     read::Read,
     refusal::{gateway_timeout, not_stored, retry_later},
 };
 use crate::{
-    alyx::route::appended_slash,
+    alyx::{filterset::Undecidable, route::appended_slash},
     cache::{Entry, Freshness},
     http::{
         Directives,
@@ -112,6 +112,10 @@ impl Read<'_> {
 
     /// The refusal where nothing stands in: what is missing, and how to have it next time.
     pub(super) async fn not_stored(&self, failure: &UpstreamError, miss: &MirrorMiss) -> Response<Body> {
+        let stored = self.core.responses.find(self.question).await;
+        let cut = stored.and_then(|(entry, _)| cut_of(self.question, &entry));
+        let cut = cut.map(|endpoint| MirrorMiss::Undecided(Undecidable::KeysLeftOut { endpoint }));
+        let miss = cut.as_ref().unwrap_or(miss);
         match retry_later(failure) {
             Some(refusal) => refusal,
             None if self.cached.is_some() => gateway_timeout(self.core, failure, ONLY_OLDER),

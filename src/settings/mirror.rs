@@ -24,7 +24,7 @@ pub struct MirrorSettings {
     pub interval: Span,
     /// How often the others are read as a whole.
     pub full_interval: Span,
-    /// How old a table may be to answer while Alyx can be reached.
+    /// How old a table may be to answer while Alyx can be reached, where `[freshness]` says nothing shorter.
     pub max_age: Span,
     /// Local answers a minute that are asked of Alyx too, and compared; 0: none.
     pub verify_per_minute: u32,
@@ -47,9 +47,9 @@ impl Default for MirrorSettings {
         Self {
             endpoints: vec![ALL.to_owned()],
             details: vec![ALL.to_owned()],
-            interval: Span::minutes(5),
+            interval: Span::minutes(4),
             full_interval: Span::hours(1),
-            max_age: Span::minutes(15),
+            max_age: Span::days(1),
             verify_per_minute: 2,
             time_zone: "UTC".to_owned(),
             username: String::new(),

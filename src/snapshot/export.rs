@@ -66,7 +66,13 @@ pub fn export(
         choice: choice.clone(),
     };
     let writer = ArchiveWriter::create(path, now).map_err(SnapshotError::io(path))?;
-    let mut snapshot = Snapshot { writer, path, choice, tell, contents: Contents::default() };
+    let mut snapshot = Snapshot {
+        writer,
+        path,
+        choice,
+        tell,
+        contents: Contents { secrets_marked: true, ..Contents::default() },
+    };
     snapshot.json(Member::Manifest, &manifest)?;
     snapshot.marks(&from.answers)?;
     if let Some(mirror) = &from.mirror {
@@ -231,7 +237,7 @@ impl Snapshot<'_> {
         if text.is_empty() {
             return Ok(text);
         }
-        let (text, count) = redact::blanked(&text)?;
+        let (text, count) = redact::cut(&text)?;
         if count > 0 {
             *self.contents.blanked.entry(endpoint.name.to_owned()).or_default() += count as u64;
         }

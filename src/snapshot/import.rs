@@ -18,7 +18,7 @@ use super::{
     member::Member,
 };
 use crate::{
-    alyx::{Endpoint, links::Base, redact},
+    alyx::{Endpoint, Route, links::Base, redact},
     cache::{ExportedEntry, ResponseCache},
     clock::Millis,
     mirror::{
@@ -80,8 +80,9 @@ pub fn import(
     }
     let blanked = redact::ENDPOINTS.into_iter().filter(|name| contents.blanked.contains_key(*name)).collect();
     let base = Base::new(into.upstream);
-    let mut import =
-        Import { archive, into, base, blanked, table: None, file: None, done: Imported::default() };
+    let unmarked = !contents.secrets_marked;
+    let done = Imported::default();
+    let mut import = Import { archive, into, base, blanked, unmarked, table: None, file: None, done };
     let walked = archive.walk(tell, "importing", |member, bytes| import.take(member, bytes));
     // Dropping a table's way in without ending it undoes it.
     if walked.is_ok() {
@@ -95,8 +96,10 @@ struct Import<'a> {
     archive: &'a Archive,
     into: &'a Importing<'a>,
     base: Base,
-    /// Endpoints some of whose secrets were blanked.
+    /// Endpoints some of whose secrets were left out.
     blanked: Vec<&'static str>,
+    /// Whether nothing stands in their places that tells of it.
+    unmarked: bool,
     table: Option<ImportedTable>,
     file: Option<IncomingFile>,
     done: Imported,
@@ -125,10 +128,17 @@ impl Import<'_> {
                 Ok(())
             }
             Member::Records(endpoint, _) => {
-                let Some(table) = self.table.as_ref().filter(|table| table.endpoint == endpoint) else {
+                if self.table.as_ref().is_none_or(|table| table.endpoint != endpoint) {
                     return Ok(());
-                };
-                let records = lines(self.archive, member, bytes)?;
+                }
+                let mut records: Vec<Record> = lines(self.archive, member, bytes)?;
+                if self.is_unmarked(endpoint) {
+                    for record in &mut records {
+                        self.mark(member, &mut record.list)?;
+                        record.detail.as_mut().map_or(Ok(()), |detail| self.mark(member, detail))?;
+                    }
+                }
+                let Some(table) = &self.table else { return Ok(()) };
                 // A writer that has gone tells why when it is waited for.
                 if table.records.send(Ok(records)).is_err() { self.end_table() } else { Ok(()) }
             }
@@ -167,6 +177,20 @@ impl Import<'_> {
         self.table = Some(ImportedTable { endpoint, records, written });
     }
 
+    /// Whether secrets of this endpoint's records were emptied and nothing tells of it.
+    fn is_unmarked(&self, endpoint: &Endpoint) -> bool {
+        self.unmarked && self.blanked.contains(&endpoint.name)
+    }
+
+    /// Marks the secrets of a text that were emptied.
+    fn mark(&self, member: Member, text: &mut String) -> Result<(), SnapshotError> {
+        // The detail of a record that Alyx can't show.
+        if !text.is_empty() {
+            *text = redact::cut_emptied(text).map_err(|error| self.archive.wrong(member, &error))?;
+        }
+        Ok(())
+    }
+
     fn end_table(&mut self) -> Result<(), SnapshotError> {
         let Some(ImportedTable { endpoint, records, written }) = self.table.take() else { return Ok(()) };
         drop(records);
@@ -183,7 +207,15 @@ impl Import<'_> {
     }
 
     fn answers(&mut self, member: Member, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let mut answers = lines::<ExportedEntry>(self.archive, member, bytes)?.into_iter();
+        let mut answers = lines::<ExportedEntry>(self.archive, member, bytes)?;
+        for answer in &mut answers {
+            if let Route::List(endpoint) | Route::Detail(endpoint, _) = answer.route()
+                && self.is_unmarked(endpoint)
+            {
+                self.mark(member, &mut answer.body)?;
+            }
+        }
+        let mut answers = answers.into_iter();
         loop {
             let batch = answers
                 .by_ref()

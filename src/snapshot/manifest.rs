@@ -55,8 +55,11 @@ pub struct Contents {
     pub answers: BTreeMap<String, u64>,
     /// Kept cache tables: the bytes of each, by database tag.
     pub files: BTreeMap<String, u64>,
-    /// Secrets that were blanked, by endpoint.
+    /// Secrets that were left out, by endpoint.
     pub blanked: BTreeMap<String, u64>,
+    /// Whether something stands in their places that tells of it; snapshots of earlier revisions have empty texts there.
+    #[serde(default)]
+    pub secrets_marked: bool,
     /// Answers that were left out because they are kept apart for single users.
     pub for_single_users: u64,
     /// Answers that were left out because the form in which they were asked for is not known any more.

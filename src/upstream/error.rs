@@ -160,6 +160,20 @@ impl UpstreamError {
             )
     }
 
+    /// Whether it may be this one answer that is at fault, while Alyx gives others.
+    pub fn may_be_of_one_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout
+                | Self::Reset
+                | Self::Truncated
+                | Self::Unavailable(_)
+                | Self::NotJson(_)
+                | Self::Elsewhere(_)
+                | Self::TooLarge
+        )
+    }
+
     /// Whether another try soon may fare better (for reads only).
     pub(super) fn is_transient(&self) -> bool {
         matches!(self, Self::Reset | Self::Truncated | Self::Unavailable(_))

@@ -23,6 +23,18 @@ struct MirrorPage<'p> {
     has_account: bool,
     tables: Vec<MirrorRow>,
     verified: Vec<(&'static str, u64)>,
+    unreadable: Vec<Missing>,
+    /// Records of the kind that are not shown.
+    more_unreadable: usize,
+}
+
+/// A record that Alyx could not give.
+struct Missing {
+    path: String,
+    why: String,
+    since: String,
+    tries: u32,
+    again_at: String,
 }
 
 struct MirrorRow {
@@ -42,6 +54,7 @@ struct MirrorRow {
 
 impl Visit {
     pub(super) fn mirror_page(&self, message: &str) -> Response<Body> {
+        let (unreadable, more_unreadable) = self.unreadable();
         let content = MirrorPage {
             frame: self.frame("mirror", "Mirror"),
             message,
@@ -49,6 +62,8 @@ impl Visit {
             has_account: self.admin.core.synchroniser.is_some(),
             tables: self.rows(),
             verified: self.admin.floors.mirror.samples.by_name().to_vec(),
+            unreadable,
+            more_unreadable,
         };
         page(&content, 200)
     }
@@ -93,6 +108,25 @@ impl Visit {
                 }
             })
             .collect()
+    }
+
+    /// The records that Alyx could not give, and how many more there are.
+    fn unreadable(&self) -> (Vec<Missing>, usize) {
+        let Some(mirror) = &self.admin.core.mirror else { return (Vec::new(), 0) };
+        let states = mirror.states();
+        let count: usize = states.iter().map(|(_, state)| state.unreadable.count).sum();
+        let mut told: Vec<_> = states.iter().flat_map(|(_, state)| &state.unreadable.told).collect();
+        told.sort_by(|a, b| a.path.cmp(&b.path));
+        let shown = told.into_iter().map(|record| Missing {
+            path: record.path.clone(),
+            why: record.why.clone(),
+            since: clock::for_people(record.since),
+            tries: record.tries,
+            again_at: clock::for_people(record.again_at),
+        });
+        let shown: Vec<_> = shown.collect();
+        let more = count - shown.len();
+        (shown, more)
     }
 
     pub(super) fn mirror_json(&self) -> Value {

@@ -68,6 +68,16 @@ pub enum Undecidable {
         /// The parameters that everything in the part fulfils.
         scope: Vec<(String, String)>,
     },
+    /// Alyx could not give these records, on which the answer may depend, though it gave others.
+    Unreadable {
+        /// Which, why, and when each is asked for again.
+        records: Vec<String>,
+    },
+    /// A record that is needed came with a snapshot, which its keys were left out of.
+    KeysLeftOut {
+        /// The endpoint.
+        endpoint: &'static str,
+    },
     /// A parameter whose answers lately differed from Alyx's.
     Distrusted {
         /// The endpoint.
@@ -93,6 +103,8 @@ impl Undecidable {
             Self::Missing { details: false, .. } => "not-mirrored",
             Self::Missing { details: true, .. } => "no-details",
             Self::OutOfScope { .. } => "out-of-scope",
+            Self::Unreadable { .. } => "unreadable-record",
+            Self::KeysLeftOut { .. } => "keys-left-out",
             Self::Distrusted { .. } => "distrusted",
             Self::Hidden(_) => "hidden",
             Self::Beyond(_) => "undecidable",
@@ -110,6 +122,12 @@ impl Undecidable {
             }
             Self::OutOfScope { endpoint, .. } => {
                 Some(format!("Widen `mirror.scope.{endpoint}` to have it next time."))
+            }
+            Self::Unreadable { .. } => {
+                Some("It is answered from here when Alyx has given what is missing; `alyx-proxy sync` asks at once.".to_owned())
+            }
+            Self::KeysLeftOut { .. } => {
+                Some("It is answered when Alyx can be asked, or was asked by this proxy.".to_owned())
             }
             Self::Distrusted { .. } => {
                 Some("It is trusted again when its tables have been read as a whole.".to_owned())
@@ -132,6 +150,13 @@ impl fmt::Display for Undecidable {
                 let scope: Vec<String> =
                     scope.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 write!(f, "Of /{endpoint} only {} is mirrored here.", scope.join("&"))
+            }
+            Self::Unreadable { records } => {
+                let many = if records.len() == 1 { "a record that is" } else { "records that are" };
+                write!(f, "Alyx could not give {many} needed: {}.", records.join(", "))
+            }
+            Self::KeysLeftOut { endpoint } => {
+                write!(f, "A record of /{endpoint} is needed, and its keys were left out of the snapshot.")
             }
             Self::Distrusted { endpoint, parameter } => {
                 write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")

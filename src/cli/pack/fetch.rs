@@ -15,6 +15,8 @@ use url::Url;
 use uuid::Uuid;
 
 use super::wishes::PackRequest;
+use alyx_proxy::alyx::descriptions;
+
 use crate::cli::{
     CliError,
     client::{ProxyClient, Reply},
@@ -152,11 +154,9 @@ impl<'a> Packer<'a> {
 
     /// Asks for one thing, and what it would meet without Alyx. Its body, if there is an answer.
     pub(super) async fn one(&self, item: &mut Item, question: &str) -> Result<Option<Value>, CliError> {
-        let accept = match question.split('?').next() {
-            // As ONE asks for it, who knows another form than others do.
-            Some("/api/schema") => Some(HeaderValue::from_static("application/vnd.oai.openapi+json")),
-            _ => None,
-        };
+        // As ONE asks for it, who knows another form than others do; that Alyx has none is an answer, too.
+        let description = descriptions::at(question);
+        let accept = description.map(|description| HeaderValue::from_static(description.accept));
         let fields: HeaderMap = accept.into_iter().map(|accept| (header::ACCEPT, accept)).collect();
         let reply = self.patiently(question, &fields).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -164,7 +164,8 @@ impl<'a> Packer<'a> {
         if status.is_some_and(|status| status.contains("; fwd=")) {
             self.put_to_alyx.fetch_add(1, Ordering::Relaxed);
         }
-        let outcome = if reply.status.is_success() {
+        let none = description.is_some() && reply.status == StatusCode::NOT_FOUND;
+        let outcome = if reply.status.is_success() || none {
             self.look(question, fields).await?
         } else {
             let body = reply.body.as_ref();

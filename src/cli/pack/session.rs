@@ -8,8 +8,8 @@ use super::fetch::{Item, Packer};
 use crate::cli::CliError;
 
 /// What is asked whatever is done: the interface's description, how datasets are named, where files lie.
-const BEGINNING: [&str; 5] =
-    ["/api/schema", "/dataset-types", "/data-formats", "/data-repository", "/cache/info/"];
+const BEGINNING: [&str; 6] =
+    ["/api/schema", "/docs/", "/dataset-types", "/data-formats", "/data-repository", "/cache/info/"];
 
 /// The provenance that loaders look for.
 const ALIGNED: &str = "Ephys aligned histology track";

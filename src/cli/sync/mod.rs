@@ -51,6 +51,9 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> CommandResult {
             }
         }
     };
+    if !app.fetch_descriptions().await {
+        tracing::warn!("the descriptions of the interface could not be fetched; clients ask for them first");
+    }
     watching.abort();
     let states = mirror.states();
     let lines: Vec<SummaryLine> = synchroniser

@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 
 use super::{
     context::{Context, text_of},
-    datasets, path, region,
+    datasets, keys, lacking, path, region,
     sql::{Sql, quoted},
 };
 use crate::{
@@ -83,8 +83,12 @@ pub(super) fn of(
         }
         (Predicate::Django, CleanedValue::Text(text)) => {
             let pairs = pairs(text)?;
-            let each =
-                |(field, value): &(String, _)| pair(context, &LookupPair::new(endpoint, field, value)?);
+            let each = |(field, value): &(String, _)| {
+                let read = LookupPair::new(endpoint, field, value)?;
+                let condition = pair(context, &read)?;
+                context.lacking.end_condition(lacking::is_of_record(endpoint, &read.path));
+                Ok(condition)
+            };
             let conditions: QueryResult<_> = pairs.iter().map(each).collect();
             conditions.map_err(|unanswered| lookups::among_others(unanswered, used, pairs.len()))
         }
@@ -147,6 +151,7 @@ fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
     if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
         (comparison, path.leaf, path.hops.is_empty())
     {
+        keys::guard(context, path)?;
         let table = context.table(path.endpoint, detail)?;
         let spec = serde_json::to_string(test).map_err(|_| QueryError::beyond("write down such a test"))?;
         let leaves = Sql::new("(SELECT json_leaves(").bind(Value::Text(spec)).text(&format!(

@@ -8,7 +8,11 @@ use std::{
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, types::Value};
 
-use super::{PlanError, sql::Sql};
+use super::{
+    PlanError,
+    lacking::{self, Lacking},
+    sql::Sql,
+};
 use crate::{
     alyx::{
         Endpoint,
@@ -34,6 +38,8 @@ pub(super) struct Context<'c> {
     needs: RefCell<BTreeSet<(&'static str, bool)>>,
     aliases: Cell<u32>,
     guards: RefCell<Vec<Guard>>,
+    /// What is needed of details that are not all here.
+    pub(super) lacking: Lacking,
 }
 
 /// A query that must find nothing, or the question can't be decided.
@@ -50,8 +56,8 @@ impl<'c> Context<'c> {
         pairs: &'c Pairs,
         today: Date,
     ) -> Self {
-        let (needs, aliases, guards) = <_>::default();
-        Self { connection, states, endpoint, pairs, today, needs, aliases, guards }
+        let (needs, aliases, guards, lacking) = <_>::default();
+        Self { connection, states, endpoint, pairs, today, needs, aliases, guards, lacking }
     }
 
     /// The table of an endpoint, if it is here for this question; from then on the plan needs it.
@@ -60,11 +66,15 @@ impl<'c> Context<'c> {
         endpoint: &'static str,
         details: bool,
     ) -> Result<&'static EndpointTables, QueryError> {
-        let missing = |details| QueryError::Undecided(Undecidable::Missing { endpoint, details });
-        let table = Schema::get().table(endpoint).ok_or_else(|| missing(false))?;
-        let state = self.states.of(endpoint).ok_or_else(|| missing(false))?;
+        let missing = || QueryError::Undecided(Undecidable::Missing { endpoint, details: false });
+        let table = Schema::get().table(endpoint).ok_or_else(missing)?;
+        let state = self.states.of(endpoint).ok_or_else(missing)?;
+        if state.unreadable.lists > 0 {
+            return Err(lacking::unlisted(state).into());
+        }
         if details && table.has_details() && !state.details {
-            return Err(missing(true));
+            // Whether the answer depends on those that are missing is known when all conditions are.
+            self.lacking.note(endpoint);
         }
         // What a question asks of one table says nothing of which records of another it needs.
         let within = state.scope.is_empty()

@@ -4,6 +4,8 @@ mod compare;
 mod condition;
 mod context;
 mod datasets;
+mod keys;
+mod lacking;
 mod link;
 mod order;
 mod path;
@@ -115,19 +117,23 @@ pub fn list(
     trusted(states, endpoint, &used)?;
     let mut conditions = Vec::new();
     for (filter, asked) in &used {
-        for condition in condition::of(&context, filter, asked, &used)? {
+        let made = condition::of(&context, filter, asked, &used)?;
+        context.lacking.end_filter(lacking::is_by_record(endpoint.name, filter), made.len());
+        for condition in made {
             if condition.kind == ConditionEffect::Lineage {
                 conditions.clear();
             }
             conditions.push(condition);
         }
     }
+    let needed = context.lacking.of(&conditions, endpoint.name);
     if let Some(last) = conditions.iter().rposition(|condition| condition.kind == ConditionEffect::Lineage) {
         // What was asked before and after it is asked in vain.
         conditions = conditions.drain(last..=last).collect();
     }
     let order = RowOrder::of(&context, table)?;
     context.check_guards()?;
+    needed.check(&context, table)?;
     let distinct =
         always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == RowEffect::Distinct);
     if distinct && !order.join.is_empty() {
@@ -314,12 +320,15 @@ impl ListPlan {
             statement.query_row([row.n], |found| {
                 let text = found.get_ref(0)?.as_str()?;
                 checksum::check(row.n, text, found.get(1)?)?;
+                if let Err(left_out) = keys::whole(self.endpoint, text) {
+                    return Ok(Err(left_out));
+                }
                 match row.repeats {
                     1 => texts.push_str(text),
                     repeats => texts.push_str(&self.multiplied(text.to_owned(), repeats)),
                 }
-                Ok(())
-            })?;
+                Ok(Ok(()))
+            })??;
         }
         Ok(texts)
     }
@@ -452,19 +461,34 @@ pub fn detail(
         [] if !state.scope.is_empty() => {
             Err(Undecidable::OutOfScope { endpoint: endpoint.name, scope: state.scope.clone() }.into())
         }
+        [] if state.unreadable.lists > 0 => Err(lacking::unlisted(state).into()),
         [] => Err(AlyxError::not_found(endpoint.model).into()),
-        [(list, own)] => match detail.shape {
-            DetailShape::AsListed => Ok(list.clone()),
-            DetailShape::Without(fields) => Ok(Record::new(list.as_str()).without(fields).text().to_owned()),
-            DetailShape::Own => own
-                .clone()
-                .filter(|own| own != super::ingest::DETAIL_UNAVAILABLE)
-                .ok_or_else(|| missing(true).into()),
-        },
+        [(list, own)] => {
+            keys::whole(endpoint, own.as_deref().unwrap_or(list))?;
+            one(connection, endpoint, detail.shape, list, own.as_deref())
+        }
         several => {
             let (model, count) = (endpoint.model, several.len());
             let text = format!("get() returned more than one {model} -- it returned {count}!");
             Err(AlyxError::failed(&text).into())
         }
+    }
+}
+
+/// The detail of one record.
+fn one(
+    connection: &Connection,
+    endpoint: &'static Endpoint,
+    shape: DetailShape,
+    list: &str,
+    own: Option<&str>,
+) -> Result<String, PlanError> {
+    match shape {
+        DetailShape::AsListed => Ok(list.to_owned()),
+        DetailShape::Without(fields) => Ok(Record::new(list).without(fields).text().to_owned()),
+        DetailShape::Own => match own.filter(|own| *own != super::ingest::DETAIL_UNAVAILABLE) {
+            Some(own) => Ok(own.to_owned()),
+            None => Err(lacking::detail(connection, endpoint, list)?.into()),
+        },
     }
 }

@@ -8,6 +8,7 @@
 use super::{
     compare,
     context::Context,
+    keys,
     link::ReverseKey,
     sql::{Sql, quoted},
 };
@@ -30,6 +31,7 @@ pub(super) fn predicate(
     path: &Path,
     comparison: &Comparison,
 ) -> QueryResult<Sql> {
+    keys::guard(context, path)?;
     Walk { context, path, comparison }.holds(alias, path.endpoint, &path.hops)
 }
 

@@ -84,5 +84,6 @@ fn fill(connection: &Connection, naive: &Naive, endpoint: &'static Endpoint) -> 
         scope: Vec::new(),
         ambiguous: state::ambiguous(connection, table, "").unwrap(),
         distrusted: <_>::default(),
+        unreadable: <_>::default(),
     }
 }

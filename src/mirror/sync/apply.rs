@@ -11,6 +11,7 @@ use crate::{
         ingest::{self, IncomingRecord},
         refetch,
         schema::EndpointTables,
+        unreadable,
     },
 };
 
@@ -21,6 +22,8 @@ pub(super) enum DetailUpdate {
     Stays,
     /// Alyx gave none: the one that is here may be out of date.
     Lost,
+    /// The same, for this reason, while it gave others.
+    Unreadable(String),
     /// This is it.
     Is(String),
 }
@@ -74,12 +77,31 @@ pub(super) fn put(
         Some(n) => n,
         None => last(connection, table)? + 1,
     };
+    if let DetailUpdate::Unreadable(why) = detail {
+        let path = unreadable::name_of(table.endpoint, list);
+        unreadable::note(connection, table.endpoint.name, &path, why, false)?;
+    }
     let (old_list, old_detail) = before.map_or((None, None), |(list, detail)| (Some(list), detail));
     let detail = match detail {
         DetailUpdate::Stays => old_detail.as_deref(),
-        DetailUpdate::Lost => None,
+        DetailUpdate::Lost | DetailUpdate::Unreadable(_) => None,
         DetailUpdate::Is(text) => Some(text.as_str()),
     };
+    if let Some(text) = detail
+        && let Err(error) = ingest::check(table, IncomingRecord { list, detail: Some(text) })
+        && ingest::check(table, IncomingRecord { list, detail: None }).is_ok()
+    {
+        let why = DetailUpdate::Unreadable(format!("its detail does not fit: {error}"));
+        return put(connection, table, known, list, &why);
+    }
+    if let Err(error) = ingest::check(table, IncomingRecord { list, detail }) {
+        if old_list.is_some() {
+            remove(connection, table, n)?;
+        }
+        leave_out(connection, table, list, error)?;
+        return Ok(true);
+    }
+    let was_read = detail.is_some();
     let same_list = old_list.as_deref() == Some(list);
     if same_list && detail == old_detail.as_deref() {
         return Ok(false);
@@ -89,7 +111,39 @@ pub(super) fn put(
     refetch::mark(connection, table, n, &touched)?;
     ingest::put(connection, table, "", n, IncomingRecord { list, detail })?;
     refetch::mark(connection, table, n, &touched)?;
+    forget_fault(connection, table, list, was_read)?;
     Ok(true)
+}
+
+/// A record stands here now, and its detail too where that `was_read`: what was noted of it holds no more.
+fn forget_fault(
+    connection: &Connection,
+    table: &EndpointTables,
+    list: &str,
+    was_read: bool,
+) -> rusqlite::Result<()> {
+    let (endpoint, path) = (table.endpoint.name, unreadable::name_of(table.endpoint, list));
+    match unreadable::find(connection, endpoint, &path)? {
+        Some(noted) if noted.list || was_read => unreadable::clear(connection, endpoint, &path),
+        _ => Ok(()),
+    }
+}
+
+/// Notes a record whose text in the list does not fit its table: it is not kept. An error where there are many of them, as
+/// then it is not the records that are wrong.
+pub(super) fn leave_out(
+    connection: &Connection,
+    table: &EndpointTables,
+    list: &str,
+    error: ingest::LoadError,
+) -> Result<(), MirrorError> {
+    const MOST: usize = 50;
+    let endpoint = table.endpoint.name;
+    if unreadable::of(connection, endpoint)?.lists >= MOST {
+        return Err(error.into());
+    }
+    let path = unreadable::name_of(table.endpoint, list);
+    Ok(unreadable::note(connection, endpoint, &path, &error.to_string(), true)?)
 }
 
 /// Puts a record down once more as its texts say: what the table says of it may be something else.

@@ -6,6 +6,7 @@ use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
     cursor,
+    holes::{self, Ranged},
     source::{self, ListPage, Range},
 };
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         generation::{self, NEXT, TableScope},
         ingest::{self, EncodedRecord, IncomingRecord, RecordWriter},
         schema::EndpointTables,
+        unreadable,
     },
 };
 
@@ -29,7 +31,7 @@ impl Synchroniser {
         let begun = self.mirror.read(move |connection, _| generation::filling(connection, endpoint)).await?;
         if begun.as_ref().is_none_or(|begun| begun.scope != *scope) {
             let (now, low) = (clock::now(), cursor::surely_before(clock::now()));
-            let first = self.source.page(table.endpoint, scope, source::PAGE, 0).await?;
+            let first = self.source.first_page(table, scope).await?;
             let fits = first.count <= first.records.len() as u64 || !source::by_ranges(table);
             self.progress.rows(endpoint, 0, first.count);
             if fits {
@@ -98,17 +100,27 @@ impl Synchroniser {
             .await?;
         let mut rows = rows;
         for range in open {
-            let records = self.source.range(table, scope, "", range).await?;
+            let Ranged { records, holes } = self.source.range(table, scope, "", range).await?;
             rows += records.len() as u64;
-            self.mirror.write(move |connection| keep(connection, table, range, &records)).await?;
+            self.mirror
+                .write(move |connection| {
+                    holes::note(connection, table, &holes, false)?;
+                    keep(connection, table, range, &records)
+                })
+                .await?;
             self.progress.rows(endpoint, rows, total.max(rows));
         }
         Ok(())
     }
 
     /// Fetches the details that are not here yet, and puts each batch in its place.
-    pub(super) async fn fill_details(&self, table: &'static EndpointTables) -> Result<(), SyncError> {
+    pub(super) async fn fill_details(
+        &self,
+        table: &'static EndpointTables,
+        forced: bool,
+    ) -> Result<(), SyncError> {
         const BATCH: i64 = 40;
+        let resting = self.resting(table, forced).await?;
         let mut last = i64::MIN;
         loop {
             let wanted: Vec<(i64, String)> = self
@@ -125,12 +137,13 @@ impl Synchroniser {
             let Some((n, _)) = wanted.last() else { return Ok(()) };
             last = *n;
             let asked = clock::stamp();
-            let wanted = self.not_lacking(table.endpoint.name, wanted);
+            let mut wanted = self.not_lacking(table.endpoint.name, wanted);
+            wanted.retain(|(_, list)| !resting.contains(&unreadable::name_of(table.endpoint, list)));
             if wanted.is_empty() {
                 continue;
             }
             self.progress.details(table.endpoint.name, wanted.len() as u64);
-            let details = self.source.details(table, wanted).await?;
+            let details = self.fetch_details(table, wanted).await?;
             let none = details.iter().filter(|(_, _, detail)| *detail == DetailUpdate::Lost);
             self.lack(table.endpoint.name, none.map(|(n, _, _)| *n));
             self.mirror
@@ -204,9 +217,23 @@ fn add(
     records: &[String],
 ) -> Result<(), MirrorError> {
     let mut adder = RecordWriter::new(connection, table, NEXT)?;
+    let (mut unfit, most) = (0, (records.len() / 10).max(3));
+    let before = unreadable::all(connection, table.endpoint.name)?;
     for (n, list) in (first..).zip(records) {
         let record = IncomingRecord { list, detail: None };
-        adder.add(n, record, &EncodedRecord::of(table, record)?)?;
+        match EncodedRecord::of(table, record) {
+            Ok(rows) => adder.add(n, record, &rows)?,
+            Err(error) if unfit < most => {
+                apply::leave_out(connection, table, list, error)?;
+                unfit += 1;
+                continue;
+            }
+            // It is not some records that are wrong.
+            Err(error) => return Err(error.into()),
+        }
+        if !before.is_empty() {
+            unreadable::clear(connection, table.endpoint.name, &unreadable::name_of(table.endpoint, list))?;
+        }
     }
     Ok(())
 }

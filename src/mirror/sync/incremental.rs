@@ -10,6 +10,7 @@ use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
     cursor::{self, Cursor, Latest},
+    holes::Ranged,
     source,
 };
 use crate::{
@@ -54,12 +55,14 @@ impl Synchroniser {
             cursor::text(cursor::surely_after(start))
         );
         let parameters = source::with_django(scope, &pairs);
-        let first = self.source.page(table.endpoint, &parameters, source::PAGE, 0).await?;
+        let first = self.source.first_page(table, &parameters).await?;
         let mut changed = first.records;
         if first.count > changed.len() as u64 {
             changed.clear();
             for range in source::split(first.count) {
-                changed.extend(self.source.range(table, scope, &pairs, range).await?);
+                let Ranged { records, holes } = self.source.range(table, scope, &pairs, range).await?;
+                changed.extend(records);
+                self.leave_holes(table, holes).await?;
             }
         }
         for batch in changed.chunks(BATCH) {
@@ -76,6 +79,7 @@ impl Synchroniser {
         }
         let count = self.source.count(table.endpoint, scope).await?;
         self.mend(table, scope, count).await?;
+        self.settle_unlisted(table, count).await?;
         self.mirror
             .write(move |connection| {
                 if let Some(moved) = cursor.moved(from, latest(connection, table, now)?, start) {
@@ -98,7 +102,7 @@ impl Synchroniser {
             return Ok(records.into_iter().map(|list| (list, DetailUpdate::Stays)).collect());
         }
         let wanted = (0..).zip(records).collect();
-        let details = self.source.details(table, wanted).await?;
+        let details = self.fetch_details(table, wanted).await?;
         Ok(details.into_iter().map(|(_, list, detail)| (list, detail)).collect())
     }
 }

@@ -8,6 +8,8 @@
 mod apply;
 mod backfill;
 mod cursor;
+mod detail;
+mod holes;
 mod identity;
 mod incremental;
 mod progress;
@@ -24,6 +26,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use rusqlite::OptionalExtension;
 use tokio::sync::Notify;
 
@@ -44,6 +47,7 @@ use crate::{
     settings::Settings,
     upstream::{Account, AccountError, Upstream, UpstreamResponse},
 };
+use detail::Witnesses;
 use source::AlyxSource;
 
 /// Why a table was not synchronised.
@@ -110,6 +114,8 @@ pub struct Synchroniser {
     failures: Mutex<HashMap<&'static str, (Millis, u32)>>,
     /// Details that Alyx did not have, and when they were asked for: not in every cycle.
     lacking: Mutex<HashMap<(&'static str, i64), Millis>>,
+    /// What is known of which details can be read.
+    witnesses: Witnesses,
     /// One cycle at a time; held across the requests of it.
     cycling: tokio::sync::Mutex<()>,
 }
@@ -131,12 +137,13 @@ impl Synchroniser {
         let timeout = now.upstream.timeout.0.max(PATIENCE);
         Ok(Some(Arc::new(Self {
             mirror,
-            source: AlyxSource { upstream, account, timeout },
+            source: AlyxSource { upstream, account, timeout, detail_timeout: now.upstream.timeout.0 },
             settings: settings.clone(),
             progress: SyncProgress::default(),
             asked: Notify::new(),
             failures: Mutex::default(),
             lacking: Mutex::default(),
+            witnesses: Witnesses::default(),
             cycling: tokio::sync::Mutex::new(()),
         })))
     }
@@ -159,6 +166,11 @@ impl Synchroniser {
     /// Asks Alyx a question under the account's name, behind the requests of people.
     pub async fn ask(&self, path_and_query: &str) -> Result<UpstreamResponse, SyncError> {
         self.source.get(path_and_query.to_owned()).await
+    }
+
+    /// The same for a description of the interface, which has media types of its own.
+    pub async fn ask_as(&self, path: &str, accept: HeaderValue) -> Result<UpstreamResponse, SyncError> {
+        self.source.get_as(path.to_owned(), accept, self.source.detail_timeout).await
     }
 
     /// Whether Alyx refuses the account's token or password.
@@ -203,7 +215,7 @@ impl Synchroniser {
         }
         // Details show records of other tables, whose changes are followed from here on.
         for (table, done) in &listed {
-            let mut result = self.details(table).await;
+            let mut result = self.details(table, matches!(cycle, Cycle::Now(_))).await;
             if table.endpoint.name == "tags" && *done == Done::Listed && result.is_ok() {
                 result = self.compare_tags().await;
             }
@@ -398,12 +410,12 @@ impl Synchroniser {
     }
 
     /// Fetches the details of a table that are not here.
-    async fn details(&self, table: &'static EndpointTables) -> Result<(), SyncError> {
+    async fn details(&self, table: &'static EndpointTables, forced: bool) -> Result<(), SyncError> {
         if self.settings.load().mirror.keeps_details(table.endpoint) {
             self.progress.phase(table.endpoint.name, "details");
-            self.fill_details(table).await?;
+            self.fill_details(table, forced).await?;
         }
-        Ok(())
+        self.settle_unreadable(table).await
     }
 
     /// Fetches one record again, its detail too, after it was written through the proxy.

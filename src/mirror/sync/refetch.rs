@@ -91,7 +91,7 @@ impl Synchroniser {
                 let fresh = fresh.iter().find(|list| source::identity(table, list) == id);
                 (due.n, fresh.cloned().unwrap_or_else(|| due.text.clone()))
             };
-            self.source.details(table, batch.iter().map(now).collect()).await?
+            self.fetch_details(table, batch.iter().map(now).collect()).await?
         } else {
             batch.iter().map(|due| (due.n, due.text.clone(), DetailUpdate::Lost)).collect()
         };

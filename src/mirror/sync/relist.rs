@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
+    holes::Ranged,
     identity::RecordIdentity,
     source::{self, Range},
 };
@@ -24,6 +25,7 @@ use crate::{
         quarantine::{self, Quarantine},
         refetch,
         schema::EndpointTables,
+        unreadable,
     },
 };
 
@@ -44,7 +46,7 @@ impl Synchroniser {
     ) -> Result<(), SyncError> {
         let start = clock::now();
         let doubt = self.doubt(table).await?;
-        let first = self.source.page(table.endpoint, scope, source::PAGE, 0).await?;
+        let first = self.source.first_page(table, scope).await?;
         if source::by_ranges(table) && first.count > first.records.len() as u64 {
             for range in source::split(first.count) {
                 self.reread(table, scope, range).await?;
@@ -69,6 +71,7 @@ impl Synchroniser {
             .mirror
             .write(move |connection| {
                 let mut any = false;
+                unreadable::drop_of(connection, table.endpoint.name, true)?;
                 let here: HashSet<String> = records.iter().map(|list| keys.key(list)).collect();
                 for (_, (n, _)) in before.iter().filter(|(key, _)| !here.contains(*key)) {
                     apply::remove(connection, table, *n)?;
@@ -109,7 +112,8 @@ impl Synchroniser {
                 Ok((here(connection, table, range)?, quarantine::of(connection, table.endpoint.name)?))
             })
             .await?;
-        let records = self.source.range(table, scope, "", range).await?;
+        let Ranged { records, holes } = self.source.range(table, scope, "", range).await?;
+        self.leave_holes(table, holes).await?;
         let known = self.known(table, &here, &records).await?;
         let new: Vec<String> = records.iter().filter(|list| !known.contains(*list)).cloned().collect();
         let kept: HashSet<String> = records.iter().filter_map(|list| source::identity(table, list)).collect();

@@ -2,16 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{SyncError, apply::DetailUpdate};
+use super::{
+    SyncError,
+    holes::{self, Ranged},
+};
 use crate::{
     alyx::{
-        DetailKey, Endpoint, query_string,
+        Endpoint, query_string,
         record::{self, Record},
     },
-    mirror::{generation::TableScope, ingest::DETAIL_UNAVAILABLE, schema::EndpointTables},
+    mirror::{generation::TableScope, schema::EndpointTables},
     upstream::{Account, Upstream, UpstreamRequest, UpstreamResponse},
 };
 
@@ -25,7 +27,10 @@ const AIM: u64 = 920;
 pub(super) struct AlyxSource {
     pub(super) upstream: Arc<Upstream>,
     pub(super) account: Account,
+    /// How long a list may take,
     pub(super) timeout: Duration,
+    /// and how long a detail.
+    pub(super) detail_timeout: Duration,
 }
 
 /// A page of a list.
@@ -60,13 +65,30 @@ pub(super) fn by_ranges(table: &EndpointTables) -> bool {
 
 impl AlyxSource {
     pub(super) async fn get(&self, path_and_query: String) -> Result<UpstreamResponse, SyncError> {
+        self.get_within(path_and_query, self.timeout).await
+    }
+
+    pub(super) async fn get_within(
+        &self,
+        path_and_query: String,
+        timeout: Duration,
+    ) -> Result<UpstreamResponse, SyncError> {
+        self.get_as(path_and_query, HeaderValue::from_static("application/json"), timeout).await
+    }
+
+    pub(super) async fn get_as(
+        &self,
+        path_and_query: String,
+        accept: HeaderValue,
+        timeout: Duration,
+    ) -> Result<UpstreamResponse, SyncError> {
         let ask = UpstreamRequest {
             path_and_query,
-            accept: Some(HeaderValue::from_static("application/json")),
+            accept: Some(accept),
             authorization: None,
             who: None,
             extra: HeaderMap::new(),
-            timeout: self.timeout,
+            timeout,
             retries: 2,
             max_body: 1 << 30,
         };
@@ -108,7 +130,14 @@ impl AlyxSource {
         endpoint: &'static Endpoint,
         parameters: &[(String, String)],
     ) -> Result<u64, SyncError> {
-        Ok(self.page(endpoint, parameters, 1, 0).await?.count)
+        match self.page(endpoint, parameters, 1, 0).await {
+            Ok(page) => Ok(page.count),
+            // It may be the one record on that page.
+            Err(error) if error.of_one_record().is_some() => {
+                self.count_beyond(endpoint, parameters).await.map_err(|_| error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The records of a range of keys, with further pairs of `django=`. Of a range that has a little more
@@ -119,18 +148,36 @@ impl AlyxSource {
         scope: &TableScope,
         pairs: &str,
         range: Range,
-    ) -> Result<Vec<String>, SyncError> {
-        let mut found = Vec::new();
+    ) -> Result<Ranged, SyncError> {
+        let mut found = Ranged::default();
         let mut ranges = vec![range];
         while let Some(range) = ranges.pop() {
             let parameters = with_django(scope, &within(pairs, range));
-            let mut page = self.page(table.endpoint, &parameters, PAGE, 0).await?;
+            let mut page = match self.page(table.endpoint, &parameters, PAGE, 0).await {
+                Ok(page) => page,
+                Err(error) => {
+                    let Some(why) = error.of_one_record() else { return Err(error) };
+                    match self.count_beyond(table.endpoint, &parameters).await {
+                        Ok(1) if found.holes.len() < holes::MOST => {
+                            if !self.lists_another(table, scope).await {
+                                return Err(error);
+                            }
+                            found.holes.push((range, why));
+                        }
+                        Ok(2..) if range.1.is_none_or(|after| after - range.0 > 1) => {
+                            ranges.extend(halves(range));
+                        }
+                        _ => return Err(error),
+                    }
+                    continue;
+                }
+            };
             if page.count > PAGE as u64 && page.count <= 2 * PAGE as u64 {
                 let rest = self.page(table.endpoint, &parameters, PAGE, PAGE).await?;
                 page.records.extend(rest.records);
             }
             if distinct(table, &page.records) == page.count {
-                found.extend(page.records);
+                found.records.extend(page.records);
             } else if page.count > 1 && range.1.is_none_or(|after| after - range.0 > 1) {
                 ranges.extend(halves(range));
             } else {
@@ -170,29 +217,6 @@ impl AlyxSource {
         }
         Err(SyncError::Unsteady(table.endpoint.name))
     }
-
-    /// The details of these records, in their order, with their numbers and the texts that were given.
-    pub(super) async fn details(
-        &self,
-        table: &EndpointTables,
-        wanted: Vec<(i64, String)>,
-    ) -> Result<Vec<(i64, String, DetailUpdate)>, SyncError> {
-        let fetching = wanted.into_iter().map(|(n, list)| async move {
-            let Some(path) = detail_path(table.endpoint, &list) else {
-                return Ok((n, list, DetailUpdate::Lost));
-            };
-            let answer = self.get(path.clone()).await?;
-            let detail = match answer.status.as_u16() {
-                200 => DetailUpdate::Is(String::from_utf8_lossy(&answer.body).into_owned()),
-                500 if ambiguous(&answer.body) => DetailUpdate::Is(DETAIL_UNAVAILABLE.to_owned()),
-                // It has gone meanwhile, fails just now, or the miniature has no such detail.
-                404 | 500 | 501 => DetailUpdate::Lost,
-                status => return Err(SyncError::Strange(path, status)),
-            };
-            Ok((n, list, detail))
-        });
-        stream::iter(fetching).buffered(2).try_collect().await
-    }
 }
 
 fn distinct(table: &EndpointTables, records: &[String]) -> u64 {
@@ -208,23 +232,6 @@ pub(super) fn identity(table: &EndpointTables, text: &str) -> Option<String> {
         Some(field) => record.plain(field).and_then(|link| link.rsplit('/').next()).map(str::to_owned),
         None => record.plain(at).map(str::to_owned),
     }
-}
-
-/// Whether Alyx says that several records have the name that was asked for.
-fn ambiguous(body: &[u8]) -> bool {
-    memchr::memmem::find(body, b"get() returned more than one").is_some()
-}
-
-fn detail_path(endpoint: &Endpoint, list: &str) -> Option<String> {
-    let record = Record::new(list);
-    let key = match endpoint.detail?.key {
-        DetailKey::Name(field) => serde_json::from_str(record.field(field)?).ok()?,
-        DetailKey::Uuid | DetailKey::Integer => record
-            .plain("id")
-            .or_else(|| record.plain("url").and_then(|link| link.rsplit('/').next()))?
-            .to_owned(),
-    };
-    Some(query_string::canonical_path(&[endpoint.name.to_owned(), key]))
 }
 
 /// Pairs for `django=` that hold for a range of keys, and these.

@@ -33,7 +33,7 @@ impl Synchroniser {
             // What is listed by a tag counts the flags of that tag alone: only which datasets these are is of use.
             let mut found = Vec::new();
             for range in source::split(there) {
-                found.extend(self.source.range(table, &parameters, "", range).await?);
+                found.extend(self.source.range(table, &parameters, "", range).await?.records);
             }
             self.mirror
                 .write(move |connection| {

@@ -12,7 +12,11 @@ use serde::Serialize;
 
 pub use write::{Form, write};
 
-use crate::{alyx::cache_tables as shape, clock::Millis, mirror::export::ReadSnapshot};
+use crate::{
+    alyx::cache_tables as shape,
+    clock::Millis,
+    mirror::{export::ReadSnapshot, unreadable::Unreadable},
+};
 
 /// Why the tables are not written.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +82,13 @@ pub fn as_of(mirror: &ReadSnapshot) -> Result<Millis, TablesError> {
 pub fn origin_of(upstream: &str) -> &str {
     let host = upstream.split_once("://").map_or(upstream, |(_, rest)| rest);
     host.split(['/', ':']).next().unwrap_or(host)
+}
+
+/// Records that the tables are without, as Alyx could not give them, and why.
+pub fn left_out(mirror: &ReadSnapshot) -> Vec<String> {
+    let states = NEEDED.into_iter().filter_map(|name| mirror.states.of(name));
+    let lists = states.flat_map(|state| &state.unreadable.told).filter(|record| record.list);
+    lists.map(Unreadable::for_people).collect()
 }
 
 /// The scopes within which the tables are; none where they are whole.

@@ -123,9 +123,12 @@ impl FromMirror {
         let Ok(answer) = synchroniser.ask(&question.path_and_query).await else {
             return VerifyOutcome::Unknown;
         };
+        // A record that Alyx can't give just now says nothing of the one that is here.
+        let unreadable =
+            matches!(question.route, Route::Detail(..)) && !matches!(answer.status.as_u16(), 200 | 404);
         let moved_on =
             target.mirror.version() != kept.version || self.core.responses.written_lists() != written;
-        if moved_on || !answer.json || matches!(answer.status.as_u16(), 401 | 403 | 429) {
+        if moved_on || unreadable || !answer.json || matches!(answer.status.as_u16(), 401 | 403 | 429) {
             return VerifyOutcome::Unknown;
         }
         let (endpoint, ours) = (target.endpoint, kept.entry.clone());

@@ -227,6 +227,7 @@ fn fill(
         scope: Vec::new(),
         ambiguous,
         distrusted: <_>::default(),
+        unreadable: <_>::default(),
     })
 }
 

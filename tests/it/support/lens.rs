@@ -1,7 +1,10 @@
 //! What stands between a mirror and the miniature, and shows it otherwise on command: as an Alyx that is changed by scripts,
 //! that fails for a moment, or that answers late.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     Router,
@@ -24,6 +27,25 @@ pub fn unnoted(endpoint: &'static str) -> impl Fn(&str, u16, String) -> (u16, St
     }
 }
 
+/// How one path fails while all others are well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// With this status, as Alyx or what stands before it says it.
+    Status(u16),
+    /// 404 as of a path that Alyx does not route: a page of HTML.
+    NotRouted,
+    /// Half of the JSON.
+    CutJson,
+    /// A record that is none: its fields are of another kind.
+    Nonsense,
+    /// A page of HTML with status 200.
+    Html,
+    /// A redirect to elsewhere.
+    Redirect,
+    /// Never.
+    Silence,
+}
+
 pub struct Lens {
     url: String,
     shared: Arc<Shared>,
@@ -35,6 +57,8 @@ struct Shared {
     rule: Mutex<Rule>,
     /// Answers to what contains this text are held back.
     held: Mutex<Option<String>>,
+    /// Paths that fail, whatever is asked there, and how.
+    broken: Mutex<HashMap<String, Broken>>,
     waiting: Semaphore,
     released: Semaphore,
 }
@@ -46,6 +70,7 @@ impl Lens {
             upstream: upstream.to_owned(),
             rule: Mutex::new(Box::new(|_, status, body| (status, body))),
             held: Mutex::default(),
+            broken: Mutex::default(),
             waiting: Semaphore::new(0),
             released: Semaphore::new(0),
         });
@@ -68,6 +93,16 @@ impl Lens {
     /// From now on answers are Alyx's.
     pub fn clear(&self) {
         self.show(|_, status, body| (status, body));
+    }
+
+    /// From now on what is asked at this path fails so.
+    pub fn break_at(&self, path: &str, broken: Broken) {
+        self.shared.broken.lock().unwrap().insert(path.to_owned(), broken);
+    }
+
+    /// From now on no path fails.
+    pub fn mend(&self) {
+        self.shared.broken.lock().unwrap().clear();
     }
 
     /// Holds back the next answer to what contains this text.
@@ -117,10 +152,36 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         shared.waiting.add_permits(1);
         shared.released.acquire().await.unwrap().forget();
     }
+    let path = plain.split('?').next().unwrap_or_default();
+    let broken = shared.broken.lock().unwrap().get(path).copied();
+    if let Some(broken) = broken {
+        return fail(broken, &text).await;
+    }
     let (status, text) = (shared.rule.lock().unwrap())(&plain, status, text);
     let mut response = Response::builder().status(status);
     if let Some(content_type) = content_type {
         response = response.header("content-type", content_type);
     }
     response.body(Body::from(text)).unwrap()
+}
+
+async fn fail(broken: Broken, right: &str) -> Response {
+    let json = "application/json";
+    let html = "<!doctype html><html><body>It went wrong</body></html>";
+    let (status, kind, body) = match broken {
+        Broken::Status(status @ 502..) => (status, "text/html", html.to_owned()),
+        Broken::Status(status) => (status, json, format!(r#"{{"status_code":{status},"detail":"No."}}"#)),
+        Broken::NotRouted => (404, "text/html", html.to_owned()),
+        Broken::CutJson => (200, json, right[..right.len() / 2].to_owned()),
+        Broken::Nonsense => (200, json, right.replacen("\"n_trials\":", "\"n_trials\":\"many\",\"x\":", 1)),
+        Broken::Html => (200, "text/html", html.to_owned()),
+        Broken::Redirect => (302, "text/html", String::new()),
+        Broken::Silence => std::future::pending().await,
+    };
+    let response = Response::builder().status(status).header("content-type", kind);
+    let response = match broken {
+        Broken::Redirect => response.header("location", "https://login.example.org/"),
+        _ => response,
+    };
+    response.body(Body::from(body)).unwrap()
 }

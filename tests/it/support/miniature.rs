@@ -12,6 +12,12 @@ pub async fn start(options: Options) -> Miniature {
     demo::start(Options { users: everybody(), ..options }).await.unwrap()
 }
 
+/// The same that knows its own user, too.
+pub async fn start_for_all() -> Miniature {
+    let users = [everybody(), Options::default().users].concat();
+    demo::start(Options { users, ..Options::default() }).await.unwrap()
+}
+
 /// The users of the recordings, as the miniature knows them.
 pub fn everybody() -> Vec<User> {
     let user = |user: users::User| User {
