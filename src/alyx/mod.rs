@@ -18,6 +18,7 @@ mod models;
 pub mod paging;
 pub mod place;
 pub mod query;
+pub mod reads;
 pub mod record;
 pub mod route;
 pub mod schema;

@@ -63,7 +63,7 @@ impl Question {
         let canonical = canonical_pairs(&route, &pairs);
         let (of_page, of_list): (Vec<_>, Vec<_>) =
             canonical.iter().cloned().partition(|(name, _)| window.is_some() && is_paging(name));
-        let scopes = scopes_of(&route).iter().map(crate::alyx::writes::Scope::name).collect();
+        let scopes = scopes_of(&route, &pairs).iter().map(crate::alyx::writes::Scope::name).collect();
         let path_and_query = uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
         let list = digest(&path, &of_list, media, owner, "list");
         let key = digest(&path, &[of_list, of_page].concat(), media, owner, "page");
