@@ -8,6 +8,7 @@ mod disk;
 mod entry;
 mod families;
 pub mod freshness;
+mod given;
 mod marks;
 mod media;
 mod memory;
@@ -25,6 +26,7 @@ pub use disk::{Near, Stored};
 pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{Asker, Entry, Representation, is_personal};
 pub use freshness::Verdict;
+pub use given::{GivenCopies, GivenCopy, GivenRecord, Holder, columns, listed_record};
 pub use marks::Pending;
 pub use media::Media;
 pub use purge::Purge;
@@ -150,6 +152,11 @@ impl Responses {
     /// may bring an answer from before.
     pub fn written_at(&self, question: &Question) -> Millis {
         self.marks.since(&question.scopes)
+    }
+
+    /// When a scope was last marked.
+    pub fn marked_at(&self, scope: &Scope) -> Millis {
+        self.marks.since(&[scope.name()])
     }
 
     /// When a write through this proxy last touched records of an endpoint, for those that were touched.

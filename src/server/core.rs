@@ -16,7 +16,7 @@ use crate::{
     clock::Millis,
     data_dir::{self, LockError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
-    responses::Responses,
+    responses::{GivenCopies, Responses},
     settings::Settings,
     store::{self, Store, StoreError},
     telemetry::{activity::Activity, counters::Counters},
@@ -32,6 +32,8 @@ pub(super) struct Core {
     pub(super) upstream: Arc<Upstream>,
     pub(super) store: Arc<Store>,
     pub(super) responses: Responses,
+    /// What was given to whom.
+    pub(super) given: Arc<GivenCopies>,
     /// Whole tables of Alyx; none where nothing is to be mirrored.
     pub(super) mirror: Option<Arc<Mirror>>,
     /// Keeps the mirror up to date; none where nothing is to be mirrored.
@@ -105,6 +107,7 @@ impl Core {
         };
         let core = Arc::new(Self {
             responses: Responses::open(store.clone(), upstream.base(), &settings.load_full()).await?,
+            given: Arc::new(GivenCopies::new(settings.load().cache.given_copies)),
             tokens: Tokens::load(&store).await?,
             history: History::default(),
             mirror,

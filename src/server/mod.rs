@@ -37,6 +37,7 @@ mod standard;
 mod taking;
 mod tasks;
 mod tls;
+mod unchanged;
 mod verdict;
 mod verify;
 mod write;

@@ -25,6 +25,7 @@ use super::{
     mirrored::{MirrorLookup, MirrorMiss},
     pass::{self, give_unstored},
     refusal::{gateway_timeout, not_stored, notice, refuse, retry_later},
+    unchanged,
     verdict::{May, authorize, caller, is_away, refuse_caller},
 };
 use crate::{
@@ -125,7 +126,10 @@ pub(super) async fn answer(floors: &Floors, asked: Asked, body: Body) -> Respons
         // Alyx lets secrets be guessed so; nobody shall have such an answer but by a token of their own.
         return pass::answer(core, asked, body, ForwardReason::Bypass("secret")).await;
     }
-    let response = read(floors, &asked, body, &credentials, &question).await;
+    let mut response = read(floors, &asked, body, &credentials, &question).await;
+    if let Some(token) = credentials.token() {
+        unchanged::note(core, &asked, &question, token, &mut response);
+    }
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     if answered && let Some(token) = credentials.token() {
         core.history.note(token, &question, asked.settings.access.history.0, &core.store);
@@ -141,7 +145,10 @@ async fn read(
     question: &Question,
 ) -> Response<Body> {
     let core = &floors.core;
-    let directives = Directives::of(&asked.headers);
+    let mut directives = Directives::of(&asked.headers);
+    // Who writes gets what is current, as if it asked for that.
+    directives.no_cache |=
+        !directives.only_if_cached && unchanged::must_be_current(core, credentials, question);
     if directives.no_store && !core.upstream.health.is_down() {
         return pass::answer(core, asked.clone(), body, ForwardReason::Bypass("no-store")).await;
     }

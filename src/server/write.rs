@@ -14,9 +14,11 @@ use super::{
     core::Core,
     pass,
     refusal::{self, refuse},
+    unchanged,
     written::refresh_mirror,
 };
 use crate::{
+    access::credentials,
     alyx::{Route, Service, errors, writes},
     http::cache_status::ForwardReason,
     upstream::Failure,
@@ -38,10 +40,17 @@ pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
     if core.upstream.health.is_down() {
         return failed(core, &asked.method, &Failure::Away);
     }
+    let (body, wrote) = match unchanged::clear(core, &asked, body).await {
+        Ok(cleared) => cleared.into_parts(),
+        Err(refusal) => return *refusal,
+    };
     let (method, route) = (asked.method.clone(), asked.route.clone());
     let log_in = LOG_INS.contains(&asked.uri.path());
     // Whoever logs in to the admin pages, or fails to, changes no record.
-    let scopes = if log_in { Vec::new() } else { writes::changed_by(&method, &route) };
+    let mut scopes = if log_in { Vec::new() } else { writes::changed_by(&method, &route) };
+    if !scopes.is_empty() {
+        scopes.extend(credentials(&asked.headers, &core.key).token().map(unchanged::writer));
+    }
     let pending = match core.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
         Err(error) => {
@@ -55,6 +64,9 @@ pub(super) async fn answer(core: &Core, asked: Asked, body: Body) -> Response<Bo
         Ok(response) => pass::may_have_written(response.status()) || partly_done(&route, response),
         Err(failure) => !failure.never_sent(),
     };
+    if let Ok(response) = &result {
+        unchanged::wrote(core, wrote, response.status());
+    }
     if let Err(error) = core.responses.end_write(pending, changed).await {
         tracing::error!(%error, "what a write changed was not marked anew on disk");
     }

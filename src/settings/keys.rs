@@ -74,6 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     live("cache.stale_while_revalidate", ANY_SPAN),
     live("cache.negative", ANY_SPAN),
     live("cache.max_file", ANY_SIZE),
+    fixed("cache.given_copies", ANY_SIZE),
     live("freshness.reference", ANY_SPAN),
     live("freshness.records", ANY_SPAN),
     live("freshness.volatile", ANY_SPAN),

@@ -27,6 +27,7 @@ pub use failure::{Failure, seconds};
 pub use fetch::{Answer, Ask};
 pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
 pub use origin::Origin;
+pub(crate) use progress::broken;
 pub use relay::{Relayed, has_body};
 
 use crate::{alyx::query, settings::Settings};
