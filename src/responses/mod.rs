@@ -154,6 +154,16 @@ impl Responses {
         self.marks.since(&question.scopes)
     }
 
+    /// Whether a page is of the generation that pages of its list which count as fresh are of.
+    pub async fn is_of_this_generation(&self, question: &Question, entry: &Entry) -> bool {
+        self.families.since(question.family, &self.disk).await <= entry.asked_at
+    }
+
+    /// Pages of this question's list from before `since` are of an older generation.
+    pub async fn older_pages(&self, question: &Question, since: Millis) {
+        self.families.older_before(question, since, &self.disk).await;
+    }
+
     /// When a scope was last marked.
     pub fn marked_at(&self, scope: &Scope) -> Millis {
         self.marks.since(&[scope.name()])

@@ -9,7 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
-use super::mode::Mode;
+use super::{mode::Mode, walks::Walks};
 use crate::{
     access::{Credentials, History, SecretError, SecretKey, Tokens},
     alyx::errors,
@@ -34,6 +34,8 @@ pub(super) struct Core {
     pub(super) responses: Responses,
     /// What was given to whom.
     pub(super) given: Arc<GivenCopies>,
+    /// Which page of a list each reader was given last.
+    pub(super) walks: Walks,
     /// Whole tables of Alyx; none where nothing is to be mirrored.
     pub(super) mirror: Option<Arc<Mirror>>,
     /// Keeps the mirror up to date; none where nothing is to be mirrored.
@@ -108,6 +110,7 @@ impl Core {
         let core = Arc::new(Self {
             responses: Responses::open(store.clone(), upstream.base(), &settings.load_full()).await?,
             given: Arc::new(GivenCopies::new(settings.load().cache.given_copies)),
+            walks: Walks::new(settings.load().cache.given_copies),
             tokens: Tokens::load(&store).await?,
             history: History::default(),
             mirror,

@@ -40,6 +40,7 @@ mod tls;
 mod unchanged;
 mod verdict;
 mod verify;
+mod walks;
 mod write;
 mod written;
 

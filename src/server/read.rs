@@ -27,6 +27,7 @@ use super::{
     refusal::{gateway_timeout, not_stored, notice, refuse, retry_later},
     unchanged,
     verdict::{May, authorize, caller, is_away, refuse_caller},
+    walks,
 };
 use crate::{
     access::{Credentials, Standing, TokenHash, credentials},
@@ -156,11 +157,14 @@ async fn read(
     let up = !core.upstream.health.is_down();
     let explain = explain::is_wished(&asked.headers);
     let mut silence = MirrorMiss::NotAsked;
-    if may == May::Have && up && !explain {
+    let before = core.walks.before(asked, credentials, question).filter(|_| up && !explain);
+    if may == May::Have && up && !explain && before.as_ref().is_none_or(|page| page.is_mirrored()) {
         match floors.mirror.mirrored_now(asked, question, &directives).await {
             MirrorLookup::Answer(entry) => {
                 floors.mirror.sample(question);
-                return floors.mirror.give_mirrored(asked, question, &entry, None).await;
+                let mut response = floors.mirror.give_mirrored(asked, question, &entry, None).await;
+                walks::note(core, asked, credentials, question, &mut response, true).await;
+                return response;
             }
             MirrorLookup::Miss(why) => silence = why,
         }
@@ -175,10 +179,17 @@ async fn read(
     if explain {
         return reading.explain().await;
     }
+    if let Some(before) = &before {
+        let hit = reading.held.as_ref().is_some_and(|held| matches!(held.verdict, Verdict::Fresh { .. }));
+        if let Err(refusal) = walks::fits(core, asked, credentials, before, hit).await {
+            return *refusal;
+        }
+    }
     if floors.upstream.large.contains_key(&question.key) && up {
         return pass::answer(core, asked.clone(), body, ForwardReason::Bypass("too-large")).await;
     }
-    if let Some(response) = reading.answer().await {
+    if let Some(mut response) = reading.answer().await {
+        walks::note(core, asked, credentials, question, &mut response, before.is_some()).await;
         return response;
     }
     // Too large to be remembered: Alyx is asked once more, as a stream.
@@ -284,7 +295,10 @@ impl Reading<'_> {
                     let how = CacheStatus::Hit(held.tier, left);
                     return Some(self.give(held, Giving { again_until, ..Giving::plainly(how) }).await);
                 }
-                Verdict::Stale(staleness) if staleness.may_be_refreshed_behind(&self.asked.settings) => {
+                // One page of many would be of another time than those that are asked for after it.
+                Verdict::Stale(staleness)
+                    if staleness.may_be_refreshed_behind(&self.asked.settings) && held.entry.is_alone() =>
+                {
                     self.refresh_behind();
                     return Some(self.stand_in(held, ServedStale::WhileRevalidating).await);
                 }
