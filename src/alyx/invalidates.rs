@@ -7,7 +7,7 @@
 
 use http::Method;
 
-use super::{Route, Service};
+use super::{Route, Service, query_string::Pairs, reads::Reads};
 
 /// A set of answers that one mark makes stale.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,8 +20,14 @@ pub enum Scope {
     Details(&'static str),
     /// One record, by endpoint and key.
     Record(&'static str, String),
+    /// Whatever reads the rows of an endpoint's table without showing them.
+    Table(&'static str),
     /// A path that is not of records.
     Service(Service),
+    /// Answers that may depend on any table.
+    AnyTable,
+    /// What the holder of a token reads, which has written; by the token's keyed hash.
+    Writer(String),
 }
 
 /// The records that show something of those written, by the written endpoint.
@@ -175,23 +181,30 @@ const ROWS: &[Invalidates] = &[
 /// everywhere, so a write to one of them, or to anything that is not REST (the admin pages), marks
 /// everything.
 pub fn changed_by(method: &Method, route: &Route) -> Vec<Scope> {
-    match route {
+    let mut scopes = match route {
         Route::List(endpoint) => changed_record(method, endpoint.name, None),
         Route::Detail(endpoint, key) => changed_record(method, endpoint.name, Some(key)),
         Route::Service(service) => changed_by_service(*service),
         Route::Other => vec![Scope::Everything],
+    };
+    if !scopes.is_empty() {
+        scopes.push(Scope::AnyTable);
     }
+    scopes
 }
 
 fn changed_record(method: &Method, written: &'static str, key: Option<&str>) -> Vec<Scope> {
     let Some(row) = ROWS.iter().find(|row| row.written == written) else {
         return vec![Scope::Everything];
     };
-    let mut scopes = vec![Scope::Lists(written)];
+    let mut scopes = vec![Scope::Lists(written), Scope::Table(written)];
+    scopes.extend(saved_with(written).iter().copied().map(Scope::Table));
     scopes.extend(key.map(|key| Scope::Record(written, key.to_owned())));
     whole(&mut scopes, row.shown_by);
     if method == Method::DELETE {
         whole(&mut scopes, row.deleted_with);
+        // What names it goes with it, or names it no longer.
+        scopes.extend(row.deleted_with.iter().chain(row.shown_by).copied().map(Scope::Table));
     }
     if written == "subjects" || row.shown_by.contains(&"subjects") {
         scopes.push(Scope::Service(Service::WaterRequirement));
@@ -206,6 +219,20 @@ fn changed_record(method: &Method, written: &'static str, key: Option<&str>) -> 
 /// takes the mark from the old one; a trajectory's or session's parent shows it.
 fn siblings_change(written: &str) -> bool {
     matches!(written, "datasets" | "files" | "fov-location" | "subjects" | "tasks" | "sessions")
+}
+
+/// The tables of which Alyx writes rows, too, when one of these is written: it saves the record above, makes those that belong
+/// to it, or ends what a dead subject needs no longer (ALYX.md 6.1, 6.2).
+fn saved_with(written: &str) -> &'static [&'static str] {
+    match written {
+        "subjects" => &["water-restriction"],
+        "files" => &["datasets"],
+        "channels" => &["trajectories"],
+        "datasets" => &["files", "insertions", "fields-of-view", "revisions"],
+        "fields-of-view" => &["fov-location", "imaging-stack"],
+        "fov-location" | "imaging-stack" => &["fields-of-view"],
+        _ => &[],
+    }
 }
 
 fn whole(scopes: &mut Vec<Scope>, endpoints: &[&'static str]) {
@@ -234,6 +261,12 @@ fn changed_by_service(service: Service) -> Vec<Scope> {
         | Service::CacheInfo
         | Service::WaterRequirement => {}
     }
+    // Which of these tables it writes depends on what it finds.
+    for number in 0..scopes.len() {
+        if let Scope::Lists(endpoint) = scopes[number] {
+            scopes.push(Scope::Table(endpoint));
+        }
+    }
     if service == Service::Me {
         scopes.push(Scope::Service(Service::Me));
         whole(&mut scopes, &["users"]);
@@ -247,11 +280,16 @@ pub fn is_write(method: &Method, route: &Route) -> bool {
     !method.is_safe() || matches!(route, Route::Service(Service::CheckProtected))
 }
 
-/// The scopes that a stored answer of this route belongs to.
-pub fn scopes_of(route: &Route) -> Vec<Scope> {
+/// The scopes that a stored answer belongs to: those of what it shows, and of all tables that its question reads.
+pub fn scopes_of(route: &Route, pairs: &Pairs) -> Vec<Scope> {
     let mut scopes = vec![Scope::Everything];
     match route {
-        Route::List(endpoint) => scopes.push(Scope::Lists(endpoint.name)),
+        Route::List(endpoint) => {
+            let reads = Reads::of(endpoint, pairs);
+            scopes.push(Scope::Lists(endpoint.name));
+            scopes.extend(reads.tables.into_iter().filter(|table| *table != endpoint.name).map(Scope::Table));
+            scopes.extend(reads.any.then_some(Scope::AnyTable));
+        }
         Route::Detail(endpoint, key) => {
             scopes.push(Scope::Details(endpoint.name));
             scopes.push(Scope::Record(endpoint.name, key.clone()));
@@ -262,6 +300,9 @@ pub fn scopes_of(route: &Route) -> Vec<Scope> {
     scopes
 }
 
+/// What the name of a [`Scope::Writer`] begins with. It is nobody else's business: no snapshot has it.
+pub const WRITER: &str = "writer ";
+
 impl Scope {
     /// A text for this scope that is its own, to keep it on disk.
     pub fn name(&self) -> String {
@@ -270,7 +311,10 @@ impl Scope {
             Self::Lists(endpoint) => format!("lists {endpoint}"),
             Self::Details(endpoint) => format!("details {endpoint}"),
             Self::Record(endpoint, key) => format!("record {endpoint} {key}"),
+            Self::Table(endpoint) => format!("table {endpoint}"),
             Self::Service(service) => format!("service {service:?}"),
+            Self::AnyTable => "any table".to_owned(),
+            Self::Writer(token) => format!("{WRITER}{token}"),
         }
     }
 }
@@ -282,7 +326,7 @@ mod tests {
 
     fn stale_after(method: &Method, path: &[&str], read: &[&str]) -> bool {
         let changed = changed_by(method, &classify(path));
-        scopes_of(&classify(read)).iter().any(|scope| changed.contains(scope))
+        scopes_of(&classify(read), &Pairs::new()).iter().any(|scope| changed.contains(scope))
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod model;
 mod models;
 pub mod pagination;
 pub mod query_string;
+pub mod reads;
 pub mod record;
 pub mod redact;
 pub mod route;

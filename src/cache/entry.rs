@@ -159,6 +159,23 @@ impl Entry {
         self.envelope.as_ref().map(|envelope| envelope.count)
     }
 
+    /// Whether it was made here from tables.
+    pub fn is_made(&self) -> bool {
+        self.made != 0
+    }
+
+    /// Whether it is no page of several.
+    pub fn is_alone(&self) -> bool {
+        self.envelope.as_ref().is_none_or(|envelope| envelope.alone(&self.body))
+    }
+
+    /// Whether another body of this page lists the same, in however its links are spelt.
+    pub fn lists_the_same(&self, body: &[u8]) -> bool {
+        let other = std::str::from_utf8(body).ok().and_then(Envelope::of);
+        let (Some(own), Some(other)) = (&self.envelope, other) else { return self.body == body };
+        own.count == other.count && self.body[own.previous.end..] == body[other.previous.end..]
+    }
+
     /// The bytes that it holds in memory.
     pub fn weight(&self) -> usize {
         self.body.len() + self.links.len() * size_of::<Link>() + 1024

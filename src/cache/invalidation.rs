@@ -16,7 +16,10 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    alyx::{ENDPOINTS, Endpoint, invalidates::Scope},
+    alyx::{
+        ENDPOINTS, Endpoint,
+        invalidates::{Scope, WRITER},
+    },
     clock::{self, Millis},
     store::{Store, StoreError},
 };
@@ -204,9 +207,9 @@ fn dated(connection: &Connection, marks: &HashMap<String, Millis>) -> rusqlite::
     Ok(dated.into_iter().filter(|(_, at)| **at < before).map(|(scope, _)| scope.clone()).collect())
 }
 
-/// Whether a scope is one of the few that are not of a single record: the mirror goes by them, too.
+/// Whether a scope is one of the few that are not of a single record or user: the mirror goes by them, too.
 fn lasts(scope: &str) -> bool {
-    !scope.starts_with("record ")
+    !scope.starts_with("record ") && !scope.starts_with(WRITER)
 }
 
 /// Drops marks that have done their work. Only at the start: nothing is in memory then that they may strike.

@@ -3,7 +3,7 @@
 //! Path and parameters are decoded as Alyx decodes them; parameters are sorted by name, repeated
 //! ones keep their order. Then everything goes that Alyx surely disregards: parameters of details
 //! (ALYX.md 1), `limit` and `offset` that say the default, and spaces around values that Alyx strips
-//! (2.1, rules 6 and 7). The links `next` and `previous` repeat a question's own spelling; they are
+//! (2.1, rules 6 and 7), and of what is said twice the first: MATLAB's client repeats its parameters behind `next`. The links `next` and `previous` repeat a question's own spelling; they are
 //! made anew where a stored answer was asked with another one (see [`super::Entry`]).
 
 use http::Uri;
@@ -60,7 +60,7 @@ impl Question {
         let canonical = canonical_pairs(&route, &pairs);
         let (of_page, of_list): (Vec<_>, Vec<_>) =
             canonical.iter().cloned().partition(|(name, _)| window.is_some() && is_paging(name));
-        let scopes = scopes_of(&route).iter().map(crate::alyx::invalidates::Scope::name).collect();
+        let scopes = scopes_of(&route, &pairs).iter().map(crate::alyx::invalidates::Scope::name).collect();
         let path_and_query = uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
         let list = digest(&path, &of_list, media, owner, "list");
         let key = digest(&path, &[of_list, of_page].concat(), media, owner, "page");
@@ -132,6 +132,13 @@ fn canonical_pairs(route: &Route, pairs: &Pairs) -> Pairs {
         Route::Detail(..) => pairs.iter().filter(|(name, _)| name == "format").cloned().collect(),
         Route::Service(_) | Route::Other => pairs.clone(),
     };
+    if matches!(route, Route::List(_)) {
+        // Where one value counts it is the last; where several do, each counts once, in whatever order.
+        let mut later = std::collections::HashSet::new();
+        canonical.reverse();
+        canonical.retain(|pair| later.insert(pair.clone()));
+        canonical.reverse();
+    }
     canonical.sort_by(|a, b| a.0.cmp(&b.0));
     canonical.dedup_by(|later, earlier| is_paging(&later.0) && later.0 == earlier.0);
     canonical
@@ -200,6 +207,8 @@ mod tests {
             ("/sessions?limit=abc&offset=x", "/sessions"),
             ("/sessions?limit=5&limit=3", "/sessions?limit=3"),
             ("/sessions?x=%ff", "/sessions?x=%FF"),
+            ("/sessions?lab=x&limit=250&offset=250&lab=x", "/sessions?offset=250&lab=x"),
+            ("/sessions?lab=b&lab=a&sex=F&lab=b&sex=%46", "/sessions?sex=F&lab=a&lab=b"),
             ("/labs/cortexlab?x=1", "/labs/cortexlab"),
         ] {
             assert!(same(a, b), "{a} {b}");
@@ -210,6 +219,7 @@ mod tests {
     fn never_one_key_for_two_questions() {
         for (a, b) in [
             ("/sessions?lab=a&lab=b", "/sessions?lab=b&lab=a"),
+            ("/sessions?lab=a&lab=b&lab=a", "/sessions?lab=a&lab=b"),
             ("/sessions?lab=a", "/sessions?lab=A"),
             ("/sessions?lab=", "/sessions"),
             ("/sessions?lab=a&x=b", "/sessions?lab=a%26x=b"),

@@ -8,6 +8,7 @@ mod entry;
 mod eviction;
 mod export;
 pub mod freshness;
+mod given;
 mod invalidation;
 mod key;
 mod list_generations;
@@ -25,6 +26,7 @@ pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{ClientView, Entry, Representation, is_personal};
 pub use export::{Arrived, ExportedEntry, NoAnswer, Stays, for_each};
 pub use freshness::Freshness;
+pub use given::{GivenCopies, GivenCopy, GivenRecord, Holder, columns, listed_record};
 pub use invalidation::PendingWrite;
 pub use key::Question;
 pub use purge::Purge;
@@ -150,6 +152,21 @@ impl ResponseCache {
     /// may bring an answer from before.
     pub fn written_at(&self, question: &Question) -> Millis {
         self.marks.since(&question.scopes)
+    }
+
+    /// Whether a page is of the generation that pages of its list which count as fresh are of.
+    pub async fn is_of_this_generation(&self, question: &Question, entry: &Entry) -> bool {
+        self.families.since(question.family, &self.disk).await <= entry.asked_at
+    }
+
+    /// Pages of this question's list from before `since` are of an older generation.
+    pub async fn older_pages(&self, question: &Question, since: Millis) {
+        self.families.older_before(question, since, &self.disk).await;
+    }
+
+    /// When a scope was last marked.
+    pub fn marked_at(&self, scope: &Scope) -> Millis {
+        self.marks.since(&[scope.name()])
     }
 
     /// When a write through this proxy last touched records of an endpoint, for those that were touched.

@@ -62,6 +62,10 @@ reasons! {
         LogIn = "log-in",
         /// It allows only what is stored, and nothing is (RFC 9111 5.2.1.7).
         OnlyIfCached = "only-if-cached",
+        /// It goes on with a list that has changed since its pages before.
+        OlderPage = "older-page",
+        /// It writes what others have changed since it was read.
+        Changed = "changed",
         /// A snapshot takes no writes.
         Snapshot = "snapshot",
         /// Django's redirect to the path with a slash, made here while Alyx is away.

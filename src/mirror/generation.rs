@@ -10,16 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     quarantine, refetch,
     schema::{EndpointTables, Schema},
-    state::{States, TableState},
+    state::{self, States, TableState},
     unreadable,
 };
-use crate::{
-    alyx::{
-        ENDPOINTS,
-        model::{Join, Model},
-    },
-    clock::Millis,
-};
+use crate::{alyx::ENDPOINTS, clock::Millis};
 
 /// What the names of tables that are being filled begin with.
 pub(super) const NEXT: &str = "next:";
@@ -261,7 +255,7 @@ pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqli
         connection.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get(0))?;
     let details = !table.has_details() || !lacks_details(connection, table)?;
     let mut ambiguous = BTreeSet::new();
-    for key in keys_of(table.endpoint.name).into_iter().filter(|key| table.column(key).is_some()) {
+    for key in state::keys_of(table.endpoint.name).into_iter().filter(|key| table.column(key).is_some()) {
         let sql = format!(
             "SELECT EXISTS(SELECT 1 FROM \"{name}\" WHERE \"{key}\" IS NOT NULL GROUP BY \"{key}\" HAVING count(*) > 1)"
         );
@@ -279,20 +273,6 @@ pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqli
 fn lacks_details(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<bool> {
     let sql = format!("SELECT EXISTS(SELECT 1 FROM \"{}__body\" WHERE detail IS NULL)", table.name);
     connection.query_row(&sql, [], |row| row.get(0))
-}
-
-/// The columns of an endpoint's records by which other records refer to them.
-pub(super) fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
-    ENDPOINTS
-        .iter()
-        .filter_map(|endpoint| Model::of(endpoint.name))
-        .flat_map(|model| model.relations)
-        .filter(|relation| relation.to == endpoint)
-        .filter_map(|relation| match relation.join {
-            Join::Holds { key, .. } => Some(key),
-            Join::HeldAs(_) => None,
-        })
-        .collect()
 }
 
 fn drop_tables(connection: &Connection, table: &EndpointTables, prefix: &str) -> rusqlite::Result<()> {

@@ -6,7 +6,10 @@ use rusqlite::Connection;
 
 use super::{schema::EndpointTables, unreadable::UnreadableRecords};
 use crate::{
-    alyx::model::{Join, MODELS},
+    alyx::{
+        ENDPOINTS,
+        model::{Join, MODELS, Model},
+    },
     clock::Millis,
 };
 
@@ -90,4 +93,18 @@ pub fn ambiguous(
         }
     }
     Ok(found)
+}
+
+/// The columns of an endpoint's records by which other records refer to them.
+pub(super) fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
+    ENDPOINTS
+        .iter()
+        .filter_map(|endpoint| Model::of(endpoint.name))
+        .flat_map(|model| model.relations)
+        .filter(|relation| relation.to == endpoint)
+        .filter_map(|relation| match relation.join {
+            Join::Holds { key, .. } => Some(key),
+            Join::HeldAs(_) => None,
+        })
+        .collect()
 }

@@ -43,7 +43,7 @@ pub(crate) async fn refresh_mirror(core: &Core, route: &Route, response: Respons
 }
 
 /// Fetches records again behind the answer to whoever wrote them.
-fn refresh(synchroniser: &Arc<Synchroniser>, endpoint: &'static Endpoint, keys: Vec<String>) {
+pub(super) fn refresh(synchroniser: &Arc<Synchroniser>, endpoint: &'static Endpoint, keys: Vec<String>) {
     let synchroniser = synchroniser.clone();
     tokio::spawn(async move {
         for key in keys {

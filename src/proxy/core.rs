@@ -9,11 +9,11 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
-use super::{history::History, mode::Mode};
+use super::{history::History, list_walks::ListWalks, mode::Mode};
 use crate::{
     alyx::error_body,
     auth::{Credentials, SecretError, SecretKey, TokenCache},
-    cache::ResponseCache,
+    cache::{GivenCopies, ResponseCache},
     clock::Millis,
     data_dir::{self, LockError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
@@ -32,6 +32,10 @@ pub(crate) struct Core {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) store: Arc<Store>,
     pub(crate) responses: ResponseCache,
+    /// What was given to whom.
+    pub(crate) given: Arc<GivenCopies>,
+    /// Which page of a list each reader was given last.
+    pub(crate) walks: ListWalks,
     /// Whole tables of Alyx; none where nothing is to be mirrored.
     pub(crate) mirror: Option<Arc<Mirror>>,
     /// Keeps the mirror up to date; none where nothing is to be mirrored.
@@ -105,6 +109,8 @@ impl Core {
         };
         let core = Arc::new(Self {
             responses: ResponseCache::open(store.clone(), upstream.base(), &settings.load_full()).await?,
+            given: Arc::new(GivenCopies::new(settings.load().cache.given_copies)),
+            walks: ListWalks::new(settings.load().cache.given_copies),
             tokens: TokenCache::load(&store).await?,
             history: History::default(),
             mirror,

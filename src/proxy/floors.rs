@@ -87,6 +87,7 @@ pub(super) async fn decide(read: &mut Read<'_>) -> Decision {
     answer_or_next!(read.no_store()); // wants Alyx's own answer, and none of it kept
     answer_or_next!(read.mirror().await); // tables recent enough, every parameter decidable
     read.look_up().await;
+    answer_or_next!(read.other_generation().await); // a later page of a list that has changed since the one before
     answer_or_next!(read.too_large()); // was too large to be stored a moment ago
     answer_or_next!(read.cache()); // stored and fresh, or stale-while-revalidate
     answer_or_next!(read.only_if_cached()); // may not go further

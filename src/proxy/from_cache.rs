@@ -92,7 +92,10 @@ impl Read<'_> {
         let cached = cached.clone();
         match cached.freshness {
             Freshness::Fresh { left } => Step::Answer(LocalAnswer::Fresh { cached, left }),
-            Freshness::Stale(staleness) if staleness.may_be_refreshed_behind(&self.exchange.settings) => {
+            // One page of many would be of another time than those that are asked for after it.
+            Freshness::Stale(staleness)
+                if staleness.may_be_refreshed_behind(&self.exchange.settings) && cached.entry.is_alone() =>
+            {
                 Step::Answer(LocalAnswer::Stale { cached, reason: ServedStale::WhileRevalidating })
             }
             Freshness::Stale(_) => Step::Next,

@@ -306,7 +306,8 @@ impl Read<'_> {
     /// The mirror's answer, where Alyx has accepted the caller lately, the tables are recent enough and every parameter
     /// can be decided.
     pub(super) async fn mirror(&mut self) -> Step<LocalAnswer> {
-        if self.authorization != Authorization::Granted {
+        let fits = self.page_before.as_ref().is_none_or(|page| page.is_mirrored());
+        if self.authorization != Authorization::Granted || !fits {
             return Step::Next;
         }
         match self.floors.mirror.mirrored_now(self.exchange, self.question, &self.directives).await {

@@ -29,7 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 
 use super::core::Core;
 use crate::{
-    cache::Entry,
+    cache::{Entry, GivenCopy},
     clock::{self, Millis},
     http::cache_status::{CACHE_STATUS, CacheStatus, Tier},
     server::request_id::REQUEST_ID,
@@ -71,6 +71,8 @@ pub(crate) struct Repeatable {
     pub(crate) client: IpAddr,
     /// Until when the token counts without asking Alyx about it.
     pub(crate) token_until: Millis,
+    /// What is remembered of its being given, where a write may come of it.
+    pub(crate) given: Option<Arc<GivenCopy>>,
 }
 
 /// A request and what was decided for it.
@@ -147,7 +149,7 @@ impl HotCache {
         let now = clock::now();
         // A clock that was set back makes what was decided before no decision of the past.
         let in_time = (decided.at..decided.until).contains(&now);
-        let Repeatable { key, entry, body, client, .. } = &decided.answer;
+        let Repeatable { key, entry, body, client, given, .. } = &decided.answer;
         let still = in_time
             && decided.is_of(request, name)
             && self.holds(&decided.epochs)
@@ -158,6 +160,9 @@ impl HotCache {
         let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
         let how = CacheStatus::Hit(Tier::Memory, left);
         self.core.activity.client(*client, request.headers());
+        if let Some(given) = given {
+            given.again(now);
+        }
         let mut response = Response::new(Body::from(body.clone()));
         let mut headers = decided.headers.clone();
         let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);

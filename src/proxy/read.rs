@@ -19,7 +19,8 @@ use super::{
     floors::{Decision, Floors, LocalAnswer, decide},
     from_cache::CachedEntry,
     from_mirror::MirrorMiss,
-    passthrough,
+    list_walks::{self, WalkedPage},
+    lost_update, passthrough,
     refusal::notice,
     respond::{ResponseOptions, respond},
 };
@@ -52,6 +53,8 @@ pub(super) struct Read<'a> {
     pub(super) cached: Option<CachedEntry>,
     /// Why the mirror does not answer it.
     pub(super) miss: MirrorMiss,
+    /// The page of this list that the caller was given last, where it goes on with it now.
+    pub(super) page_before: Option<Arc<WalkedPage>>,
 }
 
 /// Answers a GET or HEAD.
@@ -64,7 +67,10 @@ pub(crate) async fn answer(floors: &Floors, exchange: Exchange, body: Body) -> R
             return passthrough::answer(core, exchange, body, ForwardReason::Bypass(reason)).await;
         }
     };
-    let response = Read::new(floors, &exchange, &credentials, &question).answer(body).await;
+    let mut response = Read::new(floors, &exchange, &credentials, &question).answer(body).await;
+    if let Some(token) = credentials.token() {
+        lost_update::note(core, &exchange, &question, token, &mut response);
+    }
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     if answered && let Some(token) = credentials.token() {
         core.history.note(token, &question, exchange.settings.access.query_history.0, &core.store);
@@ -111,17 +117,22 @@ impl<'a> Read<'a> {
         question: &'a Question,
     ) -> Self {
         let core = &floors.core;
+        let mut directives = Directives::of(&exchange.headers);
+        // Who writes gets what is current, as if it asked for that.
+        directives.no_cache |=
+            !directives.only_if_cached && lost_update::must_be_current(core, credentials, question);
         Self {
             floors,
             core,
             exchange,
             credentials,
             question,
-            directives: Directives::of(&exchange.headers),
+            directives,
             authorization: authorize(core, credentials, exchange),
             known: false,
             cached: None,
             miss: MirrorMiss::NotAsked,
+            page_before: None,
         }
     }
 
@@ -129,16 +140,31 @@ impl<'a> Read<'a> {
         if explain::is_wished(&self.exchange.headers) {
             return self.explain().await;
         }
+        if !self.core.upstream.health.is_down() {
+            self.page_before = self.core.walks.before(self.exchange, self.credentials, self.question);
+        }
         let reason = match decide(&mut self).await {
-            Decision::Local(answer) => return self.give(answer).await,
+            Decision::Local(answer) => {
+                let mirrored = matches!(answer, LocalAnswer::Mirror { stands_in: None, .. });
+                let response = self.give(answer).await;
+                return self.noted(response, mirrored).await;
+            }
             Decision::Upstream => match self.ask_alyx().await {
-                Some(response) => return response,
+                Some(response) => return self.noted(response, false).await,
                 // Alyx is asked once more, as a stream.
                 None => BypassReason::TooLarge,
             },
             Decision::PassThrough(reason) => reason,
         };
         passthrough::answer(self.core, self.exchange.clone(), body, ForwardReason::Bypass(reason)).await
+    }
+
+    /// Notes which page of a list is given.
+    async fn noted(&self, mut response: Response<Body>, mirrored: bool) -> Response<Body> {
+        let fits = mirrored || self.page_before.is_some();
+        list_walks::note(self.core, self.exchange, self.credentials, self.question, &mut response, fits)
+            .await;
+        response
     }
 
     /// The response for what was decided without Alyx.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Exchange, core::Core, hot_cache::Repeatable, refusal::NOTICE};
+use super::{Exchange, core::Core, hot_cache::Repeatable, lost_update::MadeOf, refusal::NOTICE};
 use crate::{
     cache::{ClientView, Entry, Question},
     clock::{self, Millis},
@@ -59,13 +59,15 @@ pub(crate) async fn respond(
         }
         if let Some(token_until) = giving.again_until {
             let (key, entry, body, client) = (question.key, entry.clone(), body.clone(), asked.client);
-            response.extensions_mut().insert(Repeatable { key, entry, body, client, token_until });
+            let given = None;
+            response.extensions_mut().insert(Repeatable { key, entry, body, client, token_until, given });
         }
         if asked.method != Method::HEAD {
             *response.body_mut() = Body::from(body);
         }
     }
     *response.headers_mut() = headers;
+    response.extensions_mut().insert(MadeOf(entry.clone()));
     giving.how.mark(&mut response);
     response
 }

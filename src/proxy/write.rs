@@ -13,11 +13,12 @@ use super::{
     Exchange,
     after_write::refresh_mirror,
     core::Core,
-    passthrough,
+    lost_update, passthrough,
     refusal::{self, refuse},
 };
 use crate::{
     alyx::{Route, Service, error_body, invalidates},
+    auth::credentials,
     http::cache_status::{ForwardReason, RefusalReason},
     upstream::UpstreamError,
 };
@@ -38,10 +39,17 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
     if core.upstream.health.is_down() {
         return failed(core, &asked.method, &UpstreamError::Offline);
     }
+    let (body, wrote) = match lost_update::clear(core, &asked, body).await {
+        Ok(cleared) => cleared.into_parts(),
+        Err(refusal) => return *refusal,
+    };
     let (method, route) = (asked.method.clone(), asked.route.clone());
     let log_in = LOG_INS.contains(&asked.uri.path());
     // Whoever logs in to the admin pages, or fails to, changes no record.
-    let scopes = if log_in { Vec::new() } else { invalidates::changed_by(&method, &route) };
+    let mut scopes = if log_in { Vec::new() } else { invalidates::changed_by(&method, &route) };
+    if !scopes.is_empty() {
+        scopes.extend(credentials(&asked.headers, &core.key).token().map(lost_update::writer));
+    }
     let pending = match core.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
         Err(error) => {
@@ -55,6 +63,9 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
         Ok(response) => passthrough::may_have_written(response.status()) || partly_done(&route, response),
         Err(failure) => !failure.never_sent(),
     };
+    if let Ok(response) = &result {
+        lost_update::wrote(core, wrote, response.status());
+    }
     if let Err(error) = core.responses.end_write(pending, changed).await {
         tracing::error!(%error, "what a write changed was not marked anew on disk");
     }

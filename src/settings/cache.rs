@@ -17,6 +17,8 @@ pub struct CacheSettings {
     pub negative_ttl: Span,
     /// The largest file (`cache.zip`) that is remembered, and the largest JSON answer that is passed on.
     pub max_file: Size,
+    /// Copies of records that were given, by which is told whether a write comes of an old one.
+    pub given_copies: Size,
 }
 
 /// By which rules answers are remembered.
@@ -37,6 +39,7 @@ impl Default for CacheSettings {
             stale_while_revalidate: Span::minutes(5),
             negative_ttl: Span::seconds(30),
             max_file: Size::gib(4),
+            given_copies: Size::mib(32),
         }
     }
 }

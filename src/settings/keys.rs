@@ -74,6 +74,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     live("cache.stale_while_revalidate", ANY_SPAN),
     live("cache.negative_ttl", ANY_SPAN),
     live("cache.max_file", ANY_SIZE),
+    fixed("cache.given_copies", ANY_SIZE),
     live("freshness.reference", ANY_SPAN),
     live("freshness.records", ANY_SPAN),
     live("freshness.volatile", ANY_SPAN),

@@ -154,7 +154,8 @@ impl Snapshot<'_> {
     }
 
     fn marks(&mut self, answers: &Connection) -> Result<(), SnapshotError> {
-        let mut statement = answers.prepare("SELECT scope, at FROM marks ORDER BY scope")?;
+        let mut statement =
+            answers.prepare("SELECT scope, at FROM marks WHERE scope NOT LIKE 'writer %' ORDER BY scope")?;
         let marks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut text = Vec::new();
         for mark in marks {

@@ -20,7 +20,7 @@ use super::{UpstreamError, has_body};
 const SLOWEST: u64 = 1024;
 
 /// What an error of a client's body means, where some of it has been sent on or not.
-pub(super) fn broken(error: &axum::Error, begun: bool) -> UpstreamError {
+pub(crate) fn broken(error: &axum::Error, begun: bool) -> UpstreamError {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if inner.is::<http_body_util::LengthLimitError>() {

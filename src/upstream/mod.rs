@@ -25,6 +25,7 @@ use url::Url;
 pub use error::{UpstreamError, seconds};
 pub use fetch::{UpstreamRequest, UpstreamResponse};
 pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
+pub(crate) use idle_timeout::broken;
 pub use passthrough::{Relayed, has_body};
 pub use raw_client::Origin;
 pub use service_account::{Account, AccountError};

@@ -283,8 +283,10 @@ async fn both_spellings_of_one_question_cost_upstream_one_request() {
                 cost.push(asked() - before);
                 before = asked();
             }
-            // The first may have been asked already: some pairs share a spelling.
-            if cost[0] > 1 || cost[1..].iter().any(|cost| *cost > 0) {
+            // The first may have been asked already: some pairs share a spelling. Before a later page the page before it
+            // may be looked at once more.
+            let most = if pair[0].path.contains("offset=") { 2 } else { 1 };
+            if cost[0] > most || cost[1..].iter().any(|cost| *cost > 0) {
                 let spellings: Vec<&str> = pair.iter().map(|recording| recording.path.as_str()).collect();
                 wrong.push(format!("{cost:?} requests for {spellings:?}"));
             }

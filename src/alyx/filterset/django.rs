@@ -17,6 +17,11 @@ pub(crate) fn pairs(text: &str) -> Result<Vec<(String, Python)>, QueryError> {
     Ok(pairs)
 }
 
+/// The fields of the pairs of a text, whatever their values.
+pub(crate) fn fields(text: &str) -> Vec<String> {
+    split(text.trim()).into_iter().step_by(2).collect()
+}
+
 /// Splits at commas outside brackets. An opening bracket within another replaces it, as in Alyx.
 fn split(text: &str) -> Vec<String> {
     let (mut tokens, mut token, mut closer) = (Vec::new(), String::new(), None);

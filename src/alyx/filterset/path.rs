@@ -148,7 +148,10 @@ fn known(model: Option<&Model>, name: &str) -> bool {
 }
 
 /// The column that the segments begin with, and the segments after it.
-fn column<'s, 'p>(model: &Model, segments: &'s [&'p str]) -> Option<(&'static Column, &'s [&'p str])> {
+pub(crate) fn column<'s, 'p>(
+    model: &Model,
+    segments: &'s [&'p str],
+) -> Option<(&'static Column, &'s [&'p str])> {
     if let ["pk", rest @ ..] = segments {
         return Some((model.column("id")?, rest));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{dice::Dice, lab, queries, tables::Tables};
 use crate::{
-    alyx::{ENDPOINTS, query_string::Pairs},
+    alyx::{ENDPOINTS, query_string::Pairs, reads::Reads},
     demo::naive::{Naive, TODAY},
     mirror::{
         capabilities::{self, Answered},
@@ -52,4 +52,29 @@ fn plans_need_the_tables_that_are_said_to_be_needed() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(planned > 100, "only {planned} plans");
+}
+
+/// A stored answer goes stale with the tables that its question is said to read: they are no fewer than those that a plan
+/// of it needs.
+#[test]
+fn a_question_is_said_to_read_what_its_plan_needs() {
+    let numbers: Vec<u16> = (0..2 * ENDPOINTS.len()).map(|n| u16::try_from(n * 97 % 1009).unwrap()).collect();
+    let naive = Naive::new(&lab::pick(&mut Dice::new(&numbers)));
+    let tables = Tables::of(&naive);
+    let mut joined = 0;
+    for endpoint in ENDPOINTS {
+        for attempt in 0..200_u16 {
+            let numbers: Vec<u16> =
+                (1..16_u16).map(|n| attempt.wrapping_mul(331 * n).wrapping_add(n * n)).collect();
+            let pairs = queries::pairs(&naive, endpoint, &mut Dice::new(&numbers));
+            let planned = plan::list(&tables.connection, &tables.states, endpoint, &pairs, TODAY);
+            let Ok(plan) = planned else { continue };
+            let reads = Reads::of(endpoint, &pairs);
+            for (table, _) in plan.needs.iter().filter(|(table, _)| *table != endpoint.name) {
+                joined += 1;
+                assert!(reads.any || reads.tables.contains(table), "/{} {pairs:?}: {table}", endpoint.name);
+            }
+        }
+    }
+    assert!(joined > 300, "only {joined} tables were joined");
 }

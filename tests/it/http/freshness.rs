@@ -98,18 +98,21 @@ async fn directives_of_the_request_are_honoured() {
     stored(LIST, "max-age=soon, x-unknown=\"a, b\", stale-if-error").await;
 }
 
+/// All of it on one page.
+const ALL: &str = "/sessions";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_answer_comes_at_once_and_is_refreshed_behind_it() {
     let (lab, proxy) = open_with(&[("freshness.records", "200ms")]).await;
-    proxy.get(LIST).await.expect(200);
+    proxy.get(ALL).await.expect(200);
     let new = lab.renew();
     tokio::time::sleep(Duration::from_millis(300)).await;
     lab.upstream.break_down(Fault::Slow(400)).await;
-    let answer = proxy.get(LIST).await.expect(200);
+    let answer = proxy.get(ALL).await.expect(200);
     assert!(answer.cache().hit() && version(&answer) == 1, "{}", answer.describe());
     assert!(answer.cache().ttl().is_some_and(|ttl| ttl <= 0), "{}", answer.cache().text);
     until("it is refreshed", async || {
-        let answer = get(&proxy, LIST, &[("cache-control", "only-if-cached, max-stale")]).await;
+        let answer = get(&proxy, ALL, &[("cache-control", "only-if-cached, max-stale")]).await;
         answer.status == 200 && version(&answer) == new
     })
     .await;

@@ -3,6 +3,7 @@
 mod current;
 mod freshness;
 mod links;
+mod pages;
 mod tables;
 mod through;
 mod validators;

@@ -25,6 +25,7 @@ pub mod lens;
 pub mod miniature;
 pub mod proxy;
 pub mod recordings;
+pub mod records;
 pub mod tool;
 pub mod upstream;
 

@@ -1,5 +1,8 @@
 //! Acceptance 6: a write goes to Alyx as it came, and whoever reads after it reads the new state (ALYX.md 7).
 
+mod back;
+mod back_walk;
+mod joins;
 mod miniature;
 mod order;
 mod passing;
