@@ -10,7 +10,7 @@
 
 use std::{io::BufRead, net::SocketAddr};
 
-use alyx_proxy::demo::{self, Options, User};
+use alyx_proxy::miniature::{self as demo, Options, User};
 use http::{Method, StatusCode};
 
 #[tokio::main]

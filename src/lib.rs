@@ -6,7 +6,7 @@
 //! [`app`] ▸ [`proxy`] ▸ [`auth`], [`mirror`], [`cache`] ▸ [`upstream`]
 //!
 //! [`alyx`] is what Alyx *is*, as data; every other module asks it and none of them names an
-//! endpoint of Alyx. [`http`] has HTTP's own rules of caching. [`demo`] is a miniature Alyx over the
+//! endpoint of Alyx. [`http`] has HTTP's own rules of caching. [`miniature`] is a miniature Alyx over the
 //! sample lab: the upstream of the demo and of the tests.
 
 mod admin;
@@ -16,10 +16,10 @@ pub mod auth;
 pub mod cache;
 pub mod clock;
 pub mod data_dir;
-pub mod demo;
 pub mod docs;
 pub mod http;
 pub mod log;
+pub mod miniature;
 pub mod mirror;
 pub mod one;
 pub mod progress;
@@ -33,3 +33,7 @@ pub mod storage;
 pub mod store;
 mod telemetry;
 pub mod upstream;
+
+#[cfg(test)]
+#[path = "../tests/oracle/mod.rs"]
+mod oracle;

@@ -84,7 +84,7 @@ const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore,
 
 /// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
 /// answers when the proxy has noticed.
-async fn network(core: &Core, miniature: &crate::demo::Miniature, wish: &str) -> Response<Body> {
+async fn network(core: &Core, miniature: &crate::miniature::Miniature, wish: &str) -> Response<Body> {
     let offline = match wish {
         "offline" => true,
         "online" => false,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use alyx_proxy::{
     alyx::ENDPOINTS,
     app::App,
-    demo::{self, Miniature, Options},
+    miniature::{self, Miniature, Options},
     proxy::Mode,
     settings::{Settings, Sources},
 };
@@ -59,7 +59,7 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> CommandResult {
 async fn miniature(flags: &DemoFlags) -> anyhow::Result<Miniature> {
     let listen = SocketAddr::from(([127, 0, 0, 1], flags.alyx_port));
     let options = Options { listen, complete: flags.complete, ..Options::default() };
-    demo::start(options).await.with_context(|| {
+    miniature::start(options).await.with_context(|| {
         format!("the miniature Alyx can't listen on {listen}; choose another port with `--alyx-port`")
     })
 }

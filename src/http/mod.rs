@@ -13,6 +13,7 @@ pub(crate) mod cross_site;
 mod date;
 pub(crate) mod forwarded;
 mod freshness;
+pub(crate) mod hop_by_hop;
 pub(crate) mod normalize;
 mod range;
 pub(crate) mod reuse;

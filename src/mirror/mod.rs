@@ -15,8 +15,6 @@ mod generation;
 pub mod ingest;
 pub mod plan;
 mod projection;
-#[cfg(test)]
-mod properties;
 mod quarantine;
 mod refetch;
 pub mod schema;

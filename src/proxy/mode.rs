@@ -10,7 +10,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use crate::{
     clock::{self, Millis},
-    demo::Miniature,
+    miniature::Miniature,
     settings::{
         Settings,
         value::{Size, Span},

@@ -14,10 +14,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 
-use super::{Upstream, UpstreamError, end_to_end, measure::Measured, rate_limit::Caller};
+use super::{Upstream, UpstreamError, measure::Measured, rate_limit::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::{self, Millis},
+    http::hop_by_hop::end_to_end,
     single_flight::SendState,
 };
 

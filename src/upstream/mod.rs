@@ -8,7 +8,6 @@ mod client;
 mod download;
 mod error;
 mod fetch;
-mod headers;
 pub mod health;
 mod idle_timeout;
 pub(crate) mod measure;
@@ -24,7 +23,6 @@ use url::Url;
 
 pub use error::{UpstreamError, seconds};
 pub use fetch::{UpstreamRequest, UpstreamResponse};
-pub use headers::{end_to_end, is_hop_by_hop, named_by_connection};
 pub(crate) use idle_timeout::broken;
 pub use passthrough::{Relayed, has_body};
 pub use raw_client::Origin;

@@ -15,11 +15,12 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use super::{
-    Upstream, UpstreamError, end_to_end, fetch,
+    Upstream, UpstreamError, fetch,
     idle_timeout::{LastMoved, broken, with_idle_timeout},
     measure::Measured,
     rate_limit::Caller,
 };
+use crate::http::hop_by_hop::end_to_end;
 
 /// Fields that say where a request came from; Alyx is not told.
 const OF_THE_WAY: [HeaderName; 5] = [

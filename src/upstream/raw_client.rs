@@ -17,10 +17,10 @@ use hyper_util::{
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::{
-    UpstreamConfigError, UpstreamError, client, end_to_end, has_body, idle_timeout::LastMoved,
-    measure::Measured, passthrough,
+    UpstreamConfigError, UpstreamError, client, has_body, idle_timeout::LastMoved, measure::Measured,
+    passthrough,
 };
-use crate::settings;
+use crate::{http::hop_by_hop::end_to_end, settings};
 
 /// An HTTP server, whatever it serves.
 #[derive(Debug)]

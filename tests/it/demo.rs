@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::support::{Client, miniature, until};
-use alyx_proxy::demo::{self, Miniature, Options};
+use alyx_proxy::miniature::{self as demo, Miniature, Options};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::{
     Answer, Break, Breaker, Client, Fault, Lab, Proxy, Setup, lab, miniature, until, users,
 };
-use alyx_proxy::demo::Options;
+use alyx_proxy::miniature::Options;
 use futures_util::StreamExt;
 
 /// No client waits longer, whatever upstream does.

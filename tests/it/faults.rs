@@ -5,7 +5,7 @@
 use std::{fmt::Write, time::Duration};
 
 use crate::support::{Answer, Break, Breaker, Client, Proxy, Setup, miniature, until, users};
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 use futures_util::StreamExt;
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use alyx_proxy::demo::{self, Miniature, Options};
+use alyx_proxy::miniature::{self as demo, Miniature, Options};
 use serde_json::{Value, json};
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use std::{io::Write, path::Path};
 
-use alyx_proxy::demo::Miniature;
+use alyx_proxy::miniature::Miniature;
 use serde_json::Value;
 
 use crate::support::{Answer, Proxy, Setup, command, miniature, users};

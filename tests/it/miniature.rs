@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::wire::Wire;
-use alyx_proxy::demo::{self, Options, User};
+use alyx_proxy::miniature::{self as demo, Options, User};
 use serde_json::Value;
 
 const TOKEN: &str = "d38bebd51cfafb6d836aacba3083d3e4ad139d84";

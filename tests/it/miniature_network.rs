@@ -4,7 +4,7 @@
 use std::{net::TcpStream, time::Duration};
 
 use crate::wire::Wire;
-use alyx_proxy::demo::{self, Options};
+use alyx_proxy::miniature::{self as demo, Options};
 use serde_json::{Value, json};
 
 fn get(wire: &mut Wire, token: Option<&str>, path: &str) -> crate::wire::Answer {

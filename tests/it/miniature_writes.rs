@@ -2,7 +2,7 @@
 //! (ALYX.md 7); and its network can be cut and restored.
 
 use crate::wire::Wire;
-use alyx_proxy::demo::{self, Miniature, Options};
+use alyx_proxy::miniature::{self as demo, Miniature, Options};
 use serde_json::{Value, json};
 
 struct Client {

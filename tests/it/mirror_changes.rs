@@ -9,7 +9,7 @@ use crate::support::{
 };
 use alyx_proxy::{
     alyx::{ENDPOINTS, Endpoint, record},
-    demo::{self, Miniature, Options},
+    miniature::{self as demo, Miniature, Options},
     mirror::sync::Cycle,
     settings::Settings,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Answer, Client, Proxy, Setup, command, miniature, until, users};
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 
 const TABLES: &str = "labs,sessions,subjects,datasets";
 const QUESTIONS: &[&str] = &[

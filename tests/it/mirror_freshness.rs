@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use alyx_proxy::demo::Miniature;
+use alyx_proxy::miniature::Miniature;
 
 use crate::support::{Proxy, Setup, miniature};
 

@@ -12,7 +12,7 @@ use std::{
 use crate::support::miniature;
 use alyx_proxy::{
     alyx::record,
-    demo::{self, Miniature, Options},
+    miniature::{self as demo, Miniature, Options},
     mirror::{Mirror, schema::Schema},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::judge::{Said, tables};
 use crate::support::{Setup, miniature, users};
 use crate::wire::Wire;
-use alyx_proxy::{alyx::ENDPOINTS, demo::Options};
+use alyx_proxy::{alyx::ENDPOINTS, miniature::Options};
 
 /// Of the questions that can be decided, so many percent must be answered.
 const LEAST: f64 = 98.0;

@@ -5,7 +5,7 @@ use std::{process::Command, sync::Arc, time::Duration};
 use crate::support::{Answer, Proxy, Setup, lens::Lens, miniature, until, users};
 use alyx_proxy::{
     alyx::ENDPOINTS,
-    demo::{self, Miniature, Options},
+    miniature::{self as demo, Miniature, Options},
 };
 use serde_json::{Value, json};
 

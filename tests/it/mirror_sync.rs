@@ -9,7 +9,7 @@ use crate::support::{
 };
 use alyx_proxy::{
     alyx::{Endpoint, record},
-    demo::{self, Miniature, Options},
+    miniature::{self as demo, Miniature, Options},
     mirror::{schema::Schema, sync::Cycle},
 };
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use alyx_proxy::{
-    demo::{self, Miniature, Options},
+    miniature::{self as demo, Miniature, Options},
     mirror::sync::Cycle,
     settings::{Settings, value::Span},
 };

@@ -11,7 +11,7 @@ use std::{
 
 use crate::one::{Document, Login, One};
 use crate::support::{Client, Proxy, Setup};
-use alyx_proxy::demo::{self, Miniature, Options, User};
+use alyx_proxy::miniature::{self as demo, Miniature, Options, User};
 use serde_json::{Value, json};
 
 const DEMO: Login = Login::Password { username: "demo", password: "demo" };

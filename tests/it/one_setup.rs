@@ -11,7 +11,7 @@ use std::{
 
 use crate::one::One;
 use crate::support::{Proxy, miniature, users};
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

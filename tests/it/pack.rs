@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use crate::support::{Proxy, Setup, command, miniature, users};
-use alyx_proxy::demo::{self, Miniature, Options};
+use alyx_proxy::miniature::{self as demo, Miniature, Options};
 use serde_json::Value;
 
 async fn miniature() -> Miniature {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::browser::Browser;
 use crate::support::{Proxy, Setup, miniature, users};
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 
 const ADMIN_TOKEN: &str = "the-token-of-the-administrator";
 

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use crate::support::{
     Answer, Asked, Break, Breaker, Client, Fault, Lab, Reply, Setup, Upstream, miniature, until, users,
 };
-use alyx_proxy::demo::{Options, User};
+use alyx_proxy::miniature::{Options, User};
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -119,7 +119,7 @@ impl Person {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hour_of_a_lab_costs_alyx_a_twentieth_of_its_reads() {
     let options = Options { users: lab(), complete: true, ..Options::default() };
-    let alyx = alyx_proxy::demo::start(options.clone()).await.unwrap();
+    let alyx = alyx_proxy::miniature::start(options.clone()).await.unwrap();
     let proxy = Setup::new(&alyx.url())
         .set("upstream.requests_per_minute", "6000")
         .set("mirror.token", users::ADMIN.token)
@@ -146,7 +146,7 @@ async fn an_hour_of_a_lab_costs_alyx_a_twentieth_of_its_reads() {
     let start = std::time::Instant::now();
     let alyx = loop {
         // Its port is free in a moment.
-        match alyx_proxy::demo::start(Options { listen, throttle: Some(550), ..options.clone() }).await {
+        match alyx_proxy::miniature::start(Options { listen, throttle: Some(550), ..options.clone() }).await {
             Ok(alyx) => break alyx,
             Err(error) => assert!(start.elapsed() < Duration::from_secs(10), "{error}"),
         }

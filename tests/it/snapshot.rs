@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::support::{Proxy, Setup, command, miniature, users};
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 use serde_json::{Value, json};
 
 const ENDPOINTS: &[&str] = &[

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::one::{LOCAL, Login, One};
 use crate::support::{Break, Breaker, Proxy, Setup, command, miniature, users};
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 use serde_json::{Value, json};
 
 /// A miniature Alyx, of whose sessions all have a start time: ONE's own search fails on others.

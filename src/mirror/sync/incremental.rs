@@ -4,6 +4,8 @@
 //! Alyx leaves no trace of a deletion. So its count is compared with the count here, and where they differ
 //! the ranges of keys that differ are listed.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::{
@@ -20,6 +22,7 @@ use crate::{
         database::MirrorError,
         generation::{self, TableScope},
         schema::{EndpointTables, Schema},
+        state::States,
     },
 };
 
@@ -38,16 +41,7 @@ impl Synchroniser {
         let Some(path) = Changes::of(endpoint).path() else { return Ok(()) };
         let zone = self.settings.load().mirror.time_zone.clone();
         let now = cursor::now_in(&zone, start);
-        let (cursor, before) = self
-            .mirror
-            .read(move |connection, _| {
-                let read = |row: &rusqlite::Row<'_>| {
-                    Ok(Cursor { low: row.get(0)?, seen: row.get(1)?, seen_at: row.get(2)? })
-                };
-                let sql = "SELECT low, seen, seen_at FROM state WHERE endpoint = ?1";
-                Ok((connection.query_row(sql, [endpoint], read)?, latest(connection, table, now)?))
-            })
-            .await?;
+        let (cursor, before) = self.cursor(table, now).await?;
         let from = cursor.from(before, now, start);
         let pairs = format!(
             "{path}__gt,{},{path}__lte,{}",
@@ -90,6 +84,18 @@ impl Synchroniser {
             })
             .await?;
         Ok(())
+    }
+
+    /// How far the changes of a table have been followed, and the newest that was seen of it before `now`.
+    async fn cursor(&self, table: &'static EndpointTables, now: i64) -> Result<(Cursor, Latest), SyncError> {
+        let look = move |connection: &Connection, _: &Arc<States>| {
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok(Cursor { low: row.get(0)?, seen: row.get(1)?, seen_at: row.get(2)? })
+            };
+            let sql = "SELECT low, seen, seen_at FROM state WHERE endpoint = ?1";
+            Ok((connection.query_row(sql, [table.endpoint.name], read)?, latest(connection, table, now)?))
+        };
+        Ok(self.mirror.read(look).await?)
     }
 
     /// Records with their details, where details are kept.

@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["app"],
     &["admin", "rfc9111"],
     &["proxy"],
-    &["docs", "files", "snapshot", "one", "miniature", "demo"],
+    &["docs", "files", "snapshot", "one", "miniature"],
     &["server"],
     &["mirror", "cache", "auth", "telemetry"],
     &["log"],

@@ -20,7 +20,7 @@ use std::{
 };
 
 use crate::support::{Lab, Proxy, client::Ask, miniature};
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 use serde_json::json;
 use tempfile::TempDir;
 

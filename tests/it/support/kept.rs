@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use alyx_proxy::{
     alyx::record,
-    demo::{self, Miniature, Options},
+    miniature::{self as demo, Miniature, Options},
     mirror::{
         Mirror,
         schema::Schema,

@@ -2,7 +2,7 @@
 
 use alyx_proxy::{
     alyx::record,
-    demo::{self, Miniature, Options, User},
+    miniature::{self as demo, Miniature, Options, User},
 };
 
 use super::users;

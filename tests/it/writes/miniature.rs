@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use alyx_proxy::demo::{Miniature, Options};
+use alyx_proxy::miniature::{Miniature, Options};
 use futures_util::StreamExt;
 use serde_json::Value;
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{WriteResult, check, effects, order, stamp};
 use crate::{
     alyx::{Endpoint, record::Record},
-    demo::{answer::ViewResponse, data::Data, respond::ViewRequest, sample, services::encoded},
+    miniature::{answer::ViewResponse, data::Data, respond::ViewRequest, sample, services::encoded},
 };
 
 /// The fields of list records and their defaults. `=` stands for what Alyx makes itself.
@@ -296,7 +296,7 @@ pub(super) fn record(
     order::restore(data, endpoint);
     let table = data.table(endpoint);
     let place =
-        table.find(&super::super::data::id(&table.records()[place]).map_or(key.clone(), |_| key.clone()));
+        table.find(&crate::miniature::data::id(&table.records()[place]).map_or(key.clone(), |_| key.clone()));
     let place = *place.first().ok_or_else(|| ViewResponse::beyond("find what it has created"))?;
     let listed = endpoint.name == "insertions";
     let answer = if listed { None } else { table.detail(place) };

@@ -14,7 +14,7 @@ use crate::{
         model::{Join, Model, Relation},
         record::Record,
     },
-    demo::data::{Data, keys},
+    miniature::data::{Data, keys},
 };
 
 /// A value that a path leads to; null also where a relation leads nowhere.

@@ -14,7 +14,7 @@ use crate::{
         model::{Join, Model, QC},
         record::Record,
     },
-    demo::{
+    miniature::{
         data::{Data, id},
         sample,
     },
@@ -429,7 +429,7 @@ pub(super) fn renamed(data: &mut Data, endpoint: &Endpoint, old: &Record, new: &
     }
     let (before, after) = (before.trim_matches('"'), after.trim_matches('"'));
     let url = format!("{}/subjects/{before}\"", sample::BASE);
-    let new_url = format!("{}/subjects/{}\"", sample::BASE, super::super::services::encoded(after));
+    let new_url = format!("{}/subjects/{}\"", sample::BASE, crate::miniature::services::encoded(after));
     each(data, "water-restricted-subjects", |one| {
         let same = one.plain("nickname") == Some(before);
         same.then(|| {

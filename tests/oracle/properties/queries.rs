@@ -9,7 +9,7 @@ use crate::{
         filter::{Filter, Input, Lookup, Predicate, Seed},
         query_string::Pairs,
     },
-    demo::naive::Naive,
+    oracle::ask::naive::Naive,
 };
 
 /// What no record holds, or holds in another way.

@@ -20,6 +20,14 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
+use super::ask::naive::{Naive, Texts, rank};
+use crate::alyx::{
+    ENDPOINTS, Endpoint,
+    filterset::{AlyxError, QueryError, scalar::Scalar},
+    pagination::Window,
+    query_string::{Pairs, encode_sorted},
+    record::Record,
+};
 use dice::Dice;
 use proptest::{
     collection::vec,
@@ -27,17 +35,6 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use tables::{Said, Tables};
-
-use crate::{
-    alyx::{
-        ENDPOINTS, Endpoint,
-        filterset::{AlyxError, QueryError, scalar::Scalar},
-        pagination::Window,
-        query_string::{Pairs, encode_sorted},
-        record::Record,
-    },
-    demo::naive::{Naive, Texts, rank},
-};
 
 /// Questions to each lab.
 const QUESTIONS: usize = 220;
@@ -224,7 +221,8 @@ impl Asking<'_> {
         let keys: Vec<_> = walked.iter().filter_map(|text| keys.get(text)).collect();
         let ordered = keys.windows(2).all(|two| rank(endpoint, two[0], two[1]).is_le());
         // These stand as they are served: their order is the test's own.
-        let ranked = super::schema::Schema::get().table(endpoint.name).is_some_and(|table| table.ranked);
+        let ranked =
+            crate::mirror::schema::Schema::get().table(endpoint.name).is_some_and(|table| table.ranked);
         if !ordered && !ranked && endpoint.name != "imaging-stack" {
             return Err(format!("in another order: {keys:?}").chars().take(400).collect());
         }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use crate::{
     alyx::{Endpoint, record::Record},
-    demo::data::Data,
+    miniature::data::Data,
 };
 
 /// Sorts the lists that a write to this endpoint may have put out of order; ties keep their order.
@@ -60,7 +60,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::demo::sample;
+    use crate::miniature::sample;
 
     /// Restoring the order of lists that are in order changes nothing, so the keys are Alyx's.
     #[test]

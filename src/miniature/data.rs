@@ -11,13 +11,13 @@ use crate::alyx::{DetailKey, Endpoint, endpoint::DetailShape, json_path, record:
 
 /// Every table. A clone shares all records; a write changes a clone and puts it in place.
 #[derive(Debug, Default)]
-pub(super) struct Data {
+pub(crate) struct Data {
     tables: HashMap<&'static str, Arc<ListTable>>,
     indexes: Mutex<HashMap<(&'static str, &'static str), Arc<PathIndex>>>,
 }
 
 /// Where records are, by what stands at a place of them.
-pub(super) type PathIndex = HashMap<String, Vec<usize>>;
+pub(crate) type PathIndex = HashMap<String, Vec<usize>>;
 
 impl Clone for Data {
     /// The copy is made to be changed, so it begins without indexes.
@@ -27,22 +27,22 @@ impl Clone for Data {
 }
 
 impl Data {
-    pub(super) fn insert(&mut self, endpoint: &'static Endpoint, table: ListTable) {
+    pub(crate) fn insert(&mut self, endpoint: &'static Endpoint, table: ListTable) {
         self.tables.insert(endpoint.name, Arc::new(table));
     }
 
-    pub(super) fn table(&self, endpoint: &Endpoint) -> &ListTable {
+    pub(crate) fn table(&self, endpoint: &Endpoint) -> &ListTable {
         self.named(endpoint.name)
     }
 
     /// The table of the endpoint of this name; an empty one for a name that is none.
-    pub(super) fn named(&self, name: &str) -> &ListTable {
+    pub(crate) fn named(&self, name: &str) -> &ListTable {
         static EMPTY: OnceLock<ListTable> = OnceLock::new();
         self.tables.get(name).map_or_else(|| EMPTY.get_or_init(ListTable::default), Arc::as_ref)
     }
 
     /// Whether the table of an endpoint is one and the same in both.
-    pub(super) fn shares(&self, other: &Self, endpoint: &str) -> bool {
+    pub(crate) fn shares(&self, other: &Self, endpoint: &str) -> bool {
         match (self.tables.get(endpoint), other.tables.get(endpoint)) {
             (Some(own), Some(other)) => Arc::ptr_eq(own, other),
             (None, None) => true,
@@ -51,7 +51,7 @@ impl Data {
     }
 
     /// Where the records of an endpoint are by the keys at a place of them, or of their details.
-    pub(super) fn index(&self, endpoint: &'static str, at: &'static str, detail: bool) -> Arc<PathIndex> {
+    pub(crate) fn index(&self, endpoint: &'static str, at: &'static str, detail: bool) -> Arc<PathIndex> {
         let known = self.indexes.lock().unwrap_or_else(PoisonError::into_inner).get(&(endpoint, at)).cloned();
         known.unwrap_or_else(|| {
             let table = self.named(endpoint);
@@ -70,7 +70,7 @@ impl Data {
     }
 
     /// The table for a change; it is copied where a reader still holds it.
-    pub(super) fn change(&mut self, endpoint: &'static Endpoint) -> &mut ListTable {
+    pub(crate) fn change(&mut self, endpoint: &'static Endpoint) -> &mut ListTable {
         self.indexes = Mutex::default();
         let table = Arc::make_mut(self.tables.entry(endpoint.name).or_default());
         table.by_key = OnceLock::new();
@@ -80,7 +80,7 @@ impl Data {
 
 /// The records of one list in its order, and the details that differ from them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ListTable {
+pub(crate) struct ListTable {
     key: Option<DetailKey>,
     shape: Option<DetailShape>,
     records: Vec<Arc<Record>>,
@@ -90,7 +90,7 @@ pub(super) struct ListTable {
 
 impl ListTable {
     /// `details` are used only where the endpoint's details have a shape of their own.
-    pub(super) fn new(
+    pub(crate) fn new(
         endpoint: &Endpoint,
         records: Vec<Arc<Record>>,
         details: HashMap<String, Arc<Record>>,
@@ -106,20 +106,20 @@ impl ListTable {
         }
     }
 
-    pub(super) fn records(&self) -> &[Arc<Record>] {
+    pub(crate) fn records(&self) -> &[Arc<Record>] {
         &self.records
     }
 
-    pub(super) fn records_mut(&mut self) -> &mut Vec<Arc<Record>> {
+    pub(crate) fn records_mut(&mut self) -> &mut Vec<Arc<Record>> {
         &mut self.records
     }
 
-    pub(super) fn details_mut(&mut self) -> &mut HashMap<String, Arc<Record>> {
+    pub(crate) fn details_mut(&mut self) -> &mut HashMap<String, Arc<Record>> {
         &mut self.details
     }
 
     /// What a record is addressed by: its name, its `id`, or the id at the end of its `url`.
-    pub(super) fn key_of(&self, record: &Record) -> Option<String> {
+    pub(crate) fn key_of(&self, record: &Record) -> Option<String> {
         match self.key {
             Some(DetailKey::Name(field)) => serde_json::from_str(record.field(field)?)
                 .ok()
@@ -129,7 +129,7 @@ impl ListTable {
     }
 
     /// Where the records of this key are. Nicknames and the names of locations are not unique.
-    pub(super) fn find(&self, key: &str) -> &[usize] {
+    pub(crate) fn find(&self, key: &str) -> &[usize] {
         let by_key = self.by_key.get_or_init(|| {
             let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
             for (at, record) in self.records.iter().enumerate() {
@@ -147,7 +147,7 @@ impl ListTable {
     }
 
     /// The detail of the record at this place; none if the sample has no such detail.
-    pub(super) fn detail(&self, at: usize) -> Option<Arc<Record>> {
+    pub(crate) fn detail(&self, at: usize) -> Option<Arc<Record>> {
         let record = &self.records[at];
         match self.shape? {
             DetailShape::AsListed => Some(Arc::clone(record)),
@@ -158,12 +158,12 @@ impl ListTable {
 }
 
 /// The primary key of a record: its `id`, or the end of its `url`.
-pub(super) fn id(record: &Record) -> Option<&str> {
+pub(crate) fn id(record: &Record) -> Option<&str> {
     record.plain("id").or_else(|| record.plain("url")?.rsplit('/').next())
 }
 
 /// The keys at a place of a record; an empty name is none.
-pub(super) fn keys(record: &Value, at: &str) -> Vec<String> {
+pub(crate) fn keys(record: &Value, at: &str) -> Vec<String> {
     let values = json_path::values(record, at);
     let text = |value: &Value| match value {
         Value::String(text) if text.is_empty() => None,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{dice::Dice, queries::shown};
 use crate::{
     alyx::model::{Column, ColumnKind, Model},
-    demo::naive::Naive,
+    oracle::ask::naive::Naive,
 };
 
 const TEXT: &[&str] = &[

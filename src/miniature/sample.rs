@@ -20,24 +20,24 @@ use super::{
 use crate::alyx::{ENDPOINTS, Endpoint, record::Record};
 
 /// The base of every absolute link in the sample.
-pub(super) const BASE: &str = "http://127.0.0.1:8010";
+pub(crate) const BASE: &str = "http://127.0.0.1:8010";
 
 /// The day that the server's clock stood at when the sample was made: filters such as `alive`
 /// compare with it (ALYX.md 2.7.14).
-pub(super) const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
+pub(crate) const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
 
 /// The time of that clock when the computed parts of the subjects were recorded.
-pub(super) fn now() -> jiff::civil::DateTime {
+pub(crate) fn now() -> jiff::civil::DateTime {
     TODAY.at(6, 0, 0, 0)
 }
 
 /// ONE's cache tables, made by Alyx from the sample.
-pub(super) const CACHE_ZIP: &[u8] = include_bytes!("../../sample/cache.zip");
+pub(crate) const CACHE_ZIP: &[u8] = include_bytes!("../../sample/cache.zip");
 /// Their description.
-pub(super) const CACHE_INFO: &str = include_str!("../../sample/cache_info.json");
+pub(crate) const CACHE_INFO: &str = include_str!("../../sample/cache_info.json");
 
 /// Their description for a tag that has tables of its own.
-pub(super) const TAGGED_CACHE_INFO: &[(&str, &str)] =
+pub(crate) const TAGGED_CACHE_INFO: &[(&str, &str)] =
     &[("2022_Q4_IBL_et_al_BWM", include_str!("../../sample/cache_info.2022_Q4_IBL_et_al_BWM.json"))];
 
 const ARCHIVE: &[u8] = include_bytes!("../../sample/tables-detail.tar.zst");
@@ -52,7 +52,7 @@ static WITH_START_TIMES: LazyLock<Result<Arc<Data>, String>> = LazyLock::new(|| 
 });
 
 /// The name of the demo's user.
-pub(super) const DEMO_NAME: &str = "demo";
+pub(crate) const DEMO_NAME: &str = "demo";
 
 /// Its record; it is of the lab that its sessions are of.
 const DEMO_USER: &str = "{\"id\":\"d3300000-0000-4000-8000-000000000001\",\"username\":\"demo\",\"email\":\"\",\"subjects_responsible\":[],\"lab\":[\"cortexlab\"],\"allowed_users\":[],\"is_stock_manager\":false}";
@@ -83,7 +83,7 @@ fn with_demo_user(data: &mut Data) {
 
 /// The sample lab: complete, or without the sessions that have no start time, on which ONE's own search fails, and
 /// what hangs on them; with the user `demo` if there shall be one.
-pub(super) fn load(complete: bool, with_demo: bool) -> io::Result<Arc<Data>> {
+pub(crate) fn load(complete: bool, with_demo: bool) -> io::Result<Arc<Data>> {
     let loaded = if complete { &AS_RECORDED } else { &WITH_START_TIMES };
     let data = LazyLock::force(loaded).clone().map_err(io::Error::other)?;
     if !with_demo {

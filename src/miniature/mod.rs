@@ -6,18 +6,14 @@
 //! cut and restored.
 
 mod answer;
-#[cfg(test)]
-mod ask;
-mod data;
+pub(crate) mod data;
 mod engine;
 mod form;
-#[cfg(test)]
-mod list;
 mod negotiate;
 mod network;
 mod omit;
 mod respond;
-mod sample;
+pub(crate) mod sample;
 mod services;
 mod water;
 mod who;
@@ -31,9 +27,6 @@ use std::{
 
 use http::{Method, StatusCode};
 use respond::Alyx;
-
-#[cfg(test)]
-pub(crate) use ask::naive;
 
 /// Someone who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,19 +12,20 @@ mod region;
 mod scalar;
 mod special;
 
-use special::RecordCondition;
-
-use super::{data::Data, sample};
-use crate::alyx::{
-    Endpoint,
-    filter::{Predicate, RowEffect},
-    filterset::{
-        QueryError,
-        form::{self, ActiveFilter, CleanedValue, KeyLookup},
+use crate::{
+    alyx::{
+        Endpoint,
+        filter::{Predicate, RowEffect},
+        filterset::{
+            QueryError,
+            form::{self, ActiveFilter, CleanedValue, KeyLookup},
+        },
+        model::Model,
+        query_string::Pairs,
     },
-    model::Model,
-    query_string::Pairs,
+    miniature::{data::Data, sample},
 };
+use special::RecordCondition;
 
 /// In how many ways a record fulfils a condition: the rows that the joined tables give for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

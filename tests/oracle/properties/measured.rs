@@ -3,7 +3,7 @@
 use super::tables::{Said, Tables};
 use crate::{
     alyx::{Endpoint, query_string::parse},
-    demo::naive::{Naive, sample_lab},
+    oracle::ask::naive::{Naive, sample_lab},
 };
 
 /// What is expected.

@@ -3,7 +3,7 @@
 use super::{Ways, compare::Compares, path::Leads};
 use crate::{
     alyx::filterset::{QueryError, django::LookupPair},
-    demo::data::Data,
+    miniature::data::Data,
 };
 
 /// In how many ways the record fulfils a pair; an exclusion has one way or none.

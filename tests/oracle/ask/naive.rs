@@ -21,10 +21,11 @@ use crate::{
         query_string::Pairs,
         record::Record,
     },
-    demo::{
+    miniature::{
         data::{Data, ListTable},
-        list, sample,
+        sample,
     },
+    oracle::list,
 };
 
 /// The day at which the clock stands here.

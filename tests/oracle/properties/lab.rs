@@ -12,7 +12,7 @@ use crate::{
         model::{ColumnKind, Join, Model},
         record::{Record, members},
     },
-    demo::naive::{Texts, sample_lab},
+    oracle::ask::naive::{Texts, sample_lab},
 };
 
 /// A record and its detail.

@@ -2,8 +2,11 @@
 
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
-use super::{ask::Row, data::id};
-use crate::alyx::{Endpoint, record::Record};
+use super::ask::Row;
+use crate::{
+    alyx::{Endpoint, record::Record},
+    miniature::data::id,
+};
 
 /// The number that Alyx gives: it counts a stack once, though it lists it once for each of its slices.
 pub(super) fn count(endpoint: &Endpoint, records: &[Arc<Record>], rows: &[Row]) -> u64 {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{WriteResult, effects, stamp};
 use crate::{
     alyx::{Endpoint, record::Record},
-    demo::{answer::ViewResponse, data::Data, form, respond::ViewRequest, sample},
+    miniature::{answer::ViewResponse, data::Data, form, respond::ViewRequest, sample},
 };
 
 /// What is registered, besides the files themselves.
@@ -23,7 +23,7 @@ struct Registration<'r> {
 }
 
 /// Registers the files that are sent.
-pub(in crate::demo) fn register(data: &mut Data, ask: &ViewRequest) -> WriteResult<ViewResponse> {
+pub(in crate::miniature) fn register(data: &mut Data, ask: &ViewRequest) -> WriteResult<ViewResponse> {
     let fields = form::fields(ask)?;
     let bad = |detail: &str| {
         ViewResponse::json(StatusCode::BAD_REQUEST, &json!({ "status_code": 400, "detail": detail }))

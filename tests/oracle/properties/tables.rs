@@ -6,7 +6,6 @@ use rusqlite::Connection;
 
 use crate::{
     alyx::{DetailShape, ENDPOINTS, Endpoint, query_string::Pairs, record},
-    demo::naive::{Naive, TODAY},
     mirror::{
         answer::{self, MirrorOutcome, MirrorQuestion},
         ingest::{self, IncomingRecord},
@@ -14,6 +13,7 @@ use crate::{
         sql_functions,
         state::{self, States, TableState},
     },
+    oracle::ask::naive::{Naive, TODAY},
 };
 
 /// A mirror in memory.
@@ -37,7 +37,9 @@ impl Tables {
     pub(super) fn of(naive: &Naive) -> Self {
         let connection = Connection::open_in_memory().unwrap();
         sql_functions::register(&connection).unwrap();
-        connection.execute_batch("BEGIN").unwrap();
+        connection
+            .execute_batch("CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID; BEGIN")
+            .unwrap();
         let states = ENDPOINTS.iter().map(|endpoint| (endpoint.name, fill(&connection, naive, endpoint)));
         let states = States::new(1, states.collect::<HashMap<_, _>>());
         connection.execute_batch("COMMIT").unwrap();

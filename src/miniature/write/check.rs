@@ -9,7 +9,7 @@ use crate::{
         model::{ColumnKind, Join, Model, Relation},
         record,
     },
-    demo::{answer::ViewResponse, data::Data, sample},
+    miniature::{answer::ViewResponse, data::Data, sample},
 };
 
 /// Fields that Alyx fills itself, and ignores where they are sent.

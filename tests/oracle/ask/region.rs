@@ -15,7 +15,7 @@ use crate::{
         },
         model::Model,
     },
-    demo::data::Data,
+    miniature::data::Data,
 };
 
 /// What lies in the regions that are asked for.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::{dice::Dice, lab, queries, tables::Tables};
 use crate::{
     alyx::{ENDPOINTS, query_string::Pairs, reads::Reads},
-    demo::naive::{Naive, TODAY},
     mirror::{
         capabilities::{self, Answered},
         plan::{self, PlanError},
     },
+    oracle::ask::naive::{Naive, TODAY},
 };
 
 #[test]
