@@ -17,6 +17,8 @@ struct ExplanationView {
     remedy: Option<String>,
     offline: String,
     upstream: String,
+    #[serde(default)]
+    ignored: Vec<String>,
     plan: Option<PlanView>,
     stored: Option<StoredEntryView>,
 }
@@ -71,7 +73,8 @@ pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Command
 }
 
 fn readable(explanation: &ExplanationView) -> String {
-    let ExplanationView { path, decision, why, remedy, offline, upstream, plan, stored } = explanation;
+    let ExplanationView { path, decision, why, remedy, offline, upstream, ignored, plan, stored } =
+        explanation;
     let decision = match decision.as_str() {
         "mirror" => "answered from the mirror",
         "stored" => "answered with what is stored",
@@ -89,6 +92,10 @@ fn readable(explanation: &ExplanationView) -> String {
     };
     lines.push(line("offline", offline));
     lines.push(line("upstream", upstream));
+    if !ignored.is_empty() {
+        let names = ignored.join(", ");
+        lines.push(line("ignored", &format!("{names}: Alyx has no such parameter here, and disregards it")));
+    }
     if let Some(plan) = plan {
         lines.extend(plan.tables.iter().map(|table| line("table", &readable_table(table))));
         if !plan.parameters.is_empty() {

@@ -1,6 +1,6 @@
 //! The base URL under which a client knows this proxy: where links in its answers lead.
 //!
-//! A configured `server.public_url` wins; then `X-Forwarded-Proto` and `X-Forwarded-Host`, from
+//! A configured `server.public_url` wins; then `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Port`, from
 //! reverse proxies that are trusted by name only; then the request's own `Host`, and whether it came
 //! by TLS.
 
@@ -39,7 +39,12 @@ pub(crate) fn of(
     if authority.as_str().contains('@') || authority.host().is_empty() {
         return Err(NoHost);
     }
-    Ok(format!("{scheme}://{authority}"))
+    let default = if scheme == "https" { 443 } else { 80 };
+    let port = forwarded("x-forwarded-port").and_then(|port| port.parse::<u16>().ok());
+    match port.filter(|port| authority.port().is_none() && *port != default) {
+        Some(port) => Ok(format!("{scheme}://{authority}:{port}")),
+        None => Ok(format!("{scheme}://{authority}")),
+    }
 }
 
 /// The address of the client: the other end of the connection or, behind trusted reverse proxies,
@@ -94,6 +99,15 @@ mod tests {
         assert_eq!(base(&forwarded, &settings).unwrap(), "http://lab:8040");
         settings.trusted_proxies = vec![IpAddr::from([10, 0, 0, 1])];
         assert_eq!(base(&forwarded, &settings).unwrap(), "https://alyx.lab");
+        let with_port = |host, proto, port| {
+            let fields =
+                [("x-forwarded-host", host), ("x-forwarded-proto", proto), ("x-forwarded-port", port)];
+            base(&fields, &settings).unwrap()
+        };
+        assert_eq!(with_port("alyx.lab", "https", "8443"), "https://alyx.lab:8443");
+        assert_eq!(with_port("alyx.lab", "https", "443"), "https://alyx.lab");
+        assert_eq!(with_port("alyx.lab:8040", "http", "80"), "http://alyx.lab:8040", "the host says it");
+        assert_eq!(with_port("alyx.lab", "http", "many"), "http://alyx.lab");
         let through = [("host", "lab:8040"), ("x-forwarded-proto", "http")];
         settings.tls_certificate = "certificate.pem".into();
         assert_eq!(base(&through[..1], &settings).unwrap(), "https://lab:8040");

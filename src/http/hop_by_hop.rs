@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, header};
 
 /// Whether a field is meant for one connection only.
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         *name,
         header::CONNECTION
@@ -17,14 +17,14 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// The names of fields that `Connection` lists, in lower case: they are for this connection only.
-pub fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
+pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
 /// The fields that travel to the other end: without those of the connection, nor those that
 /// `Connection` names.
-pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let named = named_by_connection(headers);
     headers
         .iter()

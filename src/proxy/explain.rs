@@ -21,9 +21,10 @@ use super::{
 };
 use crate::{
     alyx::{
-        Endpoint,
+        Endpoint, Route,
         filterset::{AlyxError, QueryError, Undecidable},
         pagination::Window,
+        query_string,
     },
     cache::{Freshness, Question},
     clock,
@@ -57,6 +58,8 @@ struct Explanation {
     offline: &'static str,
     /// Whether Alyx can be reached, as far as is known.
     upstream: &'static str,
+    /// Parameters that Alyx disregards, as it has none of that name here.
+    ignored: Vec<String>,
     /// The plan of the mirror's answer, where it has one.
     plan: Option<Planned>,
     /// What is stored for this very question.
@@ -131,6 +134,7 @@ impl Read<'_> {
             remedy,
             offline,
             upstream: self.core.upstream.health.state().name(),
+            ignored: ignored(self.question),
             plan: self.floors.mirror.planned(self.exchange, self.question).await,
             stored: self.cached.as_ref().map(|cached| StoredReport {
                 asked_at: clock::for_machines(cached.entry.asked_at),
@@ -168,6 +172,22 @@ fn known_reason(decision: &Decision) -> Option<&'static str> {
         Decision::PassThrough(_) => Some("The request wants Alyx's own answer, and nothing of it kept."),
         Decision::Local(_) | Decision::Upstream => None,
     }
+}
+
+/// The parameters of a question that Alyx disregards, as it has none of that name here: mostly typing mistakes.
+fn ignored(question: &Question) -> Vec<String> {
+    let known = |name: &str| match &question.route {
+        Route::List(endpoint) => {
+            ["limit", "offset", "format"].contains(&name) || endpoint.filter(name).is_some()
+        }
+        Route::Detail(..) => name == "format",
+        Route::Service(_) | Route::Other => true,
+    };
+    query_string::parse(question.query())
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !known(name))
+        .collect()
 }
 
 fn name_of(decision: &Decision) -> &'static str {

@@ -70,10 +70,11 @@ async fn what_has_changed_is_seen_at_once() {
     let (lab, proxy) = open().await;
     let client = proxy.client();
 
-    // A write through this proxy.
+    // A write through this proxy. (Who writes has details from Alyx for an hour, and nothing of them again.)
     primed(&client, RECORD).await;
     let new = lab.renew();
-    client.ask("PATCH", RECORD).json(&json!({ "description": "new" })).send().await.expect(200);
+    let writer = proxy.client().with(users::ADMIN);
+    writer.ask("PATCH", RECORD).json(&json!({ "description": "new" })).send().await.expect(200);
     assert_eq!(lab::version(&client.get(RECORD).await.expect(200).json()), new);
 
     // A newer first page: later ones from before no longer count.
@@ -142,4 +143,29 @@ async fn a_token_is_judged_anew_when_its_time_is_over() {
     lab.revoke(users::ONEUSER);
     tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
     client.get(RECORD).await.expect(403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_says_what_the_read_then_gets() {
+    let lab = Lab::open().await;
+    let proxy = Setup::new(&lab.url())
+        .set("freshness.records", "1s")
+        .set("cache.stale_while_revalidate", "1m")
+        .start()
+        .await;
+    let client = proxy.client();
+    let explained = async || {
+        let explain = client.ask("GET", RECORD).header("x-alyx-proxy-explain", "1");
+        explain.send().await.expect(200).json()["decision"].clone()
+    };
+    client.get("/labs").await.expect(200);
+    assert_eq!(explained().await, "forwarded");
+    assert_eq!(client.get(RECORD).await.cache().get("fwd"), Some("uri-miss"));
+    assert_eq!(explained().await, "stored");
+    assert!(client.get(RECORD).await.cache().hit());
+    // Out of date, and given while it is refreshed.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    assert_eq!(explained().await, "stored");
+    let stale = client.get(RECORD).await;
+    assert!(stale.cache().hit() && stale.header("alyx-api-notice").is_some(), "{}", stale.describe());
 }

@@ -237,6 +237,8 @@ async fn the_proxy_explains_how_it_answers() {
     assert!(here["plan"]["page"].as_str().unwrap().contains("SELECT"), "{here:#}");
     assert_eq!(here["plan"]["parameters"], json!(["lab"]), "{here:#}");
     assert!(here["plan"]["tables"].as_array().unwrap().iter().any(|table| table["endpoint"] == "sessions"));
+    assert_eq!(here["ignored"], json!([]), "{here:#}");
+    assert_eq!(explain("/sessions?labs=cortexlab&limit=3").await["ignored"], json!(["labs"]));
     let there = explain("/insertions").await;
     assert_eq!(there["decision"], "forwarded", "{there:#}");
     assert!(there["remedy"].as_str().unwrap().contains("mirror.endpoints"), "{there:#}");
