@@ -240,10 +240,7 @@ fn a_wrong_flag_is_told_in_one_line_with_what_is_allowed() {
         (flag("--listen", "8040"), &["--listen: server.listen = \"8040\"", "127.0.0.1:8040"]),
         (flag("--upstream", "alyx"), &["--upstream: upstream.url = \"alyx\"", "http or https"]),
         (flag("--log", "inof"), &["--log: log.level = \"inof\"", "one of off, error"]),
-        (
-            set("upstream.serve_stale_after=2s"),
-            &["--set: `upstream.serve_stale_after` is now `upstream.serve_stale_after`"],
-        ),
+        (set("upstream.patience=2s"), &["--set: `upstream.patience` is now `upstream.serve_stale_after`"]),
     ] {
         is_refused(&place, None, &arguments, expected);
     }

@@ -34,6 +34,21 @@ fn the_page_of_settings_is_made_from_the_settings() {
     hold("settings.md", &page);
 }
 
+/// Holds a generated part of a page, between its marks, against the file.
+fn hold_part(name: &str, part: &str, made: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/src").join(name);
+    let file = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {part}: made from the program"), format!("<!-- end of {part} -->\n"));
+    let start = file.find(&begin).and_then(|at| Some(at + file[at..].find('\n')? + 1)).unwrap();
+    let stop = start + file[start..].find(&end).unwrap();
+    hold(name, &format!("{}\n{made}\n{}", &file[..start], &file[stop..]));
+}
+
+#[test]
+fn the_table_of_how_old_an_answer_is_is_made_from_the_classes() {
+    hold_part("offline.md", "how old", &crate::how_old::table());
+}
+
 fn help(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alyx-proxy"));
     let output = command.args(arguments).env_clear().env("HOME", "/nonexistent").output().unwrap();

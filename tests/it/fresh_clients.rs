@@ -141,6 +141,9 @@ async fn with_what_was_packed() {
 async fn before_an_alyx_that_has_no_newer_description() {
     let alyx = demo::start(Options::default()).await.unwrap();
     let lens = Lens::before(&alyx.url()).await;
+    // Links in answers lead to where they were asked, as an Alyx's own do.
+    let (own, before) = (alyx.url(), lens.url());
+    lens.show(move |_, status, text| (status, text.replace(&own, &before)));
     lens.break_at("/api/schema", Broken::NotRouted);
     let (said, session) = direct(&alyx);
     let proxy = synchronised(&lens.url()).await;

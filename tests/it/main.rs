@@ -23,6 +23,7 @@ mod failures;
 mod faults;
 mod filters;
 mod fresh_clients;
+mod how_old;
 mod http;
 mod keys_left_out;
 mod load;

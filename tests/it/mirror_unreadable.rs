@@ -356,14 +356,14 @@ async fn comparing_goes_on_beside_it() {
     })
     .await;
     for broken in [Broken::Status(500), Broken::Status(400), Broken::Html, Broken::Silence] {
-        let before = proxy.status().await["mirror"]["verified"]["unknown"].as_u64().unwrap();
+        let before = proxy.status().await["mirror"]["verifications"]["unknown"].as_u64().unwrap();
         lens.break_at(&bad, broken);
         let answer = proxy.get(&bad).await.expect(200);
         assert!(answer.cache().get("detail").unwrap().starts_with("mirror"), "{broken:?}");
         let compared = async || {
             wish(&proxy, "verify").await;
             tokio::time::sleep(Duration::from_millis(100)).await;
-            proxy.status().await["mirror"]["verified"]["unknown"].as_u64().unwrap() > before
+            proxy.status().await["mirror"]["verifications"]["unknown"].as_u64().unwrap() > before
         };
         until("it is compared", compared).await;
         lens.mend();

@@ -142,10 +142,12 @@ impl Synchroniser {
         };
         let detail = match answer.status.as_u16() {
             200 => DetailUpdate::Is(String::from_utf8_lossy(&answer.body).into_owned()),
+            // The miniature says so of what it can't answer as Alyx would; Alyx never does.
+            501 => return Ok(Ok(DetailUpdate::Lost)),
             500 if ambiguous(&answer.body) => DetailUpdate::Is(DETAIL_UNAVAILABLE.to_owned()),
             status => {
                 let error = SyncError::Strange(path.to_owned(), status);
-                return Ok(Err(Fault { error, lost: matches!(status, 404 | 501), slow: false }));
+                return Ok(Err(Fault { error, lost: status == 404, slow: false }));
             }
         };
         self.witnesses.note(endpoint.name, path);

@@ -133,15 +133,20 @@ impl Document {
         assert_eq!(names(self), names(expected), "{place}: other steps");
         let differs = |(step, value): (&String, &Value)| {
             let found = self.get(step);
-            (found != value).then(|| format!("{step}\n  expected {}\n  found    {}", cut(value), cut(found)))
+            (found != value).then(|| {
+                let [value, found] = [value, found].map(ToString::to_string);
+                let same = value.chars().zip(found.chars()).take_while(|(one, other)| one == other).count();
+                let from = same.saturating_sub(100);
+                format!("{step}\n  expected …{}\n  found    …{}", cut(&value, from), cut(&found, from))
+            })
         };
         let differences: Vec<_> = expected.results.iter().filter_map(differs).collect();
         assert!(differences.is_empty(), "ONE {} {place}:\n{}", self.one, differences.join("\n"));
     }
 }
 
-fn cut(value: &Value) -> String {
-    value.to_string().chars().take(400).collect()
+fn cut(text: &str, from: usize) -> String {
+    text.chars().skip(from).take(400).collect()
 }
 
 fn run(command: &mut Command) -> Output {
