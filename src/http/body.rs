@@ -37,3 +37,8 @@ pub(crate) async fn read_limited(body: Body, limit: usize) -> Result<Buffered, a
     }
     Ok(Buffered::Complete(whole.freeze()))
 }
+
+/// Whether a request carries a body, be it empty (RFC 9112 6.3).
+pub(crate) fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+}

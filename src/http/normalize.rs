@@ -4,8 +4,8 @@
 use axum::body::{Body, HttpBody};
 use http::{HeaderMap, HeaderValue, Request, header};
 
+use super::body::has_body;
 use super::hop_by_hop::named_by_connection;
-use crate::upstream::has_body;
 
 /// Leaves out the fields that `Connection` names: they end here (RFC 9110 7.6.1), so nothing may be decided by them
 /// either. A token that Alyx is never shown would seem to be one that it accepts.

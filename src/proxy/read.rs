@@ -30,9 +30,9 @@ use crate::{
     cache::{JsonVariant, Question},
     http::{
         Directives,
+        body::has_body,
         cache_status::{BypassReason, CacheStatus, ForwardReason, ServedStale},
     },
-    upstream::has_body,
 };
 
 /// A read on its way down the floors, with what they have found so far.

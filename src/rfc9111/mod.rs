@@ -106,7 +106,7 @@ impl StandardExchange {
     fn may_be_answered(&self) -> bool {
         let conditions = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
         !conditions.iter().any(|name| self.headers.contains_key(name))
-            && !crate::upstream::has_body(&self.headers)
+            && !crate::http::body::has_body(&self.headers)
     }
 
     async fn read(self, body: Body) -> Response<Body> {

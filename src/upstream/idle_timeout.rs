@@ -14,7 +14,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, header};
 
-use super::{UpstreamError, has_body};
+use super::UpstreamError;
+use crate::http::body::has_body;
 
 /// A body must bring so many bytes a second, after a first `timeout`.
 const SLOWEST: u64 = 1024;

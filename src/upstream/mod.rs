@@ -24,7 +24,7 @@ use url::Url;
 pub use error::{UpstreamError, seconds};
 pub use fetch::{UpstreamRequest, UpstreamResponse};
 pub(crate) use idle_timeout::broken;
-pub use passthrough::{Relayed, has_body};
+pub use passthrough::Relayed;
 pub use raw_client::Origin;
 pub use service_account::{Account, AccountError};
 

@@ -20,7 +20,7 @@ use super::{
     measure::Measured,
     rate_limit::Caller,
 };
-use crate::http::hop_by_hop::end_to_end;
+use crate::http::{body::has_body, hop_by_hop::end_to_end};
 
 /// Fields that say where a request came from; Alyx is not told.
 const OF_THE_WAY: [HeaderName; 5] = [
@@ -225,9 +225,4 @@ async fn read_small(
     }
     let read = futures_util::stream::once(std::future::ready(Ok(read.freeze())));
     Ok((Request::from_parts(parts, Body::from_stream(read.chain(stream))), false))
-}
-
-/// Whether a request carries a body, be it empty (RFC 9112 6.3).
-pub fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
 }

@@ -17,10 +17,12 @@ use hyper_util::{
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::{
-    UpstreamConfigError, UpstreamError, client, has_body, idle_timeout::LastMoved, measure::Measured,
-    passthrough,
+    UpstreamConfigError, UpstreamError, client, idle_timeout::LastMoved, measure::Measured, passthrough,
 };
-use crate::{http::hop_by_hop::end_to_end, settings};
+use crate::{
+    http::{body::has_body, hop_by_hop::end_to_end},
+    settings,
+};
 
 /// An HTTP server, whatever it serves.
 #[derive(Debug)]

@@ -24,7 +24,10 @@ pub(crate) fn table() -> String {
     for endpoint in ENDPOINTS {
         groups.entry(fresh_for(endpoint, &settings)).or_default().push(endpoint.name);
     }
-    let people = |span: Duration| humantime::format_duration(span).to_string();
+    let people = |span: Duration| match humantime::format_duration(span).to_string().as_str() {
+        "1day" => "a day".to_owned(),
+        text => text.to_owned(),
+    };
     let (slow, max_age) = (people(settings.upstream.serve_stale_after.0), settings.mirror.max_age.0);
     let mut text = format!(
         "| asked | Alyx answers | the same, from the mirror | Alyx takes longer than {slow} | Alyx is away |\n|---|---|---|---|---|\n"
@@ -109,6 +112,7 @@ async fn no_answer_is_older_than_the_table_says() {
         ask_all(&proxy).await;
     }
     lab.upstream.cut().await;
+    proxy.get("/weighings").await;
     proxy.until_upstream_is("down").await;
     for (endpoint, _, hit, marked) in ask_all(&proxy).await {
         assert!(hit && marked, "{} while Alyx is away", endpoint.name);

@@ -365,7 +365,7 @@ async fn comparing_goes_on_beside_it() {
             tokio::time::sleep(Duration::from_millis(100)).await;
             proxy.status().await["mirror"]["verifications"]["unknown"].as_u64().unwrap() > before
         };
-        until("it is compared", compared).await;
+        until(&format!("it is compared ({broken:?})"), compared).await;
         lens.mend();
         let table = proxy.status().await["mirror"]["tables"].to_string();
         assert!(!table.contains("distrusted\":[\""), "{broken:?}: {table}");
