@@ -3,7 +3,7 @@
 //! And until when that token counts here without Alyx. Nobody else's: it is found by the hash of the token, and what was asked with another token is not.
 
 use axum::body::Body;
-use http::{HeaderMap, Response, Uri};
+use http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::json;
 
 use super::router::text_response;
@@ -12,10 +12,7 @@ use crate::{
     auth::{Credentials, credentials},
     clock,
     http::cache_status::RefusalReason,
-    proxy::{
-        core::Core,
-        refusal::{self, refuse},
-    },
+    proxy::{core::Core, error::ProxyError},
 };
 
 const DAY: clock::Millis = 86_400_000;
@@ -27,16 +24,25 @@ const DAYS: u32 = 14;
 pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
     let settings = core.settings.load_full();
     let Credentials::Token { hash, .. } = credentials(headers, &core.key) else {
-        return refuse(403, error_body::detail(403, error_body::NO_CREDENTIALS), RefusalReason::NotAccepted);
+        return ProxyError::new(
+            StatusCode::FORBIDDEN,
+            RefusalReason::NotAccepted,
+            error_body::NO_CREDENTIALS,
+        )
+        .into();
     };
     let Some(until) = core.tokens.counts_until(&hash, &settings.access) else {
-        return refuse(403, error_body::detail(403, error_body::INVALID_TOKEN), RefusalReason::NotAccepted);
+        return ProxyError::new(StatusCode::FORBIDDEN, RefusalReason::NotAccepted, error_body::INVALID_TOKEN)
+            .into();
     };
     let pairs = query_string::parse(uri.query().unwrap_or_default());
     let days = match pairs.iter().find(|(name, _)| name == "days").map(|(_, days)| days.parse::<u32>()) {
         None => DAYS,
         Some(Ok(days)) => days,
-        Some(Err(_)) => return refusal::plain(400, "`days` must be a whole number of days."),
+        Some(Err(_)) => {
+            return ProxyError::refused(StatusCode::BAD_REQUEST, "`days` must be a whole number of days.")
+                .into();
+        }
     };
     let since = clock::now().saturating_sub(DAY.saturating_mul(days.into()));
     match core.history.since(hash, since, &core.store).await {
@@ -54,7 +60,11 @@ pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Respo
         }
         Err(error) => {
             tracing::error!(%error, "what was asked can't be read");
-            refusal::plain(500, "What was asked can't be read; the proxy's log says more.")
+            ProxyError::refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "What was asked can't be read; the proxy's log says more.",
+            )
+            .into()
         }
     }
 }

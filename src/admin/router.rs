@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::{api, history, pages};
@@ -14,7 +14,7 @@ use crate::{
     auth,
     clock::{self, Millis},
     http::{cache_status::CacheStatus, forwarded},
-    proxy::{core::Core, floors::Floors, in_flight, mode::Mode, refusal},
+    proxy::{core::Core, error::ProxyError, floors::Floors, in_flight, mode::Mode},
     telemetry::metrics::recorder,
 };
 
@@ -68,7 +68,7 @@ pub(crate) async fn answer(admin: &Arc<AdminSite>, peer: IpAddr, request: Reques
             let client = forwarded::client(request.headers(), peer, &settings.server);
             match in_flight::place(&admin.load, client, &settings.server) {
                 Ok(place) => in_flight::hold(page(admin, peer, request).await, place),
-                Err(refusal) => *refusal,
+                Err(refusal) => refusal.into(),
             }
         }
         _ => page(admin, peer, request).await,
@@ -76,7 +76,9 @@ pub(crate) async fn answer(admin: &Arc<AdminSite>, peer: IpAddr, request: Reques
 }
 
 async fn page(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
-    pages::answer(admin, peer, request).await.unwrap_or_else(|| refusal::plain(404, NO_PAGE))
+    pages::answer(admin, peer, request)
+        .await
+        .unwrap_or_else(|| ProxyError::refused(StatusCode::NOT_FOUND, NO_PAGE).into())
 }
 
 const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/docs, \
@@ -88,7 +90,13 @@ async fn network(core: &Core, miniature: &crate::miniature::Miniature, wish: &st
     let offline = match wish {
         "offline" => true,
         "online" => false,
-        _ => return refusal::plain(404, "The demo knows /-/demo/offline and /-/demo/online."),
+        _ => {
+            return ProxyError::refused(
+                StatusCode::NOT_FOUND,
+                "The demo knows /-/demo/offline and /-/demo/online.",
+            )
+            .into();
+        }
     };
     if offline {
         // The demo promises that anything can be asked then.
@@ -97,12 +105,20 @@ async fn network(core: &Core, miniature: &crate::miniature::Miniature, wish: &st
         }
         miniature.cut();
     } else if let Err(error) = miniature.restore().await {
-        return refusal::plain(500, &format!("The miniature Alyx can't listen again: {error}"));
+        return ProxyError::refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("The miniature Alyx can't listen again: {error}"),
+        )
+        .into();
     }
     let noticed = core.upstream.health.probe_until(offline);
     let limit = core.settings.load().health.timeout.0;
     if tokio::time::timeout(limit, noticed).await.is_err() {
-        return refusal::plain(500, "The proxy has not noticed the change of the network in time.");
+        return ProxyError::refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The proxy has not noticed the change of the network in time.",
+        )
+        .into();
     }
     let network = if offline { "cut" } else { "whole" };
     text_response(&format!("{}\n", json!({ "network": network })), "application/json")

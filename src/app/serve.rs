@@ -4,7 +4,7 @@ use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::body::Body;
 use futures_util::FutureExt;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 
 use super::App;
 use crate::{
@@ -16,10 +16,11 @@ use crate::{
     },
     proxy::{
         core::Core,
+        error,
         exchange::ask,
         floors::of_alyx,
         hot_cache::{Fingerprint, HotKey},
-        in_flight, refusal,
+        in_flight,
     },
     rfc9111,
     server::request_id,
@@ -37,7 +38,7 @@ pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body
         let body = error_body::detail(500, "The proxy failed on this request; its log says more.");
         let how = CacheStatus::Refused(RefusalReason::Panic);
         core.counters.count(how);
-        refusal::json(500, body, how)
+        error::json(StatusCode::INTERNAL_SERVER_ERROR, body, how)
     })
 }
 
@@ -80,11 +81,11 @@ async fn decide(
     let interim = request.extensions_mut().remove();
     let (asked, body) = match ask(&app.core, app.knows_alyx(), peer, request) {
         Ok(asked) => asked,
-        Err(refusal) => return *refusal,
+        Err(refusal) => return refusal.into(),
     };
     let place = match in_flight::place(&app.load, asked.client, &asked.settings.server) {
         Ok(place) => place,
-        Err(refusal) => return *refusal,
+        Err(refusal) => return refusal.into(),
     };
     let may_write = invalidates::is_write(&asked.method, &asked.route);
     let answering = {

@@ -84,7 +84,7 @@ pub(super) async fn json(
     read(base, client(base, PATIENCE)?.get(format!("{base}{path}")).headers(headers.clone())).await
 }
 
-/// Sends an administrator's wish: the status, and the body where it is JSON.
+/// Sends an administrator's action: the status, and the body where it is JSON.
 pub(super) async fn wish(
     base: &Target,
     path: &str,
@@ -97,7 +97,7 @@ pub(super) async fn wish(
     read(base, request.header(header::CONTENT_TYPE, json).body(wish.to_string())).await
 }
 
-/// Sends an administrator's wish, and writes what comes back to a file that only its owner can read.
+/// Sends an administrator's action, and writes what comes back to a file that only its owner can read.
 pub(super) async fn download(
     control: &Control,
     path: &str,

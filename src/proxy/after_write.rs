@@ -65,7 +65,7 @@ async fn created(endpoint: &Endpoint, response: Response<Body>) -> (Response<Bod
     let Ok(body) = Limited::new(body, LONGEST).collect().await else {
         tracing::error!(endpoint = endpoint.name, "the answer to a write was lost on its way");
         let text = "The write was passed on to Alyx, but its answer was lost.";
-        return (super::refusal::plain(502, text), Vec::new());
+        return (super::error::ProxyError::refused(StatusCode::BAD_GATEWAY, text).into(), Vec::new());
     };
     let body = body.to_bytes();
     let keys = keys(endpoint, &body);

@@ -1,12 +1,11 @@
 //! What a caller may have, by what its credentials are worth here.
 
-use axum::body::Body;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::{
     Exchange,
     core::Core,
-    refusal::{add_notice, gateway_timeout, refuse, retry_later},
+    error::{ProxyError, gateway_timeout, retry_later},
 };
 use crate::{
     alyx::{Route, Service, error_body},
@@ -77,18 +76,17 @@ pub(crate) fn refuse_caller(
     may: Authorization,
     failure: &UpstreamError,
     route: &Route,
-) -> Option<Response<Body>> {
+) -> Option<ProxyError> {
     match may {
         Authorization::Granted | Authorization::GrantedAfterRevalidation => None,
         Authorization::UpstreamOnly(refusal) if is_away(core, failure) => {
-            let mut response = refuse(403, error_body::detail(403, refusal), RefusalReason::NotAccepted);
-            add_notice(core, &mut response);
-            let headers = response.headers_mut();
-            headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
-            if let Ok(methods) = HeaderValue::try_from(route.methods()) {
-                headers.insert(header::ALLOW, methods);
-            }
-            Some(response)
+            let error = ProxyError::new(StatusCode::FORBIDDEN, RefusalReason::NotAccepted, refusal)
+                .notice_away(core)
+                .header(header::VARY, HeaderValue::from_static("Accept, Cookie"));
+            Some(match HeaderValue::try_from(route.methods()) {
+                Ok(methods) => error.header(header::ALLOW, methods),
+                Err(_) => error,
+            })
         }
         Authorization::UpstreamOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
             gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")

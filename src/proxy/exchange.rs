@@ -6,9 +6,9 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
-use super::{core::Core, refusal};
+use super::{core::Core, error::ProxyError};
 use crate::{
     alyx::{Route, query_string, route::classify},
     http::forwarded,
@@ -40,32 +40,32 @@ pub(crate) fn ask(
     knows_alyx: bool,
     peer: SocketAddr,
     request: Request<Body>,
-) -> Result<(Exchange, Body), Box<Response<Body>>> {
+) -> Result<(Exchange, Body), ProxyError> {
     let settings = core.settings.load_full();
     let (parts, body) = request.into_parts();
     if !parts.uri.path().starts_with('/') {
         let text = format!("The target of this request, {}, is no path.", parts.uri);
-        return Err(Box::new(refusal::plain(400, &text)));
+        return Err(ProxyError::refused(StatusCode::BAD_REQUEST, &text));
     }
     if knows_alyx && !query_string::is_unambiguous(parts.uri.path()) {
         let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
-        return Err(Box::new(refusal::plain(400, text)));
+        return Err(ProxyError::refused(StatusCode::BAD_REQUEST, text));
     }
     let length = parts.uri.path_and_query().map_or(0, |both| both.as_str().len());
     if length > settings.server.max_url.bytes() {
-        return Err(Box::new(refusal::plain(
-            414,
+        return Err(ProxyError::refused(
+            StatusCode::URI_TOO_LONG,
             "The path and query of this request are longer than `server.max_url` allows.",
-        )));
+        ));
     }
     let parameters = parts.uri.query().map_or(0, |query| query.split('&').count());
     if parameters > MOST_PARAMETERS {
         let text =
             format!("This request has {parameters} parameters; no more than {MOST_PARAMETERS} are read.");
-        return Err(Box::new(refusal::plain(414, &text)));
+        return Err(ProxyError::refused(StatusCode::URI_TOO_LONG, &text));
     }
     let base = forwarded::of(&parts, peer.ip(), &settings.server)
-        .map_err(|error| Box::new(refusal::plain(400, &error.to_string())))?;
+        .map_err(|error| ProxyError::refused(StatusCode::BAD_REQUEST, &error.to_string()))?;
     let client = forwarded::client(&parts.headers, peer.ip(), &settings.server);
     core.activity.client(client, &parts.headers);
     let segments = query_string::segments(parts.uri.path());

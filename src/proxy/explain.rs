@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::{
     Exchange,
     authorize::{Authorization, authorize},
+    error,
     floors::{Decision, LocalAnswer, Step, decide, decide_without_alyx},
     from_mirror::{FromMirror, MirrorLookup, MirrorMiss},
     read::Read,
-    refusal,
 };
 use crate::{
     alyx::{
@@ -109,7 +109,7 @@ impl Read<'_> {
         let down = self.core.upstream.health.is_down();
         if down {
             if let Step::Answer(LocalAnswer::Refuse(refusal)) = self.unauthorized(&UpstreamError::Offline) {
-                return *refusal;
+                return refusal.into();
             }
         } else if self.authorization != Authorization::Granted {
             let said = self.judge().await;
@@ -143,7 +143,7 @@ impl Read<'_> {
             }),
         };
         let body = serde_json::to_string_pretty(&explanation).unwrap_or_default();
-        refusal::json(StatusCode::OK.as_u16(), format!("{body}\n"), CacheStatus::Internal)
+        error::json(StatusCode::OK, format!("{body}\n"), CacheStatus::Internal)
     }
 
     /// Why the mirror does not answer, in a sentence, and what would have it answer.

@@ -11,6 +11,7 @@ use http::{Method, Response};
 use super::{
     Exchange,
     core::{Core, OpenError},
+    error::ProxyError,
     files::{self, CacheTables},
     from_cache::CachedEntry,
     from_mirror::FromMirror,
@@ -60,7 +61,7 @@ pub(super) enum LocalAnswer {
     /// One that the proxy makes.
     Own(Box<Response<Body>>),
     /// A refusal.
-    Refuse(Box<Response<Body>>),
+    Refuse(ProxyError),
 }
 
 impl From<LocalAnswer> for Decision {
@@ -103,7 +104,7 @@ pub(super) async fn decide_without_alyx(read: &Read<'_>, failure: &UpstreamError
         Err(miss) => miss,
     };
     answer_or_next!(read.own_description().await); // ONE's cache tables, made here
-    LocalAnswer::Refuse(Box::new(read.not_stored(failure, &miss).await)) // what is missing, and how to have it
+    LocalAnswer::Refuse(read.not_stored(failure, &miss).await) // what is missing, and how to have it
 }
 
 /// The floors, each with its own state.

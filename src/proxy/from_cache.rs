@@ -6,13 +6,13 @@ use http::StatusCode;
 
 use super::{
     authorize::Authorization,
+    error::ProxyError,
     files,
     floors::{Decision, LocalAnswer, Step},
     read::Read,
-    refusal::refuse,
 };
 use crate::{
-    alyx::{Route, error_body, redact},
+    alyx::{Route, redact},
     cache::{Entry, Freshness, Question},
     clock,
     http::cache_status::{BypassReason, RefusalReason, ServedStale, Tier},
@@ -108,7 +108,7 @@ impl Read<'_> {
             return Step::Next;
         }
         let text = "The request allows only what is stored, and nothing fresh is stored for it.";
-        let refusal = refuse(504, error_body::detail(504, text), RefusalReason::OnlyIfCached);
-        Step::Answer(LocalAnswer::Refuse(Box::new(refusal)))
+        let refusal = ProxyError::new(StatusCode::GATEWAY_TIMEOUT, RefusalReason::OnlyIfCached, text);
+        Step::Answer(LocalAnswer::Refuse(refusal))
     }
 }

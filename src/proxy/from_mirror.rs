@@ -16,9 +16,9 @@ use super::{
     Exchange,
     authorize::Authorization,
     core::Core,
+    error::notice,
     floors::{LocalAnswer, Step},
     read::Read,
-    refusal::notice,
     respond::{ResponseOptions, respond},
     verify::Samples,
 };

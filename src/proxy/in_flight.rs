@@ -14,10 +14,10 @@ use std::{
 };
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
-use super::refusal::{self, refuse};
-use crate::{alyx::error_body, http::cache_status::RefusalReason, settings, telemetry::metrics};
+use super::error::ProxyError;
+use crate::{http::cache_status::RefusalReason, settings, telemetry::metrics};
 
 /// Requests under way.
 #[derive(Debug, Default)]
@@ -107,12 +107,12 @@ pub(crate) fn place(
     load: &Arc<InFlightLimit>,
     client: IpAddr,
     settings: &settings::ServerSettings,
-) -> Result<Permit, Box<Response<Body>>> {
-    load.enter(client, settings).map_err(|full| Box::new(overloaded(full)))
+) -> Result<Permit, ProxyError> {
+    load.enter(client, settings).map_err(overloaded)
 }
 
 /// The refusal of a request for which there is no place. ONE tries again by itself.
-fn overloaded(full: Full) -> Response<Body> {
+fn overloaded(full: Full) -> ProxyError {
     let text = match full {
         Full::All => {
             "This proxy has as many requests under way as `server.max_requests` allows. Try again in a second."
@@ -123,9 +123,8 @@ fn overloaded(full: Full) -> Response<Body> {
         }
     };
     metrics::count_rejected(full.reason().name());
-    let mut response = refuse(503, error_body::detail(503, text), full.reason());
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
+    ProxyError::new(StatusCode::SERVICE_UNAVAILABLE, full.reason(), text)
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Keeps a request's place until its response has been taken.
@@ -145,17 +144,17 @@ pub(crate) async fn whole(
     what: &str,
     limit: usize,
     timeout: Duration,
-) -> Result<Bytes, Box<Response<Body>>> {
+) -> Result<Bytes, ProxyError> {
     match tokio::time::timeout(timeout, to_bytes(body, limit)).await {
         Ok(Ok(body)) => Ok(body),
         // What breaks off has nobody who reads this.
         Ok(Err(_)) => {
             let text = format!("{what} of more than {} KiB is not taken.", limit >> 10);
-            Err(Box::new(refusal::plain(413, &text)))
+            Err(ProxyError::refused(StatusCode::PAYLOAD_TOO_LARGE, &text))
         }
         Err(_) => {
             let text = format!("{what} must be here within `server.client_timeout`.");
-            Err(Box::new(refusal::plain(408, &text)))
+            Err(ProxyError::refused(StatusCode::REQUEST_TIMEOUT, &text))
         }
     }
 }

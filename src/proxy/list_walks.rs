@@ -14,13 +14,12 @@ use super::{
     Exchange,
     authorize::caller,
     core::Core,
+    error::{self, ProxyError},
     floors::{LocalAnswer, Step},
     lost_update::MadeOf,
     read::Read,
-    refusal,
 };
 use crate::{
-    alyx::error_body,
     auth::Credentials,
     cache::{Entry, Freshness, Holder, Question},
     clock::{self, Millis},
@@ -124,7 +123,7 @@ async fn fits(
     credentials: &Credentials,
     before: &WalkedPage,
     hit: bool,
-) -> Result<(), Box<Response<Body>>> {
+) -> Result<(), ProxyError> {
     let fits = if hit {
         !before.is_mirrored() && core.responses.is_of_this_generation(&before.question, &before.entry).await
     } else {
@@ -149,8 +148,8 @@ async fn fits(
         Err(_) if core.upstream.health.is_down() => return Ok(()),
         Err(failure) => {
             let text = "What was given of this list before can't be compared.";
-            let refusal = refusal::retry_later(&failure);
-            return Err(Box::new(refusal.unwrap_or_else(|| refusal::gateway_timeout(core, &failure, text))));
+            let refusal = error::retry_later(&failure);
+            return Err(refusal.unwrap_or_else(|| error::gateway_timeout(core, &failure, text)));
         }
     };
     core.learn(credentials, &answer).await;
@@ -162,7 +161,7 @@ async fn fits(
     core.walks.0.invalidate(&(reader(exchange, credentials), before.question.family));
     let text = "This list has changed in Alyx since its pages before this one were given from here: together they would show \
                 records twice, or miss some. Ask for the list from its beginning.";
-    Err(Box::new(refusal::refuse(409, error_body::detail(409, text), RefusalReason::OlderPage)))
+    Err(ProxyError::new(StatusCode::CONFLICT, RefusalReason::OlderPage, text))
 }
 
 impl Read<'_> {

@@ -14,10 +14,10 @@ use super::{
     Exchange,
     authorize::{Authorization, authorize, is_away},
     core::Core,
+    error::{self, ProxyError, add_notice, gateway_timeout},
     floors::Floors,
     in_flight,
     passthrough::{self, failed_pass},
-    refusal::{self, add_notice, gateway_timeout, refuse},
 };
 use crate::{
     alyx::error_body,
@@ -36,7 +36,7 @@ pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Resp
     let timeout = asked.settings.server.client_timeout.0;
     let body = match in_flight::whole(body, "A log-in", MAX_BODY, timeout).await {
         Ok(body) => body,
-        Err(refusal) => return *refusal,
+        Err(refusal) => return refusal.into(),
     };
     let given = LoginForm::read(&asked.headers, &body).await;
     let attempt = match attempt(floors, &asked, &given).await {
@@ -89,7 +89,7 @@ async fn learn(
     let core = &floors.core;
     let (parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return failed_pass(core, &UpstreamError::Truncated);
+        return failed_pass(core, &UpstreamError::Truncated).into();
     };
     if !is_of_alyx(parts.status, &body) {
         let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -128,7 +128,7 @@ fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {
 /// A token that stands in for what Alyx would give.
 fn give(core: &Core, token: &str) -> Response<Body> {
     let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-    let mut response = refusal::json(200, serde_json::json!({ "token": token }).to_string(), how);
+    let mut response = error::json(StatusCode::OK, serde_json::json!({ "token": token }).to_string(), how);
     add_notice(core, &mut response);
     response
 }
@@ -152,15 +152,20 @@ async fn without_alyx(
         authorize(core, &credentials(&asked.headers, &core.key), asked)
     {
         if !is_away(core, failure) {
-            return failed_pass(core, failure);
+            return failed_pass(core, failure).into();
         }
-        return refuse(403, error_body::detail(403, refusal), RefusalReason::NotAccepted);
+        return ProxyError::new(StatusCode::FORBIDDEN, RefusalReason::NotAccepted, refusal).into();
     }
     let (user, password) = match (given.user, given.password) {
         (Some(user), Some(password)) => (user, password),
         (user, password) => {
             let missing = [(user.is_none(), "username"), (password.is_none(), "password")];
-            return refuse(400, fields_required(&missing), RefusalReason::LogIn);
+            return ProxyError::with_body(
+                StatusCode::BAD_REQUEST,
+                RefusalReason::LogIn,
+                fields_required(&missing),
+            )
+            .into();
         }
     };
     let access = &asked.settings.access;
@@ -173,23 +178,24 @@ async fn without_alyx(
     match tried {
         Ok(LogIn::Token(token)) => give(core, &token),
         // Alyx may know them.
-        Ok(LogIn::Refused | LogIn::Unknown) if !is_away(core, failure) => failed_pass(core, failure),
-        Ok(LogIn::Unknown) => gateway_timeout(core, failure, NOT_KNOWN),
+        Ok(LogIn::Refused | LogIn::Unknown) if !is_away(core, failure) => failed_pass(core, failure).into(),
+        Ok(LogIn::Unknown) => gateway_timeout(core, failure, NOT_KNOWN).into(),
         Ok(LogIn::Refused) => {
-            let mut response = refuse(400, error_body::login_refused(), RefusalReason::LogIn);
-            response.headers_mut().insert(refusal::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
-            response
+            let body = error_body::login_refused();
+            ProxyError::with_body(StatusCode::BAD_REQUEST, RefusalReason::LogIn, body)
+                .header(error::NOTICE, HeaderValue::from_static(ONLY_KNOWN))
+                .into()
         }
         Ok(LogIn::PastGrace { vouched_at }) => {
             let since = clock::for_people(vouched_at);
             let text =
                 format!("Alyx accepted this log-in last on {since}, longer ago than `access.grace` allows.");
-            gateway_timeout(core, failure, &text)
+            gateway_timeout(core, failure, &text).into()
         }
         Ok(LogIn::Wait(wait)) => too_many(wait),
         Err(error) => {
             tracing::error!(%error, "a log-in can't be looked up");
-            gateway_timeout(core, failure, "The log-ins that are kept here can't be read.")
+            gateway_timeout(core, failure, "The log-ins that are kept here can't be read.").into()
         }
     }
 }
@@ -204,7 +210,7 @@ fn too_many(wait: Duration) -> Response<Body> {
     let seconds = seconds(wait).max(1);
     let text =
         format!("Too many failed log-ins with this name from this address. Try again in {seconds} seconds.");
-    let mut response = refuse(429, error_body::detail(429, &text), RefusalReason::LogIn);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    response
+    ProxyError::new(StatusCode::TOO_MANY_REQUESTS, RefusalReason::LogIn, &text)
+        .header(header::RETRY_AFTER, HeaderValue::from(seconds))
+        .into()
 }

@@ -15,9 +15,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::Value;
 
-use super::{Exchange, after_write, authorize::caller, core::Core, hot_cache::Repeatable, refusal};
+use super::{
+    Exchange, after_write,
+    authorize::caller,
+    core::Core,
+    error::{self, ProxyError},
+    hot_cache::Repeatable,
+};
 use crate::{
-    alyx::{DetailKey, Endpoint, Route, error_body, invalidates::Scope, model, query_string, record},
+    alyx::{DetailKey, Endpoint, Route, invalidates::Scope, model, query_string, record},
     auth::{Credentials, credentials},
     cache::{Entry, GivenRecord, Holder, Question, columns, listed_record},
     clock::{self, Millis},
@@ -108,11 +114,7 @@ fn can_be_changed(endpoint: &Endpoint) -> bool {
 }
 
 /// Looks whether a write comes of a copy that is no longer Alyx's record; refuses it then.
-pub(crate) async fn clear(
-    core: &Core,
-    exchange: &Exchange,
-    body: Body,
-) -> Result<Cleared, Box<Response<Body>>> {
+pub(crate) async fn clear(core: &Core, exchange: &Exchange, body: Body) -> Result<Cleared, ProxyError> {
     let plainly = |body| Ok(Cleared { body, wrote: None });
     let Route::Detail(endpoint, key) = &exchange.route else { return plainly(body) };
     let credentials = credentials(&exchange.headers, &core.key);
@@ -130,8 +132,8 @@ pub(crate) async fn clear(
     let body = match read {
         Ok(Ok(Buffered::Complete(body))) => body,
         Ok(Ok(Buffered::Overflow(body))) => return plainly(body),
-        Ok(Err(error)) => return Err(Box::new(unreadable(core, &broken(&error, false)))),
-        Err(_) => return Err(Box::new(unreadable(core, &UpstreamError::Slow { begun: false }))),
+        Ok(Err(error)) => return Err(unreadable(core, &broken(&error, false))),
+        Err(_) => return Err(unreadable(core, &UpstreamError::Slow { begun: false })),
     };
     let named = named(&exchange.headers, &body).await;
     let own = core.given.written(holder, endpoint, key);
@@ -152,21 +154,21 @@ pub(crate) async fn clear(
             Ok(Some(present)) => changed(endpoint, &held, &present),
             // Alyx has no such record for this one any more: it will say so itself.
             Ok(None) => Vec::new(),
-            Err(failure) => return Err(Box::new(refusal::not_sent(core, &failure))),
+            Err(failure) => return Err(error::not_sent(core, &failure)),
         };
         if !changed.is_empty() {
-            return Err(Box::new(refuse(core, token, endpoint, key, &changed).await));
+            return Err(refuse(core, token, endpoint, key, &changed).await);
         }
     }
     let columns = named.into_iter().collect();
     Ok(Cleared { body: Body::from(body), wrote: Some((holder, endpoint, key.clone(), columns)) })
 }
 
-fn unreadable(core: &Core, failure: &UpstreamError) -> Response<Body> {
+fn unreadable(core: &Core, failure: &UpstreamError) -> ProxyError {
     match failure {
         UpstreamError::BodyTooLarge => super::passthrough::too_large(),
         UpstreamError::Malformed => super::passthrough::malformed(),
-        failure => refusal::not_sent(core, failure),
+        failure => error::not_sent(core, failure),
     }
 }
 
@@ -296,7 +298,7 @@ async fn refuse(
     endpoint: &'static Endpoint,
     key: &str,
     changed: &[String],
-) -> Response<Body> {
+) -> ProxyError {
     let scopes = [Scope::Record(endpoint.name, key.to_owned()), Scope::Lists(endpoint.name), writer(token)];
     let marked = match core.responses.begin_write(&scopes).await {
         Ok(pending) => core.responses.end_write(pending, true).await,
@@ -314,5 +316,5 @@ async fn refuse(
         "Of this record {columns} changed in Alyx after you were given a copy from here; to write {them} back would undo that. \
          The request was not sent to Alyx. Read again, and make your change in what you get then."
     );
-    refusal::refuse(409, error_body::detail(409, &text), RefusalReason::Changed)
+    ProxyError::new(StatusCode::CONFLICT, RefusalReason::Changed, &text)
 }

@@ -10,6 +10,7 @@
 pub(crate) mod after_write;
 pub(crate) mod authorize;
 pub(crate) mod core;
+pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod explain;
 mod files;
@@ -26,7 +27,6 @@ pub(crate) mod lost_update;
 pub(crate) mod mode;
 pub(crate) mod passthrough;
 mod read;
-pub(crate) mod refusal;
 mod respond;
 pub(crate) mod snapshot;
 mod stale;

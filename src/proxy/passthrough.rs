@@ -11,7 +11,7 @@ use super::{
     Exchange,
     authorize::caller,
     core::Core,
-    refusal::{self, gateway_timeout, retry_later},
+    error::{self, ProxyError, gateway_timeout, retry_later},
 };
 use crate::{
     alyx::{
@@ -44,7 +44,7 @@ struct Limits {
 pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body, why: ForwardReason) -> Response<Body> {
     match forward(core, asked, body, why).await {
         Ok(response) => response,
-        Err(failure) => failed_pass(core, &failure),
+        Err(failure) => failed_pass(core, &failure).into(),
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn forward(
 ) -> Result<Response<Body>, UpstreamError> {
     let settings = asked.settings.clone();
     let Some(body) = body::limited(&asked.headers, body, settings.server.max_body) else {
-        return Ok(too_large());
+        return Ok(too_large().into());
     };
     let credentials = credentials(&asked.headers, &core.key);
     let (rest, head) = (asked.route != Route::Other, asked.method == Method::HEAD);
@@ -111,32 +111,32 @@ fn without_body(relayed: Relayed) -> Response<Body> {
 }
 
 /// The refusal of a body that is larger than may be.
-pub(crate) fn too_large() -> Response<Body> {
-    refusal::plain(
-        413,
+pub(crate) fn too_large() -> ProxyError {
+    ProxyError::refused(
+        StatusCode::PAYLOAD_TOO_LARGE,
         "The body of this request is larger than `server.max_body` allows, or than 1 MiB where it is a GET.",
     )
 }
 
 /// The refusal of a body that no server could read.
-pub(crate) fn malformed() -> Response<Body> {
-    refusal::plain(400, "The body of this request is not framed as HTTP asks.")
+pub(crate) fn malformed() -> ProxyError {
+    ProxyError::refused(StatusCode::BAD_REQUEST, "The body of this request is not framed as HTTP asks.")
 }
 
 /// The refusal of a path that makes no URL of Alyx's.
-pub(crate) fn bad_address() -> Response<Body> {
-    refusal::plain(400, "The path of this request can't be passed on.")
+pub(crate) fn bad_address() -> ProxyError {
+    ProxyError::refused(StatusCode::BAD_REQUEST, "The path of this request can't be passed on.")
 }
 
 /// The refusal for a read that Alyx did not get, or did not answer.
-pub(crate) fn failed_pass(core: &Core, failure: &UpstreamError) -> Response<Body> {
+pub(crate) fn failed_pass(core: &Core, failure: &UpstreamError) -> ProxyError {
     if let Some(refusal) = retry_later(failure) {
         return refusal;
     }
     match failure {
         UpstreamError::BodyTooLarge => too_large(),
         UpstreamError::Slow { .. } | UpstreamError::Unsent { .. } if failure.never_sent() => {
-            refusal::not_sent(core, failure)
+            error::not_sent(core, failure)
         }
         UpstreamError::Malformed => malformed(),
         UpstreamError::BadAddress => bad_address(),

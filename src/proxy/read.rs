@@ -15,13 +15,13 @@ use super::{
     Exchange,
     authorize::{Authorization, authorize},
     core::Core,
+    error::notice,
     explain,
     floors::{Decision, Floors, LocalAnswer, decide},
     from_cache::CachedEntry,
     from_mirror::MirrorMiss,
     list_walks::{self, WalkedPage},
     lost_update, passthrough,
-    refusal::notice,
     respond::{ResponseOptions, respond},
 };
 use crate::{
@@ -196,7 +196,8 @@ impl<'a> Read<'a> {
                 let notice = notice(self.core, reason);
                 self.give_cached(&cached, ResponseOptions { notice, ..ResponseOptions::plainly(how) }).await
             }
-            LocalAnswer::Own(response) | LocalAnswer::Refuse(response) => *response,
+            LocalAnswer::Own(response) => *response,
+            LocalAnswer::Refuse(error) => error.into(),
         }
     }
 

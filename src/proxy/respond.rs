@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Exchange, core::Core, hot_cache::Repeatable, lost_update::MadeOf, refusal::NOTICE};
+use super::{Exchange, core::Core, error::NOTICE, hot_cache::Repeatable, lost_update::MadeOf};
 use crate::{
     cache::{ClientView, Entry, Question},
     clock::{self, Millis},

@@ -7,12 +7,12 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     authorize::{is_away, refuse_caller},
+    error::{ProxyError, gateway_timeout, not_stored, retry_later},
     files,
     floors::{LocalAnswer, Step},
     from_cache::{CachedEntry, cut_of},
     from_mirror::{MirrorLookup, MirrorMiss},
     read::Read,
-    refusal::{gateway_timeout, not_stored, retry_later},
 };
 use crate::{
     alyx::{filterset::Undecidable, route::appended_slash},
@@ -39,7 +39,7 @@ impl Read<'_> {
     /// The refusal of a caller whom only Alyx could judge.
     pub(super) fn unauthorized(&self, failure: &UpstreamError) -> Step<LocalAnswer> {
         let refusal = refuse_caller(self.core, self.authorization, failure, &self.question.route);
-        refusal.map_or(Step::Next, |refusal| Step::Answer(LocalAnswer::Refuse(Box::new(refusal))))
+        refusal.map_or(Step::Next, |refusal| Step::Answer(LocalAnswer::Refuse(refusal)))
     }
 
     /// What stands in for an answer of Alyx's; of any age where Alyx is away. Otherwise why the mirror has none.
@@ -111,7 +111,7 @@ impl Read<'_> {
     }
 
     /// The refusal where nothing stands in: what is missing, and how to have it next time.
-    pub(super) async fn not_stored(&self, failure: &UpstreamError, miss: &MirrorMiss) -> Response<Body> {
+    pub(super) async fn not_stored(&self, failure: &UpstreamError, miss: &MirrorMiss) -> ProxyError {
         let stored = self.core.responses.find(self.question).await;
         let cut = stored.and_then(|(entry, _)| cut_of(self.question, &entry));
         let cut = cut.map(|endpoint| MirrorMiss::Undecided(Undecidable::KeysLeftOut { endpoint }));

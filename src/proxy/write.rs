@@ -13,11 +13,11 @@ use super::{
     Exchange,
     after_write::refresh_mirror,
     core::Core,
+    error::{self, ProxyError},
     lost_update, passthrough,
-    refusal::{self, refuse},
 };
 use crate::{
-    alyx::{Route, Service, error_body, invalidates},
+    alyx::{Route, Service, invalidates},
     auth::credentials,
     http::cache_status::{ForwardReason, RefusalReason},
     upstream::UpstreamError,
@@ -34,14 +34,14 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
             "This is {}: nothing can be written into it. The request was not sent to Alyx.",
             frozen.for_people()
         );
-        return refuse(504, error_body::detail(504, &text), RefusalReason::Snapshot);
+        return ProxyError::new(StatusCode::GATEWAY_TIMEOUT, RefusalReason::Snapshot, &text).into();
     }
     if core.upstream.health.is_down() {
-        return failed(core, &asked.method, &UpstreamError::Offline);
+        return failed(core, &asked.method, &UpstreamError::Offline).into();
     }
     let (body, wrote) = match lost_update::clear(core, &asked, body).await {
         Ok(cleared) => cleared.into_parts(),
-        Err(refusal) => return *refusal,
+        Err(refusal) => return refusal.into(),
     };
     let (method, route) = (asked.method.clone(), asked.route.clone());
     let log_in = LOG_INS.contains(&asked.uri.path());
@@ -54,7 +54,7 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
         Ok(pending) => pending,
         Err(error) => {
             tracing::error!(%error, "what a write may change can't be noted; it is not passed on");
-            return refusal::plain(507, NO_DISK);
+            return ProxyError::refused(StatusCode::INSUFFICIENT_STORAGE, NO_DISK).into();
         }
     };
     let result = passthrough::forward(core, asked, body, ForwardReason::Method).await;
@@ -77,21 +77,21 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
             if changed && let Some(synchroniser) = &core.synchroniser {
                 synchroniser.request_cycle();
             }
-            failed(core, &method, &failure)
+            failed(core, &method, &failure).into()
         }
     }
 }
 
 /// The refusal of a request that Alyx did not get, or of which it did not say what came. Who asks by GET (`check-protected`)
 /// is told as any reader: to ask once more does no harm.
-fn failed(core: &Core, method: &Method, failure: &UpstreamError) -> Response<Body> {
+fn failed(core: &Core, method: &Method, failure: &UpstreamError) -> ProxyError {
     match failure {
         UpstreamError::BodyTooLarge => passthrough::too_large(),
         UpstreamError::Malformed => passthrough::malformed(),
         UpstreamError::BadAddress => passthrough::bad_address(),
         failure if method.is_safe() => passthrough::failed_pass(core, failure),
-        failure if failure.never_sent() => refusal::not_sent(core, failure),
-        failure => refusal::outcome_unknown(core, failure),
+        failure if failure.never_sent() => error::not_sent(core, failure),
+        failure => error::outcome_unknown(core, failure),
     }
 }
 

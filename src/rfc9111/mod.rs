@@ -24,7 +24,7 @@ use crate::{
         cache_status::{CacheStatus, ForwardReason, ServedStale, Tier},
         lifetime, may_store,
     },
-    proxy::{Exchange, core::Core, passthrough, refusal},
+    proxy::{Exchange, core::Core, error::ProxyError, passthrough},
     server::interim::Interim,
     settings::Profile,
     single_flight::Flights,
@@ -80,7 +80,7 @@ pub(crate) async fn answer(
         return marked(response, CacheStatus::MaxForwards);
     }
     let Some(body) = body::limited(&asked.headers, body, asked.settings.server.max_body) else {
-        return passthrough::too_large();
+        return passthrough::too_large().into();
     };
     let asking = StandardExchange {
         standard: standard.clone(),
@@ -130,10 +130,11 @@ impl StandardExchange {
             }
         }
         if self.wanted.only_if_cached {
-            return refusal::plain(
-                504,
+            return ProxyError::refused(
+                StatusCode::GATEWAY_TIMEOUT,
                 "The request allows only what is stored, and nothing fresh is stored for it.",
-            );
+            )
+            .into();
         }
         match self.ask(body, stored.as_ref()).await {
             Ok(response) => response,
@@ -357,11 +358,11 @@ fn is_failure(status: StatusCode) -> bool {
 
 fn refused(failure: &UpstreamError) -> Response<Body> {
     let status = match failure {
-        UpstreamError::BadAddress => 400,
-        UpstreamError::Timeout => 504,
-        _ => 502,
+        UpstreamError::BadAddress => StatusCode::BAD_REQUEST,
+        UpstreamError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
     };
-    refusal::plain(status, &format!("The origin could not be asked: {failure}."))
+    ProxyError::refused(status, &format!("The origin could not be asked: {failure}.")).into()
 }
 
 /// A response of the origin's, as it came.

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 const OF_THE_PROXY: [(&str, &str, &str); 3] = [
     ("/auth-token", "application/x-www-form-urlencoded", "A log-in"),
     ("/-/login", "application/x-www-form-urlencoded", "A form"),
-    ("/-/api/purge", "application/json", "A wish"),
+    ("/-/api/purge", "application/json", "An action"),
 ];
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -86,7 +86,7 @@ async fn what_a_client_can_send_has_limits() {
     );
     let (said, _) = raw(proxy.address(), chunked.as_bytes(), Duration::from_secs(3));
     assert_eq!(status(&said), "413", "{said}");
-    // A log-in, a wish, a form.
+    // A log-in, an action, a form.
     let large = "x".repeat(100_000);
     for (path, kind, what) in OF_THE_PROXY {
         let ask = proxy.client().ask("POST", path).header("authorization", &admin(&proxy));

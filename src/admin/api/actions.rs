@@ -1,22 +1,23 @@
-//! What can be wished for, and what is said when it is done.
+//! The actions of an administrator, and what is said when they are done.
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
 use crate::{admin::router::AdminSite, alyx::Endpoint, cache::Purge, mirror::sync::Cycle, store::StoreError};
 
-/// Why a wish is not fulfilled, and the status that says so.
+/// Why an action was not done, and the status that says so.
 #[derive(Debug)]
 pub(crate) struct ActionError {
-    pub(crate) status: u16,
+    pub(crate) status: StatusCode,
     pub(crate) why: String,
 }
 
 impl ActionError {
-    pub(crate) fn new(status: u16, why: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, why: impl Into<String>) -> Self {
         Self { status, why: why.into() }
     }
 }
@@ -24,7 +25,7 @@ impl ActionError {
 /// What is to be forgotten: exactly one of these.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct PurgeWish {
+struct PurgeRequest {
     all: bool,
     endpoint: Option<String>,
     prefix: Option<String>,
@@ -33,7 +34,7 @@ struct PurgeWish {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct SyncWish {
+struct SyncRequest {
     endpoints: BTreeSet<String>,
     /// Whether to answer only when it is done.
     wait: bool,
@@ -42,49 +43,53 @@ struct SyncWish {
 /// Tables that were not synchronised, and why.
 type FailedTables = Map<String, Value>;
 
-/// A wish without particulars.
+/// A body without particulars.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {}
 
 impl AdminSite {
-    /// Does what an administrator wishes, and says what was done.
-    pub(super) async fn execute(self: &Arc<Self>, action: &str, wish: Value) -> Result<Value, ActionError> {
+    /// Carries out an action, and says what was done.
+    pub(super) async fn execute(
+        self: &Arc<Self>,
+        action: &str,
+        request: Value,
+    ) -> Result<Value, ActionError> {
         if let Some(frozen) = self.core.mode.snapshot() {
             let why = format!("This is {}: it stays as it is.", frozen.for_people());
-            return Err(ActionError::new(409, why));
+            return Err(ActionError::new(StatusCode::CONFLICT, why));
         }
         match action {
-            "purge" => self.purge(&read::<PurgeWish>(wish)?).await,
-            "sync" => self.synchronise(&read(wish)?).await,
+            "purge" => self.purge(&read::<PurgeRequest>(request)?).await,
+            "sync" => self.synchronise(&read(request)?).await,
             "verify" => {
-                let Plain {} = read(wish)?;
+                let Plain {} = read(request)?;
                 self.verify_now()
             }
             "offline" => {
-                let Plain {} = read(wish)?;
+                let Plain {} = read(request)?;
                 Ok(self.hold_offline())
             }
             "online" => {
-                let Plain {} = read(wish)?;
+                let Plain {} = read(request)?;
                 Ok(self.release_online())
             }
             _ => Err(ActionError::new(
-                404,
-                "There is no such wish. There are: purge, sync, verify, offline, online, export, import.",
+                StatusCode::NOT_FOUND,
+                "There is no such action. There are: purge, sync, verify, offline, online, export, import.",
             )),
         }
     }
 
-    async fn purge(&self, wish: &PurgeWish) -> Result<Value, ActionError> {
-        let what = match (wish.all, &wish.endpoint, &wish.prefix, &wish.question) {
+    async fn purge(&self, request: &PurgeRequest) -> Result<Value, ActionError> {
+        let what = match (request.all, &request.endpoint, &request.prefix, &request.question) {
             (true, None, None, None) => Purge::All,
             (false, Some(name), None, None) => Purge::below(endpoint(name)?.name),
             (false, None, Some(prefix), None) => Purge::below(prefix),
             (false, None, None, Some(question)) => Purge::question(question),
             _ => {
                 let why = "Name exactly one of `all`, `endpoint`, `prefix` and `question`.";
-                return Err(ActionError::new(400, why));
+                return Err(ActionError::new(StatusCode::BAD_REQUEST, why));
             }
         };
         let purging = async {
@@ -94,18 +99,24 @@ impl AdminSite {
         };
         let purged = purging.await.map_err(|error: StoreError| {
             tracing::error!(%error, "stored answers can't be purged");
-            ActionError::new(500, format!("The stored answers can't be purged: {error}."))
+            ActionError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("The stored answers can't be purged: {error}."),
+            )
         })?;
         tracing::info!(purged, "an administrator has stored answers forgotten");
         tracing::debug!(?what, "purged");
         Ok(json!({ "purged": purged }))
     }
 
-    async fn synchronise(&self, wish: &SyncWish) -> Result<Value, ActionError> {
-        let (chosen, cycle) = self.synchronise_now(&wish.endpoints)?;
+    async fn synchronise(&self, request: &SyncRequest) -> Result<Value, ActionError> {
+        let (chosen, cycle) = self.synchronise_now(&request.endpoints)?;
         let mut done = json!({ "synchronising": chosen });
-        if wish.wait {
-            done["errors"] = cycle.await.map_err(|error| ActionError::new(500, error.to_string()))?.into();
+        if request.wait {
+            done["errors"] = cycle
+                .await
+                .map_err(|error| ActionError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?
+                .into();
         }
         Ok(done)
     }
@@ -118,24 +129,27 @@ impl AdminSite {
     ) -> Result<(Vec<&'static str>, JoinHandle<FailedTables>), ActionError> {
         let synchroniser = self.core.synchroniser.clone().ok_or_else(|| {
             let why = "Nothing is mirrored: [mirror] names no account to synchronise by.";
-            ActionError::new(409, why)
+            ActionError::new(StatusCode::CONFLICT, why)
         })?;
         if self.core.upstream.health.is_down() {
-            return Err(ActionError::new(409, "Alyx is out of reach; it is synchronised when it is back."));
+            return Err(ActionError::new(
+                StatusCode::CONFLICT,
+                "Alyx is out of reach; it is synchronised when it is back.",
+            ));
         }
-        let wished = names.iter().map(|name| endpoint(name)).collect::<Result<Vec<_>, _>>()?;
+        let asked_for = names.iter().map(|name| endpoint(name)).collect::<Result<Vec<_>, _>>()?;
         let settings = self.core.settings.load();
-        if let Some(other) = wished.iter().find(|endpoint| !settings.mirror.keeps(endpoint)) {
+        if let Some(other) = asked_for.iter().find(|endpoint| !settings.mirror.keeps(endpoint)) {
             let why = format!("/{} is not among `mirror.endpoints`.", other.name);
-            return Err(ActionError::new(409, why));
+            return Err(ActionError::new(StatusCode::CONFLICT, why));
         }
-        let chosen: Vec<_> = match wished.as_slice() {
+        let chosen: Vec<_> = match asked_for.as_slice() {
             [] => settings.mirror.kept().map(|endpoint| endpoint.name).collect(),
-            wished => wished.iter().map(|endpoint| endpoint.name).collect(),
+            asked_for => asked_for.iter().map(|endpoint| endpoint.name).collect(),
         };
         drop(settings);
         let cycle = tokio::spawn(async move {
-            let errors = synchroniser.cycle(Cycle::Now(&wished)).await.into_iter();
+            let errors = synchroniser.cycle(Cycle::Now(&asked_for)).await.into_iter();
             errors.map(|(endpoint, error)| (endpoint.to_owned(), error.to_string().into())).collect()
         });
         Ok((chosen, cycle))
@@ -145,7 +159,7 @@ impl AdminSite {
     pub(crate) fn verify_now(&self) -> Result<Value, ActionError> {
         if self.core.synchroniser.is_none() {
             let why = "Nothing is mirrored: [mirror] names no account to ask by.";
-            return Err(ActionError::new(409, why));
+            return Err(ActionError::new(StatusCode::CONFLICT, why));
         }
         let waiting = self.floors.mirror.samples.hurry();
         Ok(json!({ "comparing": waiting }))
@@ -164,11 +178,13 @@ impl AdminSite {
     }
 }
 
-pub(super) fn read<T: serde::de::DeserializeOwned>(wish: Value) -> Result<T, ActionError> {
-    serde_json::from_value(wish)
-        .map_err(|error| ActionError::new(400, format!("The wish can't be read: {error}.")))
+pub(super) fn read<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, ActionError> {
+    serde_json::from_value(request).map_err(|error| {
+        ActionError::new(StatusCode::BAD_REQUEST, format!("The body of this action can't be read: {error}."))
+    })
 }
 
 fn endpoint(name: &str) -> Result<&'static Endpoint, ActionError> {
-    Endpoint::named(name).ok_or_else(|| ActionError::new(400, format!("There is no endpoint `{name}`.")))
+    Endpoint::named(name)
+        .ok_or_else(|| ActionError::new(StatusCode::BAD_REQUEST, format!("There is no endpoint `{name}`.")))
 }

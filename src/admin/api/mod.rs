@@ -20,17 +20,17 @@ mod snapshot;
 use std::{net::IpAddr, sync::Arc};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::router::AdminSite;
 use crate::{
     http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
-    proxy::refusal,
+    proxy::error::{self, ProxyError},
 };
 pub(crate) use actions::ActionError;
 
-/// No wish is longer.
+/// Maximum size of the body of an action.
 const MAX_BODY: usize = 64 << 10;
 
 /// Answers a request for a path below `/-/api/`.
@@ -44,50 +44,68 @@ pub(crate) async fn answer(
     let settings = admin.core.settings.load_full();
     let base = forwarded::of(&parts, peer, &settings.server).unwrap_or_default();
     if is_foreign(&parts.headers, &base) {
-        return refusal::plain(403, "Pages of other sites can't control this proxy.");
+        return ProxyError::refused(StatusCode::FORBIDDEN, "Pages of other sites can't control this proxy.")
+            .into();
     }
     if !is_admin(admin, &parts.headers) {
         let text = "This needs `Authorization: Bearer` and the administrator's token: the setting \
                     `access.admin_token`, or the file `admin-token` in the proxy's data directory.";
-        let mut response = refusal::plain(401, text);
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"alyx-proxy\""));
-        return response;
+        return ProxyError::refused(StatusCode::UNAUTHORIZED, text)
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"alyx-proxy\""))
+            .into();
     }
     if parts.method != Method::POST {
-        let mut response = refusal::plain(405, "What controls the proxy is sent by POST.");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        return response;
+        return ProxyError::refused(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "What controls the proxy is sent by POST.",
+        )
+        .header(header::ALLOW, HeaderValue::from_static("POST"))
+        .into();
     }
     if action == "import" {
         return snapshot::import(&admin.floors, &parts.headers, body).await;
     }
     let json = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if json.is_none_or(|value| !value.to_ascii_lowercase().starts_with("application/json")) {
-        return refusal::plain(415, "A wish is JSON: `Content-Type: application/json`.");
+        return ProxyError::refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "An action is sent as JSON: `Content-Type: application/json`.",
+        )
+        .into();
     }
     let timeout = admin.core.settings.load().server.client_timeout.0;
-    let body = match crate::proxy::in_flight::whole(body, "A wish", MAX_BODY, timeout).await {
+    let body = match crate::proxy::in_flight::whole(body, "An action", MAX_BODY, timeout).await {
         Ok(body) => body,
-        Err(refusal) => return *refusal,
+        Err(refusal) => return refusal.into(),
     };
-    let wish = match serde_json::from_slice::<Value>(&body) {
-        Ok(wish @ Value::Object(_)) => wish,
-        Ok(_) => return refusal::plain(400, "A wish is a JSON object, `{}` where there is nothing to say."),
-        Err(error) => return refusal::plain(400, &format!("The wish is not JSON: {error}.")),
+    let request = match serde_json::from_slice::<Value>(&body) {
+        Ok(request @ Value::Object(_)) => request,
+        Ok(_) => {
+            return ProxyError::refused(
+                StatusCode::BAD_REQUEST,
+                "The body of an action is a JSON object, `{}` where there is nothing to say.",
+            )
+            .into();
+        }
+        Err(error) => {
+            return ProxyError::refused(
+                StatusCode::BAD_REQUEST,
+                &format!("The body of this action is not JSON: {error}."),
+            )
+            .into();
+        }
     };
     let done = if action == "export" {
-        snapshot::export(&admin.floors, wish).await
+        snapshot::export(&admin.floors, request).await
     } else {
         admin
-            .execute(action, wish)
+            .execute(action, request)
             .await
-            .map(|done| refusal::json(200, format!("{done}\n"), CacheStatus::Internal))
+            .map(|done| error::json(StatusCode::OK, format!("{done}\n"), CacheStatus::Internal))
     };
     match done {
         Ok(response) => response,
-        Err(ActionError { status, why }) => refusal::plain(status, &why),
+        Err(ActionError { status, why }) => ProxyError::refused(status, &why).into(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use axum::body::Body;
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -17,7 +17,12 @@ use tokio_util::io::ReaderStream;
 use super::ActionError;
 use crate::{
     http::cache_status::CacheStatus,
-    proxy::{core::Core, floors::Floors, refusal, snapshot},
+    proxy::{
+        core::Core,
+        error::{self, ProxyError},
+        floors::Floors,
+        snapshot,
+    },
     snapshot::{Selection, SnapshotError},
 };
 
@@ -34,8 +39,8 @@ struct ExportRequest {
 }
 
 /// Sends a snapshot.
-pub(super) async fn export(floors: &Floors, wish: Value) -> Result<Response<Body>, ActionError> {
-    let ExportRequest { name, choice } = super::actions::read(wish)?;
+pub(super) async fn export(floors: &Floors, request: Value) -> Result<Response<Body>, ActionError> {
+    let ExportRequest { name, choice } = super::actions::read(request)?;
     let beside = TemporaryFile::new(&floors.core, "outgoing");
     let name = if name.is_empty() { "snapshot" } else { &name };
     snapshot::export(floors, name, &choice, &beside.0, Arc::new(|_| ()))
@@ -64,16 +69,26 @@ pub(super) async fn export(floors: &Floors, wish: Value) -> Result<Response<Body
 pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body) -> Response<Body> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type != Some(MEDIA_TYPE) {
-        return refusal::plain(415, "A snapshot is sent as `Content-Type: application/zstd`.");
+        return ProxyError::refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "A snapshot is sent as `Content-Type: application/zstd`.",
+        )
+        .into();
     }
     if floors.core.mode.snapshot().is_some() {
-        return refusal::plain(409, "A proxy that serves a snapshot takes in no other.");
+        return ProxyError::refused(
+            StatusCode::CONFLICT,
+            "A proxy that serves a snapshot takes in no other.",
+        )
+        .into();
     }
     let beside = TemporaryFile::new(&floors.core, "incoming");
     if let Err(error) = receive(&beside.0, body).await {
         tracing::warn!(%error, "a snapshot did not arrive");
-        let status = if error.kind() == io::ErrorKind::StorageFull { 507 } else { 400 };
-        return refusal::plain(status, &format!("The snapshot did not arrive as a whole: {error}."));
+        let full = error.kind() == io::ErrorKind::StorageFull;
+        let status = if full { StatusCode::INSUFFICIENT_STORAGE } else { StatusCode::BAD_REQUEST };
+        return ProxyError::refused(status, &format!("The snapshot did not arrive as a whole: {error}."))
+            .into();
     }
     match snapshot::import(floors, &beside.0, Arc::new(|_| ())).await {
         Ok(imported) => {
@@ -82,13 +97,13 @@ pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body
                 answers = imported.answers,
                 "an administrator has a snapshot imported"
             );
-            refusal::json(200, format!("{}\n", json!(imported)), CacheStatus::Internal)
+            error::json(StatusCode::OK, format!("{}\n", json!(imported)), CacheStatus::Internal)
         }
         Err(error) => {
             let ActionError { status, why } = refused(&error);
             // Where it lay here is nobody's business.
             let why = why.replace(&beside.0.display().to_string(), "the snapshot");
-            refusal::plain(status, &why)
+            ProxyError::refused(status, &why).into()
         }
     }
 }
@@ -106,10 +121,12 @@ async fn receive(path: &Path, body: Body) -> io::Result<()> {
 
 fn refused(error: &SnapshotError) -> ActionError {
     let status = match error {
-        SnapshotError::OtherAlyx { .. } => 409,
-        error if error.is_refusal() => 400,
-        SnapshotError::Io(_, error) if error.kind() == io::ErrorKind::StorageFull => 507,
-        _ => 500,
+        SnapshotError::OtherAlyx { .. } => StatusCode::CONFLICT,
+        error if error.is_refusal() => StatusCode::BAD_REQUEST,
+        SnapshotError::Io(_, error) if error.kind() == io::ErrorKind::StorageFull => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     ActionError::new(status, error.to_string())
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{Visit, refusal, text_response};
+use super::{Visit, error::ProxyError, text_response};
 use crate::{clock, proxy::ServedSnapshot};
 
 /// What the base template needs.
@@ -58,7 +58,11 @@ pub(super) fn page(template: &impl Template, status: u16) -> Response<Body> {
         Ok(html) => html,
         Err(error) => {
             tracing::error!(%error, "a page can't be made");
-            return refusal::plain(500, "The page can't be made; the log says more.");
+            return ProxyError::refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The page can't be made; the log says more.",
+            )
+            .into();
         }
     };
     let mut response = text_response(&html, "text/html; charset=utf-8");

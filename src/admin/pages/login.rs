@@ -6,9 +6,11 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use zeroize::Zeroizing;
 
 use super::{
-    MAX_FORM, Visit, field,
+    MAX_FORM, Visit,
+    error::ProxyError,
+    field,
     frame::{Frame, page},
-    refusal, to,
+    to,
 };
 use crate::{
     alyx::{Route, Service, route::LOG_IN},
@@ -99,7 +101,11 @@ impl Visit {
 
     pub(super) fn log_out(&self, form: &[(String, String)]) -> Response<Body> {
         if !self.is_own_form(form) {
-            return refusal::plain(403, "The form is out of date: load the page again.");
+            return ProxyError::refused(
+                StatusCode::FORBIDDEN,
+                "The form is out of date: load the page again.",
+            )
+            .into();
         }
         let mut response = to("/-/status");
         let cookie = self.admin.sessions.end(&self.headers, self.is_secure());

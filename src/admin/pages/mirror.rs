@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::body::Body;
-use http::Response;
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Visit, field,
+    Visit,
+    error::ProxyError,
+    field,
     frame::{Frame, page},
-    refusal, to,
+    to,
 };
 use crate::{alyx::Endpoint, clock, mirror::sync::TableProgress};
 
@@ -138,7 +140,11 @@ impl Visit {
             return to("/-/admin");
         }
         if !self.is_own_form(form) {
-            return refusal::plain(403, "The form is out of date: load the page again.");
+            return ProxyError::refused(
+                StatusCode::FORBIDDEN,
+                "The form is out of date: load the page again.",
+            )
+            .into();
         }
         let done = match field(form, "action") {
             "sync" => {
@@ -158,7 +164,7 @@ impl Visit {
                 self.admin.release_online();
                 Ok("The proxy asks Alyx again.")
             }
-            _ => return refusal::plain(400, "There is no such button."),
+            _ => return ProxyError::refused(StatusCode::BAD_REQUEST, "There is no such button.").into(),
         };
         match done {
             Ok(message) => self.mirror_page(message),

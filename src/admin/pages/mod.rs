@@ -18,14 +18,14 @@ mod status;
 use std::{net::IpAddr, sync::Arc};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
 pub(crate) use session::Sessions;
 
 use super::router::{AdminSite, text_response};
 use crate::{
     http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
-    proxy::refusal,
+    proxy::error::{self, ProxyError},
     settings::Settings,
 };
 use session::Session;
@@ -61,7 +61,7 @@ pub(crate) async fn answer(
     let settings = admin.core.settings.load_full();
     let base = match forwarded::of(&parts, peer, &settings.server) {
         Ok(base) => base,
-        Err(error) => return Some(refusal::plain(400, &error.to_string())),
+        Err(error) => return Some(ProxyError::refused(StatusCode::BAD_REQUEST, &error.to_string()).into()),
     };
     let client = forwarded::client(&parts.headers, peer, &settings.server);
     let session = admin.sessions.of(&parts.headers);
@@ -72,18 +72,23 @@ pub(crate) async fn answer(
         return visit.show(&path).await;
     }
     if visit.method != Method::POST {
-        return Some(refusal::plain(
-            405,
-            "The proxy's own pages are read by GET, and their forms sent by POST.",
-        ));
+        return Some(
+            ProxyError::refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The proxy's own pages are read by GET, and their forms sent by POST.",
+            )
+            .into(),
+        );
     }
     if is_foreign(&visit.headers, &visit.base) {
-        return Some(refusal::plain(403, "Forms of other sites are not taken."));
+        return Some(
+            ProxyError::refused(StatusCode::FORBIDDEN, "Forms of other sites are not taken.").into(),
+        );
     }
     let timeout = visit.admin.core.settings.load().server.client_timeout.0;
     let body = match crate::proxy::in_flight::whole(body, "A form", MAX_FORM, timeout).await {
         Ok(body) => body,
-        Err(refusal) => return Some(*refusal),
+        Err(refusal) => return Some(refusal.into()),
     };
     let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     visit.take(&path, &form).await

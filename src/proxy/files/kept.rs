@@ -17,7 +17,7 @@ use crate::{
     http::{RequestedRange, Validators, cache_status::CacheStatus, wanted},
     proxy::{
         Exchange,
-        refusal::{self, NOTICE},
+        error::{NOTICE, ProxyError},
     },
     snapshot::{FileHead, KeptFile},
     store::{Store, StoreError},
@@ -234,7 +234,11 @@ impl CachedFile {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else if let Err(error) = self.fill(asked, &tag, &mut response).await {
             tracing::error!(%error, file = %self.path.display(), "kept cache tables can't be read");
-            return refusal::plain(500, "The kept cache tables can't be read; the proxy's log says more.");
+            return ProxyError::refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The kept cache tables can't be read; the proxy's log says more.",
+            )
+            .into();
         }
         response
     }

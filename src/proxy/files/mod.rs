@@ -12,14 +12,14 @@ mod zip;
 use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
     Exchange,
     authorize::{Authorization, authorize, caller, refuse_caller},
     core::Core,
+    error::{ProxyError, notice_away},
     passthrough::{self, failed_pass, give_unstored},
-    refusal::{self, notice_away},
 };
 use crate::{
     alyx::{Class, cache_info, query_string, route},
@@ -49,7 +49,7 @@ pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Exchange) -> Respon
     let core = &tables.core;
     let credentials = credentials(&asked.headers, &core.key);
     let Some(tag) = cache_info::tag_asked(&query_string::parse(asked.uri.query().unwrap_or_default())) else {
-        return refusal::plain(404, "There is no such database tag.");
+        return ProxyError::refused(StatusCode::NOT_FOUND, "There is no such database tag.").into();
     };
     if matches!(credentials, Credentials::Foreign) {
         return passthrough::answer(
@@ -81,13 +81,13 @@ pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Exchange) -> Respon
     let wanted = download::TablesRequest { tag: &tag, info: info.as_deref(), kept: kept.is_some() };
     match download::answer(tables, &asked, &credentials, wanted, why).await {
         Ok(response) => response,
-        Err(UpstreamError::BadAddress) => refusal::plain(404, NO_PLACE),
+        Err(UpstreamError::BadAddress) => ProxyError::refused(StatusCode::NOT_FOUND, NO_PLACE).into(),
         Err(failure) => match (refuse_caller(core, may, &failure, &asked.route), &kept) {
-            (Some(refusal), _) => refusal,
+            (Some(refusal), _) => refusal.into(),
             (None, Some(kept)) => give_offline(tables, &asked, kept).await,
             (None, None) => match own(tables, &asked, &tag, Some(ServedStale::Offline)).await {
                 Some(response) => response,
-                None => failed_pass(core, &failure),
+                None => failed_pass(core, &failure).into(),
             },
         },
     }
@@ -159,7 +159,7 @@ impl CacheTables {
             Ok(answer) => answer,
             Err(failure) => {
                 let refusal = refuse_caller(&self.core, may, &failure, &asked.route);
-                return refusal.map_or(Ok(may), |refusal| Err(Box::new(refusal)));
+                return refusal.map_or(Ok(may), |refusal| Err(Box::new(refusal.into())));
             }
         };
         // That Alyx offers no tables says nothing of the token.

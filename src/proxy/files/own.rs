@@ -24,8 +24,8 @@ use crate::{
     proxy::{
         Exchange,
         authorize::authorize,
+        error::{NOTICE, notice_away},
         passthrough::give_unstored,
-        refusal::{NOTICE, notice_away},
     },
     settings::Settings,
     single_flight::Flights,

@@ -12,13 +12,14 @@ use std::time::Instant;
 
 use askama::Template;
 use axum::body::{Body, to_bytes};
-use http::{HeaderValue, Method, Response, Uri, header};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use super::{
     Visit,
+    error::ProxyError,
     frame::{Frame, page},
-    refusal, text_response, to,
+    text_response, to,
 };
 use crate::{
     alyx::{ENDPOINTS, Endpoint, query_string, route::classify},
@@ -104,11 +105,17 @@ impl Visit {
             [] => self.choice(),
             [name] => match known(name) {
                 Some(endpoint) => self.list(endpoint, authorization, as_json).await,
-                None => refusal::plain(404, &format!("Alyx has no endpoint `{name}`.")),
+                None => {
+                    ProxyError::refused(StatusCode::NOT_FOUND, &format!("Alyx has no endpoint `{name}`."))
+                        .into()
+                }
             },
             [name, key @ ..] => match known(name) {
                 Some(endpoint) => self.record(endpoint, &key.join("/"), authorization, as_json).await,
-                None => refusal::plain(404, &format!("Alyx has no endpoint `{name}`.")),
+                None => {
+                    ProxyError::refused(StatusCode::NOT_FOUND, &format!("Alyx has no endpoint `{name}`."))
+                        .into()
+                }
             },
         }
     }
@@ -132,7 +139,7 @@ impl Visit {
         explain: bool,
     ) -> Response<Body> {
         let Ok(uri) = path_and_query.parse::<Uri>() else {
-            return refusal::plain(400, "This makes no question.");
+            return ProxyError::refused(StatusCode::BAD_REQUEST, "This makes no question.").into();
         };
         let mut headers = http::HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));

@@ -1,7 +1,7 @@
 //! What the proxy says in its own name when it can't answer: Alyx's error shape, in plain words.
 
 use axum::body::Body;
-use http::{HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{core::Core, from_mirror::MirrorMiss};
 use crate::{
@@ -20,32 +20,68 @@ const CROWDED: u64 = 5;
 /// Seconds after which Alyx may be back. ONE does not wait so long: it shows the refusal at once.
 const AWAY: u64 = 300;
 
-/// A refusal in Alyx's error shape.
-pub(crate) fn plain(status: u16, text: &str) -> Response<Body> {
-    json(status, error_body::detail(status, text), CacheStatus::Refused(RefusalReason::Refused))
+/// A refusal in the proxy's own name: one error, one response, in Alyx's error shape.
+#[derive(Debug, Clone)]
+pub(crate) struct ProxyError {
+    status: StatusCode,
+    reason: RefusalReason,
+    body: String,
+    /// Fields besides those that every refusal has.
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ProxyError {
+    /// A refusal for this reason, in this sentence.
+    pub(crate) fn new(status: StatusCode, reason: RefusalReason, text: &str) -> Self {
+        Self::with_body(status, reason, error_body::detail(status.as_u16(), text))
+    }
+
+    /// The refusal of a request that is wrong, or asks for what isn't there.
+    pub(crate) fn refused(status: StatusCode, text: &str) -> Self {
+        Self::new(status, RefusalReason::Refused, text)
+    }
+
+    /// A refusal with a body of its own in Alyx's shape.
+    pub(crate) fn with_body(status: StatusCode, reason: RefusalReason, body: String) -> Self {
+        Self { status, reason, body, headers: Vec::new() }
+    }
+
+    /// Adds a field to its response.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds the notice that Alyx is away.
+    pub(crate) fn notice_away(mut self, core: &Core) -> Self {
+        self.headers.extend(notice_away(core).map(|notice| (NOTICE, notice)));
+        self
+    }
+}
+
+impl From<ProxyError> for Response<Body> {
+    fn from(error: ProxyError) -> Self {
+        let ProxyError { status, reason, body, headers } = error;
+        let mut response = json(status, body, CacheStatus::Refused(reason));
+        response.headers_mut().extend(headers);
+        response
+    }
 }
 
 /// A JSON answer of the proxy's own.
-pub(crate) fn json(status: u16, body: String, how: CacheStatus) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, body: String, how: CacheStatus) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
-    // Every status given here is one.
-    *response.status_mut() =
-        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     how.mark(&mut response);
     response
 }
 
-/// A refusal for this reason.
-pub(crate) fn refuse(status: u16, body: String, reason: RefusalReason) -> Response<Body> {
-    json(status, body, CacheStatus::Refused(reason))
-}
-
 /// 504 for what only Alyx could answer. ONE retries 503 eight times; 504 it shows at once.
-pub(crate) fn gateway_timeout(core: &Core, failure: &UpstreamError, more: &str) -> Response<Body> {
+pub(crate) fn gateway_timeout(core: &Core, failure: &UpstreamError, more: &str) -> ProxyError {
     let text = format!("{} {more}", why_away(core, failure));
     let reason = reason_of(failure);
-    refuse(504, error_body::detail(504, text.trim_end()), reason)
+    ProxyError::new(StatusCode::GATEWAY_TIMEOUT, reason, text.trim_end())
 }
 
 /// 504 for a question whose answer is not stored, with what is stored that comes near.
@@ -56,7 +92,7 @@ pub(crate) async fn not_stored(
     failure: &UpstreamError,
     question: &Question,
     silence: &MirrorMiss,
-) -> Response<Body> {
+) -> ProxyError {
     let near = core.responses.similar(question).await;
     let mut more = String::from("The answer to this question is not stored here.");
     let mut reason = None;
@@ -79,7 +115,7 @@ pub(crate) async fn not_stored(
     match reason {
         Some(reason) => {
             let text = format!("{} {more}", why_away(core, failure));
-            refuse(504, error_body::detail(504, &text), reason)
+            ProxyError::new(StatusCode::GATEWAY_TIMEOUT, reason, &text)
         }
         None => gateway_timeout(core, failure, &more),
     }
@@ -88,30 +124,30 @@ pub(crate) async fn not_stored(
 /// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.
 /// 429: Alyx asked for a pause that is longer than anyone may wait. 503: too much is asked of it; ONE tries again
 /// by itself.
-pub(crate) fn retry_later(failure: &UpstreamError) -> Option<Response<Body>> {
+pub(crate) fn retry_later(failure: &UpstreamError) -> Option<ProxyError> {
     let (status, why, seconds) = match failure {
-        UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length) => {
-            (429, format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
-        }
+        UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("Alyx was asked too often: {failure}."),
+            seconds(*length).max(1),
+        ),
         UpstreamError::Saturated | UpstreamError::Paced => {
-            (503, format!("Alyx could not be asked: {failure}."), CROWDED)
+            (StatusCode::SERVICE_UNAVAILABLE, format!("Alyx could not be asked: {failure}."), CROWDED)
         }
         _ => return None,
     };
     Some(with_retry_after(status, &why, seconds, failure))
 }
 
-fn with_retry_after(status: u16, why: &str, seconds: u64, failure: &UpstreamError) -> Response<Body> {
+fn with_retry_after(status: StatusCode, why: &str, seconds: u64, failure: &UpstreamError) -> ProxyError {
     let text = format!("{why} Try again in {seconds} seconds.");
-    let mut response =
-        refuse(status, error_body::detail(status, &text), RefusalReason::Upstream(failure.name()));
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    response
+    ProxyError::new(status, RefusalReason::Upstream(failure.name()), &text)
+        .header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
 /// 503 for a request that may write and was surely not sent. No 4xx: clients throw a write away for that (the MATLAB
 /// client's queue), though it has done nothing wrong; and 429 is Alyx's own word.
-pub(crate) fn not_sent(core: &Core, failure: &UpstreamError) -> Response<Body> {
+pub(crate) fn not_sent(core: &Core, failure: &UpstreamError) -> ProxyError {
     let (why, seconds) = match failure {
         UpstreamError::Throttled(length) | UpstreamError::ThrottledAll(length) => {
             (format!("Alyx was asked too often: {failure}."), seconds(*length).max(1))
@@ -127,7 +163,7 @@ pub(crate) fn not_sent(core: &Core, failure: &UpstreamError) -> Response<Body> {
         failure => (why_away(core, failure), AWAY),
     };
     with_retry_after(
-        503,
+        StatusCode::SERVICE_UNAVAILABLE,
         &format!("{why} The request was not sent to Alyx; nothing was changed."),
         seconds,
         failure,
@@ -136,7 +172,7 @@ pub(crate) fn not_sent(core: &Core, failure: &UpstreamError) -> Response<Body> {
 
 /// 504 for a request that may write and was sent, at least in part, where Alyx did not say what came of it. Neither 429 nor
 /// 503, which ONE sends again by itself.
-pub(crate) fn outcome_unknown(core: &Core, failure: &UpstreamError) -> Response<Body> {
+pub(crate) fn outcome_unknown(core: &Core, failure: &UpstreamError) -> ProxyError {
     let base = core.upstream.base();
     let how = match failure {
         UpstreamError::Slow { .. } | UpstreamError::Unsent { .. } => {
@@ -147,7 +183,7 @@ pub(crate) fn outcome_unknown(core: &Core, failure: &UpstreamError) -> Response<
     let text = format!(
         "{how} Alyx did not say whether it was carried out. Look before you send it again, or it may be done twice."
     );
-    refuse(504, error_body::detail(504, &text), RefusalReason::Upstream(failure.name()))
+    ProxyError::new(StatusCode::GATEWAY_TIMEOUT, RefusalReason::Upstream(failure.name()), &text)
 }
 
 fn reason_of(failure: &UpstreamError) -> RefusalReason {
