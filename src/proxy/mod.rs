@@ -30,6 +30,8 @@ mod read;
 mod respond;
 pub(crate) mod snapshot;
 mod stale;
+#[cfg(test)]
+mod tests;
 pub(crate) mod verify;
 mod write;
 

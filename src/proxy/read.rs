@@ -79,7 +79,11 @@ pub(crate) async fn answer(floors: &Floors, exchange: Exchange, body: Body) -> R
 }
 
 /// The question that may be remembered, or why this read is none.
-fn question(exchange: &Exchange, credentials: &Credentials, down: bool) -> Result<Question, BypassReason> {
+pub(super) fn question(
+    exchange: &Exchange,
+    credentials: &Credentials,
+    down: bool,
+) -> Result<Question, BypassReason> {
     if matches!(credentials, Credentials::Foreign) || matches!(credentials, Credentials::OtherScheme) && !down
     {
         return Err(BypassReason::ForeignCredentials);
@@ -110,7 +114,7 @@ fn question(exchange: &Exchange, credentials: &Credentials, down: bool) -> Resul
 }
 
 impl<'a> Read<'a> {
-    fn new(
+    pub(super) fn new(
         floors: &'a Floors,
         exchange: &'a Exchange,
         credentials: &'a Credentials,
