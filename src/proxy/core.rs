@@ -135,13 +135,12 @@ impl Core {
 
     /// Learns from an answer of Alyx's what this caller's token is worth.
     pub(crate) async fn learn(&self, credentials: &Credentials, answer: &UpstreamResponse) {
+        let Some(token) = credentials.token() else { return };
         // Gateways say 200 and nothing.
-        if answer.json && !answer.body.is_empty() {
-            self.learn_success(credentials, answer.status, answer.asked_at);
+        if answer.json && !answer.body.is_empty() && says_accepted(answer) {
+            self.tokens.vouch(token, answer.asked_at, &self.store);
         }
-        if let Some(token) = credentials.token()
-            && error_body::is_token_refused(answer.status, &answer.body)
-        {
+        if error_body::is_token_refused(answer.status, &answer.body) {
             self.tokens.forget(token, &self.store).await;
         }
     }
@@ -155,6 +154,13 @@ impl Core {
             self.tokens.vouch(token, asked_at, &self.store);
         }
     }
+}
+
+/// Whether Alyx has accepted the token that this was asked with: it looks at that first (ALYX.md 4.1), so its own errors about
+/// what was asked (4.3) say it as well as a success does. Gateways' errors have another form.
+fn says_accepted(answer: &UpstreamResponse) -> bool {
+    let is_own = || memchr::memmem::find(&answer.body, b"\"status_code\"").is_some();
+    answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 500) && is_own()
 }
 
 async fn open_mirror(store: &Arc<Store>, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {

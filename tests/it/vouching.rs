@@ -22,6 +22,22 @@ async fn cut(lab: &Lab, proxy: &Proxy) {
     proxy.until_upstream_is("down").await;
 }
 
+/// Alyx looks at the token before it looks at the question: its own error about that is a check of the token, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_wrong_vouches_for_its_token() {
+    for wrong in
+        ["/sessions?number=x", "/subjects/dup_mouse", "/sessions/00000000-0000-0000-0000-000000000000"]
+    {
+        let lab = Lab::open().await;
+        let proxy = Proxy::start(&lab.url()).await;
+        proxy.get(STORED).await.expect(200);
+        let other = proxy.client().with(users::ADMIN);
+        assert!(!other.get(wrong).await.status.is_success());
+        let answer = other.get(STORED).await.expect(200);
+        assert!(answer.cache().hit(), "after {wrong}: {}", answer.describe());
+    }
+}
+
 /// Django answers its own pages without a look at the token, and a network's page for a log-in has never seen one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_anybody_gets_vouches_for_no_token() {

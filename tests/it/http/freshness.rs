@@ -154,7 +154,6 @@ async fn what_is_not_found_is_remembered_briefly() {
     let settings = [("cache.negative_ttl", "500ms"), ("cache.stale_while_revalidate", "0s")];
     let (lab, proxy) = open_with(&settings).await;
     let missing = format!("/sessions/{}", lab::session_id(999));
-    // A token is vouched for by success alone.
     proxy.get(LIST).await.expect(200);
     let first = proxy.get(&missing).await.expect(404);
     let again = proxy.get(&missing).await.expect(404);
