@@ -305,12 +305,14 @@ async fn guessing_offline_is_limited_also_at_once() {
     cut(&lab, &proxy).await;
     let mut guesses: Vec<String> = (0..40).map(|n| format!("guess {n}")).collect();
     guesses.push(user.password.to_owned());
+    let start = std::time::Instant::now();
     let answers = guesses.iter().map(|guess| log_in_form(&proxy, user.name, guess));
     let answers = futures_util::future::join_all(answers).await;
     // The right password is no guess, whenever its turn comes.
     let tried = answers[..40].iter().filter(|answer| answer.status != 429).count();
-    // Two at a time are looked at.
-    assert!((3..=4).contains(&tried), "{tried} of 40 guesses were tried");
+    // Two at a time are looked at; and of a name that is locked one a second, in case it is the right one.
+    let most = 4 + usize::try_from(start.elapsed().as_secs()).unwrap();
+    assert!((3..=most).contains(&tried), "{tried} of 40 guesses were tried");
 }
 
 /// Others read other things in odd forms: what Alyx accepts must be the name that is kept.

@@ -65,35 +65,9 @@ pub(crate) async fn answer(
     if action == "import" {
         return snapshot::import(&admin.floors, &parts.headers, body).await;
     }
-    let json = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if json.is_none_or(|value| !value.to_ascii_lowercase().starts_with("application/json")) {
-        return ProxyError::refused(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "An action is sent as JSON: `Content-Type: application/json`.",
-        )
-        .into();
-    }
-    let timeout = admin.core.settings.load().server.client_timeout.0;
-    let body = match crate::proxy::in_flight::whole(body, "An action", MAX_BODY, timeout).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into(),
-    };
-    let request = match serde_json::from_slice::<Value>(&body) {
-        Ok(request @ Value::Object(_)) => request,
-        Ok(_) => {
-            return ProxyError::refused(
-                StatusCode::BAD_REQUEST,
-                "The body of an action is a JSON object, `{}` where there is nothing to say.",
-            )
-            .into();
-        }
-        Err(error) => {
-            return ProxyError::refused(
-                StatusCode::BAD_REQUEST,
-                &format!("The body of this action is not JSON: {error}."),
-            )
-            .into();
-        }
+    let request = match read_request(admin, &parts.headers, body).await {
+        Ok(request) => request,
+        Err(error) => return error.into(),
     };
     let done = if action == "export" {
         snapshot::export(&admin.floors, request).await
@@ -106,6 +80,30 @@ pub(crate) async fn answer(
     match done {
         Ok(response) => response,
         Err(ActionError { status, why }) => ProxyError::refused(status, &why).into(),
+    }
+}
+
+/// The body of an action: a JSON object.
+async fn read_request(admin: &AdminSite, headers: &HeaderMap, body: Body) -> Result<Value, ProxyError> {
+    let json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if json.is_none_or(|value| !value.to_ascii_lowercase().starts_with("application/json")) {
+        return Err(ProxyError::refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "An action is sent as JSON: `Content-Type: application/json`.",
+        ));
+    }
+    let timeout = admin.core.settings.load().server.client_timeout.0;
+    let body = crate::proxy::in_flight::whole(body, "An action", MAX_BODY, timeout).await?;
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(request @ Value::Object(_)) => Ok(request),
+        Ok(_) => Err(ProxyError::refused(
+            StatusCode::BAD_REQUEST,
+            "The body of an action is a JSON object, `{}` where there is nothing to say.",
+        )),
+        Err(error) => Err(ProxyError::refused(
+            StatusCode::BAD_REQUEST,
+            &format!("The body of this action is not JSON: {error}."),
+        )),
     }
 }
 
