@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Entry, JsonVariant, Question,
-    disk::{Raw, raw, unpack},
     entry::{Parts, is_html},
+    row::{Raw, raw, unpack},
 };
 use crate::{
     alyx::{Route, links::Base, query_string, route::classify},

@@ -14,6 +14,7 @@ mod key;
 mod list_generations;
 mod memory;
 mod purge;
+mod row;
 mod variant;
 
 use std::{collections::HashMap, sync::Arc};
@@ -22,7 +23,6 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 pub use disk::{CacheUsage, Similar};
-pub(crate) use disk::{read_headers, write_headers};
 pub use entry::{ClientView, Entry, Representation, is_personal};
 pub use export::{Arrived, ExportedEntry, NoAnswer, Stays, for_each};
 pub use freshness::Freshness;
@@ -30,6 +30,7 @@ pub use given::{GivenCopies, GivenCopy, GivenRecord, Holder, columns, listed_rec
 pub use invalidation::PendingWrite;
 pub use key::Question;
 pub use purge::Purge;
+pub(crate) use row::{read_headers, write_headers};
 pub use variant::JsonVariant;
 
 use crate::{

@@ -9,6 +9,7 @@ pub mod capabilities;
 mod checksum;
 pub mod corruption;
 mod database;
+mod ddl;
 pub mod export;
 mod file;
 mod generation;

@@ -8,6 +8,7 @@ pub(crate) mod compare;
 pub(crate) mod django;
 pub(crate) mod form;
 pub(crate) mod json_lookup;
+mod jsonb;
 pub(crate) mod lookups;
 pub(crate) mod parse;
 pub(crate) mod path;

@@ -1,17 +1,15 @@
 //! What a write changes in other records: the parts of them that are made from the record written
 //! (ALYX.md 3, 7).
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
+use super::shown::{of_probe, of_session, of_water, served, with_id};
 use crate::{
     alyx::{
         Endpoint,
-        model::{Join, Model, QC},
+        model::{Join, Model},
         record::Record,
     },
     miniature::{
@@ -242,91 +240,6 @@ fn probe(data: &mut Data, insertion: &Record, info: &str, served: &[Arc<Record>]
     });
 }
 
-/// The datasets of which a file exists on a repository that is not personal; all, if there is none such.
-fn served(data: &Data, datasets: &[Arc<Record>]) -> Vec<Arc<Record>> {
-    let repositories = data.named("data-repository").records().iter();
-    let servers: HashSet<&str> = repositories
-        .filter(|one| one.value()["globus_is_personal"] == Value::Bool(false))
-        .filter_map(|one| one.value()["name"].as_str())
-        .collect();
-    let on_server = |dataset: &&Arc<Record>| {
-        let mut files = dataset.value()["file_records"].as_array().into_iter().flatten();
-        files.any(|file| {
-            let server = file["data_repository"].as_str().is_some_and(|name| servers.contains(name));
-            server && file["exists"] == Value::Bool(true)
-        })
-    };
-    datasets.iter().filter(|dataset| servers.is_empty() || on_server(dataset)).map(Arc::clone).collect()
-}
-
-/// Where a dataset is read from: of its files that exist, one on a server first.
-fn data_url(dataset: &Record, data: &Data) -> Value {
-    let repositories = data.named("data-repository");
-    let rank = |file: &&Value| {
-        let name = file["data_repository"].as_str().unwrap_or_default();
-        let personal = repositories
-            .find(name)
-            .first()
-            .and_then(|place| repositories.records()[*place].value()["globus_is_personal"].as_bool());
-        // Not personal, personal, unknown; then the last by name.
-        (personal.map_or(2, u8::from), std::cmp::Reverse(name.to_owned()))
-    };
-    let files = dataset.value()["file_records"].as_array().into_iter().flatten();
-    let files = files.filter(|file| file["exists"] == Value::Bool(true) && !file["data_url"].is_null());
-    files.min_by_key(rank).map_or(Value::Null, |file| file["data_url"].clone())
-}
-
-/// A dataset as the detail of its session shows it.
-fn of_session(data: &Data, dataset: &Record) -> Value {
-    let own = dataset.value();
-    let revisions = data.named("revisions");
-    let revision = own["revision"].as_str().and_then(|name| revisions.find(name).first());
-    let revision = revision.map_or(json!(""), |place| revisions.records()[*place].value()["id"].clone());
-    json!({
-        "id": id(dataset),
-        "name": own["name"],
-        "dataset_type": own["dataset_type"],
-        "data_url": data_url(dataset, data),
-        "url": own["url"],
-        "file_size": own["file_size"],
-        "hash": own["hash"],
-        "version": own["version"],
-        "collection": own["collection"],
-        "revision": revision,
-        "default_revision": if own["default_dataset"] == Value::Bool(true) { "True" } else { "False" },
-        "qc": own["qc"],
-    })
-}
-
-/// A dataset as the detail of an insertion shows it; its quality is a number there.
-fn of_probe(data: &Data, dataset: &Record) -> Value {
-    let own = dataset.value();
-    json!({
-        "id": id(dataset),
-        "name": own["name"],
-        "dataset_type": own["dataset_type"],
-        "data_url": data_url(dataset, data),
-        "url": own["url"],
-        "file_size": own["file_size"],
-        "hash": own["hash"],
-        "version": own["version"],
-        "collection": own["collection"],
-        "qc": QC.number(own["qc"].as_str().unwrap_or_default()),
-    })
-}
-
-/// An administration of water as the detail of its session shows it; its own record lacks the name.
-fn of_water(water: &Record, known: &[Value]) -> Value {
-    let name = known.iter().find(|one| one["id"].as_str() == id(water)).map(|one| one["name"].clone());
-    let own = water.value();
-    json!({
-        "id": id(water),
-        "name": name.unwrap_or_else(|| json!("")),
-        "water_type": own["water_type"],
-        "water_administered": own["water_administered"],
-    })
-}
-
 /// Makes the files of a dataset anew from their own records.
 fn files_of(data: &mut Data, key: &str) {
     let files = referring(data, "files", "dataset", key);
@@ -358,14 +271,6 @@ fn files_of(data: &mut Data, key: &str) {
             one.with("file_records", &shown).with("auto_datetime", &format!("\"{}\"", super::stamp()))
         })
     });
-}
-
-/// A path with the id of its dataset before its extension.
-pub(super) fn with_id(path: &str, id: &str) -> String {
-    match path.rsplit_once('.') {
-        Some((stem, extension)) => format!("{stem}.{id}.{extension}"),
-        None => format!("{path}.{id}"),
-    }
 }
 
 /// Makes anew what the detail of a subject shows, and the subjects that users answer for.

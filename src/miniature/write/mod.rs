@@ -10,6 +10,7 @@ mod create;
 mod effects;
 mod order;
 mod register;
+mod shown;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 

@@ -4,6 +4,8 @@ mod compare;
 mod condition;
 mod context;
 mod datasets;
+mod detail;
+mod error;
 mod keys;
 mod lacking;
 mod link;
@@ -17,62 +19,26 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use rusqlite::Connection;
 
+pub use detail::detail;
+pub use error::PlanError;
+
 use condition::{BASE, Condition, ConditionEffect};
 use context::Context;
 use order::RowOrder;
 use sql::{Sql, quoted};
 
-use super::{checksum, schema::EndpointTables, sql_functions, state::States};
+use super::{checksum, schema::EndpointTables, state::States};
 use crate::alyx::{
     DetailShape, Endpoint,
     filter::RowEffect,
     filterset::{
-        AlyxError, QueryError, Undecidable,
+        AlyxError, Undecidable,
         form::{self, ActiveFilter},
     },
     pagination::{self, Window},
     query_string::Pairs,
     record::Record,
 };
-
-/// Why a question has no answer from the tables.
-#[derive(Debug)]
-pub enum PlanError {
-    /// Alyx refuses it, or it can't be decided here.
-    Unanswered(QueryError),
-    /// SQLite's word.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<QueryError> for PlanError {
-    fn from(unanswered: QueryError) -> Self {
-        Self::Unanswered(unanswered)
-    }
-}
-
-impl From<AlyxError> for PlanError {
-    fn from(refusal: AlyxError) -> Self {
-        Self::Unanswered(refusal.into())
-    }
-}
-
-impl From<Undecidable> for PlanError {
-    fn from(undecided: Undecidable) -> Self {
-        Self::Unanswered(undecided.into())
-    }
-}
-
-impl From<rusqlite::Error> for PlanError {
-    /// A row that can't be decided makes the whole question undecided (see [`sql_functions::UNDECIDED`]).
-    fn from(error: rusqlite::Error) -> Self {
-        if let rusqlite::Error::SqliteFailure(_, Some(words)) = &error
-            && let Some(what) = words.strip_prefix(sql_functions::UNDECIDED)
-        {
-            return Undecidable::unsupported(what).into();
-        }
-        Self::Sqlite(error)
-    }
-}
 
 /// How a list is answered.
 #[derive(Debug, Clone)]
@@ -414,81 +380,5 @@ impl ListPlan {
             record = record.with(field, &(own * repeats).to_string());
         }
         record.text().to_owned()
-    }
-}
-
-/// The text of a detail.
-pub fn detail(
-    connection: &Connection,
-    states: &States,
-    endpoint: &'static Endpoint,
-    key: &str,
-) -> Result<String, PlanError> {
-    let missing = |details| Undecidable::Missing { endpoint: endpoint.name, details };
-    let (Some(table), Some(state), Some(detail)) =
-        (super::schema::Schema::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
-    else {
-        return Err(missing(false).into());
-    };
-    if state.distrusted.contains("") {
-        return Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
-    }
-    let column = match detail.key {
-        crate::alyx::DetailKey::Name(field) => field,
-        _ => "id",
-    };
-    let known = table.column(column).ok_or_else(|| missing(false))?;
-    let Some(value) = super::ingest::store(known.kind, &known.kind.json_of(key)) else {
-        return Err(AlyxError::not_found(endpoint.model).into());
-    };
-    let (name, body) = (quoted(&table.name), quoted(&format!("{}__body", table.name)));
-    let sql = format!(
-        "SELECT b.n, b.list, b.detail, b.list_sum, b.detail_sum FROM {name} t JOIN {body} b ON b.n = t.n WHERE t.{} = ?1 LIMIT 1000",
-        quoted(column)
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let found: Vec<(String, Option<String>)> = statement
-        .query_map([value], |row| {
-            let (n, list, own): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            checksum::check(n, &list, row.get(3)?)?;
-            if let Some(own) = &own {
-                checksum::check(n, own, row.get(4)?)?;
-            }
-            Ok((list, own))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    match found.as_slice() {
-        [] if !state.scope.is_empty() => {
-            Err(Undecidable::OutOfScope { endpoint: endpoint.name, scope: state.scope.clone() }.into())
-        }
-        [] if state.unreadable.lists > 0 => Err(lacking::unlisted(state).into()),
-        [] => Err(AlyxError::not_found(endpoint.model).into()),
-        [(list, own)] => {
-            keys::whole(endpoint, own.as_deref().unwrap_or(list))?;
-            one(connection, endpoint, detail.shape, list, own.as_deref())
-        }
-        several => {
-            let (model, count) = (endpoint.model, several.len());
-            let text = format!("get() returned more than one {model} -- it returned {count}!");
-            Err(AlyxError::failed(&text).into())
-        }
-    }
-}
-
-/// The detail of one record.
-fn one(
-    connection: &Connection,
-    endpoint: &'static Endpoint,
-    shape: DetailShape,
-    list: &str,
-    own: Option<&str>,
-) -> Result<String, PlanError> {
-    match shape {
-        DetailShape::AsListed => Ok(list.to_owned()),
-        DetailShape::Without(fields) => Ok(Record::new(list).without(fields).text().to_owned()),
-        DetailShape::Own => match own.filter(|own| *own != super::ingest::DETAIL_UNAVAILABLE) {
-            Some(own) => Ok(own.to_owned()),
-            None => Err(lacking::detail(connection, endpoint, list)?.into()),
-        },
     }
 }

@@ -7,8 +7,10 @@
 
 mod apply;
 mod backfill;
+mod backoff;
 mod cursor;
 mod detail;
+mod drop_others;
 mod holes;
 mod identity;
 mod incremental;
@@ -18,6 +20,7 @@ mod relist;
 mod scrub_schedule;
 mod source;
 mod tags;
+mod touch;
 
 use std::{
     collections::HashMap,
@@ -312,45 +315,6 @@ impl Synchroniser {
         }
     }
 
-    /// Alyx did not have the details of these records.
-    fn lack(&self, endpoint: &'static str, records: impl Iterator<Item = i64>) {
-        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (clock::now(), self.settings.load().mirror.full_interval.millis());
-        lacking.retain(|_, at| (0..long).contains(&(now - *at)));
-        lacking.extend(records.map(|n| ((endpoint, n), now)));
-    }
-
-    /// The records whose details are to be asked for: not those that Alyx did not have a moment ago. They are asked for
-    /// again as often as whole tables are.
-    fn not_lacking(&self, endpoint: &'static str, mut wanted: Vec<(i64, String)>) -> Vec<(i64, String)> {
-        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (clock::now(), self.settings.load().mirror.full_interval.millis());
-        wanted
-            .retain(|(n, _)| lacking.get(&(endpoint, *n)).is_none_or(|at| !(0..long).contains(&(now - *at))));
-        wanted
-    }
-
-    /// The records of a table have other numbers.
-    fn lacking_none(&self, endpoint: &str) {
-        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        lacking.retain(|(of, _), _| *of != endpoint);
-    }
-
-    /// What failed because of a damaged file is tried again at once: one table, or all of them.
-    fn forgive(&self, endpoint: Option<&str>) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|failed, _| endpoint.is_some_and(|endpoint| *failed != endpoint));
-    }
-
-    /// Whether a table failed so lately that it is left alone: longer each time.
-    fn rests(&self, endpoint: &str) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(endpoint).is_some_and(|(at, times)| {
-            let pause = 5_000 * i64::from(2_u32.saturating_pow((*times).min(8)));
-            (0..pause).contains(&clock::now().saturating_sub(*at))
-        })
-    }
-
     /// Brings the list of a table up to date.
     async fn table(&self, table: &'static EndpointTables, cycle: Cycle<'_>) -> Result<Done, SyncError> {
         let endpoint = table.endpoint.name;
@@ -416,50 +380,5 @@ impl Synchroniser {
             self.fill_details(table, forced).await?;
         }
         self.settle_unreadable(table).await
-    }
-
-    /// Fetches one record again, its detail too, after it was written through the proxy.
-    pub async fn touch(&self, endpoint: &'static Endpoint, key: &str) -> Result<(), SyncError> {
-        let Some(table) = Schema::get().table(endpoint.name) else { return Ok(()) };
-        if self.mirror.states().of(endpoint.name).is_none() || endpoint.filter("django").is_none() {
-            return Ok(());
-        }
-        let column = match endpoint.detail.map(|detail| detail.key) {
-            Some(crate::alyx::DetailKey::Name(name)) => name,
-            _ => "id",
-        };
-        let parameters = source::with_django(&self.scope(table), &format!("{column},{key}"));
-        let records = self.source.page(endpoint, &parameters, source::PAGE, 0).await?.records;
-        let records = self.with_details(table, records).await?;
-        self.mirror
-            .write(move |connection| {
-                for (list, detail) in &records {
-                    // The place of a new record among others is known when all are listed.
-                    if source::by_ranges(table) || apply::place(connection, table, list)?.is_some() {
-                        apply::put(connection, table, None, list, detail)?;
-                    }
-                }
-                Ok(generation::recount(connection, table)?)
-            })
-            .await?;
-        Ok(())
-    }
-
-    /// Removes the tables that the settings no longer name, and what was begun of them.
-    async fn drop_others(&self) {
-        let settings = self.settings.load_full();
-        let here = self.mirror.read(|connection, _| generation::endpoints(connection)).await;
-        let here = here.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what is no longer mirrored is not removed");
-            Vec::new()
-        });
-        let others = here.iter().filter_map(|endpoint| Schema::get().table(endpoint));
-        for table in others.filter(|table| !settings.mirror.keeps(table.endpoint)) {
-            let dropped =
-                self.mirror.write(move |connection| Ok(generation::forget(connection, table)?)).await;
-            if let Err(error) = dropped {
-                tracing::warn!(%error, endpoint = table.endpoint.name, "not removed from the mirror");
-            }
-        }
     }
 }

@@ -1,0 +1,89 @@
+//! A detail from the tables: one record, by its key.
+
+use rusqlite::Connection;
+
+use super::{PlanError, keys, lacking, sql::quoted};
+use crate::{
+    alyx::{
+        DetailKey, DetailShape, Endpoint,
+        filterset::{AlyxError, Undecidable},
+        record::Record,
+    },
+    mirror::{checksum, ingest, schema::Schema, state::States},
+};
+
+/// The text of a detail.
+pub fn detail(
+    connection: &Connection,
+    states: &States,
+    endpoint: &'static Endpoint,
+    key: &str,
+) -> Result<String, PlanError> {
+    let missing = |details| Undecidable::Missing { endpoint: endpoint.name, details };
+    let (Some(table), Some(state), Some(detail)) =
+        (Schema::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
+    else {
+        return Err(missing(false).into());
+    };
+    if state.distrusted.contains("") {
+        return Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
+    }
+    let column = match detail.key {
+        DetailKey::Name(field) => field,
+        _ => "id",
+    };
+    let known = table.column(column).ok_or_else(|| missing(false))?;
+    let Some(value) = ingest::store(known.kind, &known.kind.json_of(key)) else {
+        return Err(AlyxError::not_found(endpoint.model).into());
+    };
+    let (name, body) = (quoted(&table.name), quoted(&format!("{}__body", table.name)));
+    let sql = format!(
+        "SELECT b.n, b.list, b.detail, b.list_sum, b.detail_sum FROM {name} t JOIN {body} b ON b.n = t.n WHERE t.{} = ?1 LIMIT 1000",
+        quoted(column)
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found: Vec<(String, Option<String>)> = statement
+        .query_map([value], |row| {
+            let (n, list, own): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            checksum::check(n, &list, row.get(3)?)?;
+            if let Some(own) = &own {
+                checksum::check(n, own, row.get(4)?)?;
+            }
+            Ok((list, own))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    match found.as_slice() {
+        [] if !state.scope.is_empty() => {
+            Err(Undecidable::OutOfScope { endpoint: endpoint.name, scope: state.scope.clone() }.into())
+        }
+        [] if state.unreadable.lists > 0 => Err(lacking::unlisted(state).into()),
+        [] => Err(AlyxError::not_found(endpoint.model).into()),
+        [(list, own)] => {
+            keys::whole(endpoint, own.as_deref().unwrap_or(list))?;
+            one(connection, endpoint, detail.shape, list, own.as_deref())
+        }
+        several => {
+            let (model, count) = (endpoint.model, several.len());
+            let text = format!("get() returned more than one {model} -- it returned {count}!");
+            Err(AlyxError::failed(&text).into())
+        }
+    }
+}
+
+/// The detail of one record.
+fn one(
+    connection: &Connection,
+    endpoint: &'static Endpoint,
+    shape: DetailShape,
+    list: &str,
+    own: Option<&str>,
+) -> Result<String, PlanError> {
+    match shape {
+        DetailShape::AsListed => Ok(list.to_owned()),
+        DetailShape::Without(fields) => Ok(Record::new(list).without(fields).text().to_owned()),
+        DetailShape::Own => match own.filter(|own| *own != ingest::DETAIL_UNAVAILABLE) {
+            Some(own) => Ok(own.to_owned()),
+            None => Err(lacking::detail(connection, endpoint, list)?.into()),
+        },
+    }
+}
