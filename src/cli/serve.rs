@@ -187,9 +187,11 @@ async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) {
 /// Completes when the user asks a program that is not to go on without them to stop, or closes its terminal (but for what
 /// `nohup` has started, which has none).
 pub(super) async fn stop_asked() -> anyhow::Result<()> {
+    // Before signals are caught: a terminal that has been closed is none any more, and its hangup would be waited for in vain.
+    let has_terminal = std::io::stdin().is_terminal();
     let Signals { terminate, interrupt, mut hangup } = Signals::new().context("signals can't be heard")?;
     let closed = async {
-        if std::io::stdin().is_terminal() {
+        if has_terminal {
             hangup.recv().await;
         } else {
             std::future::pending::<()>().await;
