@@ -96,7 +96,7 @@ quick_tests() {
   tested cargo test --locked --no-fail-fast --lib --bins --test it -- \
     --skip pages:: --skip one_client:: --skip one_setup:: --skip one_script:: --skip docs:: --skip tables:: \
     --skip faults:: --skip walk:: --skip mirror_changes:: --skip mirror_damage:: --skip mirror_kills:: --skip mirror_races:: \
-    --skip mirror_recordings:: --skip mirror::properties:: --skip promtool --skip real_prometheus
+    --skip mirror_recordings:: --skip oracle::properties:: --skip promtool --skip real_prometheus
 }
 
 # What failed is noted, to be said once more at the end.
