@@ -100,7 +100,7 @@ def disk(run: Run):
     port = servers.origin(run)
     upstream = f"http://localhost:{port}"
     everybody = [
-        servers.proxy(run, upstream, "alyx-proxy, disk", storage__memory="0"),
+        servers.proxy(run, upstream, "alyx-proxy, disk", storage__max_memory="0"),
         servers.proxy(run, upstream, "alyx-proxy, memory", folder="other"),
     ]
     if run.has("nginx"):
@@ -216,7 +216,7 @@ def growth(run: Run):
     rows = []
     port = servers.origin(run)
     asked = 0
-    proxy = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB")
+    proxy = servers.proxy(run, f"http://localhost:{port}", storage__max_disk="16 GiB")
     for stored in (10,) if run.small else (1_000, 10_000, 100_000):
         while asked < stored:
             asked += 1
@@ -225,7 +225,7 @@ def growth(run: Run):
         for place in ("memory", "disk"):
             size = "256 MiB" if place == "memory" else "0"
             run.end(proxy)
-            proxy = servers.proxy(run, f"http://localhost:{port}", storage__disk="16 GiB", storage__memory=size)
+            proxy = servers.proxy(run, f"http://localhost:{port}", storage__max_disk="16 GiB", storage__max_memory=size)
             for path in (SIZES["1 KB"], SIZES["10 KB"]):
                 series = rounds(run, [proxy], path, 32)
                 samples[place, path] = series[0].median("cpu_each")
@@ -265,7 +265,7 @@ def day(run: Run):
                 "cache__stale_while_revalidate": "500ms",
             }
             if "mirror" in name:
-                settings |= {"mirror__token": token(0)[6:], "mirror__every": "1s", "mirror__full_every": "6s", "mirror__max_age": "3s"}
+                settings |= {"mirror__token": token(0)[6:], "mirror__interval": "1s", "mirror__full_interval": "6s", "mirror__max_age": "3s"}
             proxy = servers.proxy(run, f"http://localhost:{relay.port}", folder=name.replace(", ", "-"), **settings)
             port = proxy.port
             if "mirror" in name:
@@ -294,7 +294,7 @@ def day(run: Run):
 def start(run: Run):
     """From exec to the first answer, with a store of 1 GB."""
     port = servers.origin(run)
-    proxy = servers.proxy(run, f"http://localhost:{port}", storage__disk="8 GiB")
+    proxy = servers.proxy(run, f"http://localhost:{port}", storage__max_disk="8 GiB")
     megabytes = 20 if run.small else 1000
     path, probe = SIZES["3 MB"], SIZES["1 KB"]
     proxy.ask(probe)
@@ -305,7 +305,7 @@ def start(run: Run):
     times = []
     for _ in range(1 if run.small else 7):
         began = time.monotonic()
-        proxy = servers.proxy(run, f"http://localhost:{port}", storage__disk="8 GiB")
+        proxy = servers.proxy(run, f"http://localhost:{port}", storage__max_disk="8 GiB")
         status, headers, _ = proxy.ask(probe)
         times.append((time.monotonic() - began) * 1e3)
         assert status == 200 and "hit" in headers["cache-status"], headers
@@ -324,7 +324,7 @@ def memory(run: Run):
     upstream = f"http://localhost:{port}"
     size = 32 if run.small else 256
     records = _fill(run, 1 if run.small else 33, run.folder / "data", upstream)["records"]
-    proxy = servers.proxy(run, upstream, storage__memory=f"{size} MiB", storage__disk="8 GiB", mirror__max_age="1d")
+    proxy = servers.proxy(run, upstream, storage__max_memory=f"{size} MiB", storage__max_disk="8 GiB", mirror__max_age="1d")
     rows = []
 
     def note(when: str, of: int | None = None) -> None:
@@ -363,7 +363,7 @@ def soak(run: Run):
     size = 32
     idle, busy, rate, seconds = (200, 50, 200, 6) if run.small else (10_000, 500, 500, 600)
     proxy = servers.proxy(
-        run, f"http://localhost:{port}", storage__memory=f"{size} MiB", server__max_requests_per_client="1000", upstream__rate="0"
+        run, f"http://localhost:{port}", storage__max_memory=f"{size} MiB", server__max_requests_per_client="1000", upstream__requests_per_minute="0"
     )
     # Answers from memory, from disk (more than fit into memory), and ones that only Alyx has.
     paths = [SIZES["1 KB"], SIZES["10 KB"], SIZES["100 KB"], *(f"{SIZES['100 KB']}&noise={n}" for n in range(40 if run.small else 1000))]
