@@ -7,6 +7,8 @@
 //! `URL` is the Alyx that the tables shall be taken for. A proxy that is started on `DATA_DIR` afterwards answers from
 //! them until they are older than `mirror.max_age`. It prints `{"records": …, "seconds": …}`: putting them in and making
 //! the indexes, in transactions of one table each.
+
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
 #[path = "../tests/it/judge/mod.rs"]

@@ -9,6 +9,7 @@
 //! answered, refused, can't be decided from what Alyx shows (hidden), and answered wrongly. Fails where one is
 //! wrong, or fewer than 95 % of those that can be decided are answered. `SHOW_REFUSED=1` lists the refusals.
 
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/it/judge/mod.rs"]

@@ -8,6 +8,7 @@
 //! (WAL, indexes, statistics), then each question is put `ROUNDS` times (21). Prints a table, and writes the same
 //! as JSON to the file `JSON`.
 
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
 #[path = "../tests/it/judge/mod.rs"]

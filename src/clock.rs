@@ -1,20 +1,95 @@
-//! The time of day, as the store keeps it: milliseconds since 1970 UTC.
+//! Where the time comes from: the time of day in milliseconds since 1970 UTC, the monotonic time, and stamps.
 //!
-//! Ages are counted by the time of day ([`now`]). What came before what is told by stamps ([`stamp`]), which go on also
-//! where the clock was set back: an answer that was asked for after a write must never seem to be older than it.
+//! What tells time is given a [`Clock`]: [`SystemClock`] in the program, `ManualClock` in tests, which then test expiry,
+//! grace, pauses and throttles to the millisecond. Ages are counted by the time of day ([`Clock::now`]). What came before
+//! what is told by stamps ([`Clock::stamp`]), which go on also where the clock was set back: an answer that was asked for
+//! after a write must never seem to be older than it. Waiting is tokio's: until a deadline that was made of
+//! [`Clock::instant`] where one is kept to across calls.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Milliseconds since 1970-01-01 UTC.
 pub type Millis = i64;
 
-/// Now.
+/// A source of time.
+pub trait Clock: Debug + Send + Sync {
+    /// The time of day. It can be set back.
+    fn now(&self) -> Millis;
+
+    /// The monotonic time, for deadlines and for how long something took.
+    fn instant(&self) -> Instant;
+
+    /// A point in time for the order of things: now, and later than every stamp before.
+    fn stamp(&self) -> Millis;
+
+    /// Stamps from here on are later than this one, which comes from an earlier run.
+    fn stamps_continue_after(&self, last: Millis);
+}
+
+/// A clock that rooms share.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The computer's clock. All of them in one process hand out the same row of stamps.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+static STAMPS: Stamps = Stamps::new();
+
+#[allow(clippy::disallowed_methods, reason = "this is where the time comes from")]
+impl Clock for SystemClock {
+    fn now(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn stamp(&self) -> Millis {
+        STAMPS.next(self.now())
+    }
+
+    fn stamps_continue_after(&self, last: Millis) {
+        STAMPS.continue_after(last);
+    }
+}
+
+/// A row of stamps, each later than the one before.
+#[derive(Debug)]
+struct Stamps(AtomicI64);
+
+impl Stamps {
+    const fn new() -> Self {
+        Self(AtomicI64::new(Millis::MIN))
+    }
+
+    fn next(&self, now: Millis) -> Millis {
+        let next = |last: Millis| now.max(last.saturating_add(1));
+        let last = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)));
+        next(last.unwrap_or(Millis::MIN))
+    }
+
+    fn continue_after(&self, last: Millis) {
+        self.0.fetch_max(last, Ordering::AcqRel);
+    }
+}
+
+/// The system's time of day.
 pub fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    SystemClock.now()
+}
+
+/// A stamp of the system's clock.
+pub fn stamp() -> Millis {
+    SystemClock.stamp()
 }
 
 /// The value of `Age` for something that came at this time, in seconds. From a clock that was set back its age is not known,
@@ -24,22 +99,6 @@ pub fn age_field(received_at: Millis) -> u64 {
         age if age >= -1000 => u64::try_from(age / 1000).unwrap_or(0),
         _ => 1 << 31,
     }
-}
-
-/// The last stamp.
-static LAST: AtomicI64 = AtomicI64::new(Millis::MIN);
-
-/// A point in time for the order of things: now, and later than every stamp before.
-pub fn stamp() -> Millis {
-    let now = now();
-    let next = |last: Millis| now.max(last.saturating_add(1));
-    let last = LAST.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)));
-    next(last.unwrap_or(Millis::MIN))
-}
-
-/// Stamps from here on are later than this one, which comes from an earlier run.
-pub fn stamps_go_on_from(last: Millis) {
-    LAST.fetch_max(last, Ordering::AcqRel);
 }
 
 /// The day in a time zone by its IANA name; in UTC where there is no such zone.
@@ -71,17 +130,101 @@ pub fn span_for_people(millis: Millis) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
+/// A clock that stands still until it is moved on.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct ManualClock {
+    /// The time of day, in milliseconds since 1970.
+    now: AtomicI64,
+    /// The time that has passed since `start`, in milliseconds; setting the time of day does not change it.
+    passed: AtomicI64,
+    start: tokio::time::Instant,
+    stamps: Stamps,
+    /// Whether tokio's time, which a test has paused, goes on top.
+    with_tokio: bool,
+}
+
+#[cfg(test)]
+impl ManualClock {
+    /// One that moves only by hand.
+    pub(crate) fn at(now: Millis) -> Arc<Self> {
+        Arc::new(Self::new(now, false))
+    }
+
+    /// One that goes on with tokio's time: for what waits, in tests with `start_paused`.
+    pub(crate) fn with_tokio(now: Millis) -> Arc<Self> {
+        Arc::new(Self::new(now, true))
+    }
+
+    fn new(now: Millis, with_tokio: bool) -> Self {
+        let start = tokio::time::Instant::now();
+        Self { now: now.into(), passed: 0.into(), start, stamps: Stamps::new(), with_tokio }
+    }
+
+    /// Moves on by so many milliseconds.
+    pub(crate) fn advance(&self, by: Millis) {
+        self.now.fetch_add(by, Ordering::AcqRel);
+        self.passed.fetch_add(by, Ordering::AcqRel);
+    }
+
+    /// Sets the time of day, also back.
+    pub(crate) fn set(&self, now: Millis) {
+        self.now.store(now, Ordering::Release);
+    }
+
+    fn of_tokio(&self) -> Duration {
+        if self.with_tokio { self.start.elapsed() } else { Duration::ZERO }
+    }
+}
+
+#[cfg(test)]
+impl Clock for ManualClock {
+    fn now(&self) -> Millis {
+        self.now.load(Ordering::Acquire) + Millis::try_from(self.of_tokio().as_millis()).unwrap()
+    }
+
+    fn instant(&self) -> Instant {
+        let passed = Duration::from_millis(self.passed.load(Ordering::Acquire).unsigned_abs());
+        self.start.into_std() + passed + self.of_tokio()
+    }
+
+    fn stamp(&self) -> Millis {
+        self.stamps.next(self.now())
+    }
+
+    fn stamps_continue_after(&self, last: Millis) {
+        self.stamps.continue_after(last);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn stamps_go_on_whatever_the_clock_says() {
-        let first = stamp();
-        assert!(first >= now() - 60_000);
-        stamps_go_on_from(first + 3_000);
-        let later = stamp();
-        assert!(later > first + 3_000, "the clock is behind");
-        assert!(stamp() > later);
+        let clock = ManualClock::at(1_000);
+        assert_eq!((clock.stamp(), clock.stamp()), (1_000, 1_001));
+        clock.advance(5);
+        assert_eq!(clock.stamp(), 1_005);
+        clock.set(10);
+        assert_eq!((clock.now(), clock.stamp()), (10, 1_006), "it was set back");
+        clock.stamps_continue_after(4_000);
+        assert_eq!(clock.stamp(), 4_001, "an earlier run was ahead");
+        let first = SystemClock.stamp();
+        assert!(SystemClock.stamp() > first && stamp() > first + 1, "one row for the whole process");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_manual_clock_moves_by_hand_or_with_tokio() {
+        let (by_hand, with_tokio) = (ManualClock::at(0), ManualClock::with_tokio(0));
+        let start = (by_hand.instant(), with_tokio.instant());
+        tokio::time::advance(Duration::from_millis(7)).await;
+        assert_eq!((by_hand.now(), with_tokio.now()), (0, 7));
+        by_hand.advance(3);
+        with_tokio.advance(3);
+        assert_eq!((by_hand.now(), with_tokio.now()), (3, 10));
+        let passed = (by_hand.instant() - start.0, with_tokio.instant() - start.1);
+        assert_eq!(passed, (Duration::from_millis(3), Duration::from_millis(10)));
     }
 }

@@ -182,6 +182,7 @@ where
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "by a time that is paused")]
 mod tests {
     use std::{
         sync::atomic::{AtomicUsize, Ordering},
@@ -190,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn many_join_one() {
         let flights = Flights::<u8, usize>::default();
         let started = Arc::new(AtomicUsize::new(0));
@@ -210,7 +211,7 @@ mod tests {
         assert_eq!(flights.join(1, || async { 7 }).outcome().await, Some(7));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_lost_flight_tells_those_who_wait() {
         let flights = Flights::<u8, usize>::default();
         let leader = flights.join(1, || async { panic!("lost on purpose") });
@@ -235,7 +236,7 @@ mod tests {
         })
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_nobody_waits_for_is_not_sent() {
         let flights = Flights::<u8, usize>::default();
         let [sent, landed]: [Arc<tokio::sync::Notify>; 2] = Default::default();

@@ -8,6 +8,8 @@
 //! `SECONDS` (20) are shared by the targets. The same seed (1) gives the same inputs. An input that breaks a
 //! promise, or takes longer than a second, is written to `fuzz/artifacts/<target>/`, and the run fails.
 
+#![allow(clippy::disallowed_methods, reason = "it runs for so long")]
+
 use std::{
     fs, panic,
     path::{Path, PathBuf},

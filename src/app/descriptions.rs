@@ -15,7 +15,6 @@ use crate::{
         route::classify,
     },
     cache::{JsonVariant, Question},
-    clock,
     mirror::Synchroniser,
 };
 
@@ -25,6 +24,7 @@ const SOON: Duration = Duration::from_mins(1);
 const LATER: Duration = Duration::from_hours(1);
 
 /// Keeps them for as long as it is polled.
+#[allow(clippy::disallowed_methods, reason = "a pause between two looks, which no deadline depends on")]
 pub(super) async fn keep(core: Arc<Core>) {
     loop {
         let all = fetch(&core).await;
@@ -46,7 +46,7 @@ async fn is_here(core: &Core, description: Description) -> bool {
     let Some(question) = question(description) else { return false };
     let Some((entry, _)) = core.responses.find(&question).await else { return false };
     let longest = core.settings.load().freshness.schema.millis();
-    (0..=longest).contains(&(clock::now() - entry.received_at))
+    (0..=longest).contains(&(core.clock.now() - entry.received_at))
 }
 
 async fn ask(core: &Core, synchroniser: &Synchroniser, description: Description) -> bool {

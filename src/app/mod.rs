@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use crate::{
     admin::router::AdminSite,
     auth::{self, SecretKey},
+    clock::SystemClock,
     data_dir,
     mirror::{Mirror, Synchroniser},
     proxy::{
@@ -55,7 +56,7 @@ impl App {
         let lock = data_dir::lock(&folder)?;
         let key = SecretKey::of(&folder)?;
         let token = auth::AdminToken::of(&folder, &settings.access.admin_token)?;
-        let core = Core::open(settings, mode, key).await?;
+        let core = Core::open(settings, mode, key, Arc::new(SystemClock)).await?;
         let standard = Standard::of(&core)?;
         let floors = Floors::open(core.clone()).await?;
         let load = Arc::<InFlightLimit>::default();

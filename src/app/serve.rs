@@ -1,6 +1,6 @@
 //! Answers a request: the hot cache, the proxy's own site, or the floors.
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::body::Body;
 use futures_util::FutureExt;
@@ -43,7 +43,7 @@ pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body
 }
 
 async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
-    let start = Instant::now();
+    let start = app.core.clock.instant();
     normalize::normalize_request(&mut request);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(request_id::REQUEST_ID).cloned();

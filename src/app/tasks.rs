@@ -102,6 +102,7 @@ impl RequestHandler for Arc<App> {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a pause between two rounds, which no deadline depends on")]
 async fn tidy(core: Arc<Core>) {
     loop {
         tokio::time::sleep(TIDY).await;

@@ -9,9 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::{policy::EvictionPolicy, sync::Cache};
+use moka::{
+    ops::compute::{CompResult, Op},
+    policy::EvictionPolicy,
+    sync::Cache,
+};
 
-use crate::settings;
+use crate::{clock::SharedClock, settings};
 
 /// Failures that are kept count of; far more than a lab has users and machines.
 const KEPT: u64 = 50_000;
@@ -65,37 +69,43 @@ struct Failures {
 pub struct LoginThrottle {
     failures: Cache<Who, Failures>,
     /// Locked pairs whose password was looked at a moment ago.
-    checked: Cache<LoginKey, ()>,
-}
-
-impl Default for LoginThrottle {
-    fn default() -> Self {
-        let kept = || Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru());
-        Self {
-            failures: kept().build(),
-            checked: Cache::builder()
-                .max_capacity(KEPT)
-                .eviction_policy(EvictionPolicy::lru())
-                .time_to_live(CHECKS)
-                .build(),
-        }
-    }
+    checked: Cache<LoginKey, Instant>,
+    clock: SharedClock,
 }
 
 impl LoginThrottle {
+    pub(super) fn new(clock: SharedClock) -> Self {
+        let kept = || Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru());
+        Self {
+            failures: kept().build(),
+            checked: Cache::builder().max_capacity(KEPT).eviction_policy(EvictionPolicy::lru()).build(),
+            clock,
+        }
+    }
+
+    fn since(&self, then: Instant) -> Duration {
+        self.clock.instant().saturating_duration_since(then)
+    }
+
     /// How long this user must wait before it may try again from here; `None`: it may try now.
     pub(super) fn wait(&self, pair: LoginKey, settings: &settings::AccessSettings) -> Option<Duration> {
         let wait = |(who, bound): (Who, u32)| {
             let failures = self.failures.get(&who)?;
-            let left = settings.login_window.0.checked_sub(failures.since.elapsed())?;
-            (failures.count >= bound).then_some(left)
+            let left = settings.login_window.0.saturating_sub(self.since(failures.since));
+            (failures.count >= bound && !left.is_zero()).then_some(left)
         };
         pair.counted(settings.login_attempts).into_iter().filter_map(wait).max()
     }
 
     /// Whether a locked pair's password may be looked at now: once a second.
     pub(super) fn may_check(&self, pair: LoginKey) -> bool {
-        self.checked.entry(pair).or_insert(()).is_fresh()
+        let now = self.clock.instant();
+        let looked =
+            self.checked.entry(pair).and_compute_with(|before| match before.map(moka::Entry::into_value) {
+                Some(before) if now.saturating_duration_since(before) < CHECKS => Op::Nop,
+                _ => Op::Put(now),
+            });
+        matches!(looked, CompResult::Inserted(_) | CompResult::ReplacedWith(_))
     }
 
     /// A log-in failed.
@@ -105,10 +115,10 @@ impl LoginThrottle {
             self.failures.entry(who).and_upsert_with(|before| {
                 let before = before
                     .map(moka::Entry::into_value)
-                    .filter(|before| before.since.elapsed() < settings.login_window.0);
+                    .filter(|before| self.since(before.since) < settings.login_window.0);
                 match before {
                     Some(before) => Failures { count: before.count.saturating_add(1), ..before },
-                    None => Failures { count: 1, since: Instant::now() },
+                    None => Failures { count: 1, since: self.clock.instant() },
                 }
             });
         }
@@ -123,6 +133,7 @@ impl LoginThrottle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{clock::ManualClock, settings::value::Span};
 
     fn pair(user: u8, address: &str) -> LoginKey {
         LoginKey::new([user; 32], address.parse().unwrap())
@@ -131,7 +142,7 @@ mod tests {
     #[test]
     fn a_name_from_an_address_is_locked_and_each_alone_much_later() {
         let settings = settings::AccessSettings { login_attempts: 3, ..settings::AccessSettings::default() };
-        let attempts = LoginThrottle::default();
+        let attempts = LoginThrottle::new(ManualClock::at(0));
         let locked = |pair| attempts.wait(pair, &settings).is_some();
         for _ in 0..3 {
             assert!(!locked(pair(1, "10.0.0.1")));
@@ -159,8 +170,35 @@ mod tests {
 
     #[test]
     fn a_locked_password_is_looked_at_once_a_second() {
-        let attempts = LoginThrottle::default();
+        let clock = ManualClock::at(0);
+        let attempts = LoginThrottle::new(clock.clone());
         assert!(attempts.may_check(pair(1, "10.0.0.1")) && !attempts.may_check(pair(1, "10.0.0.1")));
         assert!(attempts.may_check(pair(2, "10.0.0.1")));
+        clock.advance(999);
+        assert!(!attempts.may_check(pair(1, "10.0.0.1")));
+        clock.advance(1);
+        assert!(attempts.may_check(pair(1, "10.0.0.1")));
+    }
+
+    #[test]
+    fn a_window_ends_to_the_millisecond_and_counts_from_its_first_failure() {
+        let clock = ManualClock::at(0);
+        let attempts = LoginThrottle::new(clock.clone());
+        let (login_attempts, login_window) = (3, Span::minutes(5));
+        let settings = settings::AccessSettings { login_attempts, login_window, ..Default::default() };
+        let here = pair(1, "10.0.0.1");
+        for _ in 0..3 {
+            assert_eq!(attempts.wait(here, &settings), None);
+            attempts.failed(here, &settings);
+            clock.advance(1);
+        }
+        let millis = Duration::from_millis;
+        assert_eq!(attempts.wait(here, &settings), Some(millis(299_997)));
+        clock.advance(299_996);
+        assert_eq!(attempts.wait(here, &settings), Some(millis(1)));
+        clock.advance(1);
+        assert_eq!(attempts.wait(here, &settings), None, "it is over");
+        attempts.failed(here, &settings);
+        assert_eq!(attempts.wait(here, &settings), None, "a new window counts from one");
     }
 }

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{LoginThrottle, SecretKey, login_throttle::LoginKey};
 use crate::{
-    clock::{self, Millis},
+    clock::{Millis, SharedClock},
     settings,
     store::{Store, StoreError},
 };
@@ -85,15 +85,15 @@ impl Presented<'_> {
 pub struct OfflineLogins {
     attempts: LoginThrottle,
     at_once: Semaphore,
-}
-
-impl Default for OfflineLogins {
-    fn default() -> Self {
-        Self { attempts: LoginThrottle::default(), at_once: Semaphore::new(AT_ONCE) }
-    }
+    clock: SharedClock,
 }
 
 impl OfflineLogins {
+    /// None yet; what is kept of earlier ones lies in the store.
+    pub fn new(clock: SharedClock) -> Self {
+        Self { attempts: LoginThrottle::new(clock.clone()), at_once: Semaphore::new(AT_ONCE), clock }
+    }
+
     /// Whether this user may try this password from there. One that is the kept one is let in however many others were
     /// wrong; where many come, it is looked at once a second.
     pub async fn attempt(
@@ -122,7 +122,8 @@ impl OfflineLogins {
         self.attempts.succeeded(pair);
         let user = pair.user();
         let (password, token) = (presented.password.clone(), Zeroizing::new(token.to_owned()));
-        let sealed = self.off_the_runtime(move || seal(&password, &token)).await;
+        let vouched_at = self.clock.now();
+        let sealed = self.off_the_runtime(move || seal(&password, &token, vouched_at)).await;
         let Some(Some(sealed)) = sealed else {
             tracing::error!("a log-in could not be sealed; it will not work offline");
             return;
@@ -185,7 +186,7 @@ impl OfflineLogins {
         };
         drop(permit);
         self.attempts.succeeded(pair);
-        let in_grace = clock::now() - vouched_at < settings.grace.millis();
+        let in_grace = self.clock.now() - vouched_at < settings.grace.millis();
         Ok(if in_grace { LogIn::Token(token) } else { LogIn::PastGrace { vouched_at } })
     }
 
@@ -221,12 +222,12 @@ fn cipher(password: &str, salt: &[u8]) -> Option<XChaCha20Poly1305> {
     XChaCha20Poly1305::new_from_slice(key.as_slice()).ok()
 }
 
-fn seal(password: &str, token: &str) -> Option<Sealed> {
+fn seal(password: &str, token: &str, vouched_at: Millis) -> Option<Sealed> {
     let (mut salt, mut nonce) = ([0; 16], [0; 24]);
     rand::rng().fill_bytes(&mut salt);
     rand::rng().fill_bytes(&mut nonce);
     let token = cipher(password, &salt)?.encrypt(XNonce::from_slice(&nonce), token.as_bytes()).ok()?;
-    Some(Sealed { salt, nonce, token, vouched_at: clock::now() })
+    Some(Sealed { salt, nonce, token, vouched_at })
 }
 
 fn unseal(password: &str, sealed: &Sealed) -> Option<Zeroizing<String>> {
@@ -238,12 +239,32 @@ fn unseal(password: &str, sealed: &Sealed) -> Option<Zeroizing<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
 
     #[test]
     fn only_the_password_opens_the_seal() {
-        let sealed = seal("right", "the token").unwrap();
+        let sealed = seal("right", "the token", 0).unwrap();
         assert_eq!(unseal("right", &sealed).unwrap().as_str(), "the token");
         assert!(unseal("wrong", &sealed).is_none());
         assert!(!sealed.token.windows(9).any(|window| window == b"the token"));
+    }
+
+    #[tokio::test]
+    async fn the_grace_of_a_log_in_ends_to_the_millisecond() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = SecretKey::of(folder.path()).unwrap();
+        let clock = ManualClock::at(5_000);
+        let logins = OfflineLogins::new(clock.clone());
+        let settings = settings::AccessSettings::default();
+        let password = Zeroizing::new("right".to_owned());
+        let presented = Presented { user: "user", password: &password, from: IpAddr::from([10, 0, 0, 1]) };
+        logins.accepted(&store, &key, presented, "the token").await;
+        let attempt = async || logins.offline(&store, &key, presented, &settings, Attempt::Free).await;
+        clock.advance(settings.grace.millis() - 1);
+        assert!(matches!(attempt().await.unwrap(), LogIn::Token(token) if *token == "the token"));
+        clock.advance(1);
+        assert!(matches!(attempt().await.unwrap(), LogIn::PastGrace { vouched_at: 5_000 }));
+        store.close();
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    clock::{self, Millis},
+    clock::{Millis, SharedClock},
     settings,
     storage::types::TokenHash,
     store::{Store, StoreError},
@@ -40,17 +40,18 @@ const INSERT: &str = "INSERT INTO tokens (hash, vouched_at) VALUES (?1, ?2)
 const WRITE_EVERY: Millis = 60_000;
 
 /// The tokens that Alyx has accepted. Their number is that of the lab's users: they are all in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TokenCache {
     vouched_at: RwLock<HashMap<TokenHash, Millis>>,
     /// When those that counted were refused.
     refused_at: Mutex<HashMap<TokenHash, Millis>>,
     refusals: AtomicU64,
+    clock: SharedClock,
 }
 
 impl TokenCache {
     /// Reads what was known when the program last ran.
-    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+    pub async fn load(store: &Store, clock: SharedClock) -> Result<Self, StoreError> {
         let rows = store
             .read(|connection| {
                 let mut statement = connection.prepare("SELECT hash, vouched_at FROM tokens")?;
@@ -58,7 +59,12 @@ impl TokenCache {
                 rows.collect::<rusqlite::Result<HashMap<_, _>>>()
             })
             .await?;
-        Ok(Self { vouched_at: RwLock::new(rows), ..Self::default() })
+        Ok(Self {
+            vouched_at: RwLock::new(rows),
+            refused_at: Mutex::default(),
+            refusals: AtomicU64::new(0),
+            clock,
+        })
     }
 
     /// What this token counts for now.
@@ -66,7 +72,7 @@ impl TokenCache {
         let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token).copied();
         let Some(vouched_at) = known else { return TokenStatus::Unknown };
         // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
-        match clock::now() - vouched_at {
+        match self.clock.now() - vouched_at {
             age if age >= settings.grace.millis() => TokenStatus::PastGrace { vouched_at },
             age if (0..settings.token_ttl.millis()).contains(&age) => TokenStatus::Vouched,
             _ => TokenStatus::NeedsRevalidation,
@@ -92,13 +98,13 @@ impl TokenCache {
     fn until(&self, token: &TokenHash, span: Millis) -> Option<Millis> {
         let vouched_at = *self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token)?;
         let until = vouched_at.saturating_add(span);
-        (until > clock::now()).then_some(until)
+        (until > self.clock.now()).then_some(until)
     }
 
     /// Alyx has accepted this token with a question of this time. An answer that was slow does not bring back a token
     /// that has been refused since.
     pub fn vouch(&self, token: TokenHash, asked_at: Millis, store: &Store) {
-        let now = clock::now();
+        let now = self.clock.now();
         // Held to the end: a refusal comes before all of this, or after all of it, here and on disk.
         let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.get(&token).is_some_and(|refused_at| asked_at <= *refused_at) {
@@ -133,7 +139,7 @@ impl TokenCache {
         let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
         if known.is_some() {
-            refused.insert(token, clock::stamp());
+            refused.insert(token, self.clock.stamp());
         }
         self.refusals.fetch_add(1, Ordering::Release);
         known.is_some()
@@ -160,5 +166,68 @@ impl TokenCache {
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::{Clock, ManualClock},
+        settings::value::Span,
+    };
+
+    #[tokio::test]
+    async fn a_token_is_asked_about_again_and_its_grace_ends_to_the_millisecond() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let clock = ManualClock::at(1_000_000);
+        let tokens = TokenCache::load(&store, clock.clone()).await.unwrap();
+        let (token_ttl, grace) = (900_000, 86_400_000);
+        let settings = settings::AccessSettings {
+            token_ttl: Span::minutes(15),
+            grace: Span::days(1),
+            ..Default::default()
+        };
+        let token = TokenHash([1; 32]);
+        let now = || (tokens.status(&token, &settings), tokens.counts_until(&token, &settings));
+        assert_eq!(now(), (TokenStatus::Unknown, None));
+        tokens.vouch(token, 1_000_000, &store);
+        let until = Some(1_000_000 + grace);
+        assert_eq!(now(), (TokenStatus::Vouched, until));
+        clock.advance(token_ttl - 1);
+        assert_eq!(now(), (TokenStatus::Vouched, until));
+        assert_eq!(tokens.vouched_until(&token, &settings), Some(1_900_000));
+        clock.advance(1);
+        assert_eq!(now(), (TokenStatus::NeedsRevalidation, until));
+        assert_eq!(tokens.vouched_until(&token, &settings), None);
+        clock.advance(grace - token_ttl - 1);
+        assert_eq!(now(), (TokenStatus::NeedsRevalidation, until));
+        clock.advance(1);
+        let over = TokenStatus::PastGrace { vouched_at: 1_000_000 };
+        assert_eq!(now(), (over, None));
+        clock.set(999_999);
+        assert_eq!(tokens.status(&token, &settings), TokenStatus::NeedsRevalidation, "its age is not known");
+        store.close();
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_does_not_bring_back_a_token_that_was_refused_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let clock = ManualClock::at(1_000);
+        let tokens = TokenCache::load(&store, clock.clone()).await.unwrap();
+        let (token, settings) = (TokenHash([1; 32]), settings::AccessSettings::default());
+        tokens.vouch(token, 1_000, &store);
+        let asked_at = clock.stamp();
+        tokens.forget(token, &store).await;
+        assert_eq!(tokens.refusals(), 1);
+        tokens.vouch(token, asked_at, &store);
+        assert_eq!(tokens.status(&token, &settings), TokenStatus::Unknown, "asked before it was refused");
+        let reopened = TokenCache::load(&store, clock.clone()).await.unwrap();
+        assert_eq!(reopened.status(&token, &settings), TokenStatus::Unknown, "nor after a restart");
+        tokens.vouch(token, clock.stamp(), &store);
+        assert_eq!(tokens.status(&token, &settings), TokenStatus::Vouched, "asked later");
+        store.close();
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     alyx::links::Base,
-    clock::{self, Millis},
+    clock::{Millis, SharedClock},
     settings::value::Size,
     storage::types::CacheKey,
     store::{Store, StoreError},
@@ -64,6 +64,7 @@ pub(super) struct Disk {
     totals: Arc<Totals>,
     /// Keys that were used since this was last written down.
     used: Arc<Mutex<HashSet<CacheKey>>>,
+    clock: SharedClock,
 }
 
 /// What was read of a stored answer.
@@ -75,16 +76,16 @@ enum DiskRead {
 }
 
 impl Disk {
-    pub(super) async fn open(store: Arc<Store>, limit: Size) -> Result<Self, StoreError> {
+    pub(super) async fn open(store: Arc<Store>, limit: Size, clock: SharedClock) -> Result<Self, StoreError> {
         let totals = Arc::new(store.read(Totals::of).await?);
         // What could not be committed is not stored.
         let undone = totals.clone();
         store.on_rollback(move |connection| undone.count_anew(connection));
         let latest = "SELECT coalesce(max(used_at), 0) FROM responses";
-        clock::stamps_go_on_from(
+        clock.stamps_continue_after(
             store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
         );
-        Ok(Self { store, limit: limit.0, totals, used: Arc::default() })
+        Ok(Self { store, limit: limit.0, totals, used: Arc::default(), clock })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -140,11 +141,11 @@ impl Disk {
     /// Stores an entry soon, and makes room for it; waits where the disk does not keep up.
     pub(super) async fn put(&self, question: &Question, entry: Arc<Entry>) {
         let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
-        let used = self.used.clone();
+        let (used, now) = (self.used.clone(), self.clock.now());
         let row = NewRow::of(question, entry);
         let change = move |connection: &Connection| {
             row.insert(connection, &totals)?;
-            evict_lru(connection, &totals, limit, &used)
+            evict_lru(connection, &totals, limit, &used, now)
         };
         self.store.write_with_backpressure("an answer", weight, change).await;
     }
@@ -153,7 +154,7 @@ impl Disk {
     /// was here.
     pub(super) async fn import(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
         let (totals, limit, used) = (self.totals.clone(), self.limit, self.used.clone());
-        let count = Arc::new(AtomicU64::new(0));
+        let (count, now) = (Arc::new(AtomicU64::new(0)), self.clock.now());
         let counted = count.clone();
         let change = move |connection: &Connection| {
             let sql = "SELECT EXISTS(SELECT 1 FROM responses WHERE key = ?1 AND asked_at >= ?2)";
@@ -165,7 +166,7 @@ impl Disk {
                 let kept = NewRow::of(&question, entry).insert(connection, &totals)?;
                 counted.fetch_add(kept.into(), Ordering::Relaxed);
             }
-            evict_lru(connection, &totals, limit, &used)
+            evict_lru(connection, &totals, limit, &used, now)
         };
         self.store.commit("answers of a snapshot", change).await?;
         Ok(count.load(Ordering::Relaxed))
@@ -228,8 +229,8 @@ impl Disk {
 
     /// Writes down what was used.
     pub(super) fn flush_used(&self) {
-        let used = self.used.clone();
-        self.store.write("what was used", 0, move |connection| write_used(connection, &used));
+        let (used, now) = (self.used.clone(), self.clock.now());
+        self.store.write("what was used", 0, move |connection| write_used(connection, &used, now));
     }
 
     /// Stored answers of the same path, the newest first; of another user's never.
@@ -281,12 +282,13 @@ impl Disk {
 mod tests {
     use super::super::ExportedEntry;
     use super::*;
+    use crate::clock::SystemClock;
 
     #[tokio::test]
     async fn a_length_that_a_disk_got_wrong_costs_one_answer_and_no_memory() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(folder.path()).unwrap());
-        let disk = Disk::open(store.clone(), Size(1 << 20)).await.unwrap();
+        let disk = Disk::open(store.clone(), Size(1 << 20), Arc::new(SystemClock)).await.unwrap();
         let base = Base::new("http://alyx");
         let Arrived { question, entry, .. } = ExportedEntry::some().import(&base).unwrap();
         for length in [1_i64 << 62, 1 << 40, 3, 0, -1] {

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::{clock, storage::types::CacheKey};
+use crate::{clock::Millis, storage::types::CacheKey};
 
 /// How much is stored. Only the thread that writes changes it, along with the table and so before that is committed:
 /// where it is undone, it is counted anew.
@@ -71,6 +71,7 @@ pub(super) fn evict_lru(
     totals: &Totals,
     limit: u64,
     used: &Mutex<HashSet<CacheKey>>,
+    now: Millis,
 ) -> rusqlite::Result<()> {
     let is_beyond = |limit: u64| totals.now().1 > limit;
     if !is_beyond(limit) {
@@ -81,7 +82,7 @@ pub(super) fn evict_lru(
     if !is_beyond(limit) {
         return Ok(());
     }
-    write_used(connection, used)?;
+    write_used(connection, used, now)?;
     let sql = "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY used_at LIMIT 32)
                RETURNING size";
     while is_beyond(limit / 10 * 9) {
@@ -101,9 +102,12 @@ pub(super) fn evict_lru(
 }
 
 /// Notes when answers were used.
-pub(super) fn write_used(connection: &Connection, used: &Mutex<HashSet<CacheKey>>) -> rusqlite::Result<()> {
+pub(super) fn write_used(
+    connection: &Connection,
+    used: &Mutex<HashSet<CacheKey>>,
+    now: Millis,
+) -> rusqlite::Result<()> {
     let used = std::mem::take(&mut *used.lock().unwrap_or_else(PoisonError::into_inner));
-    let now = clock::now();
     let mut update =
         connection.prepare_cached("UPDATE responses SET used_at = max(used_at, ?2) WHERE key = ?1")?;
     used.iter().try_for_each(|key| update.execute((key, now)).map(drop))
@@ -115,7 +119,7 @@ mod tests {
 
     use super::super::{Arrived, ExportedEntry, disk::Disk};
     use super::*;
-    use crate::{alyx::links::Base, settings::value::Size, store::Store};
+    use crate::{alyx::links::Base, clock::SystemClock, settings::value::Size, store::Store};
 
     /// An answer with a body of so many bytes that no compressor makes smaller.
     fn answer(number: usize, asked_at: i64, length: usize) -> Arrived {
@@ -130,7 +134,7 @@ mod tests {
     async fn what_a_full_disk_refuses_is_not_counted_and_drops_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(folder.path()).unwrap());
-        let disk = Disk::open(store.clone(), Size(1 << 20)).await.unwrap();
+        let disk = Disk::open(store.clone(), Size(1 << 20), Arc::new(SystemClock)).await.unwrap();
         let put = async |Arrived { question, entry, .. }: Arrived| {
             disk.put(&question, entry).await;
             // Told of the failure where it comes in one batch with what fails.
@@ -174,7 +178,7 @@ mod tests {
         totals.removed(Some(7));
         assert_eq!(totals.now(), (0, 0));
         totals.added(1 << 40);
-        evict_lru(&connection, &totals, 1 << 20, &Mutex::default()).unwrap();
+        evict_lru(&connection, &totals, 1 << 20, &Mutex::default(), 0).unwrap();
         assert_eq!(totals.now(), (0, 0), "as the table says");
         store.close();
     }

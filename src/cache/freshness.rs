@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{Entry, Question};
 use crate::{
     alyx::{Class, Endpoint, Route},
-    clock,
+    clock::Millis,
     http::{Directives, reuse::Staleness},
     settings::{Settings, value::Span},
 };
@@ -25,13 +25,13 @@ pub enum Freshness {
 }
 
 /// Judges by age alone.
-pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings) -> Freshness {
+pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings, now: Millis) -> Freshness {
     let negative = is_negative(entry);
     let lifetime = lifetime(question, negative, settings);
     if lifetime.0.is_zero() {
         return Freshness::Stale(Staleness::NeverFresh);
     }
-    let age = clock::now() - entry.received_at;
+    let age = now - entry.received_at;
     let Ok(age) = u64::try_from(age).map(Duration::from_millis) else {
         return Freshness::Stale(Staleness::Clock);
     };
@@ -112,9 +112,54 @@ impl Freshness {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, Uri};
+
     use super::*;
+    use crate::{alyx::route::classify, cache::JsonVariant};
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_answer_expires_to_the_millisecond() {
+        let question = |path: &'static str| {
+            let route = classify(&path[1..].split('/').collect::<Vec<_>>());
+            let class = route.class().unwrap();
+            Question::new(route, class, &Uri::from_static(path), &JsonVariant::plain(), None)
+        };
+        let mut settings = Settings::default();
+        settings.freshness.records = Span::seconds(60);
+        settings.cache.negative_ttl = Span::seconds(10);
+        let received_at = 1_000_000;
+        let (list, detail) = (question("/sessions"), question("/subjects/KS004"));
+        let judged = |question: &Question, status: StatusCode, settings: &Settings, age: Millis| {
+            let (headers, body) = (HeaderMap::new(), Bytes::from_static(b"[{}]"));
+            let entry = Entry::made(status, headers, body, question, received_at, "http://alyx").unwrap();
+            by_age(question, &entry, settings, received_at + age)
+        };
+        let fresh = |left| Freshness::Fresh { left: Duration::from_millis(left) };
+        let expired = |by| Freshness::Stale(Staleness::Expired { by: Duration::from_millis(by) });
+        for (question, status, lifetime) in [
+            (&list, StatusCode::OK, 60_000_i64),
+            (&detail, StatusCode::OK, 60_000),
+            (&detail, StatusCode::NOT_FOUND, 10_000),
+        ] {
+            let judged = |age| judged(question, status, &settings, age);
+            assert_eq!(judged(0), fresh(lifetime.unsigned_abs()));
+            assert_eq!(judged(lifetime - 1), fresh(1));
+            assert_eq!(judged(lifetime), fresh(0));
+            let over =
+                if status == StatusCode::OK { expired(1) } else { Freshness::Stale(Staleness::Negative) };
+            assert_eq!(judged(lifetime + 1), over);
+            assert_eq!(judged(-1), Freshness::Stale(Staleness::Clock));
+        }
+        // Given while it is refreshed for so long, and no longer.
+        let window = settings.cache.stale_while_revalidate.0;
+        let behind = |by| Staleness::Expired { by }.may_be_refreshed_behind(&settings);
+        assert!(behind(window) && !behind(window + Duration::from_millis(1)));
+        settings.freshness.endpoints.insert("sessions".to_owned(), Span(Duration::ZERO));
+        assert_eq!(judged(&list, StatusCode::OK, &settings, 0), Freshness::Stale(Staleness::NeverFresh));
+    }
 
     #[test]
     fn requests_can_be_stricter_and_looser() {

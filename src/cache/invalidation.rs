@@ -20,7 +20,7 @@ use crate::{
         ENDPOINTS, Endpoint,
         invalidates::{Scope, WRITER},
     },
-    clock::{self, Millis},
+    clock::{Clock, Millis, SharedClock},
     store::{Store, StoreError},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Invalidations {
     endpoints: RwLock<HashMap<&'static str, Millis>>,
     next_write: AtomicI64,
     changes: AtomicU64,
+    clock: SharedClock,
 }
 
 /// A write under way: what it may change.
@@ -48,10 +49,10 @@ const MARK: &str = "INSERT INTO marks (scope, at) VALUES (?1, ?2)
                     ON CONFLICT (scope) DO UPDATE SET at = max(at, ?2)";
 
 impl Invalidations {
-    pub(super) async fn load(store: &Store) -> Result<Self, StoreError> {
+    pub(super) async fn load(store: &Store, clock: SharedClock) -> Result<Self, StoreError> {
         let earlier = store.read(marks).await?;
-        clock::stamps_go_on_from(earlier.values().copied().max().unwrap_or(Millis::MIN));
-        let now = clock::stamp();
+        clock.stamps_continue_after(earlier.values().copied().max().unwrap_or(Millis::MIN));
+        let now = clock.stamp();
         let left = store.read(|connection| {
             let mut statement = connection.prepare("SELECT DISTINCT scope FROM pending")?;
             let scopes =
@@ -61,7 +62,7 @@ impl Invalidations {
         });
         let (cut_off, last) = left.await?;
         let mut rows = earlier;
-        drop_dated(&mut rows, store).await;
+        drop_dated(&mut rows, store, &*clock).await;
         if !cut_off.is_empty() {
             let adopt = move |connection: &Connection| {
                 let sql = "INSERT INTO marks (scope, at) SELECT DISTINCT scope, ?1 FROM pending WHERE true
@@ -82,6 +83,7 @@ impl Invalidations {
             // No write of this run has the number of one that may still lie there: its end would end both.
             next_write: AtomicI64::new(last + 1),
             changes: AtomicU64::new(0),
+            clock,
         })
     }
 
@@ -128,7 +130,7 @@ impl Invalidations {
         if scopes.is_empty() {
             return Ok(());
         }
-        let now = clock::stamp();
+        let now = self.clock.stamp();
         if changed {
             let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
             at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
@@ -172,7 +174,7 @@ impl Invalidations {
         endpoints: &[&'static str],
         store: &Store,
     ) -> Result<(), StoreError> {
-        let now = clock::stamp();
+        let now = self.clock.stamp();
         let scopes = endpoints.iter().flat_map(|name| [Scope::Lists(name), Scope::Details(name)]);
         marks.extend(scopes.map(|scope| (scope.name(), now)));
         {
@@ -194,8 +196,12 @@ impl Invalidations {
 
 /// Marks of single records that have done their work: older than any answer can be fresh, and than any answer that is
 /// stored. By the clock alone that can't be said: one that is years ahead for a moment would drop all of them.
-fn dated(connection: &Connection, marks: &HashMap<String, Millis>) -> rusqlite::Result<Vec<String>> {
-    let before = clock::now() - LONGEST;
+fn dated(
+    connection: &Connection,
+    marks: &HashMap<String, Millis>,
+    now: Millis,
+) -> rusqlite::Result<Vec<String>> {
+    let before = now - LONGEST;
     let dated: Vec<_> = marks.iter().filter(|(scope, at)| **at < before && !lasts(scope)).collect();
     if dated.is_empty() {
         return Ok(Vec::new());
@@ -213,9 +219,9 @@ fn lasts(scope: &str) -> bool {
 }
 
 /// Drops marks that have done their work. Only at the start: nothing is in memory then that they may strike.
-async fn drop_dated(marks: &mut HashMap<String, Millis>, store: &Store) {
-    let known = marks.clone();
-    let dated = match store.read(move |connection| dated(connection, &known)).await {
+async fn drop_dated(marks: &mut HashMap<String, Millis>, store: &Store, clock: &dyn Clock) {
+    let (known, now) = (marks.clone(), clock.now());
+    let dated = match store.read(move |connection| dated(connection, &known, now)).await {
         Ok(dated) if !dated.is_empty() => dated,
         Ok(_) => return,
         Err(error) => return tracing::warn!(%error, "old marks are not dropped"),
@@ -244,30 +250,32 @@ fn by_endpoint(at: &HashMap<String, Millis>) -> HashMap<&'static str, Millis> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
 
     #[tokio::test]
     async fn a_write_that_was_cut_off_counts_until_that_is_noted() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
+        let clock = ManualClock::at(1_000);
         let (cut_off, later) = (Scope::Lists("subjects"), Scope::Lists("sessions"));
         let name = cut_off.name();
         let marked = |marks: &Invalidations| marks.since(std::slice::from_ref(&name)) > Millis::MIN;
-        let marks = Invalidations::load(&store).await.unwrap();
+        let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
         assert!(!marked(&marks));
         // A crash, and a disk that takes nothing new at the next start.
         drop(marks.begin(&[cut_off], &store).await.unwrap());
         let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON marks BEGIN SELECT RAISE(FAIL, 'full'); END";
         let change = |sql: &'static str| store.commit("a test", |connection| connection.execute_batch(sql));
         change(refuse).await.unwrap();
-        let marks = Invalidations::load(&store).await.unwrap();
+        let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
         assert!(marked(&marks), "it counts all the same");
         // There is room again, and another write ends well.
         change("DROP TRIGGER refuse").await.unwrap();
         let pending = marks.begin(&[later], &store).await.unwrap();
         marks.end(pending, true, &store).await.unwrap();
-        let marks = Invalidations::load(&store).await.unwrap();
+        let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
         assert!(marked(&marks), "nor is it forgotten at the start after that");
-        assert!(marked(&Invalidations::load(&store).await.unwrap()), "now it is noted");
+        assert!(marked(&Invalidations::load(&store, clock.clone()).await.unwrap()), "now it is noted");
         store.close();
     }
 
@@ -277,7 +285,8 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let record = |key: &str| Scope::Record("sessions", key.to_owned()).name();
         let (old, list, new) = (record("old"), Scope::Lists("sessions").name(), record("new"));
-        let now = clock::now();
+        let clock = ManualClock::at(10 * LONGEST);
+        let now = clock.now();
         let then = now - LONGEST - DAY;
         let rows = [(old.clone(), then), (list.clone(), then), (new.clone(), now)];
         let write = move |connection: &Connection| {
@@ -295,7 +304,7 @@ mod tests {
                 connection.execute(answer, [asked_at]).map(drop)
             };
             store.commit("an answer", change).await.unwrap();
-            let marks = Invalidations::load(&store).await.unwrap();
+            let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
             store.written().await.unwrap();
             for (scope, at) in [(&old, if stays { then } else { Millis::MIN }), (&list, then), (&new, now)] {
                 assert_eq!(marks.since(std::slice::from_ref(scope)), at, "{scope}, {}", now - asked_at);

@@ -35,7 +35,7 @@ pub use variant::JsonVariant;
 
 use crate::{
     alyx::{invalidates::Scope, links::Base},
-    clock::Millis,
+    clock::{Millis, SharedClock},
     http::{cache_status::Tier, reuse::Staleness},
     settings::Settings,
     storage::types::CacheKey,
@@ -62,19 +62,26 @@ pub struct ResponseCache {
     marks: Invalidations,
     families: ListGenerations,
     base: Base,
+    clock: SharedClock,
 }
 
 impl ResponseCache {
     /// Opens what is remembered of the Alyx at `base` in this store.
-    pub async fn open(store: Arc<Store>, base: &str, settings: &Settings) -> Result<Self, StoreError> {
+    pub async fn open(
+        store: Arc<Store>,
+        base: &str,
+        settings: &Settings,
+        clock: SharedClock,
+    ) -> Result<Self, StoreError> {
         // Stamps go on from what is stored before anything is marked.
-        let disk = Disk::open(store.clone(), settings.storage.max_disk).await?;
+        let disk = Disk::open(store.clone(), settings.storage.max_disk, clock.clone()).await?;
         Ok(Self {
             memory: Memory::new(settings.storage.max_memory),
-            marks: Invalidations::load(&store).await?,
+            marks: Invalidations::load(&store, clock.clone()).await?,
             disk,
             families: ListGenerations::default(),
             base: Base::new(base),
+            clock,
         })
     }
 
@@ -146,7 +153,7 @@ impl ResponseCache {
         if question.is_page() && self.families.since(question.family, &self.disk).await > entry.asked_at {
             return Freshness::Stale(Staleness::OlderPage);
         }
-        freshness::by_age(question, entry, settings)
+        freshness::by_age(question, entry, settings, self.clock.now())
     }
 
     /// When a write last changed what this question's answer belongs to. A request that left before

@@ -7,6 +7,8 @@
 //! | 2 | wrong usage or settings |
 //! | 3 | no proxy is running there |
 
+#![allow(clippy::disallowed_methods, reason = "commands wait in real time")]
+
 mod args;
 mod check_config;
 mod client;

@@ -14,7 +14,7 @@ use crate::{
     alyx::error_body,
     auth::{Credentials, SecretError, SecretKey, TokenCache},
     cache::{GivenCopies, ResponseCache},
-    clock::Millis,
+    clock::{Millis, SharedClock},
     data_dir::{self, LockError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
     settings::Settings,
@@ -30,6 +30,8 @@ pub(crate) struct Core {
     pub(crate) settings: Arc<ArcSwap<Settings>>,
     /// The Alyx behind it.
     pub(crate) upstream: Arc<Upstream>,
+    /// Where it has the time from.
+    pub(crate) clock: SharedClock,
     pub(crate) store: Arc<Store>,
     pub(crate) responses: ResponseCache,
     /// What was given to whom.
@@ -91,9 +93,14 @@ impl OpenError {
 
 impl Core {
     /// Opens what the rooms below keep in the data directory, which is locked; asks nobody yet.
-    pub(crate) async fn open(settings: Settings, mode: Mode, key: SecretKey) -> Result<Arc<Self>, OpenError> {
+    pub(crate) async fn open(
+        settings: Settings,
+        mode: Mode,
+        key: SecretKey,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, OpenError> {
         let folder = settings.storage.data_dir.clone();
-        let upstream = Upstream::new(&settings)?;
+        let upstream = Upstream::new(&settings, clock.clone())?;
         if mode.snapshot().is_some() {
             upstream.health.freeze();
         }
@@ -108,17 +115,24 @@ impl Core {
             None => None,
         };
         let core = Arc::new(Self {
-            responses: ResponseCache::open(store.clone(), upstream.base(), &settings.load_full()).await?,
+            responses: ResponseCache::open(
+                store.clone(),
+                upstream.base(),
+                &settings.load_full(),
+                clock.clone(),
+            )
+            .await?,
             given: Arc::new(GivenCopies::new(settings.load().cache.given_copies)),
             walks: ListWalks::new(settings.load().cache.given_copies),
-            tokens: TokenCache::load(&store).await?,
-            history: History::default(),
+            tokens: TokenCache::load(&store, clock.clone()).await?,
+            history: History::new(clock.clone()),
             mirror,
             synchroniser,
             counters: Counters::default(),
             activity: Activity::default(),
             settings,
             upstream,
+            clock,
             store,
             key,
             mode,

@@ -27,7 +27,7 @@ use crate::{
         query_string,
     },
     cache::{Freshness, Question},
-    clock,
+    clock::{self, Millis},
     http::cache_status::{BypassReason, CacheStatus},
     mirror::{
         plan::{self, PlanError},
@@ -138,7 +138,7 @@ impl Read<'_> {
             plan: self.floors.mirror.planned(self.exchange, self.question).await,
             stored: self.cached.as_ref().map(|cached| StoredReport {
                 asked_at: clock::for_machines(cached.entry.asked_at),
-                age_seconds: age(cached.entry.asked_at),
+                age_seconds: age(self.core.clock.now(), cached.entry.asked_at),
                 fresh: matches!(cached.freshness, Freshness::Fresh { .. }),
             }),
         };
@@ -202,14 +202,14 @@ fn name_of(decision: &Decision) -> &'static str {
 impl FromMirror {
     async fn planned(&self, asked: &Exchange, question: &Question) -> Option<Planned> {
         let target = self.mirror_for(question).ok()?;
-        let today = self.core.mode.today(&asked.settings);
+        let (now, today) = (self.core.clock.now(), self.core.mode.today(&asked.settings));
         let (endpoint, key, question) = (target.endpoint, target.key, question.clone());
         let look = move |connection: &rusqlite::Connection, states: &Arc<States>| {
             if let Some(key) = key {
-                of_detail(plan::detail(connection, states, endpoint, &key), endpoint, states)
+                of_detail(plan::detail(connection, states, endpoint, &key), endpoint, states, now)
             } else {
                 let window = Window::of(&question.pairs);
-                of_list(plan::list(connection, states, endpoint, &question.pairs, today), window, states)
+                of_list(plan::list(connection, states, endpoint, &question.pairs, today), window, states, now)
             }
         };
         target.mirror.read(look).await.ok()?
@@ -220,12 +220,13 @@ fn of_list(
     plan: Result<plan::ListPlan, PlanError>,
     window: Window,
     states: &States,
+    now: Millis,
 ) -> rusqlite::Result<Option<Planned>> {
     match plan {
         Ok(plan) => {
             let (count, page) = plan.shown(window);
             Ok(Some(Planned {
-                tables: tables(states, &plan.needs),
+                tables: tables(now, states, &plan.needs),
                 parameters: plan.used.iter().map(ToString::to_string).collect(),
                 count: Some(count),
                 page: Some(page),
@@ -240,11 +241,12 @@ fn of_detail(
     text: Result<String, PlanError>,
     endpoint: &'static Endpoint,
     states: &States,
+    now: Millis,
 ) -> rusqlite::Result<Option<Planned>> {
     match text {
         Ok(_) => {
             let needs = BTreeSet::from([(endpoint.name, endpoint.has_own_details())]);
-            Ok(Some(Planned { tables: tables(states, &needs), ..Planned::default() }))
+            Ok(Some(Planned { tables: tables(now, states, &needs), ..Planned::default() }))
         }
         Err(failed) => of_failed(failed),
     }
@@ -261,7 +263,7 @@ fn of_failed(failed: PlanError) -> rusqlite::Result<Option<Planned>> {
     }
 }
 
-fn tables(states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<TableReport> {
+fn tables(now: Millis, states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<TableReport> {
     let table = |(endpoint, details): &(&'static str, bool)| {
         let state = states.of(endpoint)?;
         Some(TableReport {
@@ -269,15 +271,15 @@ fn tables(states: &States, needs: &BTreeSet<(&'static str, bool)>) -> Vec<TableR
             details: *details,
             rows: state.rows,
             synced_at: clock::for_machines(state.synced_at),
-            age_seconds: age(state.synced_at),
+            age_seconds: age(now, state.synced_at),
             scope: state.scope.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         })
     };
     needs.iter().filter_map(table).collect()
 }
 
-fn age(at: clock::Millis) -> i64 {
-    (clock::now() - at).max(0) / 1000
+fn age(now: Millis, at: Millis) -> i64 {
+    (now - at).max(0) / 1000
 }
 
 impl MirrorMiss {

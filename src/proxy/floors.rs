@@ -127,7 +127,7 @@ impl Floors {
             mirror: Arc::new(FromMirror::new(core.clone(), memory.0 / 16)),
             upstream: FromUpstream::new(),
             tables: Arc::new(CacheTables::open(core.clone()).await?),
-            logins: OfflineLogins::default(),
+            logins: OfflineLogins::new(core.clock.clone()),
             core,
         }))
     }

@@ -14,7 +14,6 @@ use super::{
 use crate::{
     alyx::{Route, redact},
     cache::{Entry, Freshness, Question},
-    clock,
     http::cache_status::{BypassReason, RefusalReason, ServedStale, Tier},
 };
 
@@ -61,7 +60,8 @@ impl Read<'_> {
         if cut_of(self.question, &entry).is_some() {
             return None;
         }
-        let age = Duration::from_millis(u64::try_from(clock::now() - entry.received_at).unwrap_or(0));
+        let age =
+            Duration::from_millis(u64::try_from(self.core.clock.now() - entry.received_at).unwrap_or(0));
         let freshness = responses.freshness(self.question, &entry, &self.exchange.settings).await;
         Some(CachedEntry { entry, tier, freshness: freshness.for_request(&self.directives, age) })
     }

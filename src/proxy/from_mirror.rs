@@ -25,7 +25,7 @@ use super::{
 use crate::{
     alyx::{Class, ENDPOINTS, Endpoint, Route, filterset::Undecidable},
     cache::{Entry, Question, freshness},
-    clock::{self, Millis},
+    clock::Millis,
     http::{
         Directives,
         cache_status::{CacheStatus, ServedStale},
@@ -140,7 +140,8 @@ impl FromMirror {
         };
         match self.mirrored(question, &asked.settings, Some(recency)).await {
             MirrorLookup::Answer(entry)
-                if says_there_is_none(&entry) || was_empty(&entry, &asked.settings) =>
+                if says_there_is_none(&entry)
+                    || was_empty(&entry, &asked.settings, self.core.clock.now()) =>
             {
                 MirrorLookup::Miss(MirrorMiss::MayBeNew)
             }
@@ -251,7 +252,7 @@ impl FromMirror {
         if directives.no_cache {
             return Err(MirrorMiss::Request);
         }
-        let now = clock::now();
+        let now = self.core.clock.now();
         let since = |span: Duration| {
             let span = span.saturating_add(directives.max_stale.unwrap_or_default());
             let span = span.saturating_sub(directives.min_fresh.unwrap_or_default());
@@ -338,8 +339,8 @@ fn says_there_is_none(entry: &Entry) -> bool {
 }
 
 /// Whether a list has no records, as of longer ago than that is believed: what is missing is often made next.
-fn was_empty(entry: &Entry, settings: &Settings) -> bool {
-    freshness::is_negative(entry) && clock::now() - entry.asked_at > settings.cache.negative_ttl.millis()
+fn was_empty(entry: &Entry, settings: &Settings, now: Millis) -> bool {
+    freshness::is_negative(entry) && now - entry.asked_at > settings.cache.negative_ttl.millis()
 }
 
 fn keep(

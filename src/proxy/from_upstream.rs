@@ -109,7 +109,7 @@ impl Read<'_> {
     /// Alyx's answer, or what stands in for it; `None` if it is too large to be remembered.
     pub(super) async fn ask_alyx(&self) -> Option<Response<Body>> {
         let mut waiter = self.join(false);
-        let start = Instant::now();
+        let start = self.core.clock.instant();
         let mut joined = waiter.joined;
         let slow = self.when_slow();
         tokio::pin!(slow);
@@ -152,7 +152,7 @@ impl Read<'_> {
     /// Asks Alyx for a caller whom it has yet to judge. `None` where it has accepted the caller; otherwise what it said, or
     /// what can be said without it.
     pub(super) async fn judge(&self) -> Option<Response<Body>> {
-        match self.outcome(&mut self.join(true), Instant::now()).await {
+        match self.outcome(&mut self.join(true), self.core.clock.instant()).await {
             Some(Ok(_)) if authorize(self.core, self.credentials, self.exchange).sees_stored() => None,
             Some(Ok(fetched)) => Some(self.deliver(&fetched, false).await),
             Some(Err(failure)) => Some(self.without_alyx(&failure).await),

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::{
     cache::Question,
-    clock::{self, Millis},
+    clock::{Millis, SharedClock},
     storage::types::TokenHash,
     store::{Store, StoreError},
 };
@@ -37,6 +37,7 @@ const TIDY_EVERY: u32 = 1_000;
 pub(crate) struct History {
     noted: moka::sync::Cache<([u8; 32], [u8; 32]), ()>,
     since_tidying: AtomicU32,
+    clock: SharedClock,
 }
 
 /// A question that somebody asked.
@@ -48,15 +49,14 @@ pub(crate) struct HistoryEntry {
     pub(crate) at: Millis,
 }
 
-impl Default for History {
-    fn default() -> Self {
+impl History {
+    /// A recorder by this clock.
+    pub(crate) fn new(clock: SharedClock) -> Self {
         let noted = moka::sync::Cache::builder().max_capacity(REMEMBERED).time_to_live(HOUR).build();
         // What is too old by the time of the start goes with the first new question.
-        Self { noted, since_tidying: AtomicU32::new(TIDY_EVERY) }
+        Self { noted, since_tidying: AtomicU32::new(TIDY_EVERY), clock }
     }
-}
 
-impl History {
     /// The holder of this token has had an answer to this question. Kept for `keep`; not at all where that is zero.
     pub(crate) fn note(&self, token: TokenHash, question: &Question, keep: Duration, store: &Store) {
         let name = (token.0, question.key);
@@ -69,7 +69,7 @@ impl History {
         if tidy {
             self.since_tidying.store(0, Ordering::Relaxed);
         }
-        let (key, text, now) = (question.key, question.path_and_query.clone(), clock::now());
+        let (key, text, now) = (question.key, question.path_and_query.clone(), self.clock.now());
         store.write("what was asked", text.len(), move |connection| {
             let sql = "INSERT INTO history (user, key, question, at) VALUES (?1, ?2, ?3, ?4)
                        ON CONFLICT (user, key) DO UPDATE SET at = ?4";

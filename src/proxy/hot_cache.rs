@@ -30,7 +30,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::core::Core;
 use crate::{
     cache::{Entry, GivenCopy},
-    clock::{self, Millis},
+    clock::Millis,
     http::cache_status::{CACHE_STATUS, CacheStatus, Tier},
     server::request_id::REQUEST_ID,
     settings::Settings,
@@ -146,7 +146,7 @@ impl HotCache {
         name: &HotKey,
     ) -> Option<(Response<Body>, CacheStatus, &'static str)> {
         let decided = self.decisions.get(&name.number)?;
-        let now = clock::now();
+        let now = self.core.clock.now();
         // A clock that was set back makes what was decided before no decision of the past.
         let in_time = (decided.at..decided.until).contains(&now);
         let Repeatable { key, entry, body, client, given, .. } = &decided.answer;
@@ -188,7 +188,7 @@ impl HotCache {
         if response.status() != StatusCode::OK {
             return;
         }
-        let at = clock::now();
+        let at = self.core.clock.now();
         let fresh_until = at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX));
         let until = fresh_until.min(answer.token_until).min(at + MAX_AGE);
         let Fingerprint { name, uri, fields } = request;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     auth::Credentials,
     cache::{Entry, Freshness, Holder, Question},
-    clock::{self, Millis},
+    clock::Millis,
     http::cache_status::{CacheStatus, RefusalReason},
     settings::value::Size,
     storage::types::{CacheKey, TokenHash},
@@ -79,8 +79,8 @@ impl WalkedPage {
     }
 
     /// Whether Alyx itself gave it just now.
-    fn is_at_once(&self) -> bool {
-        self.current.is_some_and(|at| (0..AT_ONCE).contains(&(clock::now() - at)))
+    fn is_at_once(&self, now: Millis) -> bool {
+        self.current.is_some_and(|at| (0..AT_ONCE).contains(&(now - at)))
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn note(
         core.responses.older_pages(question, entry.asked_at).await;
     }
     let own = matches!(how, Some(CacheStatus::Forwarded { collapsed: false, .. }));
-    let (question, current) = (question.clone(), own.then(clock::now));
+    let (question, current) = (question.clone(), own.then(|| core.clock.now()));
     let name = (reader(exchange, credentials), question.family);
     core.walks.0.insert(name, Arc::new(WalkedPage { question, entry, current }));
 }
@@ -127,7 +127,7 @@ async fn fits(
     let fits = if hit {
         !before.is_mirrored() && core.responses.is_of_this_generation(&before.question, &before.entry).await
     } else {
-        before.is_at_once()
+        before.is_at_once(core.clock.now())
     };
     if fits {
         return Ok(());

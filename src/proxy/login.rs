@@ -46,7 +46,7 @@ pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Resp
     if core.upstream.health.is_down() {
         return without_alyx(floors, &asked, given, attempt, &UpstreamError::Offline).await;
     }
-    let asked_at = clock::stamp();
+    let asked_at = core.clock.stamp();
     let (sent, body) = as_read(asked.clone(), &given, body);
     match passthrough::forward(core, sent, Body::from(body), ForwardReason::Method).await {
         Ok(response) => learn(floors, &asked, given, attempt, (response, asked_at)).await,

@@ -26,7 +26,7 @@ use crate::{
     alyx::{DetailKey, Endpoint, Route, invalidates::Scope, model, query_string, record},
     auth::{Credentials, credentials},
     cache::{Entry, GivenRecord, Holder, Question, columns, listed_record},
-    clock::{self, Millis},
+    clock::Millis,
     http::{
         body::{Buffered, read_limited},
         cache_status::{CacheStatus, RefusalReason},
@@ -79,7 +79,7 @@ pub(crate) fn writer(token: TokenHash) -> Scope {
 pub(crate) fn must_be_current(core: &Core, credentials: &Credentials, question: &Question) -> bool {
     let Route::Detail(endpoint, _) = &question.route else { return false };
     let Some(token) = credentials.token().filter(|_| can_be_changed(endpoint)) else { return false };
-    let since = clock::now().saturating_sub(LATELY);
+    let since = core.clock.now().saturating_sub(LATELY);
     core.responses.marked_at(&writer(token)) > since
 }
 

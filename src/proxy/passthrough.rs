@@ -19,7 +19,7 @@ use crate::{
         links::{self, Base},
     },
     auth::{Credentials, credentials},
-    clock::{self, Millis},
+    clock::Millis,
     http::{
         body::{self, Buffered, read_limited},
         cache_status::{CacheStatus, ForwardReason},
@@ -71,7 +71,7 @@ pub(crate) async fn forward(
         request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     let timeout = settings.upstream.timeout.0;
-    let asked_at = clock::stamp();
+    let asked_at = core.clock.stamp();
     let who = caller(core, &credentials, &asked.route);
     let relayed = core.upstream.relay(request, who.as_ref(), &asked.base, timeout).await?;
     if write {
@@ -187,7 +187,7 @@ async fn with_links_moved(
         body,
         json: true,
         asked_at,
-        received_at: clock::now(),
+        received_at: core.clock.now(),
     };
     if rest {
         core.learn(credentials, &answer).await;

@@ -57,7 +57,8 @@ impl Read<'_> {
     /// What stands in while Alyx takes its time, once `upstream.serve_stale_after` is over; never completes where
     /// nothing does.
     pub(super) async fn when_slow(&self) -> LocalAnswer {
-        tokio::time::sleep(self.exchange.settings.upstream.serve_stale_after.0).await;
+        let wait = self.exchange.settings.upstream.serve_stale_after.0;
+        tokio::time::sleep_until((self.core.clock.instant() + wait).into()).await;
         let cached = self.cached.as_ref().filter(|cached| cached.may_stand_in());
         match self.newer(cached, self.mirrored_when_slow().await, ServedStale::Slow) {
             Ok(answer) => answer,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::{SecretKey, credentials},
-    clock,
+    clock::{self, SystemClock},
     http::cache_status::{BypassReason, ServedStale},
     settings::Settings,
     upstream::UpstreamResponse,
@@ -35,7 +35,7 @@ async fn open(folder: &std::path::Path) -> Arc<Floors> {
     "http://127.0.0.1:9".clone_into(&mut settings.upstream.url);
     crate::data_dir::make_private(folder).unwrap();
     let key = SecretKey::of(folder).unwrap();
-    let core = Core::open(settings, Mode::Live, key).await.unwrap();
+    let core = Core::open(settings, Mode::Live, key, Arc::new(SystemClock)).await.unwrap();
     Floors::open(core).await.unwrap()
 }
 

@@ -2,6 +2,8 @@
 //!
 //! It knows nothing of Alyx: [`listener`] serves whatever handler it is given.
 
+#![allow(clippy::disallowed_methods, reason = "sockets and streams of a live server wait in real time")]
+
 pub(crate) mod interim;
 pub(crate) mod listener;
 pub(crate) mod request_id;

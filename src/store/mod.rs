@@ -6,6 +6,11 @@
 //! forced to the platter (`synchronous=NORMAL`): a killed process loses nothing, a power cut may
 //! lose the last moments, and neither damages the file.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "its threads wait in real time (`recv_timeout`), and count how long a disk fails"
+)]
+
 mod ballast;
 pub(crate) mod clean_shutdown;
 mod health;

@@ -1,10 +1,7 @@
 //! Fetching a file that may lie elsewhere: redirects are followed, but the caller's token goes to
 //! Alyx alone.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use axum::body::Body;
 use futures_util::TryStreamExt;
@@ -31,7 +28,7 @@ impl Upstream {
         if self.health.is_down() {
             return Err(UpstreamError::Offline);
         }
-        let deadline = Instant::now() + timeout;
+        let deadline = self.clock.instant() + timeout;
         let turn = self.pace.turn(who, deadline).await?;
         let following = self.follow(place, authorization);
         let result =

@@ -17,8 +17,8 @@ use reqwest::Response;
 use super::{Upstream, UpstreamError, measure::Measured, rate_limit::Caller};
 use crate::{
     alyx::{json, route::LOOK},
-    clock::{self, Millis},
-    http::hop_by_hop::end_to_end,
+    clock::Millis,
+    http::{hop_by_hop::end_to_end, parse_date},
     single_flight::SendState,
 };
 
@@ -78,7 +78,7 @@ impl Upstream {
         if self.health.is_down() {
             return Err(UpstreamError::Offline);
         }
-        let deadline = Instant::now() + ask.timeout;
+        let deadline = self.clock.instant() + ask.timeout;
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_jitter()
@@ -86,10 +86,13 @@ impl Upstream {
             .build();
         let mut pooled = true;
         loop {
-            let start = Instant::now();
+            let start = self.clock.instant();
             let result = self.try_once(ask, deadline, send_state).await;
             // A pooled connection that Alyx has closed meanwhile breaks at once: that says nothing.
-            if pooled && matches!(result, Err(UpstreamError::Reset)) && start.elapsed() < STALE_CONNECTION {
+            if pooled
+                && matches!(result, Err(UpstreamError::Reset))
+                && self.clock.instant() - start < STALE_CONNECTION
+            {
                 pooled = false;
                 continue;
             }
@@ -128,7 +131,7 @@ impl Upstream {
             _ => return ControlFlow::Break(()),
         };
         let Some(next) = pauses.next() else { return ControlFlow::Break(()) };
-        let until = Instant::now() + pause.unwrap_or(next);
+        let until = self.clock.instant() + pause.unwrap_or(next);
         if until >= deadline {
             return ControlFlow::Break(());
         }
@@ -142,21 +145,21 @@ impl Upstream {
         deadline: Instant,
         send_state: &SendState,
     ) -> Result<UpstreamResponse, UpstreamError> {
-        let start = Instant::now();
+        let start = self.clock.instant();
         let turn = self.pace.turn(ask.who.as_ref(), deadline).await;
         let _turn =
             turn.map_err(
                 |failure| if failure == UpstreamError::Saturated { self.saturated(start) } else { failure },
             )?;
         send_state.mark_sent();
-        let (asked_at, measured) = (clock::stamp(), Measured::begin());
+        let (asked_at, measured) = (self.clock.stamp(), Measured::begin());
         let exchange = async {
             let response = self.send(ask).await?;
             self.judge_head(&response)?;
             let (status, headers) = (response.status(), end_to_end(response.headers()));
             let body = read_body(response, ask.max_body).await?;
             let (body, json) = check_body(status, &headers, body).await?;
-            Ok(UpstreamResponse { status, headers, body, json, asked_at, received_at: clock::now() })
+            Ok(UpstreamResponse { status, headers, body, json, asked_at, received_at: self.clock.now() })
         };
         // All of the time again: Alyx works for what it is asked to the end, and its answer is remembered. Cut off, its
         // work would be lost, and as much again be sent to it on top.
@@ -189,7 +192,7 @@ impl Upstream {
     pub(super) fn judge_head(&self, response: &Response) -> Result<(), UpstreamError> {
         match response.status().as_u16() {
             status @ (502..=504 | 511) => Err(UpstreamError::Unavailable(status)),
-            429 => Err(UpstreamError::Throttled(retry_after(response.headers()))),
+            429 => Err(UpstreamError::Throttled(retry_after(response.headers(), self.clock.now()))),
             300..=399 => match self.elsewhere(response.headers()) {
                 Some(to) => Err(UpstreamError::Elsewhere(to)),
                 None => Ok(()),
@@ -316,11 +319,63 @@ pub(super) fn is_json(media_type: &str) -> bool {
 
 /// The pause that a 429 asks for; without a readable `Retry-After` a short one. Alyx counts by the
 /// minute, so nothing sensible is longer than an hour.
-fn retry_after(headers: &HeaderMap) -> Duration {
+fn retry_after(headers: &HeaderMap, now: Millis) -> Duration {
     let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let seconds = value.trim().parse().ok().or_else(|| {
-        let at = httpdate::parse_http_date(value).ok()?;
-        Some(at.duration_since(std::time::SystemTime::now()).unwrap_or_default().as_secs() + 1)
+        let left = parse_date(value)?.saturating_sub(now).max(0);
+        Some(left.unsigned_abs() / 1000 + 1)
     });
     Duration::from_secs(seconds.unwrap_or(5).min(3_600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::{Clock, ManualClock},
+        settings::Settings,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_pause_is_read_from_seconds_or_a_date() {
+        let pause = |value: &'static str, now: Millis| {
+            let headers = [(header::RETRY_AFTER, HeaderValue::from_static(value))].into_iter().collect();
+            retry_after(&headers, now)
+        };
+        let at = 2_544_400_878_000;
+        let date = "Thu, 18 Aug 2050 02:01:18 GMT";
+        assert_eq!(pause("7", at), 7 * SECOND);
+        assert_eq!(pause(date, at - 3_000), 4 * SECOND, "a date says whole seconds");
+        assert_eq!(pause(date, at - 2_001), 3 * SECOND);
+        assert_eq!(pause(date, at + 60_000), SECOND, "it is over");
+        assert_eq!(pause(date, 0), 3_600 * SECOND, "no longer than an hour");
+        assert_eq!(pause("soon", at), 5 * SECOND);
+        assert_eq!(retry_after(&HeaderMap::new(), at), 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_comes_after_its_pause_to_the_millisecond_or_not_at_all() {
+        let clock = ManualClock::with_tokio(0);
+        let upstream = Upstream::new(&Settings::default(), clock.clone()).unwrap();
+        let rest = async |failure: UpstreamError, pause: Duration| {
+            let (before, deadline) = (clock.now(), clock.instant() + 10 * SECOND);
+            let mut pauses = std::iter::once(pause);
+            let flow = upstream.rest_before_retry(&Err(failure), deadline, &mut pauses).await;
+            flow.is_continue().then_some(clock.now() - before)
+        };
+        assert_eq!(rest(UpstreamError::Reset, Duration::from_millis(150)).await, Some(150));
+        assert_eq!(
+            rest(UpstreamError::Throttled(3 * SECOND), SECOND).await,
+            Some(3_000),
+            "what Alyx asks for"
+        );
+        assert_eq!(rest(UpstreamError::Throttled(9_999 * SECOND / 1_000), SECOND).await, Some(9_999));
+        assert_eq!(rest(UpstreamError::Throttled(10 * SECOND), SECOND).await, None, "no time is left then");
+        assert_eq!(rest(UpstreamError::Timeout, SECOND).await, None, "Alyx works for it yet");
+        assert_eq!(rest(UpstreamError::TooLarge, SECOND).await, None, "it does not pass");
+        upstream.health.failed(&UpstreamError::Refused);
+        assert_eq!(rest(UpstreamError::Reset, SECOND).await, None, "Alyx is away");
+    }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{Upstream, UpstreamError};
 use crate::{
-    clock::{self, Millis},
+    clock::{Millis, SharedClock},
     settings::Settings,
 };
 
@@ -85,15 +85,14 @@ pub struct Health {
     look: Notify,
     /// When Alyx last answered anything.
     heard: Mutex<Option<Instant>>,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { state: watch::Sender::default(), look: Notify::new(), heard: Mutex::new(None) }
-    }
+    clock: SharedClock,
 }
 
 impl Health {
+    pub(super) fn new(clock: SharedClock) -> Self {
+        Self { state: watch::Sender::default(), look: Notify::new(), heard: Mutex::new(None), clock }
+    }
+
     /// The state now.
     pub fn state(&self) -> HealthState {
         self.state.borrow().clone()
@@ -134,7 +133,7 @@ impl Health {
 
     /// Alyx gave an answer of its own, whatever it said.
     pub fn answered(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.clock.instant());
         self.state.send_if_modified(|state| {
             if matches!(state, HealthState::Up { .. }) || state.is_on_purpose() {
                 return false;
@@ -142,7 +141,7 @@ impl Health {
             if state.is_down() {
                 tracing::info!("Alyx is back");
             }
-            *state = HealthState::Up { since: clock::now() };
+            *state = HealthState::Up { since: self.clock.now() };
             true
         });
     }
@@ -172,7 +171,7 @@ impl Health {
                 reason.clone_from(failure);
             } else {
                 tracing::warn!(reason = failure.name(), "Alyx is out of reach: {failure}");
-                *state = HealthState::Down { since: clock::now(), reason: failure.clone() };
+                *state = HealthState::Down { since: self.clock.now(), reason: failure.clone() };
             }
             true
         });
@@ -182,12 +181,12 @@ impl Health {
     pub fn force_offline(&self) {
         tracing::warn!("an administrator has taken this proxy offline");
         self.state
-            .send_replace(HealthState::Down { since: clock::now(), reason: UpstreamError::HeldOffline });
+            .send_replace(HealthState::Down { since: self.clock.now(), reason: UpstreamError::HeldOffline });
     }
 
     /// Never asks Alyx anything: a snapshot is served alone.
     pub fn freeze(&self) {
-        self.state.send_replace(HealthState::Down { since: clock::now(), reason: UpstreamError::Frozen });
+        self.state.send_replace(HealthState::Down { since: self.clock.now(), reason: UpstreamError::Frozen });
     }
 
     /// Looks for Alyx again. Does nothing where nobody keeps away from it on purpose.
@@ -212,7 +211,8 @@ impl Health {
         }
         loop {
             let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = heard.map_or(idle, |heard| idle.saturating_sub(heard.elapsed()));
+            let silent = |heard| self.clock.instant().saturating_duration_since(heard);
+            let due = heard.map_or(idle, |heard| idle.saturating_sub(silent(heard)));
             if due.is_zero() || tokio::time::timeout(jittered(due), self.look.notified()).await.is_ok() {
                 return;
             }
@@ -245,4 +245,95 @@ pub async fn watch(upstream: Arc<Upstream>, settings: Arc<ArcSwap<Settings>>) {
 /// Spreads the looks of many proxies.
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.9..1.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    const IDLE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn the_state_says_since_when_to_the_millisecond() {
+        let clock = ManualClock::at(1_000);
+        let health = Health::new(clock.clone());
+        let down = |since, reason| HealthState::Down { since, reason };
+        assert_eq!(health.state(), HealthState::Unknown);
+        health.failed(&UpstreamError::Timeout);
+        assert_eq!(health.state(), HealthState::Unknown, "one slow answer says nothing; a look decides");
+        health.answered();
+        clock.advance(5);
+        health.answered();
+        assert_eq!(health.state(), HealthState::Up { since: 1_000 });
+        health.failed(&UpstreamError::TooLarge);
+        health.failed(&UpstreamError::Unavailable(502));
+        assert_eq!(health.state(), HealthState::Up { since: 1_000 });
+        health.failed(&UpstreamError::Refused);
+        assert_eq!(health.state(), down(1_005, UpstreamError::Refused), "nothing listens there: at once");
+        clock.advance(5);
+        health.failed(&UpstreamError::Dns);
+        assert_eq!(
+            health.state(),
+            down(1_005, UpstreamError::Dns),
+            "away since then, for another reason now"
+        );
+        health.answered();
+        assert_eq!(health.state(), HealthState::Up { since: 1_010 });
+    }
+
+    #[test]
+    fn what_an_administrator_holds_back_stays_away_until_it_is_released() {
+        let clock = ManualClock::at(1_000);
+        let health = Health::new(clock.clone());
+        health.force_offline();
+        clock.advance(1);
+        health.answered();
+        health.failed(&UpstreamError::Refused);
+        assert_eq!(health.state(), HealthState::Down { since: 1_000, reason: UpstreamError::HeldOffline });
+        health.resume();
+        assert_eq!(health.state(), HealthState::Unknown);
+        health.freeze();
+        health.resume();
+        assert!(health.state().is_on_purpose(), "a snapshot is never released");
+    }
+
+    #[test]
+    fn what_was_heard_is_told_to_the_instant() {
+        let clock = ManualClock::at(0);
+        let health = Health::new(clock.clone());
+        let before = clock.instant();
+        assert!(!health.seen_since(before));
+        clock.advance(1);
+        health.answered();
+        let (at, after) = (clock.instant(), clock.instant() + Duration::from_millis(1));
+        assert!(health.seen_since(before) && health.seen_since(at) && !health.seen_since(after));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_is_due_after_silence_or_at_once_when_a_request_failed() {
+        let clock = ManualClock::with_tokio(0);
+        let health = Health::new(clock.clone());
+        let waited = async || {
+            let before = clock.now();
+            health.until_probe_is_due(IDLE).await;
+            Duration::from_millis((clock.now() - before).unsigned_abs())
+        };
+        // Spread by a tenth, so that many proxies do not look at once.
+        let spread = IDLE.mul_f64(0.9)..=IDLE.mul_f64(1.1) + Duration::from_millis(1);
+        health.answered();
+        let silent = waited().await;
+        assert!(silent >= IDLE && spread.contains(&silent), "{silent:?}");
+        health.answered();
+        health.failed(&UpstreamError::Timeout);
+        assert_eq!(waited().await, Duration::ZERO);
+        // An answer half-way puts it off.
+        let half = async {
+            tokio::time::sleep_until(tokio::time::Instant::now() + IDLE / 2).await;
+            health.answered();
+        };
+        let (silent, ()) = tokio::join!(waited(), half);
+        assert!(silent >= IDLE * 3 / 2 && silent <= IDLE * 8 / 5 + Duration::from_millis(1), "{silent:?}");
+        assert!(tokio::time::timeout(IDLE * 1_000, health.until_probe_is_due(Duration::ZERO)).await.is_err());
+    }
 }

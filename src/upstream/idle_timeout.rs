@@ -6,13 +6,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, header};
+use tokio::time::Instant;
 
 use super::UpstreamError;
 use crate::http::body::has_body;
@@ -131,7 +132,7 @@ impl LastMoved {
             if deadline <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(deadline.into()).await;
+            tokio::time::sleep_until(deadline).await;
         }
     }
 }

@@ -28,7 +28,7 @@ pub use passthrough::Relayed;
 pub use raw_client::Origin;
 pub use service_account::{Account, AccountError};
 
-use crate::{alyx::query_string, settings::Settings};
+use crate::{alyx::query_string, clock::SharedClock, settings::Settings};
 
 /// The one Alyx that this proxy stands before.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub struct Upstream {
     pub health: health::Health,
     /// Whose turn it is.
     pub pace: rate_limit::RequestLimiter,
+    clock: SharedClock,
 }
 
 /// Why there can be no upstream with these settings.
@@ -61,8 +62,13 @@ pub enum UpstreamConfigError {
 }
 
 impl Upstream {
+    /// The time by which it is asked.
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
     /// Prepares to ask the Alyx that the settings name; asks nothing yet.
-    pub fn new(settings: &Settings) -> Result<Arc<Self>, UpstreamConfigError> {
+    pub fn new(settings: &Settings, clock: SharedClock) -> Result<Arc<Self>, UpstreamConfigError> {
         let base = settings.upstream.url.trim_end_matches('/').to_owned();
         let url = Url::parse(&base).map_err(|_| UpstreamConfigError::Url(base.clone()))?;
         let (reader, relayer) = client::build(&settings.upstream)?;
@@ -71,8 +77,9 @@ impl Upstream {
             url,
             reader,
             relayer,
-            health: health::Health::default(),
-            pace: rate_limit::RequestLimiter::new(&settings.upstream),
+            health: health::Health::new(clock.clone()),
+            pace: rate_limit::RequestLimiter::new(&settings.upstream, clock.clone()),
+            clock,
         }))
     }
 
@@ -100,12 +107,13 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
 
     #[test]
     fn no_path_names_another_host() {
         let mut settings = Settings::default();
         settings.upstream.url = "https://alyx.example.org/".to_owned();
-        let upstream = Upstream::new(&settings).unwrap();
+        let upstream = Upstream::new(&settings, Arc::new(SystemClock)).unwrap();
         for path in [
             "*",
             "",

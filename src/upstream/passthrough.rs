@@ -4,10 +4,7 @@
 //! client as it comes. Nobody's address is told (`X-Forwarded-For` would become Alyx's throttle
 //! key, ALYX.md 4.2), and Alyx is asked under its own name: links and redirects are moved later.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -59,7 +56,7 @@ impl Upstream {
         }
         // Whoever is slow to say what it wants does not keep a place while it does.
         let (request, whole) = read_small(request, timeout).await?;
-        let deadline = Instant::now() + timeout;
+        let deadline = self.clock.instant() + timeout;
         let turn = if whole {
             self.pace.turn(who, deadline).await?
         } else {

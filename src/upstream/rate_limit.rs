@@ -15,12 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{
+    Quota, RateLimiter,
+    state::{InMemoryState, NotKeyed, keyed::DefaultKeyedStateStore},
+};
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::UpstreamError;
-use crate::settings;
+use crate::{clock::SharedClock, settings};
 
 /// Requests that may come at once before the pace holds; together with the pace it stays below
 /// Alyx's own limit.
@@ -60,7 +63,7 @@ impl Caller {
 #[derive(Debug)]
 pub struct RequestLimiter {
     /// One bucket for each token; `None` where requests are not paced.
-    rates: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
+    rates: Option<RateLimiter<Option<Caller>, DefaultKeyedStateStore<Option<Caller>>, Time>>,
     under_way: Arc<Semaphore>,
     /// How many places one user may have: never all, where there are several.
     share: Share<usize>,
@@ -70,9 +73,22 @@ pub struct RequestLimiter {
     /// Requests that wait for their turn.
     waiting: AtomicUsize,
     /// Half the pace of one user, for all that we ask of our own accord.
-    rate_behind: Option<DefaultDirectRateLimiter>,
+    rate_behind: Option<RateLimiter<NotKeyed, InMemoryState, Time>>,
     behind: Arc<Semaphore>,
     pauses: Mutex<Pauses>,
+    clock: SharedClock,
+}
+
+/// The clock in the form in which the rate limiter takes it.
+#[derive(Debug, Clone)]
+struct Time(SharedClock);
+
+impl governor::clock::Clock for Time {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        self.0.instant()
+    }
 }
 
 /// What one user may have at once.
@@ -138,13 +154,16 @@ impl Drop for Waiting<'_> {
 }
 
 impl RequestLimiter {
-    pub(super) fn new(settings: &settings::UpstreamSettings) -> Self {
+    pub(super) fn new(settings: &settings::UpstreamSettings, clock: SharedClock) -> Self {
+        let time = || Time(clock.clone());
         let rates = NonZeroU32::new(settings.requests_per_minute).map(|rate| {
             let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
-            RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst))
+            RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), time())
         });
-        let rate_behind = NonZeroU32::new(settings.requests_per_minute.div_ceil(2))
-            .map(|rate| RateLimiter::direct(Quota::per_minute(rate).allow_burst(rate.min(NonZeroU32::MIN))));
+        let rate_behind = NonZeroU32::new(settings.requests_per_minute.div_ceil(2)).map(|rate| {
+            let quota = Quota::per_minute(rate).allow_burst(NonZeroU32::MIN);
+            RateLimiter::direct_with_clock(quota, time())
+        });
         let (places, uploads) = (settings.concurrency, settings.concurrency.div_ceil(2));
         let share = Share {
             places: places - places.div_ceil(4).min(places - 1),
@@ -161,6 +180,7 @@ impl RequestLimiter {
             rate_behind,
             behind: Arc::new(Semaphore::new(BEHIND)),
             pauses: Mutex::default(),
+            clock,
         }
     }
 
@@ -173,9 +193,12 @@ impl RequestLimiter {
             }
         };
         if let Some(rate) = &self.rate_behind {
-            rate.until_ready().await;
+            while let Err(too_soon) = rate.check() {
+                tokio::time::sleep_until(too_soon.earliest_possible().into()).await;
+            }
         }
         while self.waiting.load(Ordering::Relaxed) > 0 || self.under_way.available_permits() == 0 {
+            #[allow(clippy::disallowed_methods, reason = "a pause between two looks, which is no deadline")]
             tokio::time::sleep(LOOK).await;
         }
         place
@@ -192,8 +215,8 @@ impl RequestLimiter {
             let _waiting = Waiting::of(&self.waiting);
             self.keep_rate(who, deadline).await?;
             // First among one's own: who asks for much at once is not ahead of the others with all of it.
-            let share = place(self.share_of(who).places, deadline).await?;
-            let place = place(self.under_way.clone(), deadline).await?;
+            let share = self.place(self.share_of(who).places, deadline).await?;
+            let place = self.place(self.under_way.clone(), deadline).await?;
             // Alyx may have asked for a pause meanwhile; nobody keeps a place for that long.
             if self.pause_of(who).is_none() {
                 return Ok(RatePermit { place, share, upload: None });
@@ -209,11 +232,11 @@ impl RequestLimiter {
     ) -> Result<RatePermit, UpstreamError> {
         loop {
             self.wait_out_pause(who, deadline).await?;
-            let share = place(self.share_of(who).uploads, deadline).await?;
-            let upload = place(self.uploads.clone(), deadline).await?;
+            let share = self.place(self.share_of(who).uploads, deadline).await?;
+            let upload = self.place(self.uploads.clone(), deadline).await?;
             let _waiting = Waiting::of(&self.waiting);
             self.keep_rate(who, deadline).await?;
-            let place = place(self.under_way.clone(), deadline).await?;
+            let place = self.place(self.under_way.clone(), deadline).await?;
             if self.pause_of(who).is_none() {
                 return Ok(RatePermit { place, share, upload: Some(upload) });
             }
@@ -224,7 +247,7 @@ impl RequestLimiter {
     async fn wait_out_pause(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
         while let Some((until, everybody)) = self.pause_of(who) {
             if until > deadline {
-                let left = until.saturating_duration_since(Instant::now());
+                let left = until.saturating_duration_since(self.clock.instant());
                 return Err(if everybody {
                     UpstreamError::ThrottledAll(left)
                 } else {
@@ -239,10 +262,13 @@ impl RequestLimiter {
     /// Waits until a user has not asked too often.
     async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
         if let Some(rates) = &self.rates {
-            let who = who.copied();
-            let paced = rates.until_key_ready(&who);
-            let in_time = tokio::time::timeout_at(deadline.into(), paced).await;
-            in_time.map_err(|_| UpstreamError::Paced)?;
+            while let Err(too_soon) = rates.check_key(&who.copied()) {
+                let next = too_soon.earliest_possible();
+                tokio::time::sleep_until(next.min(deadline).into()).await;
+                if next > deadline {
+                    return Err(UpstreamError::Paced);
+                }
+            }
         }
         Ok(())
     }
@@ -256,7 +282,7 @@ impl RequestLimiter {
 
     /// Alyx asked this caller for a pause.
     pub(super) fn pause(&self, who: Option<&Caller>, length: Duration) {
-        let now = Instant::now();
+        let now = self.clock.instant();
         let until = now + length;
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         pauses.tidy(now);
@@ -275,7 +301,8 @@ impl RequestLimiter {
     fn pause_of(&self, who: Option<&Caller>) -> Option<(Instant, bool)> {
         let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         let own = pauses.of.get(&who.copied()).map(|pause| (pause.until, false));
-        own.max(pauses.everybody.map(|until| (until, true))).filter(|(until, _)| *until > Instant::now())
+        own.max(pauses.everybody.map(|until| (until, true)))
+            .filter(|(until, _)| *until > self.clock.instant())
     }
 
     /// Forgets tokens that have not asked for a while, so that the table stays small.
@@ -287,91 +314,22 @@ impl RequestLimiter {
         let used = |places: &Arc<Semaphore>| Arc::strong_count(places) > 1;
         shares.retain(|_, share| used(&share.places) || used(&share.uploads));
         drop(shares);
-        self.pauses.lock().unwrap_or_else(PoisonError::into_inner).tidy(Instant::now());
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner).tidy(self.clock.instant());
     }
-}
 
-/// A place, in time. One that comes free only as the time ends is left to others: what is asked then is asked in vain.
-async fn place(places: Arc<Semaphore>, deadline: Instant) -> Result<OwnedSemaphorePermit, UpstreamError> {
-    match tokio::time::timeout_at(deadline.into(), places.acquire_owned()).await {
-        Ok(Ok(place)) if Instant::now() < deadline => Ok(place),
-        // The semaphore is never closed.
-        _ => Err(UpstreamError::Saturated),
+    /// A place, in time. One that comes free only as the time ends is left to others: what is asked then is asked in vain.
+    async fn place(
+        &self,
+        places: Arc<Semaphore>,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        match tokio::time::timeout_at(deadline.into(), places.acquire_owned()).await {
+            Ok(Ok(place)) if self.clock.instant() < deadline => Ok(place),
+            // The semaphore is never closed.
+            _ => Err(UpstreamError::Saturated),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SOON: Duration = Duration::from_millis(50);
-    const LONG: Duration = Duration::from_mins(1);
-
-    fn pace(concurrency: usize, rate: u32) -> RequestLimiter {
-        RequestLimiter::new(&settings::UpstreamSettings {
-            requests_per_minute: rate,
-            concurrency,
-            ..Default::default()
-        })
-    }
-
-    fn user(n: u8) -> Caller {
-        Caller::User([n; 32])
-    }
-
-    #[test]
-    fn a_token_is_the_same_however_it_is_spelled() {
-        let of = |field| Caller::of(&HeaderValue::from_static(field));
-        assert_eq!(of("Token abc"), of("token  abc"));
-        assert_ne!(of("Token abc"), of("Token abd"));
-    }
-
-    #[tokio::test]
-    async fn a_turn_never_comes_after_its_time() {
-        let pace = pace(2, 0);
-        assert_eq!(pace.turn(None, Instant::now()).await.unwrap_err(), UpstreamError::Saturated);
-        pace.turn(None, Instant::now() + LONG).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_pause_holds_for_those_who_wait_for_a_place() {
-        let pace = Arc::new(pace(1, 0));
-        let turn = pace.turn(None, Instant::now() + LONG).await.unwrap();
-        let waiting = tokio::spawn({
-            let pace = pace.clone();
-            async move { pace.turn(None, Instant::now() + LONG).await.map(drop) }
-        });
-        while pace.waiting.load(Ordering::Relaxed) == 0 {
-            tokio::task::yield_now().await;
-        }
-        pace.pause(None, LONG * 2);
-        drop(turn);
-        assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Throttled(_))));
-        // It has given its place to somebody whom Alyx told nothing.
-        pace.turn(Some(&user(1)), Instant::now() + LONG).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_pause_is_for_whom_alyx_told_and_for_all_where_it_tells_several() {
-        let pace = pace(4, 0);
-        let turn = async |who| pace.turn(Some(&who), Instant::now() + LONG).await.map(drop);
-        for who in [Caller::Docs, user(1), user(2)] {
-            pace.pause(Some(&who), LONG * 2);
-            assert!(matches!(turn(who).await, Err(UpstreamError::Throttled(_))), "{who:?}");
-            turn(user(9)).await.unwrap();
-        }
-        pace.pause(Some(&user(3)), LONG * 2);
-        assert!(matches!(turn(user(9)).await, Err(UpstreamError::ThrottledAll(_))));
-    }
-
-    #[tokio::test]
-    async fn uploads_of_one_user_leave_room_for_anothers() {
-        let pace = pace(4, 0);
-        let upload = async |who, time| pace.upload(Some(&who), Instant::now() + time).await;
-        let first = upload(user(1), LONG).await.unwrap();
-        assert_eq!(upload(user(1), SOON).await.unwrap_err(), UpstreamError::Saturated);
-        let other = upload(user(2), LONG).await.unwrap();
-        drop((first, other));
-        upload(user(1), LONG).await.unwrap();
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::{
     io,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -183,7 +183,7 @@ impl Upstream {
         let request = self.reader.post(self.url_of(LOG_IN)?).headers(headers).body(body);
         // Alyx does not count log-ins (ALYX.md 4.2), so they are nobody else's either.
         let who = Caller::User(*blake3::hash(username.as_bytes()).as_bytes());
-        let turn = self.pace.turn(Some(&who), Instant::now() + timeout).await?;
+        let turn = self.pace.turn(Some(&who), self.clock.instant() + timeout).await?;
         let measured = Measured::begin();
         let exchange = tokio::time::timeout(timeout, self.exchange_log_in(request));
         let result = exchange.await.unwrap_or(Err(UpstreamError::Timeout));

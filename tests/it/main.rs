@@ -1,5 +1,7 @@
 //! All tests of the program from outside, but for those of packages: one file for each promise, one crate for all of them,
 //! which is built and linked once. `cargo test --test it tables::` runs the promises of one file.
+
+#![allow(clippy::disallowed_methods, reason = "real programs run in real time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 // What they share: the program and its upstreams, the real ONE client, a real browser, what judges answers, raw HTTP.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 
-use alyx_proxy::mirror::sync::TableProgress;
+use alyx_proxy::{clock, mirror::sync::TableProgress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Tells on the standard error output how far it is: bars on a terminal, lines elsewhere.
@@ -57,7 +57,7 @@ fn new_bar(endpoint: String) -> ProgressBar {
 
 fn line(endpoint: &str, table: &TableProgress) -> String {
     let TableProgress { phase, rows, total, details, .. } = table;
-    let rate = table.rate();
+    let rate = table.rate(clock::now());
     let left = total.saturating_sub(*rows.max(details)).checked_div(rate).unwrap_or_default();
     let details = if *details > 0 { format!(", {details} details") } else { String::new() };
     format!("{endpoint:<26} {phase:<8} {rows} of {total} records{details}, {rate} a second, {left} s left")

@@ -30,7 +30,7 @@ impl Synchroniser {
         let endpoint = table.endpoint.name;
         let begun = self.mirror.read(move |connection, _| generation::filling(connection, endpoint)).await?;
         if begun.as_ref().is_none_or(|begun| begun.scope != *scope) {
-            let (now, low) = (clock::now(), cursor::surely_before(clock::now()));
+            let (now, low) = (self.clock().now(), cursor::surely_before(self.clock().now()));
             let first = self.source.first_page(table, scope).await?;
             let fits = first.count <= first.records.len() as u64 || !source::by_ranges(table);
             self.progress.rows(endpoint, 0, first.count);
@@ -136,7 +136,7 @@ impl Synchroniser {
                 .await?;
             let Some((n, _)) = wanted.last() else { return Ok(()) };
             last = *n;
-            let asked = clock::stamp();
+            let asked = self.clock().stamp();
             let mut wanted = self.not_lacking(table.endpoint.name, wanted);
             wanted.retain(|(_, list)| !resting.contains(&unreadable::name_of(table.endpoint, list)));
             if wanted.is_empty() {

@@ -3,13 +3,17 @@
 use std::sync::PoisonError;
 
 use super::Synchroniser;
-use crate::clock;
+use crate::clock::{Millis, SharedClock};
 
 impl Synchroniser {
+    pub(super) fn clock(&self) -> &SharedClock {
+        self.source.upstream.clock()
+    }
+
     /// Alyx did not have the details of these records.
     pub(super) fn lack(&self, endpoint: &'static str, records: impl Iterator<Item = i64>) {
         let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (clock::now(), self.settings.load().mirror.full_interval.millis());
+        let (now, long) = (self.clock().now(), self.settings.load().mirror.full_interval.millis());
         lacking.retain(|_, at| (0..long).contains(&(now - *at)));
         lacking.extend(records.map(|n| ((endpoint, n), now)));
     }
@@ -22,7 +26,7 @@ impl Synchroniser {
         mut wanted: Vec<(i64, String)>,
     ) -> Vec<(i64, String)> {
         let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (clock::now(), self.settings.load().mirror.full_interval.millis());
+        let (now, long) = (self.clock().now(), self.settings.load().mirror.full_interval.millis());
         wanted
             .retain(|(n, _)| lacking.get(&(endpoint, *n)).is_none_or(|at| !(0..long).contains(&(now - *at))));
         wanted
@@ -43,9 +47,25 @@ impl Synchroniser {
     /// Whether a table failed so lately that it is left alone: longer each time.
     pub(super) fn rests(&self, endpoint: &str) -> bool {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(endpoint).is_some_and(|(at, times)| {
-            let pause = 5_000 * i64::from(2_u32.saturating_pow((*times).min(8)));
-            (0..pause).contains(&clock::now().saturating_sub(*at))
-        })
+        failures
+            .get(endpoint)
+            .is_some_and(|(at, times)| (0..pause(*times)).contains(&self.clock().now().saturating_sub(*at)))
+    }
+}
+
+/// How long a table is left alone that failed so many times in a row, in milliseconds: twice as long each time, 21 minutes at
+/// the longest.
+fn pause(times: u32) -> Millis {
+    5_000 * Millis::from(2_u32.saturating_pow(times.min(8)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_rests_longer_each_time_and_never_for_ever() {
+        assert_eq!([1, 2, 3].map(pause), [10_000, 20_000, 40_000]);
+        assert_eq!([8, 9, u32::MAX].map(pause), [1_280_000; 3]);
     }
 }

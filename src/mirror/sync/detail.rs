@@ -15,7 +15,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{SyncError, Synchroniser, apply::DetailUpdate};
 use crate::{
     alyx::Endpoint,
-    clock::{self, Millis},
+    clock::{Millis, SharedClock},
     mirror::{ingest::DETAIL_UNAVAILABLE, schema::EndpointTables, unreadable},
     upstream::{AccountError, UpstreamError},
 };
@@ -24,15 +24,20 @@ use crate::{
 const WITNESSES: usize = 3;
 
 /// What is known of which details can be read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Witnesses {
     /// A detail of each table that was read lately.
     read: Mutex<HashMap<&'static str, String>>,
     /// Tables of which no detail could be read, and since when.
     none: Mutex<HashMap<&'static str, Millis>>,
+    clock: SharedClock,
 }
 
 impl Witnesses {
+    pub(super) fn new(clock: SharedClock) -> Self {
+        Self { read: Mutex::default(), none: Mutex::default(), clock }
+    }
+
     fn note(&self, endpoint: &'static str, path: &str) {
         self.none.lock().unwrap_or_else(PoisonError::into_inner).remove(endpoint);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,12 +50,12 @@ impl Witnesses {
     }
 
     fn note_none(&self, endpoint: &'static str) {
-        self.none.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint, clock::now());
+        self.none.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint, self.clock.now());
     }
 
     fn are_none(&self, endpoint: &str, lately: Millis) -> bool {
         let none = self.none.lock().unwrap_or_else(PoisonError::into_inner);
-        none.get(endpoint).is_some_and(|at| (0..lately).contains(&(clock::now() - at)))
+        none.get(endpoint).is_some_and(|at| (0..lately).contains(&(self.clock.now() - at)))
     }
 }
 
@@ -201,7 +206,7 @@ impl Synchroniser {
         }
         let all =
             self.mirror.read(move |connection, _| unreadable::all(connection, table.endpoint.name)).await?;
-        let now = clock::now();
+        let now = self.clock().now();
         Ok(all.into_iter().filter(|record| !record.is_due(now)).map(|record| record.path).collect())
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     alyx::change_tracking::Changes,
-    clock::{self, Millis},
+    clock::Millis,
     mirror::{
         database::MirrorError,
         generation::{self, TableScope},
@@ -37,7 +37,7 @@ impl Synchroniser {
         scope: &TableScope,
     ) -> Result<(), SyncError> {
         let endpoint = table.endpoint.name;
-        let start = clock::now();
+        let start = self.clock().now();
         let Some(path) = Changes::of(endpoint).path() else { return Ok(()) };
         let zone = self.settings.load().mirror.time_zone.clone();
         let now = cursor::now_in(&zone, start);

@@ -46,7 +46,7 @@ use crate::{
         Class, Endpoint,
         change_tracking::{Changes, EmbeddedIn, shown},
     },
-    clock::{self, Millis},
+    clock::Millis,
     settings::Settings,
     upstream::{Account, AccountError, Upstream, UpstreamResponse},
 };
@@ -140,18 +140,19 @@ impl Synchroniser {
         let timeout = now.upstream.timeout.0.max(PATIENCE);
         Ok(Some(Arc::new(Self {
             mirror,
+            progress: SyncProgress::new(upstream.clock().clone()),
+            witnesses: Witnesses::new(upstream.clock().clone()),
             source: AlyxSource { upstream, account, timeout, detail_timeout: now.upstream.timeout.0 },
             settings: settings.clone(),
-            progress: SyncProgress::default(),
             asked: Notify::new(),
             failures: Mutex::default(),
             lacking: Mutex::default(),
-            witnesses: Witnesses::default(),
             cycling: tokio::sync::Mutex::new(()),
         })))
     }
 
     /// Synchronises for as long as it is polled: now, every `mirror.interval`, and when it is asked to.
+    #[allow(clippy::disallowed_methods, reason = "pauses between two cycles, which no deadline depends on")]
     pub async fn run(self: Arc<Self>) {
         loop {
             if self.source.upstream.health.is_down() {
@@ -309,7 +310,7 @@ impl Synchroniser {
                 }
                 metrics::counter!("alyx_proxy_mirror_sync_failures_total").increment(1);
                 let failed = failures.entry(endpoint).or_default();
-                *failed = (clock::now(), failed.1.saturating_add(1));
+                *failed = (self.clock().now(), failed.1.saturating_add(1));
                 errors.push((endpoint, error));
             }
         }
@@ -353,7 +354,7 @@ impl Synchroniser {
         }
         self.progress.rows(endpoint, rows, rows);
         // A clock that was set back stands before that time.
-        let age = clock::now().saturating_sub(listed_at);
+        let age = self.clock().now().saturating_sub(listed_at);
         let is_older = |span: Millis| !(0..span).contains(&age);
         let pressing = doubt.is_some_and(|doubt| doubt.pressing);
         if Changes::of(endpoint) != Changes::Unknown && source::by_ranges(table) {

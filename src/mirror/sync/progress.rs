@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{self, Millis};
+use crate::clock::{Millis, SharedClock};
 
 /// How far one table has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,31 +30,38 @@ pub struct TableProgress {
 }
 
 impl TableProgress {
-    /// Records and details a second since the phase began.
-    pub fn rate(&self) -> u64 {
-        let millis = clock::now().saturating_sub(self.since).max(1).unsigned_abs();
+    /// Records and details a second from when the phase began to `now`.
+    pub fn rate(&self, now: Millis) -> u64 {
+        let millis = now.saturating_sub(self.since).max(1).unsigned_abs();
         self.rows.max(self.details) * 1000 / millis
     }
 }
 
 /// How far all tables have come.
-#[derive(Debug, Default)]
-pub struct SyncProgress(Mutex<BTreeMap<&'static str, TableProgress>>);
+#[derive(Debug)]
+pub struct SyncProgress {
+    tables: Mutex<BTreeMap<&'static str, TableProgress>>,
+    clock: SharedClock,
+}
 
 impl SyncProgress {
+    pub(super) fn new(clock: SharedClock) -> Self {
+        Self { tables: Mutex::default(), clock }
+    }
+
     /// As it is now.
     pub fn snapshot(&self) -> BTreeMap<&'static str, TableProgress> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn change(&self, endpoint: &'static str, change: impl FnOnce(&mut TableProgress)) {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(endpoint).or_default());
+        change(self.tables.lock().unwrap_or_else(PoisonError::into_inner).entry(endpoint).or_default());
     }
 
     pub(super) fn phase(&self, endpoint: &'static str, phase: &'static str) {
         self.change(endpoint, |table| {
             table.phase = phase.into();
-            table.since = clock::now();
+            table.since = self.clock.now();
             table.details = 0;
         });
     }
@@ -71,7 +78,7 @@ impl SyncProgress {
         self.change(endpoint, |table| {
             table.phase = if error.is_some() { "waiting" } else { "done" }.into();
             if error.is_none() {
-                table.succeeded_at = Some(clock::now());
+                table.succeeded_at = Some(self.clock.now());
             }
             table.error = error;
         });

@@ -44,7 +44,7 @@ impl Synchroniser {
         }
         let long = lists > MANY && lists * PAGES > rows;
         if lists > 0 && (long || !source::by_ranges(table)) {
-            let asked = clock::stamp();
+            let asked = self.clock().stamp();
             self.relist(table, scope).await?;
             self.mirror
                 .write(move |connection| {
@@ -55,7 +55,7 @@ impl Synchroniser {
         }
         let mut last = i64::MIN;
         loop {
-            let asked = clock::stamp();
+            let asked = self.clock().stamp();
             let limit = i64::try_from(IDS).unwrap_or(i64::MAX);
             let batch =
                 self.mirror.read(move |connection, _| refetch::first(connection, table, last, limit)).await?;

@@ -16,7 +16,7 @@ use super::{
     source::{self, Range},
 };
 use crate::{
-    clock::{self, Millis},
+    clock::Millis,
     mirror::{
         checksum,
         database::MirrorError,
@@ -44,7 +44,7 @@ impl Synchroniser {
         table: &'static EndpointTables,
         scope: &TableScope,
     ) -> Result<(), SyncError> {
-        let start = clock::now();
+        let start = self.clock().now();
         let doubt = self.doubt(table).await?;
         let first = self.source.first_page(table, scope).await?;
         if source::by_ranges(table) && first.count > first.records.len() as u64 {
@@ -159,7 +159,7 @@ impl Synchroniser {
         rows: u64,
         pressing: bool,
     ) -> Result<(), SyncError> {
-        let (endpoint, start) = (table.endpoint.name, clock::now());
+        let (endpoint, start) = (table.endpoint.name, self.clock().now());
         let (mut open, total) =
             self.mirror.write(move |connection| begin(connection, endpoint, rows, start)).await?;
         let long = if pressing { HURRIED } else { SWEEP / 2 };
@@ -186,7 +186,7 @@ impl Synchroniser {
         table: &'static EndpointTables,
         scope: &TableScope,
     ) -> Result<(), SyncError> {
-        let (endpoint, start) = (table.endpoint.name, clock::now());
+        let (endpoint, start) = (table.endpoint.name, self.clock().now());
         let count = self.source.count(table.endpoint, scope).await?;
         if source::by_ranges(table) {
             self.mend(table, scope, count).await?;

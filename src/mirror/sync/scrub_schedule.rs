@@ -4,7 +4,7 @@
 //! others are given.
 
 use super::{Synchroniser, generation};
-use crate::{clock, mirror::database::MirrorError};
+use crate::mirror::database::MirrorError;
 
 /// The whole mirror is looked through so often, in milliseconds, as a disk tells nobody what it has lost.
 const EVERY: i64 = 7 * 86_400_000;
@@ -18,7 +18,7 @@ impl Synchroniser {
         if !suspect && !self.is_due().await {
             return;
         }
-        let start = std::time::Instant::now();
+        let start = self.clock().instant();
         let mended = match self.mirror.look_through().await {
             Ok(tables) => {
                 for table in &tables {
@@ -67,7 +67,7 @@ impl Synchroniser {
         });
         match looked.await {
             // By a clock that was set back it is due, too.
-            Ok(Some(at)) => !(0..EVERY).contains(&(clock::now() - at)),
+            Ok(Some(at)) => !(0..EVERY).contains(&(self.clock().now() - at)),
             Ok(None) => {
                 // A mirror is whole when it is begun.
                 if let Err(error) = self.note().await {
@@ -80,7 +80,7 @@ impl Synchroniser {
     }
 
     async fn note(&self) -> Result<(), MirrorError> {
-        let now = clock::now();
+        let now = self.clock().now();
         let note = move |connection: &rusqlite::Connection| {
             connection.execute("INSERT OR REPLACE INTO meta VALUES('scrubbed_at', ?1)", [now])?;
             Ok(())

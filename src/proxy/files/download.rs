@@ -21,7 +21,6 @@ use super::{CacheTables, CachedFile, hash_of, offers_none, zip};
 use crate::{
     auth::Credentials,
     cache::Entry,
-    clock,
     http::cache_status::{CacheStatus, ForwardReason},
     proxy::{Exchange, authorize::caller},
     upstream::UpstreamError,
@@ -64,7 +63,7 @@ pub(super) async fn answer(
         Credentials::Token { field, .. } => Some(field),
         _ => None,
     };
-    let asked_at = clock::stamp();
+    let asked_at = tables.core.clock.stamp();
     let timeout = asked.settings.upstream.timeout.0;
     let who = caller(&tables.core, credentials, &asked.route);
     let (upstream, body) =
@@ -237,7 +236,7 @@ impl Download {
             return;
         }
         if let Some(writing) = writing {
-            kept.received_at = clock::now();
+            kept.received_at = tables.core.clock.now();
             finish(writing, &tables, &tag, kept).await;
         }
         send(self.client, Piece::Last(held.unwrap_or_default()), self.timeout).await;

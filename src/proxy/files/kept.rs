@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use crate::{
-    clock::{self, Millis},
+    clock::Millis,
     http::{RequestedRange, Validators, cache_status::CacheStatus, wanted},
     proxy::{
         Exchange,
@@ -215,6 +215,7 @@ impl CachedFile {
     pub(super) async fn give(
         &self,
         asked: &Exchange,
+        now: Millis,
         how: CacheStatus,
         notice: Option<HeaderValue>,
     ) -> Response<Body> {
@@ -222,7 +223,7 @@ impl CachedFile {
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         headers.extend(self.headers.clone());
-        let age = u64::try_from((clock::now() - self.received_at) / 1000).unwrap_or(0);
+        let age = u64::try_from((now - self.received_at) / 1000).unwrap_or(0);
         headers.insert(header::AGE, HeaderValue::from(age));
         headers.insert(header::ETAG, tag.clone());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -25,7 +25,7 @@ use crate::{
     alyx::{Class, cache_info, query_string, route},
     auth::{Credentials, credentials},
     cache::{Entry, JsonVariant, Question},
-    clock,
+    clock::Millis,
     http::{
         Directives,
         cache_status::{BypassReason, CacheStatus, ForwardReason, ServedStale, Tier},
@@ -66,10 +66,12 @@ pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Exchange) -> Respon
     };
     let info = tables.known_info(&tag).await;
     let kept = tables.files.get(&tag).filter(|_| may.sees_stored());
-    let stale = kept.as_ref().map(|kept| staleness(kept, info.as_deref(), &asked));
+    let stale = kept.as_ref().map(|kept| staleness(kept, info.as_deref(), &asked, tables.core.clock.now()));
     match (&kept, stale) {
         (Some(kept), Some(Ok(left))) => {
-            return kept.give(&asked, CacheStatus::Hit(Tier::Disk, left), None).await;
+            return kept
+                .give(&asked, tables.core.clock.now(), CacheStatus::Hit(Tier::Disk, left), None)
+                .await;
         }
         (Some(kept), _) if core.upstream.health.is_down() => return give_offline(tables, &asked, kept).await,
         _ => {}
@@ -105,17 +107,21 @@ async fn own(
 
 async fn give_offline(tables: &Arc<CacheTables>, asked: &Exchange, kept: &CachedFile) -> Response<Body> {
     let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
-    kept.give(asked, how, notice_away(&tables.core)).await
+    kept.give(asked, tables.core.clock.now(), how, notice_away(&tables.core)).await
 }
 
 /// How long a kept file is fresh yet, or why it is not.
-fn staleness(kept: &CachedFile, info: Option<&Entry>, asked: &Exchange) -> Result<Duration, Staleness> {
+fn staleness(
+    kept: &CachedFile,
+    info: Option<&Entry>,
+    asked: &Exchange,
+    now: Millis,
+) -> Result<Duration, Staleness> {
     let directives = Directives::of(&asked.headers);
     if kept.info != info.map(hash_of) {
         return Err(Staleness::Written);
     }
-    let age =
-        Duration::from_millis(u64::try_from(clock::now() - kept.received_at).map_err(|_| Staleness::Clock)?);
+    let age = Duration::from_millis(u64::try_from(now - kept.received_at).map_err(|_| Staleness::Clock)?);
     if directives.no_cache || directives.max_age.is_some_and(|limit| age > limit) {
         return Err(Staleness::Request);
     }

@@ -17,7 +17,7 @@ use crate::{
     alyx::{Route, Service, cache_info as place},
     auth::credentials,
     cache::Question,
-    clock::{self, Millis},
+    clock::Millis,
     http::cache_status::{CacheStatus, ServedStale},
     mirror::Mirror,
     one::cache_tables::{self, Form, TablesError},
@@ -79,7 +79,7 @@ impl CacheTables {
     ) -> Option<Response<Body>> {
         self.shows_records_to(asked).then_some(())?;
         let own = self.own_tables(&asked.settings).await?;
-        Some(own.file.give(asked, mirrored(reason), self.why(reason)).await)
+        Some(own.file.give(asked, self.core.clock.now(), mirrored(reason), self.why(reason)).await)
     }
 
     /// Whoever gets tables gets all sessions: nobody else than who may read what is mirrored.
@@ -97,7 +97,7 @@ impl CacheTables {
         let own = self.own_tables(&asked.settings).await?;
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let age = u64::try_from((clock::now() - own.as_of) / 1000).unwrap_or(0);
+        let age = u64::try_from((self.core.clock.now() - own.as_of) / 1000).unwrap_or(0);
         headers.insert(header::AGE, HeaderValue::from(age));
         if let Some(notice) = self.why(reason) {
             headers.insert(NOTICE, notice);

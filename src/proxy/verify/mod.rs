@@ -22,7 +22,7 @@ use super::from_mirror::{CachedAnswer, FromMirror};
 use crate::{
     alyx::{Route, query_string},
     cache::{JsonVariant, Question},
-    clock::{self, Millis},
+    clock::Millis,
     http::Directives,
 };
 
@@ -119,7 +119,7 @@ impl FromMirror {
         let Ok(kept) = self.kept(question, &settings, Some(recency)).await else {
             return VerifyOutcome::Unknown;
         };
-        let at = clock::now();
+        let at = self.core.clock.now();
         let Ok(answer) = synchroniser.ask(&question.path_and_query).await else {
             return VerifyOutcome::Unknown;
         };

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use alyx_proxy::{
     alyx::record,
+    clock::SystemClock,
     miniature::{self as demo, Miniature, Options},
     mirror::{
         Mirror,
@@ -37,7 +38,7 @@ pub struct Kept {
 impl Kept {
     pub fn open(folder: &Path, settings: Settings) -> Self {
         let mirror = Mirror::open(folder).unwrap();
-        let upstream = Upstream::new(&settings).unwrap();
+        let upstream = Upstream::new(&settings, Arc::new(SystemClock)).unwrap();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
         Self { mirror, synchroniser }

@@ -8,8 +8,6 @@ mod form;
 mod record;
 mod table;
 
-use std::time::Instant;
-
 use askama::Template;
 use axum::body::{Body, to_bytes};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
@@ -154,7 +152,7 @@ impl Visit {
         let (base, client, settings) = (self.base.clone(), self.client, self.settings.clone());
         let asked =
             Exchange { method: Method::GET, uri: uri.clone(), headers, route, base, client, settings };
-        let start = Instant::now();
+        let start = self.admin.core.clock.instant();
         let response = of_alyx(&self.admin.floors, asked, Body::empty()).await;
         if let Some(how) = response.extensions().get().copied()
             && !explain
