@@ -35,7 +35,7 @@ pub(super) fn by_age(question: &Question, entry: &Entry, settings: &Settings, no
     let Ok(age) = u64::try_from(age).map(Duration::from_millis) else {
         return Freshness::Stale(Staleness::Clock);
     };
-    match lifetime.0.checked_sub(age) {
+    match lifetime.0.checked_sub(age).filter(|left| !left.is_zero()) {
         Some(left) => Freshness::Fresh { left },
         None if negative => Freshness::Stale(Staleness::Negative),
         None => Freshness::Stale(Staleness::Expired { by: age.saturating_sub(lifetime.0) }),
@@ -88,24 +88,21 @@ impl Freshness {
     /// The verdict for a request with these directives (RFC 9111 5.2.1), for an answer of this age.
     #[must_use]
     pub fn for_request(self, directives: &Directives, age: Duration) -> Self {
-        // Whoever wishes for something newer must not get what everybody is spared.
-        if matches!(self, Self::Stale(Staleness::Written | Staleness::OlderPage | Staleness::Clock)) {
-            return self;
-        }
-        let too_old = directives.max_age.is_some_and(|limit| age > limit);
-        if directives.no_cache || too_old {
-            return Self::Stale(Staleness::Request);
-        }
-        match self {
-            Self::Fresh { left } if directives.min_fresh.is_some_and(|wanted| left < wanted) => {
-                Self::Stale(Staleness::Request)
+        let lifetime = match self {
+            Self::Fresh { left } => age.saturating_add(left),
+            Self::Stale(Staleness::Expired { by }) => age.saturating_sub(by),
+            // Whoever wishes for something newer must not get what everybody is spared.
+            Self::Stale(Staleness::Written | Staleness::OlderPage | Staleness::Clock) => return self,
+            // No request takes it stale.
+            Self::Stale(_) => {
+                let strict = Directives { max_stale: None, ..*directives };
+                let request = strict.judge(age, Duration::ZERO) == Err(Staleness::Request);
+                return if request { Self::Stale(Staleness::Request) } else { self };
             }
-            Self::Stale(Staleness::Expired { by })
-                if directives.max_stale.is_some_and(|allowed| by <= allowed) =>
-            {
-                Self::Fresh { left: Duration::ZERO }
-            }
-            other => other,
+        };
+        match directives.judge(age, lifetime) {
+            Ok(left) => Self::Fresh { left },
+            Err(staleness) => Self::Stale(staleness),
         }
     }
 }
@@ -145,12 +142,14 @@ mod tests {
             (&detail, StatusCode::NOT_FOUND, 10_000),
         ] {
             let judged = |age| judged(question, status, &settings, age);
+            let over = |by| match status {
+                StatusCode::OK => expired(by),
+                _ => Freshness::Stale(Staleness::Negative),
+            };
             assert_eq!(judged(0), fresh(lifetime.unsigned_abs()));
             assert_eq!(judged(lifetime - 1), fresh(1));
-            assert_eq!(judged(lifetime), fresh(0));
-            let over =
-                if status == StatusCode::OK { expired(1) } else { Freshness::Stale(Staleness::Negative) };
-            assert_eq!(judged(lifetime + 1), over);
+            assert_eq!(judged(lifetime), over(0));
+            assert_eq!(judged(lifetime + 1), over(1));
             assert_eq!(judged(-1), Freshness::Stale(Staleness::Clock));
         }
         // Given while it is refreshed for so long, and no longer.

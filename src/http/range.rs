@@ -19,6 +19,18 @@ pub enum RequestedRange {
     Unsatisfiable,
 }
 
+impl RequestedRange {
+    /// The `Content-Range` of the answer to it, of a body of this length (RFC 9110 14.4); none where it is all of it.
+    pub fn content_range(&self, length: u64) -> Option<HeaderValue> {
+        let text = match self {
+            Self::Whole => return None,
+            Self::Part { start, end } => format!("bytes {start}-{end}/{length}"),
+            Self::Unsatisfiable => format!("bytes */{length}"),
+        };
+        HeaderValue::try_from(text).ok()
+    }
+}
+
 /// What tells one version of a body from another.
 #[derive(Debug, Clone, Copy)]
 pub struct Validators<'v> {

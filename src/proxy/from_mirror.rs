@@ -249,17 +249,15 @@ impl FromMirror {
         {
             return Err(MirrorMiss::Volatile);
         }
-        if directives.no_cache {
+        let longest = settings.mirror.max_age.0;
+        if directives.oldest(longest).is_none() {
             return Err(MirrorMiss::Request);
         }
         let now = self.core.clock.now();
-        let since = |span: Duration| {
-            let span = span.saturating_add(directives.max_stale.unwrap_or_default());
-            let span = span.saturating_sub(directives.min_fresh.unwrap_or_default());
-            let span = directives.max_age.map_or(span, |limit| span.min(limit));
-            now.saturating_sub(Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX))
+        let since = |lifetime: Duration| {
+            let oldest = directives.oldest(lifetime).unwrap_or_default();
+            now.saturating_sub(Millis::try_from(oldest.as_millis()).unwrap_or(Millis::MAX))
         };
-        let longest = settings.mirror.max_age.0;
         let asked = match &question.route {
             Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
             Route::Service(_) | Route::Other => "",

@@ -35,17 +35,17 @@ pub(super) fn give(
             modified: stored.headers.get(header::LAST_MODIFIED),
         };
         let length = body.len() as u64;
-        match wanted(request, version, length) {
+        let range = wanted(request, version, length);
+        headers.extend(range.content_range(length).map(|field| (header::CONTENT_RANGE, field)));
+        match range {
             RequestedRange::Whole => {}
             RequestedRange::Part { start, end } => {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                insert_range(&mut headers, &format!("bytes {start}-{end}/{length}"));
                 let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
                 body = body.slice(at(start)..at(end + 1));
             }
             RequestedRange::Unsatisfiable => {
                 *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                insert_range(&mut headers, &format!("bytes */{length}"));
                 body.clear();
             }
         }
@@ -59,10 +59,4 @@ pub(super) fn give(
         *response.body_mut() = Body::from(body);
     }
     response
-}
-
-fn insert_range(headers: &mut HeaderMap, range: &str) {
-    if let Ok(range) = HeaderValue::try_from(range) {
-        headers.insert(header::CONTENT_RANGE, range);
-    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     clock::Millis,
-    http::{Clocked, Directives, ResponseControl, Selecting, lifetime, merge, selecting},
+    http::{Clocked, Directives, ResponseControl, Selecting, lifetime, merge, reuse::Staleness, selecting},
     settings::value::Size,
 };
 
@@ -87,22 +87,22 @@ impl StoredResponse {
     /// What it is worth for a request with these directives (RFC 9111 4.2, 5.2.1).
     pub(super) fn worth(&self, wanted: &Directives, now: Millis) -> Worth {
         let age = self.age(now);
-        if self.control.no_cache || wanted.no_cache || wanted.max_age.is_some_and(|limit| age > limit) {
+        if self.control.no_cache {
             return Worth::Ask;
         }
-        if let Some(left) = self.lifetime.checked_sub(age).filter(|left| !left.is_zero()) {
-            let enough = wanted.min_fresh.is_none_or(|least| left >= least);
-            return if enough { Worth::Fresh(left) } else { Worth::Ask };
-        }
-        let by = age.saturating_sub(self.lifetime);
-        if wanted.min_fresh.is_some() || self.control.forbids_stale() {
-            Worth::Ask
-        } else if self.control.stale_while_revalidate.is_some_and(|window| by <= window) {
-            Worth::WhileRefreshed { by }
-        } else if wanted.max_stale.is_some_and(|allowed| by <= allowed) {
-            Worth::Fresh(Duration::ZERO)
-        } else {
-            Worth::Ask
+        let stale = !self.control.forbids_stale();
+        let window = self.control.stale_while_revalidate.filter(|_| stale);
+        // What is to be refreshed is refreshed, also where the request takes it stale.
+        let strict = Directives { max_stale: None, ..*wanted };
+        match strict.judge(age, self.lifetime) {
+            Ok(left) => Worth::Fresh(left),
+            Err(Staleness::Expired { by }) if window.is_some_and(|window| by <= window) => {
+                Worth::WhileRefreshed { by }
+            }
+            Err(Staleness::Expired { .. }) if stale => {
+                wanted.judge(age, self.lifetime).map_or(Worth::Ask, Worth::Fresh)
+            }
+            Err(_) => Worth::Ask,
         }
     }
 

@@ -250,21 +250,20 @@ impl CachedFile {
         tag: &HeaderValue,
         response: &mut Response<Body>,
     ) -> io::Result<()> {
-        let (start, length) =
-            match wanted(&asked.headers, Validators { tag: Some(tag), modified: None }, self.length) {
-                RequestedRange::Whole => (0, self.length),
-                RequestedRange::Part { start, end } => {
-                    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                    let part = format!("bytes {start}-{end}/{}", self.length);
-                    insert_text(response.headers_mut(), &part);
-                    (start, end - start + 1)
-                }
-                RequestedRange::Unsatisfiable => {
-                    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                    insert_text(response.headers_mut(), &format!("bytes */{}", self.length));
-                    return Ok(());
-                }
-            };
+        let range = wanted(&asked.headers, Validators { tag: Some(tag), modified: None }, self.length);
+        let field = range.content_range(self.length).map(|field| (header::CONTENT_RANGE, field));
+        response.headers_mut().extend(field);
+        let (start, length) = match range {
+            RequestedRange::Whole => (0, self.length),
+            RequestedRange::Part { start, end } => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                (start, end - start + 1)
+            }
+            RequestedRange::Unsatisfiable => {
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                return Ok(());
+            }
+        };
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         if asked.method != Method::HEAD {
             let mut file = tokio::fs::File::open(&self.path).await?;
@@ -273,11 +272,5 @@ impl CachedFile {
                 Body::from_stream(ReaderStream::with_capacity(file.take(length), 64 << 10));
         }
         Ok(())
-    }
-}
-
-fn insert_text(headers: &mut HeaderMap, range: &str) {
-    if let Ok(value) = HeaderValue::try_from(range) {
-        headers.insert(header::CONTENT_RANGE, value);
     }
 }

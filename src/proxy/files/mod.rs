@@ -122,11 +122,7 @@ fn staleness(
         return Err(Staleness::Written);
     }
     let age = Duration::from_millis(u64::try_from(now - kept.received_at).map_err(|_| Staleness::Clock)?);
-    if directives.no_cache || directives.max_age.is_some_and(|limit| age > limit) {
-        return Err(Staleness::Request);
-    }
-    let lifetime = asked.settings.freshness.tables.0;
-    lifetime.checked_sub(age).ok_or_else(|| Staleness::Expired { by: age.saturating_sub(lifetime) })
+    directives.judge(age, asked.settings.freshness.tables.0)
 }
 
 fn hash_of(info: &Entry) -> [u8; 32] {

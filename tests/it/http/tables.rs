@@ -97,6 +97,27 @@ async fn a_new_cache_zip_replaces_the_old_one_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_how_fresh_a_cache_zip_must_be() {
+    const ZIP: &str = "/cache.zip";
+    for (lifetime, wish, asked) in [
+        ("1h", "max-age=600", false),
+        ("1h", "min-fresh=600", false),
+        ("1h", "min-fresh=86400", true),
+        ("1ms", "max-age=600", true),
+        ("1ms", "max-stale", false),
+        ("1ms", "max-stale=600", false),
+    ] {
+        let (lab, proxy) = open_with(&[("freshness.tables", lifetime)]).await;
+        proxy.get(ZIP).await.expect(200);
+        let kept = async || get(&proxy, ZIP, &[("cache-control", "max-stale")]).await.cache().hit();
+        until("it is stored", kept).await;
+        let before = lab.count(ZIP);
+        get(&proxy, ZIP, &[("cache-control", wish)]).await.expect(200);
+        assert_eq!(lab.count(ZIP) > before, asked, "{lifetime}, {wish}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_whole_zip_replaces_none() {
     const ZIP: &str = "/cache.zip";
     let good = lab::zip(1);
