@@ -40,7 +40,7 @@ impl AdminSite {
         load: Arc<in_flight::InFlightLimit>,
         token: auth::AdminToken,
     ) -> Self {
-        let (sessions, started_at) = (pages::Sessions::default(), clock::now());
+        let (sessions, started_at) = (pages::Sessions::new(core.clock.clone()), core.clock.now());
         Self { core, floors, load, token, sessions, started_at, listening: OnceLock::new() }
     }
 }

@@ -52,11 +52,13 @@ impl App {
     /// Opens (or makes) the data directory and prepares to answer; asks nobody yet.
     pub async fn open(settings: Settings, mode: Mode) -> Result<Arc<Self>, OpenError> {
         let folder = settings.storage.data_dir.clone();
-        data_dir::make_private(&folder).map_err(|error| OpenError::Io(folder.clone(), error))?;
+        data_dir::close_to_others();
+        data_dir::make_private(&folder)?;
         let lock = data_dir::lock(&folder)?;
         let key = SecretKey::of(&folder)?;
-        let token = auth::AdminToken::of(&folder, &settings.access.admin_token)?;
-        let core = Core::open(settings, mode, key, Arc::new(SystemClock)).await?;
+        let clock = Arc::new(SystemClock);
+        let token = auth::AdminToken::of(&folder, &settings.access.admin_token, clock.clone())?;
+        let core = Core::open(settings, mode, key, clock).await?;
         let standard = Standard::of(&core)?;
         let floors = Floors::open(core.clone()).await?;
         let load = Arc::<InFlightLimit>::default();

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::SecretError;
+use crate::data_dir;
 
 /// Writes a file that only its owner can read, whole or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -30,14 +31,16 @@ fn for_owner_only(path: &Path) -> io::Result<fs::File> {
     fs::OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Refuses a file that others can read.
+/// Refuses a file that others can read, or that is another user's: who made it knows what is in it.
 #[cfg(unix)]
 pub(super) fn check(path: &Path) -> Result<(), SecretError> {
     use std::os::unix::fs::PermissionsExt;
     let mode =
         fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
-    let others = mode & 0o077;
-    if others == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
+    if mode & 0o077 != 0 {
+        return Err(SecretError::Open(path.to_owned(), mode & 0o777));
+    }
+    data_dir::must_be_ours(path).map_err(SecretError::Foreign)
 }
 
 /// Other systems have other means.

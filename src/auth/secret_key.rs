@@ -9,7 +9,7 @@ use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::private_file;
-use crate::storage::types::TokenHash;
+use crate::{data_dir, storage::types::TokenHash};
 
 const NAME: &str = "secret.key";
 const LENGTH: usize = 32;
@@ -37,6 +37,9 @@ pub enum SecretError {
     /// Others can read it.
     #[error("{0}: other users can read it (mode {1:03o}); run `chmod 600` on it")]
     Open(PathBuf, u32),
+    /// It is another user's.
+    #[error(transparent)]
+    Foreign(data_dir::PrivacyError),
 }
 
 impl SecretKey {

@@ -15,7 +15,7 @@ use crate::{
     auth::{Credentials, SecretError, SecretKey, TokenCache},
     cache::{GivenCopies, ResponseCache},
     clock::{Millis, SharedClock},
-    data_dir::{self, LockError},
+    data_dir::{self, LockError, PrivacyError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
     settings::Settings,
     store::{self, Store, StoreError},
@@ -61,6 +61,9 @@ pub enum OpenError {
     /// The data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] LockError),
+    /// Others than its owner can read or change what lies in it.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
     /// The secret key can't be had.
     #[error(transparent)]
     Secret(#[from] SecretError),

@@ -18,6 +18,7 @@ mod check;
 mod cli;
 mod coalescing;
 mod control;
+mod data_directory;
 mod demo;
 mod docs;
 mod durability;

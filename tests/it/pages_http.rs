@@ -145,3 +145,79 @@ async fn what_stands_in_records_is_text_and_nothing_else() {
     assert!(!page.text().contains("<script>alert"), "{}", page.text());
     assert!(page.text().contains("&#60;script&#62;alert(1)"), "{}", page.text());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_plants_a_cookie_gets_no_rights_with_it() {
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    let browser = proxy.client().anonymous();
+    // A student's, which another service on this host has set in the administrator's browser.
+    let planted = log_in(&browser).await;
+    let form = [("token", ADMIN_TOKEN)];
+    let answer =
+        browser.ask("POST", "/-/admin").form(&form).header("cookie", &planted).send().await.expect(303);
+    let own = cookie(&answer);
+    assert_ne!(own, planted);
+    let buttons = async |cookie: &str| {
+        let page = browser.ask("GET", "/-/mirror").header("cookie", cookie).send().await.expect(200);
+        page.text().contains("value=\"offline\"")
+    };
+    assert!(buttons(&own).await && !buttons(&planted).await);
+    browser.ask("GET", "/-/explore").header("cookie", &planted).send().await.expect(303);
+    // Whoever logs in is no administrator by the session before.
+    let user = users::ONEUSER;
+    let form = [("username", user.name), ("password", user.password)];
+    let answer = browser.ask("POST", "/-/login").form(&form).header("cookie", &own).send().await.expect(303);
+    let later = cookie(&answer);
+    assert!(!buttons(&later).await && !buttons(&own).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_logs_nobody_else_out() {
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    let browser = proxy.client().anonymous();
+    let enter = async |token: &str| {
+        let form = [("token", token)];
+        cookie(&browser.ask("POST", "/-/login").form(&form).send().await.expect(303))
+    };
+    let other = enter(users::ADMIN.token).await;
+    let mut own = Vec::new();
+    for _ in 0..20 {
+        own.push(enter(users::ONEUSER.token).await);
+    }
+    let is_in = async |cookie: &str| {
+        browser.ask("GET", "/-/explore").header("cookie", cookie).send().await.status == 200
+    };
+    assert!(is_in(&other).await && is_in(own.last().unwrap()).await);
+    assert!(!is_in(&own[0]).await, "their oldest one has gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_the_administrators_token_are_few_and_told() {
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    let guest = proxy.client().anonymous();
+    let begun = std::time::Instant::now();
+    let mut looked_at = 0;
+    for n in 0..60 {
+        let wrong = format!("guess-number-{n}-0123456789");
+        let status = if n % 2 == 0 {
+            guest.ask("POST", "/-/admin").form(&[("token", wrong.as_str())]).send().await.status
+        } else {
+            let field = format!("Bearer {wrong}");
+            proxy.client().with_authorization(&field).ask("POST", "/-/api/offline").send().await.status
+        };
+        assert!(matches!(status.as_u16(), 401 | 403 | 429), "{status}");
+        looked_at += u64::from(status != 429);
+    }
+    // Ten, and one a second from then on.
+    assert!(looked_at <= 11 + begun.elapsed().as_secs(), "{looked_at}");
+    let told = proxy.output().matches("guesses at the administrator's token").count();
+    assert_eq!(told, 1);
+    let right = async || {
+        let ask = guest.ask("POST", "/-/admin").form(&[("token", ADMIN_TOKEN)]).send().await;
+        ask.status == 303
+    };
+    crate::support::until("the right one is let in", right).await;
+}

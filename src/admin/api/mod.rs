@@ -25,8 +25,14 @@ use serde_json::Value;
 
 use super::router::AdminSite;
 use crate::{
-    http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
+    auth::Admission,
+    http::{
+        cache_status::{CacheStatus, RefusalReason},
+        cross_site::is_foreign,
+        forwarded,
+    },
     proxy::error::{self, ProxyError},
+    upstream::seconds,
 };
 pub(crate) use actions::ActionError;
 
@@ -47,12 +53,9 @@ pub(crate) async fn answer(
         return ProxyError::refused(StatusCode::FORBIDDEN, "Pages of other sites can't control this proxy.")
             .into();
     }
-    if !is_admin(admin, &parts.headers) {
-        let text = "This needs `Authorization: Bearer` and the administrator's token: the setting \
-                    `access.admin_token`, or the file `admin-token` in the proxy's data directory.";
-        return ProxyError::refused(StatusCode::UNAUTHORIZED, text)
-            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"alyx-proxy\""))
-            .into();
+    let client = forwarded::client(&parts.headers, peer, &settings.server);
+    if let Err(refusal) = admit(admin, &parts.headers, client) {
+        return refusal.into();
     }
     if parts.method != Method::POST {
         return ProxyError::refused(
@@ -108,9 +111,26 @@ async fn read_request(admin: &AdminSite, headers: &HeaderMap, body: Body) -> Res
 }
 
 /// Whether a request carries the administrator's token.
-pub(crate) fn is_admin(admin: &AdminSite, headers: &HeaderMap) -> bool {
+fn admit(admin: &AdminSite, headers: &HeaderMap, client: IpAddr) -> Result<(), ProxyError> {
     let field = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    field
-        .and_then(|field| field.split_once(' '))
-        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && admin.token.is(token.trim()))
+    let token = field.and_then(|field| field.split_once(' '));
+    let admission = match token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+        Some((_, token)) => admin.token.admit(token.trim(), client, &admin.core.settings.load().access),
+        None => Admission::Refused,
+    };
+    match admission {
+        Admission::Granted => Ok(()),
+        Admission::Refused => {
+            let text = "This needs `Authorization: Bearer` and the administrator's token: the setting \
+                        `access.admin_token`, or the file `admin-token` in the proxy's data directory.";
+            let field = HeaderValue::from_static("Bearer realm=\"alyx-proxy\"");
+            Err(ProxyError::refused(StatusCode::UNAUTHORIZED, text).header(header::WWW_AUTHENTICATE, field))
+        }
+        Admission::Wait(wait) => {
+            let text = "Too many wrong tokens came from this address: one is looked at a second.";
+            let after = HeaderValue::from(seconds(wait));
+            Err(ProxyError::new(StatusCode::TOO_MANY_REQUESTS, RefusalReason::LogIn, text)
+                .header(header::RETRY_AFTER, after))
+        }
+    }
 }

@@ -9,6 +9,7 @@ use super::{
     frame::{Frame, page},
     to,
 };
+use crate::{auth::Admission, upstream::seconds};
 
 #[derive(Template)]
 #[template(path = "admin.html")]
@@ -31,16 +32,23 @@ impl Visit {
     }
 
     pub(super) fn become_admin(&self, form: &[(String, String)]) -> Response<Body> {
-        if !self.admin.token.is(field(form, "token").trim()) {
-            return self.admin_page("This is not the administrator's token.", 403);
+        match self.admin.token.admit(field(form, "token").trim(), self.client, &self.settings.access) {
+            Admission::Granted => {}
+            Admission::Refused => return self.admin_page("This is not the administrator's token.", 403),
+            Admission::Wait(wait) => {
+                let text = format!("Too many wrong tokens: try again in {} seconds.", seconds(wait));
+                return self.admin_page(&text, 429);
+            }
         }
+        let (name, token) = match &self.session {
+            Some(session) => (session.name(), session.alyx_token()),
+            None => ("administrator", None),
+        };
+        let sessions = &self.admin.sessions;
+        sessions.end(&self.headers, self.is_secure());
         let mut response = to("/-/mirror");
-        if let Some(session) = &self.session {
-            session.make_admin();
-        } else {
-            let cookie = self.admin.sessions.begin("administrator", None, true, self.is_secure());
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-        }
+        let cookie = sessions.begin(name, token, true, self.is_secure());
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
         response
     }
 }

@@ -53,9 +53,8 @@ impl Visit {
         if !self.settings.access.anonymous && !seen.status().is_success() {
             return self.login_page("Alyx does not accept this token, or can't be asked about it now.", 403);
         }
-        let admin = self.session.as_ref().is_some_and(|session| session.is_admin());
         self.admin.sessions.end(&self.headers, self.is_secure());
-        let cookie = self.admin.sessions.begin(name, Some(&token), admin, self.is_secure());
+        let cookie = self.admin.sessions.begin(name, Some(&token), false, self.is_secure());
         let mut response = to(own_place(field(form, "next")));
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         response

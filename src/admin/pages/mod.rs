@@ -64,7 +64,7 @@ pub(crate) async fn answer(
         Err(error) => return Some(ProxyError::refused(StatusCode::BAD_REQUEST, &error.to_string()).into()),
     };
     let client = forwarded::client(&parts.headers, peer, &settings.server);
-    let session = admin.sessions.of(&parts.headers);
+    let session = admin.sessions.of(&parts.headers, base.starts_with("https://"));
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
     let visit = Visit { admin: admin.clone(), method, uri, headers, base, client, settings, session };
     let path = visit.uri.path().trim_start_matches("/-").trim_matches('/').to_owned();

@@ -129,7 +129,7 @@ impl Setup {
     }
 
     /// What it says when it can't start.
-    pub async fn refusal(self) -> String {
+    pub async fn refusal(&self) -> String {
         let mut child = self.spawn();
         let start = Instant::now();
         while child.try_wait().unwrap().is_none() {
