@@ -88,6 +88,35 @@ pub enum PrivacyError {
     WritableByAll(PathBuf),
 }
 
+/// Where the proxy of a data directory listens, for the commands that are given that directory and no URL. Gone when it ends.
+#[derive(Debug)]
+pub struct ListeningNote(PathBuf);
+
+impl ListeningNote {
+    /// Notes this base URL. Where that fails, commands go by the settings.
+    pub fn write(data_dir: &Path, url: &str) -> Self {
+        let path = data_dir.join(LISTENING);
+        if let Err(error) = fs::write(&path, url) {
+            tracing::debug!(%error, "where it listens is not noted");
+        }
+        Self(path)
+    }
+
+    /// What the proxy that runs there has noted, or one that was killed.
+    pub fn read(data_dir: &Path) -> Option<String> {
+        fs::read_to_string(data_dir.join(LISTENING)).ok().filter(|url| !url.is_empty())
+    }
+}
+
+impl Drop for ListeningNote {
+    fn drop(&mut self) {
+        // Where it stays, the next one writes another.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+const LISTENING: &str = "listening";
+
 /// Makes a folder, and those above it, for its owner alone. One of ours that is there and open to others is closed to them. One
 /// that is not ours (a volume that Kubernetes or NFS mounts) is taken where no other user may write there; what lies in it
 /// must be ours.

@@ -3,5 +3,5 @@
 mod api;
 mod history;
 mod mirror_status;
-mod pages;
+pub(crate) mod pages;
 pub(crate) mod router;

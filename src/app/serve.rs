@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 
 use super::App;
 use crate::{
-    admin::router,
+    admin::{pages::Looker, router},
     alyx::{Service, error_body, invalidates},
     http::{
         cache_status::{CacheStatus, RefusalReason},
@@ -77,6 +77,7 @@ async fn decide(
     if own {
         return router::answer(&app.admin, peer.ip(), request).await;
     }
+    let looker = Looker::of(&request);
     let (stamp, same) = (app.floors.hot_cache.epochs(), name.map(|name| Fingerprint::of(name, &request)));
     let interim = request.extensions_mut().remove();
     let (asked, body) = match ask(&app.core, app.knows_alyx(), peer, request) {
@@ -102,6 +103,10 @@ async fn decide(
     if let Some(same) = same {
         app.floors.hot_cache.keep(same, stamp, endpoint, &mut response);
     }
+    let response = match looker {
+        Some(looker) if app.knows_alyx() => looker.shown(&app.admin, response).await,
+        _ => response,
+    };
     in_flight::hold(response, place)
 }
 

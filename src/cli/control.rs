@@ -33,7 +33,7 @@ impl Control {
                 data_dir.display()
             ))
         })?;
-        Ok(Self { base: flags.place(&settings.server), token })
+        Ok(Self { base: flags.place(settings), token })
     }
 
     /// Has the proxy do something; what it says of that.

@@ -54,7 +54,7 @@ struct StoredEntryView {
 }
 
 pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> CommandResult {
-    let base = args.proxy.place(&load(sources)?.settings.server);
+    let base = args.proxy.place(&load(sources)?.settings);
     // A whole URL may be pasted, too.
     let path = args.path.strip_prefix(base.url.as_str()).unwrap_or(&args.path);
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };

@@ -27,7 +27,7 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> CommandResu
     if flags.undo {
         return undo(&Home::enter(&home, FOLDER).map_err(failure)?, flags);
     }
-    let url = address(&flags.proxy.place(&load(sources)?.settings.server).url)?;
+    let url = address(&flags.proxy.place(&load(sources)?.settings).url)?;
     let upstream = if flags.unchecked { None } else { Some(upstream_of(&url, flags.ca.as_deref()).await?) };
     let wanted = SetupRequest {
         url,

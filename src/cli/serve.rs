@@ -4,7 +4,9 @@ use std::{io::IsTerminal, net::SocketAddr, path::Path, sync::Arc};
 
 use alyx_proxy::{
     app::{self, App, HttpServer},
-    clock, log,
+    clock,
+    data_dir::ListeningNote,
+    log,
     proxy::{Mode, ServedSnapshot},
     server::ListenError,
     settings::{LoadedSettings, Settings, Sources, load, reloadable_difference, reloaded},
@@ -13,7 +15,7 @@ use alyx_proxy::{
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandResult, prepare, print, progress_bar::StepBar, service};
+use super::{CommandResult, args::reachable, prepare, print, progress_bar::StepBar, service};
 
 pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> CommandResult {
     let given = service::socket()?;
@@ -41,12 +43,17 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> CommandRe
     }
     tokio::spawn(reload_on_hangup(signals.hangup, sources.clone(), app.clone(), log));
     let telling = tokio::spawn(service::tell(app));
+    let note = ListeningNote::write(
+        &settings.storage.data_dir,
+        &format!("{}://{}", scheme(&settings), reachable(address)),
+    );
     let stop = async {
         asked_to_stop(signals.terminate, signals.interrupt).await;
         telling.abort();
         service::stopping();
     };
     listening.serve(stop).await;
+    drop(note);
     Ok(())
 }
 

@@ -95,7 +95,7 @@ struct CacheView {
 }
 
 pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> CommandResult {
-    let base = args.place(&load(sources)?.settings.server);
+    let base = args.place(&load(sources)?.settings);
     let (raw, status) = status(&base).await?;
     if args.json { print_json(&raw) } else { print(&readable(&status)) }
 }

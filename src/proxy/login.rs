@@ -91,11 +91,19 @@ async fn learn(
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return failed_pass(core, &UpstreamError::Truncated).into();
     };
-    if !is_of_alyx(parts.status, &body) {
-        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let failure = UpstreamError::NotJson(kind.unwrap_or("nothing").to_owned());
-        core.upstream.health.failed(&failure);
-        return without_alyx(floors, asked, given, attempt, &failure).await;
+    let whole = given.user.is_some() && given.password.is_some();
+    match word(parts.status, &body, whole) {
+        Word::Said => {}
+        Word::Nothing => {
+            let failure = UpstreamError::Unavailable(parts.status.as_u16());
+            return without_alyx(floors, asked, given, attempt, &failure).await;
+        }
+        Word::NotJson => {
+            let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            let failure = UpstreamError::NotJson(kind.unwrap_or("nothing").to_owned());
+            core.upstream.health.failed(&failure);
+            return without_alyx(floors, asked, given, attempt, &failure).await;
+        }
     }
     let LoginForm { user: Some(user), password: Some(password) } = given else {
         return Response::from_parts(parts, Body::from(body));
@@ -113,11 +121,35 @@ async fn learn(
     Response::from_parts(parts, Body::from(body))
 }
 
-/// Whether Alyx itself may have said so: JSON, and with success a token. A portal's page, or that of another web server, says
-/// nothing of a password.
-fn is_of_alyx(status: StatusCode, body: &[u8]) -> bool {
-    let json = serde_json::from_slice::<serde_json::Value>(body);
-    json.is_ok_and(|json| json.is_object() && (!status.is_success() || json["token"].is_string()))
+/// What an answer to a log-in is worth.
+enum Word {
+    /// Alyx's own word about this log-in.
+    Said,
+    /// Nothing of the password: an error of Alyx, or of what stands before it.
+    Nothing,
+    /// Nothing that Alyx sends: a portal's page, or that of another web server.
+    NotJson,
+}
+
+/// Whether Alyx itself speaks of this log-in: by a token, by what is wrong with name or password, or that it may not be, or
+/// not now. Where no `whole` log-in was sent, any error of Alyx speaks of that.
+fn word(status: StatusCode, body: &[u8], whole: bool) -> Word {
+    let Ok(serde_json::Value::Object(json)) = serde_json::from_slice(body) else { return Word::NotJson };
+    let names = |fields: &[&str]| fields.iter().any(|field| json.contains_key(*field));
+    let said = match status {
+        StatusCode::OK => json.get("token").is_some_and(serde_json::Value::is_string),
+        status if status.is_success() => false,
+        StatusCode::BAD_REQUEST if whole => names(&["non_field_errors", "username", "password"]),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => true,
+        status => !whole && status.is_client_error(),
+    };
+    if said {
+        Word::Said
+    } else if status.is_success() {
+        Word::NotJson
+    } else {
+        Word::Nothing
+    }
 }
 
 fn token_in(body: &[u8]) -> Option<Zeroizing<String>> {

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, time::Duration};
 
+use super::certificate;
+
 /// Alyx did not answer, or what came was not an answer of Alyx's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
@@ -198,7 +200,7 @@ impl UpstreamError {
         Self::Reset
     }
 
-    fn of_connect(error: &dyn Error, timed_out: bool) -> Self {
+    fn of_connect(error: &(dyn Error + 'static), timed_out: bool) -> Self {
         let causes = causes(error);
         let mentions =
             |words: &[&str]| causes.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
@@ -217,7 +219,7 @@ impl UpstreamError {
             "corrupt message",
             "HandshakeFailure",
         ]) {
-            Self::Tls(innermost())
+            Self::Tls(certificate::times(error).unwrap_or_else(innermost))
         } else {
             Self::Connect(innermost())
         }

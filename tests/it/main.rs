@@ -30,6 +30,7 @@ mod how_old;
 mod http;
 mod keys_left_out;
 mod load;
+mod log_in_table;
 mod log_ins;
 mod miniature;
 mod miniature_network;

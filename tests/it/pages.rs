@@ -156,6 +156,8 @@ const PAGES: &[(&str, &str)] = &[
     ("start", "/-/docs/start"),
     ("settings", "/-/docs/settings"),
     ("admin", "/-/admin"),
+    // A page of Alyx's own, while it is away.
+    ("refused", "/admin/"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,6 +171,11 @@ async fn nobody_is_kept_out_and_every_page_has_its_picture() {
         if *name == "status" {
             go(&browser, &proxy, "/-/login").await;
             log_in(&browser).await;
+        }
+        if *name == "refused" {
+            alyx.cut();
+            let _ = proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await;
+            proxy.until_upstream_is("down").await;
         }
         if *name == "record" {
             go(&browser, &proxy, "/-/explore/subjects?limit=1").await;

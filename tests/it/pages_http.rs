@@ -221,3 +221,39 @@ async fn guesses_at_the_administrators_token_are_few_and_told() {
     };
     crate::support::until("the right one is let in", right).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_shown_a_page_where_alyx_s_own_is_out_of_reach() {
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    const JAVA: &str = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
+    let lab = Lab::open().await;
+    let proxy = proxy(&lab).await;
+    proxy.get("/labs").await.expect(200);
+    lab.upstream.cut().await;
+    proxy.get("/insertions").await.expect(504);
+    proxy.until_upstream_is("down").await;
+    for path in ["/admin/", "/admin/actions/session/?x=%3Cb%3E", "/sessions", "/"] {
+        let ask = |accept: &str| proxy.client().ask("GET", path).header("accept", accept);
+        let page = ask(BROWSER).send().await.expect(504);
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        let text = page.text();
+        assert!(text.contains("Alyx (http://") && text.contains("out of reach since"), "{path}: {text}");
+        assert!(!text.contains("<b>") && !text.contains("status_code"), "{path}: {text}");
+        assert!(
+            page.header("content-security-policy").is_some() && !page.cache().hit(),
+            "{}",
+            page.describe()
+        );
+        // Whoever writes programs reads JSON, and so does MATLAB, whose Java says that it takes HTML.
+        for accept in [JAVA, "application/json", "*/*"] {
+            let answer = ask(accept).send().await;
+            assert!(
+                answer.status == 504 && answer.json()["detail"].is_string(),
+                "{accept}: {}",
+                answer.describe()
+            );
+        }
+        let post = proxy.client().ask("POST", path).header("accept", BROWSER).form(&[("a", "b")]);
+        assert_eq!(post.send().await.expect(503).json()["status_code"], 503);
+    }
+}

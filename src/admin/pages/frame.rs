@@ -4,8 +4,11 @@ use askama::Template;
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{Visit, error::ProxyError, text_response};
-use crate::{clock, proxy::ServedSnapshot};
+use super::{Visit, error::ProxyError, session::Session, text_response};
+use crate::{
+    clock,
+    proxy::{ServedSnapshot, core::Core},
+};
 
 /// What the base template needs.
 #[derive(Debug)]
@@ -28,19 +31,30 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 
 impl Visit {
     pub(super) fn frame(&self, here: &'static str, title: impl Into<String>) -> Frame {
-        let state = self.admin.core.upstream.health.state();
+        Frame::of(&self.admin.core, self.session.as_deref(), here, title)
+    }
+}
+
+impl Frame {
+    /// That of a page for whoever looks at it.
+    pub(super) fn of(
+        core: &Core,
+        session: Option<&Session>,
+        here: &'static str,
+        title: impl Into<String>,
+    ) -> Self {
+        let state = core.upstream.health.state();
         let state_text = match state.name() {
             "up" => "Alyx answers".to_owned(),
-            "down" if self.admin.core.mode.snapshot().is_some() => {
-                let at = self.admin.core.mode.snapshot().map(ServedSnapshot::as_of).unwrap_or_default();
+            "down" if core.mode.snapshot().is_some() => {
+                let at = core.mode.snapshot().map(ServedSnapshot::as_of).unwrap_or_default();
                 format!("snapshot of {}", clock::for_people(at))
             }
             "down" if state.is_on_purpose() => "offline on purpose".to_owned(),
             "down" => "Alyx is out of reach".to_owned(),
             _ => "not known yet".to_owned(),
         };
-        let session = self.session.as_deref();
-        Frame {
+        Self {
             here,
             title: title.into(),
             user: session.map(|session| session.name().to_owned()),

@@ -14,6 +14,8 @@ use super::{
 };
 use crate::{
     alyx::{Route, Service, route::LOG_IN},
+    auth::TokenStatus,
+    http::cache_status::CacheStatus,
     proxy::{Exchange, login},
 };
 
@@ -42,22 +44,38 @@ impl Visit {
                 Err((status, why)) => return self.login_page(&why, status),
             }
         } else {
-            ("token", Zeroizing::new(token.to_owned()))
+            match self.pasted(token).await {
+                Ok(()) => ("token", Zeroizing::new(token.to_owned())),
+                Err((status, why)) => return self.login_page(&why, status),
+            }
         };
-        // Whatever the token is worth, Alyx or what it said lately decides.
-        let Ok(mut value) = HeaderValue::from_str(&format!("Token {}", token.as_str())) else {
-            return self.login_page("This can't be a token.", 400);
-        };
-        value.set_sensitive(true);
-        let seen = self.ask("/labs?limit=1", Some(value), false).await;
-        if !self.settings.access.anonymous && !seen.status().is_success() {
-            return self.login_page("Alyx does not accept this token, or can't be asked about it now.", 403);
-        }
         self.admin.sessions.end(&self.headers, self.is_secure());
         let cookie = self.admin.sessions.begin(name, Some(&token), false, self.is_secure());
         let mut response = to(own_place(field(form, "next")));
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         response
+    }
+
+    /// Whether a token that somebody has pasted counts here: Alyx decides, or what it said lately; else what stands in the way.
+    async fn pasted(&self, token: &str) -> Result<(), (u16, String)> {
+        let Ok(mut value) = HeaderValue::from_str(&format!("Token {token}")) else {
+            return Err((400, "This can't be a token.".to_owned()));
+        };
+        value.set_sensitive(true);
+        let seen = self.ask("/labs?limit=1", Some(value), false).await;
+        let (access, core) = (&self.settings.access, &self.admin.core);
+        let status = core.tokens.status(&core.key.token(token), access);
+        if access.anonymous || matches!(status, TokenStatus::Vouched | TokenStatus::NeedsRevalidation) {
+            return Ok(());
+        }
+        let refused = matches!(seen.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if refused && matches!(seen.extensions().get(), Some(CacheStatus::Forwarded { .. })) {
+            return Err((403, "Alyx does not accept this token.".to_owned()));
+        }
+        Err((
+            504,
+            "Alyx can't be asked about this token now, and has not accepted it here lately.".to_owned(),
+        ))
     }
 
     /// The token that Alyx gives for a name and password, or what stands in the way.

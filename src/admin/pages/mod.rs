@@ -12,6 +12,7 @@ mod explore;
 mod frame;
 mod login;
 mod mirror;
+mod refused;
 mod session;
 mod status;
 
@@ -20,6 +21,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
+pub(crate) use refused::Looker;
 pub(crate) use session::Sessions;
 
 use super::router::{AdminSite, text_response};

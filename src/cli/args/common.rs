@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use alyx_proxy::settings::{Override, ServerSettings, SettingsError};
+use alyx_proxy::{
+    data_dir::ListeningNote,
+    settings::{Override, Settings, SettingsError},
+};
 use clap::Args;
 
 use crate::cli::client::Target;
@@ -98,7 +101,7 @@ impl TokenFlag {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StatusFlags {
-    /// The proxy's URL [default: the address that the settings let it listen on]
+    /// The proxy's URL [default: where the one listens that runs on the data directory, else what the settings say]
     #[arg(long)]
     pub(in crate::cli) url: Option<String>,
     /// As JSON, for other programs
@@ -107,22 +110,27 @@ pub(in crate::cli) struct StatusFlags {
 }
 
 impl StatusFlags {
-    /// The proxy to ask. One that listens everywhere is asked on this machine.
-    pub(in crate::cli) fn place(&self, server: &ServerSettings) -> Target {
-        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    /// The proxy to ask: the named one, the one that runs on the data directory, or that of the settings.
+    pub(in crate::cli) fn place(&self, settings: &Settings) -> Target {
         if let Some(url) = &self.url {
             return Target { url: url.trim_end_matches('/').to_owned(), certificate: None };
         }
-        let listen = server.listen;
-        let ip = match listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
+        let server = &settings.server;
+        let noted = settings.storage.directory().ok().and_then(|data_dir| ListeningNote::read(&data_dir));
         let scheme = if server.has_tls() { "https" } else { "http" };
-        Target {
-            url: format!("{scheme}://{}", SocketAddr::new(ip, listen.port())),
-            certificate: server.has_tls().then(|| server.tls_certificate.clone()),
-        }
+        let url = noted.unwrap_or_else(|| format!("{scheme}://{}", reachable(server.listen)));
+        let certificate = url.starts_with("https://").then(|| server.tls_certificate.clone());
+        Target { url, certificate: certificate.filter(|file| !file.as_os_str().is_empty()) }
     }
+}
+
+/// Where whoever listens there is asked on this machine: one that listens everywhere, at its own address.
+pub(in crate::cli) fn reachable(listen: SocketAddr) -> SocketAddr {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }

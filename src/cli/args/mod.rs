@@ -11,7 +11,7 @@ pub(super) use commands::{
     DemoFlags, ExplainFlags, ExportFlags, ImportFlags, InspectFlags, OneSetupFlags, PackFlags, PurgeFlags,
     SyncFlags, TablesFlags,
 };
-pub(super) use common::{CommonFlags, ServeFlags, StatusFlags};
+pub(super) use common::{CommonFlags, ServeFlags, StatusFlags, reachable};
 
 const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 not running";
 

@@ -37,7 +37,7 @@ const AT_A_TIME: usize = 4;
 const PATIENCE: Duration = Duration::from_mins(10);
 
 pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> CommandResult {
-    let place = flags.proxy.place(&load(sources)?.settings.server);
+    let place = flags.proxy.place(&load(sources)?.settings);
     let token = token(&place, flags)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, client::authorization(&token)?);

@@ -262,3 +262,23 @@ fn status_of_something_else_is_status_1() {
         assert!(text(&output.stderr).contains("not as this version of alyx-proxy does"));
     }
 }
+
+/// Whoever has several proxies on a machine names the data directory, and need not know where each listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_that_runs_on_a_data_directory_is_found_by_it() {
+    let lab = crate::support::Lab::open().await;
+    let mut proxy = crate::support::Proxy::start(&lab.url()).await;
+    let place = Place::new();
+    let data_dir = proxy.data_dir().display().to_string();
+    let named = ["--data-dir", data_dir.as_str()];
+    for command in [&["status"][..], &["purge", "--all"], &["offline"], &["online"]] {
+        let output = place.run(&[], &[command, &named].concat());
+        assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+    }
+    let output = place.run(&[], &[&["status", "--json"][..], &named].concat());
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["listen"], proxy.address().to_string());
+    // What one that has ended has noted counts for nobody.
+    proxy.terminate().await;
+    assert!(!proxy.data_dir().join("listening").exists());
+}

@@ -1,0 +1,71 @@
+//! What a browser is shown where a page of Alyx's can't be had: the proxy's refusal, as a page. Everybody else gets it as JSON.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::{Body, to_bytes};
+use http::{HeaderMap, Method, Request, Response, Uri, header};
+
+use super::{
+    AdminSite,
+    frame::{Frame, page},
+};
+use crate::http::cache_status::{CacheStatus, RefusalReason};
+
+/// No refusal is longer.
+const LONGEST: usize = 64 << 10;
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage<'p> {
+    frame: Frame,
+    text: &'p str,
+    path: &'p str,
+}
+
+/// Whoever wants to look at a page.
+#[derive(Debug)]
+pub(crate) struct Looker {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Looker {
+    /// A browser that opens a page; none where a program asks. MATLAB says that it takes HTML, but of XHTML only browsers speak.
+    pub(crate) fn of(request: &Request<Body>) -> Option<Self> {
+        let says = |accept: &http::HeaderValue| {
+            accept.to_str().is_ok_and(|accept| accept.contains("application/xhtml+xml"))
+        };
+        let reads = matches!(*request.method(), Method::GET);
+        (reads && request.headers().get_all(header::ACCEPT).iter().any(says))
+            .then(|| Self { uri: request.uri().clone(), headers: request.headers().clone() })
+    }
+
+    /// The response as it is, or as a page where the proxy refuses it for want of Alyx.
+    pub(crate) async fn shown(self, admin: &Arc<AdminSite>, response: Response<Body>) -> Response<Body> {
+        let refused = matches!(
+            response.extensions().get(),
+            Some(CacheStatus::Refused(RefusalReason::Offline | RefusalReason::Upstream(_)))
+        );
+        if !refused || response.status().as_u16() < 500 {
+            return response;
+        }
+        let (head, body) = response.into_parts();
+        let Ok(body) = to_bytes(body, LONGEST).await else {
+            return Response::from_parts(head, Body::empty());
+        };
+        let detail = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+        let Some(text) = detail["detail"].as_str() else { return Response::from_parts(head, body.into()) };
+        let session = admin.sessions.of(&self.headers);
+        let frame = Frame::of(&admin.core, session.as_deref(), "", "This page can't be had now");
+        let status = head.status.as_u16();
+        let mut page = page(&RefusedPage { frame, text, path: self.uri.path() }, status);
+        for (name, value) in &head.headers {
+            if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+                page.headers_mut().insert(name.clone(), value.clone());
+            }
+        }
+        *page.extensions_mut() = head.extensions;
+        page
+    }
+}
