@@ -5,20 +5,20 @@
 //! who guesses from many addresses or at many names.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use crate::settings;
+use crate::{http::forwarded, settings};
 
 /// Failures that are kept count of; far more than a lab has users and machines.
 const KEPT: u64 = 50_000;
 /// A name, or an address, alone may fail so many times as often as one from the other.
 const ALONE: u32 = 50;
 /// How often a locked pair's password is held against the one that is kept here.
-const CHECKS: Duration = Duration::from_secs(1);
+pub(super) const CHECKS: Duration = Duration::from_secs(1);
 
 /// A name, as its keyed hash, and where it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,11 +30,7 @@ pub(super) struct LoginKey {
 impl LoginKey {
     /// Of this user at this address. Whoever has one address of IPv6 has as many as they like: their network counts.
     pub(super) fn new(user: [u8; 32], address: IpAddr) -> Self {
-        let network = match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-            address @ IpAddr::V4(_) => address,
-        };
-        Self { user, network }
+        Self { user, network: forwarded::network(address) }
     }
 
     pub(super) fn user(&self) -> [u8; 32] {

@@ -14,7 +14,7 @@ mod private_file;
 mod secret_key;
 mod token_cache;
 
-pub use admin_token::AdminToken;
+pub use admin_token::{AdminGuess, AdminToken};
 pub use credentials::{Credentials, credentials};
 pub use login_form::LoginForm;
 pub use login_throttle::LoginThrottle;

@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of Alyx: [`listener`] serves whatever handler it is given.
 
+pub(crate) mod connection_limit;
 pub(crate) mod interim;
 pub(crate) mod listener;
 pub(crate) mod request_id;

@@ -16,8 +16,9 @@ use std::{
 };
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use super::caller::Caller;
 
 use super::UpstreamError;
 use crate::settings;
@@ -36,34 +37,18 @@ const SEVERAL: usize = 3;
 /// Alyx counts by the minute.
 const TOLD_LATELY: Duration = Duration::from_mins(1);
 
-/// Whom Alyx counts a request for (ALYX.md 4.2). Those without a token have no name: they come from one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Caller {
-    /// A user: a name for the token that does not tell it.
-    User([u8; 32]),
-    /// All whose tokens Alyx has yet to accept: anybody can make up any number of them.
-    Unverified,
-    /// All who ask for the pages that describe the interface, which Alyx counts by themselves.
-    Docs,
-}
-
-impl Caller {
-    /// The user with the token in this field, whoever spelled it.
-    pub fn of(authorization: &HeaderValue) -> Self {
-        let words = authorization.as_bytes().rsplit(u8::is_ascii_whitespace);
-        let token = words.into_iter().find(|word| !word.is_empty()).unwrap_or_default();
-        Self::User(*blake3::hash(token).as_bytes())
-    }
-}
-
 /// Whose turn it is to ask.
 #[derive(Debug)]
 pub struct RequestLimiter {
     /// One bucket for each token; `None` where requests are not paced.
     rates: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
+    /// A quarter of it for each of those who share one.
+    parts: Option<DefaultKeyedRateLimiter<Option<Caller>>>,
     under_way: Arc<Semaphore>,
     /// How many places one user may have: never all, where there are several.
     share: Share<usize>,
+    /// How many all strangers may have together, and as many all who log in: never what users need.
+    share_of_strangers: Share<usize>,
     shares: Mutex<HashMap<Option<Caller>, Share<Arc<Semaphore>>>>,
     /// Bodies that take long to come may have half of the places, so that the rest goes on.
     uploads: Arc<Semaphore>,
@@ -139,10 +124,12 @@ impl Drop for Waiting<'_> {
 
 impl RequestLimiter {
     pub(super) fn new(settings: &settings::UpstreamSettings) -> Self {
-        let rates = NonZeroU32::new(settings.requests_per_minute).map(|rate| {
+        let keyed = |rate: NonZeroU32| {
             let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
             RateLimiter::keyed(Quota::per_minute(rate).allow_burst(burst))
-        });
+        };
+        let rates = NonZeroU32::new(settings.requests_per_minute).map(keyed);
+        let parts = NonZeroU32::new(settings.requests_per_minute.div_ceil(4)).map(keyed);
         let rate_behind = NonZeroU32::new(settings.requests_per_minute.div_ceil(2))
             .map(|rate| RateLimiter::direct(Quota::per_minute(rate).allow_burst(rate.min(NonZeroU32::MIN))));
         let (places, uploads) = (settings.concurrency, settings.concurrency.div_ceil(2));
@@ -153,8 +140,10 @@ impl RequestLimiter {
         };
         Self {
             rates,
+            parts,
             under_way: Arc::new(Semaphore::new(places)),
             share,
+            share_of_strangers: Share { places: places.div_euclid(4).max(1), uploads: 1 },
             shares: Mutex::default(),
             uploads: Arc::new(Semaphore::new(uploads)),
             waiting: AtomicUsize::new(0),
@@ -238,20 +227,25 @@ impl RequestLimiter {
 
     /// Waits until a user has not asked too often.
     async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
-        if let Some(rates) = &self.rates {
-            let who = who.copied();
-            let paced = rates.until_key_ready(&who);
-            let in_time = tokio::time::timeout_at(deadline.into(), paced).await;
-            in_time.map_err(|_| UpstreamError::Paced)?;
-        }
-        Ok(())
+        let (Some(rates), Some(parts)) = (&self.rates, &self.parts) else { return Ok(()) };
+        let paced = async {
+            if Caller::is_part(who) {
+                parts.until_key_ready(&who.copied()).await;
+            }
+            rates.until_key_ready(&Caller::counted(who)).await;
+        };
+        tokio::time::timeout_at(deadline.into(), paced).await.map_err(|_| UpstreamError::Paced)
     }
 
     fn share_of(&self, who: Option<&Caller>) -> Share<Arc<Semaphore>> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |count| Arc::new(Semaphore::new(count));
-        let share = || Share { places: of(self.share.places), uploads: of(self.share.uploads) };
-        shares.entry(who.copied()).or_insert_with(share).clone()
+        let share = || {
+            let Share { places, uploads } =
+                if Caller::is_user(who) { &self.share } else { &self.share_of_strangers };
+            Share { places: of(*places), uploads: of(*uploads) }
+        };
+        shares.entry(Caller::share(who)).or_insert_with(share).clone()
     }
 
     /// Alyx asked this caller for a pause.
@@ -260,7 +254,7 @@ impl RequestLimiter {
         let until = now + length;
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         pauses.tidy(now);
-        let pause = pauses.of.entry(who.copied()).or_insert(Pause { told: now, until });
+        let pause = pauses.of.entry(Caller::counted(who)).or_insert(Pause { told: now, until });
         *pause = Pause { told: now, until: pause.until.max(until) };
         let everybody = pauses.told_lately(now) >= SEVERAL && who != Some(&Caller::Docs);
         if everybody {
@@ -274,15 +268,13 @@ impl RequestLimiter {
     /// if it may be.
     fn pause_of(&self, who: Option<&Caller>) -> Option<(Instant, bool)> {
         let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = pauses.of.get(&who.copied()).map(|pause| (pause.until, false));
+        let own = pauses.of.get(&Caller::counted(who)).map(|pause| (pause.until, false));
         own.max(pauses.everybody.map(|until| (until, true))).filter(|(until, _)| *until > Instant::now())
     }
 
     /// Forgets tokens that have not asked for a while, so that the table stays small.
     pub fn tidy(&self) {
-        if let Some(rates) = &self.rates {
-            rates.retain_recent();
-        }
+        [&self.rates, &self.parts].into_iter().flatten().for_each(RateLimiter::retain_recent);
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let used = |places: &Arc<Semaphore>| Arc::strong_count(places) > 1;
         shares.retain(|_, share| used(&share.places) || used(&share.uploads));
@@ -317,13 +309,6 @@ mod tests {
 
     fn user(n: u8) -> Caller {
         Caller::User([n; 32])
-    }
-
-    #[test]
-    fn a_token_is_the_same_however_it_is_spelled() {
-        let of = |field| Caller::of(&HeaderValue::from_static(field));
-        assert_eq!(of("Token abc"), of("token  abc"));
-        assert_ne!(of("Token abc"), of("Token abd"));
     }
 
     #[tokio::test]
@@ -362,6 +347,40 @@ mod tests {
         }
         pace.pause(Some(&user(3)), LONG * 2);
         assert!(matches!(turn(user(9)).await, Err(UpstreamError::ThrottledAll(_))));
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_places_and_uploads_to_users() {
+        let pace = pace(8, 0);
+        let log_in = |n: u8| Caller::LogIn([10, 0, 0, n].into());
+        let turn = async |who: Option<Caller>| pace.turn(who.as_ref(), Instant::now() + SOON).await;
+        let upload = async |who: Option<Caller>| pace.upload(who.as_ref(), Instant::now() + SOON).await;
+        let mut held = vec![upload(None).await.unwrap()];
+        for stranger in [None, Some(Caller::Unverified), Some(Caller::Docs)] {
+            assert_eq!(upload(stranger).await.unwrap_err(), UpstreamError::Saturated, "{stranger:?}");
+        }
+        for who in [None, Some(Caller::Unverified), Some(log_in(1)), Some(log_in(2))] {
+            held.push(turn(who).await.unwrap());
+        }
+        for who in [None, Some(Caller::Docs), Some(Caller::Unverified), Some(log_in(1)), Some(log_in(3))] {
+            assert_eq!(turn(who).await.unwrap_err(), UpstreamError::Saturated, "{who:?}");
+        }
+        held.push(upload(Some(user(1))).await.unwrap());
+        held.push(turn(Some(user(1))).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn log_ins_of_one_network_leave_the_pace_to_others() {
+        let pace = pace(8, 400);
+        let log_in = async |n: u8, time: Duration| {
+            let who = Caller::LogIn([10, 0, 0, n].into());
+            pace.turn(Some(&who), Instant::now() + time).await.map(drop)
+        };
+        while log_in(1, Duration::from_millis(1)).await.is_ok() {}
+        assert_eq!(log_in(1, Duration::from_millis(1)).await.unwrap_err(), UpstreamError::Paced);
+        assert_eq!(pace.pause_of(None), None);
+        pace.pause(Some(&Caller::LogIn([10, 0, 0, 1].into())), LONG);
+        assert!(pace.pause_of(None).is_some(), "Alyx counts them as one");
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ mod wire;
 mod access;
 mod again;
 mod architecture;
+mod attacks;
 mod check;
 mod cli;
 mod coalescing;

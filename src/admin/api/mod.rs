@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use super::router::AdminSite;
 use crate::{
+    auth::AdminGuess,
     http::{cache_status::CacheStatus, cross_site::is_foreign, forwarded},
     proxy::error::{self, ProxyError},
 };
@@ -47,7 +48,14 @@ pub(crate) async fn answer(
         return ProxyError::refused(StatusCode::FORBIDDEN, "Pages of other sites can't control this proxy.")
             .into();
     }
-    if !is_admin(admin, &parts.headers) {
+    let from = forwarded::client(&parts.headers, peer, &settings.server);
+    let guess = bearer(&parts.headers).map(|token| admin.token.judge(token, from, &settings.access));
+    if let Some(AdminGuess::Wait(wait)) = guess {
+        return ProxyError::refused(StatusCode::TOO_MANY_REQUESTS, TOO_MANY_GUESSES)
+            .header(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
+            .into();
+    }
+    if guess != Some(AdminGuess::Right) {
         let text = "This needs `Authorization: Bearer` and the administrator's token: the setting \
                     `access.admin_token`, or the file `admin-token` in the proxy's data directory.";
         return ProxyError::refused(StatusCode::UNAUTHORIZED, text)
@@ -107,10 +115,13 @@ async fn read_request(admin: &AdminSite, headers: &HeaderMap, body: Body) -> Res
     }
 }
 
-/// Whether a request carries the administrator's token.
-pub(crate) fn is_admin(admin: &AdminSite, headers: &HeaderMap) -> bool {
+/// What is said to who guesses at the administrator's token.
+pub(crate) const TOO_MANY_GUESSES: &str =
+    "Too many wrong tokens of the administrator's came from your address: one is looked at each second.";
+
+/// The administrator's token that a request carries, be it the right one or not.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let field = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    field
-        .and_then(|field| field.split_once(' '))
-        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && admin.token.is(token.trim()))
+    let (scheme, token) = field?.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
 }

@@ -4,6 +4,8 @@ use askama::Template;
 use axum::body::Body;
 use http::{Response, header};
 
+use crate::{admin::api::TOO_MANY_GUESSES, auth::AdminGuess};
+
 use super::{
     Visit, field,
     frame::{Frame, page},
@@ -31,8 +33,10 @@ impl Visit {
     }
 
     pub(super) fn become_admin(&self, form: &[(String, String)]) -> Response<Body> {
-        if !self.admin.token.is(field(form, "token").trim()) {
-            return self.admin_page("This is not the administrator's token.", 403);
+        match self.admin.token.judge(field(form, "token").trim(), self.client, &self.settings.access) {
+            AdminGuess::Right => {}
+            AdminGuess::Wrong => return self.admin_page("This is not the administrator's token.", 403),
+            AdminGuess::Wait(_) => return self.admin_page(TOO_MANY_GUESSES, 429),
         }
         let mut response = to("/-/mirror");
         if let Some(session) = &self.session {

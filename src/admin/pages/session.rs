@@ -52,6 +52,11 @@ impl Sessions {
         self.0.get(&hash(cookie(headers)?))
     }
 
+    /// Whether the browser is logged in.
+    pub(in crate::admin) fn has(&self, headers: &HeaderMap) -> bool {
+        self.of(headers).is_some()
+    }
+
     /// Begins a session; the cookie for the browser.
     pub(super) fn begin(&self, name: &str, token: Option<&str>, admin: bool, secure: bool) -> HeaderValue {
         let (secret, csrf) = (random(), random().to_string());
