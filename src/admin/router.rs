@@ -6,15 +6,21 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::{api, history, pages};
 use crate::{
-    auth,
+    auth::{self, credentials},
     clock::{self, Millis},
-    http::{cache_status::CacheStatus, forwarded},
-    proxy::{core::Core, error::ProxyError, floors::Floors, in_flight, mode::Mode},
+    http::{cache_status::CacheStatus, cross_site, forwarded},
+    proxy::{
+        core::Core,
+        error::ProxyError,
+        floors::Floors,
+        in_flight::{self, Standing},
+        mode::Mode,
+    },
     telemetry::metrics::recorder,
 };
 
@@ -47,26 +53,43 @@ impl AdminSite {
 
 /// Answers a request for one of the proxy's own paths.
 pub(crate) async fn answer(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
+        let text = "The proxy's own pages know no such method.";
+        return ProxyError::refused(StatusCode::METHOD_NOT_ALLOWED, text)
+            .header(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"))
+            .into();
+    }
     let path = request.uri().path();
     if let Some(action) = path.strip_prefix("/-/api/").map(str::to_owned) {
         return api::answer(admin, peer, &action, request).await;
     }
     if let (Mode::Demo(miniature), Some(wish)) = (&admin.core.mode, path.strip_prefix("/-/demo/")) {
+        if cross_site::is_foreign(request.headers(), "") {
+            let text = "Another site's page may not do that.";
+            return ProxyError::refused(StatusCode::FORBIDDEN, text).into();
+        }
         return network(&admin.core, miniature, wish).await;
     }
     match path {
         "/-/health" => text_response("ok\n", "text/plain; charset=utf-8"),
-        "/-/ready" => text_response("ready\n", "text/plain; charset=utf-8"),
+        "/-/ready" => {
+            // What else it can answer it answers all the same.
+            let overdue = admin.core.overdue().map(|it| format!("{}\n", it.for_people())).unwrap_or_default();
+            text_response(&format!("ready\n{overdue}"), "text/plain; charset=utf-8")
+        }
         "/-/metrics" => {
             admin.set_gauges().await;
             text_response(&recorder().render(), "text/plain; version=0.0.4; charset=utf-8")
         }
-        "/-/history" => history::answer(&admin.core, request.uri(), request.headers()).await,
-        // These ask Alyx, or have passwords tried, for anybody: they count as other requests do.
-        path if path.starts_with("/-/explore") || path.starts_with("/-/login") => {
+        // These ask Alyx, have passwords tried or read much: they count as other requests do.
+        path if ["/-/explore", "/-/login", "/-/history"].iter().any(|own| path.starts_with(own)) => {
             let settings = admin.core.settings.load_full();
             let client = forwarded::client(request.headers(), peer, &settings.server);
-            match in_flight::place(&admin.load, client, &settings.server) {
+            match in_flight::place(&admin.load, client, admin.standing(&request), &settings.server) {
+                Ok(place) if path == "/-/history" => {
+                    let history = history::answer(&admin.core, request.uri(), request.headers()).await;
+                    in_flight::hold(history, place)
+                }
                 Ok(place) => in_flight::hold(page(admin, peer, request).await, place),
                 Err(refusal) => refusal.into(),
             }
@@ -134,6 +157,23 @@ pub(crate) fn text_response(body: &str, media_type: &'static str) -> Response<Bo
 }
 
 impl AdminSite {
+    /// Whose place a request for one of the proxy's own pages takes.
+    fn standing(&self, request: &Request<Body>) -> Standing {
+        let settings = self.core.settings.load();
+        let token = credentials(request.headers(), &self.core.key).token();
+        if request.uri().path().starts_with("/-/login") {
+            Standing::LogIn
+        } else if settings.access.anonymous
+            || self.core.mode.snapshot().is_some()
+            || self.sessions.has(request.headers())
+            || token.is_some_and(|token| self.core.tokens.counts_until(&token, &settings.access).is_some())
+        {
+            Standing::User
+        } else {
+            Standing::Stranger
+        }
+    }
+
     /// What the proxy is doing, for programs and for `alyx-proxy status`.
     pub(crate) fn status(&self) -> serde_json::Value {
         let state = self.core.upstream.health.state();

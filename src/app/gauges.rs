@@ -30,6 +30,7 @@ impl AdminSite {
         };
         gauge!("alyx_proxy_upstream_up").set(up);
         set("alyx_proxy_storage_degraded", self.core.store.degradation().is_some().into());
+        set("alyx_proxy_database_reads_overdue", self.core.overdue().is_some().into());
         set("alyx_proxy_requests_in_flight", self.load.count() as u64);
         set("alyx_proxy_start_time_seconds", self.started_at.max(0).unsigned_abs() / 1000);
         set("alyx_proxy_cache_bytes", stored.bytes);

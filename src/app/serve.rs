@@ -15,15 +15,16 @@ use crate::{
         normalize,
     },
     proxy::{
+        authorize::standing,
         core::Core,
         error,
         exchange::ask,
         floors::of_alyx,
         hot_cache::{Fingerprint, HotKey},
-        in_flight,
+        in_flight::{self, Standing},
     },
     rfc9111,
-    server::request_id,
+    server::{connection_limit::OfUser, request_id},
     telemetry::{
         access_log::{self, Named},
         activity,
@@ -49,10 +50,11 @@ async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> 
     let id = request.headers().get(request_id::REQUEST_ID).cloned();
     let named = |endpoint| Named { method: &method, uri: &uri, endpoint, id: id.as_ref(), start };
     let name = app.floors.hot_cache.key(&request, peer.ip());
-    if let Some((response, how, endpoint)) =
+    if let Some((mut response, how, endpoint)) =
         name.as_ref().and_then(|name| app.floors.hot_cache.get(&request, name))
     {
         finish(&app.core, &named(endpoint), &response, Some(how));
+        response.extensions_mut().insert(OfUser);
         return response;
     }
     // The way down the staircase takes much room, and whoever holds this future holds all of it: where it is not
@@ -84,7 +86,9 @@ async fn decide(
         Ok(asked) => asked,
         Err(refusal) => return refusal.into(),
     };
-    let place = match in_flight::place(&app.load, asked.client, &asked.settings.server) {
+    // A cache for any HTTP server knows no users.
+    let standing = if app.knows_alyx() { standing(&app.core, &asked) } else { Standing::User };
+    let place = match in_flight::place(&app.load, asked.client, standing, &asked.settings.server) {
         Ok(place) => place,
         Err(refusal) => return refusal.into(),
     };
@@ -103,10 +107,13 @@ async fn decide(
     if let Some(same) = same {
         app.floors.hot_cache.keep(same, stamp, endpoint, &mut response);
     }
-    let response = match looker {
+    let mut response = match looker {
         Some(looker) if app.knows_alyx() => looker.shown(&app.admin, response).await,
         _ => response,
     };
+    if standing == Standing::User {
+        response.extensions_mut().insert(OfUser);
+    }
     in_flight::hold(response, place)
 }
 

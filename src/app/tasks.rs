@@ -16,6 +16,8 @@ use crate::{
 
 /// Time between two writings of what was used.
 const TIDY: Duration = Duration::from_secs(30);
+/// Time between two looks at how long others take to read the databases.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// A proxy that listens.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl HttpServer {
 /// What goes on while requests are answered.
 fn background_tasks(app: &App) -> Vec<JoinHandle<()>> {
     let core = &app.core;
-    let mut tasks = vec![tokio::spawn(tidy(core.clone()))];
+    let mut tasks = vec![tokio::spawn(tidy(core.clone())), tokio::spawn(watch_readers(core.clone()))];
     if !app.knows_alyx() {
         tracing::warn!("`cache.profile` is rfc9111: this is a cache for any HTTP server, and knows no Alyx");
         return tasks;
@@ -109,5 +111,14 @@ async fn tidy(core: Arc<Core>) {
         core.responses.tidy();
         core.upstream.pace.tidy();
         metrics::recorder().run_upkeep();
+    }
+}
+
+/// Has looks into the databases that take too long told in the log.
+#[allow(clippy::disallowed_methods, reason = "a pause between two looks, which no deadline depends on")]
+async fn watch_readers(core: Arc<Core>) {
+    loop {
+        tokio::time::sleep(WATCH).await;
+        core.overdue();
     }
 }

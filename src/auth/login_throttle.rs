@@ -5,7 +5,7 @@
 //! who guesses from many addresses or at many names.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use moka::{
     sync::Cache,
 };
 
-use crate::{clock::SharedClock, settings};
+use crate::{clock::SharedClock, http::forwarded, settings};
 
 /// Failures that are kept count of; far more than a lab has users and machines.
 const KEPT: u64 = 50_000;
@@ -34,11 +34,7 @@ pub(super) struct LoginKey {
 impl LoginKey {
     /// Of this user at this address. Whoever has one address of IPv6 has as many as they like: their network counts.
     pub(super) fn new(user: [u8; 32], address: IpAddr) -> Self {
-        let network = match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-            address @ IpAddr::V4(_) => address,
-        };
-        Self { user, network }
+        Self { user, network: forwarded::network(address) }
     }
 
     pub(super) fn user(&self) -> [u8; 32] {

@@ -14,6 +14,16 @@ pub struct JsonVariant(pub String);
 const PLAIN: &str = "json";
 
 impl JsonVariant {
+    /// What Alyx is asked for where several clients share its answer: this form and nothing else that they say.
+    pub fn accept(&self) -> HeaderValue {
+        let field = match self.0.split_once(' ') {
+            None if self.0 == PLAIN => "application/json",
+            None => "application/coreapi+json",
+            Some((_, range)) => range,
+        };
+        HeaderValue::try_from(field).unwrap_or_else(|_| HeaderValue::from_static("application/json"))
+    }
+
     /// The JSON form that Alyx will choose, or `None` where it may choose something else.
     pub fn negotiate(route: &Route, accept: Option<&HeaderValue>, format: Option<&str>) -> Option<Self> {
         let plain = || Some(Self(PLAIN.to_owned()));

@@ -76,6 +76,8 @@ reasons! {
         Overload = "overload",
         /// Too many requests of one client are being answered.
         TooManyOfOneClient = "too-many-requests-of-one-client",
+        /// Too many requests are being answered of those whom Alyx has not accepted.
+        TooManyStrangers = "too-many-strangers",
         /// The program failed.
         Panic = "panic",
         ..

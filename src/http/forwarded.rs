@@ -4,7 +4,7 @@
 //! reverse proxies that are trusted by name only; then the request's own `Host`, and whether it came
 //! by TLS.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, header, request::Parts, uri::Authority};
 
@@ -60,13 +60,23 @@ pub(crate) fn client(headers: &HeaderMap, peer: IpAddr, settings: &settings::Ser
     hops.into_iter().rev().find(|hop| !trusted(hop)).unwrap_or(peer)
 }
 
-/// HTTP/2 says it in the request line, HTTP/1.1 in one `Host` field.
+/// The network that an address counts for: whoever has one address of IPv6 has as many as they like (a /64).
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// HTTP/2 says it in the request line, HTTP/1.1 in one `Host` field, unless its request line says it, too (RFC 9112 3.2.2).
 fn host(request: &Parts) -> Option<&str> {
+    if let Some(authority) = request.uri.authority() {
+        return Some(authority.as_str());
+    }
     let mut hosts = request.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().ok(),
-        (None, _) => request.uri.authority().map(Authority::as_str),
-        (Some(_), Some(_)) => None,
+        _ => None,
     }
 }
 

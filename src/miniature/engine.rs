@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use http::StatusCode;
@@ -26,10 +27,14 @@ use crate::{
         sql_functions,
         state::{self, States, TableState},
     },
+    store::budget::{Budget, Meter, Ticket, is_interrupt},
 };
 
 /// Numbers of neighbouring records lie so far apart, so that others fit between them.
 const GAP: i64 = 1 << 20;
+
+/// What a question may cost; of an Alyx it would be its web server's patience.
+const MOST: Budget = Budget { time: Duration::from_secs(10), steps: 50_000_000 };
 
 /// The database, and what stands in it.
 #[derive(Debug)]
@@ -38,6 +43,7 @@ pub(super) struct Engine(Mutex<Option<LoadedLab>>);
 #[derive(Debug)]
 struct LoadedLab {
     connection: Connection,
+    meter: Arc<Meter>,
     data: Arc<Data>,
     tables: HashMap<&'static str, Numbered>,
     version: i64,
@@ -83,6 +89,9 @@ impl Engine {
             }
             Ok(MirrorOutcome::Undecided(reason)) => QueryError::Undecided(reason).into(),
             Ok(MirrorOutcome::Old(table)) => ViewResponse::beyond(&format!("have /{table} as it is now")),
+            Err(EngineError::Sqlite(error)) if is_interrupt(&error) => {
+                ViewResponse::beyond("answer what costs so much")
+            }
             Err(error) => {
                 // Half a change may stand there now.
                 *loaded = None;
@@ -98,8 +107,8 @@ impl LoadedLab {
         if loaded.is_none() {
             let connection = Connection::open_in_memory()?;
             sql_functions::register(&connection)?;
-            let tables = HashMap::new();
-            *loaded = Some(Self { connection, data: Arc::clone(data), tables, version: 1 });
+            let (meter, tables) = (Meter::of(&connection)?, HashMap::new());
+            *loaded = Some(Self { connection, meter, data: Arc::clone(data), tables, version: 1 });
         }
         match loaded {
             Some(loaded) => {
@@ -116,7 +125,11 @@ impl LoadedLab {
         sql_functions::null_is_nothing(&self.connection, question.endpoint.name == "insertions")?;
         loop {
             let states = self.tables.iter().map(|(name, table)| (*name, table.state.clone())).collect();
-            let outcome = answer::answer(&self.connection, &States::new(self.version, states), question)?;
+            let states = States::new(self.version, states);
+            let outcome = {
+                let _measuring = self.meter.measure(Ticket::new(Some(MOST)));
+                answer::answer(&self.connection, &states, question)?
+            };
             match outcome {
                 MirrorOutcome::Undecided(Undecidable::Missing { endpoint, .. })
                     if !self.tables.contains_key(endpoint) =>

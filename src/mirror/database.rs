@@ -26,13 +26,12 @@ use super::{
     generation,
     ingest::LoadError,
     quarantine,
+    readers::MirrorReaders,
     schema::{EndpointTables, Schema},
     scrub,
     state::States,
 };
-use crate::store::{Degradation, clean_shutdown, is_damage};
-
-const READERS: usize = 2;
+use crate::store::{Degradation, ReadRequest, clean_shutdown, is_damage};
 
 /// A change or a look-up that failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +45,12 @@ pub enum MirrorError {
     /// The thread that does the work has ended.
     #[error("the mirror is closed")]
     Closed,
+    /// It took longer, or cost more, than it may.
+    #[error("this look into the mirror costs too much")]
+    TooCostly,
+    /// All threads were busy until its time was over.
+    #[error("the mirror has no time now")]
+    Busy,
 }
 
 impl MirrorError {
@@ -60,18 +65,17 @@ impl MirrorError {
             Self::Sqlite(error) | Self::Load(LoadError::Sqlite(error)) => {
                 Some(error).filter(|it| is_damage(it))
             }
-            Self::Load(_) | Self::Closed => None,
+            Self::Load(_) | Self::Closed | Self::TooCostly | Self::Busy => None,
         }
     }
 }
 
-type ReadJob = Box<dyn FnOnce(rusqlite::Result<(&Connection, &Arc<States>)>) + Send>;
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// Whole tables of Alyx.
 #[derive(Debug)]
 pub struct Mirror {
-    reads: mpsc::Sender<ReadJob>,
+    readers: MirrorReaders,
     writes: Mutex<Option<mpsc::Sender<Write>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     states: Arc<ArcSwap<States>>,
@@ -90,19 +94,8 @@ impl Mirror {
         let Sound { mut connection, checked_at, set_aside } = file::sound(&path)?;
         let states = generation::prepare(&mut connection, Schema::get()).map_err(sqlite)?;
         let states = Arc::new(ArcSwap::from_pointee(states));
-        let (reads, inbox) = mpsc::channel::<ReadJob>();
-        let inbox = Arc::new(Mutex::new(inbox));
         let generation = Arc::new(AtomicU64::new(0));
-        for number in 0..READERS {
-            let reader = MirrorReader {
-                path: path.clone(),
-                connection: reader(&path).map_err(sqlite)?,
-                generation: 0,
-                latest: generation.clone(),
-            };
-            let (inbox, states) = (inbox.clone(), states.clone());
-            spawn(format!("mirror-reader-{number}"), &path, move || read_on(reader, &inbox, &states))?;
-        }
+        let readers = MirrorReaders::start(&path, &states, &generation)?;
         let (writes, inbox) = mpsc::channel::<Write>();
         let sealed = path.clone();
         let thread = spawn("mirror-writer".to_owned(), &path, move || {
@@ -111,7 +104,7 @@ impl Mirror {
             }
         })?;
         Ok(Arc::new(Self {
-            reads,
+            readers,
             writes: Mutex::new(Some(writes)),
             writer: Mutex::new(Some(thread)),
             states,
@@ -128,29 +121,34 @@ impl Mirror {
 
     /// What a disk has got wrong and is not mended yet.
     pub fn trouble(&self) -> Option<Degradation> {
-        self.damage.trouble(&self.states())
+        self.damage.trouble(&self.states()).or_else(|| self.overdue())
     }
 
-    /// Looks something up in one state of all tables; the states are those of just that.
+    /// Looks something up for the proxy itself, in one state of all tables; the states are those of just that.
     pub async fn read<T, F>(&self, look: F) -> Result<T, MirrorError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, &Arc<States>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        let read: ReadJob = Box::new(move |begun| {
-            let result = begun.and_then(|(connection, states)| look(connection, states));
-            // Whoever asked may have gone.
-            let _ = tell.send(result);
-        });
-        self.reads.send(read).map_err(|_| MirrorError::Closed)?;
-        let result = told.await.map_err(|_| MirrorError::Closed)?;
-        if let Err(error) = &result
-            && is_damage(error)
-        {
+        self.read_within(ReadRequest::own("the mirror's own work"), look).await
+    }
+
+    /// The same for somebody, within a budget.
+    pub async fn read_within<T, F>(&self, request: ReadRequest, look: F) -> Result<T, MirrorError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &Arc<States>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let result = self.readers.read(request, look).await;
+        if let Some(error) = result.as_ref().err().and_then(MirrorError::damage) {
             self.damage.meet(error);
         }
-        Ok(result?)
+        result
+    }
+
+    /// The look that has held a reading thread for too long, if any.
+    pub fn overdue(&self) -> Option<Degradation> {
+        self.readers.overdue()
     }
 
     /// What is known of damage.
@@ -259,7 +257,7 @@ impl Mirror {
     }
 }
 
-fn spawn(
+pub(super) fn spawn(
     name: String,
     path: &Path,
     work: impl FnOnce() + Send + 'static,
@@ -268,49 +266,8 @@ fn spawn(
     spawned.map_err(|error| MirrorOpenError::Io(path.to_owned(), error))
 }
 
-/// A thread's connection, and which file it is to.
-struct MirrorReader {
-    path: PathBuf,
-    connection: Connection,
-    generation: u64,
-    latest: Arc<AtomicU64>,
-}
-
-impl MirrorReader {
-    /// The connection to the file that is the database now.
-    fn current(&mut self) -> rusqlite::Result<&mut Connection> {
-        let latest = self.latest.load(Ordering::Acquire);
-        if latest != self.generation {
-            self.connection = reader(&self.path)?;
-            self.generation = latest;
-        }
-        Ok(&mut self.connection)
-    }
-}
-
-/// Readers keep half as many pages as the writer, which makes indexes: there are several of them.
-fn reader(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = connect(path)?;
-    connection.execute_batch("PRAGMA cache_size = -16384")?;
-    Ok(connection)
-}
-
-fn read_on(mut reader: MirrorReader, inbox: &Mutex<mpsc::Receiver<ReadJob>>, latest: &ArcSwap<States>) {
-    let mut states = latest.load_full();
-    loop {
-        let next = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(read) = next else { return };
-        let begun = reader.current().and_then(Connection::transaction);
-        match begun.and_then(|transaction| current(&transaction, &mut states).map(|()| transaction)) {
-            // Dropping a transaction that only read ends it.
-            Ok(transaction) => read(Ok((&transaction, &states))),
-            Err(error) => read(Err(error)),
-        }
-    }
-}
-
 /// Brings the states to those of the transaction.
-fn current(transaction: &Connection, states: &mut Arc<States>) -> rusqlite::Result<()> {
+pub(super) fn current(transaction: &Connection, states: &mut Arc<States>) -> rusqlite::Result<()> {
     if generation::version(transaction)? != states.version() {
         *states = Arc::new(generation::states(transaction)?);
     }

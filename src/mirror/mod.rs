@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod plan;
 mod projection;
 mod quarantine;
+mod readers;
 mod refetch;
 pub mod schema;
 mod scrub;

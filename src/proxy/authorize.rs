@@ -6,10 +6,11 @@ use super::{
     Exchange,
     core::Core,
     error::{ProxyError, gateway_timeout, retry_later},
+    in_flight::Standing,
 };
 use crate::{
     alyx::{Route, Service, error_body},
-    auth::{Credentials, TokenStatus},
+    auth::{Credentials, TokenStatus, credentials},
     clock::{self, Millis},
     http::cache_status::RefusalReason,
     upstream::{UpstreamError, rate_limit::Caller},
@@ -61,6 +62,23 @@ pub(crate) fn caller(core: &Core, credentials: &Credentials, route: &Route) -> O
         TokenStatus::Unknown => Caller::Unverified,
         _ => Caller::of(field),
     })
+}
+
+/// Whose place a request takes.
+pub(crate) fn standing(core: &Core, asked: &Exchange) -> Standing {
+    if asked.route == Route::Service(Service::AuthToken) {
+        return Standing::LogIn;
+    }
+    let access = &asked.settings.access;
+    if access.anonymous || core.mode.snapshot().is_some() {
+        return Standing::User;
+    }
+    match credentials(&asked.headers, &core.key) {
+        Credentials::Token { hash, .. } if core.tokens.status(&hash, access) != TokenStatus::Unknown => {
+            Standing::User
+        }
+        _ => Standing::Stranger,
+    }
 }
 
 /// Whether Alyx is known to be away, rather than without time for this request.

@@ -18,7 +18,7 @@ use crate::{
     data_dir::{self, LockError, PrivacyError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
     settings::Settings,
-    store::{self, Store, StoreError},
+    store::{self, Degradation, Store, StoreError},
     telemetry::{activity::Activity, counters::Counters},
     upstream::{Upstream, UpstreamConfigError, UpstreamResponse},
 };
@@ -95,6 +95,11 @@ impl OpenError {
 }
 
 impl Core {
+    /// The look into one of the databases that has taken too long, if any; each is told once in the log.
+    pub(crate) fn overdue(&self) -> Option<Degradation> {
+        self.mirror.as_ref().and_then(|mirror| mirror.overdue()).or_else(|| self.store.overdue())
+    }
+
     /// Opens what the rooms below keep in the data directory, which is locked; asks nobody yet.
     pub(crate) async fn open(
         settings: Settings,

@@ -12,7 +12,7 @@ use super::{core::Core, error::ProxyError};
 use crate::{
     alyx::{Route, query_string, route::classify},
     http::forwarded,
-    settings::Settings,
+    settings::{ServerSettings, Settings},
 };
 
 /// No request has more parameters. ONE sends a handful; a list of values is one parameter.
@@ -34,6 +34,24 @@ pub(crate) struct Exchange {
     pub(crate) settings: Arc<Settings>,
 }
 
+/// Refuses an address that is longer than may be, or has too many parameters.
+pub(crate) fn within_limits(uri: &Uri, settings: &ServerSettings) -> Result<(), ProxyError> {
+    let length = uri.path_and_query().map_or(0, |both| both.as_str().len());
+    if length > settings.max_url.bytes() {
+        return Err(ProxyError::refused(
+            StatusCode::URI_TOO_LONG,
+            "The path and query of this request are longer than `server.max_url` allows.",
+        ));
+    }
+    let parameters = uri.query().map_or(0, |query| query.split('&').count());
+    if parameters > MOST_PARAMETERS {
+        let text =
+            format!("This request has {parameters} parameters; no more than {MOST_PARAMETERS} are read.");
+        return Err(ProxyError::refused(StatusCode::URI_TOO_LONG, &text));
+    }
+    Ok(())
+}
+
 /// Reads what a request addresses, or refuses it.
 pub(crate) fn ask(
     core: &Core,
@@ -51,19 +69,7 @@ pub(crate) fn ask(
         let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
         return Err(ProxyError::refused(StatusCode::BAD_REQUEST, text));
     }
-    let length = parts.uri.path_and_query().map_or(0, |both| both.as_str().len());
-    if length > settings.server.max_url.bytes() {
-        return Err(ProxyError::refused(
-            StatusCode::URI_TOO_LONG,
-            "The path and query of this request are longer than `server.max_url` allows.",
-        ));
-    }
-    let parameters = parts.uri.query().map_or(0, |query| query.split('&').count());
-    if parameters > MOST_PARAMETERS {
-        let text =
-            format!("This request has {parameters} parameters; no more than {MOST_PARAMETERS} are read.");
-        return Err(ProxyError::refused(StatusCode::URI_TOO_LONG, &text));
-    }
+    within_limits(&parts.uri, &settings.server)?;
     let base = forwarded::of(&parts, peer.ip(), &settings.server)
         .map_err(|error| ProxyError::refused(StatusCode::BAD_REQUEST, &error.to_string()))?;
     let client = forwarded::client(&parts.headers, peer.ip(), &settings.server);

@@ -17,6 +17,7 @@ use super::{
     error,
     floors::{Decision, LocalAnswer, Step, decide, decide_without_alyx},
     from_mirror::{FromMirror, MirrorLookup, MirrorMiss},
+    mirror_budget,
     read::Read,
 };
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
         plan::{self, PlanError},
         state::States,
     },
+    store::reader_pool::Owner,
     upstream::UpstreamError,
 };
 
@@ -50,6 +52,8 @@ struct Explanation {
     endpoint: Option<&'static str>,
     /// `mirror`, `stored`, `forwarded` or `refused`.
     decision: &'static str,
+    /// The word for it in `Cache-Status`, where the mirror does not answer.
+    reason: Option<&'static str>,
     /// Why, in a sentence.
     why: String,
     /// What would have the mirror answer it.
@@ -122,20 +126,23 @@ impl Read<'_> {
         self.look_up().await;
         let offline = decide_without_alyx(&self, &UpstreamError::Offline).await;
         let (name, offline, why) = (name_of(&decision), name_of(&offline.into()), known_reason(&decision));
-        let (why, remedy) = match why {
-            Some(why) => (why.to_owned(), None),
-            None => self.why_no_mirror(down).await,
+        let (reason, why, remedy) = if let Some(why) = why {
+            (None, why.to_owned(), None)
+        } else {
+            let miss = self.why_no_mirror(down).await;
+            (miss.name(), miss.sentence(), miss.remedy())
         };
         let explanation = Explanation {
             path: self.question.path_and_query.clone(),
             endpoint: self.floors.mirror.mirror_for(self.question).ok().map(|target| target.endpoint.name),
             decision: name,
+            reason,
             why,
             remedy,
             offline,
             upstream: self.core.upstream.health.state().name(),
             ignored: ignored(self.question),
-            plan: self.floors.mirror.planned(self.exchange, self.question).await,
+            plan: self.floors.mirror.planned(self.exchange, self.question, self.owner()).await,
             stored: self.cached.as_ref().map(|cached| StoredReport {
                 asked_at: clock::for_machines(cached.entry.asked_at),
                 age_seconds: age(self.core.clock.now(), cached.entry.asked_at),
@@ -146,17 +153,21 @@ impl Read<'_> {
         error::json(StatusCode::OK, format!("{body}\n"), CacheStatus::Internal)
     }
 
-    /// Why the mirror does not answer, in a sentence, and what would have it answer.
-    async fn why_no_mirror(&self, down: bool) -> (String, Option<String>) {
-        let miss = if down {
-            match self.floors.mirror.mirrored(self.question, &self.exchange.settings, None).await {
+    /// Why the mirror does not answer.
+    async fn why_no_mirror(&self, down: bool) -> MirrorMiss {
+        if down {
+            match self
+                .floors
+                .mirror
+                .mirrored(self.question, &self.exchange.settings, None, self.owner())
+                .await
+            {
                 MirrorLookup::Miss(miss) => miss,
                 MirrorLookup::Answer(_) => MirrorMiss::NotAsked,
             }
         } else {
             self.miss.clone()
-        };
-        (miss.sentence(), miss.remedy())
+        }
     }
 }
 
@@ -200,8 +211,9 @@ fn name_of(decision: &Decision) -> &'static str {
 }
 
 impl FromMirror {
-    async fn planned(&self, asked: &Exchange, question: &Question) -> Option<Planned> {
+    async fn planned(&self, asked: &Exchange, question: &Question, owner: Owner) -> Option<Planned> {
         let target = self.mirror_for(question).ok()?;
+        let request = mirror_budget::request(question, owner, &asked.settings, false);
         let (now, today) = (self.core.clock.now(), self.core.mode.today(&asked.settings));
         let (endpoint, key, question) = (target.endpoint, target.key, question.clone());
         let look = move |connection: &rusqlite::Connection, states: &Arc<States>| {
@@ -212,7 +224,7 @@ impl FromMirror {
                 of_list(plan::list(connection, states, endpoint, &question.pairs, today), window, states, now)
             }
         };
-        target.mirror.read(look).await.ok()?
+        target.mirror.read_within(request, look).await.ok()?
     }
 }
 
@@ -294,6 +306,9 @@ impl MirrorMiss {
                 "The table /{table}, which is needed, was synchronised longer ago than `mirror.max_age` or \
                  `[freshness]` allows, or before a write through this proxy that may have changed it."
             ),
+            Self::Busy => {
+                "The mirror had no time for it: it answers others, or its disk is slow. Try again.".to_owned()
+            }
             Self::MayBeNew => {
                 "There is no such record here, but it may have been created since the last synchronisation."
                     .to_owned()
@@ -306,7 +321,7 @@ impl MirrorMiss {
         match self {
             Self::Undecided(reason) => Undecidable::remedy(reason),
             Self::Old(_) => Some("It answers again after the next synchronisation.".to_owned()),
-            Self::NotAsked | Self::Volatile | Self::Request | Self::MayBeNew => None,
+            Self::NotAsked | Self::Volatile | Self::Request | Self::MayBeNew | Self::Busy => None,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     core::Core,
     error::notice,
     floors::{LocalAnswer, Step},
+    mirror_budget,
     read::Read,
     respond::{ResponseOptions, respond},
     verify::Samples,
@@ -31,11 +32,12 @@ use crate::{
         cache_status::{CacheStatus, ServedStale},
     },
     mirror::{
-        self, Mirror,
+        self, Mirror, MirrorError,
         answer::{MirrorAnswer, MirrorOutcome, Recency},
     },
     settings::Settings,
     storage::types::CacheKey,
+    store::reader_pool::Owner,
 };
 
 /// What the mirror has to say to a question.
@@ -62,6 +64,8 @@ pub(crate) enum MirrorMiss {
     Old(&'static str),
     /// There is no such record here; a moment ago it may have been created.
     MayBeNew,
+    /// It had no time for the question.
+    Busy,
 }
 
 impl MirrorMiss {
@@ -74,6 +78,7 @@ impl MirrorMiss {
             Self::Undecided(reason) => Some(reason.name()),
             Self::Old(_) => Some("not-synchronised"),
             Self::MayBeNew => Some("may-be-new"),
+            Self::Busy => Some("mirror-busy"),
         }
     }
 }
@@ -133,12 +138,13 @@ impl FromMirror {
         asked: &Exchange,
         question: &Question,
         directives: &Directives,
+        owner: Owner,
     ) -> MirrorLookup {
         let recency = match self.recency(question, &asked.settings, directives) {
             Ok(recency) => recency,
             Err(silence) => return MirrorLookup::Miss(silence),
         };
-        match self.mirrored(question, &asked.settings, Some(recency)).await {
+        match self.mirrored(question, &asked.settings, Some(recency), owner).await {
             MirrorLookup::Answer(entry)
                 if says_there_is_none(&entry)
                     || was_empty(&entry, &asked.settings, self.core.clock.now()) =>
@@ -155,8 +161,9 @@ impl FromMirror {
         question: &Question,
         settings: &Settings,
         recency: Option<Recency>,
+        owner: Owner,
     ) -> MirrorLookup {
-        match self.kept(question, settings, recency).await {
+        match self.kept(question, settings, recency, owner).await {
             Ok(kept) => MirrorLookup::Answer(kept.entry),
             Err(silence) => MirrorLookup::Miss(silence),
         }
@@ -168,6 +175,7 @@ impl FromMirror {
         question: &Question,
         settings: &Settings,
         recency: Option<Recency>,
+        owner: Owner,
     ) -> Result<CachedAnswer, MirrorMiss> {
         let MirrorQuery { mirror, endpoint, key } = self.mirror_for(question)?;
         let today = self.core.mode.today(settings);
@@ -178,6 +186,7 @@ impl FromMirror {
         {
             return Ok(kept);
         }
+        let request = mirror_budget::request(question, owner, settings, recency.is_none());
         let (question, base) = (question.clone(), self.core.upstream.base().to_owned());
         let look = move |connection: &rusqlite::Connection, states: &Arc<mirror::state::States>| {
             let asked = mirror::answer::MirrorQuestion {
@@ -191,7 +200,7 @@ impl FromMirror {
             let outcome = mirror::answer::answer(connection, states, &asked)?;
             Ok(outcome.map(|answer| (question.key, keep(answer, &question, today, &base))))
         };
-        match mirror.read(look).await {
+        match mirror.read_within(request, look).await {
             Ok(MirrorOutcome::Answer((key, Some(kept)))) => {
                 self.answers.0.insert(key, kept.clone());
                 Ok(kept)
@@ -202,6 +211,8 @@ impl FromMirror {
             }
             Ok(MirrorOutcome::Undecided(reason)) => Err(MirrorMiss::Undecided(reason)),
             Ok(MirrorOutcome::Old(table)) => Err(MirrorMiss::Old(table)),
+            Err(MirrorError::TooCostly) => Err(MirrorMiss::Undecided(Undecidable::TooCostly)),
+            Err(MirrorError::Busy) => Err(MirrorMiss::Busy),
             Err(error) => {
                 // Damage is told once, by the mirror itself.
                 if error.is_corruption() {
@@ -309,7 +320,8 @@ impl Read<'_> {
         if self.authorization != Authorization::Granted || !fits {
             return Step::Next;
         }
-        match self.floors.mirror.mirrored_now(self.exchange, self.question, &self.directives).await {
+        let owner = self.owner();
+        match self.floors.mirror.mirrored_now(self.exchange, self.question, &self.directives, owner).await {
             MirrorLookup::Answer(entry) => Step::Answer(LocalAnswer::Mirror { entry, stands_in: None }),
             MirrorLookup::Miss(miss) => {
                 self.miss = miss;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, Response, header};
+use http::{HeaderMap, Response, header};
 
 use super::{
     authorize::{Authorization, authorize, caller},
@@ -210,12 +210,7 @@ impl Read<'_> {
     }
 
     fn request(&self) -> UpstreamRequest {
-        /// Fields of ONE and of interface descriptions that Alyx may come to read.
-        const PASSED: [HeaderName; 2] =
-            [HeaderName::from_static("accept-version"), HeaderName::from_static("one-api-version")];
         let headers = &self.exchange.headers;
-        let extra: HeaderMap =
-            PASSED.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect();
         let authorization = match self.credentials {
             Credentials::Token { field, .. } => Some(field.clone()),
             _ => headers.get(header::AUTHORIZATION).cloned(),
@@ -223,10 +218,11 @@ impl Read<'_> {
         let upstream = &self.exchange.settings.upstream;
         UpstreamRequest {
             path_and_query: self.question.path_and_query.clone(),
-            accept: headers.get(header::ACCEPT).cloned(),
+            // The answer is everybody's who asks the same: nothing goes along that is not part of the question.
+            accept: Some(self.question.media.accept()),
             authorization,
             who: caller(self.core, self.credentials, &self.question.route),
-            extra,
+            extra: HeaderMap::new(),
             timeout: upstream.timeout.0,
             retries: upstream.retries,
             max_body: self.exchange.settings.cache.max_response.bytes(),

@@ -17,7 +17,33 @@ use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::error::ProxyError;
-use crate::{http::cache_status::RefusalReason, settings, telemetry::metrics};
+use crate::{
+    http::{cache_status::RefusalReason, forwarded},
+    settings,
+    telemetry::metrics,
+};
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Standing {
+    /// Somebody whom Alyx has accepted.
+    User,
+    /// Somebody who logs in.
+    LogIn,
+    /// Anybody else: they have a few places of their own, and none of those that users need.
+    Stranger,
+}
+
+/// Requests of strangers under way, of all together and of one network;
+const STRANGERS: Bound = Bound { all: 32, network: 16 };
+/// and log-ins: a course may sit behind one address.
+const LOG_INS: Bound = Bound { all: 128, network: 64 };
+
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    all: usize,
+    network: usize,
+}
 
 /// Requests under way.
 #[derive(Debug, Default)]
@@ -28,14 +54,28 @@ pub(crate) struct InFlightLimit {
 #[derive(Debug, Default)]
 struct InFlightCounts {
     all: usize,
-    by_client: HashMap<IpAddr, usize>,
+    strangers: usize,
+    log_ins: usize,
+    by_client: HashMap<(IpAddr, Standing), usize>,
+}
+
+impl InFlightCounts {
+    fn of(&mut self, standing: Standing) -> Option<&mut usize> {
+        match standing {
+            Standing::User => None,
+            Standing::LogIn => Some(&mut self.log_ins),
+            Standing::Stranger => Some(&mut self.strangers),
+        }
+    }
 }
 
 /// A request's place; it is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     load: Arc<InFlightLimit>,
+    /// Its network.
     client: IpAddr,
+    standing: Standing,
 }
 
 /// Why there is no place.
@@ -45,6 +85,8 @@ pub(crate) enum Full {
     All,
     /// Too much is under way for this client.
     Client,
+    /// Too much is under way for those whom Alyx has not accepted.
+    Strangers,
 }
 
 impl Full {
@@ -53,14 +95,15 @@ impl Full {
         match self {
             Self::All => RefusalReason::Overload,
             Self::Client => RefusalReason::TooManyOfOneClient,
+            Self::Strangers => RefusalReason::TooManyStrangers,
         }
     }
 }
 
 /// Makes the series of requests that were refused for want of a place, at zero.
 pub(crate) fn register() {
-    let reasons = [Full::All.reason().name(), Full::Client.reason().name(), metrics::CONNECTIONS];
-    metrics::register(metrics::REJECTED, "reason", reasons);
+    let reasons = [Full::All, Full::Client, Full::Strangers].map(|full| full.reason().name());
+    metrics::register(metrics::REJECTED, "reason", reasons.into_iter().chain([metrics::CONNECTIONS]));
 }
 
 impl InFlightLimit {
@@ -68,19 +111,36 @@ impl InFlightLimit {
     pub(crate) fn enter(
         self: &Arc<Self>,
         client: IpAddr,
+        standing: Standing,
         settings: &settings::ServerSettings,
     ) -> Result<Permit, Full> {
+        let client = forwarded::network(client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= settings.max_requests {
             return Err(Full::All);
         }
-        let own = counts.by_client.entry(client).or_default();
-        if *own >= settings.max_requests_per_client {
+        let Bound { all, network } = match standing {
+            Standing::User => Bound { all: usize::MAX, network: usize::MAX },
+            Standing::LogIn => LOG_INS,
+            Standing::Stranger => STRANGERS,
+        };
+        // However few there are, some are for users alone.
+        let all = all.min(settings.max_requests.div_ceil(4));
+        if counts.of(standing).is_some_and(|count| *count >= all) {
+            return Err(Full::Strangers);
+        }
+        let bound = network.min(settings.max_requests_per_client);
+        let own = counts.by_client.entry((client, standing)).or_default();
+        if *own >= bound {
             return Err(Full::Client);
         }
         *own += 1;
         counts.all += 1;
-        Ok(Permit { load: self.clone(), client })
+        if let Some(count) = counts.of(standing) {
+            *count += 1;
+        }
+        drop(counts);
+        Ok(Permit { load: self.clone(), client, standing })
     }
 
     /// How many there are.
@@ -93,10 +153,14 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.load.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
-        if let Some(own) = counts.by_client.get_mut(&self.client) {
+        if let Some(count) = counts.of(self.standing) {
+            *count -= 1;
+        }
+        let name = (self.client, self.standing);
+        if let Some(own) = counts.by_client.get_mut(&name) {
             *own -= 1;
             if *own == 0 {
-                counts.by_client.remove(&self.client);
+                counts.by_client.remove(&name);
             }
         }
     }
@@ -106,9 +170,10 @@ impl Drop for Permit {
 pub(crate) fn place(
     load: &Arc<InFlightLimit>,
     client: IpAddr,
+    standing: Standing,
     settings: &settings::ServerSettings,
 ) -> Result<Permit, ProxyError> {
-    load.enter(client, settings).map_err(overloaded)
+    load.enter(client, standing, settings).map_err(overloaded)
 }
 
 /// The refusal of a request for which there is no place. ONE tries again by itself.
@@ -117,9 +182,12 @@ fn overloaded(full: Full) -> ProxyError {
         Full::All => {
             "This proxy has as many requests under way as `server.max_requests` allows. Try again in a second."
         }
+        Full::Strangers => {
+            "This proxy has as many requests under way as it takes of those whom Alyx has not accepted. Try again in a second."
+        }
         Full::Client => {
-            "Your address has as many requests under way as `server.max_requests_per_client` allows. Try again in a \
-             second."
+            "Your address has as many requests under way as `server.max_requests_per_client` allows (far fewer without a token \
+             that Alyx has accepted). Try again in a second."
         }
     };
     metrics::count_rejected(full.reason().name());
@@ -195,13 +263,41 @@ mod tests {
         let settings =
             settings::ServerSettings { max_requests: 3, max_requests_per_client: 2, ..Default::default() };
         let [one, other]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
-        let places: Vec<Permit> = (0..2).map(|_| load.enter(one, &settings).unwrap()).collect();
-        assert_eq!(load.enter(one, &settings).unwrap_err(), Full::Client);
-        let third = load.enter(other, &settings).unwrap();
-        assert_eq!(load.enter(other, &settings).unwrap_err(), Full::All);
+        let enter = |client| load.enter(client, Standing::User, &settings);
+        let places: Vec<Permit> = (0..2).map(|_| enter(one).unwrap()).collect();
+        assert_eq!(enter(one).unwrap_err(), Full::Client);
+        let third = enter(other).unwrap();
+        assert_eq!(enter(other).unwrap_err(), Full::All);
         drop(places);
         assert_eq!(load.count(), 1);
         drop(third);
         assert!(load.counts.lock().unwrap().by_client.is_empty());
+    }
+
+    #[test]
+    fn strangers_never_have_the_places_of_users() {
+        let load = Arc::new(InFlightLimit::default());
+        let settings = settings::ServerSettings::default();
+        let address = |network: usize, n: usize| format!("2001:db8:0:{network:x}::{n:x}").parse().unwrap();
+        let mut held = Vec::new();
+        for (standing, bound) in [(Standing::Stranger, STRANGERS), (Standing::LogIn, LOG_INS)] {
+            let mut enter =
+                |network, n| load.enter(address(network, n), standing, &settings).map(|it| held.push(it));
+            // Any number of addresses of one network count as one.
+            for n in 0..bound.network {
+                enter(1, n).unwrap();
+            }
+            assert_eq!(enter(1, 999), Err(Full::Client));
+            for n in 0..bound.all - bound.network {
+                enter(10 + n, 0).unwrap();
+            }
+            assert_eq!(enter(999, 0), Err(Full::Strangers));
+        }
+        for n in 0..settings.max_requests_per_client {
+            held.push(load.enter(address(1, n), Standing::User, &settings).unwrap());
+        }
+        assert_eq!(load.enter(address(1, 0), Standing::User, &settings).unwrap_err(), Full::Client);
+        drop(held);
+        assert_eq!(load.count(), 0);
     }
 }

@@ -24,6 +24,7 @@ pub(crate) mod in_flight;
 mod list_walks;
 pub(crate) mod login;
 pub(crate) mod lost_update;
+mod mirror_budget;
 pub(crate) mod mode;
 pub(crate) mod passthrough;
 mod read;
@@ -34,6 +35,7 @@ mod stale;
 mod tests;
 pub(crate) mod verify;
 mod write;
+mod write_outcome;
 
 pub use core::OpenError;
 pub use mode::{Mode, ServedSnapshot};

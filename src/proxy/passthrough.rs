@@ -12,10 +12,11 @@ use super::{
     authorize::caller,
     core::Core,
     error::{self, ProxyError, gateway_timeout, retry_later},
+    write_outcome::TokenRefused,
 };
 use crate::{
     alyx::{
-        Route, invalidates, json,
+        Route, Service, error_body, invalidates, json,
         links::{self, Base},
     },
     auth::{Credentials, credentials},
@@ -23,8 +24,9 @@ use crate::{
     http::{
         body::{self, Buffered, read_limited},
         cache_status::{CacheStatus, ForwardReason},
+        forwarded,
     },
-    upstream::{Relayed, UpstreamError, UpstreamResponse},
+    upstream::{Relayed, UpstreamError, UpstreamResponse, rate_limit::Caller},
 };
 
 /// What an answer that is passed on is read by.
@@ -72,7 +74,10 @@ pub(crate) async fn forward(
     }
     let timeout = settings.upstream.timeout.0;
     let asked_at = core.clock.stamp();
-    let who = caller(core, &credentials, &asked.route);
+    let who = match asked.route {
+        Route::Service(Service::AuthToken) => Some(Caller::LogIn(forwarded::network(asked.client))),
+        ref route => caller(core, &credentials, route),
+    };
     let relayed = core.upstream.relay(request, who.as_ref(), &asked.base, timeout).await?;
     if write {
         core.upstream.judge_write(&relayed, page)?;
@@ -191,6 +196,9 @@ async fn with_links_moved(
     };
     if rest {
         core.learn(credentials, &answer).await;
+        if error_body::is_token_refused(answer.status, &answer.body) {
+            parts.extensions.insert(TokenRefused);
+        }
     }
     let body = moved(&answer.body, core.upstream.base(), base);
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));

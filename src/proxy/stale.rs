@@ -47,7 +47,7 @@ impl Read<'_> {
         let away = is_away(self.core, failure);
         let cached = self.cached.as_ref().filter(|cached| away || cached.may_stand_in());
         let mirrored = if away {
-            self.floors.mirror.mirrored(self.question, &self.exchange.settings, None).await
+            self.floors.mirror.mirrored(self.question, &self.exchange.settings, None, self.owner()).await
         } else {
             self.mirrored_when_slow().await
         };
@@ -99,7 +99,7 @@ impl Read<'_> {
             return MirrorLookup::Miss(MirrorMiss::Request);
         }
         let directives = Directives { max_stale: Some(Duration::MAX), ..self.directives };
-        self.floors.mirror.mirrored_now(self.exchange, self.question, &directives).await
+        self.floors.mirror.mirrored_now(self.exchange, self.question, &directives, self.owner()).await
     }
 
     /// ONE's cache tables can be made here, where Alyx has not said how its own are.

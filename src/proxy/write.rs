@@ -7,7 +7,7 @@
 //! sent and nobody knows what came of it. 4xx only where sending it again can never help.
 
 use axum::body::Body;
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 
 use super::{
     Exchange,
@@ -15,9 +15,10 @@ use super::{
     core::Core,
     error::{self, ProxyError},
     lost_update, passthrough,
+    write_outcome::WriterStanding,
 };
 use crate::{
-    alyx::{Route, Service, invalidates},
+    alyx::invalidates,
     auth::credentials,
     http::cache_status::{ForwardReason, RefusalReason},
     upstream::UpstreamError,
@@ -44,11 +45,16 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
         Err(refusal) => return refusal.into(),
     };
     let (method, route) = (asked.method.clone(), asked.route.clone());
-    let log_in = LOG_INS.contains(&asked.uri.path());
+    let (writer, uri, settings) =
+        (WriterStanding::of(core, &asked), asked.uri.clone(), asked.settings.clone());
+    let token = credentials(&asked.headers, &core.key).token();
     // Whoever logs in to the admin pages, or fails to, changes no record.
-    let mut scopes = if log_in { Vec::new() } else { invalidates::changed_by(&method, &route) };
+    let mut scopes = Vec::new();
+    if writer.can_write(&route, &uri) {
+        scopes = invalidates::changed_by(&method, &route);
+    }
     if !scopes.is_empty() {
-        scopes.extend(credentials(&asked.headers, &core.key).token().map(lost_update::writer));
+        scopes.extend(token.map(lost_update::writer));
     }
     let pending = match core.responses.begin_write(&scopes).await {
         Ok(pending) => pending,
@@ -58,11 +64,8 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
         }
     };
     let result = passthrough::forward(core, asked, body, ForwardReason::Method).await;
-    let changed = match &result {
-        Ok(response) if sends_to_log_in(response) => false,
-        Ok(response) => passthrough::may_have_written(response.status()) || partly_done(&route, response),
-        Err(failure) => !failure.never_sent(),
-    };
+    let writer = writer.judged(core, token, &settings.access);
+    let changed = writer.may_have_changed(&route, &uri, &result);
     if let Ok(response) = &result {
         lost_update::wrote(core, wrote, response.status());
     }
@@ -93,20 +96,4 @@ fn failed(core: &Core, method: &Method, failure: &UpstreamError) -> ProxyError {
         failure if failure.never_sent() => error::not_sent(core, failure),
         failure => error::outcome_unknown(core, failure),
     }
-}
-
-/// `/register-file` registers one file after the other and may fail, or be forbidden one, in between (ALYX.md 7).
-fn partly_done(route: &Route, response: &Response<Body>) -> bool {
-    let in_between = matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);
-    *route == Route::Service(Service::RegisterFile) && in_between
-}
-
-/// Where people log in to Django's own pages.
-const LOG_INS: [&str; 2] = ["/admin/login/", "/auth/login/"];
-
-/// Django's answer to whoever has not logged in to its pages: anybody gets it, and nothing was done.
-fn sends_to_log_in(response: &Response<Body>) -> bool {
-    let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
-    let path = to.split('?').next().unwrap_or_default();
-    response.status().is_redirection() && LOG_INS.iter().any(|log_in| path.ends_with(log_in))
 }

@@ -1,6 +1,12 @@
 //! Listening: connections, their limits, and an orderly end.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -21,12 +27,17 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 
 use super::{
+    connection_limit::{ConnectionLimit, ConnectionPlace, HeadMeter, OfUser},
     interim::{Interim, Sending},
     request_id::{self, REQUEST_ID},
     stalled_streams::StreamStallGuard,
     tls::{Tls, TlsError},
 };
-use crate::{settings::Settings, telemetry::metrics};
+use crate::{
+    http::forwarded,
+    settings::{ServerSettings, Settings},
+    telemetry::metrics,
+};
 
 /// The longest head of a request: as long a URL as can be allowed, and its fields.
 const LONGEST_HEAD: usize = 128 << 10;
@@ -94,14 +105,18 @@ impl Listener {
         let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
         let graceful = GracefulShutdown::new();
         tokio::pin!(shutdown);
-        let room = Arc::new(Semaphore::new(connections()));
+        let places = connections();
+        let room = Arc::new(Semaphore::new(places));
+        let limit = ConnectionLimit::new(places);
         loop {
             tokio::select! {
                 accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => match room.clone().try_acquire_owned() {
                         Ok(place) => {
                             let (watcher, service, tls) = (graceful.watcher(), service.clone(), tls.clone());
-                            let timeout = settings.load().server.client_timeout.0;
+                            let server = &settings.load().server;
+                            let timeout = server.client_timeout.0;
+                            let place = (place, Arc::new(limit.enter(counted(peer, server))));
                             tokio::spawn(connection(place, watcher, service, tls, stream, peer, timeout));
                         }
                         Err(_) => reject_connection(&stream, tls.is_some()),
@@ -131,6 +146,12 @@ fn connections() -> usize {
         .min(Semaphore::MAX_PERMITS)
 }
 
+/// The network that a connection counts for; none where a reverse proxy makes it, whose clients count by their requests.
+fn counted(peer: SocketAddr, settings: &ServerSettings) -> Option<IpAddr> {
+    let address = peer.ip().to_canonical();
+    (!settings.trusted_proxies.contains(&address)).then(|| forwarded::network(address))
+}
+
 /// Says that there is no room, where that can be said at once.
 fn reject_connection(stream: &TcpStream, tls: bool) {
     metrics::count_rejected(metrics::CONNECTIONS);
@@ -144,7 +165,7 @@ fn reject_connection(stream: &TcpStream, tls: bool) {
 /// Very many are kept open and say nothing, so its task is kept small: what a future is given and what it waits for are
 /// both part of it.
 async fn connection<A: RequestHandler>(
-    _place: OwnedSemaphorePermit,
+    (_room, place): (OwnedSemaphorePermit, Arc<ConnectionPlace>),
     watcher: Watcher,
     service: A,
     tls: Option<Arc<Tls>>,
@@ -157,14 +178,27 @@ async fn connection<A: RequestHandler>(
         tracing::debug!(%error, "TCP_NODELAY");
     }
     match tls {
-        None => requests(watcher, service, stream, peer, timeout).await,
+        None => requests(watcher, service, stream, peer, timeout, place).await,
         // Boxed, so that connections without TLS needn't have the room for it.
         Some(tls) => match tokio::time::timeout(timeout, Box::pin(tls.accept(stream))).await {
-            Ok(Ok(stream)) => Box::pin(requests(watcher, service, stream, peer, timeout)).await,
+            Ok(Ok(stream)) => Box::pin(requests(watcher, service, stream, peer, timeout, place)).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "no handshake"),
             Err(_) => tracing::debug!(%peer, "no handshake in time"),
         },
     }
+}
+
+/// The versions of HTTP that are spoken, with their limits.
+fn versions(timeout: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(LONGEST_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(Some(timeout));
+    builder
 }
 
 /// The requests of a connection. It ends where its client takes longer than `timeout` to say what it wants, or to take
@@ -175,6 +209,7 @@ fn requests<A, S>(
     stream: S,
     peer: SocketAddr,
     timeout: Duration,
+    place: Arc<ConnectionPlace>,
 ) -> impl Future<Output = ()> + Send
 where
     A: RequestHandler,
@@ -182,36 +217,34 @@ where
 {
     let interim = answering.has_interim_responses().then(Interim::default);
     let interim_of_requests = interim.clone();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(LONGEST_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
-        .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
-        .keep_alive_interval(Some(timeout));
     // The layers for this in tower-http make two maps for each request, which costs as much as all that is ours.
     let taking = Arc::new(StreamStallGuard::default());
     let taking_of_answers = taking.clone();
+    let place_of_requests = place.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (answering, taking, version) = (answering.clone(), taking_of_answers.clone(), request.version());
         taking.begins();
+        let (place, answered) = (place_of_requests.clone(), place_of_requests.begin());
         if let Some(interim) = &interim_of_requests
             && version == Version::HTTP_11
         {
             request.extensions_mut().insert(interim.clone());
         }
         async move {
-            let name = request.headers_mut().entry(REQUEST_ID).or_insert_with(request_id::new_name).clone();
+            let name = request_id::name(request.headers_mut());
             let mut response = answering.serve(peer, request.map(Body::new)).await;
             response.headers_mut().insert(REQUEST_ID, name);
-            Ok::<_, Infallible>(response.map(|body| taking.watch(body, version)))
+            if !place.is_of_user() && response.extensions().get::<OfUser>().is_some() {
+                place.show();
+            }
+            Ok::<_, Infallible>(response.map(|body| taking.watch(body, version, answered)))
         }
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(timeout));
+    let stream = HeadMeter::new(Box::pin(stream), place.clone(), LONGEST_HEAD);
     let stream = Sending::new(Box::pin(stream), interim);
-    let serving = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let serving = versions(timeout).serve_connection(TokioIo::new(stream), service).into_owned();
     let served = watcher.watch(serving);
     // Which version of HTTP is spoken is waited for without a limit, and so is who takes nothing by HTTP/2; for all else
     // hyper and the stream have limits of their own.
@@ -221,6 +254,7 @@ where
             served = served => if let Err(error) = served {
                 tracing::debug!(%error, "a connection ended early");
             },
+            () = place.taken() => tracing::debug!(%peer, "a silent connection ended for one that came"),
             () = too_slow => tracing::debug!(%peer, "a client said or took nothing for too long"),
         }
     }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "sockets and streams of a live server wait in real time")]
 
+pub(crate) mod connection_limit;
 pub(crate) mod interim;
 pub(crate) mod listener;
 pub(crate) mod request_id;

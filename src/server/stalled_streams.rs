@@ -19,6 +19,8 @@ use axum::body::{Bytes, HttpBody};
 use http::Version;
 use hyper::body::{Frame, SizeHint};
 
+use super::connection_limit::Answering;
+
 /// So much is handed on at once: an answer is not taken while most of it still waits for a window.
 const PIECE: usize = 64 << 10;
 
@@ -38,14 +40,19 @@ impl StreamStallGuard {
     }
 
     /// The body of an answer, watched where it goes out by HTTP/2.
-    pub(crate) fn watch<B>(self: &Arc<Self>, body: B, version: Version) -> GuardedBody<B> {
+    pub(crate) fn watch<B>(
+        self: &Arc<Self>,
+        body: B,
+        version: Version,
+        answering: Answering,
+    ) -> GuardedBody<B> {
         let watch = (version == Version::HTTP_2).then(|| {
             let stream = self.next.fetch_add(1, Ordering::Relaxed) + 1;
             let watch = Watch { of: self.clone(), stream };
             watch.blocked();
             watch
         });
-        GuardedBody { body, rest: Bytes::new(), watch }
+        GuardedBody { body, rest: Bytes::new(), watch, _answering: answering }
     }
 
     /// Completes where the client says or takes nothing for longer than `timeout`. That it says nothing after its first
@@ -103,6 +110,8 @@ pub(crate) struct GuardedBody<B> {
     body: B,
     rest: Bytes,
     watch: Option<Watch>,
+    /// Until it has been taken its request is being answered.
+    _answering: Answering,
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for GuardedBody<B> {

@@ -85,6 +85,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     live("mirror.interval", SOME_TIME),
     live("mirror.full_interval", SOME_TIME),
     live("mirror.max_age", ANY_SPAN),
+    live("mirror.query_timeout", SOME_TIME),
     live("mirror.verify_per_minute", ValueKind::Count { least: 0, most: 1_000 }),
     live("mirror.time_zone", ValueKind::Zone),
     fixed("mirror.username", ValueKind::Text),

@@ -26,6 +26,8 @@ pub struct MirrorSettings {
     pub full_interval: Span,
     /// How old a table may be to answer while Alyx can be reached, where `[freshness]` says nothing shorter.
     pub max_age: Span,
+    /// How long a question may take the mirror before others are to answer it, waiting included.
+    pub query_timeout: Span,
     /// Local answers a minute that are asked of Alyx too, and compared; 0: none.
     pub verify_per_minute: u32,
     /// The server's `TIME_ZONE`.
@@ -50,6 +52,7 @@ impl Default for MirrorSettings {
             interval: Span::minutes(4),
             full_interval: Span::hours(1),
             max_age: Span::days(1),
+            query_timeout: Span::seconds(2),
             verify_per_minute: 2,
             time_zone: "UTC".to_owned(),
             username: String::new(),

@@ -12,10 +12,12 @@
 )]
 
 mod ballast;
+pub(crate) mod budget;
 pub(crate) mod clean_shutdown;
 mod health;
 mod open;
 mod reader;
+pub(crate) mod reader_pool;
 mod recover;
 mod replace;
 mod watchdog;
@@ -30,6 +32,7 @@ use rusqlite::Connection;
 
 pub use health::Degradation;
 pub use open::StoreOpenError;
+pub use reader_pool::ReadRequest;
 
 use ballast::Ballast;
 use health::StoreHealth;
@@ -51,6 +54,9 @@ pub enum StoreError {
     /// Too much is waiting to be written (a slow or full disk).
     #[error("too much is waiting to be written")]
     Behind,
+    /// It would take longer, or cost more, than it may.
+    #[error("the database has no time for this")]
+    TooCostly,
 }
 
 /// What one upstream is remembered in.
@@ -105,7 +111,12 @@ impl Store {
 
     /// What is wrong with the disk or the database now.
     pub fn degradation(&self) -> Option<Degradation> {
-        self.shared.degradation()
+        self.shared.degradation().or_else(|| self.readers.overdue())
+    }
+
+    /// The look that has held a reading thread for too long, if any.
+    pub fn overdue(&self) -> Option<Degradation> {
+        self.readers.overdue()
     }
 
     /// Has `renewal` called, by the writing thread, with each database that takes the place of a damaged one.
@@ -159,7 +170,16 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.readers.read(look).await
+        self.readers.read(ReadRequest::own("what is stored"), look).await
+    }
+
+    /// The same for somebody else than the proxy itself, within a budget.
+    pub async fn read_within<T, F>(&self, request: ReadRequest, look: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.readers.read(request, look).await
     }
 
     /// Returns when what has been submitted so far is committed.

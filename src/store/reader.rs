@@ -1,24 +1,27 @@
-//! Threads that look things up, each with a connection of its own.
+//! Threads that look things up in the proxy's database, each with a connection of its own.
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
+    sync::Arc,
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::oneshot;
 
-use super::{StoreError, StoreOpenError, health::StoreHealth, open};
+use super::{
+    Degradation, StoreError, StoreOpenError,
+    budget::{Meter, is_interrupt},
+    health::StoreHealth,
+    open,
+    reader_pool::{NoRead, ReadRequest, ReaderPool},
+};
 
-const THREADS: usize = 2;
-
-type Look = Box<dyn FnOnce(rusqlite::Result<&Connection>) + Send>;
+/// One more than anybody has at once.
+const THREADS: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Readers {
     /// Dropped with the store, which ends the threads.
-    looks: mpsc::Sender<Look>,
+    pool: ReaderPool<Reader>,
     shared: Arc<StoreHealth>,
 }
 
@@ -28,53 +31,62 @@ struct Reader {
     shared: Arc<StoreHealth>,
     generation: u64,
     connection: Connection,
+    meter: Arc<Meter>,
 }
 
 impl Readers {
     pub(super) fn start(path: &Path, shared: &Arc<StoreHealth>) -> Result<Self, StoreOpenError> {
-        let (looks, inbox) = mpsc::channel::<Look>();
-        let inbox = Arc::new(Mutex::new(inbox));
-        for number in 0..THREADS {
-            let connection = connect(path).map_err(|error| StoreOpenError::Sqlite(path.to_owned(), error))?;
-            let (path, shared) = (path.to_owned(), shared.clone());
-            let reader = Reader { path: path.clone(), generation: shared.generation(), shared, connection };
-            let inbox = inbox.clone();
-            thread::Builder::new()
-                .name(format!("store-reader-{number}"))
-                .spawn(move || work(reader, &inbox))
-                .map_err(|error| StoreOpenError::Io(path, error))?;
-        }
-        Ok(Self { looks, shared: shared.clone() })
+        let open = |_| {
+            let (generation, shared) = (shared.generation(), shared.clone());
+            let connection = connect(path)?;
+            let meter = Meter::of(&connection)?;
+            Ok(Reader { path: path.to_owned(), shared, generation, connection, meter })
+        };
+        let readers: rusqlite::Result<Vec<_>> = (0..THREADS).map(open).collect();
+        let readers = readers.map_err(|error| StoreOpenError::Sqlite(path.to_owned(), error))?;
+        let pool = ReaderPool::start("store-reader", readers)
+            .map_err(|error| StoreOpenError::Io(path.to_owned(), error))?;
+        Ok(Self { pool, shared: shared.clone() })
     }
 
-    pub(super) async fn read<T, F>(&self, look: F) -> Result<T, StoreError>
+    pub(super) async fn read<T, F>(&self, request: ReadRequest, look: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (tell, told) = oneshot::channel();
-        let look = move |connection: rusqlite::Result<&Connection>| {
-            // Whoever asked may have gone.
-            let _ = tell.send(connection.and_then(look));
+        let look = move |reader: &mut Reader, ticket| {
+            let meter = reader.current()?.clone();
+            let _measuring = meter.measure(ticket);
+            look(&reader.connection)
         };
-        self.looks.send(Box::new(look)).map_err(|_| StoreError::Closed)?;
-        let result = told.await.map_err(|_| StoreError::Closed)?;
-        if let Err(error) = &result {
-            self.shared.notice(error);
+        match self.pool.read(request, look).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) if is_interrupt(&error) => Err(StoreError::TooCostly),
+            Ok(Err(error)) => {
+                self.shared.notice(&error);
+                Err(error.into())
+            }
+            Err(NoRead::Closed) => Err(StoreError::Closed),
+            Err(NoRead::Busy | NoRead::Spent) => Err(StoreError::TooCostly),
         }
-        Ok(result?)
+    }
+
+    /// The look that has held a thread for too long, if any.
+    pub(super) fn overdue(&self) -> Option<Degradation> {
+        self.pool.overdue()
     }
 }
 
 impl Reader {
-    /// The connection to the file that is the database now.
-    fn current(&mut self) -> rusqlite::Result<&Connection> {
+    /// Makes its connection one to the file that is the database now.
+    fn current(&mut self) -> rusqlite::Result<&Arc<Meter>> {
         let generation = self.shared.generation();
         if generation != self.generation {
             self.connection = connect(&self.path)?;
+            self.meter = Meter::of(&self.connection)?;
             self.generation = generation;
         }
-        Ok(&self.connection)
+        Ok(&self.meter)
     }
 }
 
@@ -83,14 +95,4 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     open::configure(&connection)?;
     Ok(connection)
-}
-
-fn work(mut reader: Reader, inbox: &Mutex<mpsc::Receiver<Look>>) {
-    loop {
-        let next = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok(look) => look(reader.current()),
-            Err(mpsc::RecvError) => return,
-        }
-    }
 }

@@ -49,6 +49,16 @@ pub(crate) fn endpoint(uri: &Uri) -> &'static str {
     }
 }
 
+/// A method as the log has it: one that a client has made up may be as long as a head.
+fn name_of(method: &Method) -> &str {
+    match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE" | "CONNECT") => {
+            known
+        }
+        _ => "other",
+    }
+}
+
 /// One line a request. Query values may be anyone's business: they show at `debug` only.
 pub(crate) fn log(asked: &Named<'_>, response: &Response<Body>, took: Duration) {
     let Named { method, uri, endpoint, id, .. } = *asked;
@@ -59,7 +69,7 @@ pub(crate) fn log(asked: &Named<'_>, response: &Response<Body>, took: Duration) 
     }
     tracing::info!(
         target: log::ACCESS,
-        %method,
+        method = name_of(method),
         endpoint,
         status = response.status().as_u16(),
         outcome = field(&CACHE_STATUS).unwrap_or_default(),

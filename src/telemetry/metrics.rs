@@ -45,7 +45,7 @@ const LABELLED: [(&str, &str); 4] = [
 ];
 
 /// What is measured when somebody asks.
-const GAUGES: [(&str, &str); 14] = [
+const GAUGES: [(&str, &str); 15] = [
     ("alyx_proxy_build_info", "Always 1; the label says which version runs"),
     ("alyx_proxy_storage_degraded", "1 while the disk or the database takes nothing new"),
     (
@@ -58,6 +58,7 @@ const GAUGES: [(&str, &str); 14] = [
     ),
     ("alyx_proxy_mirror_rows", "Records in the mirror, by endpoint"),
     ("alyx_proxy_mirror_degraded", "1 while tables of the mirror that a disk has damaged are not mended"),
+    ("alyx_proxy_database_reads_overdue", "1 while a look into a database takes longer than it may"),
     ("alyx_proxy_requests_in_flight", "Requests that are being answered"),
     ("alyx_proxy_start_time_seconds", "When the proxy started, in seconds since 1970"),
     ("alyx_proxy_storage_free_bytes", "Room that is left for the proxy where its data directory lies"),

@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use super::UpstreamError;
 use crate::http::body::has_body;
 
-/// A body must bring so many bytes a second, after a first `timeout`.
+/// A body must bring so many bytes a second, after a first `timeout`;
 const SLOWEST: u64 = 1024;
+/// and as many more with each minute that it takes, up to so many times as many: nobody has a place for days.
+const MOST_TIMES: u64 = 64;
 
 /// What an error of a client's body means, where some of it has been sent on or not.
 pub(crate) fn broken(error: &axum::Error, begun: bool) -> UpstreamError {
@@ -124,7 +126,8 @@ impl LastMoved {
     async fn stalled(&self, timeout: Duration) {
         loop {
             let late = self.start.elapsed().saturating_sub(timeout);
-            let due = late.as_secs().saturating_mul(SLOWEST);
+            let times = (1 + late.as_secs() / 60).min(MOST_TIMES);
+            let due = late.as_secs().saturating_mul(SLOWEST * times);
             if !self.is_brought() && self.bytes.load(Ordering::Relaxed) < due {
                 return;
             }

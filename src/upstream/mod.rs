@@ -4,6 +4,7 @@
 //! passes a request through as a stream (writes, files, pages). Both wait their turn ([`pace`]),
 //! report what they saw to [`health`], and end within the total time-out.
 
+mod caller;
 mod certificate;
 mod client;
 mod download;

@@ -63,7 +63,14 @@ impl Upstream {
             self.pace.upload(who, deadline).await?
         };
         let again = clone_for_retry(&request);
-        let result = match (self.relay_once(request, who, client_base, timeout).await, again) {
+        let sent = self.relay_once(request, who, client_base, timeout);
+        let sent = if whole || Caller::is_user(who) {
+            sent.await
+        } else {
+            // Whom Alyx has not accepted has no place for longer than a request may take in all.
+            tokio::time::timeout(timeout, sent).await.unwrap_or(Err(UpstreamError::Slow { begun: true }))
+        };
+        let result = match (sent, again) {
             (Err(UpstreamError::Reset), Some(again)) => {
                 self.relay_once(again, who, client_base, timeout).await
             }

@@ -19,8 +19,9 @@ use governor::{
     Quota, RateLimiter,
     state::{InMemoryState, NotKeyed, keyed::DefaultKeyedStateStore},
 };
-use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use super::caller::Caller;
 
 use super::UpstreamError;
 use crate::{clock::SharedClock, settings};
@@ -39,34 +40,18 @@ const SEVERAL: usize = 3;
 /// Alyx counts by the minute.
 const TOLD_LATELY: Duration = Duration::from_mins(1);
 
-/// Whom Alyx counts a request for (ALYX.md 4.2). Those without a token have no name: they come from one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Caller {
-    /// A user: a name for the token that does not tell it.
-    User([u8; 32]),
-    /// All whose tokens Alyx has yet to accept: anybody can make up any number of them.
-    Unverified,
-    /// All who ask for the pages that describe the interface, which Alyx counts by themselves.
-    Docs,
-}
-
-impl Caller {
-    /// The user with the token in this field, whoever spelled it.
-    pub fn of(authorization: &HeaderValue) -> Self {
-        let words = authorization.as_bytes().rsplit(u8::is_ascii_whitespace);
-        let token = words.into_iter().find(|word| !word.is_empty()).unwrap_or_default();
-        Self::User(*blake3::hash(token).as_bytes())
-    }
-}
-
 /// Whose turn it is to ask.
 #[derive(Debug)]
 pub struct RequestLimiter {
     /// One bucket for each token; `None` where requests are not paced.
-    rates: Option<RateLimiter<Option<Caller>, DefaultKeyedStateStore<Option<Caller>>, Time>>,
+    rates: Option<KeyedLimiter>,
+    /// A quarter of it for each of those who share one.
+    parts: Option<KeyedLimiter>,
     under_way: Arc<Semaphore>,
     /// How many places one user may have: never all, where there are several.
     share: Share<usize>,
+    /// How many all strangers may have together, and as many all who log in: never what users need.
+    share_of_strangers: Share<usize>,
     shares: Mutex<HashMap<Option<Caller>, Share<Arc<Semaphore>>>>,
     /// Bodies that take long to come may have half of the places, so that the rest goes on.
     uploads: Arc<Semaphore>,
@@ -77,6 +62,25 @@ pub struct RequestLimiter {
     behind: Arc<Semaphore>,
     pauses: Mutex<Pauses>,
     clock: SharedClock,
+}
+
+/// A bucket for each caller.
+type KeyedLimiter = RateLimiter<Option<Caller>, DefaultKeyedStateStore<Option<Caller>>, Time>;
+
+/// Waits until this caller has not asked too often, until `deadline` at the longest.
+async fn until_ready(
+    limiter: &KeyedLimiter,
+    who: Option<Caller>,
+    deadline: Instant,
+) -> Result<(), UpstreamError> {
+    while let Err(too_soon) = limiter.check_key(&who) {
+        let next = too_soon.earliest_possible();
+        tokio::time::sleep_until(next.min(deadline).into()).await;
+        if next > deadline {
+            return Err(UpstreamError::Paced);
+        }
+    }
+    Ok(())
 }
 
 /// The clock in the form in which the rate limiter takes it.
@@ -156,10 +160,12 @@ impl Drop for Waiting<'_> {
 impl RequestLimiter {
     pub(super) fn new(settings: &settings::UpstreamSettings, clock: SharedClock) -> Self {
         let time = || Time(clock.clone());
-        let rates = NonZeroU32::new(settings.requests_per_minute).map(|rate| {
+        let keyed = |rate: NonZeroU32| {
             let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
             RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), time())
-        });
+        };
+        let rates = NonZeroU32::new(settings.requests_per_minute).map(keyed);
+        let parts = NonZeroU32::new(settings.requests_per_minute.div_ceil(4)).map(keyed);
         let rate_behind = NonZeroU32::new(settings.requests_per_minute.div_ceil(2)).map(|rate| {
             let quota = Quota::per_minute(rate).allow_burst(NonZeroU32::MIN);
             RateLimiter::direct_with_clock(quota, time())
@@ -172,8 +178,10 @@ impl RequestLimiter {
         };
         Self {
             rates,
+            parts,
             under_way: Arc::new(Semaphore::new(places)),
             share,
+            share_of_strangers: Share { places: places.div_euclid(4).max(1), uploads: 1 },
             shares: Mutex::default(),
             uploads: Arc::new(Semaphore::new(uploads)),
             waiting: AtomicUsize::new(0),
@@ -261,23 +269,22 @@ impl RequestLimiter {
 
     /// Waits until a user has not asked too often.
     async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
-        if let Some(rates) = &self.rates {
-            while let Err(too_soon) = rates.check_key(&who.copied()) {
-                let next = too_soon.earliest_possible();
-                tokio::time::sleep_until(next.min(deadline).into()).await;
-                if next > deadline {
-                    return Err(UpstreamError::Paced);
-                }
-            }
+        let (Some(rates), Some(parts)) = (&self.rates, &self.parts) else { return Ok(()) };
+        if Caller::is_part(who) {
+            until_ready(parts, who.copied(), deadline).await?;
         }
-        Ok(())
+        until_ready(rates, Caller::counted(who), deadline).await
     }
 
     fn share_of(&self, who: Option<&Caller>) -> Share<Arc<Semaphore>> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |count| Arc::new(Semaphore::new(count));
-        let share = || Share { places: of(self.share.places), uploads: of(self.share.uploads) };
-        shares.entry(who.copied()).or_insert_with(share).clone()
+        let share = || {
+            let Share { places, uploads } =
+                if Caller::is_user(who) { &self.share } else { &self.share_of_strangers };
+            Share { places: of(*places), uploads: of(*uploads) }
+        };
+        shares.entry(Caller::share(who)).or_insert_with(share).clone()
     }
 
     /// Alyx asked this caller for a pause.
@@ -286,7 +293,7 @@ impl RequestLimiter {
         let until = now + length;
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         pauses.tidy(now);
-        let pause = pauses.of.entry(who.copied()).or_insert(Pause { told: now, until });
+        let pause = pauses.of.entry(Caller::counted(who)).or_insert(Pause { told: now, until });
         *pause = Pause { told: now, until: pause.until.max(until) };
         let everybody = pauses.told_lately(now) >= SEVERAL && who != Some(&Caller::Docs);
         if everybody {
@@ -300,16 +307,14 @@ impl RequestLimiter {
     /// if it may be.
     fn pause_of(&self, who: Option<&Caller>) -> Option<(Instant, bool)> {
         let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = pauses.of.get(&who.copied()).map(|pause| (pause.until, false));
+        let own = pauses.of.get(&Caller::counted(who)).map(|pause| (pause.until, false));
         own.max(pauses.everybody.map(|until| (until, true)))
             .filter(|(until, _)| *until > self.clock.instant())
     }
 
     /// Forgets tokens that have not asked for a while, so that the table stays small.
     pub fn tidy(&self) {
-        if let Some(rates) = &self.rates {
-            rates.retain_recent();
-        }
+        [&self.rates, &self.parts].into_iter().flatten().for_each(RateLimiter::retain_recent);
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let used = |places: &Arc<Semaphore>| Arc::strong_count(places) > 1;
         shares.retain(|_, share| used(&share.places) || used(&share.uploads));

@@ -407,7 +407,8 @@ async fn requests_of_clients_that_went_before_their_turn_are_gone() {
         .map(|n| {
             let mut stream = TcpStream::connect(proxy.address()).unwrap();
             let head = format!(
-                "GET /subjects/gone-{n} HTTP/1.1\r\nHost: lab\r\nAuthorization: Token {n:040}\r\n\r\n"
+                "GET /subjects/gone-{n} HTTP/1.1\r\nHost: lab\r\nAuthorization: {}\r\n\r\n",
+                users::ONEUSER.authorization()
             );
             stream.write_all(head.as_bytes()).unwrap();
             stream

@@ -14,6 +14,7 @@ mod wire;
 mod access;
 mod again;
 mod architecture;
+mod attacks;
 mod check;
 mod cli;
 mod coalescing;

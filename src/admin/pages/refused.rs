@@ -56,7 +56,7 @@ impl Looker {
         };
         let detail = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
         let Some(text) = detail["detail"].as_str() else { return Response::from_parts(head, body.into()) };
-        let session = admin.sessions.of(&self.headers);
+        let session = admin.sessions.any(&self.headers);
         let frame = Frame::of(&admin.core, session.as_deref(), "", "This page can't be had now");
         let status = head.status.as_u16();
         let mut page = page(&RefusedPage { frame, text, path: self.uri.path() }, status);

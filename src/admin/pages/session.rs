@@ -59,6 +59,16 @@ impl Sessions {
         Self { open: Mutex::default(), clock }
     }
 
+    /// The session of a browser, however it came: for what shows nothing of Alyx.
+    pub(super) fn any(&self, headers: &HeaderMap) -> Option<Arc<Session>> {
+        self.of(headers, true).or_else(|| self.of(headers, false))
+    }
+
+    /// Whether a browser is logged in.
+    pub(in crate::admin) fn has(&self, headers: &HeaderMap) -> bool {
+        self.any(headers).is_some()
+    }
+
     /// The session of a browser that came by TLS, or not.
     pub(super) fn of(&self, headers: &HeaderMap, secure: bool) -> Option<Arc<Session>> {
         let name = hash(cookie(headers, secure)?);

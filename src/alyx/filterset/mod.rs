@@ -86,6 +86,8 @@ pub enum Undecidable {
         /// The parameter.
         parameter: String,
     },
+    /// To find the answer would take longer, or cost more, than a question may.
+    TooCostly,
     /// A column or record that Alyx shows nowhere; completes the sentence "This proxy can't know …".
     Hidden(String),
     /// Something that no table can tell; completes the sentence "This proxy can't …".
@@ -107,6 +109,7 @@ impl Undecidable {
             Self::Unreadable { .. } => "unreadable-record",
             Self::KeysLeftOut { .. } => "keys-left-out",
             Self::Distrusted { .. } => "distrusted",
+            Self::TooCostly => "too-costly",
             Self::Hidden(_) => "hidden",
             Self::Beyond(_) => "undecidable",
         }
@@ -133,7 +136,7 @@ impl Undecidable {
             Self::Distrusted { .. } => {
                 Some("It is trusted again when its tables have been read as a whole.".to_owned())
             }
-            Self::Hidden(_) | Self::Beyond(_) => None,
+            Self::TooCostly | Self::Hidden(_) | Self::Beyond(_) => None,
         }
     }
 }
@@ -161,6 +164,9 @@ impl fmt::Display for Undecidable {
             }
             Self::Distrusted { endpoint, parameter } => {
                 write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")
+            }
+            Self::TooCostly => {
+                f.write_str("To find this in the tables here would cost more than one question may.")
             }
             Self::Hidden(what) => write!(f, "This proxy can't know {what}: Alyx shows it in no record."),
             Self::Beyond(what) => write!(f, "This proxy can't {what}."),

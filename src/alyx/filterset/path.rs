@@ -130,6 +130,15 @@ impl Path {
         let holds_many = matches!(self.leaf, Leaf::Value { at, .. } if at.contains("[]"));
         holds_many || self.hops.iter().any(|hop| hop.many)
     }
+
+    /// Whether it goes through the same relation to many records more than once: the rows that are joined so grow with each
+    /// time by as many as there are.
+    pub(crate) fn repeats_many(&self) -> bool {
+        let many = |hop: &&&Relation| hop.many || matches!(hop.join, Join::HeldAs(_));
+        let later = |at: usize| self.hops[at + 1..].iter();
+        (0..self.hops.len())
+            .any(|at| many(&&self.hops[at]) && later(at).any(|hop| std::ptr::eq(*hop, self.hops[at])))
+    }
 }
 
 fn unknown(endpoint: &str, segments: &[&str]) -> QueryError {

@@ -19,6 +19,7 @@ use crate::{
         filterset::{
             QueryError, Undecidable,
             form::{ActiveFilter, CleanedValue, KeyLookup},
+            path::Path,
         },
         query_string::Pairs,
     },
@@ -27,6 +28,9 @@ use crate::{
         state::States,
     },
 };
+
+/// A plan has no more parts: where names are not unique each relation that is followed doubles them.
+const MOST_ALIASES: u32 = 4_000;
 
 /// A question while its plan is made.
 pub(super) struct Context<'c> {
@@ -66,6 +70,9 @@ impl<'c> Context<'c> {
         endpoint: &'static str,
         details: bool,
     ) -> Result<&'static EndpointTables, QueryError> {
+        if self.aliases.get() > MOST_ALIASES {
+            return Err(Undecidable::TooCostly.into());
+        }
         let missing = || QueryError::Undecided(Undecidable::Missing { endpoint, details: false });
         let table = Schema::get().table(endpoint).ok_or_else(missing)?;
         let state = self.states.of(endpoint).ok_or_else(missing)?;
@@ -84,6 +91,12 @@ impl<'c> Context<'c> {
         }
         self.needs.borrow_mut().insert((endpoint, details));
         Ok(table)
+    }
+
+    /// Each way that a path leads is a row of Alyx's joined tables. Their number grows with each time that it goes through
+    /// the same relation to many records, and so does what it costs to count them.
+    pub(super) fn countable(path: &Path) -> Result<(), QueryError> {
+        if path.repeats_many() { Err(Undecidable::TooCostly.into()) } else { Ok(()) }
     }
 
     /// A name that no other part of the SQL has.

@@ -1,9 +1,8 @@
 //! Paths of Django's names in SQL: whether a record leads to a value that compares so, and in how many
 //! ways: how many rows the joined tables of Alyx have for it (ALYX.md 2.5).
 //!
-//! Where the names that relations go by are not unique (two subjects of one nickname) a record doesn't say
-//! which of the two it belongs to. That matters only where the two differ in what is asked: a guard looks
-//! for that.
+//! Where the names that relations go by are not unique (two subjects of one nickname) a record doesn't say which of the
+//! two it belongs to. That matters only where the two differ in what is asked: a guard looks for that.
 
 use super::{
     compare,
@@ -42,6 +41,7 @@ pub(super) fn multiplicity(
     path: &Path,
     comparison: &Comparison,
 ) -> QueryResult<Sql> {
+    Context::countable(path)?;
     Walk { context, path, comparison }.ways(alias, path.endpoint, &path.hops)
 }
 

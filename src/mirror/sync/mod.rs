@@ -125,6 +125,8 @@ pub struct Synchroniser {
 
 /// How long one waits after being asked for a cycle, so that many writes make one.
 const SOON: Duration = Duration::from_secs(2);
+/// The least time from the beginning of a cycle to that of one that is asked for.
+const LEAST: Duration = Duration::from_secs(15);
 /// No request of ours may take less time than this: pages of a thousand records are slow (ALYX.md 6.5).
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -159,10 +161,13 @@ impl Synchroniser {
                 tokio::time::sleep(SOON).await;
                 continue;
             }
+            let began = tokio::time::Instant::now();
             self.cycle(Cycle::Due).await;
             let every = self.settings.load().mirror.interval.0;
             if tokio::time::timeout(every, self.asked.notified()).await.is_ok() {
                 tokio::time::sleep(SOON).await;
+                // However many ask, Alyx is not read without a pause.
+                tokio::time::sleep_until(began + every.min(LEAST)).await;
             }
         }
     }

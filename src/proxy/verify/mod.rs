@@ -24,6 +24,7 @@ use crate::{
     cache::{JsonVariant, Question},
     clock::Millis,
     http::Directives,
+    store::reader_pool::Owner,
 };
 
 /// Time between two looks where there is nothing to do.
@@ -116,7 +117,7 @@ impl FromMirror {
             return VerifyOutcome::Unknown;
         };
         let written = self.core.responses.written_lists();
-        let Ok(kept) = self.kept(question, &settings, Some(recency)).await else {
+        let Ok(kept) = self.kept(question, &settings, Some(recency), Owner::Proxy).await else {
             return VerifyOutcome::Unknown;
         };
         let at = self.core.clock.now();

@@ -18,13 +18,6 @@ fn user(n: u8) -> Caller {
     Caller::User([n; 32])
 }
 
-#[test]
-fn a_token_is_the_same_however_it_is_spelled() {
-    let of = |field| Caller::of(&HeaderValue::from_static(field));
-    assert_eq!(of("Token abc"), of("token  abc"));
-    assert_ne!(of("Token abc"), of("Token abd"));
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_turn_never_comes_after_its_time() {
     let pace = pace(2, 0);
@@ -61,6 +54,40 @@ async fn a_pause_is_for_whom_alyx_told_and_for_all_where_it_tells_several() {
     }
     pace.pause(Some(&user(3)), LONG * 2);
     assert!(matches!(turn(user(9)).await, Err(UpstreamError::ThrottledAll(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_leave_places_and_uploads_to_users() {
+    let pace = pace(8, 0);
+    let log_in = |n: u8| Caller::LogIn([10, 0, 0, n].into());
+    let turn = async |who: Option<Caller>| pace.turn(who.as_ref(), after(&pace, SOON)).await;
+    let upload = async |who: Option<Caller>| pace.upload(who.as_ref(), after(&pace, SOON)).await;
+    let mut held = vec![upload(None).await.unwrap()];
+    for stranger in [None, Some(Caller::Unverified), Some(Caller::Docs)] {
+        assert_eq!(upload(stranger).await.unwrap_err(), UpstreamError::Saturated, "{stranger:?}");
+    }
+    for who in [None, Some(Caller::Unverified), Some(log_in(1)), Some(log_in(2))] {
+        held.push(turn(who).await.unwrap());
+    }
+    for who in [None, Some(Caller::Docs), Some(Caller::Unverified), Some(log_in(1)), Some(log_in(3))] {
+        assert_eq!(turn(who).await.unwrap_err(), UpstreamError::Saturated, "{who:?}");
+    }
+    held.push(upload(Some(user(1))).await.unwrap());
+    held.push(turn(Some(user(1))).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_ins_of_one_network_leave_the_pace_to_others() {
+    let pace = pace(8, 400);
+    let log_in = async |n: u8, time: Duration| {
+        let who = Caller::LogIn([10, 0, 0, n].into());
+        pace.turn(Some(&who), after(&pace, time)).await.map(drop)
+    };
+    while log_in(1, Duration::from_millis(1)).await.is_ok() {}
+    assert_eq!(log_in(1, Duration::from_millis(1)).await.unwrap_err(), UpstreamError::Paced);
+    assert_eq!(pace.pause_of(None), None);
+    pace.pause(Some(&Caller::LogIn([10, 0, 0, 1].into())), LONG);
+    assert!(pace.pause_of(None).is_some(), "Alyx counts them as one");
 }
 
 #[tokio::test(start_paused = true)]

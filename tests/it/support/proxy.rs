@@ -33,6 +33,8 @@ pub struct Setup {
     read_only: bool,
     /// Whether its clock can be set.
     clock: bool,
+    /// How many files it may have open, where that is said.
+    files: Option<u32>,
     home: Arc<TempDir>,
 }
 
@@ -58,6 +60,7 @@ impl Setup {
             kept: None,
             read_only: false,
             clock: false,
+            files: None,
             home,
         }
         .set("upstream.requests_per_minute", "0")
@@ -97,6 +100,13 @@ impl Setup {
     #[must_use]
     pub fn with_a_read_only_root(mut self) -> Self {
         self.read_only = true;
+        self
+    }
+
+    /// It may have so many files open, connections among them.
+    #[must_use]
+    pub fn with_files(mut self, most: u32) -> Self {
+        self.files = Some(most);
         self
     }
 
@@ -192,7 +202,14 @@ impl Setup {
                              ! mountpoint -q $place || mount -o remount,bind,ro $place || exit; done && cd / && exec \"$@\"";
                 with_mounts(mount, self.home.path(), PROGRAM)
             }
-            (None, None) => Command::new(PROGRAM),
+            (None, None) => match self.files {
+                None => Command::new(PROGRAM),
+                Some(most) => {
+                    let mut command = Command::new("prlimit");
+                    command.arg(format!("--nofile={most}:{most}")).arg(PROGRAM);
+                    command
+                }
+            },
             (Some(size), None) => {
                 let mount = format!("mount -t tmpfs -o size={size},mode=0700 none \"$0\" && exec \"$@\"");
                 with_mounts(&mount, &self.data_dir(), PROGRAM)

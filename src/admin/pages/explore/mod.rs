@@ -22,7 +22,7 @@ use super::{
 use crate::{
     alyx::{ENDPOINTS, Endpoint, query_string, route::classify},
     clock,
-    proxy::{Exchange, floors::of_alyx},
+    proxy::{Exchange, exchange::within_limits, floors::of_alyx},
     telemetry::{access_log, activity},
 };
 
@@ -146,6 +146,9 @@ impl Visit {
         }
         if explain {
             headers.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
+        }
+        if let Err(refusal) = within_limits(&uri, &self.settings.server) {
+            return refusal.into();
         }
         let segments = query_string::segments(uri.path());
         let route = classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
