@@ -62,6 +62,7 @@ mod standard;
 mod storage;
 mod tables;
 mod tls;
+mod two_people;
 mod upgrade;
 mod vouching;
 mod walk;
