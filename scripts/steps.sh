@@ -94,7 +94,7 @@ tests() { tested cargo test --locked --no-fail-fast; }
 # Not those that need a browser, ONE or Python, nor those that fill whole mirrors again and again or try at random for minutes.
 quick_tests() {
   tested cargo test --locked --no-fail-fast --lib --bins --test it -- \
-    --skip pages:: --skip one_client:: --skip one_setup:: --skip one_script:: --skip docs:: --skip tables:: \
+    --skip pages:: --skip one_client:: --skip two_people:: --skip one_setup:: --skip one_script:: --skip docs:: --skip tables:: \
     --skip faults:: --skip walk:: --skip mirror_changes:: --skip mirror_damage:: --skip mirror_kills:: --skip mirror_races:: \
     --skip mirror_recordings:: --skip oracle::properties:: --skip promtool --skip real_prometheus
 }

@@ -43,6 +43,15 @@ pub fn is_token_refused(status: StatusCode, body: &[u8]) -> bool {
             .is_ok_and(|body| refusals.iter().any(|refusal| body["detail"] == *refusal))
 }
 
+/// What Alyx says to a user who may not have what was asked.
+pub const NO_PERMISSION: &str = "You do not have permission to perform this action.";
+
+/// Whether Alyx refuses to this user what was asked, while it accepts the token.
+pub fn is_permission_denied(status: StatusCode, body: &[u8]) -> bool {
+    status == StatusCode::FORBIDDEN
+        && serde_json::from_slice::<Value>(body).is_ok_and(|body| body["detail"] == NO_PERMISSION)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

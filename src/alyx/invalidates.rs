@@ -28,6 +28,10 @@ pub enum Scope {
     AnyTable,
     /// What the holder of a token reads, which has written; by the token's keyed hash.
     Writer(String),
+    /// What Alyx refuses to the holder of a token: its keyed hash, and the endpoint or record.
+    Denied(String, String),
+    /// What Alyx has given that holder after all.
+    Granted(String, String),
 }
 
 /// The records that show something of those written, by the written endpoint.
@@ -300,8 +304,19 @@ pub fn scopes_of(route: &Route, pairs: &Pairs) -> Vec<Scope> {
     scopes
 }
 
-/// What the name of a [`Scope::Writer`] begins with. It is nobody else's business: no snapshot has it.
-pub const WRITER: &str = "writer ";
+/// What the names of scopes begin with that are about the holder of a token. They are nobody else's business: no snapshot has
+/// them.
+const OF_A_TOKEN: [&str; 3] = ["writer ", "denied ", "granted "];
+
+/// Whether a scope of this name is about the holder of a token.
+pub fn is_of_a_token(name: &str) -> bool {
+    OF_A_TOKEN.iter().any(|begin| name.starts_with(begin))
+}
+
+/// Whether a scope of this name is a [`Scope::Denied`].
+pub fn is_denied(name: &str) -> bool {
+    name.starts_with(OF_A_TOKEN[1])
+}
 
 impl Scope {
     /// A text for this scope that is its own, to keep it on disk.
@@ -314,7 +329,9 @@ impl Scope {
             Self::Table(endpoint) => format!("table {endpoint}"),
             Self::Service(service) => format!("service {service:?}"),
             Self::AnyTable => "any table".to_owned(),
-            Self::Writer(token) => format!("{WRITER}{token}"),
+            Self::Writer(token) => format!("{}{token}", OF_A_TOKEN[0]),
+            Self::Denied(token, what) => format!("{}{token} {what}", OF_A_TOKEN[1]),
+            Self::Granted(token, what) => format!("{}{token} {what}", OF_A_TOKEN[2]),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use crate::{
     alyx::{
         ENDPOINTS, Endpoint,
-        invalidates::{Scope, WRITER},
+        invalidates::{Scope, is_denied, is_of_a_token},
     },
     clock::{Clock, Millis, SharedClock},
     store::{Store, StoreError},
@@ -32,6 +32,8 @@ pub(super) struct Invalidations {
     next_write: AtomicI64,
     changes: AtomicU64,
     clock: SharedClock,
+    /// Whether Alyx has ever refused anything to a holder of a token that it accepts: as a rule it hasn't.
+    any_denied: AtomicBool,
 }
 
 /// A write under way: what it may change.
@@ -77,7 +79,9 @@ impl Invalidations {
             rows.extend(cut_off.into_iter().map(|scope| (scope, now)));
         }
         let endpoints = RwLock::new(by_endpoint(&rows));
+        let any_denied = AtomicBool::new(rows.keys().any(|scope| is_denied(scope)));
         Ok(Self {
+            any_denied,
             at: RwLock::new(rows),
             endpoints,
             // No write of this run has the number of one that may still lie there: its end would end both.
@@ -91,6 +95,11 @@ impl Invalidations {
     pub(super) fn since(&self, scopes: &[String]) -> Millis {
         let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
         scopes.iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
+    }
+
+    /// Whether any scope says what Alyx refuses to the holder of a token.
+    pub(super) fn any_denied(&self) -> bool {
+        self.any_denied.load(Ordering::Acquire)
     }
 
     /// A number that is another after each mark.
@@ -136,6 +145,9 @@ impl Invalidations {
             at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
             *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
             drop(at);
+            if scopes.iter().any(|scope| is_denied(scope)) {
+                self.any_denied.store(true, Ordering::Release);
+            }
             self.changes.fetch_add(1, Ordering::Release);
         }
         let settle = move |connection: &Connection| {
@@ -215,7 +227,7 @@ fn dated(
 
 /// Whether a scope is one of the few that are not of a single record or user: the mirror goes by them, too.
 fn lasts(scope: &str) -> bool {
-    !scope.starts_with("record ") && !scope.starts_with(WRITER)
+    !scope.starts_with("record ") && !is_of_a_token(scope)
 }
 
 /// Drops marks that have done their work. Only at the start: nothing is in memory then that they may strike.

@@ -177,6 +177,11 @@ impl ResponseCache {
         self.marks.since(&[scope.name()])
     }
 
+    /// Whether Alyx has refused anything to a holder of a token that it accepts.
+    pub fn any_denied(&self) -> bool {
+        self.marks.any_denied()
+    }
+
     /// When a write through this proxy last touched records of an endpoint, for those that were touched.
     pub fn written_lists(&self) -> HashMap<&'static str, Millis> {
         self.marks.by_endpoint()

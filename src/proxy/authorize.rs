@@ -44,6 +44,11 @@ pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Exchange
         }
         Credentials::Malformed(refusal) => Authorization::UpstreamOnly(refusal),
         Credentials::Token { hash, .. } => match core.tokens.status(hash, &settings.access) {
+            TokenStatus::Vouched | TokenStatus::NeedsRevalidation
+                if super::denied::is_denied(core, *hash, &asked.route) =>
+            {
+                Authorization::UpstreamOnly(error_body::NO_PERMISSION)
+            }
             TokenStatus::Vouched => Authorization::Granted,
             TokenStatus::NeedsRevalidation => Authorization::GrantedAfterRevalidation,
             TokenStatus::PastGrace { vouched_at } => Authorization::GraceExpired(vouched_at),

@@ -14,7 +14,7 @@ use http::{HeaderMap, Response, header};
 use super::{
     authorize::{Authorization, authorize, caller},
     core::Core,
-    files,
+    denied, files,
     floors::decide_without_alyx,
     from_cache::CachedEntry,
     passthrough::give_unstored,
@@ -100,6 +100,9 @@ impl Core {
     ) -> FlightResult {
         let answer = self.upstream.fetch_coalesced(&request, &state).await?;
         self.learn(&credentials, &answer).await;
+        if let Some(token) = credentials.token() {
+            denied::learn(self, token, &question.route, &answer).await;
+        }
         let entry = self.responses.remember(&question, &answer).await;
         Ok(Arc::new(Fetched { answer, entry }))
     }
@@ -126,10 +129,7 @@ impl Read<'_> {
             };
             match outcome {
                 // Another one's token was refused, what came is for that one only, or the flight was lost: each for itself.
-                Some(Ok(fetched))
-                    if joined
-                        && (error_body::is_token_refused(fetched.answer.status, &fetched.answer.body)
-                            || is_personal(&fetched.answer.headers)) => {}
+                Some(Ok(fetched)) if joined && is_of_one_alone(&fetched.answer) => {}
                 None => {}
                 Some(Ok(fetched)) => return Some(self.deliver(&fetched, joined).await),
                 Some(Err(UpstreamError::TooLarge)) => {
@@ -202,6 +202,20 @@ impl Read<'_> {
         why.unwrap_or_else(|_| Some(Err(self.core.upstream.saturated(start))))
     }
 
+    /// Whether the token is to be asked about again, and this answer says nothing of it.
+    pub(super) fn leaves_token_open(&self, response: &Response<Body>) -> bool {
+        let status = response.status();
+        let said =
+            status.is_success() || status.is_redirection() || matches!(status.as_u16(), 401 | 403 | 429);
+        let asked = matches!(response.extensions().get(), Some(CacheStatus::Forwarded { .. }));
+        self.authorization == Authorization::GrantedAfterRevalidation && asked && !said
+    }
+
+    /// Asks Alyx something else with the token; whether it counts.
+    pub(super) async fn check_token(&self) -> bool {
+        denied::check_token(self.core, self.credentials, self.request()).await
+    }
+
     /// Whether somebody is let in only because everybody is (`access.anonymous`).
     fn is_unknown(&self, token: Option<TokenHash>) -> bool {
         let access = &self.exchange.settings.access;
@@ -259,4 +273,11 @@ impl Read<'_> {
             None => self.miss.name().map_or(ForwardReason::UriMiss, ForwardReason::MirrorMiss),
         }
     }
+}
+
+/// Whether an answer is about whoever asked: nobody else shares it.
+fn is_of_one_alone(answer: &UpstreamResponse) -> bool {
+    error_body::is_token_refused(answer.status, &answer.body)
+        || error_body::is_permission_denied(answer.status, &answer.body)
+        || is_personal(&answer.headers)
 }

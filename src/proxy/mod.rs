@@ -10,6 +10,7 @@
 pub(crate) mod after_write;
 pub(crate) mod authorize;
 pub(crate) mod core;
+mod denied;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod explain;

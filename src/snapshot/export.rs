@@ -14,7 +14,7 @@ use super::{
     member::Member,
 };
 use crate::{
-    alyx::{Endpoint, Route, redact},
+    alyx::{Endpoint, Route, invalidates::is_of_a_token, redact},
     cache::{self, ExportedEntry, Stays},
     clock::{self, Millis},
     mirror::{
@@ -154,12 +154,14 @@ impl Snapshot<'_> {
     }
 
     fn marks(&mut self, answers: &Connection) -> Result<(), SnapshotError> {
-        let mut statement =
-            answers.prepare("SELECT scope, at FROM marks WHERE scope NOT LIKE 'writer %' ORDER BY scope")?;
+        let mut statement = answers.prepare("SELECT scope, at FROM marks ORDER BY scope")?;
         let marks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut text = Vec::new();
         for mark in marks {
             let (scope, at): (String, Millis) = mark?;
+            if is_of_a_token(&scope) {
+                continue;
+            }
             text.extend_from_slice(&to_json(&(scope, at)));
             text.push(b'\n');
         }

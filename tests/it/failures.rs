@@ -36,6 +36,8 @@ const FAULTS: &[(Fault, bool)] = &[
     (Fault::Gateway(504), true),
     (Fault::Portal, true),
     (Fault::Truncated, false),
+    (Fault::Unread, true),
+    (Fault::Unanswered, true),
     (Fault::ChunksCut, false),
     (Fault::NotJson, false),
     (Fault::Trickle, false),
@@ -416,6 +418,7 @@ async fn the_faulty_upstream_fails_as_it_is_told() {
             }
             Fault::Refuse => seen.as_ref().is_err_and(|e| e.contains("refused")),
             Fault::Drop | Fault::Silence | Fault::Trickle => seen.as_ref().is_err_and(|e| e == "silence"),
+            Fault::Unread | Fault::Unanswered => seen.as_ref().is_err_and(|e| e.contains("response")),
             Fault::Reset => seen.as_ref().is_err_and(|e| e.contains("response") || e.contains("reset")),
             Fault::Truncated | Fault::ChunksCut => seen.as_ref().is_err_and(|e| e.contains("body")),
             Fault::None | Fault::Slow(_) => true,

@@ -4,13 +4,14 @@
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use alyx_proxy::{
-    alyx::{ENDPOINTS, Endpoint},
+    alyx::{Class, ENDPOINTS, Endpoint},
     cache::freshness,
+    miniature::Options,
     settings::Settings,
 };
 use futures_util::future::join_all;
 
-use crate::support::{Fault, Lab, Setup, lab};
+use crate::support::{Fault, Lab, Proxy, Setup, lab, miniature, slow_alyx::SlowAlyx, tried};
 
 /// How old what is asked of an endpoint may be while Alyx answers; zero: it is asked each time.
 fn fresh_for(endpoint: &Endpoint, settings: &Settings) -> Duration {
@@ -69,7 +70,7 @@ pub(crate) fn table() -> String {
 }
 
 /// Asks every endpoint at once; which version each answer is of, whether it was stored, and whether it is marked.
-async fn ask_all(proxy: &crate::support::Proxy) -> Vec<(&'static Endpoint, usize, bool, bool)> {
+async fn ask_all(proxy: &Proxy) -> Vec<(&'static Endpoint, usize, bool, bool)> {
     let ask = |endpoint: &'static Endpoint| async move {
         let answer = proxy.get(&format!("/{}", endpoint.name)).await.expect(200);
         let marked = answer.header("alyx-api-notice").is_some_and(|notice| notice.starts_with("!!!"));
@@ -119,6 +120,110 @@ async fn no_answer_is_older_than_the_table_says() {
     }
 }
 
-async fn ask_version(proxy: &crate::support::Proxy) -> usize {
+async fn ask_version(proxy: &Proxy) -> usize {
     lab::version(&proxy.get("/labs").await.expect(200).json())
+}
+
+/// What came of a question.
+struct Given {
+    endpoint: &'static Endpoint,
+    /// None where the list is empty.
+    version: Option<u64>,
+    hit: bool,
+    by_mirror: bool,
+    marked: bool,
+}
+
+/// Asks every endpoint at once for so many records.
+async fn ask_for(proxy: &Proxy, limit: usize) -> Vec<Given> {
+    ask_for_some(proxy, limit, |_| true).await
+}
+
+/// The same of those endpoints.
+async fn ask_for_some(proxy: &Proxy, limit: usize, some: impl Fn(&Endpoint) -> bool) -> Vec<Given> {
+    let ask = |endpoint: &'static Endpoint| async move {
+        let answer = proxy.get(&format!("/{}?limit={limit}", endpoint.name)).await.expect(200);
+        let status = answer.cache();
+        Given {
+            endpoint,
+            version: answer.json().pointer("/results/0/shown_version").and_then(serde_json::Value::as_u64),
+            hit: status.hit(),
+            by_mirror: status.get("detail").is_some_and(|detail| detail.starts_with("mirror")),
+            marked: answer.header("alyx-api-notice").is_some_and(|notice| notice.starts_with("!!!")),
+        }
+    };
+    let asked = ENDPOINTS.iter().filter(|endpoint| endpoint.name != "users" && some(endpoint));
+    join_all(asked.map(ask)).await
+}
+
+/// A proxy whose tables and answers count as fresh for so long, with everything mirrored.
+async fn mirrored(slow: &SlowAlyx, fresh: &str) -> Proxy {
+    let setup = Setup::new(&slow.url())
+        .set("mirror.token", crate::support::users::ADMIN.token)
+        .set("mirror.details", "")
+        .set("mirror.interval", "1h")
+        .set("mirror.verify_per_minute", "0")
+        .set("freshness.records", fresh)
+        .set("freshness.reference", fresh)
+        .set("upstream.concurrency", "100")
+        .set("cache.stale_while_revalidate", "0s");
+    let proxy = setup.start().await;
+    let tables = ENDPOINTS.iter().filter(|endpoint| endpoint.class != Class::Volatile).count();
+    proxy.until_mirrored(tables).await;
+    proxy.get("/labs").await.expect(200);
+    proxy
+}
+
+/// Every cell with the mirror: its tables are recent, or too old; and Alyx answers, takes 4 seconds, takes 20, is away. Each
+/// time a question that nobody has asked before, so that nothing but the mirror has an answer to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_the_mirror_is_older_than_the_table_says() {
+    let alyx = miniature::start(Options::default()).await;
+    let slow = SlowAlyx::before(&alyx.url()).await;
+    let first = slow.renew() as u64;
+    let settings = Settings::default();
+    let is_current = |endpoint: &Endpoint| fresh_for(endpoint, &settings).is_zero();
+    let proxy = mirrored(&slow, "1d").await;
+    let new = slow.renew() as u64;
+    let mut cells = 0;
+    for given in ask_for(&proxy, 3).await {
+        let name = given.endpoint.name;
+        let expected = if is_current(given.endpoint) { (false, new) } else { (true, first) };
+        assert_eq!((given.by_mirror, given.version.unwrap_or(expected.1)), expected, "{name}: recent");
+        assert!(!given.marked, "{name}: recent");
+        cells += 1;
+    }
+    // Another one, whose tables are too old after a second.
+    let (first, proxy) = (new, mirrored(&slow, "1s").await);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    for (limit, delay) in [(4, 0), (5, 4_000), (6, 20_000)] {
+        let new = slow.renew() as u64;
+        slow.take(Duration::from_millis(delay));
+        for given in ask_for(&proxy, limit).await {
+            let about = format!("{}, {delay} ms", given.endpoint.name);
+            let is_new = given.version.is_none_or(|version| version == new);
+            if is_current(given.endpoint) || delay == 0 {
+                assert!(is_new && !given.hit && !given.marked, "{about}: {:?}", given.version);
+            } else {
+                assert!(given.by_mirror && given.marked, "{about}: {} {}", given.by_mirror, given.marked);
+                assert!(given.version.is_none_or(|version| version == first), "{about}: {:?}", given.version);
+            }
+            cells += 1;
+        }
+        slow.take(Duration::ZERO);
+    }
+    alyx.cut();
+    drop(slow);
+    proxy.get("/weighings?limit=7").await;
+    proxy.until_upstream_is("down").await;
+    // What has no table was asked before.
+    for (limit, has_table) in [(8, true), (4, false)] {
+        let with = |endpoint: &Endpoint| (endpoint.class != Class::Volatile) == has_table;
+        for given in ask_for_some(&proxy, limit, with).await {
+            let name = given.endpoint.name;
+            assert!(given.hit && given.marked && given.by_mirror == has_table, "{name} while Alyx is away");
+            cells += 1;
+        }
+    }
+    tried("how old", cells);
 }

@@ -66,6 +66,7 @@ mod standard;
 mod storage;
 mod tables;
 mod tls;
+mod two_people;
 mod upgrade;
 mod vouching;
 mod walk;

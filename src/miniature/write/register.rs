@@ -28,9 +28,10 @@ pub(in crate::miniature) fn register(data: &mut Data, ask: &ViewRequest) -> Writ
     let bad = |detail: &str| {
         ViewResponse::json(StatusCode::BAD_REQUEST, &json!({ "status_code": 400, "detail": detail }))
     };
-    if let Some(field) = ["content_type", "labs", "projects", "hostname", "server_only"]
-        .into_iter()
-        .find(|field| fields.get(*field).is_some_and(|value| !value.is_null() && value != ""))
+    if let Some(field) =
+        ["content_type", "labs", "projects", "hostname", "server_only"].into_iter().find(|field| {
+            fields.get(*field).is_some_and(|value| !value.is_null() && value != "" && value != false)
+        })
     {
         return Err(ViewResponse::beyond(&format!("register files with {field}")));
     }

@@ -1,5 +1,6 @@
 //! Acceptance 5: who gets what, online and offline (ALYX.md 4.1), and that no secret is in clear anywhere.
 
+mod denied;
 mod log_in;
 
 use std::{path::Path, time::Duration};

@@ -26,6 +26,7 @@ pub mod miniature;
 pub mod proxy;
 pub mod recordings;
 pub mod records;
+pub mod slow_alyx;
 pub mod tool;
 pub mod upstream;
 

@@ -35,6 +35,10 @@ pub enum Fault {
     Silence,
     /// Connections are accepted and reset.
     Reset,
+    /// The connection ends when a request has come: nothing is made of it.
+    Unread,
+    /// What is asked is carried out, and the connection ends without an answer.
+    Unanswered,
     /// An error page of a gateway, with this status.
     Gateway(u16),
     /// A page of HTML with status 200, as hotels and airports have it.
@@ -308,12 +312,17 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let asked = Asked { method: head.method.to_string(), target, headers: head.headers, body };
+    let fault = *lock(&shared.fault);
+    let ends = || Err(std::io::Error::other("the connection ends"));
+    if fault == Fault::Unread {
+        return ends();
+    }
     lock(&shared.asked).push(asked.clone());
     let reply = (shared.handler)(&asked);
-    let fault = *lock(&shared.fault);
     match fault {
         Fault::Silence => std::future::pending().await,
         Fault::Slow(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        Fault::Unanswered => return ends(),
         _ => (),
     }
     let html = |status, text: &str| {
@@ -330,7 +339,7 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         Fault::ChunksCut => respond(reply, Manner::HalfInChunks),
         Fault::Trickle => respond(reply, Manner::Trickle),
         Fault::None | Fault::Slow(_) => respond(reply, Manner::Whole),
-        Fault::Refuse | Fault::Drop | Fault::Silence | Fault::Reset => {
+        Fault::Refuse | Fault::Drop | Fault::Silence | Fault::Reset | Fault::Unread | Fault::Unanswered => {
             unreachable!("{fault:?} does not answer")
         }
     })
