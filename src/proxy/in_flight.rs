@@ -35,7 +35,7 @@ pub(crate) enum Standing {
 }
 
 /// Requests of strangers under way, of all together and of one network;
-const STRANGERS: Bound = Bound { all: 32, network: 16 };
+const STRANGERS: Bound = Bound { all: 64, network: 32 };
 /// and log-ins: a course may sit behind one address.
 const LOG_INS: Bound = Bound { all: 128, network: 64 };
 
