@@ -5,7 +5,12 @@
 //! steals the file learns neither password nor token; who knows the password gets the same token
 //! again when Alyx can't be asked.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use argon2::Argon2;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead::Aead};
@@ -85,13 +90,19 @@ impl Presented<'_> {
 pub struct OfflineLogins {
     attempts: LoginThrottle,
     at_once: Semaphore,
+    tries: PasswordTries,
     clock: SharedClock,
 }
 
 impl OfflineLogins {
     /// None yet; what is kept of earlier ones lies in the store.
     pub fn new(clock: SharedClock) -> Self {
-        Self { attempts: LoginThrottle::new(clock.clone()), at_once: Semaphore::new(AT_ONCE), clock }
+        Self {
+            attempts: LoginThrottle::new(clock.clone()),
+            at_once: Semaphore::new(AT_ONCE),
+            tries: PasswordTries::default(),
+            clock,
+        }
     }
 
     /// Whether this user may try this password from there. One that is the kept one is let in however many others were
@@ -172,6 +183,7 @@ impl OfflineLogins {
         let pair = presented.pair(key);
         let Some(sealed) = kept(store, pair.user()).await? else { return Ok(LogIn::Unknown) };
         let (vouched_at, password) = (sealed.vouched_at, presented.password.clone());
+        let own = self.tries.begin(pair);
         let Ok(permit) = self.at_once.acquire().await else { return Ok(LogIn::Unknown) };
         // Those who came at the same time have failed meanwhile.
         if attempt != Attempt::Fits
@@ -185,7 +197,10 @@ impl OfflineLogins {
             return Ok(LogIn::Refused);
         };
         drop(permit);
-        self.attempts.succeeded(pair);
+        // Who guesses meanwhile gains no further guesses by it.
+        if own.is_alone() {
+            self.attempts.succeeded(pair);
+        }
         let in_grace = self.clock.now() - vouched_at < settings.grace.millis();
         Ok(if in_grace { LogIn::Token(token) } else { LogIn::PastGrace { vouched_at } })
     }
@@ -196,6 +211,42 @@ impl OfflineLogins {
     ) -> Option<T> {
         let _permit = self.at_once.acquire().await.ok()?;
         tokio::task::spawn_blocking(work).await.ok()
+    }
+}
+
+/// Tries of each pair that are under way.
+#[derive(Debug, Default)]
+struct PasswordTries(Mutex<HashMap<LoginKey, usize>>);
+
+/// One of them, until it is dropped.
+struct PasswordTry<'u> {
+    all: &'u PasswordTries,
+    pair: LoginKey,
+}
+
+impl PasswordTries {
+    fn begin(&self, pair: LoginKey) -> PasswordTry<'_> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(pair).or_default() += 1;
+        PasswordTry { all: self, pair }
+    }
+}
+
+impl PasswordTry<'_> {
+    /// Whether nobody else tries a password for the same name from the same network.
+    fn is_alone(&self) -> bool {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).get(&self.pair) == Some(&1)
+    }
+}
+
+impl Drop for PasswordTry<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = all.get(&self.pair).map_or(0, |count| count - 1);
+        if left == 0 {
+            all.remove(&self.pair)
+        } else {
+            all.insert(self.pair, left)
+        };
     }
 }
 
