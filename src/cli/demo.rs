@@ -32,7 +32,7 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> CommandResult {
         settings.mirror.interval.0 = EVERY;
     }
     if !is_set("storage.data_dir") {
-        settings.storage.data_dir = scratch.path().to_owned();
+        settings.storage.data_dir = scratch.path().join("data");
     }
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], flags.port));
     (settings.server.tls_certificate, settings.server.tls_key) = Default::default();
