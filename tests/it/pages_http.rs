@@ -90,7 +90,10 @@ async fn other_sites_can_do_nothing_in_a_browser_that_is_logged_in() {
         .send()
         .await
         .expect(403);
-    post("/-/admin", &[("token", ADMIN_TOKEN)]).send().await.expect(303);
+    let entered = post("/-/admin", &[("token", ADMIN_TOKEN)]).send().await.expect(303);
+    let cookie = self::cookie(&entered);
+    let post =
+        |path: &str, form: &[(&str, &str)]| guest.ask("POST", path).form(form).header("cookie", &cookie);
     let mirror = guest.ask("GET", "/-/mirror").header("cookie", &cookie).send().await.expect(200);
     let csrf = csrf(&mirror);
     let offline = ("action", "offline");
