@@ -83,7 +83,7 @@ pub enum PrivacyError {
     Foreign(PathBuf, u32, u32),
     /// Everybody may put files there.
     #[error(
-        "{0}: every user of this machine may write there; choose another `storage.data_dir`, or `chmod o-w` it"
+        "{0}: it is another user's, and every user of this machine may write there; choose a folder below it for `storage.data_dir`, which is made for this user alone"
     )]
     WritableByAll(PathBuf),
 }

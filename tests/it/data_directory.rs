@@ -91,6 +91,15 @@ async fn a_folder_of_somebody_else_is_none_where_everybody_may_write() {
     let why = setup.refusal().await;
     assert!(why.contains("every user of this machine may write there"), "{why}");
     assert!(below(&setup.data_dir()).is_empty(), "nothing was left there");
+    // As it says: a folder below it, as in a volume that Kubernetes mounts.
+    let setup = Setup::new(&lab.url());
+    let volume = setup.data_dir().parent().unwrap().to_owned();
+    fs::remove_dir(setup.data_dir()).unwrap();
+    set_mode(&volume, 0o1777);
+    give_away(&volume);
+    let proxy = setup.start().await;
+    proxy.get("/labs").await.expect(200);
+    assert_eq!(mode(&proxy.data_dir()), 0o700);
     // A volume that is mounted for this one.
     let setup = Setup::new(&lab.url());
     fs::create_dir_all(setup.data_dir()).unwrap();
