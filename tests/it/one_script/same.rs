@@ -119,8 +119,6 @@ impl Case {
 
 /// Something that answers as a portal does: it sends elsewhere, or shows a page of its own.
 async fn portal() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new()
         .route(
             "/-/status.json",
@@ -130,8 +128,7 @@ async fn portal() -> String {
             "/html/-/status.json",
             axum::routing::get(|| async { axum::response::Html("<!doctype html><p>Log in") }),
         );
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
+    crate::support::serve(router).await.0
 }
 
 #[tokio::test(flavor = "multi_thread")]

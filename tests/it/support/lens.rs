@@ -74,10 +74,7 @@ impl Lens {
             waiting: Semaphore::new(0),
             released: Semaphore::new(0),
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let app = Router::new().fallback(pass).with_state(shared.clone());
-        let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let (url, serving) = super::serve(Router::new().fallback(pass).with_state(shared.clone())).await;
         Self { url, shared, serving }
     }
 

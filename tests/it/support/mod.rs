@@ -45,6 +45,13 @@ use std::{
     time::Duration,
 };
 
+/// Serves this on a port of loopback: its base URL, and what ends when it is aborted.
+pub async fn serve(app: axum::Router) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (url, tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }))
+}
+
 /// Users of the recordings (`fixtures/auth.json`).
 pub mod users {
     pub const ADMIN: User =
