@@ -52,6 +52,15 @@ CREATE TABLE IF NOT EXISTS due(
 CREATE INDEX IF NOT EXISTS due_since ON due(endpoint, since);
 ";
 
+/// Makes the mirror's own tables, beside those of the records, in a database that has none.
+///
+/// # Errors
+///
+/// SQLite's.
+pub fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)
+}
+
 /// Why there is no mirror.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorOpenError {

@@ -27,4 +27,5 @@ pub mod sync;
 pub mod unreadable;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};
+pub use file::create_tables;
 pub use sync::Synchroniser;

@@ -168,12 +168,7 @@ mod tests {
     #[test]
     fn the_pause_grows_and_ends() {
         let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch(
-                "CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-                 INSERT INTO meta VALUES('version', 0);",
-            )
-            .unwrap();
+        crate::mirror::create_tables(&connection).unwrap();
         let pause = || {
             let now = clock::now();
             note(&connection, "sessions", "/sessions/a", "status 403", false).unwrap();

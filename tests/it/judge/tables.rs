@@ -18,6 +18,7 @@ use alyx_proxy::{
     alyx::{DetailKey, ENDPOINTS, Endpoint, pagination::Window, query_string, record},
     mirror::{
         answer::{self, MirrorOutcome, MirrorQuestion},
+        create_tables,
         ingest::{EncodedRecord, IncomingRecord, RecordWriter},
         plan,
         schema::Schema,
@@ -87,6 +88,7 @@ impl Tables {
         let packed = folder.join("tables-detail.tar.zst");
         let files = if packed.exists() { archive(&packed) } else { HashMap::new() };
         sql_functions::register(&connection).unwrap();
+        create_tables(&connection).unwrap();
         connection.set_prepared_statement_cache_capacity(256);
         let mut states = HashMap::new();
         let mut filling = Filling::default();

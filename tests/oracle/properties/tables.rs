@@ -8,6 +8,7 @@ use crate::{
     alyx::{DetailShape, ENDPOINTS, Endpoint, query_string::Pairs, record},
     mirror::{
         answer::{self, MirrorOutcome, MirrorQuestion},
+        create_tables,
         ingest::{self, IncomingRecord},
         schema::Schema,
         sql_functions,
@@ -37,9 +38,8 @@ impl Tables {
     pub(super) fn of(naive: &Naive) -> Self {
         let connection = Connection::open_in_memory().unwrap();
         sql_functions::register(&connection).unwrap();
-        connection
-            .execute_batch("CREATE TABLE meta(key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID; BEGIN")
-            .unwrap();
+        create_tables(&connection).unwrap();
+        connection.execute_batch("BEGIN").unwrap();
         let states = ENDPOINTS.iter().map(|endpoint| (endpoint.name, fill(&connection, naive, endpoint)));
         let states = States::new(1, states.collect::<HashMap<_, _>>());
         connection.execute_batch("COMMIT").unwrap();
