@@ -21,6 +21,10 @@ use crate::{
 
 const DAY: clock::Millis = 86_400_000;
 
+/// Alyx's "Invalid token." is only Alyx's to say: ONE throws such a token away.
+const NOT_KNOWN: &str =
+    "This token counts here only after Alyx has accepted it: ask Alyx anything with it first.";
+
 /// How far back it goes where nothing is said.
 const DAYS: u32 = 14;
 
@@ -36,8 +40,7 @@ pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Respo
         .into();
     };
     let Some(until) = core.tokens.counts_until(&hash, &settings.access) else {
-        return ProxyError::new(StatusCode::FORBIDDEN, RefusalReason::NotAccepted, error_body::INVALID_TOKEN)
-            .into();
+        return ProxyError::new(StatusCode::FORBIDDEN, RefusalReason::NotAccepted, NOT_KNOWN).into();
     };
     let pairs = query_string::parse(uri.query().unwrap_or_default());
     let number = |name: &str, otherwise: u32| match pairs.iter().find(|(known, _)| known == name) {
@@ -56,7 +59,7 @@ pub(crate) async fn answer(core: &Core, uri: &Uri, headers: &HeaderMap) -> Respo
         Ok(asked) => asked,
         Err(refusal) => return refusal.into(),
     };
-    let since = clock::now().saturating_sub(DAY.saturating_mul(days.into()));
+    let since = core.clock.now().saturating_sub(DAY.saturating_mul(days.into()));
     let kept = settings.access.query_history.0.as_secs() / 86_400;
     match core.history.since(hash, since, page, &core.store).await {
         Ok((count, past)) => {

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use moka::sync::Cache;
 use rusqlite::Connection;
 
 use crate::{
@@ -29,12 +30,25 @@ pub enum TokenStatus {
         /// When Alyx accepted it last.
         vouched_at: Millis,
     },
-    /// Never seen, or refused since.
+    /// Alyx has refused it: of one that it never accepted here that is known until the next restart.
+    Refused,
+    /// Alyx has said nothing of it here.
     Unknown,
 }
 
+impl TokenStatus {
+    /// Whether Alyx has accepted it, and not refused it since.
+    pub fn was_accepted(self) -> bool {
+        !matches!(self, Self::Refused | Self::Unknown)
+    }
+}
+
+/// A token that was refused has the time of that below zero: to a program that knows nothing of it, it was accepted too long ago.
 const INSERT: &str = "INSERT INTO tokens (hash, vouched_at) VALUES (?1, ?2)
                       ON CONFLICT (hash) DO UPDATE SET vouched_at = ?2";
+
+/// So many tokens that Alyx refused and never accepted are remembered.
+const OTHERS: u64 = 10_000;
 
 /// A token's acceptance is written to disk again only after this time: answers come often.
 const WRITE_EVERY: Millis = 60_000;
@@ -45,6 +59,8 @@ pub struct TokenCache {
     vouched_at: RwLock<HashMap<TokenHash, Millis>>,
     /// When those that counted were refused.
     refused_at: Mutex<HashMap<TokenHash, Millis>>,
+    /// When others were. Anybody can make some up: no more than so many are remembered.
+    others_refused_at: Cache<TokenHash, Millis>,
     refusals: AtomicU64,
     clock: SharedClock,
 }
@@ -52,16 +68,20 @@ pub struct TokenCache {
 impl TokenCache {
     /// Reads what was known when the program last ran.
     pub async fn load(store: &Store, clock: SharedClock) -> Result<Self, StoreError> {
-        let rows = store
+        let (vouched_at, refused): (HashMap<_, _>, HashMap<_, _>) = store
             .read(|connection| {
                 let mut statement = connection.prepare("SELECT hash, vouched_at FROM tokens")?;
                 let rows = statement.query_map([], |row| Ok((TokenHash(row.get(0)?), row.get(1)?)))?;
-                rows.collect::<rusqlite::Result<HashMap<_, _>>>()
+                rows.collect::<rusqlite::Result<Vec<(TokenHash, Millis)>>>()
             })
-            .await?;
+            .await?
+            .into_iter()
+            .partition(|(_, at)| *at >= 0);
+        let refused_at: HashMap<_, _> = refused.into_iter().map(|(token, at)| (token, -at)).collect();
         Ok(Self {
-            vouched_at: RwLock::new(rows),
-            refused_at: Mutex::default(),
+            vouched_at: RwLock::new(vouched_at),
+            refused_at: Mutex::new(refused_at),
+            others_refused_at: Cache::new(OTHERS),
             refusals: AtomicU64::new(0),
             clock,
         })
@@ -70,7 +90,11 @@ impl TokenCache {
     /// What this token counts for now.
     pub fn status(&self, token: &TokenHash, settings: &settings::AccessSettings) -> TokenStatus {
         let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token).copied();
-        let Some(vouched_at) = known else { return TokenStatus::Unknown };
+        let Some(vouched_at) = known else {
+            let refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner).contains_key(token);
+            let refused = refused || self.others_refused_at.contains_key(token);
+            return if refused { TokenStatus::Refused } else { TokenStatus::Unknown };
+        };
         // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
         match self.clock.now() - vouched_at {
             age if age >= settings.grace.millis() => TokenStatus::PastGrace { vouched_at },
@@ -107,10 +131,12 @@ impl TokenCache {
         let now = self.clock.now();
         // Held to the end: a refusal comes before all of this, or after all of it, here and on disk.
         let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.get(&token).is_some_and(|refused_at| asked_at <= *refused_at) {
+        let refused_at = refused.get(&token).copied().or_else(|| self.others_refused_at.get(&token));
+        if refused_at.is_some_and(|refused_at| asked_at <= refused_at) {
             return;
         }
         refused.remove(&token);
+        self.others_refused_at.invalidate(&token);
         let before = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).insert(token, now);
         if before.is_some_and(|before| (0..WRITE_EVERY).contains(&(now - before))) {
             return;
@@ -122,36 +148,41 @@ impl TokenCache {
 
     /// Alyx has refused this token. Returns when that is on disk: a crash must not let it in again.
     pub async fn forget(&self, token: TokenHash, store: &Store) {
-        if !self.no_longer_counts(token) {
+        let Some(refused_at) = self.no_longer_counts(token) else {
+            self.others_refused_at.insert(token, self.clock.stamp());
             return;
-        }
-        tracing::info!("a token was refused by Alyx and is forgotten");
-        let delete = move |connection: &Connection| {
-            connection.execute("DELETE FROM tokens WHERE hash = ?1", [token.0]).map(drop)
         };
-        if let Err(error) = store.commit("a token's refusal", delete).await {
+        tracing::info!("a token was refused by Alyx and is forgotten");
+        let refuse = move |connection: &Connection| {
+            connection.prepare_cached(INSERT)?.execute((token.0, -refused_at)).map(drop)
+        };
+        if let Err(error) = store.commit("a token's refusal", refuse).await {
             tracing::error!(%error, "a refused token is forgotten only until the next start");
         }
     }
 
-    /// Takes a token out; whether it was known. Only those that counted are noted as refused: anybody can make up others.
-    fn no_longer_counts(&self, token: TokenHash) -> bool {
+    /// Takes a token out; when, if it was known. Only those that counted are noted as refused: anybody can make up others.
+    fn no_longer_counts(&self, token: TokenHash) -> Option<Millis> {
+        let refused_at = self.clock.stamp();
         let mut refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.vouched_at.write().unwrap_or_else(PoisonError::into_inner).remove(&token);
-        if known.is_some() {
-            refused.insert(token, self.clock.stamp());
-        }
         self.refusals.fetch_add(1, Ordering::Release);
-        known.is_some()
+        known.map(|_| {
+            refused.insert(token, refused_at);
+            refused_at
+        })
     }
 
     /// Another database has taken the place of a damaged or deleted one: it gets what is known here, and nothing else
     /// counts. Called by the thread that writes.
     pub fn on_database_replaced(&self, connection: &Connection) {
+        let refused = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.vouched_at.read().unwrap_or_else(PoisonError::into_inner);
         let written = connection.execute("DELETE FROM tokens", []).and_then(|_| {
             let mut insert = connection.prepare_cached(INSERT)?;
-            known.iter().try_for_each(|(token, at)| insert.execute((token.0, at)).map(drop))
+            let rows = known.iter().map(|(token, at)| (token, *at));
+            let refused = refused.iter().map(|(token, at)| (token, -at));
+            rows.chain(refused).try_for_each(|(token, at)| insert.execute((token.0, at)).map(drop))
         });
         if let Err(error) = written {
             tracing::error!(%error, "accepted tokens were not written anew");
@@ -223,9 +254,9 @@ mod tests {
         tokens.forget(token, &store).await;
         assert_eq!(tokens.refusals(), 1);
         tokens.vouch(token, asked_at, &store);
-        assert_eq!(tokens.status(&token, &settings), TokenStatus::Unknown, "asked before it was refused");
+        assert_eq!(tokens.status(&token, &settings), TokenStatus::Refused, "asked before it was refused");
         let reopened = TokenCache::load(&store, clock.clone()).await.unwrap();
-        assert_eq!(reopened.status(&token, &settings), TokenStatus::Unknown, "nor after a restart");
+        assert_eq!(reopened.status(&token, &settings), TokenStatus::Refused, "nor after a restart");
         tokens.vouch(token, clock.stamp(), &store);
         assert_eq!(tokens.status(&token, &settings), TokenStatus::Vouched, "asked later");
         store.close();

@@ -16,6 +16,10 @@ use crate::{
     upstream::{UpstreamError, rate_limit::Caller},
 };
 
+/// Said where only Alyx could judge the token.
+const UNKNOWN_TOKEN: &str = "This token is not known here, and only Alyx can say whether it is good. \
+    Log in by name and password: those with which somebody logged in here before are known without Alyx.";
+
 /// What a caller may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authorization {
@@ -25,6 +29,8 @@ pub(crate) enum Authorization {
     GrantedAfterRevalidation,
     /// Only what Alyx itself gives it; if Alyx is away, this refusal of Alyx's (status 403).
     UpstreamOnly(&'static str),
+    /// Only what Alyx itself gives it: Alyx has not yet said here what this token is worth.
+    UnknownToken,
     /// Only what Alyx itself gives it: its token was accepted last at this time, too long ago.
     GraceExpired(Millis),
 }
@@ -52,7 +58,8 @@ pub(crate) fn authorize(core: &Core, credentials: &Credentials, asked: &Exchange
             TokenStatus::Vouched => Authorization::Granted,
             TokenStatus::NeedsRevalidation => Authorization::GrantedAfterRevalidation,
             TokenStatus::PastGrace { vouched_at } => Authorization::GraceExpired(vouched_at),
-            TokenStatus::Unknown => Authorization::UpstreamOnly(error_body::INVALID_TOKEN),
+            TokenStatus::Refused => Authorization::UpstreamOnly(error_body::INVALID_TOKEN),
+            TokenStatus::Unknown => Authorization::UnknownToken,
         },
     }
 }
@@ -64,7 +71,7 @@ pub(crate) fn caller(core: &Core, credentials: &Credentials, route: &Route) -> O
     }
     let Credentials::Token { hash, field } = credentials else { return None };
     Some(match core.tokens.status(hash, &core.settings.load().access) {
-        TokenStatus::Unknown => Caller::Unverified,
+        TokenStatus::Unknown | TokenStatus::Refused => Caller::Unverified,
         _ => Caller::of(field),
     })
 }
@@ -79,9 +86,7 @@ pub(crate) fn standing(core: &Core, asked: &Exchange) -> Standing {
         return Standing::User;
     }
     match credentials(&asked.headers, &core.key) {
-        Credentials::Token { hash, .. } if core.tokens.status(&hash, access) != TokenStatus::Unknown => {
-            Standing::User
-        }
+        Credentials::Token { hash, .. } if core.tokens.status(&hash, access).was_accepted() => Standing::User,
         _ => Standing::Stranger,
     }
 }
@@ -114,7 +119,10 @@ pub(crate) fn refuse_caller(
         Authorization::UpstreamOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
             gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")
         })),
-        // No 403: ONE would throw away a token that is good again when Alyx is back.
+        // No 403 here and below: ONE would throw away a token that may be good, or is so again when Alyx is back.
+        Authorization::UnknownToken => {
+            Some(retry_later(failure).unwrap_or_else(|| gateway_timeout(core, failure, UNKNOWN_TOKEN)))
+        }
         Authorization::GraceExpired(vouched_at) => {
             let since = clock::for_people(vouched_at);
             let text =

@@ -43,7 +43,7 @@ impl WriterStanding {
     pub(super) fn of(core: &Core, asked: &Exchange) -> Self {
         match credentials(&asked.headers, &core.key) {
             Credentials::Token { hash, .. } => match core.tokens.status(&hash, &asked.settings.access) {
-                TokenStatus::Unknown => Self::Unverified,
+                TokenStatus::Unknown | TokenStatus::Refused => Self::Unverified,
                 _ => Self::Accepted,
             },
             Credentials::Foreign if has_session(&asked.headers) => Self::Session,
@@ -58,7 +58,7 @@ impl WriterStanding {
 
     /// The same when Alyx has answered, which looks at the token first.
     pub(super) fn judged(self, core: &Core, token: Option<TokenHash>, access: &AccessSettings) -> Self {
-        let known = |token| core.tokens.status(&token, access) != TokenStatus::Unknown;
+        let known = |token| core.tokens.status(&token, access).was_accepted();
         if self == Self::Unverified && token.is_some_and(known) { Self::Accepted } else { self }
     }
 

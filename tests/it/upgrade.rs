@@ -46,7 +46,7 @@ async fn what_every_earlier_version_has_stored_is_answered() {
         }
         // Who was let in is let in, with token and with password; nobody else is.
         let unknown = format!("Token {}", users::UNKNOWN_TOKEN);
-        proxy.client().with_authorization(&unknown).get("/labs").await.expect(403);
+        proxy.client().with_authorization(&unknown).get("/labs").await.expect(504);
         let log_in = |password: &str| {
             let form = [("username", users::ONEUSER.name), ("password", password)];
             proxy.client().anonymous().ask("POST", "/auth-token").multipart(&form)

@@ -57,7 +57,7 @@ async fn nobody_waits_longer_than_the_time_out_and_then_nobody_waits_at_all() {
     assert_eq!(lab.count(UNKNOWN), before);
 }
 
-/// ONE throws a token away that was refused: only Alyx refuses one, and this proxy where Alyx is known to be away.
+/// ONE throws a token away that was refused: only Alyx refuses one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_alyx_had_no_time_for_is_not_refused() {
     let lab = Lab::open().await;
@@ -85,7 +85,7 @@ async fn a_token_that_alyx_had_no_time_for_is_not_refused() {
     lab.upstream.cut().await;
     new.get(UNKNOWN).await;
     proxy.until_upstream_is("down").await;
-    assert_eq!(new.get(UNKNOWN).await.expect(403).json()["detail"], "Invalid token.");
+    new.get(UNKNOWN).await.expect(504);
 }
 
 /// A log-in of the mirror's account that is not answered ends, and is tried again.
