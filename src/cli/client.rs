@@ -7,14 +7,15 @@ use std::{
     time::Duration,
 };
 
-use alyx_proxy::server::only_this_certificate;
+use alyx_proxy::{one, server::only_this_certificate};
 use anyhow::{Context, anyhow};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
+use zeroize::Zeroizing;
 
-use super::{CliError, control::Control, progress_bar::StepBar};
+use super::{CliError, args::TokenFlag, control::Control, progress_bar::StepBar};
 
 const A_DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,6 +68,26 @@ impl ProxyClient {
     }
 }
 
+/// The token to ask with: that of the environment or the command line, or the one that ONE has for this proxy.
+pub(super) fn token_for(
+    place: &Target,
+    given: &TokenFlag,
+    user: Option<&str>,
+) -> Result<Zeroizing<String>, CliError> {
+    if let Some(token) = given.token() {
+        return Ok(Zeroizing::new(token));
+    }
+    let home = etcetera::home_dir().map_err(|error| anyhow!("no home directory: {error}"))?;
+    let found = one::token(&home.join(".one"), &place.url, user).map_err(anyhow::Error::from)?;
+    found.ok_or_else(|| {
+        let variable = alyx_proxy::settings::TOKEN_VARIABLE;
+        let who = user.map_or_else(String::new, |user| format!(" as {user}"));
+        CliError::Usage(format!(
+            "ONE has no token for {place}{who}: log in once with ONE(base_url='{place}'), or set {variable}"
+        ))
+    })
+}
+
 /// The field that shows this token.
 pub(super) fn authorization(token: &str) -> Result<HeaderValue, CliError> {
     let mut field = HeaderValue::try_from(format!("Token {token}"))
@@ -108,8 +129,27 @@ pub(super) async fn download(
     let base = &control.base;
     let request = client(base, PATIENCE)?.post(format!("{base}{path}")).bearer_auth(control.token.as_str());
     let json = HeaderValue::from_static("application/json");
-    let request = request.timeout(A_DAY).header(header::CONTENT_TYPE, json).body(wish.to_string());
-    let mut response = request.send().await.map_err(|error| no_answer(base, &error))?;
+    save(base, request.header(header::CONTENT_TYPE, json).body(wish.to_string()), to, bar).await
+}
+
+/// Gets what is at this path with these fields, and writes it to a file that only its owner can read.
+pub(super) async fn download_as(
+    base: &Target,
+    path: &str,
+    headers: &HeaderMap,
+    to: &Path,
+    bar: &StepBar,
+) -> Result<(), CliError> {
+    save(base, client(base, PATIENCE)?.get(format!("{base}{path}")).headers(headers.clone()), to, bar).await
+}
+
+async fn save(
+    base: &Target,
+    request: reqwest::RequestBuilder,
+    to: &Path,
+    bar: &StepBar,
+) -> Result<(), CliError> {
+    let mut response = request.timeout(A_DAY).send().await.map_err(|error| no_answer(base, &error))?;
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }

@@ -192,3 +192,39 @@ async fn of_a_part_of_alyx_no_tables_are_made_unasked() {
         assert_eq!(proxy.get(path).await.status, 504, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_a_proxy_elsewhere_are_fetched_by_its_url() {
+    let alyx = miniature().await;
+    let proxy = mirroring(&alyx, &["sessions", "datasets", "data-repository"]).await;
+    let home = tempfile::tempdir().unwrap();
+    let run = |to: &str, token: &str| {
+        let to = home.path().join(to);
+        let run = ["tables", to.to_str().unwrap(), "--json", "--url", &proxy.url(), "--token", token];
+        command::run(&run)
+    };
+    let token = users::ONEUSER.token;
+    // By a token that this proxy has not seen before.
+    let told: Value = serde_json::from_str(&command::done(&run("folder", token))).unwrap();
+    let here = home.path().join("here");
+    command::done(&tables(&alyx, &proxy, here.to_str().unwrap()));
+    let names = ["sessions.pqt", "datasets.pqt", "cache_info.json"];
+    assert_eq!(told["files"], json!(names));
+    for name in ["sessions.pqt", "datasets.pqt"] {
+        let fetched = fs::read(home.path().join("folder").join(name)).unwrap();
+        assert_eq!(fetched, fs::read(here.join(name)).unwrap(), "{name}");
+    }
+    command::done(&run("cache.zip", token));
+    assert_eq!(
+        zip::ZipArchive::new(fs::File::open(home.path().join("cache.zip")).unwrap()).unwrap().len(),
+        3
+    );
+
+    // Who may not have them leaves nothing behind, and what was there stays.
+    let refused = run("folder", users::UNKNOWN_TOKEN);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Invalid token."), "{refused:?}");
+    assert!(names.iter().all(|name| home.path().join("folder").join(name).exists()));
+    let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "nothing is left lying about: {left:?}");
+}

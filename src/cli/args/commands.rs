@@ -98,6 +98,14 @@ pub(in crate::cli) struct TablesFlags {
     /// A folder for the tables, or one file that ends in .zip
     #[arg(value_name = "FOLDER|FILE", default_value = "cache.zip")]
     pub(in crate::cli) to: PathBuf,
+    /// Fetch those of the proxy at this URL, with your own token [default: make them of this machine's data directory]
+    #[arg(long)]
+    pub(in crate::cli) url: Option<String>,
+    /// Whose token of ONE's to take with --url [default: the one who logs in by default]
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(in crate::cli) user: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) token: TokenFlag,
     /// As JSON, for other programs
     #[arg(long)]
     pub(in crate::cli) json: bool,

@@ -11,7 +11,7 @@ pub(super) use commands::{
     DemoFlags, ExplainFlags, ExportFlags, ImportFlags, InspectFlags, OneSetupFlags, PackFlags, PurgeFlags,
     SyncFlags, TablesFlags,
 };
-pub(super) use common::{CommonFlags, ServeFlags, StatusFlags, reachable};
+pub(super) use common::{CommonFlags, ServeFlags, StatusFlags, TokenFlag, reachable};
 
 const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 not running";
 
@@ -169,8 +169,9 @@ pub(super) enum Command {
     /// Write what is mirrored as ONE's cache tables, for ONE's `local` mode
     ///
     /// Reads the data directory, also beside a running proxy. /sessions, /datasets and /data-repository must be mirrored.
+    /// With --url it fetches those that a proxy elsewhere offers.
     #[command(after_help = format!(
-        "Example:\n  alyx-proxy tables ~/one-tables\n  alyx-proxy tables cache.zip\n\n{EXIT}"
+        "Example:\n  alyx-proxy tables ~/one-tables\n  alyx-proxy tables cache.zip --url http://lab-server:8040\n\n{EXIT}"
     ))]
     Tables {
         #[command(flatten)]

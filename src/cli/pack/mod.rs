@@ -9,20 +9,16 @@ mod wishes;
 
 use std::{collections::HashSet, time::Duration};
 
-use alyx_proxy::{
-    one,
-    settings::{Sources, load},
-};
+use alyx_proxy::settings::{Sources, load};
 use anyhow::anyhow;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::{
     CliError, CommandResult,
     args::PackFlags,
-    client::{self, ProxyClient, Target},
+    client::{self, ProxyClient},
     print, print_json,
     progress_bar::StepBar,
 };
@@ -38,7 +34,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> CommandResult {
     let place = flags.proxy.place(&load(sources)?.settings);
-    let token = token(&place, flags)?;
+    let token = client::token_for(&place, &flags.token, flags.user.as_deref())?;
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, client::authorization(&token)?);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -102,23 +98,6 @@ async fn fill(
         bar.step(what, filled.len() as u64, wishes.len() as u64);
     }
     Ok(filled)
-}
-
-/// The token to ask with: that of the environment, or the one that ONE has for this proxy.
-fn token(place: &Target, flags: &PackFlags) -> Result<Zeroizing<String>, CliError> {
-    if let Some(token) = flags.token.token() {
-        return Ok(Zeroizing::new(token));
-    }
-    let home = etcetera::home_dir().map_err(|error| anyhow!("no home directory: {error}"))?;
-    let found =
-        one::token(&home.join(".one"), &place.url, flags.user.as_deref()).map_err(anyhow::Error::from)?;
-    found.ok_or_else(|| {
-        let variable = alyx_proxy::settings::TOKEN_VARIABLE;
-        let who = flags.user.as_deref().map_or_else(String::new, |user| format!(" as {user}"));
-        CliError::Usage(format!(
-            "ONE has no token for {place}{who}: log in once with ONE(base_url='{place}'), or set {variable}"
-        ))
-    })
 }
 
 /// What was asked in the last days, the last first.

@@ -4,12 +4,14 @@
 mod columns;
 mod quality;
 mod rows;
+mod unpack;
 mod write;
 
 use std::{io, path::PathBuf};
 
 use serde::Serialize;
 
+pub use unpack::unpack;
 pub use write::{Form, write};
 
 use crate::{
