@@ -101,10 +101,10 @@ pub fn age_field(received_at: Millis) -> u64 {
     }
 }
 
-/// The day in a time zone by its IANA name; in UTC where there is no such zone.
-pub fn today(time_zone: &str) -> jiff::civil::Date {
+/// The day of this time in a time zone by its IANA name; in UTC where there is no such zone.
+pub fn day(at: Millis, time_zone: &str) -> jiff::civil::Date {
     let zone = jiff::tz::TimeZone::get(time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
-    jiff::Timestamp::now().to_zoned(zone).date()
+    jiff::Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(zone).date()
 }
 
 /// `2026-11-23 09:12 UTC`, for people.

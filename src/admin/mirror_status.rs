@@ -10,7 +10,7 @@ impl AdminSite {
     pub(crate) fn mirror_status(&self) -> Option<Value> {
         let mirror = self.core.mirror.as_ref()?;
         let states = mirror.states();
-        let now = clock::now();
+        let now = self.core.clock.now();
         let mut tables: Vec<_> = states.iter().collect();
         tables.sort_unstable_by_key(|(endpoint, _)| *endpoint);
         let table = |(endpoint, state): (&str, &crate::mirror::state::TableState)| {

@@ -187,7 +187,7 @@ impl AdminSite {
             .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": (clock::now() - self.started_at).max(0) / 1000,
+            "uptime_seconds": (self.core.clock.now() - self.started_at).max(0) / 1000,
             "listen": self.listening.get().map(ToString::to_string),
             "upstream": {
                 "url": self.core.upstream.base(),

@@ -57,15 +57,15 @@ impl AdminSite {
     fn set_mirror_gauges(&self) {
         let Some(mirror) = &self.core.mirror else { return };
         set("alyx_proxy_mirror_degraded", mirror.trouble().is_some().into());
-        let states = mirror.states();
+        let (states, now) = (mirror.states(), self.core.clock.now());
         if let Some(synchroniser) = &self.core.synchroniser {
             set("alyx_proxy_mirror_account_refused", synchroniser.is_account_refused().into());
             let settings = self.core.settings.load();
             let missing = settings.mirror.kept().filter(|endpoint| states.of(endpoint.name).is_none());
-            missing.for_each(|endpoint| set_table(endpoint.name, 0, self.started_at));
+            missing.for_each(|endpoint| set_table(endpoint.name, 0, now - self.started_at));
         }
         for (endpoint, state) in states.iter() {
-            set_table(endpoint, state.rows, state.synced_at);
+            set_table(endpoint, state.rows, now - state.synced_at);
         }
     }
 }
@@ -76,8 +76,8 @@ fn set(name: &'static str, value: u64) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 52 bits")]
-fn set_table(endpoint: &'static str, rows: u64, since: clock::Millis) {
+fn set_table(endpoint: &'static str, rows: u64, age: clock::Millis) {
     gauge!("alyx_proxy_mirror_rows", "endpoint" => endpoint).set(rows as f64);
-    let age = (clock::now() - since).max(0) as f64 / 1000.0;
+    let age = age.max(0) as f64 / 1000.0;
     gauge!("alyx_proxy_mirror_age_seconds", "endpoint" => endpoint).set(age);
 }

@@ -18,7 +18,7 @@ use moka::sync::Cache;
 use super::{Entry, Question};
 use crate::{
     alyx::{Endpoint, Route, record},
-    clock::{self, Millis},
+    clock::{Millis, SharedClock},
     settings::value::Size,
     storage::types::{CacheKey, TokenHash},
 };
@@ -72,17 +72,18 @@ type OwnColumns = Arc<BTreeMap<String, Millis>>;
 pub struct GivenCopies {
     copies: Cache<(Holder, CacheKey), Arc<GivenCopy>>,
     written: Cache<(Holder, &'static str, String), OwnColumns>,
+    clock: SharedClock,
 }
 
 impl GivenCopies {
     /// Remembers copies of so many bytes.
-    pub fn new(size: Size) -> Self {
+    pub fn new(size: Size, clock: SharedClock) -> Self {
         let weight = |_: &(Holder, CacheKey), copy: &Arc<GivenCopy>| {
             let body = copy.entry.as_ref().map_or(0, |entry| entry.weight());
             u32::try_from(body + OVERHEAD).unwrap_or(u32::MAX)
         };
         let copies = Cache::builder().weigher(weight).max_capacity(size.0).build();
-        Self { copies, written: Cache::new(WRITTEN) }
+        Self { copies, written: Cache::new(WRITTEN), clock }
     }
 
     /// Notes that an answer was given; `current` where Alyx itself said so at that moment, to this holder.
@@ -99,10 +100,10 @@ impl GivenCopies {
             known.current == current && one == entry.as_ref().map(Arc::as_ptr)
         };
         if let Some(known) = self.copies.get(&key).filter(same) {
-            known.again(clock::stamp());
+            known.again(self.clock.stamp());
             return known;
         }
-        let (at, route) = (AtomicI64::new(clock::stamp()), question.route.clone());
+        let (at, route) = (AtomicI64::new(self.clock.stamp()), question.route.clone());
         let copy = Arc::new(GivenCopy { at, holder, route, entry, current });
         self.copies.insert(key, copy.clone());
         copy
@@ -111,7 +112,7 @@ impl GivenCopies {
     /// Notes that a holder has written these columns of a record: what it was given of them before is no longer what it
     /// holds.
     pub fn wrote(&self, holder: Holder, endpoint: &'static Endpoint, key: &str, columns: &[String]) {
-        let at = clock::stamp();
+        let at = self.clock.stamp();
         let name = (holder, endpoint.name, key.to_owned());
         let mut own = self.written.get(&name).map(|own| (*own).clone()).unwrap_or_default();
         own.extend(columns.iter().map(|column| (column.clone(), at)));

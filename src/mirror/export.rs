@@ -187,7 +187,7 @@ impl ReadSnapshot {
         endpoint: &'static Endpoint,
         pairs: &Pairs,
     ) -> rusqlite::Result<Result<Vec<i64>, String>> {
-        let today = clock::today("UTC");
+        let today = clock::day(clock::now(), "UTC");
         match plan::list(&self.connection, &self.states, endpoint, pairs, today) {
             Ok(plan) => plan.numbers(&self.connection).map(Ok),
             Err(PlanError::Sqlite(error)) => Err(error),

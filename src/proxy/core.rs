@@ -130,7 +130,7 @@ impl Core {
                 clock.clone(),
             )
             .await?,
-            given: Arc::new(GivenCopies::new(settings.load().cache.given_copies)),
+            given: Arc::new(GivenCopies::new(settings.load().cache.given_copies, clock.clone())),
             walks: ListWalks::new(settings.load().cache.given_copies),
             tokens: TokenCache::load(&store, clock.clone()).await?,
             history: History::new(clock.clone()),

@@ -106,7 +106,7 @@ pub(crate) async fn not_stored(
             .iter()
             .map(|near| {
                 let query = if near.query.is_empty() { "" } else { "?" };
-                let age = clock::span_for_people(clock::now() - near.received_at);
+                let age = clock::span_for_people(core.clock.now() - near.received_at);
                 format!("{}{query}{} ({age} old)", question.path, near.query)
             })
             .collect();

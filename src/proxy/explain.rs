@@ -214,7 +214,8 @@ impl FromMirror {
     async fn planned(&self, asked: &Exchange, question: &Question, owner: Owner) -> Option<Planned> {
         let target = self.mirror_for(question).ok()?;
         let request = mirror_budget::request(question, owner, &asked.settings, false);
-        let (now, today) = (self.core.clock.now(), self.core.mode.today(&asked.settings));
+        let now = self.core.clock.now();
+        let today = self.core.mode.today(&asked.settings, now);
         let (endpoint, key, question) = (target.endpoint, target.key, question.clone());
         let look = move |connection: &rusqlite::Connection, states: &Arc<States>| {
             if let Some(key) = key {

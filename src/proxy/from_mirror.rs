@@ -178,7 +178,7 @@ impl FromMirror {
         owner: Owner,
     ) -> Result<CachedAnswer, MirrorMiss> {
         let MirrorQuery { mirror, endpoint, key } = self.mirror_for(question)?;
-        let today = self.core.mode.today(settings);
+        let today = self.core.mode.today(settings, self.core.clock.now());
         if let Some(kept) = self.answers.0.get(&question.key)
             && kept.version == mirror.version()
             && kept.today == today

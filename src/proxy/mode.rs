@@ -95,9 +95,9 @@ impl Mode {
     }
 
     /// The day that Alyx's clock stands at. That of the demo's, and of a snapshot, stands still.
-    pub(crate) fn today(&self, settings: &Settings) -> Date {
+    pub(crate) fn today(&self, settings: &Settings, now: Millis) -> Date {
         match self {
-            Self::Live => clock::today(&settings.mirror.time_zone),
+            Self::Live => clock::day(now, &settings.mirror.time_zone),
             Self::Snapshot(snapshot) => snapshot.today(),
             Self::Demo(miniature) => miniature.today(),
         }

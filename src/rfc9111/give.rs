@@ -1,23 +1,23 @@
 //! Making the response from a stored one: its age, and what the request's conditions and ranges leave of it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::StoredResponse;
-use crate::{
-    clock,
-    http::{RequestedRange, Validators, cache_status::CacheStatus, not_modified, wanted},
-};
+use crate::http::{RequestedRange, Validators, cache_status::CacheStatus, not_modified, wanted};
 
-/// The response that gives what is stored; `status` tells where it came from (RFC 9211).
+/// The response that gives what is stored and has this age; `status` tells where it came from (RFC 9211).
 pub(super) fn give(
     stored: &StoredResponse,
+    age: Duration,
     method: &Method,
     request: &HeaderMap,
     status: CacheStatus,
 ) -> Response<Body> {
     let mut headers = stored.headers.clone();
-    let age = stored.age(clock::now()).as_secs().min(u32::MAX.into());
+    let age = age.as_secs().min(u32::MAX.into());
     headers.insert(header::AGE, HeaderValue::from(age));
     let mut response = Response::new(Body::empty());
     if not_modified(request, stored.status, &stored.headers, stored.received_at()) {

@@ -17,7 +17,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::{
-    clock::{self, Millis},
+    clock::Millis,
     http::{
         Directives, Lifetime, ResponseControl,
         body::{self, Buffered},
@@ -110,7 +110,7 @@ impl StandardExchange {
     }
 
     async fn read(self, body: Body) -> Response<Body> {
-        let now = clock::now();
+        let now = self.now();
         let stored = self.standard.shelf.find(&self.url, &self.headers).filter(|_| !self.wanted.no_store);
         if let Some(stored) = &stored {
             match stored.worth(&self.wanted, now) {
@@ -138,7 +138,7 @@ impl StandardExchange {
         }
         match self.ask(body, stored.as_ref()).await {
             Ok(response) => response,
-            Err(failure) => match stored.filter(|stored| stored.may_stand_in(false, clock::now())) {
+            Err(failure) => match stored.filter(|stored| stored.may_stand_in(false, self.now())) {
                 Some(stored) => self.give(
                     &stored,
                     CacheStatus::StaleIfError { fwd_status: None, failure: Some(failure.name()) },
@@ -178,7 +178,7 @@ impl StandardExchange {
         match (response.status(), held, stored) {
             (StatusCode::NOT_MODIFIED, Some(held), _) => {
                 let (parts, _) = response.into_parts();
-                let times = (asked_at, clock::now());
+                let times = (asked_at, self.now());
                 let fresh = held.freshened(&parts.headers, times);
                 if let Some(fresh) = fresh.filter(|_| held.is_meant_by(&parts.headers)) {
                     let fresh = Arc::new(fresh);
@@ -189,7 +189,7 @@ impl StandardExchange {
                 let (asked_at, response) = self.exchange(self.headers.clone(), Body::empty()).await?;
                 self.keep(response, asked_at).await
             }
-            (status, _, Some(stored)) if is_failure(status) && stored.may_stand_in(true, clock::now()) => {
+            (status, _, Some(stored)) if is_failure(status) && stored.may_stand_in(true, self.now()) => {
                 Ok(self.give(
                     stored,
                     CacheStatus::StaleIfError { fwd_status: Some(status.as_u16()), failure: None },
@@ -205,7 +205,7 @@ impl StandardExchange {
 
     /// A response to HEAD either describes what is stored, or says that it is no longer so.
     fn learn_from_head(&self, stored: &Arc<StoredResponse>, head: &HeaderMap, asked_at: Millis) {
-        match stored.freshened(head, (asked_at, clock::now())).filter(|_| stored.is_described_by(head)) {
+        match stored.freshened(head, (asked_at, self.now())).filter(|_| stored.is_described_by(head)) {
             Some(fresh) => self.store_freshened(&Arc::new(fresh), head),
             None => self.standard.shelf.invalidate(&self.url),
         }
@@ -234,7 +234,7 @@ impl StandardExchange {
         response: Response<Body>,
         asked_at: Millis,
     ) -> Result<Response<Body>, UpstreamError> {
-        let (status, received_at) = (response.status(), clock::now());
+        let (status, received_at) = (response.status(), self.now());
         let control = ResponseControl::of(response.headers());
         let lifetime = lifetime(status, response.headers(), &control, received_at);
         if !may_store(self.asked_by(&self.method), status, response.headers(), &control, lifetime) {
@@ -293,7 +293,7 @@ impl StandardExchange {
         let content = response.headers().get(header::CONTENT_LOCATION).and_then(|place| self.place(place));
         let own = self.method == Method::POST && content.as_deref() == Some(&*self.url);
         let control = ResponseControl::of(response.headers());
-        let received_at = clock::now();
+        let received_at = self.now();
         let lifetime = lifetime(status, response.headers(), &control, received_at);
         let said = matches!(lifetime, Lifetime::Said(time) if !time.is_zero());
         let as_get = self.asked_by(&Method::GET);
@@ -342,12 +342,16 @@ impl StandardExchange {
                 interim.send(status, headers);
             }
         };
-        let asked_at = clock::now();
+        let asked_at = self.now();
         Ok((asked_at, self.standard.origin.exchange(request, &self.base, timeout, pass_on).await?))
     }
 
+    fn now(&self) -> Millis {
+        self.standard.core.clock.now()
+    }
+
     fn give(&self, stored: &StoredResponse, status: CacheStatus) -> Response<Body> {
-        give(stored, &self.method, &self.headers, status)
+        give(stored, stored.age(self.now()), &self.method, &self.headers, status)
     }
 }
 

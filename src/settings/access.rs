@@ -16,9 +16,9 @@ pub struct AccessSettings {
     pub anonymous: bool,
     /// How long it is remembered what each user asked, for them alone; zero: not at all.
     pub query_history: Span,
-    /// Failed log-ins of one user name from one address within `window` before further ones are refused there.
+    /// Failed log-ins of one user name from one address within `login_window` before further ones are refused there.
     pub login_attempts: u32,
-    /// The time in which `attempts` are counted.
+    /// The time in which `login_attempts` are counted.
     pub login_window: Span,
     /// The token that `/-/api/` asks for; empty: one is made, in `admin-token` in the data directory.
     pub admin_token: String,

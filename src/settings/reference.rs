@@ -11,7 +11,7 @@ const FILE: &str = include_str!("../../config/alyx-proxy.toml");
 
 const HEAD: &str = "# Every setting
 
-<!-- Made from the program's own tables: `UPDATE_DOCS=1 cargo test --test docs` writes it anew. -->
+<!-- Made from the program's own tables: `UPDATE_DOCS=1 cargo test --test it docs::` writes it anew. -->
 
 Nothing needs to be set but `upstream.url`, if your Alyx is not the public one. A setting can stand in a file
 (`--config FILE`, `$ALYX_PROXY_CONFIG`, `~/.config/alyx-proxy/config.toml` or `/etc/alyx-proxy/alyx-proxy.toml`), in the

@@ -72,7 +72,7 @@ impl Visit {
 
     fn rows(&self) -> Vec<MirrorRow> {
         let Some(mirror) = &self.admin.core.mirror else { return Vec::new() };
-        let (states, now) = (mirror.states(), clock::now());
+        let (states, now) = (mirror.states(), self.admin.core.clock.now());
         let progress =
             self.admin.core.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot());
         let progress = progress.unwrap_or_default();

@@ -81,7 +81,7 @@ impl Visit {
         let stored = core.responses.usage();
         let logged_in = self.counts();
         let (most, slowest) = core.activity.questions();
-        let now = clock::now();
+        let now = core.clock.now();
         let rows = |asked: Vec<TopQuery>| asked.iter().map(|asked| row(asked, logged_in)).collect();
         let client = |client: activity::Client| ClientRow {
             address: client.address.to_string(),
