@@ -82,7 +82,7 @@ async fn every_refusal_is_counted_once() {
         &proxy,
         vec![
             (504, client.ask("GET", "/subjects?lab=two")),
-            (403, unknown.ask("GET", "/labs")),
+            (504, unknown.ask("GET", "/labs")),
             (403, nobody.ask("GET", "/labs")),
             (503, client.ask("POST", "/weighings").json(&serde_json::json!({}))),
             (504, client.ask("GET", "/admin/")),
