@@ -6,6 +6,7 @@
 pub mod cache_info;
 pub mod cache_tables;
 pub mod change_tracking;
+pub(crate) mod collation;
 pub mod coreapi;
 pub mod descriptions;
 pub mod endpoint;

@@ -100,6 +100,34 @@ pub struct Relation {
     pub join: Join,
     /// Whether one record may have many of them.
     pub many: bool,
+    /// What it is in Django.
+    pub field: RelatedField,
+}
+
+/// The class of Django's field that a path ends at which ends at a relation; of a relation through a table of its own that
+/// is the field of that table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelatedField {
+    /// The record holds the other's key, or a table between the two does.
+    ForeignKey,
+    /// The same within a tree.
+    TreeForeignKey,
+    /// The others hold this record's key.
+    ManyToOneRel,
+    /// The record is one of the other kind, and has its key.
+    OneToOneField,
+}
+
+impl RelatedField {
+    /// Its name, as messages have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ForeignKey => "ForeignKey",
+            Self::TreeForeignKey => "TreeForeignKey",
+            Self::ManyToOneRel => "ManyToOneRel",
+            Self::OneToOneField => "OneToOneField",
+        }
+    }
 }
 
 /// How the records of a relation are found.
@@ -210,7 +238,7 @@ impl Model {
 
 /// Shorthand for the tables in [`super::models`].
 pub(super) mod shorthand {
-    use super::{Column, ColumnKind, Join, Relation, Shortcut};
+    use super::{Column, ColumnKind, Join, RelatedField, Relation, Shortcut};
 
     pub(in super::super) const fn column(name: &'static str, kind: ColumnKind) -> Column {
         Column { name, kind, at: name, detail: false }
@@ -230,7 +258,13 @@ pub(super) mod shorthand {
         at: &'static str,
         key: &'static str,
     ) -> Relation {
-        Relation { name, to, join: Join::Holds { at, key, detail: false }, many: false }
+        Relation {
+            name,
+            to,
+            join: Join::Holds { at, key, detail: false },
+            many: false,
+            field: RelatedField::ForeignKey,
+        }
     }
 
     pub(in super::super) const fn many(
@@ -239,7 +273,13 @@ pub(super) mod shorthand {
         at: &'static str,
         key: &'static str,
     ) -> Relation {
-        Relation { name, to, join: Join::Holds { at, key, detail: false }, many: true }
+        Relation {
+            name,
+            to,
+            join: Join::Holds { at, key, detail: false },
+            many: true,
+            field: RelatedField::ForeignKey,
+        }
     }
 
     /// A relation that only the detail holds.
@@ -250,8 +290,25 @@ pub(super) mod shorthand {
         relation
     }
 
+    /// One that the others hold, and the record shows.
+    pub(in super::super) const fn held_by(mut relation: Relation) -> Relation {
+        relation.field = RelatedField::ManyToOneRel;
+        relation
+    }
+
+    /// One within a tree.
+    pub(in super::super) const fn in_tree(mut relation: Relation) -> Relation {
+        relation.field = RelatedField::TreeForeignKey;
+        relation
+    }
+
     pub(in super::super) const fn held(name: &'static str, to: &'static str, by: &'static str) -> Relation {
-        Relation { name, to, join: Join::HeldAs(by), many: true }
+        Relation { name, to, join: Join::HeldAs(by), many: true, field: RelatedField::ManyToOneRel }
+    }
+
+    /// One that the others show many of: through a table between the two, or held by this record and shown there alone.
+    pub(in super::super) const fn shown(name: &'static str, to: &'static str, by: &'static str) -> Relation {
+        Relation { name, to, join: Join::HeldAs(by), many: true, field: RelatedField::ForeignKey }
     }
 
     pub(in super::super) const fn shortcut(

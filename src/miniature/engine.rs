@@ -172,13 +172,16 @@ impl LoadedLab {
     ) -> Result<TableState, EngineError> {
         let records = self.data.table(table.endpoint);
         let details = table.has_details() && (0..numbers.len()).all(|place| records.detail(place).is_some());
+        // This Alyx's own collation is that of bytes.
+        let mut ambiguous = state::ambiguous(&self.connection, table, "")?;
+        ambiguous.insert(state::IN_ONE_ORDER.to_owned());
         Ok(TableState {
             synced_at: 0,
             counted_at: 0,
             rows: numbers.iter().flatten().count() as u64,
             details,
             scope: Vec::new(),
-            ambiguous: state::ambiguous(&self.connection, table, "")?,
+            ambiguous,
             distrusted: BTreeSet::new(),
             unreadable: <_>::default(),
         })

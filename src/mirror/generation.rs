@@ -265,6 +265,9 @@ pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqli
             ambiguous.insert(key);
         }
     }
+    if state::is_in_one_order(connection, table, "")? {
+        ambiguous.insert(state::IN_ONE_ORDER);
+    }
     connection.execute(
         "UPDATE state SET rows = ?2, details = ?3, ambiguous = ?4 WHERE endpoint = ?1",
         (table.endpoint.name, rows, details, json(&ambiguous)),

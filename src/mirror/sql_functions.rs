@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::ingest::{days, micros};
 use crate::alyx::{
+    collation,
     filterset::{
         QueryError, Undecidable,
         compare::upper,
@@ -25,6 +26,9 @@ use crate::alyx::{
 /// What an error of SQLite begins with where a row can't be decided; the reason follows.
 pub const UNDECIDED: &str = "undecided: ";
 
+/// Whether the order of two texts by their bytes is that of every collation.
+pub(super) const ORDER_IS_CERTAIN: &str = "order_is_certain";
+
 /// Makes the functions known to a connection.
 pub fn register(connection: &Connection) -> Result<()> {
     text(connection, "text_contains", |own, wanted| {
@@ -32,6 +36,7 @@ pub fn register(connection: &Connection) -> Result<()> {
     })?;
     text(connection, "text_starts", |own, wanted| own.starts_with(wanted))?;
     text(connection, "text_ends", |own, wanted| own.ends_with(wanted))?;
+    text(connection, ORDER_IS_CERTAIN, collation::is_certain)?;
     connection.create_scalar_function("upper_of", 1, FLAGS, |context| {
         Ok(match context.get_raw(0) {
             ValueRef::Null => None,

@@ -4,11 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
-use super::{schema::EndpointTables, unreadable::UnreadableRecords};
+use super::{
+    schema::{EndpointTables, TableColumn},
+    sql_functions::ORDER_IS_CERTAIN,
+    unreadable::UnreadableRecords,
+};
 use crate::{
     alyx::{
         ENDPOINTS,
-        model::{Join, MODELS, Model},
+        model::{ColumnKind, Join, MODELS, Model},
     },
     clock::Millis,
 };
@@ -68,6 +72,32 @@ impl States {
     }
 }
 
+/// Noted beside columns: the list stands in the same order whatever the collation of Alyx's database is.
+pub const IN_ONE_ORDER: &str = "order:certain";
+
+/// Whether the list of a table stands in the same order whatever the collation of Alyx's database is, as far as its own
+/// columns tell.
+pub(super) fn is_in_one_order(
+    connection: &Connection,
+    table: &EndpointTables,
+    prefix: &str,
+) -> rusqlite::Result<bool> {
+    let is_text = |(_, column): &(_, TableColumn)| matches!(column.kind, ColumnKind::Text);
+    let Some(text) = table.order.iter().position(is_text) else {
+        // Of what other records tell, each question is looked at.
+        return Ok(!table.order.is_empty() || table.endpoint.order.is_empty() || table.ranked);
+    };
+    let before: Vec<String> = (1..=text).map(|number| format!("order_{number}")).collect();
+    let alike =
+        if before.is_empty() { String::new() } else { format!("PARTITION BY {} ", before.join(", ")) };
+    let (key, name) = (format!("order_{}", text + 1), &table.name);
+    let sql = format!(
+        "SELECT NOT EXISTS(SELECT 1 FROM (SELECT {key} AS own, lag({key}) OVER ({alike}ORDER BY {key}) AS before \
+         FROM \"{prefix}{name}\") WHERE before IS NOT NULL AND NOT {ORDER_IS_CERTAIN}(before, own))"
+    );
+    connection.query_row(&sql, [], |row| row.get(0))
+}
+
 /// The columns of a table that relations use as keys and in which a value stands twice.
 pub fn ambiguous(
     connection: &Connection,
@@ -91,6 +121,9 @@ pub fn ambiguous(
         if connection.query_row(&sql, [], |row| row.get(0))? {
             found.insert(key.to_owned());
         }
+    }
+    if is_in_one_order(connection, table, prefix)? {
+        found.insert(IN_ONE_ORDER.to_owned());
     }
     Ok(found)
 }

@@ -10,6 +10,7 @@ use super::{
     path::{Leaf, Path},
     python_literal::Python,
     regex::Pattern,
+    related,
     scalar::{Scalar, Transform},
 };
 use crate::alyx::model::ColumnKind;
@@ -50,6 +51,9 @@ impl Comparison {
     /// Reads what is left of a path, its transforms and lookup, and the value.
     pub(crate) fn new(path: &Path, value: &Python) -> QueryResult<Self> {
         let rest: Vec<&str> = path.rest.iter().map(String::as_str).collect();
+        if let Some(field) = path.related {
+            related::check(path, field, &rest)?;
+        }
         let Leaf::Value { name, kind, .. } = path.leaf else {
             return match rest.as_slice() {
                 [] if *value == Python::None => Ok(Self::Null(true)),

@@ -137,6 +137,10 @@ fn value(keys: &dyn KeyLookup, input: Input, texts: &[&str]) -> Result<Option<Cl
             Parsed::Unsure => unsure(text),
         },
         Input::Choice(codes) if codes.contains(&text) => Ok(Some(CleanedValue::Text(text.to_owned()))),
+        // Where Python's None is among the choices, Alyx takes the word for it, and fails later.
+        Input::Choice(codes) if text == "None" && codes.iter().all(|code| code.parse::<u8>().is_ok()) => {
+            unsure(text)
+        }
         Input::Choice(_) => {
             invalid(&format!("Select a valid choice. {text} is not one of the available choices."))
         }

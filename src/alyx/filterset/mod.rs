@@ -14,6 +14,7 @@ pub(crate) mod parse;
 pub(crate) mod path;
 pub(crate) mod python_literal;
 pub(crate) mod regex;
+mod related;
 pub(crate) mod scalar;
 
 use std::fmt;

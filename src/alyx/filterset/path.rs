@@ -1,7 +1,7 @@
 //! Paths of Django's names, resolved over the models (ALYX.md 2.2).
 
 use super::QueryError;
-use crate::alyx::model::{Column, ColumnKind, Join, Model, Relation};
+use crate::alyx::model::{Column, ColumnKind, Join, Model, RelatedField, Relation};
 
 /// A path resolved: relations to follow, what is at their end, and what of the path is left: the
 /// transforms and the lookup.
@@ -11,7 +11,12 @@ pub(crate) struct Path {
     pub(crate) hops: Vec<&'static Relation>,
     pub(crate) leaf: Leaf,
     pub(crate) rest: Vec<String>,
+    /// What it ends at where that is a relation itself, and not a column of the other record.
+    pub(crate) related: Option<RelatedField>,
 }
+
+/// The model whose primary key is a relation: it is one of another kind besides.
+const IS_ANOTHER_TOO: &str = "chronic-insertions";
 
 /// Relations beyond so many are not followed: they lead round in circles, and every one costs a joined table.
 const MOST_HOPS: usize = 16;
@@ -37,7 +42,8 @@ impl Path {
     /// Resolves a path of an endpoint's model.
     pub(crate) fn resolve(endpoint: &'static str, path: &str) -> Result<Self, QueryError> {
         let segments: Vec<&str> = path.split("__").collect();
-        let mut at = Self { endpoint, hops: Vec::new(), leaf: Leaf::Record, rest: Vec::new() };
+        let (hops, rest) = (Vec::new(), Vec::new());
+        let mut at = Self { endpoint, hops, leaf: Leaf::Record, rest, related: None };
         at.walk(endpoint, &segments)?;
         Ok(at)
     }
@@ -54,6 +60,9 @@ impl Path {
             return Ok(());
         }
         if let Some((column, rest)) = column(model, segments) {
+            if segments.first() == Some(&"pk") && endpoint == IS_ANOTHER_TOO {
+                self.related = Some(RelatedField::OneToOneField);
+            }
             let Column { name, kind, at, detail } = *column;
             self.end(Leaf::Value { name, column: name, kind, at, detail }, rest);
             return Ok(());
@@ -97,6 +106,10 @@ impl Path {
                 && let Some(column) = key_column(key)
             {
                 let name = column.name;
+                self.related = match rest.first() {
+                    Some(&"pk") if relation.to == IS_ANOTHER_TOO => Some(RelatedField::OneToOneField),
+                    _ => (!names_key).then_some(relation.field),
+                };
                 let rest = if names_key { &rest[1..] } else { rest };
                 self.end(Leaf::Value { name, column: relation.name, kind: column.kind, at, detail }, rest);
                 return Ok(());
@@ -109,6 +122,7 @@ impl Path {
         if rest.first().is_some_and(|name| known(target, name)) {
             return self.walk(relation.to, rest);
         }
+        self.related = Some(relation.field);
         match key_column("id") {
             Some(Column { kind, at, detail, .. }) => {
                 let (name, column) = ("id", "id");

@@ -24,8 +24,8 @@ pub(super) static DATASET: Model = Model {
         one("session", "sessions", "session#", "id"),
         one("revision", "revisions", "revision", "name"),
         many("tags", "tags", "tags[]", "name"),
-        many("file_records", "files", "file_records[].id", "id"),
-        held("probe_insertion", "insertions", "datasets"),
+        held_by(many("file_records", "files", "file_records[].id", "id")),
+        shown("probe_insertion", "insertions", "datasets"),
     ],
     hidden: &[
         "generating_software",
@@ -159,7 +159,7 @@ pub(super) static DATA_REPOSITORY: Model = Model {
     ],
     relations: &[
         one("repository_type", "data-repository-type", "repository_type", "name"),
-        held("lab", "labs", "repositories"),
+        shown("lab", "labs", "repositories"),
     ],
     hidden: &["id", "repository_type_id"],
     complete: false,
@@ -207,7 +207,7 @@ pub(super) static TAG: Model = Model {
         column("public", ColumnKind::Boolean),
         column("hash", ColumnKind::Text),
     ],
-    relations: &[held("datasets", "datasets", "tags")],
+    relations: &[shown("datasets", "datasets", "tags")],
     hidden: &[],
     complete: false,
     shown: &[],

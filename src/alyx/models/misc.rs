@@ -35,8 +35,8 @@ pub(super) static LAB_MEMBER: Model = Model {
     ],
     relations: &[
         many("allowed_users", "users", "allowed_users[]", "username"),
-        many("subjects_responsible", "subjects", "subjects_responsible[]", "nickname"),
-        held("project", "projects", "users"),
+        held_by(many("subjects_responsible", "subjects", "subjects_responsible[]", "nickname")),
+        shown("project", "projects", "users"),
     ],
     // The first three must never be asked for on another's behalf (ALYX.md 8, trap 12).
     hidden: &[

@@ -111,7 +111,8 @@ impl<'c> Context<'c> {
         self.guards.borrow_mut().push(Guard { sql, otherwise });
     }
 
-    /// Whether values of a column of an endpoint's records, by which others name them, are not unique.
+    /// Whether values of a column of an endpoint's records, by which others name them, are not unique; or what else is noted
+    /// of the table ([`state::IN_ONE_ORDER`]).
     pub(super) fn is_ambiguous(&self, endpoint: &str, column: &str) -> bool {
         self.states.of(endpoint).is_some_and(|state| state.ambiguous.contains(column))
     }

@@ -1,16 +1,21 @@
 //! The order of a list in SQL (ALYX.md 1, "ordering"): nulls where PostgreSQL puts them, and ties by the number
 //! of the record, so that all pages are cut from one order.
 
-use super::{condition::BASE, context::Context, path, sql::quoted};
+use super::{
+    condition::BASE,
+    context::Context,
+    path,
+    sql::{Sql, quoted},
+};
 use crate::{
     alyx::{
         filterset::{
             QueryResult,
             path::{Leaf, Path},
         },
-        model::Join,
+        model::{ColumnKind, Join},
     },
-    mirror::schema::EndpointTables,
+    mirror::{schema::EndpointTables, sql_functions::ORDER_IS_CERTAIN},
 };
 
 /// How rows are ordered.
@@ -20,14 +25,19 @@ pub(super) struct RowOrder {
     pub(super) join: String,
     /// What stands after ORDER BY.
     pub(super) by: String,
+    /// The key among these that is text, and those before it: rows that are the same in these stand in an order that is up to
+    /// the collation of Alyx's database.
+    text: Option<(String, Vec<String>)>,
 }
 
 impl RowOrder {
     pub(super) fn of(context: &Context<'_>, table: &EndpointTables) -> QueryResult<Self> {
         let (mut join, mut keys) = (String::new(), Vec::new());
+        let (mut text, mut before) = (None, Vec::new());
         if table.order.is_empty() && !table.ranked {
             for order in table.endpoint.order {
                 let path = Path::resolve(table.endpoint.name, order.path)?;
+                let is_text = matches!(path.leaf, Leaf::Value { kind: ColumnKind::Text, .. });
                 let expression = match many(table, &path) {
                     // A record stands in the list once for each of these (imaging stacks, ALYX.md 2.5).
                     Some((rows, column)) => {
@@ -39,12 +49,38 @@ impl RowOrder {
                 let (nulls, direction) =
                     if order.descending { ("IS NOT NULL", " DESC") } else { ("IS NULL", "") };
                 keys.push(format!("{expression} {nulls}, {expression}{direction}"));
+                if is_text && text.is_none() {
+                    text = Some((expression, before.clone()));
+                } else {
+                    before.push(expression);
+                }
             }
         } else {
-            keys.extend((1..=table.order.len()).map(|number| format!("{BASE}.order_{number}")));
+            for (number, (_, column)) in table.order.iter().enumerate() {
+                let key = format!("{BASE}.order_{}", number + 1);
+                if matches!(column.kind, ColumnKind::Text) && text.is_none() {
+                    text = Some((key.clone(), keys.clone()));
+                }
+                keys.push(key);
+            }
         }
         keys.push(format!("{BASE}.n"));
-        Ok(Self { join, by: keys.join(", ") })
+        Ok(Self { join, by: keys.join(", "), text })
+    }
+
+    /// Finds something where rows that fulfil the condition stand in an order that is up to a collation; none where it never
+    /// is.
+    pub(super) fn uncertain(&self, table: &str, condition: Sql) -> Option<Sql> {
+        let (key, before) = self.text.as_ref()?;
+        let alike =
+            if before.is_empty() { String::new() } else { format!("PARTITION BY {} ", before.join(", ")) };
+        let rows = Sql::new(format!(
+            "SELECT 1 FROM (SELECT {key} AS own, lag({key}) OVER ({alike}ORDER BY {key}) AS before FROM {} {BASE}{}",
+            quoted(table),
+            self.join
+        ));
+        let uncertain = format!(") WHERE before IS NOT NULL AND NOT {ORDER_IS_CERTAIN}(before, own)");
+        Some(rows.sql(condition).text(&uncertain))
     }
 }
 

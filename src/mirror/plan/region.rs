@@ -211,6 +211,14 @@ fn locations_inside(context: &Context<'_>, regions: &Sql) -> QueryResult<Sql> {
 pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> QueryResult<Condition> {
     let table = quoted(&context.table(BRAIN_REGIONS, false)?.name);
     let by_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    if !by_number && name.chars().all(char::is_numeric) {
+        // Python takes these for digits, and makes a number of some of them.
+        if name.chars().all(|c| c.is_ascii_digit() || matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹'))
+        {
+            return Err(QueryError::failed(&format!("Field 'id' expected a number but got '{name}'.")));
+        }
+        return Err(QueryError::beyond(&format!("read {name} as a number")));
+    }
     let (column, value) = match name.parse() {
         Ok(number) if by_number => ("id", Value::Integer(number)),
         _ => ("acronym", Value::Text(name.to_owned())),

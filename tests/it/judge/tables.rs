@@ -263,6 +263,11 @@ fn is_plain(path: &str) -> bool {
             .any(|(n, _)| n == "format")
 }
 
+/// Whether Alyx gave up, and said nothing of the question.
+fn gave_up(body: &str) -> bool {
+    body.contains("canceling statement due to statement timeout")
+}
+
 fn of_text(recording: &Value) -> Option<Recording> {
     let path = recording["path"].as_str()?.to_owned();
     let usual = recording
@@ -273,7 +278,7 @@ fn of_text(recording: &Value) -> Option<Recording> {
         && recording.get("request_body").is_none();
     let body = recording["body_text"].as_str()?.to_owned();
     let json = recording["headers"]["content-type"] == "application/json";
-    let plain = recording["method"] == "GET" && usual && json && is_plain(&path);
+    let plain = recording["method"] == "GET" && usual && json && is_plain(&path) && !gave_up(&body);
     plain.then(|| Recording { path, status: status(recording), body, exact: true })
 }
 
@@ -289,12 +294,8 @@ fn of_json(recording: &Value) -> Option<Recording> {
         && recording["body"].is_object()
         && !matches!(status(recording), 401 | 403 | 406 | 429)
         && is_plain(&path);
-    plain.then(|| Recording {
-        path,
-        status: status(recording),
-        body: recording["body"].to_string(),
-        exact: false,
-    })
+    let body = recording["body"].to_string();
+    (plain && !gave_up(&body)).then(|| Recording { path, status: status(recording), body, exact: false })
 }
 
 fn status(recording: &Value) -> u16 {
