@@ -2,12 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::router::AdminSite;
+use super::router::{AdminSite, file_name};
 use crate::{clock, mirror::unreadable::Unreadable};
 
+/// What strangers are told of a synchronisation that failed.
+pub(super) const FAILED: &str = "it failed; log in to see why";
+
 impl AdminSite {
-    /// What the mirror holds, table by table, and how it fares.
-    pub(crate) fn mirror_status(&self) -> Option<Value> {
+    /// What the mirror holds, table by table, and how it fares; strangers get no names of records and labs.
+    pub(crate) fn mirror_status(&self, names: bool) -> Option<Value> {
         let mirror = self.core.mirror.as_ref()?;
         let states = mirror.states();
         let now = self.core.clock.now();
@@ -20,10 +23,11 @@ impl AdminSite {
                 "details": state.details,
                 "synced_at": clock::for_machines(state.synced_at),
                 "age_seconds": (now - state.synced_at).max(0) / 1000,
-                "scope": state.scope.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
+                "scope": state.scope.iter().map(|(name, value)| if names { format!("{name}={value}") } else { name.clone() })
+                    .collect::<Vec<_>>(),
                 "distrusted": state.distrusted,
                 "unreadable_count": state.unreadable.count,
-                "unreadable": state.unreadable.told.iter().map(unreadable).collect::<Vec<_>>(),
+                "unreadable": state.unreadable.told.iter().filter(|_| names).map(unreadable).collect::<Vec<_>>(),
             })
         };
         let verified: Map<String, Value> = self
@@ -38,8 +42,16 @@ impl AdminSite {
             "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
             "verifications": verified,
             "degraded": mirror.trouble().map(|trouble| trouble.for_machines()),
-            "quarantined_file": mirror.set_aside().map(|path| path.display().to_string()),
-            "progress": self.core.synchroniser.as_ref().map(|synchroniser| synchroniser.progress.snapshot()),
+            "quarantined_file": mirror.set_aside().map(|path| file_name(&path, names)),
+            "progress": self.core.synchroniser.as_ref().map(|synchroniser| {
+                let mut progress = synchroniser.progress.snapshot();
+                if !names {
+                    for table in progress.values_mut() {
+                        table.error = table.error.take().map(|_| FAILED.to_owned());
+                    }
+                }
+                progress
+            }),
         }))
     }
 }

@@ -2,18 +2,19 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
 use axum::body::Body;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use super::{api, history, pages};
 use crate::{
     auth::{self, credentials},
     clock::{self, Millis},
-    http::{cache_status::CacheStatus, cross_site, forwarded},
+    http::{cache_status::CacheStatus, cross_site, forwarded, response_fields},
     proxy::{
         core::Core,
         error::ProxyError,
@@ -37,6 +38,8 @@ pub(crate) struct AdminSite {
     pub(crate) started_at: Millis,
     /// Where the proxy listens, once it does: the settings may leave the choice of the port to the system.
     pub(crate) listening: OnceLock<SocketAddr>,
+    /// Where it gives Alyx's own pages, if it does.
+    pub(crate) alyx_pages: OnceLock<SocketAddr>,
 }
 
 impl AdminSite {
@@ -47,7 +50,16 @@ impl AdminSite {
         token: auth::AdminToken,
     ) -> Self {
         let (sessions, started_at) = (pages::Sessions::new(core.clock.clone()), core.clock.now());
-        Self { core, floors, load, token, sessions, started_at, listening: OnceLock::new() }
+        Self {
+            core,
+            floors,
+            load,
+            token,
+            sessions,
+            started_at,
+            listening: OnceLock::new(),
+            alyx_pages: OnceLock::new(),
+        }
     }
 }
 
@@ -147,11 +159,17 @@ async fn network(core: &Core, miniature: &crate::miniature::Miniature, wish: &st
     text_response(&format!("{}\n", json!({ "network": network })), "application/json")
 }
 
+/// Where a file lies; strangers are told only that there is one.
+pub(super) fn file_name(path: &Path, names: bool) -> String {
+    if names { path.display().to_string() } else { "a file beside the database".to_owned() }
+}
+
 pub(crate) fn text_response(body: &str, media_type: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_owned()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response_fields::forbid_sniffing(headers);
     CacheStatus::Internal.mark(&mut response);
     response
 }
@@ -174,8 +192,18 @@ impl AdminSite {
         }
     }
 
-    /// What the proxy is doing, for programs and for `alyx-proxy status`.
-    pub(crate) fn status(&self) -> serde_json::Value {
+    /// Whether a request's own token says that it may see what things are called: one that Alyx has accepted, or the
+    /// administrator's.
+    pub(crate) fn has_token(&self, headers: &HeaderMap, client: IpAddr) -> bool {
+        let access = &self.core.settings.load().access;
+        let token = credentials(headers, &self.core.key).token();
+        token.is_some_and(|token| self.core.tokens.counts_until(&token, access).is_some())
+            || api::admit(self, headers, client).is_ok()
+    }
+
+    /// What the proxy is doing, for programs and for `alyx-proxy status`. Strangers get no `names`: of records, labs, hosts,
+    /// files.
+    pub(crate) fn status(&self, names: bool) -> serde_json::Value {
         let state = self.core.upstream.health.state();
         let stored = self.core.responses.usage();
         let answers: serde_json::Map<String, serde_json::Value> = self
@@ -189,24 +217,25 @@ impl AdminSite {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": (self.core.clock.now() - self.started_at).max(0) / 1000,
             "listen": self.listening.get().map(ToString::to_string),
+            "alyx_pages_listen": self.alyx_pages.get().map(ToString::to_string),
             "upstream": {
-                "url": self.core.upstream.base(),
+                "url": names.then(|| self.core.upstream.base()),
                 "state": state.name(),
                 "since": state.since().map(clock::for_machines),
-                "reason": state.reason(),
+                "reason": state.reason().filter(|_| names),
                 "forced_offline": state.is_on_purpose(),
             },
             "snapshot": self.core.mode.snapshot().map(|snapshot| json!({
-                "name": snapshot.manifest().name,
+                "name": names.then(|| &snapshot.manifest().name),
                 "as_of": clock::for_machines(snapshot.as_of()),
             })),
             "responses": answers,
             "cache": { "entries": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
-            "mirror": self.mirror_status(),
-            "activity": self.activity_status(),
+            "mirror": self.mirror_status(names),
+            "activity": self.activity_status(names),
             "tokens": self.core.tokens.len(),
             "degraded": self.core.store.degradation().map(|trouble| trouble.for_machines()),
-            "quarantined_file": self.core.store.set_aside().map(|path| path.display().to_string()),
+            "quarantined_file": self.core.store.set_aside().map(|path| file_name(&path, names)),
         })
     }
 }

@@ -4,7 +4,9 @@
 //! are dropped, `+` is a space, stray `%` stay, and bytes that are not UTF-8 become U+FFFD. Links
 //! are written by `urlencode(sorted(…), doseq=True)` (ALYX.md 2.1, rule 7).
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode_byte, utf8_percent_encode,
+};
 
 /// What Python's `quote_plus` leaves as it is, besides letters and digits.
 const QUOTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b' ');
@@ -56,11 +58,19 @@ fn push_quoted(to: &mut String, text: &str) {
 
 /// The decoded segments of a path, without the empty one before its leading slash.
 pub fn segments(path: &str) -> Vec<String> {
-    path.strip_prefix('/')
-        .unwrap_or(path)
-        .split('/')
-        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-        .collect()
+    path.strip_prefix('/').unwrap_or(path).split('/').map(decode).collect()
+}
+
+/// Bytes that are no UTF-8 stay percent-encoded, as Django keeps them (`repercent_broken_unicode`): other bytes, another
+/// name.
+fn decode(segment: &str) -> String {
+    let bytes: Vec<u8> = percent_decode_str(segment).collect();
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| percent_encode_byte(*byte)));
+    }
+    text
 }
 
 /// Whether a path, as it was sent, is the same path for everybody. Dot segments are resolved by some and not by others
@@ -127,6 +137,9 @@ mod tests {
         let canonical = |path: &str| canonical_path(&segments(path));
         assert_eq!(canonical("/subjects/ZFM-%C3%BCn+1~x*"), canonical("/%73ubjects/ZFM-ün%2B1%7Ex%2A"));
         assert_ne!(canonical("/subjects/a%2Fb"), canonical("/subjects/a/b"));
+        assert_ne!(canonical("/subjects/%FF"), canonical("/subjects/%FE"), "they are two names for Django");
+        assert_eq!(segments("/subjects/a%ff%C3%BC%c3"), ["subjects", "a%FFü%C3"]);
+        assert_eq!(canonical("/subjects/%ff"), canonical("/subjects/%25FF"), "they are one name for Django");
         assert_eq!(canonical("/docs/"), "/docs/");
         assert_eq!(canonical("/"), "/");
     }

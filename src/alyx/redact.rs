@@ -31,8 +31,23 @@ pub fn cut_emptied(text: &str) -> Result<String, JsonError> {
 
 /// With [`LEFT_OUT`] for the secrets that are empty, or for those that are not.
 fn replaced(text: &str, empty: bool) -> Result<(String, usize), JsonError> {
+    let mut count = 0;
+    let left_out = |secret: &str, is_number: bool| {
+        let is_empty = if is_number { secret == "0" } else { secret.is_empty() };
+        (is_empty == empty).then(|| {
+            count += 1;
+            LEFT_OUT.to_owned()
+        })
+    };
+    let replaced = replace(text, left_out)?;
+    Ok((replaced, count))
+}
+
+/// The text with strings in the place of those secrets for which there is another: each is shown as it stands in the text (a
+/// string without its quotes), and whether it is a number. Everything else stays byte for byte.
+pub fn replace(text: &str, mut other: impl FnMut(&str, bool) -> Option<String>) -> Result<String, JsonError> {
     let mut scanner = Scanner::new(text);
-    let (mut blank, mut done, mut count) = (String::with_capacity(text.len()), 0, 0);
+    let (mut blank, mut done) = (String::with_capacity(text.len()), 0);
     // The depth of the member that is secret: all that lies within it is.
     let mut secret_at: Option<usize> = None;
     while let Some(token) = scanner.token()? {
@@ -41,28 +56,30 @@ fn replaced(text: &str, empty: bool) -> Result<(String, usize), JsonError> {
             Token::Key(range) if secret_at.is_none_or(|at| depth <= at) => {
                 secret_at = is_secret(&text[range]).then_some(depth);
             }
-            Token::String(range) if secret_at.is_some() && range.is_empty() == empty => {
-                blank.push_str(&text[done..range.start]);
-                blank.push_str(LEFT_OUT);
-                done = range.end;
-                count += 1;
+            Token::String(range) if secret_at.is_some() => {
+                if let Some(other) = other(&text[range.clone()], false) {
+                    blank.push_str(&text[done..range.start]);
+                    blank.push_str(&other);
+                    done = range.end;
+                }
             }
-            Token::Scalar(range) if secret_at.is_some() && is_number(&text[range.clone()], empty) => {
-                blank.push_str(&text[done..range.start]);
-                blank.extend(["\"", LEFT_OUT, "\""]);
-                done = range.end;
-                count += 1;
+            Token::Scalar(range) if secret_at.is_some() && is_number(&text[range.clone()]) => {
+                if let Some(other) = other(&text[range.clone()], true) {
+                    blank.push_str(&text[done..range.start]);
+                    blank.extend(["\"", &other, "\""]);
+                    done = range.end;
+                }
             }
             Token::ObjectEnd | Token::ArrayEnd if secret_at.is_some_and(|at| depth < at) => secret_at = None,
             _ => {}
         }
     }
     blank.push_str(&text[done..]);
-    Ok((blank, count))
+    Ok(blank)
 }
 
-fn is_number(scalar: &str, zero: bool) -> bool {
-    scalar.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && (scalar == "0") == zero
+fn is_number(scalar: &str) -> bool {
+    scalar.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
 /// Whether a member of this name, which may hold escapes, is a secret.

@@ -1,5 +1,7 @@
 //! The proxy of one Alyx, put together: the core, the floors over it, and its own site.
 
+mod alyx_pages;
+mod called;
 mod descriptions;
 mod gauges;
 mod serve;
@@ -20,6 +22,7 @@ use crate::{
     auth::{self, SecretKey},
     clock::SystemClock,
     data_dir,
+    http::hosts::MachineNames,
     mirror::{Mirror, Synchroniser},
     proxy::{
         core::{Core, OpenError},
@@ -44,6 +47,8 @@ pub struct App {
     /// Requests in flight.
     pub(crate) load: Arc<InFlightLimit>,
     pub(crate) admin: Arc<AdminSite>,
+    /// The names of the machine that it runs on.
+    machine: MachineNames,
     /// Held for as long as the proxy lives: nobody else may use this folder.
     _lock: fs::File,
 }
@@ -63,7 +68,8 @@ impl App {
         let floors = Floors::open(core.clone()).await?;
         let load = Arc::<InFlightLimit>::default();
         let admin = Arc::new(AdminSite::new(core.clone(), floors.clone(), load.clone(), token));
-        Ok(Arc::new(Self { core, floors, standard, load, admin, _lock: lock }))
+        let machine = tokio::task::spawn_blocking(MachineNames::read).await.unwrap_or_default();
+        Ok(Arc::new(Self { core, floors, standard, load, admin, machine, _lock: lock }))
     }
 
     /// Whether it knows Alyx, or nothing but HTTP (`cache.profile`).

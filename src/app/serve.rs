@@ -4,9 +4,12 @@ use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::body::Body;
 use futures_util::FutureExt;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
-use super::App;
+use super::{
+    App,
+    alyx_pages::{self, ToAlyxPages},
+};
 use crate::{
     admin::{pages::Looker, router},
     alyx::{Service, error_body, invalidates},
@@ -17,7 +20,7 @@ use crate::{
     proxy::{
         authorize::standing,
         core::Core,
-        error,
+        error::{self, ProxyError},
         exchange::ask,
         floors::of_alyx,
         hot_cache::{Fingerprint, HotKey},
@@ -45,10 +48,17 @@ pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body
 
 async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
     let start = app.core.clock.instant();
+    let framed_plainly = normalize::is_framed_plainly(request.headers());
     normalize::normalize_request(&mut request);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let id = request.headers().get(request_id::REQUEST_ID).cloned();
     let named = |endpoint| Named { method: &method, uri: &uri, endpoint, id: id.as_ref(), start };
+    if !framed_plainly {
+        let response = framed_oddly();
+        let how = response.extensions().get().copied();
+        finish(&app.core, &named(access_log::endpoint(&uri)), &response, how);
+        return response;
+    }
     let name = app.floors.hot_cache.key(&request, peer.ip());
     if let Some((mut response, how, endpoint)) =
         name.as_ref().and_then(|name| app.floors.hot_cache.get(&request, name))
@@ -66,6 +76,15 @@ async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> 
     response
 }
 
+/// The refusal of a request whose body may end elsewhere for others; its connection ends with it.
+fn framed_oddly() -> Response<Body> {
+    let text = "The body of this request is framed in a way that servers read differently: `Transfer-Encoding` may only be \
+                `chunked`, once.";
+    ProxyError::refused(StatusCode::BAD_REQUEST, text)
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
+        .into()
+}
+
 /// Lets a request down the staircase.
 async fn decide(
     app: &Arc<App>,
@@ -76,13 +95,19 @@ async fn decide(
 ) -> Response<Body> {
     let path = request.uri().path();
     let own = path == "/-" || path.starts_with("/-/");
+    let on_alyx_pages = request.extensions_mut().remove::<ToAlyxPages>().is_some();
+    let settings = match alyx_pages::settings_for(app, peer.ip(), &request, own, on_alyx_pages) {
+        Ok(settings) => settings,
+        Err(refusal) => return refusal.into(),
+    };
     if own {
         return router::answer(&app.admin, peer.ip(), request).await;
     }
-    let looker = Looker::of(&request);
+    let looker = if on_alyx_pages { None } else { Looker::of(&request) };
+    let uri = request.uri().clone();
     let (stamp, same) = (app.floors.hot_cache.epochs(), name.map(|name| Fingerprint::of(name, &request)));
     let interim = request.extensions_mut().remove();
-    let (asked, body) = match ask(&app.core, app.knows_alyx(), peer, request) {
+    let (asked, body) = match ask(&app.core, app.knows_alyx(), peer, request, settings) {
         Ok(asked) => asked,
         Err(refusal) => return refusal.into(),
     };
@@ -92,6 +117,8 @@ async fn decide(
         Ok(place) => place,
         Err(refusal) => return refusal.into(),
     };
+    let place_of_page =
+        looker.as_ref().and_then(|_| alyx_pages::place(app, &asked.base, &asked.settings, &uri));
     let may_write = invalidates::is_write(&asked.method, &asked.route);
     let answering = {
         let app = app.clone();
@@ -104,11 +131,14 @@ async fn decide(
         }
     };
     let (mut response, place) = if may_write { to_its_end(answering).await } else { answering.await };
+    if app.knows_alyx() {
+        alyx_pages::guard(response.headers_mut(), uri.path(), on_alyx_pages);
+    }
     if let Some(same) = same {
         app.floors.hot_cache.keep(same, stamp, endpoint, &mut response);
     }
     let mut response = match looker {
-        Some(looker) if app.knows_alyx() => looker.shown(&app.admin, response).await,
+        Some(looker) if app.knows_alyx() => looker.shown(&app.admin, response, place_of_page).await,
         _ => response,
     };
     if standing == Standing::User {

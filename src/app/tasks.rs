@@ -3,10 +3,11 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{App, descriptions, serve::serve};
+use super::{App, alyx_pages::AlyxPages, descriptions, serve::serve};
 use crate::{
     proxy::{core::Core, verify},
     server::listener::{ListenError, Listener, RequestHandler},
@@ -23,6 +24,8 @@ const WATCH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct HttpServer {
     listener: Listener,
+    /// That of Alyx's own pages.
+    alyx_pages: Option<Listener>,
     app: Arc<App>,
 }
 
@@ -43,7 +46,21 @@ async fn on(app: Arc<App>, listener: TcpListener) -> Result<HttpServer, ListenEr
     let listener = Listener::new(listener, app.settings().clone()).await?;
     // Listening a second time doesn't change where it listens first.
     app.admin.listening.get_or_init(|| bound);
-    Ok(HttpServer { listener, app })
+    let alyx_pages = match app.settings().load().server.alyx_pages().filter(|_| app.knows_alyx()) {
+        Some(address) => Some(listen_for_alyx_pages(&app, address).await?),
+        None => None,
+    };
+    Ok(HttpServer { listener, alyx_pages, app })
+}
+
+async fn listen_for_alyx_pages(app: &Arc<App>, address: SocketAddr) -> Result<Listener, ListenError> {
+    let failed = |error| ListenError::AlyxPages(address, error);
+    let socket = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    let listener = Listener::new(socket, app.settings().clone()).await?;
+    app.admin.alyx_pages.get_or_init(|| bound);
+    tracing::info!("Alyx's own pages are given at {bound}");
+    Ok(listener)
 }
 
 impl HttpServer {
@@ -56,14 +73,29 @@ impl HttpServer {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         metrics::recorder();
         super::gauges::register();
-        let Self { listener, app } = self;
+        let Self { listener, alyx_pages, app } = self;
         let tasks = background_tasks(&app);
-        let graceful = listener.accept(&app, shutdown).await;
+        let shutdown = shutdown.shared();
+        let pages = AlyxPages(app.clone());
+        let of_pages = async {
+            match alyx_pages {
+                Some(listener) => Some(listener.accept(&pages, shutdown.clone()).await),
+                None => None,
+            }
+        };
+        let (graceful, of_pages) = tokio::join!(listener.accept(&app, shutdown.clone()), of_pages);
         for task in tasks {
             task.abort();
         }
         let drain = app.settings().load().server.shutdown_timeout.0;
-        if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        let drained = async {
+            tokio::join!(graceful.shutdown(), async {
+                if let Some(graceful) = of_pages {
+                    graceful.shutdown().await;
+                }
+            })
+        };
+        if tokio::time::timeout(drain, drained).await.is_err() {
             tracing::warn!("open requests were cut off after `server.shutdown_timeout`");
         }
         app.close().await;

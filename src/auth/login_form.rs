@@ -47,8 +47,15 @@ impl LoginForm {
             let at = fields.iter().rposition(|(name, value)| name == wanted && !value.is_empty())?;
             Some(fields.swap_remove(at).1)
         };
-        Self { user: take("username"), password: take("password").map(Zeroizing::new) }
+        // Alyx strips spaces around the name (DRF's CharField), and none around the password.
+        let user = take("username").map(|name| strip(&name).to_owned()).filter(|name| !name.is_empty());
+        Self { user, password: take("password").map(Zeroizing::new) }
     }
+}
+
+/// The text without what Python's `str.strip` takes away.
+fn strip(text: &str) -> &str {
+    text.trim_matches(|character: char| character.is_whitespace() || ('\x1c'..='\x1f').contains(&character))
 }
 
 fn from_json(body: &[u8]) -> Vec<(String, String)> {
@@ -112,6 +119,13 @@ mod tests {
         let parts = "--b\r\ncontent-disposition: form-data; name=\"username\"\r\n\r\nu\r\n\
                      --b\r\ncontent-disposition: form-data; name=\"password\"\r\n\r\np+ü\r\n--b--\r\n";
         assert_eq!(given("multipart/form-data; boundary=b", parts).await, both);
+        assert_eq!(
+            given("application/x-www-form-urlencoded", "username=%20u%09&password=p%2B%C3%BC").await,
+            both
+        );
+        let spaces = r#"{"username":"\u001f \u00a0u\u3000","password":" p "}"#;
+        assert_eq!(given("application/json", spaces).await, (Some("u".to_owned()), Some(" p ".to_owned())));
+        assert_eq!(given("application/json", r#"{"username":"  ","password":"p"}"#).await.0, None);
         assert_eq!(given("application/json", "{bad").await, (None, None));
         assert_eq!(
             given("application/x-www-form-urlencoded", "username=u&password=").await,

@@ -9,7 +9,10 @@ use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::private_file;
-use crate::{data_dir, storage::types::TokenHash};
+use crate::{
+    data_dir,
+    storage::{seal::SecretSeal, types::TokenHash},
+};
 
 const NAME: &str = "secret.key";
 const LENGTH: usize = 32;
@@ -68,6 +71,12 @@ impl SecretKey {
     /// The keyed hash of a token.
     pub fn token(&self, token: &str) -> TokenHash {
         TokenHash(self.hash("token", token))
+    }
+
+    /// What seals the secrets of Alyx's records on disk.
+    pub fn seal(&self) -> SecretSeal {
+        let key = Zeroizing::new(self.hash("seal", "key"));
+        SecretSeal::new(&key, self.hash("seal", "nonces"))
     }
 
     /// The keyed hash of a user name.

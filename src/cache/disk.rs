@@ -19,7 +19,7 @@ use crate::{
     alyx::links::Base,
     clock::{Millis, SharedClock},
     settings::value::Size,
-    storage::types::CacheKey,
+    storage::{seal::SecretSeal, types::CacheKey},
     store::{Store, StoreError},
 };
 
@@ -65,6 +65,7 @@ pub(super) struct Disk {
     /// Keys that were used since this was last written down.
     used: Arc<Mutex<HashSet<CacheKey>>>,
     clock: SharedClock,
+    seal: Arc<SecretSeal>,
 }
 
 /// What was read of a stored answer.
@@ -76,7 +77,12 @@ enum DiskRead {
 }
 
 impl Disk {
-    pub(super) async fn open(store: Arc<Store>, limit: Size, clock: SharedClock) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        store: Arc<Store>,
+        limit: Size,
+        clock: SharedClock,
+        seal: Arc<SecretSeal>,
+    ) -> Result<Self, StoreError> {
         let totals = Arc::new(store.read(Totals::of).await?);
         // What could not be committed is not stored.
         let undone = totals.clone();
@@ -85,7 +91,7 @@ impl Disk {
         clock.stamps_continue_after(
             store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
         );
-        Ok(Self { store, limit: limit.0, totals, used: Arc::default(), clock })
+        Ok(Self { store, limit: limit.0, totals, used: Arc::default(), clock, seal })
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -99,21 +105,27 @@ impl Disk {
 
     /// The stored entry of this key. One whose checksum is wrong is dropped: never a wrong answer.
     pub(super) async fn get(&self, key: CacheKey, base: &Base) -> Result<Option<Entry>, StoreError> {
-        let own = base.clone();
+        let (own, seal) = (base.clone(), self.seal.clone());
         let read = move |connection: &Connection| {
             let raw = select(connection, &key)?;
             // To wake another thread takes longer than to unpack a small body.
             let small = |raw: &Raw| raw.length <= SMALL;
             Ok(raw.map(|raw| {
-                if small(&raw) { DiskRead::Entry(entry_of(&key, raw, &own)) } else { DiskRead::Large(raw) }
+                if small(&raw) {
+                    DiskRead::Entry(entry_of(&key, raw, &own, &seal))
+                } else {
+                    DiskRead::Large(raw)
+                }
             }))
         };
         let entry = match self.store.read(read).await? {
             None => return Ok(None),
             Some(DiskRead::Entry(entry)) => entry,
             Some(DiskRead::Large(raw)) => {
-                let base = base.clone();
-                tokio::task::spawn_blocking(move || entry_of(&key, raw, &base)).await.unwrap_or_default()
+                let (base, seal) = (base.clone(), self.seal.clone());
+                tokio::task::spawn_blocking(move || entry_of(&key, raw, &base, &seal))
+                    .await
+                    .unwrap_or_default()
             }
         };
         if entry.is_none() {
@@ -142,7 +154,7 @@ impl Disk {
     pub(super) async fn put(&self, question: &Question, entry: Arc<Entry>) {
         let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
         let (used, now) = (self.used.clone(), self.clock.now());
-        let row = NewRow::of(question, entry);
+        let row = NewRow::of(question, entry, &self.seal);
         let change = move |connection: &Connection| {
             row.insert(connection, &totals)?;
             evict_lru(connection, &totals, limit, &used, now)
@@ -154,6 +166,7 @@ impl Disk {
     /// was here.
     pub(super) async fn import(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
         let (totals, limit, used) = (self.totals.clone(), self.limit, self.used.clone());
+        let seal = self.seal.clone();
         let (count, now) = (Arc::new(AtomicU64::new(0)), self.clock.now());
         let counted = count.clone();
         let change = move |connection: &Connection| {
@@ -163,7 +176,7 @@ impl Disk {
                 if known.query_row((question.key, entry.asked_at), |row| row.get(0))? {
                     continue;
                 }
-                let kept = NewRow::of(&question, entry).insert(connection, &totals)?;
+                let kept = NewRow::of(&question, entry, &seal).insert(connection, &totals)?;
                 counted.fetch_add(kept.into(), Ordering::Relaxed);
             }
             evict_lru(connection, &totals, limit, &used, now)
@@ -288,7 +301,9 @@ mod tests {
     async fn a_length_that_a_disk_got_wrong_costs_one_answer_and_no_memory() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(folder.path()).unwrap());
-        let disk = Disk::open(store.clone(), Size(1 << 20), Arc::new(SystemClock)).await.unwrap();
+        let disk = Disk::open(store.clone(), Size(1 << 20), Arc::new(SystemClock), SecretSeal::of_tests())
+            .await
+            .unwrap();
         let base = Base::new("http://alyx");
         let Arrived { question, entry, .. } = ExportedEntry::some().import(&base).unwrap();
         for length in [1_i64 << 62, 1 << 40, 3, 0, -1] {

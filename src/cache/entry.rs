@@ -14,23 +14,10 @@ use crate::{
         query_string::{self, Pairs},
     },
     clock::Millis,
-    http::ResponseControl,
+    http::{ResponseControl, response_fields},
     storage::types::CacheKey,
     upstream::UpstreamResponse,
 };
-
-/// Fields that belong to one exchange, not to the answer.
-const OF_THE_EXCHANGE: [HeaderName; 9] = [
-    header::AGE,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::DATE,
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::SERVER,
-    header::VIA,
-    header::STRICT_TRANSPORT_SECURITY,
-];
 
 /// Numbers for the entries that were made here.
 static MADE: AtomicU64 = AtomicU64::new(1);
@@ -98,15 +85,10 @@ impl Entry {
         if !storable {
             return None;
         }
-        let headers = answer
-            .headers
-            .iter()
-            .filter(|(name, _)| !OF_THE_EXCHANGE.contains(name))
-            .map(|(name, value)| (name.clone(), value.clone()));
         Self::from_parts(
             Parts {
                 status: answer.status,
-                headers: headers.collect(),
+                headers: answer.headers.clone(),
                 body: answer.body.clone(),
                 query: question.query().to_owned(),
                 asked_at: answer.asked_at,
@@ -133,7 +115,13 @@ impl Entry {
 
     /// The entry that was stored in these parts; `None` if its body is no JSON, though it says so.
     pub(super) fn from_parts(parts: Parts, base: &Base) -> Option<Self> {
-        let Parts { status, headers, body, query, asked_at, received_at } = parts;
+        let Parts { status, mut headers, body, query, asked_at, received_at } = parts;
+        // Also of what earlier versions have stored, and of what came with a snapshot.
+        let others: Vec<HeaderName> =
+            headers.keys().filter(|name| !response_fields::is_stored(name)).cloned().collect();
+        for name in others {
+            headers.remove(name);
+        }
         let text = std::str::from_utf8(&body).ok()?;
         let links = if status == StatusCode::NOT_FOUND && is_html(&headers) {
             Vec::new()

@@ -119,6 +119,7 @@ mod tests {
 
     use super::super::{Arrived, ExportedEntry, disk::Disk};
     use super::*;
+    use crate::storage::seal::SecretSeal;
     use crate::{alyx::links::Base, clock::SystemClock, settings::value::Size, store::Store};
 
     /// An answer with a body of so many bytes that no compressor makes smaller.
@@ -134,7 +135,9 @@ mod tests {
     async fn what_a_full_disk_refuses_is_not_counted_and_drops_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(folder.path()).unwrap());
-        let disk = Disk::open(store.clone(), Size(1 << 20), Arc::new(SystemClock)).await.unwrap();
+        let disk = Disk::open(store.clone(), Size(1 << 20), Arc::new(SystemClock), SecretSeal::of_tests())
+            .await
+            .unwrap();
         let put = async |Arrived { question, entry, .. }: Arrived| {
             disk.put(&question, entry).await;
             // Told of the failure where it comes in one batch with what fails.

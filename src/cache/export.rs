@@ -15,7 +15,7 @@ use super::{
 use crate::{
     alyx::{Route, links::Base, query_string, route::classify},
     clock::Millis,
-    storage::types::CacheKey,
+    storage::{seal::SecretSeal, types::CacheKey},
 };
 
 /// A stored answer and its question.
@@ -73,6 +73,7 @@ pub struct NoAnswer {
 /// Shows every stored answer, or why it stays.
 pub fn for_each<E: From<rusqlite::Error>>(
     connection: &Connection,
+    seal: &SecretSeal,
     mut show: impl FnMut(Result<ExportedEntry, Stays>) -> Result<(), E>,
 ) -> Result<(), E> {
     let sql = "SELECT status, headers, body, length, checksum, query, asked_at, received_at,
@@ -87,7 +88,7 @@ pub fn for_each<E: From<rusqlite::Error>>(
         }
         let key: CacheKey = row.get(8)?;
         let (path, media): (String, String) = (row.get(10)?, row.get(11)?);
-        show(carried(&key, raw(row)?, path, media, row.get(12)?))?;
+        show(carried(&key, raw(row)?, seal, path, media, row.get(12)?))?;
     }
     Ok(())
 }
@@ -95,12 +96,13 @@ pub fn for_each<E: From<rusqlite::Error>>(
 fn carried(
     key: &CacheKey,
     raw: Raw,
+    seal: &SecretSeal,
     path: String,
     media: String,
     pages_since: Option<Millis>,
 ) -> Result<ExportedEntry, Stays> {
     let Parts { status, headers, body, query, asked_at, received_at } =
-        unpack(key, raw).ok_or(Stays::Damaged)?;
+        unpack(key, raw, seal).ok_or(Stays::Damaged)?;
     let media = if media.is_empty() { JsonVariant::plain().0 } else { media };
     let question = question(&path, &query, &media).map_err(|_| Stays::UnknownForm)?;
     if question.key != *key {

@@ -15,6 +15,7 @@ mod list_generations;
 mod memory;
 mod purge;
 mod row;
+mod sealing;
 mod variant;
 
 use std::{collections::HashMap, sync::Arc};
@@ -31,6 +32,7 @@ pub use invalidation::PendingWrite;
 pub use key::Question;
 pub use purge::Purge;
 pub(crate) use row::{read_headers, write_headers};
+pub use sealing::seal_stored;
 pub use variant::JsonVariant;
 
 use crate::{
@@ -38,7 +40,7 @@ use crate::{
     clock::{Millis, SharedClock},
     http::{cache_status::Tier, reuse::Staleness},
     settings::Settings,
-    storage::types::CacheKey,
+    storage::{seal::SecretSeal, types::CacheKey},
     store::{Store, StoreError},
     upstream::UpstreamResponse,
 };
@@ -72,9 +74,10 @@ impl ResponseCache {
         base: &str,
         settings: &Settings,
         clock: SharedClock,
+        seal: Arc<SecretSeal>,
     ) -> Result<Self, StoreError> {
         // Stamps go on from what is stored before anything is marked.
-        let disk = Disk::open(store.clone(), settings.storage.max_disk, clock.clone()).await?;
+        let disk = Disk::open(store.clone(), settings.storage.max_disk, clock.clone(), seal).await?;
         Ok(Self {
             memory: Memory::new(settings.storage.max_memory),
             marks: Invalidations::load(&store, clock.clone()).await?,

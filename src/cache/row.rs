@@ -6,8 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Entry, Question, entry::Parts, eviction::Totals};
-use crate::{alyx::links::Base, clock::Millis, storage::types::CacheKey};
+use super::{Entry, Question, entry::Parts, eviction::Totals, sealing};
+use crate::{
+    alyx::links::Base,
+    clock::Millis,
+    storage::{seal::SecretSeal, types::CacheKey},
+};
 
 /// zstd's own default: 80 µs for 100 KB, and four fifths or more of a body saved.
 const LEVEL: i32 = 3;
@@ -62,13 +66,13 @@ fn checksum(
 }
 
 /// The entry of a row, if it is what was once stored.
-pub(super) fn entry_of(key: &CacheKey, raw: Raw, base: &Base) -> Option<Entry> {
-    unpack(key, raw).and_then(|parts| Entry::from_parts(parts, base))
+pub(super) fn entry_of(key: &CacheKey, raw: Raw, base: &Base, seal: &SecretSeal) -> Option<Entry> {
+    unpack(key, raw, seal).and_then(|parts| Entry::from_parts(parts, base))
 }
 
 /// A row's parts, if they are what was once stored.
-pub(super) fn unpack(key: &CacheKey, raw: Raw) -> Option<Parts> {
-    let body = unpacked(&raw.body, raw.length)?;
+pub(super) fn unpack(key: &CacheKey, raw: Raw, seal: &SecretSeal) -> Option<Parts> {
+    let body = unpacked(&seal.open_body(&raw.body)?, raw.length)?;
     let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
     if checksum(key, row, &body) != raw.checksum {
         return None;
@@ -136,11 +140,14 @@ pub(super) struct NewRow {
     query: String,
     media: String,
     entry: Arc<Entry>,
+    /// What seals the body, where it may hold secrets.
+    seal: Option<Arc<SecretSeal>>,
 }
 
 impl NewRow {
-    pub(super) fn of(question: &Question, entry: Arc<Entry>) -> Self {
+    pub(super) fn of(question: &Question, entry: Arc<Entry>, seal: &Arc<SecretSeal>) -> Self {
         Self {
+            seal: sealing::may_hold_secrets(&question.route).then(|| seal.clone()),
             key: question.key,
             family: question.family,
             page_offset: i64::try_from(question.offset()).unwrap_or(i64::MAX),
@@ -155,8 +162,11 @@ impl NewRow {
     /// Packs and writes the row, unless a newer one is there; whether it did. Runs on the writer's thread.
     pub(super) fn insert(self, connection: &Connection, totals: &Totals) -> rusqlite::Result<bool> {
         let entry = &self.entry;
-        let packed =
+        let mut packed =
             pack(&entry.body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        if let Some(seal) = &self.seal {
+            packed = sealing::sealed(seal, &packed)?;
+        }
         let headers = write_headers(&entry.headers);
         let row =
             (entry.status.as_u16(), headers.as_str(), self.query.as_str(), entry.asked_at, entry.received_at);

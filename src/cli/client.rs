@@ -96,6 +96,13 @@ pub(super) fn authorization(token: &str) -> Result<HeaderValue, CliError> {
     Ok(field)
 }
 
+/// The field that shows the administrator's token.
+pub(super) fn bearer(token: &str) -> Option<HeaderMap> {
+    let mut field = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    field.set_sensitive(true);
+    Some(HeaderMap::from_iter([(header::AUTHORIZATION, field)]))
+}
+
 /// What a proxy says at this path: the status, and the body where it is JSON.
 pub(super) async fn json(
     base: &Target,

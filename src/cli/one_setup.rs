@@ -130,7 +130,7 @@ async fn upstream_of(url: &str, ca: Option<&Path>) -> Result<String, CliError> {
         client = client.tls_certs_only(authorities);
     }
     let client = client.build().map_err(anyhow::Error::from)?;
-    let sent = client.get(format!("{url}/-/status.json")).send().await;
+    let sent = client.get(format!("{url}/-/one-setup.json")).send().await;
     let response = sent.map_err(|error| no_answer(url, &error))?;
     let status = response.status().as_u16();
     let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());

@@ -94,7 +94,7 @@ pub(super) async fn bind(app: &Arc<App>, settings: &Settings, set_by: &str) -> a
                 ListenError::Address(error) => anyhow::Error::new(error).context(format!(
                     "can't listen on {address} ({set_by}); is something else listening there?"
                 )),
-                ListenError::Tls(_) => error.into(),
+                ListenError::Tls(_) | ListenError::AlyxPages(..) => error.into(),
             })
         }
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use alyx_proxy::settings::{Sources, load};
+use alyx_proxy::{
+    auth::admin_token,
+    settings::{Settings, Sources, load},
+};
 use anyhow::anyhow;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -69,7 +72,7 @@ struct DegradationView {
 
 #[derive(Debug, Deserialize)]
 struct UpstreamView {
-    url: String,
+    url: Option<String>,
     state: String,
     since: Option<String>,
     reason: Option<String>,
@@ -95,14 +98,29 @@ struct CacheView {
 }
 
 pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> CommandResult {
-    let base = args.place(&load(sources)?.settings);
-    let (raw, status) = status(&base).await?;
+    let settings = load(sources)?.settings;
+    let base = args.place(&settings);
+    let (raw, status) = status(&base, &own_token(&settings, args)).await?;
     if args.json { print_json(&raw) } else { print(&readable(&status)) }
 }
 
-async fn status(base: &client::Target) -> Result<(Value, StatusView), CliError> {
+/// The administrator's token for the proxy of this machine, whose owner sees all; it is shown to no other machine.
+fn own_token(settings: &Settings, args: &args::StatusFlags) -> HeaderMap {
+    let known = || {
+        let data_dir = settings.storage.directory().ok()?;
+        let token = admin_token::known(&data_dir, &settings.access.admin_token).ok()??;
+        client::bearer(&token)
+    };
+    let elsewhere = |url: &String| {
+        let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        !host.is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."))
+    };
+    if args.url.as_ref().is_some_and(elsewhere) { HeaderMap::new() } else { known().unwrap_or_default() }
+}
+
+async fn status(base: &client::Target, headers: &HeaderMap) -> Result<(Value, StatusView), CliError> {
     let url = format!("{base}/-/status.json");
-    let (code, raw) = client::json(base, "/-/status.json", &HeaderMap::new()).await?;
+    let (code, raw) = client::json(base, "/-/status.json", headers).await?;
     let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));
     let answer = raw.filter(|_| code.is_success()).and_then(status);
     let stranger = || anyhow!("{url} answers {code}, but not as this version of alyx-proxy does");
@@ -115,9 +133,10 @@ fn readable(status: &StatusView) -> String {
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
     let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
     let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let at = upstream.url.as_ref().map(|url| format!("{url}: ")).unwrap_or_default();
     let lines = [
         ("alyx-proxy", format!("{version}, listening on {listen}, running for {uptime}")),
-        ("upstream", format!("{}: {}{since}{reason}", upstream.url, upstream.state)),
+        ("upstream", format!("{at}{}{since}{reason}", upstream.state)),
         (
             "responses",
             format!(

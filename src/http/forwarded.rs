@@ -6,8 +6,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::{HeaderMap, header, request::Parts, uri::Authority};
+use http::{HeaderMap, Uri, header, request::Parts, uri::Authority};
 
+use super::hosts;
 use crate::settings;
 
 /// A request that does not say where it was sent.
@@ -26,19 +27,13 @@ pub(crate) fn of(
     }
     let trusted = settings.trusted_proxies.contains(&peer.to_canonical());
     let forwarded = |name: &str| if trusted { first(&request.headers, name) } else { None };
-    let host = match forwarded("x-forwarded-host") {
-        Some(host) => host,
-        None => host(request).ok_or(NoHost)?,
-    };
+    let host = host(&request.uri, &request.headers, peer, settings)?.ok_or(NoHost)?;
     let scheme = match forwarded("x-forwarded-proto") {
         Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
         None if settings.has_tls() => "https",
         _ => "http",
     };
     let authority: Authority = host.parse().map_err(|_| NoHost)?;
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(NoHost);
-    }
     let default = if scheme == "https" { 443 } else { 80 };
     let port = forwarded("x-forwarded-port").and_then(|port| port.parse::<u16>().ok());
     match port.filter(|port| authority.port().is_none() && *port != default) {
@@ -68,15 +63,32 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The host that a client has called this proxy by, which is sound; none where it says none.
+pub(crate) fn host<'r>(
+    uri: &'r Uri,
+    headers: &'r HeaderMap,
+    peer: IpAddr,
+    settings: &settings::ServerSettings,
+) -> Result<Option<&'r str>, NoHost> {
+    let trusted = settings.trusted_proxies.contains(&peer.to_canonical());
+    let forwarded = if trusted { first(headers, "x-forwarded-host") } else { None };
+    let host = match forwarded {
+        Some(host) => Some(host),
+        None => said(uri, headers)?,
+    };
+    if host.is_some_and(|host| !hosts::is_sound(host)) { Err(NoHost) } else { Ok(host) }
+}
+
 /// HTTP/2 says it in the request line, HTTP/1.1 in one `Host` field, unless its request line says it, too (RFC 9112 3.2.2).
-fn host(request: &Parts) -> Option<&str> {
-    if let Some(authority) = request.uri.authority() {
-        return Some(authority.as_str());
+fn said<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Option<&'r str>, NoHost> {
+    if let Some(authority) = uri.authority() {
+        return Ok(Some(authority.as_str()));
     }
-    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().ok(),
-        _ => None,
+        (Some(host), None) => host.to_str().map(Some).map_err(|_| NoHost),
+        (None, _) => Ok(None),
+        _ => Err(NoHost),
     }
 }
 
@@ -151,6 +163,8 @@ mod tests {
             &[("host", "a\"b")],
             &[("host", "a/b")],
             &[("host", "u@h")],
+            &[("host", "a'b")],
+            &[("host", "a$(id)b")],
             &[("host", "a"), ("host", "b")],
         ] {
             assert_eq!(base(fields, &settings), Err(NoHost), "{fields:?}");

@@ -7,6 +7,17 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use super::body::has_body;
 use super::hop_by_hop::named_by_connection;
 
+/// Whether it is sure where a request's body ends: proxies differ in what they make of other codings than one `chunked`
+/// (RFC 9112 6.1).
+pub(crate) fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
 /// Leaves out the fields that `Connection` names: they end here (RFC 9110 7.6.1), so nothing may be decided by them
 /// either. A token that Alyx is never shown would seem to be one that it accepts.
 ///

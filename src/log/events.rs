@@ -33,6 +33,8 @@ pub struct LoggedEvent {
     pub level: &'static str,
     /// What.
     pub text: String,
+    /// The part of the program that says so.
+    pub part: &'static str,
 }
 
 impl LoggedEvent {
@@ -74,7 +76,12 @@ impl<S: Subscriber> Layer<S> for EventLayer {
         }
         let mut text = Text::default();
         event.record(&mut text);
-        let happened = LoggedEvent { at: clock::now(), level: level.as_str(), text: text.line() };
+        let happened = LoggedEvent {
+            at: clock::now(),
+            level: level.as_str(),
+            text: text.line(),
+            part: part(metadata.target()),
+        };
         let mut lately = LATELY.lock().unwrap_or_else(PoisonError::into_inner);
         // The same again and again is one thing that goes on.
         if let Some(last) = lately.back_mut()
@@ -88,6 +95,11 @@ impl<S: Subscriber> Layer<S> for EventLayer {
         }
         lately.push_back(happened);
     }
+}
+
+/// The part of the program that a line's target names.
+fn part(target: &'static str) -> &'static str {
+    target.strip_prefix("alyx_proxy::").unwrap_or("the program")
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -31,7 +31,10 @@ use super::{
     scrub,
     state::States,
 };
-use crate::store::{Degradation, ReadRequest, clean_shutdown, is_damage};
+use crate::{
+    storage::seal::SecretSeal,
+    store::{Degradation, ReadRequest, clean_shutdown, is_damage},
+};
 
 /// A change or a look-up that failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,7 @@ pub struct Mirror {
     damage: Arc<Damage>,
     /// Another after each time that a fresh file has taken the database's place.
     generation: Arc<AtomicU64>,
+    pub(super) seal: OnceLock<Arc<SecretSeal>>,
 }
 
 impl Mirror {
@@ -111,6 +115,7 @@ impl Mirror {
             path,
             damage: Arc::new(Damage::of(set_aside)),
             generation,
+            seal: OnceLock::new(),
         }))
     }
 

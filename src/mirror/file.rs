@@ -18,8 +18,9 @@ use crate::{
 };
 
 pub(super) const NAME: &str = "mirror.db";
-/// Another number for another form of the tables in `TABLES`.
-const FORM: i64 = 2;
+/// Another number for another form of the tables in `TABLES`, and of what is in them: since 3 secrets are sealed, which an
+/// earlier program would give for Alyx's.
+const FORM: i64 = 3;
 /// From the form before: what was due was so since nobody knows when.
 const FROM_FIRST: &str = "
 ALTER TABLE due ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
@@ -157,7 +158,11 @@ fn try_open(path: &Path) -> Result<(Connection, Millis), FileProblem> {
     }
     // On a disk that is full nothing can be written, and needn't be.
     if form != FORM {
-        let tables = if form == 0 { TABLES } else { FROM_FIRST };
+        let tables = match form {
+            0 => TABLES,
+            1 => FROM_FIRST,
+            _ => "",
+        };
         connection.execute_batch(&format!("BEGIN;{tables}PRAGMA user_version = {FORM};COMMIT;"))?;
     }
     Ok((connection, checked_at))

@@ -21,6 +21,7 @@ mod readers;
 mod refetch;
 pub mod schema;
 mod scrub;
+mod sealing;
 pub mod sql_functions;
 pub mod state;
 pub mod sync;

@@ -13,11 +13,12 @@ use super::{history::History, list_walks::ListWalks, mode::Mode};
 use crate::{
     alyx::error_body,
     auth::{Credentials, SecretError, SecretKey, TokenCache},
-    cache::{GivenCopies, ResponseCache},
+    cache::{GivenCopies, ResponseCache, seal_stored},
     clock::{Millis, SharedClock},
     data_dir::{self, LockError, PrivacyError},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
     settings::Settings,
+    storage::seal::SecretSeal,
     store::{self, Degradation, Store, StoreError},
     telemetry::{activity::Activity, counters::Counters},
     upstream::{Upstream, UpstreamConfigError, UpstreamResponse},
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     /// What each user asked lately.
     pub(crate) history: History,
     pub(crate) key: SecretKey,
+    /// What seals secrets of Alyx's records on disk.
+    pub(crate) seal: Arc<SecretSeal>,
     pub(crate) mode: Mode,
     pub(crate) counters: Counters,
     /// What it has been doing, for pages.
@@ -117,6 +120,8 @@ impl Core {
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(folder.clone(), io::Error::other(error)))??);
         let mirror = open_mirror(&store, &folder).await?;
+        let seal = Arc::new(key.seal());
+        seal_secrets(&store, mirror.as_ref(), &seal).await;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let synchroniser = match &mirror {
             Some(mirror) => Synchroniser::new(mirror.clone(), upstream.clone(), &settings)?,
@@ -128,6 +133,7 @@ impl Core {
                 upstream.base(),
                 &settings.load_full(),
                 clock.clone(),
+                seal.clone(),
             )
             .await?,
             given: Arc::new(GivenCopies::new(settings.load().cache.given_copies, clock.clone())),
@@ -143,6 +149,7 @@ impl Core {
             clock,
             store,
             key,
+            seal,
             mode,
         });
         let weak = Arc::downgrade(&core);
@@ -183,6 +190,29 @@ impl Core {
 fn says_accepted(answer: &UpstreamResponse) -> bool {
     let is_own = || memchr::memmem::find(&answer.body, b"\"status_code\"").is_some();
     answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 500) && is_own()
+}
+
+/// Seals secrets that earlier versions have stored in clear. Where that fails they stay as they were, and it is tried again at
+/// the next start.
+async fn seal_secrets(store: &Arc<Store>, mirror: Option<&Arc<Mirror>>, seal: &Arc<SecretSeal>) {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        tracing::error!(
+            "keys of file stores that {what} holds in clear could not be sealed ({error}); the next start tries again"
+        );
+    };
+    let of_cache = async {
+        let (mut connection, seal) = (store.connection().await?, seal.clone());
+        let work = move || store::seal_once(&mut connection, |connection| seal_stored(connection, &seal));
+        tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?.map_err(StoreError::from)
+    };
+    if let Err(error) = of_cache.await {
+        failed("proxy.db", &error);
+    }
+    if let Some(mirror) = mirror
+        && let Err(error) = mirror.seal_with(seal.clone()).await
+    {
+        failed("mirror.db", &error);
+    }
 }
 
 async fn open_mirror(store: &Arc<Store>, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {

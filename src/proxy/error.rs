@@ -81,7 +81,12 @@ pub(crate) fn json(status: StatusCode, body: String, how: CacheStatus) -> Respon
 pub(crate) fn gateway_timeout(core: &Core, failure: &UpstreamError, more: &str) -> ProxyError {
     let text = format!("{} {more}", why_away(core, failure));
     let reason = reason_of(failure);
-    ProxyError::new(StatusCode::GATEWAY_TIMEOUT, reason, text.trim_end())
+    ProxyError::new(status_of(failure), reason, text.trim_end())
+}
+
+/// 502 for what no server may say, 504 for what came to nothing.
+fn status_of(failure: &UpstreamError) -> StatusCode {
+    if *failure == UpstreamError::Switched { StatusCode::BAD_GATEWAY } else { StatusCode::GATEWAY_TIMEOUT }
 }
 
 /// 504 for a question whose answer is not stored, with what is stored that comes near.
@@ -183,7 +188,7 @@ pub(crate) fn outcome_unknown(core: &Core, failure: &UpstreamError) -> ProxyErro
     let text = format!(
         "{how} Alyx did not say whether it was carried out. Look before you send it again, or it may be done twice."
     );
-    ProxyError::new(StatusCode::GATEWAY_TIMEOUT, RefusalReason::Upstream(failure.name()), &text)
+    ProxyError::new(status_of(failure), RefusalReason::Upstream(failure.name()), &text)
 }
 
 fn reason_of(failure: &UpstreamError) -> RefusalReason {

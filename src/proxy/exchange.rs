@@ -52,14 +52,14 @@ pub(crate) fn within_limits(uri: &Uri, settings: &ServerSettings) -> Result<(), 
     Ok(())
 }
 
-/// Reads what a request addresses, or refuses it.
+/// Reads what a request addresses under these settings, or refuses it.
 pub(crate) fn ask(
     core: &Core,
     knows_alyx: bool,
     peer: SocketAddr,
     request: Request<Body>,
+    settings: Arc<Settings>,
 ) -> Result<(Exchange, Body), ProxyError> {
-    let settings = core.settings.load_full();
     let (parts, body) = request.into_parts();
     if !parts.uri.path().starts_with('/') {
         let text = format!("The target of this request, {}, is no path.", parts.uri);

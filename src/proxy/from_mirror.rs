@@ -21,6 +21,7 @@ use super::{
     mirror_budget,
     read::Read,
     respond::{ResponseOptions, respond},
+    unsealed,
     verify::Samples,
 };
 use crate::{
@@ -188,6 +189,7 @@ impl FromMirror {
         }
         let request = mirror_budget::request(question, owner, settings, recency.is_none());
         let (question, base) = (question.clone(), self.core.upstream.base().to_owned());
+        let seal = self.core.seal.clone();
         let look = move |connection: &rusqlite::Connection, states: &Arc<mirror::state::States>| {
             let asked = mirror::answer::MirrorQuestion {
                 endpoint,
@@ -198,6 +200,7 @@ impl FromMirror {
                 recency: recency.as_ref(),
             };
             let outcome = mirror::answer::answer(connection, states, &asked)?;
+            let outcome = unsealed::opened(outcome, endpoint.name, &seal);
             Ok(outcome.map(|answer| (question.key, keep(answer, &question, today, &base))))
         };
         match mirror.read_within(request, look).await {

@@ -34,6 +34,7 @@ pub(crate) mod snapshot;
 mod stale;
 #[cfg(test)]
 mod tests;
+mod unsealed;
 pub(crate) mod verify;
 mod write;
 mod write_outcome;

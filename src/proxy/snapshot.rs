@@ -48,6 +48,7 @@ pub(crate) async fn export(
     };
     let from = Exporting {
         answers: floors.core.store.connection().await?,
+        seal: floors.core.seal.clone(),
         mirror,
         files: floors.tables.files.carried(),
         upstream: floors.core.upstream.base().to_owned(),

@@ -45,7 +45,8 @@ fn exchange(floors: &Floors, token: &str, field: Option<(&'static str, &'static 
         request = request.header(name, value);
     }
     let peer = "127.0.0.1:1000".parse().unwrap();
-    ask(&floors.core, true, peer, request.body(Body::empty()).unwrap()).unwrap().0
+    let settings = floors.core.settings.load_full();
+    ask(&floors.core, true, peer, request.body(Body::empty()).unwrap(), settings).unwrap().0
 }
 
 /// Has Alyx said this so long ago, to someone whose token it accepts.

@@ -62,6 +62,9 @@ pub enum ListenError {
     /// The address can't be had.
     #[error(transparent)]
     Address(#[from] io::Error),
+    /// The address of Alyx's own pages can't be had.
+    #[error("can't listen on {0} (setting `server.alyx_pages_listen`): {1}")]
+    AlyxPages(SocketAddr, io::Error),
     /// The certificate can't be used.
     #[error("server.tls_certificate and server.tls_key can't be used")]
     Tls(#[from] TlsError),

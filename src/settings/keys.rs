@@ -37,10 +37,13 @@ const ANY_SIZE: ValueKind = ValueKind::Size { least: Size(0) };
 
 /// Every key but the names under [`EXCEPTIONS`].
 pub(super) const KEYS: &[SettingKey] = &[
-    fixed("server.listen", ValueKind::Address),
+    fixed("server.listen", ValueKind::Address { empty: false }),
     fixed("server.tls_certificate", ValueKind::File),
     fixed("server.tls_key", ValueKind::File),
     live("server.public_url", ValueKind::BaseUrl { empty: true }),
+    live("server.hosts", ValueKind::Hosts),
+    fixed("server.alyx_pages_listen", ValueKind::Address { empty: true }),
+    live("server.alyx_pages_url", ValueKind::BaseUrl { empty: true }),
     live("server.trusted_proxies", ValueKind::Addresses),
     live("server.max_body", ANY_SIZE),
     live("server.max_url", ValueKind::Size { least: Size::kib(1) }),

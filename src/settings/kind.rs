@@ -12,7 +12,7 @@ use url::Url;
 use super::{
     LogFormat, Profile,
     mirror::ALL,
-    value::{Size, Span},
+    value::{Size, Span, is_host_name},
 };
 use crate::alyx::ENDPOINTS;
 
@@ -28,7 +28,9 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueKind {
     /// An address and port to listen on.
-    Address,
+    Address { empty: bool },
+    /// Names of hosts.
+    Hosts,
     /// IP addresses.
     Addresses,
     /// The URL that paths are put behind.
@@ -67,7 +69,14 @@ impl ValueKind {
     /// What is allowed, to end an error message with.
     pub(super) fn allowed(self) -> String {
         match self {
-            Self::Address => "an IP address and a port such as \"127.0.0.1:8040\"".to_owned(),
+            Self::Address { empty } => format!(
+                "an IP address and a port such as \"127.0.0.1:8040\"{}",
+                if empty { ", or nothing" } else { "" }
+            ),
+            Self::Hosts => {
+                "a list of names of hosts, without ports, such as [\"alyx\", \"*.lab.example.org\"]"
+                    .to_owned()
+            }
             Self::Addresses => "a list of IP addresses such as [\"127.0.0.1\", \"::1\"]".to_owned(),
             Self::BaseUrl { empty } => format!(
                 "an http or https URL with a host, and without user, password, query and fragment{}",
@@ -108,7 +117,10 @@ impl ValueKind {
     pub(super) fn accepts(self, value: &Value) -> bool {
         let text = value.as_str();
         match self {
-            Self::Address => text.is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
+            Self::Address { empty } => {
+                text.is_some_and(|text| (empty && text.is_empty()) || text.parse::<SocketAddr>().is_ok())
+            }
+            Self::Hosts => all(value, |text| is_host_name(text.strip_prefix("*.").unwrap_or(text))),
             Self::Addresses => all(value, |text| text.parse::<IpAddr>().is_ok()),
             Self::BaseUrl { empty } => {
                 text.is_some_and(|text| (empty && text.is_empty()) || base_url(text).is_some())
@@ -144,10 +156,12 @@ impl ValueKind {
     pub(super) fn read(self, text: &str) -> Value {
         match self {
             Self::Count { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
-            Self::Addresses | Self::Paths | Self::Endpoints if text.trim_start().starts_with('[') => {
+            Self::Addresses | Self::Hosts | Self::Paths | Self::Endpoints
+                if text.trim_start().starts_with('[') =>
+            {
                 serde_json::from_str(text).unwrap_or_else(|_| text.into())
             }
-            Self::Addresses | Self::Paths | Self::Endpoints => {
+            Self::Addresses | Self::Hosts | Self::Paths | Self::Endpoints => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }
             Self::Switch => text.trim().parse::<bool>().map_or_else(|_| text.into(), Value::from),

@@ -133,7 +133,9 @@ fn unreadable(figment: &Figment, error: &figment::Error) -> SettingsError {
 }
 
 fn normalise(settings: &mut Settings) {
-    for url in [&mut settings.upstream.url, &mut settings.server.public_url] {
+    for url in
+        [&mut settings.upstream.url, &mut settings.server.public_url, &mut settings.server.alyx_pages_url]
+    {
         if let Some(normal) = kind::base_url(url) {
             *url = normal;
         }

@@ -19,6 +19,12 @@ pub struct ServerSettings {
     pub tls_key: PathBuf,
     /// The base URL that clients use, if it can't be told from their requests; empty: from `Host`.
     pub public_url: String,
+    /// Other names by which clients may call it where something is given without credentials; `*.` stands for any beginning.
+    pub hosts: Vec<String>,
+    /// Address and port at which Alyx's own pages are given; empty: they are not, browsers are shown the way to Alyx.
+    pub alyx_pages_listen: String,
+    /// The base URL of that for browsers, if it can't be told from their requests; empty: from `Host`.
+    pub alyx_pages_url: String,
     /// Reverse proxies whose `X-Forwarded-Host`, `X-Forwarded-Proto` and `X-Forwarded-For` are believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// The largest request body that is passed on (writes, uploads).
@@ -42,6 +48,9 @@ impl Default for ServerSettings {
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
             public_url: String::new(),
+            hosts: Vec::new(),
+            alyx_pages_listen: String::new(),
+            alyx_pages_url: String::new(),
             trusted_proxies: Vec::new(),
             max_body: Size::gib(1),
             max_url: Size::kib(32),
@@ -54,6 +63,11 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
+    /// Where Alyx's own pages are given, if they are.
+    pub fn alyx_pages(&self) -> Option<SocketAddr> {
+        self.alyx_pages_listen.parse().ok()
+    }
+
     /// Whether it speaks TLS. A certificate without a key, or the other way round, is never loaded.
     pub fn has_tls(&self) -> bool {
         !self.tls_certificate.as_os_str().is_empty()

@@ -138,3 +138,8 @@ impl<'de> Deserialize<'de> for Size {
         text.parse().map_err(de::Error::custom)
     }
 }
+/// Whether a text can be the name of a host, or an address of IPv4: letters, digits, `-` and `.`.
+pub fn is_host_name(name: &str) -> bool {
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (1..=253).contains(&name.len()) && name.bytes().all(sound) && !name.starts_with(['-', '.'])
+}

@@ -1,6 +1,6 @@
 //! Writing a snapshot.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -21,6 +21,7 @@ use crate::{
         export::{ExportedRecord as Record, ReadSnapshot},
         schema::EndpointTables,
     },
+    storage::seal::SecretSeal,
     store::{StoreError, is_damage},
 };
 
@@ -32,6 +33,8 @@ const CHUNK: usize = 4 << 20;
 pub struct Exporting {
     /// The database of answers, read by nobody else.
     pub answers: Connection,
+    /// What opens those that are sealed.
+    pub seal: Arc<SecretSeal>,
     /// The mirror, if there is one.
     pub mirror: Option<ReadSnapshot>,
     /// ONE's cache tables that are kept.
@@ -80,7 +83,7 @@ pub fn export(
             snapshot.table(mirror, table)?;
         }
     }
-    snapshot.answers(&from.answers)?;
+    snapshot.answers(&from.answers, &from.seal)?;
     if choice.is_everything() {
         for (number, file) in (1..).zip(&from.files) {
             snapshot.file(number, file)?;
@@ -247,11 +250,11 @@ impl Snapshot<'_> {
         Ok(text)
     }
 
-    fn answers(&mut self, answers: &Connection) -> Result<(), SnapshotError> {
+    fn answers(&mut self, answers: &Connection, seal: &SecretSeal) -> Result<(), SnapshotError> {
         const WHAT: &str = "answers";
         let total: u64 = answers.query_row("SELECT count(*) FROM responses", [], |row| row.get(0))?;
         let (mut lines, mut seen) = (Lines::default(), 0_u64);
-        cache::for_each(answers, |answer| {
+        cache::for_each(answers, seal, |answer| {
             seen += 1;
             if seen.is_multiple_of(200) {
                 (self.tell)(Progress { what: WHAT, done: seen, total });

@@ -1,3 +1,5 @@
-//! What is stored, whichever engine keeps it: so far the types that several rooms share. The engine is [`crate::store`].
+//! What is stored, whichever engine keeps it: the types that several rooms share, and what seals secrets. The engine is
+//! [`crate::store`].
 
+pub mod seal;
 pub mod types;

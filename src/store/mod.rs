@@ -20,6 +20,7 @@ mod reader;
 pub(crate) mod reader_pool;
 mod recover;
 mod replace;
+mod rewrite;
 mod watchdog;
 mod writer;
 
@@ -33,6 +34,7 @@ use rusqlite::Connection;
 pub use health::Degradation;
 pub use open::StoreOpenError;
 pub use reader_pool::ReadRequest;
+pub use rewrite::seal_once;
 
 use ballast::Ballast;
 use health::StoreHealth;

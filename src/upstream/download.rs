@@ -10,6 +10,7 @@ use reqwest::Response;
 use url::Url;
 
 use super::{Upstream, UpstreamError, fetch, measure::Measured, passthrough, rate_limit::Caller};
+use crate::http::response_fields;
 
 /// Redirects that are followed; a bucket behind Alyx takes one.
 const REDIRECTS: usize = 5;
@@ -35,10 +36,10 @@ impl Upstream {
             tokio::time::timeout_at(deadline.into(), following).await.unwrap_or(Err(UpstreamError::Timeout));
         drop(turn);
         self.heed(who, &result);
-        let mut response = result?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let response = result?;
+        let (status, headers) = (response.status(), response_fields::of_alyx(response.headers()));
         let body = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
-        Ok(passthrough::passed(status, &headers, body, timeout))
+        Ok(passthrough::passed(status, headers, body, timeout))
     }
 
     async fn follow(

@@ -64,6 +64,9 @@ pub enum UpstreamError {
     /// 502, 503, 504, or a network's own 511.
     #[error("it answered with status {0}")]
     Unavailable(u16),
+    /// 101, where nobody had asked for another protocol.
+    #[error("it went over to another protocol, which nobody had asked for")]
+    Switched,
     /// Something else than JSON came where Alyx sends JSON: an error page, a captive portal.
     #[error("something other than Alyx's JSON came back ({0})")]
     NotJson(String),
@@ -108,6 +111,7 @@ impl UpstreamError {
             Self::Reset => "reset",
             Self::Truncated => "truncated",
             Self::Unavailable(_) => "unavailable",
+            Self::Switched => "switched-protocols",
             Self::NotJson(_) => "not-json",
             Self::NotZip => "not-zip",
             Self::Elsewhere(_) => "redirected-elsewhere",
@@ -135,6 +139,7 @@ impl UpstreamError {
                 | Self::Paced
                 | Self::TooLarge
                 | Self::NotZip
+                | Self::Switched
                 | Self::BadAddress
                 | Self::Unsent { .. }
                 | Self::Slow { .. }
@@ -170,6 +175,7 @@ impl UpstreamError {
                 | Self::Reset
                 | Self::Truncated
                 | Self::Unavailable(_)
+                | Self::Switched
                 | Self::NotJson(_)
                 | Self::Elsewhere(_)
                 | Self::TooLarge

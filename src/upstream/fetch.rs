@@ -18,7 +18,7 @@ use super::{Upstream, UpstreamError, measure::Measured, rate_limit::Caller};
 use crate::{
     alyx::{json, route::LOOK},
     clock::Millis,
-    http::{hop_by_hop::end_to_end, parse_date},
+    http::{parse_date, response_fields},
     single_flight::SendState,
 };
 
@@ -156,7 +156,7 @@ impl Upstream {
         let exchange = async {
             let response = self.send(ask).await?;
             self.judge_head(&response)?;
-            let (status, headers) = (response.status(), end_to_end(response.headers()));
+            let (status, headers) = (response.status(), response_fields::of_alyx(response.headers()));
             let body = read_body(response, ask.max_body).await?;
             let (body, json) = check_body(status, &headers, body).await?;
             Ok(UpstreamResponse { status, headers, body, json, asked_at, received_at: self.clock.now() })
@@ -192,6 +192,7 @@ impl Upstream {
     pub(super) fn judge_head(&self, response: &Response) -> Result<(), UpstreamError> {
         match response.status().as_u16() {
             status @ (502..=504 | 511) => Err(UpstreamError::Unavailable(status)),
+            101 => Err(UpstreamError::Switched),
             429 => Err(UpstreamError::Throttled(retry_after(response.headers(), self.clock.now()))),
             300..=399 => match self.elsewhere(response.headers()) {
                 Some(to) => Err(UpstreamError::Elsewhere(to)),
@@ -247,6 +248,8 @@ impl Upstream {
             match self.judge_head(&response) {
                 // Being throttled is an answer of Alyx's.
                 Ok(()) | Err(UpstreamError::Throttled(_)) => {}
+                // So is any other word of a server that speaks HTTP, be it out of place.
+                Err(UpstreamError::Switched) => return Ok(()),
                 Err(failure) => return Err(failure),
             }
             let kind = media_type(response.headers());

@@ -17,7 +17,7 @@ use super::{
     measure::Measured,
     rate_limit::Caller,
 };
-use crate::http::{body::has_body, hop_by_hop::end_to_end};
+use crate::http::{body::has_body, hop_by_hop::end_to_end, response_fields};
 
 /// Fields that say where a request came from; Alyx is not told.
 const OF_THE_WAY: [HeaderName; 5] = [
@@ -94,12 +94,12 @@ impl Upstream {
         let measured = Measured::begin();
         let response = self.send_on(request, client_base, timeout).await;
         measured.end(&self.judged(&response));
-        let mut response = response?;
+        let response = response?;
         let kind = fetch::media_type(response.headers());
         self.judge_relayed(who, &response)?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let (status, headers) = (response.status(), response_fields::of_alyx(response.headers()));
         let body = response.bytes_stream().map_err(|error| io::Error::other(error.without_url()));
-        Ok(Relayed { response: passed(status, &headers, body, timeout), json: fetch::is_json(&kind) })
+        Ok(Relayed { response: passed(status, headers, body, timeout), json: fetch::is_json(&kind) })
     }
 
     async fn send_on(
@@ -145,7 +145,7 @@ impl Upstream {
         let judged = self.judge_head(response);
         self.heed(who, &judged);
         match judged {
-            Err(failure @ UpstreamError::Unavailable(_)) => Err(failure),
+            Err(failure @ (UpstreamError::Unavailable(_) | UpstreamError::Switched)) => Err(failure),
             _ => Ok(()),
         }
     }
@@ -154,6 +154,7 @@ impl Upstream {
 /// Makes the fields of a client's request those of the proxy's, to the server at `base`.
 pub(super) fn prepare(headers: &mut HeaderMap, client_base: &str, base: &str) {
     headers.remove(header::HOST);
+    response_fields::without_own_cookies(headers);
     for name in &OF_THE_WAY {
         headers.remove(name);
     }
@@ -187,14 +188,14 @@ pub(super) fn clone_for_retry(request: &Request<Body>) -> Option<Request<Body>> 
     })
 }
 
-/// The response as the client gets it: fields of the connection left out, its body as it comes.
-pub(super) fn passed<S>(status: StatusCode, headers: &HeaderMap, body: S, timeout: Duration) -> Response<Body>
+/// The response as the client gets it, its body as it comes.
+pub(super) fn passed<S>(status: StatusCode, headers: HeaderMap, body: S, timeout: Duration) -> Response<Body>
 where
     S: Stream<Item = io::Result<Bytes>> + Send + 'static,
 {
     let mut passed = Response::new(Body::from_stream(with_idle_timeout(body, timeout)));
     *passed.status_mut() = status;
-    *passed.headers_mut() = end_to_end(headers);
+    *passed.headers_mut() = headers;
     passed
 }
 

@@ -20,7 +20,7 @@ use super::{
     UpstreamConfigError, UpstreamError, client, idle_timeout::LastMoved, measure::Measured, passthrough,
 };
 use crate::{
-    http::{body::has_body, hop_by_hop::end_to_end},
+    http::{body::has_body, hop_by_hop::end_to_end, response_fields},
     settings,
 };
 
@@ -95,7 +95,7 @@ impl Origin {
         passthrough::prepare(outgoing.headers_mut(), client_base, &self.base);
         on_informational(&mut outgoing, move |answer| {
             if answer.status().as_u16() > 101 {
-                interim(answer.status(), &end_to_end(answer.headers()));
+                interim(answer.status(), &response_fields::of_any_upstream(answer.headers()));
             }
         });
         let measured = Measured::begin();
@@ -107,10 +107,10 @@ impl Origin {
         let response = response?;
         // Nobody has asked for another protocol: that wish is for one connection and not passed on (RFC 9110 7.8).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(UpstreamError::Unavailable(response.status().as_u16()));
+            return Err(UpstreamError::Switched);
         }
         let (parts, body) = response.into_parts();
         let body = Body::new(body).into_data_stream().map_err(std::io::Error::other);
-        Ok(passthrough::passed(parts.status, &parts.headers, body, timeout))
+        Ok(passthrough::passed(parts.status, response_fields::of_any_upstream(&parts.headers), body, timeout))
     }
 }

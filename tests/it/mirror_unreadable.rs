@@ -308,7 +308,7 @@ async fn it_is_named_wherever_it_is_missed() {
     let depends = format!("/sessions?qc=NOT_SET&date_range={day},{day}&lab={lab}");
     let command = done(&run_for(&proxy, &["status"]));
     assert!(command.contains(&bad) && command.contains("403"), "{command}");
-    let page = proxy.client().anonymous().get("/-/mirror").await.expect(200);
+    let page = proxy.get("/-/mirror").await.expect(200);
     assert!(page.text().contains(&bad) && page.text().contains("403"), "{}", page.text());
     alyx.cut();
     lens.show(|_, _, _| (502, String::new()));

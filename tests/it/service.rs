@@ -102,7 +102,7 @@ async fn who_comes_while_it_starts_is_served_by_the_socket_that_was_there_before
     let (lab, home) = (Lab::open().await, tempfile::tempdir().unwrap());
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut early = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
-    early.write_all(b"GET /-/status.json HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").unwrap();
+    early.write_all(b"GET /-/status.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let _service = Service::start(&lab.url(), &home, &[], Some(&socket));
 
     early.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -111,7 +111,7 @@ async fn read_request(admin: &AdminSite, headers: &HeaderMap, body: Body) -> Res
 }
 
 /// Whether a request carries the administrator's token.
-fn admit(admin: &AdminSite, headers: &HeaderMap, client: IpAddr) -> Result<(), ProxyError> {
+pub(super) fn admit(admin: &AdminSite, headers: &HeaderMap, client: IpAddr) -> Result<(), ProxyError> {
     let field = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = field.and_then(|field| field.split_once(' '));
     let admission = match token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {

@@ -14,7 +14,7 @@ use super::{
     frame::{Frame, page},
     to,
 };
-use crate::{alyx::Endpoint, clock, mirror::sync::TableProgress};
+use crate::{admin::mirror_status::FAILED, alyx::Endpoint, clock, mirror::sync::TableProgress};
 
 #[derive(Template)]
 #[template(path = "mirror.html")]
@@ -56,13 +56,14 @@ struct MirrorRow {
 
 impl Visit {
     pub(super) fn mirror_page(&self, message: &str) -> Response<Body> {
-        let (unreadable, more_unreadable) = self.unreadable();
+        let names = self.counts();
+        let (unreadable, more_unreadable) = self.unreadable(names);
         let content = MirrorPage {
             frame: self.frame("mirror", "Mirror"),
             message,
             is_admin: self.is_admin(),
             has_account: self.admin.core.synchroniser.is_some(),
-            tables: self.rows(),
+            tables: self.rows(names),
             verified: self.admin.floors.mirror.samples.by_name().to_vec(),
             unreadable,
             more_unreadable,
@@ -70,7 +71,7 @@ impl Visit {
         page(&content, 200)
     }
 
-    fn rows(&self) -> Vec<MirrorRow> {
+    fn rows(&self, names: bool) -> Vec<MirrorRow> {
         let Some(mirror) = &self.admin.core.mirror else { return Vec::new() };
         let (states, now) = (mirror.states(), self.admin.core.clock.now());
         let progress =
@@ -98,7 +99,7 @@ impl Visit {
                     },
                     age: state
                         .map_or_else(String::new, |state| clock::span_for_people(now - state.synced_at)),
-                    scope: state.map_or_else(String::new, |state| pairs(&state.scope)),
+                    scope: state.map_or_else(String::new, |state| pairs(&state.scope, names)),
                     distrusted: state.map_or_else(String::new, |state| {
                         state.distrusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                     }),
@@ -106,18 +107,21 @@ impl Visit {
                     total: run.total.max(1),
                     moving: is_moving(&run),
                     phase: run.phase.into_owned(),
-                    error: run.error.unwrap_or_default(),
+                    error: run
+                        .error
+                        .map_or_else(String::new, |error| if names { error } else { FAILED.to_owned() }),
                 }
             })
             .collect()
     }
 
     /// The records that Alyx could not give, and how many more there are.
-    fn unreadable(&self) -> (Vec<Missing>, usize) {
+    fn unreadable(&self, names: bool) -> (Vec<Missing>, usize) {
         let Some(mirror) = &self.admin.core.mirror else { return (Vec::new(), 0) };
         let states = mirror.states();
         let count: usize = states.iter().map(|(_, state)| state.unreadable.count).sum();
-        let mut told: Vec<_> = states.iter().flat_map(|(_, state)| &state.unreadable.told).collect();
+        let mut told: Vec<_> =
+            states.iter().flat_map(|(_, state)| &state.unreadable.told).filter(|_| names).collect();
         told.sort_by(|a, b| a.path.cmp(&b.path));
         let shown = told.into_iter().map(|record| Missing {
             path: record.path.clone(),
@@ -132,7 +136,7 @@ impl Visit {
     }
 
     pub(super) fn mirror_json(&self) -> Value {
-        json!({ "mirror": self.admin.mirror_status() })
+        json!({ "mirror": self.admin.mirror_status(self.counts()) })
     }
 
     pub(super) fn mirror_action(&self, form: &[(String, String)]) -> Response<Body> {
@@ -177,6 +181,11 @@ fn is_moving(run: &TableProgress) -> bool {
     !matches!(run.phase.as_ref(), "" | "done" | "waiting")
 }
 
-fn pairs(scope: &[(String, String)]) -> String {
-    scope.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+/// A scope's parameters, for strangers without their values.
+fn pairs(scope: &[(String, String)], names: bool) -> String {
+    scope
+        .iter()
+        .map(|(name, value)| if names { format!("{name}={value}") } else { name.clone() })
+        .collect::<Vec<_>>()
+        .join("&")
 }

@@ -111,11 +111,17 @@ impl Visit {
         Some(match path {
             "" => to("/-/status"),
             "status" => self.status_page(),
-            "status.json" => text_response(&format!("{:#}\n", self.admin.status()), "application/json"),
+            "status.json" => {
+                text_response(&format!("{:#}\n", self.admin.status(self.counts())), "application/json")
+            }
             "mirror" => self.mirror_page(""),
             "mirror.json" => text_response(&format!("{:#}\n", self.mirror_json()), "application/json"),
             "answers" => self.answers_page(),
             "answers.json" => text_response(&self.admin.answers_json(), "application/json"),
+            "one-setup.json" => {
+                let upstream = serde_json::json!({ "upstream": { "url": self.admin.core.upstream.base() } });
+                text_response(&format!("{upstream:#}\n"), "application/json")
+            }
             "one-setup.py" => text_response(&crate::one::script(&self.base), "text/plain; charset=utf-8"),
             "login" => self.login_page("", 200),
             "admin" => self.admin_page("", 200),

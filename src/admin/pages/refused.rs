@@ -1,16 +1,20 @@
-//! What a browser is shown where a page of Alyx's can't be had: the proxy's refusal, as a page. Everybody else gets it as JSON.
+//! What a browser is shown in place of a page of Alyx's own: the way to where that is given or, where it can't be had, the
+//! proxy's refusal. Everybody else gets what Alyx sent, or the refusal as JSON.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::body::{Body, to_bytes};
-use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http::{HeaderMap, Method, Request, Response, Uri, header, uri::PathAndQuery};
 
 use super::{
     AdminSite,
     frame::{Frame, page},
 };
-use crate::http::cache_status::{CacheStatus, RefusalReason};
+use crate::http::{
+    cache_status::{CacheStatus, RefusalReason},
+    response_fields,
+};
 
 /// No refusal is longer.
 const LONGEST: usize = 64 << 10;
@@ -21,6 +25,13 @@ struct RefusedPage<'p> {
     frame: Frame,
     text: &'p str,
     path: &'p str,
+}
+
+#[derive(Template)]
+#[template(path = "alyx_page.html")]
+struct AlyxPage<'p> {
+    frame: Frame,
+    place: &'p str,
 }
 
 /// Whoever wants to look at a page.
@@ -41,8 +52,17 @@ impl Looker {
             .then(|| Self { uri: request.uri().clone(), headers: request.headers().clone() })
     }
 
-    /// The response as it is, or as a page where the proxy refuses it for want of Alyx.
-    pub(crate) async fn shown(self, admin: &Arc<AdminSite>, response: Response<Body>) -> Response<Body> {
+    /// The response as it is; a page where the proxy refuses it for want of Alyx; the way to where it is given, where it is a
+    /// page of Alyx's own: to `place`, or to Alyx itself.
+    pub(crate) async fn shown(
+        self,
+        admin: &Arc<AdminSite>,
+        response: Response<Body>,
+        place: Option<String>,
+    ) -> Response<Body> {
+        if response_fields::is_page(response.headers()) && !response.status().is_redirection() {
+            return self.way_to_alyx(admin, place);
+        }
         let refused = matches!(
             response.extensions().get(),
             Some(CacheStatus::Refused(RefusalReason::Offline | RefusalReason::Upstream(_)))
@@ -61,11 +81,23 @@ impl Looker {
         let status = head.status.as_u16();
         let mut page = page(&RefusedPage { frame, text, path: self.uri.path() }, status);
         for (name, value) in &head.headers {
-            if ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name) {
+            if ![header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_SECURITY_POLICY].contains(name)
+            {
                 page.headers_mut().insert(name.clone(), value.clone());
             }
         }
         *page.extensions_mut() = head.extensions;
         page
+    }
+
+    fn way_to_alyx(&self, admin: &Arc<AdminSite>, place: Option<String>) -> Response<Body> {
+        if let Some(place) = place {
+            return super::to(&place);
+        }
+        let path_and_query = self.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let place = format!("{}{path_and_query}", admin.core.upstream.base());
+        let session = admin.sessions.any(&self.headers);
+        let frame = Frame::of(&admin.core, session.as_deref(), "", "A page of Alyx itself");
+        page(&AlyxPage { frame, place: &place }, 200)
     }
 }

@@ -13,8 +13,9 @@ use super::{
     frame::{Frame, page},
 };
 use crate::{
-    admin::router::AdminSite,
-    clock, log,
+    admin::router::{AdminSite, file_name},
+    clock,
+    log::{self, LoggedEvent},
     telemetry::activity::{self, TopQuery},
 };
 
@@ -65,14 +66,15 @@ struct EventRow {
 }
 
 impl Visit {
-    /// Whether this visitor may see who asks what: somebody whose token counts yet, or the administrator.
-    fn counts(&self) -> bool {
+    /// Whether this visitor may see who asks what, and what things are called: somebody whose token counts yet, or the
+    /// administrator.
+    pub(super) fn counts(&self) -> bool {
         let access = &self.settings.access;
         let counts = |token| self.admin.core.tokens.counts_until(&token, access).is_some();
         let session = self.session.as_ref();
         session.is_some_and(|session| {
             session.is_admin() || access.anonymous || session.token(&self.admin.core.key).is_some_and(counts)
-        })
+        }) || self.admin.has_token(&self.headers, self.client)
     }
 
     pub(super) fn status_page(&self) -> Response<Body> {
@@ -93,9 +95,9 @@ impl Visit {
         let last = mirror.and_then(|mirror| mirror.states().iter().map(|(_, state)| state.synced_at).max());
         let content = StatusPage {
             frame: self.frame("status", "Status"),
-            upstream: core.upstream.base().to_owned(),
+            upstream: if logged_in { core.upstream.base().to_owned() } else { String::new() },
             since: state.since().map(clock::for_people).unwrap_or_default(),
-            reason: state.reason().unwrap_or_default(),
+            reason: state.reason().filter(|_| logged_in).unwrap_or_default(),
             synchronised: last.map_or_else(
                 || "nothing is mirrored".to_owned(),
                 |at| format!("{} ago", clock::span_for_people(now - at)),
@@ -114,7 +116,7 @@ impl Visit {
                 .map(|event| EventRow {
                     at: clock::for_people(event.at),
                     level: event.level,
-                    text: event.text,
+                    text: text_of(event, logged_in),
                 })
                 .collect(),
             trouble: [core.store.degradation(), mirror.and_then(|mirror| mirror.trouble())]
@@ -122,13 +124,18 @@ impl Visit {
                 .flatten()
                 .map(|trouble| trouble.for_people())
                 .collect(),
-            set_aside: core.store.set_aside().map(|path| path.display().to_string()),
+            set_aside: core.store.set_aside().map(|path| file_name(&path, logged_in)),
             mirror_set_aside: mirror
                 .and_then(|mirror| mirror.set_aside())
-                .map(|path| path.display().to_string()),
+                .map(|path| file_name(&path, logged_in)),
         };
         page(&content, 200)
     }
+}
+
+/// What happened, or for strangers in which part of the program.
+fn text_of(event: LoggedEvent, names: bool) -> String {
+    if names { event.text } else { format!("something in {}; log in to see what", event.part) }
 }
 
 fn row(asked: &TopQuery, logged_in: bool) -> OutcomeRow {
@@ -166,7 +173,7 @@ fn size(bytes: u64) -> String {
 
 impl AdminSite {
     /// What was done in the last day, for `/-/status.json`: no question's values, no client.
-    pub(crate) fn activity_status(&self) -> Value {
+    pub(crate) fn activity_status(&self, names: bool) -> Value {
         let chart = chart(&self.core.activity.day());
         let (most, slowest) = self.core.activity.questions();
         let rows = |asked: &[TopQuery]| -> Vec<Value> {
@@ -182,7 +189,10 @@ impl AdminSite {
         };
         let events: Vec<Value> = log::lately()
             .into_iter()
-            .map(|event| json!({ "at": clock::for_machines(event.at), "level": event.level, "text": event.text }))
+            .map(|event| {
+                let (at, level) = (clock::for_machines(event.at), event.level);
+                json!({ "at": at, "level": level, "text": text_of(event, names) })
+            })
             .collect();
         json!({
             "day": {

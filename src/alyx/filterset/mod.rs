@@ -80,6 +80,11 @@ pub enum Undecidable {
         /// The endpoint.
         endpoint: &'static str,
     },
+    /// It looks into records whose keys lie here sealed.
+    KeysSealed {
+        /// The endpoint.
+        endpoint: &'static str,
+    },
     /// A parameter whose answers lately differed from Alyx's.
     Distrusted {
         /// The endpoint.
@@ -109,6 +114,7 @@ impl Undecidable {
             Self::OutOfScope { .. } => "out-of-scope",
             Self::Unreadable { .. } => "unreadable-record",
             Self::KeysLeftOut { .. } => "keys-left-out",
+            Self::KeysSealed { .. } => "keys-sealed",
             Self::Distrusted { .. } => "distrusted",
             Self::TooCostly => "too-costly",
             Self::Hidden(_) => "hidden",
@@ -137,7 +143,7 @@ impl Undecidable {
             Self::Distrusted { .. } => {
                 Some("It is trusted again when its tables have been read as a whole.".to_owned())
             }
-            Self::TooCostly | Self::Hidden(_) | Self::Beyond(_) => None,
+            Self::KeysSealed { .. } | Self::TooCostly | Self::Hidden(_) | Self::Beyond(_) => None,
         }
     }
 }
@@ -162,6 +168,9 @@ impl fmt::Display for Undecidable {
             }
             Self::KeysLeftOut { endpoint } => {
                 write!(f, "A record of /{endpoint} is needed, and its keys were left out of the snapshot.")
+            }
+            Self::KeysSealed { endpoint } => {
+                write!(f, "This looks into records of /{endpoint} that hold keys, which lie here sealed.")
             }
             Self::Distrusted { endpoint, parameter } => {
                 write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")

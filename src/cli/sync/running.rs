@@ -7,7 +7,6 @@ use alyx_proxy::{
     mirror::sync::TableProgress,
     settings::{Sources, load},
 };
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -45,14 +44,14 @@ pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json:
         loop {
             match tokio::time::timeout(teller.pause(), &mut ended).await {
                 Ok(done) => break done?,
-                Err(_) => teller.tell(mirror(&control.base).await?.progress),
+                Err(_) => teller.tell(mirror(&control).await?.progress),
             }
         }
     };
     let errors: BTreeMap<String, String> =
         serde_json::from_value(done["errors"].clone()).map_err(anyhow::Error::from)?;
     let chosen = done["synchronising"].as_array().cloned().unwrap_or_default();
-    let tables = mirror(&control.base).await?.tables;
+    let tables = mirror(&control).await?.tables;
     let lines: Vec<SummaryLine> = chosen
         .iter()
         .filter_map(Value::as_str)
@@ -70,8 +69,9 @@ pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json:
     failed(errors.len())
 }
 
-async fn mirror(base: &client::Target) -> Result<RunningMirror, CliError> {
-    let (_, body) = client::json(base, "/-/status.json", &HeaderMap::new()).await?;
+async fn mirror(control: &Control) -> Result<RunningMirror, CliError> {
+    let headers = client::bearer(&control.token).unwrap_or_default();
+    let (_, body) = client::json(&control.base, "/-/status.json", &headers).await?;
     let status: RunningStatus =
         serde_json::from_value(body.unwrap_or_default()).map_err(anyhow::Error::from)?;
     Ok(status.mirror)

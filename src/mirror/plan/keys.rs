@@ -16,6 +16,7 @@ use crate::{
         redact,
     },
     mirror::schema::Schema,
+    storage::seal,
 };
 
 /// Refuses a text that is less than Alyx's.
@@ -26,7 +27,7 @@ pub(super) fn whole(endpoint: &'static Endpoint, text: &str) -> Result<(), Undec
     Ok(())
 }
 
-/// What looks into the JSON of such records is decided only where all of them are whole.
+/// What looks into the JSON of such records is decided only where all of them are whole, and no key in them is sealed.
 pub(super) fn guard(context: &Context<'_>, path: &Path) -> QueryResult<()> {
     let end = path.hops.last().map_or(path.endpoint, |hop| hop.to);
     let Some(endpoint) = redact::ENDPOINTS.into_iter().find(|name| *name == end) else { return Ok(()) };
@@ -34,8 +35,14 @@ pub(super) fn guard(context: &Context<'_>, path: &Path) -> QueryResult<()> {
     let Some(table) = Schema::get().table(endpoint) else { return Ok(()) };
     context.table(endpoint, false)?;
     let body = quoted(&format!("{}__body", table.name));
-    let left_out = rusqlite::types::Value::Text(redact::LEFT_OUT.to_owned());
-    let sql = Sql::new(format!("SELECT 1 FROM {body} WHERE instr(list, ")).bind(left_out).text(") > 0");
-    context.guard(sql, Undecidable::KeysLeftOut { endpoint });
+    let reasons = [
+        (redact::LEFT_OUT, Undecidable::KeysLeftOut { endpoint }),
+        (seal::MARK, Undecidable::KeysSealed { endpoint }),
+    ];
+    for (mark, reason) in reasons {
+        let mark = rusqlite::types::Value::Text(mark.to_owned());
+        let sql = Sql::new(format!("SELECT 1 FROM {body} WHERE instr(list, ")).bind(mark).text(") > 0");
+        context.guard(sql, reason);
+    }
     Ok(())
 }

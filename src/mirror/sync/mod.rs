@@ -141,10 +141,16 @@ impl Synchroniser {
         let Some(account) = Account::of(&now.mirror, now.upstream.timeout.0)? else { return Ok(None) };
         let timeout = now.upstream.timeout.0.max(PATIENCE);
         Ok(Some(Arc::new(Self {
-            mirror,
             progress: SyncProgress::new(upstream.clock().clone()),
             witnesses: Witnesses::new(upstream.clock().clone()),
-            source: AlyxSource { upstream, account, timeout, detail_timeout: now.upstream.timeout.0 },
+            source: AlyxSource {
+                upstream,
+                account,
+                timeout,
+                detail_timeout: now.upstream.timeout.0,
+                seal: mirror.seal().cloned(),
+            },
+            mirror,
             settings: settings.clone(),
             asked: Notify::new(),
             failures: Mutex::default(),

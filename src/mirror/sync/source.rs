@@ -12,8 +12,10 @@ use crate::{
     alyx::{
         Endpoint, query_string,
         record::{self, Record},
+        redact,
     },
     mirror::{generation::TableScope, schema::EndpointTables},
+    storage::seal::SecretSeal,
     upstream::{Account, Upstream, UpstreamRequest, UpstreamResponse},
 };
 
@@ -31,6 +33,8 @@ pub(super) struct AlyxSource {
     pub(super) timeout: Duration,
     /// and how long a detail.
     pub(super) detail_timeout: Duration,
+    /// What seals secrets in what comes.
+    pub(super) seal: Option<Arc<SecretSeal>>,
 }
 
 /// A page of a list.
@@ -82,6 +86,8 @@ impl AlyxSource {
         accept: HeaderValue,
         timeout: Duration,
     ) -> Result<UpstreamResponse, SyncError> {
+        let name = path_and_query.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
+        let seal = self.seal.as_ref().filter(|_| redact::ENDPOINTS.contains(&name)).cloned();
         let ask = UpstreamRequest {
             path_and_query,
             accept: Some(accept),
@@ -93,7 +99,13 @@ impl AlyxSource {
             max_body: 1 << 30,
         };
         metrics::counter!("alyx_proxy_mirror_requests_total").increment(1);
-        Ok(self.account.fetch(&self.upstream, &ask).await?)
+        let mut answer = self.account.fetch(&self.upstream, &ask).await?;
+        if let Some(seal) = seal
+            && let Some(sealed) = std::str::from_utf8(&answer.body).ok().and_then(|text| seal.seal_text(text))
+        {
+            answer.body = sealed.into();
+        }
+        Ok(answer)
     }
 
     /// One page of a list.

@@ -19,7 +19,7 @@ def upstream_of(url, ca):
     # The proxy is a neighbour: no other proxy lies between, whatever the environment says.
     handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), NoRedirect()]
     try:
-        with urllib.request.build_opener(*handlers).open(f"{url}/-/status.json", timeout=5) as answer:
+        with urllib.request.build_opener(*handlers).open(f"{url}/-/one-setup.json", timeout=5) as answer:
             status, body = answer.status, answer.read()
         return json.loads(body)["upstream"]["url"] + ""
     except urllib.error.HTTPError as error:

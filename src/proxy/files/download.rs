@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The fields of the answer that are kept with a file.
-const KEPT_FIELDS: [HeaderName; 4] =
+pub(super) const KEPT_FIELDS: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::CONTENT_DISPOSITION, header::ALLOW, header::VARY];
 
 /// Pieces that may wait for a slow client.

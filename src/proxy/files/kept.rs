@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::download::KEPT_FIELDS;
 use crate::{
     clock::Millis,
     http::{RequestedRange, Validators, cache_status::CacheStatus, wanted},
@@ -222,7 +223,9 @@ impl CachedFile {
         let tag = Self::entity_tag(&self.name);
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
-        headers.extend(self.headers.clone());
+        // Those that came with a snapshot may be others.
+        let fields = self.headers.iter().filter(|(name, _)| KEPT_FIELDS.contains(name));
+        headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
         let age = u64::try_from((now - self.received_at) / 1000).unwrap_or(0);
         headers.insert(header::AGE, HeaderValue::from(age));
         headers.insert(header::ETAG, tag.clone());

@@ -3,6 +3,11 @@
 
 mod costly;
 mod history;
+mod host_names;
+mod keys;
+mod names;
+mod response_fields;
+mod spelling;
 mod strangers;
 mod strangers_writes;
 

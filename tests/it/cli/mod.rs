@@ -238,12 +238,16 @@ async fn status_asks_the_real_proxy_where_the_settings_let_it_listen() {
     let place = Place::new();
     let proxy = crate::support::Proxy::start("http://127.0.0.1:1").await;
     let listen = format!("server.listen={}", proxy.address());
-    let output = place.run(&[], &["status", "--set", &listen]);
+    // Names are for who may see them.
+    let stranger = place.run(&[], &["status", "--set", &listen]);
+    assert!(!text(&stranger.stdout).contains("127.0.0.1:1:"), "{}", text(&stranger.stdout));
+    let token = format!("access.admin_token={}", proxy.admin_token());
+    let output = place.run(&[], &["status", "--set", &listen, "--set", &token]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     assert!(shown.contains(&format!("listening on {}", proxy.address())), "{shown}");
     assert!(shown.contains("upstream    http://127.0.0.1:1: "), "{shown}");
-    let output = place.run(&[], &["status", "--json", "--set", &listen]);
+    let output = place.run(&[], &["status", "--json", "--set", &listen, "--set", &token]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["upstream"]["url"], "http://127.0.0.1:1");
 }

@@ -121,11 +121,11 @@ impl Case {
 async fn portal() -> String {
     let router = axum::Router::new()
         .route(
-            "/-/status.json",
+            "/-/one-setup.json",
             axum::routing::get(|| async { axum::response::Redirect::temporary("http://portal.example/") }),
         )
         .route(
-            "/html/-/status.json",
+            "/html/-/one-setup.json",
             axum::routing::get(|| async { axum::response::Html("<!doctype html><p>Log in") }),
         );
     crate::support::serve(router).await.0
