@@ -31,7 +31,23 @@ pub trait Clock: Debug + Send + Sync {
 
     /// Stamps from here on are later than this one, which comes from an earlier run.
     fn stamps_continue_after(&self, last: Millis);
+
+    /// No stamp that was handed out so far is later.
+    fn latest_stamp(&self) -> Millis;
+
+    /// The latest time that is believed of what lies on the disk: what is later was not written by a clock that was right, nor
+    /// by one that went wrong for a while. One that stands before this program's time says nothing of it.
+    fn latest_believed(&self) -> Millis {
+        let now = self.now();
+        if now < PROGRAM { LATEST } else { now.saturating_add(YEAR) }
+    }
 }
+
+/// No clock that is right shows an earlier time (2026-01-01): this program was not there yet.
+const PROGRAM: Millis = 1_767_225_600_000;
+const YEAR: Millis = 366 * 86_400_000;
+/// Later than all that is ever meant, and far from where numbers end.
+const LATEST: Millis = 1 << 53;
 
 /// A clock that rooms share.
 pub type SharedClock = Arc<dyn Clock>;
@@ -60,6 +76,10 @@ impl Clock for SystemClock {
     fn stamps_continue_after(&self, last: Millis) {
         STAMPS.continue_after(last);
     }
+
+    fn latest_stamp(&self) -> Millis {
+        STAMPS.latest(self.now())
+    }
 }
 
 /// A row of stamps, each later than the one before.
@@ -78,7 +98,11 @@ impl Stamps {
     }
 
     fn continue_after(&self, last: Millis) {
-        self.0.fetch_max(last, Ordering::AcqRel);
+        self.0.fetch_max(last.min(LATEST), Ordering::AcqRel);
+    }
+
+    fn latest(&self, now: Millis) -> Millis {
+        now.max(self.0.load(Ordering::Acquire))
     }
 }
 
@@ -195,6 +219,10 @@ impl Clock for ManualClock {
     fn stamps_continue_after(&self, last: Millis) {
         self.stamps.continue_after(last);
     }
+
+    fn latest_stamp(&self) -> Millis {
+        self.stamps.latest(self.now())
+    }
 }
 
 #[cfg(test)]
@@ -210,9 +238,19 @@ mod tests {
         clock.set(10);
         assert_eq!((clock.now(), clock.stamp()), (10, 1_006), "it was set back");
         clock.stamps_continue_after(4_000);
-        assert_eq!(clock.stamp(), 4_001, "an earlier run was ahead");
+        assert_eq!((clock.stamp(), clock.latest_stamp()), (4_001, 4_001), "an earlier run was ahead");
+        clock.stamps_continue_after(Millis::MAX);
+        assert!(clock.stamp() < clock.stamp(), "they never come to an end");
         let first = SystemClock.stamp();
         assert!(SystemClock.stamp() > first && stamp() > first + 1, "one row for the whole process");
+    }
+
+    #[test]
+    fn what_is_years_ahead_is_not_believed_by_a_clock_that_may_be_right() {
+        let clock = ManualClock::at(PROGRAM);
+        assert_eq!(clock.latest_believed(), PROGRAM + YEAR);
+        clock.set(PROGRAM - 1);
+        assert_eq!(clock.latest_believed(), LATEST, "it starts in 1970 until it is set");
     }
 
     #[tokio::test(start_paused = true)]

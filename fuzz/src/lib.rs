@@ -2,7 +2,11 @@
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a target says that a promise is broken")]
 
-use std::sync::LazyLock;
+mod members;
+
+pub use members::members;
+
+use std::{io::Read, sync::LazyLock};
 
 use alyx_proxy::{
     alyx::{
@@ -31,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("control", control),
     ("login", login),
     ("snapshot", snapshot),
+    ("members", members),
 ];
 
 /// `Cache-Control` of requests and responses, dates, ranges, conditions: never panics, and nothing that a text adds makes a
@@ -86,24 +91,43 @@ pub fn login(data: &[u8]) {
 /// A snapshot in which some bytes are others, under a right checksum: it is read or refused, never a panic, and never longer
 /// than it says.
 pub fn snapshot(data: &[u8]) {
-    static TAR: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        zstd::decode_all(&include_bytes!("../base.tar.zst")[..]).expect("the snapshot beside")
-    });
     let mut tar = TAR.clone();
     for edit in data.chunks_exact(3) {
         let at = usize::from(u16::from_be_bytes([edit[0], edit[1]])) % tar.len();
         tar[at] = edit[2];
     }
-    let mut packed = zstd::bulk::compress(&tar, 1).expect("it is packed");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), closed(&tar)).expect("a file");
+    if let Ok(archive) = Archive::open(file.path(), &|_| {}) {
+        let _ = check(&archive, &|_| {});
+    }
+}
+
+/// A snapshot to begin with.
+static TAR: LazyLock<Vec<u8>> =
+    LazyLock::new(|| zstd::decode_all(&include_bytes!("../base.tar.zst")[..]).expect("the snapshot beside"));
+
+/// An archive, packed, with a right checksum behind it.
+fn closed(tar: &[u8]) -> Vec<u8> {
+    let mut packed = zstd::bulk::compress(tar, 1).expect("it is packed");
     let checksum = blake3::hash(&packed);
     packed.extend([0x5D, 0x2A, 0x4D, 0x18, 40, 0, 0, 0]);
     packed.extend(b"ALYXSNAP");
     packed.extend(checksum.as_bytes());
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), packed).expect("a file");
-    if let Ok(archive) = Archive::open(file.path(), &|_| {}) {
-        let _ = check(&archive, &|_| {});
-    }
+    packed
+}
+
+/// The members of an archive.
+fn members_of(tar: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut archive = tar::Archive::new(tar);
+    let entries = archive.entries().expect("an archive").map(|entry| {
+        let mut entry = entry.expect("a member");
+        let name = entry.path().expect("a name").to_string_lossy().into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("a member");
+        (name, bytes)
+    });
+    entries.collect()
 }
 
 /// `django=` over the models of every endpoint, and the filters of JSON columns: never panics. A path that

@@ -5,6 +5,7 @@
 
 pub mod cache_info;
 pub mod cache_tables;
+pub mod cache_zip;
 pub mod change_tracking;
 pub(crate) mod collation;
 pub mod coreapi;

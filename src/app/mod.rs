@@ -29,13 +29,18 @@ use crate::{
         floors::Floors,
         in_flight::InFlightLimit,
         mode::{Mode, ServedSnapshot},
-        snapshot::{self, ProgressFn},
+        snapshot::{self, ImportReport, ProgressFn},
     },
     rfc9111::Standard,
     settings::Settings,
-    snapshot::{Archive, Contents, Imported, Manifest, Selection, SnapshotError},
+    snapshot::{Archive, Contents, Imported, Manifest, Selection, SnapshotError, TrustOptions},
     upstream::Upstream,
 };
+
+/// Bytes that are free where a folder lies; none where that can't be told.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    data_dir::disk_space(folder).ok().map(|space| space.free)
+}
 
 /// The proxy of one Alyx.
 #[derive(Debug)]
@@ -123,9 +128,15 @@ impl App {
         snapshot::export(&self.floors, name, choice, path, tell).await
     }
 
-    /// Checks a snapshot, and takes it in if it is sound. What is newer here stays.
-    pub async fn import(&self, path: &Path, tell: ProgressFn) -> Result<Imported, SnapshotError> {
-        snapshot::import(&self.floors, path, tell).await
+    /// Checks a snapshot, and takes it in if it is sound and, with this word, of somebody whose snapshots are taken. What is
+    /// newer here stays.
+    pub async fn import(
+        &self,
+        path: &Path,
+        word: &TrustOptions,
+        tell: ProgressFn,
+    ) -> Result<ImportReport, SnapshotError> {
+        snapshot::import(&self.floors, path, word, tell).await
     }
 
     /// Takes in a snapshot that was found to be sound.

@@ -10,7 +10,7 @@ mod credentials;
 mod login_form;
 mod login_throttle;
 mod offline_login;
-mod private_file;
+pub(crate) mod private_file;
 mod secret_key;
 mod token_cache;
 

@@ -10,7 +10,7 @@ use super::SecretError;
 use crate::data_dir;
 
 /// Writes a file that only its owner can read, whole or not at all.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Written beside and renamed, so that a crash leaves no half of a secret.
     let beside = PathBuf::from(format!("{}.new", path.display()));
     fs::remove_file(&beside)
@@ -33,7 +33,7 @@ fn for_owner_only(path: &Path) -> io::Result<fs::File> {
 
 /// Refuses a file that others can read, or that is another user's: who made it knows what is in it.
 #[cfg(unix)]
-pub(super) fn check(path: &Path) -> Result<(), SecretError> {
+pub(crate) fn check(path: &Path) -> Result<(), SecretError> {
     use std::os::unix::fs::PermissionsExt;
     let mode =
         fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
@@ -45,6 +45,6 @@ pub(super) fn check(path: &Path) -> Result<(), SecretError> {
 
 /// Other systems have other means.
 #[cfg(not(unix))]
-pub(super) fn check(_: &Path) -> Result<(), SecretError> {
+pub(crate) fn check(_: &Path) -> Result<(), SecretError> {
     Ok(())
 }

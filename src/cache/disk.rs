@@ -87,10 +87,12 @@ impl Disk {
         // What could not be committed is not stored.
         let undone = totals.clone();
         store.on_rollback(move |connection| undone.count_anew(connection));
-        let latest = "SELECT coalesce(max(used_at), 0) FROM responses";
-        clock.stamps_continue_after(
-            store.read(|connection| connection.query_row(latest, [], |row| row.get(0))).await?,
-        );
+        let latest = store.read(latest).await?;
+        let believed = clock.latest_believed();
+        if latest > believed {
+            drop_from_the_future(&store, &totals, believed).await;
+        }
+        clock.stamps_continue_after(latest.min(believed));
         Ok(Self { store, limit: limit.0, totals, used: Arc::default(), clock, seal })
     }
 
@@ -153,10 +155,10 @@ impl Disk {
     /// Stores an entry soon, and makes room for it; waits where the disk does not keep up.
     pub(super) async fn put(&self, question: &Question, entry: Arc<Entry>) {
         let (totals, limit, weight) = (self.totals.clone(), self.limit, entry.weight());
-        let (used, now) = (self.used.clone(), self.clock.now());
+        let (used, now, latest) = (self.used.clone(), self.clock.now(), self.clock.latest_stamp());
         let row = NewRow::of(question, entry, &self.seal);
         let change = move |connection: &Connection| {
-            row.insert(connection, &totals)?;
+            row.insert(connection, &totals, latest)?;
             evict_lru(connection, &totals, limit, &used, now)
         };
         self.store.write_with_backpressure("an answer", weight, change).await;
@@ -169,14 +171,18 @@ impl Disk {
         let seal = self.seal.clone();
         let (count, now) = (Arc::new(AtomicU64::new(0)), self.clock.now());
         let counted = count.clone();
+        // Whatever Alyx says from now on is newer.
+        let times = answers.iter().map(|Arrived { entry, .. }| entry.asked_at.max(entry.received_at));
+        self.clock.stamps_continue_after(times.max().unwrap_or(Millis::MIN));
+        let latest = self.clock.latest_stamp();
         let change = move |connection: &Connection| {
-            let sql = "SELECT EXISTS(SELECT 1 FROM responses WHERE key = ?1 AND asked_at >= ?2)";
+            let sql = "SELECT EXISTS(SELECT 1 FROM responses WHERE key = ?1 AND asked_at BETWEEN ?2 AND ?3)";
             let mut known = connection.prepare_cached(sql)?;
             for Arrived { question, entry, .. } in answers {
-                if known.query_row((question.key, entry.asked_at), |row| row.get(0))? {
+                if known.query_row((question.key, entry.asked_at, latest), |row| row.get(0))? {
                     continue;
                 }
-                let kept = NewRow::of(&question, entry, &seal).insert(connection, &totals)?;
+                let kept = NewRow::of(&question, entry, &seal).insert(connection, &totals, latest)?;
                 counted.fetch_add(kept.into(), Ordering::Relaxed);
             }
             evict_lru(connection, &totals, limit, &used, now)
@@ -291,11 +297,34 @@ impl Disk {
     }
 }
 
+/// The latest time that lies there. An answer was used when it came, at the earliest.
+fn latest(connection: &Connection) -> rusqlite::Result<Millis> {
+    let sql = "SELECT max((SELECT coalesce(max(used_at), 0) FROM responses),
+                          (SELECT coalesce(max(since), 0) FROM families))";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
+/// Drops what says to be of a time that no clock has shown. When it came nobody knows, and nothing newer would ever take its
+/// place.
+async fn drop_from_the_future(store: &Store, totals: &Arc<Totals>, believed: Millis) {
+    let totals = totals.clone();
+    let drop = move |connection: &Connection| {
+        let dropped = connection.execute("DELETE FROM responses WHERE used_at > ?1", [believed])?;
+        connection.execute("DELETE FROM families WHERE since > ?1", [believed])?;
+        totals.count_anew(connection);
+        tracing::warn!(answers = dropped, "stored answers of the far future were dropped");
+        Ok(())
+    };
+    if let Err(error) = store.commit("answers of the future", drop).await {
+        tracing::error!(%error, "stored answers of the far future were not dropped");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::ExportedEntry;
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{Clock, ManualClock, SystemClock};
 
     #[tokio::test]
     async fn a_length_that_a_disk_got_wrong_costs_one_answer_and_no_memory() {
@@ -319,5 +348,45 @@ mod tests {
             assert_eq!(disk.stored().responses, 0, "{length}: it is dropped");
         }
         store.close();
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_the_future_gives_way_to_what_comes() {
+        let base = Base::new("http://alyx");
+        let answer = |asked_at: Millis| {
+            let carried = ExportedEntry { asked_at, received_at: asked_at, ..ExportedEntry::some() };
+            carried.import(&base).unwrap()
+        };
+        let clock = ManualClock::at(1_780_000_000_000);
+        let now = clock.now();
+        for future in [now + 10_000_000, 4_102_444_800_000, 9_000_000_000_000_000_000, Millis::MAX] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Arc::new(Store::open(folder.path()).unwrap());
+            let Arrived { question, entry, .. } = answer(future);
+            let earlier = ManualClock::at(now);
+            let disk =
+                Disk::open(store.clone(), Size(1 << 20), earlier, SecretSeal::of_tests()).await.unwrap();
+            // As an earlier revision stored it.
+            disk.put(&question, entry).await;
+            store.written().await.unwrap();
+            let asked_at =
+                async |disk: &Disk| disk.get(question.key, &base).await.unwrap().map(|it| it.asked_at);
+            assert_eq!(asked_at(&disk).await, Some(future));
+            let newer = answer(now + 1).entry;
+            disk.put(&question, newer.clone()).await;
+            store.written().await.unwrap();
+            assert_eq!(asked_at(&disk).await, Some(now + 1), "{future}: while it runs");
+            disk.put(&question, answer(future).entry).await;
+            store.written().await.unwrap();
+            let disk = Disk::open(store.clone(), Size(1 << 20), clock.clone(), SecretSeal::of_tests())
+                .await
+                .unwrap();
+            let stamp = clock.stamp();
+            assert!(stamp < Millis::MAX / 2, "{future}: {stamp}");
+            disk.put(&question, answer(stamp).entry).await;
+            store.written().await.unwrap();
+            assert_eq!(asked_at(&disk).await, Some(stamp), "{future}: after a restart");
+            store.close();
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Question;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         query_string::{self, Pairs},
     },
     clock::Millis,
-    http::{ResponseControl, response_fields},
+    http::{ResponseControl, stored_fields},
     storage::types::CacheKey,
     upstream::UpstreamResponse,
 };
@@ -27,7 +27,7 @@ static MADE: AtomicU64 = AtomicU64::new(1);
 pub struct Entry {
     /// 200 or 404.
     pub status: StatusCode,
-    /// Alyx's header fields, without those of the exchange.
+    /// Those of Alyx's header fields that are stored ([`stored_fields`]).
     pub headers: HeaderMap,
     /// The body as Alyx sent it.
     pub body: Bytes,
@@ -88,7 +88,7 @@ impl Entry {
         Self::from_parts(
             Parts {
                 status: answer.status,
-                headers: answer.headers.clone(),
+                headers: stored_fields::of_answer(&answer.headers),
                 body: answer.body.clone(),
                 query: question.query().to_owned(),
                 asked_at: answer.asked_at,
@@ -116,18 +116,19 @@ impl Entry {
     /// The entry that was stored in these parts; `None` if its body is no JSON, though it says so.
     pub(super) fn from_parts(parts: Parts, base: &Base) -> Option<Self> {
         let Parts { status, mut headers, body, query, asked_at, received_at } = parts;
-        // Also of what earlier versions have stored, and of what came with a snapshot.
-        let others: Vec<HeaderName> =
-            headers.keys().filter(|name| !response_fields::is_stored(name)).cloned().collect();
-        for name in others {
-            headers.remove(name);
-        }
         let text = std::str::from_utf8(&body).ok()?;
-        let links = if status == StatusCode::NOT_FOUND && is_html(&headers) {
+        let says_json = stored_fields::is_json(&headers);
+        let links = if status == StatusCode::NOT_FOUND && !says_json {
+            // The page by which Django says that there is no such view: what it says is read, and no page is made of it.
+            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+            headers.insert(header::CONTENT_TYPE, plain);
             Vec::new()
         } else {
             links::find(text, base).ok()?
         };
+        if status != StatusCode::NOT_FOUND && !says_json {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         let envelope = Envelope::of(text);
         Some(Self {
             status,
@@ -219,10 +220,6 @@ impl Entry {
         body.extend_from_slice(&rest);
         body.freeze()
     }
-}
-
-pub(super) fn is_html(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
 fn push_link(body: &mut BytesMut, link: Option<String>) {

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Entry, JsonVariant, Question,
-    entry::{Parts, is_html},
+    entry::Parts,
     row::{Raw, raw, unpack},
 };
 use crate::{
     alyx::{Route, links::Base, query_string, route::classify},
     clock::Millis,
+    http::stored_fields,
     storage::{seal::SecretSeal, types::CacheKey},
 };
 
@@ -141,6 +142,13 @@ impl ExportedEntry {
         }
         let fields = serde_json::to_string(&self.headers).unwrap_or_default();
         let headers = super::read_headers(&fields).ok_or_else(|| no("its header fields are none"))?;
+        // What another says of its fields is not worth more than what Alyx itself says.
+        let headers = stored_fields::of_answer(&headers);
+        // That Alyx has no such description is said by a page.
+        let may_be_a_page = question.route.is_description() && self.status == 404;
+        if !(may_be_a_page || stored_fields::is_json(&headers)) {
+            return Err(no("its content type is not JSON's"));
+        }
         let parts = Parts {
             status: StatusCode::from_u16(self.status).map_err(|_| no("its status is none"))?,
             headers,
@@ -150,12 +158,6 @@ impl ExportedEntry {
             received_at: self.received_at,
         };
         let entry = Entry::from_parts(parts, base).ok_or_else(|| no("its body is not JSON"))?;
-        if !question.route.is_description()
-            && entry.status == StatusCode::NOT_FOUND
-            && is_html(&entry.headers)
-        {
-            return Err(no("its body is not JSON"));
-        }
         Ok(Arrived { question, entry: Arc::new(entry), pages_since: self.pages_since })
     }
 }
@@ -216,6 +218,11 @@ mod tests {
                 ..ExportedEntry::some()
             },
             ExportedEntry { body: "<html>".to_owned(), ..ExportedEntry::some() },
+            ExportedEntry {
+                headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+                ..ExportedEntry::some()
+            },
+            ExportedEntry { headers: Vec::new(), ..ExportedEntry::some() },
         ] {
             let told = wrong.clone().import(&base).unwrap_err().to_string();
             assert!(!told.contains('\n'), "{told}");

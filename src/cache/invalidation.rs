@@ -52,7 +52,7 @@ const MARK: &str = "INSERT INTO marks (scope, at) VALUES (?1, ?2)
 
 impl Invalidations {
     pub(super) async fn load(store: &Store, clock: SharedClock) -> Result<Self, StoreError> {
-        let earlier = store.read(marks).await?;
+        let earlier = believed(store.read(marks).await?, store, &*clock);
         clock.stamps_continue_after(earlier.values().copied().max().unwrap_or(Millis::MIN));
         let now = clock.stamp();
         let left = store.read(|connection| {
@@ -164,8 +164,10 @@ impl Invalidations {
     /// that are known here.
     pub(super) fn on_database_replaced(&self, connection: &Connection) {
         let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
+        let (believed, now) = (self.clock.latest_believed(), self.clock.stamp());
         let exchanged = marks(connection).and_then(|rows| {
             for (scope, marked) in rows {
+                let marked = if marked > believed { now } else { marked };
                 let known = at.entry(scope).or_insert(marked);
                 *known = (*known).max(marked);
             }
@@ -186,6 +188,8 @@ impl Invalidations {
         endpoints: &[&'static str],
         store: &Store,
     ) -> Result<(), StoreError> {
+        // What is asked from now on is newer than all of them.
+        self.clock.stamps_continue_after(marks.iter().map(|(_, at)| *at).max().unwrap_or(Millis::MIN));
         let now = self.clock.stamp();
         let scopes = endpoints.iter().flat_map(|name| [Scope::Lists(name), Scope::Details(name)]);
         marks.extend(scopes.map(|scope| (scope.name(), now)));
@@ -204,6 +208,24 @@ impl Invalidations {
         };
         store.commit("marks of a snapshot", take).await
     }
+}
+
+/// Marks whose times can be: one of the far future, which a snapshot or a clock that was years ahead has left, would strike
+/// all that is ever asked. It counts as of now instead.
+fn believed(mut marks: HashMap<String, Millis>, store: &Store, clock: &dyn Clock) -> HashMap<String, Millis> {
+    let (believed, now) = (clock.latest_believed(), clock.now());
+    let mut changed = 0;
+    for at in marks.values_mut().filter(|at| **at > believed) {
+        *at = now;
+        changed += 1;
+    }
+    if changed > 0 {
+        tracing::warn!(marks = changed, "marks of the far future count as of now");
+        store.write("marks of the future", 0, move |connection| {
+            connection.execute("UPDATE marks SET at = ?1 WHERE at > ?2", [now, believed]).map(drop)
+        });
+    }
+    marks
 }
 
 /// Marks of single records that have done their work: older than any answer can be fresh, and than any answer that is

@@ -118,13 +118,14 @@ impl ResponseCache {
             return None;
         };
         let elder = self.memory.get(&question.key);
-        // Of two answers that crossed on the way the later question wins.
-        if elder.as_ref().is_some_and(|elder| elder.asked_at > entry.asked_at) {
+        // Of two answers that crossed on the way the later question wins; what says to be of the future is none of them.
+        let crossed = |at: Millis| at > entry.asked_at && at <= self.clock.latest_stamp();
+        if elder.as_ref().is_some_and(|elder| crossed(elder.asked_at)) {
             return elder;
         }
         if question.is_page() {
             let mut elders = self.disk.elders(question).await.unwrap_or_default();
-            if elders.page > Some(entry.asked_at)
+            if elders.page.is_some_and(crossed)
                 && let Some((elder, _)) = self.find(question).await
             {
                 return Some(elder);
@@ -244,6 +245,7 @@ impl ResponseCache {
     pub async fn import(&self, answers: Vec<Arrived>) -> Result<u64, StoreError> {
         for arrived in &answers {
             if let Some(since) = arrived.pages_since {
+                self.clock.stamps_continue_after(since);
                 self.families.older_before(&arrived.question, since, &self.disk).await;
             }
         }

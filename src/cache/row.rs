@@ -10,6 +10,7 @@ use super::{Entry, Question, entry::Parts, eviction::Totals, sealing};
 use crate::{
     alyx::links::Base,
     clock::Millis,
+    http::stored_fields,
     storage::{seal::SecretSeal, types::CacheKey},
 };
 
@@ -74,12 +75,13 @@ pub(super) fn entry_of(key: &CacheKey, raw: Raw, base: &Base, seal: &SecretSeal)
 pub(super) fn unpack(key: &CacheKey, raw: Raw, seal: &SecretSeal) -> Option<Parts> {
     let body = unpacked(&seal.open_body(&raw.body)?, raw.length)?;
     let row = (raw.status, raw.headers.as_str(), raw.query.as_str(), raw.asked_at, raw.received_at);
-    if checksum(key, row, &body) != raw.checksum {
+    if checksum(key, row, &body) != raw.checksum || raw.asked_at < 0 || raw.received_at < 0 {
         return None;
     }
     Some(Parts {
         status: StatusCode::from_u16(raw.status).ok()?,
-        headers: read_headers(&raw.headers)?,
+        // Earlier revisions stored more, and took over what snapshots said.
+        headers: stored_fields::of_answer(&read_headers(&raw.headers)?),
         body: Bytes::from(body),
         query: raw.query,
         asked_at: raw.asked_at,
@@ -159,8 +161,14 @@ impl NewRow {
         }
     }
 
-    /// Packs and writes the row, unless a newer one is there; whether it did. Runs on the writer's thread.
-    pub(super) fn insert(self, connection: &Connection, totals: &Totals) -> rusqlite::Result<bool> {
+    /// Packs and writes the row, unless a newer one is there; whether it did. One that was asked after `latest` says so of the
+    /// future, and is none. Runs on the writer's thread.
+    pub(super) fn insert(
+        self,
+        connection: &Connection,
+        totals: &Totals,
+        latest: Millis,
+    ) -> rusqlite::Result<bool> {
         let entry = &self.entry;
         let mut packed =
             pack(&entry.body).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
@@ -173,8 +181,10 @@ impl NewRow {
         let checksum = checksum(&self.key, row, &entry.body);
         let size = packed.len() + headers.len() + self.path.len() + self.query.len() + OVERHEAD;
         let old = connection
-            .prepare_cached("DELETE FROM responses WHERE key = ?1 AND asked_at <= ?2 RETURNING size")?
-            .query_row((self.key, entry.asked_at), |row| row.get(0))
+            .prepare_cached(
+                "DELETE FROM responses WHERE key = ?1 AND (asked_at <= ?2 OR asked_at > ?3) RETURNING size",
+            )?
+            .query_row((self.key, entry.asked_at, latest), |row| row.get(0))
             .optional()?;
         totals.removed(old);
         let sql =

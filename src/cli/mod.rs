@@ -78,17 +78,19 @@ async fn dispatch(cli: Cli) -> CommandResult {
     let Cli { common, serve, command } = cli;
     let for_serve = matches!(command, None | Some(Command::Serve { .. }));
     if !for_serve && serve.is_given() {
-        return Err(CliError::Usage("--listen, --upstream and --snapshot belong to `serve`".to_owned()));
+        return Err(CliError::Usage(
+            "--listen, --upstream, --snapshot and what is said of it belong to `serve`".to_owned(),
+        ));
     }
     match command {
         None => {
-            let snapshot = serve.snapshot.clone();
-            serve::run(&sources(common, serve.overrides())?, snapshot.as_deref()).await
+            let snapshot = serve.served()?;
+            serve::run(&sources(common, serve.overrides())?, snapshot.as_ref()).await
         }
         Some(Command::Serve { common: more, serve: flags }) => {
             let serve = serve.and(flags);
-            let snapshot = serve.snapshot.clone();
-            serve::run(&sources(common.and(more), serve.overrides())?, snapshot.as_deref()).await
+            let snapshot = serve.served()?;
+            serve::run(&sources(common.and(more), serve.overrides())?, snapshot.as_ref()).await
         }
         Some(Command::Demo { common: more, demo }) => {
             demo::run(&sources(common.and(more), Vec::new())?, &demo).await
@@ -126,7 +128,12 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Some(Command::Pack { common: more, pack }) => {
             pack::run(&sources(common.and(more), Vec::new())?, &pack).await
         }
-        Some(Command::Inspect(flags)) => snapshot::inspect(&flags).await,
+        Some(Command::Inspect { common: more, inspect }) => {
+            snapshot::inspect(&sources(common.and(more), Vec::new())?, &inspect).await
+        }
+        Some(Command::Keys { common: more, keys }) => {
+            snapshot::keys(&sources(common.and(more), Vec::new())?, &keys)
+        }
         Some(Command::Tables { common: more, tables }) => {
             tables::run(&sources(common.and(more), Vec::new())?, &tables).await
         }

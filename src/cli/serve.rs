@@ -1,6 +1,11 @@
 //! `serve`: the real thing.
 
-use std::{io::IsTerminal, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    io::IsTerminal,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use alyx_proxy::{
     app::{self, App, HttpServer},
@@ -10,22 +15,23 @@ use alyx_proxy::{
     proxy::{Mode, ServedSnapshot},
     server::ListenError,
     settings::{LoadedSettings, Settings, Sources, load, reloadable_difference, reloaded},
-    snapshot::{Archive, check},
+    snapshot::{Archive, ImportBudget, KnownKeys, Maker, TrustOptions, check},
 };
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CommandResult, args::reachable, prepare, print, progress_bar::StepBar, service};
 
-pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> CommandResult {
+pub(super) async fn run(sources: &Sources, snapshot: Option<&(PathBuf, TrustOptions)>) -> CommandResult {
     let given = service::socket()?;
     let (loaded, log) = prepare(sources)?;
     let signals = Signals::new().context("signals can't be heard")?;
     let LoadedSettings { mut settings, file, .. } = loaded;
     settings.storage.data_dir = settings.storage.directory()?;
     let app = match snapshot {
-        Some(file) => {
-            let app = frozen(file, settings).await?;
+        Some((file, word)) => {
+            let (app, maker) = frozen(file, word, settings).await?;
+            print(&format!("Signed by     {}", maker.for_people()))?;
             settings = app.settings().load().as_ref().clone();
             app
         }
@@ -60,25 +66,31 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&Path>) -> CommandRe
 /// What is written when a snapshot has been taken in, so that it need not be again.
 const TAKEN_IN: &str = "taken-in";
 
-/// A proxy that serves a snapshot and nothing else. It is taken in once; the next time it is there.
-async fn frozen(file: &Path, settings: Settings) -> anyhow::Result<Arc<App>> {
+/// A proxy that serves a snapshot and nothing else, and who made that. It is taken in once; the next time it is there.
+async fn frozen(file: &Path, word: &TrustOptions, settings: Settings) -> anyhow::Result<(Arc<App>, Maker)> {
     let (path, teller) = (file.to_owned(), StepBar::teller());
+    let mut keys = KnownKeys::of(&settings.storage.data_dir, &settings.snapshot.trusted_keys)?;
     let archive = tokio::task::spawn_blocking(move || Archive::open(&path, &*teller)).await??;
+    let maker = keys.admit(&archive, word)?;
     let snapshot = ServedSnapshot::new(&archive);
     let settings = snapshot.over(settings);
     let taken_in = settings.storage.data_dir.join(TAKEN_IN);
-    let app = App::open(settings, Mode::Snapshot(Box::new(snapshot))).await?;
+    let mut checked = None;
     if !taken_in.exists() {
         let teller = StepBar::teller();
-        let checking = {
-            let teller = teller.clone();
-            move || check(&archive, &*teller).map(|contents| (archive, contents))
-        };
-        let (archive, contents) = tokio::task::spawn_blocking(checking).await??;
-        app.take_in(archive, contents, teller).await?;
+        let checking = move || check(&archive, &*teller).map(|contents| (archive, contents));
+        checked = Some(tokio::task::spawn_blocking(checking).await??);
+    }
+    let folder = settings.storage.data_dir.clone();
+    let app = App::open(settings, Mode::Snapshot(Box::new(snapshot))).await?;
+    let maker = keys.remember(maker, word, clock::now())?;
+    if let Some((archive, contents)) = checked {
+        ImportBudget { max_file: u64::MAX, max_disk: u64::MAX, free: app::free_space(&folder) }
+            .check(&archive, &contents)?;
+        app.take_in(archive, contents, StepBar::teller()).await?;
         std::fs::write(&taken_in, "").with_context(|| taken_in.display().to_string())?;
     }
-    Ok(app)
+    Ok((app, maker))
 }
 
 /// Binds the address, or says what to do.

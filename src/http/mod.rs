@@ -20,6 +20,7 @@ mod range;
 pub(crate) mod response_fields;
 pub(crate) mod reuse;
 mod storable;
+pub mod stored_fields;
 mod vary;
 
 pub use cache_control::{Directives, ResponseControl};

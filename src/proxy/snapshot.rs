@@ -7,15 +7,31 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{files::CacheTables, floors::Floors};
-use crate::progress::Progress;
-use crate::snapshot::{
-    self, Archive, Contents, Exporting, FileHead, FileSink, Imported, Importing, Manifest, Selection,
-    SnapshotError,
+use serde::Serialize;
+
+use super::{core::Core, files::CacheTables, floors::Floors};
+use crate::{
+    clock, data_dir,
+    progress::Progress,
+    settings::Settings,
+    snapshot::{
+        self, Archive, Contents, Exporting, FileHead, FileSink, ImportBudget, Imported, Importing, KnownKeys,
+        Maker, Manifest, Selection, SigningKey, SnapshotError, TrustOptions,
+    },
 };
 
 /// Is told how far the work has come, from another thread.
 pub type ProgressFn = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
+
+/// What an import has done, and whose snapshot it was.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImportReport {
+    /// What came in.
+    #[serde(flatten)]
+    pub imported: Imported,
+    /// Who made it.
+    pub maker: Maker,
+}
 
 /// Keeps the files of a snapshot for this proxy.
 struct SnapshotFiles<'a> {
@@ -46,7 +62,10 @@ pub(crate) async fn export(
         Some(mirror) => Some(mirror.frozen().await?),
         None => None,
     };
+    let data_dir = floors.core.settings.load().storage.data_dir.clone();
+    let signing = tokio::task::spawn_blocking(move || SigningKey::of(&data_dir)).await;
     let from = Exporting {
+        key: signing.map_err(|_| SnapshotError::GivenUp)??,
         answers: floors.core.store.connection().await?,
         seal: floors.core.seal.clone(),
         mirror,
@@ -59,21 +78,53 @@ pub(crate) async fn export(
     tokio::task::spawn_blocking(work).await.map_err(|_| SnapshotError::GivenUp)?
 }
 
-/// Checks a snapshot, and takes it in if it is sound. What is newer here stays.
+/// Checks a snapshot, and takes it in if it is sound and, with this word, of somebody whose snapshots are taken. What is
+/// newer here stays.
 pub(crate) async fn import(
     floors: &Arc<Floors>,
     path: &Path,
+    word: &TrustOptions,
     tell: ProgressFn,
-) -> Result<Imported, SnapshotError> {
-    let (path, teller) = (path.to_owned(), tell.clone());
-    let opening = move || {
-        let archive = Archive::open(&path, &*teller)?;
-        let contents = snapshot::check(&archive, &*teller)?;
-        Ok::<_, SnapshotError>((archive, contents))
-    };
+) -> Result<ImportReport, SnapshotError> {
+    let (path, word, teller, core) = (path.to_owned(), word.clone(), tell.clone(), floors.core.clone());
+    let opening = move || admitted(&core, &path, &word, &*teller);
     let opened = tokio::task::spawn_blocking(opening).await;
-    let (archive, contents) = opened.map_err(|_| SnapshotError::GivenUp)??;
-    take_in(floors, archive, contents, tell).await
+    let (archive, contents, maker) = opened.map_err(|_| SnapshotError::GivenUp)??;
+    tracing::info!(
+        checksum = %blake3::Hash::from_bytes(archive.checksum).to_hex(),
+        maker = maker.name,
+        key = maker.key.map(|key| key.to_string()),
+        standing = ?maker.standing,
+        "a snapshot is taken in"
+    );
+    let imported = take_in(floors, archive, contents, tell).await?;
+    Ok(ImportReport { imported, maker })
+}
+
+/// A snapshot that may come in, what it holds, and who made it.
+fn admitted(
+    core: &Core,
+    path: &Path,
+    word: &TrustOptions,
+    tell: snapshot::Tell<'_>,
+) -> Result<(Archive, Contents, Maker), SnapshotError> {
+    let settings = core.settings.load_full();
+    let archive = Archive::open(path, tell)?;
+    let mut keys = KnownKeys::of(&settings.storage.data_dir, &settings.snapshot.trusted_keys)?;
+    let maker = keys.admit(&archive, word)?;
+    let contents = snapshot::check(&archive, tell)?;
+    budget(&settings, core.store.folder()).check(&archive, &contents)?;
+    let maker = keys.remember(maker, word, clock::now())?;
+    Ok((archive, contents, maker))
+}
+
+/// What there is for what a snapshot brings.
+fn budget(settings: &Settings, folder: &Path) -> ImportBudget {
+    ImportBudget {
+        max_file: settings.cache.max_file.0,
+        max_disk: settings.storage.max_disk.0,
+        free: data_dir::disk_space(folder).ok().map(|space| space.free),
+    }
 }
 
 /// Takes in a snapshot that was found to be sound.

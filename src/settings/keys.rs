@@ -95,6 +95,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     fixed("mirror.password", ValueKind::Text),
     fixed("mirror.token", ValueKind::Text),
     fixed("mirror.token_file", ValueKind::File),
+    live("snapshot.trusted_keys", ValueKind::SnapshotKeys),
     live("log.level", ValueKind::Level),
     fixed("log.format", ValueKind::Format),
 ];

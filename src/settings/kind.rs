@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -53,6 +54,8 @@ pub(super) enum ValueKind {
     Profile,
     /// Names of endpoints, or `all`.
     Endpoints,
+    /// Public keys, each with a name behind it.
+    SnapshotKeys,
     /// A time zone of the IANA database.
     Zone,
     /// Any text.
@@ -103,6 +106,11 @@ impl ValueKind {
                 let names: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
                 format!("a list of `{ALL}` and names of endpoints: {}", names.join(", "))
             }
+            Self::SnapshotKeys => {
+                "a list of keys as `alyx-proxy keys` shows them, each with a name behind it, such as \
+                 [\"ed25519:… lab-server\"]"
+                    .to_owned()
+            }
             Self::Zone => "a time zone such as \"UTC\" or \"Europe/London\"".to_owned(),
             Self::Text => "text".to_owned(),
             Self::Secret => {
@@ -133,6 +141,7 @@ impl ValueKind {
             Self::Endpoints => {
                 all(value, |text| text == ALL || ENDPOINTS.iter().any(|endpoint| endpoint.name == text))
             }
+            Self::SnapshotKeys => all(value, is_snapshot_key),
             Self::Zone => text.is_some_and(|text| jiff::tz::TimeZone::get(text).is_ok()),
             Self::Paths => all(value, |text| text.starts_with('/')),
             Self::Size { least } => {
@@ -156,12 +165,12 @@ impl ValueKind {
     pub(super) fn read(self, text: &str) -> Value {
         match self {
             Self::Count { .. } => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
-            Self::Addresses | Self::Hosts | Self::Paths | Self::Endpoints
+            Self::Addresses | Self::Hosts | Self::Paths | Self::Endpoints | Self::SnapshotKeys
                 if text.trim_start().starts_with('[') =>
             {
                 serde_json::from_str(text).unwrap_or_else(|_| text.into())
             }
-            Self::Addresses | Self::Hosts | Self::Paths | Self::Endpoints => {
+            Self::Addresses | Self::Hosts | Self::Paths | Self::Endpoints | Self::SnapshotKeys => {
                 text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
             }
             Self::Switch => text.trim().parse::<bool>().map_or_else(|_| text.into(), Value::from),
@@ -171,7 +180,7 @@ impl ValueKind {
 }
 
 /// A base URL in the form in which it is compared and put before paths: without a `/` at its end.
-pub(super) fn base_url(text: &str) -> Option<String> {
+pub(crate) fn base_url(text: &str) -> Option<String> {
     let url = Url::parse(text.trim()).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.host_str().is_some_and(|host| !host.is_empty())
@@ -180,6 +189,12 @@ pub(super) fn base_url(text: &str) -> Option<String> {
         && url.query().is_none()
         && url.fragment().is_none();
     plain.then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// `ed25519:`, 32 bytes in base64, and perhaps a name.
+fn is_snapshot_key(text: &str) -> bool {
+    let key = text.trim().split(char::is_whitespace).next().and_then(|key| key.strip_prefix("ed25519:"));
+    key.is_some_and(|key| STANDARD_NO_PAD.decode(key).is_ok_and(|bytes| bytes.len() == 32))
 }
 
 /// `EnvFilter` takes a misspelt level for the name of a module and then logs next to nothing;

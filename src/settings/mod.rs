@@ -20,6 +20,7 @@ mod reference;
 mod reload;
 mod renamed;
 mod server;
+mod snapshot;
 mod storage;
 mod upstream;
 pub mod value;
@@ -29,6 +30,7 @@ pub use cache::{CacheSettings, Profile};
 pub use error::SettingsError;
 pub use freshness::FreshnessSettings;
 pub use health::HealthSettings;
+pub(crate) use kind::base_url;
 pub use load::{Effective, LoadedSettings, Override, Sources, load};
 pub use log::{LogFormat, LogSettings};
 pub use mirror::MirrorSettings;
@@ -36,6 +38,7 @@ pub use place::TOKEN_VARIABLE;
 pub use reference::reference;
 pub use reload::{reloadable_difference, reloaded};
 pub use server::ServerSettings;
+pub use snapshot::SnapshotSettings;
 pub use storage::StorageSettings;
 pub use upstream::UpstreamSettings;
 
@@ -61,6 +64,8 @@ pub struct Settings {
     pub freshness: FreshnessSettings,
     /// Whole tables that are kept, and who fetches them.
     pub mirror: MirrorSettings,
+    /// Whose snapshots are taken.
+    pub snapshot: SnapshotSettings,
     /// What it tells its operator.
     pub log: LogSettings,
 }

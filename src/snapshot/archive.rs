@@ -8,14 +8,16 @@ use std::{
     fs,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
-    Progress, SnapshotError, Tell,
+    Progress, Signature, SigningKey, SnapshotError, Tell, budget,
     manifest::{AnyForm, FORM, FORMAT, Manifest},
     member::Member,
+    signature,
 };
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 
 /// `0x184D2A5D`, little-endian, a skippable frame, and the length of what follows: 40 bytes.
 const FRAME: [u8; 8] = [0x5D, 0x2A, 0x4D, 0x18, 40, 0, 0, 0];
@@ -27,8 +29,6 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 const LEVEL: i32 = 3;
 /// Memory that a reader gives to a decoder's window: 2^24 bytes; the writer's level needs 2^21.
 const WINDOW_LOG: u32 = 24;
-/// Writers cut members at [`super::export`]'s chunk; one record or answer may be as large as this.
-pub(super) const MAX_MEMBER: u64 = 256 << 20;
 const BUFFER: usize = 256 << 10;
 
 /// Counts what passes into a checksum.
@@ -102,10 +102,13 @@ impl ArchiveWriter {
         self.tar.append(&header, bytes)
     }
 
-    /// Ends it and puts it into its place; its size in bytes.
-    pub(super) fn finish(self, path: &Path) -> io::Result<u64> {
+    /// Ends it, signs it and puts it into its place; its size in bytes.
+    pub(super) fn finish(self, path: &Path, key: &SigningKey) -> io::Result<u64> {
         let Self { tar, mut beside, .. } = self;
-        let Hashing { mut into, hasher } = tar.into_inner()?.finish()?;
+        let mut hashing = tar.into_inner()?.finish()?;
+        let signature = key.sign(&hashing.hasher.finalize());
+        hashing.write_all(&signature)?;
+        let Hashing { mut into, hasher } = hashing;
         into.write_all(&FRAME)?;
         into.write_all(MARK)?;
         into.write_all(hasher.finalize().as_bytes())?;
@@ -128,10 +131,16 @@ fn private(path: &Path) -> io::Result<fs::File> {
 pub struct Archive {
     path: PathBuf,
     file: fs::File,
-    /// Bytes of the archive, without the checksum behind it.
+    /// Bytes of the archive, without what stands behind it.
     length: u64,
+    /// Bytes of all of it.
+    size: u64,
     /// The checksum: another snapshot has another.
     pub checksum: [u8; blake3::OUT_LEN],
+    /// Who has signed it; none where nobody has.
+    pub signature: Option<Signature>,
+    /// How much room it takes here, about; known when it was gone through.
+    room: AtomicU64,
     /// What it says of itself.
     pub manifest: Manifest,
 }
@@ -142,14 +151,15 @@ impl Archive {
     pub fn open(path: &Path, tell: Tell<'_>) -> Result<Self, SnapshotError> {
         let io = SnapshotError::io(path);
         let mut file = fs::File::open(path).map_err(&io)?;
-        let (length, checksum) = whole(&mut file, path, tell)?;
+        let Whole { length, size, checksum, signature } = whole(&mut file, path, tell)?;
         let mut members = Members::of(&file, path, length)?;
         let manifest = match members.next()? {
             Some((Member::Manifest, bytes)) => read_manifest(path, &bytes)?,
             _ => return Err(SnapshotError::Foreign(path.to_owned())),
         };
         drop(members);
-        Ok(Self { path: path.to_owned(), file, length, checksum, manifest })
+        let room = AtomicU64::new(0);
+        Ok(Self { path: path.to_owned(), file, length, size, checksum, signature, room, manifest })
     }
 
     /// Where it lies.
@@ -159,7 +169,12 @@ impl Archive {
 
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
-        self.length + TRAILER as u64
+        self.size
+    }
+
+    /// How much room it takes here, about: as it was found when it was checked.
+    pub(super) fn room(&self) -> u64 {
+        self.room.load(Ordering::Relaxed)
     }
 
     /// Goes through all its members but the manifest, in their order.
@@ -171,10 +186,13 @@ impl Archive {
     ) -> Result<(), E> {
         let mut members = Members::of(&self.file, &self.path, self.length)?;
         members.next()?;
+        let mut room = 0_u64;
         while let Some((member, bytes)) = members.next()? {
             visit(member, &bytes)?;
+            room = room.saturating_add(budget::room_for(member, bytes.len()));
             tell(Progress { what, done: members.read.min(self.length), total: self.length });
         }
+        self.room.store(room, Ordering::Relaxed);
         Ok(())
     }
 
@@ -183,28 +201,34 @@ impl Archive {
     }
 }
 
-/// The length of the archive within the file, and its checksum, which is right.
-fn whole(
-    file: &mut fs::File,
-    path: &Path,
-    tell: Tell<'_>,
-) -> Result<(u64, [u8; blake3::OUT_LEN]), SnapshotError> {
+/// What stands behind an archive, and is right.
+struct Whole {
+    length: u64,
+    size: u64,
+    checksum: [u8; blake3::OUT_LEN],
+    signature: Option<Signature>,
+}
+
+/// The length of the archive within the file, and what stands behind it.
+fn whole(file: &mut fs::File, path: &Path, tell: Tell<'_>) -> Result<Whole, SnapshotError> {
     let io = SnapshotError::io(path);
     let size = file.metadata().map_err(&io)?.len();
     let mut begin = [0; ZSTD_MAGIC.len()];
     if file.read_exact(&mut begin).is_err() || begin != ZSTD_MAGIC {
         return Err(SnapshotError::Foreign(path.to_owned()));
     }
-    let Some(length) = size.checked_sub(TRAILER as u64) else {
+    let Some(covered) = size.checked_sub(TRAILER as u64) else {
         return Err(SnapshotError::CutShort(path.to_owned()));
     };
     let mut trailer = [0; TRAILER];
-    file.seek(SeekFrom::Start(length)).and_then(|_| file.read_exact(&mut trailer)).map_err(&io)?;
+    file.seek(SeekFrom::Start(covered)).and_then(|_| file.read_exact(&mut trailer)).map_err(&io)?;
     let (frame, rest) = trailer.split_at(FRAME.len());
     let (mark, told) = rest.split_at(MARK.len());
     if frame != FRAME || mark != MARK {
         return Err(SnapshotError::CutShort(path.to_owned()));
     }
+    let frame = signature_frame(file, covered).map_err(&io)?;
+    let length = covered - frame.len() as u64;
     file.rewind().map_err(&io)?;
     let mut hasher = blake3::Hasher::new();
     let mut reader = BufReader::with_capacity(BUFFER, file.take(length));
@@ -218,8 +242,26 @@ fn whole(
         done += read as u64;
         tell(Progress { what: "reading", done, total: length });
     }
-    let checksum = *hasher.finalize().as_bytes();
-    if checksum == *told { Ok((length, checksum)) } else { Err(SnapshotError::Damaged(path.to_owned())) }
+    let archive = hasher.finalize();
+    let checksum = *hasher.update(&frame).finalize().as_bytes();
+    if checksum != *told {
+        return Err(SnapshotError::Damaged(path.to_owned()));
+    }
+    let signature = if frame.is_empty() {
+        None
+    } else {
+        Some(signature::read(&frame, &archive).ok_or_else(|| SnapshotError::Forged(path.to_owned()))?)
+    };
+    Ok(Whole { length, size, checksum, signature })
+}
+
+/// The frame with the signature that ends there; empty where none does.
+fn signature_frame(file: &mut fs::File, end: u64) -> io::Result<Vec<u8>> {
+    let Some(at) = end.checked_sub(signature::LENGTH as u64) else { return Ok(Vec::new()) };
+    let mut frame = vec![0; signature::LENGTH];
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut frame)?;
+    Ok(if signature::begins(&frame) { frame } else { Vec::new() })
 }
 
 fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, SnapshotError> {
@@ -232,16 +274,21 @@ fn read_manifest(path: &Path, bytes: &[u8]) -> Result<Manifest, SnapshotError> {
         let (path, program) = (path.to_owned(), any.program.chars().take(40).collect());
         return Err(SnapshotError::Newer { path, program, form: any.form, known: FORM });
     }
-    serde_json::from_slice(bytes).map_err(wrong)
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(wrong)?;
+    let check = manifest.check(clock::now());
+    check.map_err(|why| SnapshotError::member(path, &Member::Manifest.name(), &why))?;
+    Ok(manifest)
 }
 
-/// Reads members one by one; each is in memory as a whole, within [`MAX_MEMBER`].
+/// Reads members one by one; each is in memory as a whole, within [`budget::most_of`] it.
 struct Members<'a> {
     path: &'a Path,
     unpacked: zstd::Decoder<'static, BufReader<io::Take<SharedFile>>>,
     /// Bytes of the file that were read, about.
     read: u64,
     length: u64,
+    /// Bytes that may yet come out of it.
+    left: u64,
 }
 
 /// The open file, read at a place of its own.
@@ -270,7 +317,8 @@ impl<'a> Members<'a> {
             unpacked.window_log_max(WINDOW_LOG)?;
             Ok(unpacked)
         };
-        Ok(Self { path, unpacked: open().map_err(SnapshotError::io(path))?, read: 0, length })
+        let left = budget::most_unpacked(length);
+        Ok(Self { path, unpacked: open().map_err(SnapshotError::io(path))?, read: 0, length, left })
     }
 
     /// The next member. Headers are read one by one and nothing but plain files is known, so that no extension of
@@ -289,11 +337,19 @@ impl<'a> Members<'a> {
         }
         let member = Member::named(&name).ok_or_else(|| wrong("no member has such a name"))?;
         let size = header.size().map_err(|_| wrong("its size can't be read"))?;
-        if size > MAX_MEMBER {
+        if size > budget::most_of(member) {
             return Err(wrong("it is too large"));
         }
+        let Some(left) = self.left.checked_sub(size + 2 * BLOCK as u64) else {
+            let what = format!("unpacked it is more than {} bytes", budget::most_unpacked(self.length));
+            return Err(SnapshotError::TooLarge { path: self.path.to_owned(), what });
+        };
+        self.left = left;
         let mut bytes = Vec::new();
-        // Not more memory than there is text, whatever the header says.
+        // Not more memory than there is text, whatever the header says: what is not written to costs none.
+        bytes
+            .try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))
+            .map_err(|_| wrong("it is too large"))?;
         (&mut self.unpacked).take(size).read_to_end(&mut bytes).map_err(damaged)?;
         if bytes.len() as u64 != size {
             return Err(SnapshotError::Damaged(self.path.to_owned()));

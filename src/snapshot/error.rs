@@ -58,6 +58,51 @@ pub enum SnapshotError {
         /// What is wrong with it.
         why: String,
     },
+    /// It is more than there is room for.
+    #[error("{path}: is too large: {what}; nothing of it was used")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is too large.
+        what: String,
+    },
+    /// Its signature is wrong.
+    #[error(
+        "{0}: its signature is wrong: somebody has changed it since it was made, or pretends to be its maker; nothing of it was used"
+    )]
+    Forged(PathBuf),
+    /// It has no signature.
+    #[error(
+        "{0}: nobody has signed it: an earlier version has made it, or somebody has changed it. If you know whom it is from, say --unsigned; nothing of it was used"
+    )]
+    Unsigned(PathBuf),
+    /// Its key is not known here.
+    #[error(
+        "{path}: is signed with a key that is not known here. It says to be of `{name}`; its fingerprint is {fingerprint}. Ask its maker for the fingerprint (`alyx-proxy keys` shows it there). If it is the same, say --trust NAME, and the key is known from then on under that name, or --once; nothing of it was used"
+    )]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// What its maker calls itself.
+        name: String,
+        /// The short form of the key.
+        fingerprint: String,
+    },
+    /// Its key was revoked here.
+    #[error(
+        "{path}: is signed with a key that was revoked here (`{name}`, {fingerprint}); to take it all the same, say --trust NAME, and the key is known again; nothing of it was used"
+    )]
+    RevokedKey {
+        /// The file.
+        path: PathBuf,
+        /// What it was called here.
+        name: String,
+        /// The short form of the key.
+        fingerprint: String,
+    },
+    /// Keys can't be had.
+    #[error("keys of snapshots: {0}")]
+    Keys(String),
     /// It is of another Alyx than the one that the proxy stands before.
     #[error("{path}: is of {theirs}, and this proxy stands before {ours}; set `upstream.url` to import it")]
     OtherAlyx {
@@ -102,7 +147,12 @@ impl SnapshotError {
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
-            Self::Io(..) | Self::Store(_) | Self::Mirror(_) | Self::DamagedTable(_) | Self::GivenUp
+            Self::Io(..)
+                | Self::Keys(_)
+                | Self::Store(_)
+                | Self::Mirror(_)
+                | Self::DamagedTable(_)
+                | Self::GivenUp
         )
     }
 }

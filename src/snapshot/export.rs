@@ -6,12 +6,14 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::{
-    Contents, KeptFile, Manifest, Progress, Selection, SnapshotError, TableLine, Tell,
-    archive::{ArchiveWriter, MAX_MEMBER},
+    Contents, KeptFile, Manifest, Progress, Selection, SigningKey, SnapshotError, TableLine, Tell,
+    archive::ArchiveWriter,
+    budget::most_of,
     choice::Narrowed,
     files,
     manifest::{FORM, FORMAT},
     member::Member,
+    times::Times,
 };
 use crate::{
     alyx::{Endpoint, Route, invalidates::is_of_a_token, redact},
@@ -43,6 +45,8 @@ pub struct Exporting {
     pub upstream: String,
     /// The time zone of that Alyx's server.
     pub time_zone: String,
+    /// The key that it is signed with.
+    pub key: SigningKey,
 }
 
 /// Writes a snapshot called `name` to `path`: whole, or not at all. It is its owner's alone (mode 0600). Blocks.
@@ -62,18 +66,20 @@ pub fn export(
         form: FORM,
         name: name.to_owned(),
         created_at: now,
-        as_of: as_of(from)?.unwrap_or(now),
+        as_of: as_of(from)?.unwrap_or(now).min(now),
         upstream: from.upstream.clone(),
         time_zone: from.time_zone.clone(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
         choice: choice.clone(),
     };
+    manifest.check(now).map_err(SnapshotError::Choice)?;
     let writer = ArchiveWriter::create(path, now).map_err(SnapshotError::io(path))?;
     let mut snapshot = Snapshot {
         writer,
         path,
         choice,
         tell,
+        now,
         contents: Contents { secrets_marked: true, ..Contents::default() },
     };
     snapshot.json(Member::Manifest, &manifest)?;
@@ -85,13 +91,14 @@ pub fn export(
     }
     snapshot.answers(&from.answers, &from.seal)?;
     if choice.is_everything() {
-        for (number, file) in (1..).zip(&from.files) {
+        let times = Times::at(now);
+        for (number, file) in (1..).zip(from.files.iter().filter(|(head, _)| times.file(head).is_ok())) {
             snapshot.file(number, file)?;
         }
     }
     let contents = snapshot.contents.clone();
     snapshot.json(Member::Contents, &contents)?;
-    snapshot.writer.finish(path).map_err(SnapshotError::io(path))?;
+    snapshot.writer.finish(path, &from.key).map_err(SnapshotError::io(path))?;
     Ok((manifest, contents))
 }
 
@@ -108,6 +115,8 @@ struct Snapshot<'a> {
     path: &'a Path,
     choice: &'a Selection,
     tell: Tell<'a>,
+    /// When it is made: what a clock that was ahead has left does not travel as if it were of the future.
+    now: Millis,
     contents: Contents,
 }
 
@@ -135,7 +144,7 @@ impl Snapshot<'_> {
         value: &impl Serialize,
     ) -> Result<bool, SnapshotError> {
         let line = to_json(value);
-        if line.len() as u64 >= MAX_MEMBER {
+        if line.len() as u64 >= most_of(of(1)) {
             return Ok(false);
         }
         if !lines.text.is_empty() && lines.text.len() + line.len() > CHUNK {
@@ -165,7 +174,7 @@ impl Snapshot<'_> {
             if is_of_a_token(&scope) {
                 continue;
             }
-            text.extend_from_slice(&to_json(&(scope, at)));
+            text.extend_from_slice(&to_json(&(scope, at.min(self.now))));
             text.push(b'\n');
         }
         self.member(Member::Marks, &text)
@@ -174,6 +183,10 @@ impl Snapshot<'_> {
     fn table(&mut self, mirror: &ReadSnapshot, table: &'static EndpointTables) -> Result<(), SnapshotError> {
         let endpoint = table.endpoint;
         let Some(mut head) = mirror.head(table)? else { return Ok(()) };
+        if let Err(why) = Times::at(self.now).table(&head) {
+            self.leave_out(endpoint, why);
+            return Ok(());
+        }
         let mut chosen = None;
         match self.choice.narrowed(endpoint) {
             Narrowed::To(pairs) if pairs.is_empty() => {}
@@ -281,6 +294,14 @@ impl Snapshot<'_> {
         Ok(())
     }
 
+    /// An answer by the time of day: stamps go on ahead of it where the clock was. None where it came by a clock that was
+    /// ahead, and nobody knows when.
+    fn of_now(&self, mut answer: ExportedEntry) -> Option<ExportedEntry> {
+        answer.asked_at = answer.asked_at.min(answer.received_at);
+        answer.pages_since = answer.pages_since.map(|since| since.min(self.now));
+        Times::at(self.now).answer(&answer).is_ok().then_some(answer)
+    }
+
     fn file(&mut self, number: u32, (head, path): &KeptFile) -> Result<(), SnapshotError> {
         self.json(Member::File(number), head)?;
         let (mut part, mut length) = (0, 0);
@@ -298,7 +319,11 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    fn answer(&mut self, lines: &mut Lines, mut answer: ExportedEntry) -> Result<(), SnapshotError> {
+    fn answer(&mut self, lines: &mut Lines, answer: ExportedEntry) -> Result<(), SnapshotError> {
+        let Some(mut answer) = self.of_now(answer) else {
+            self.contents.damaged += 1;
+            return Ok(());
+        };
         let name = match answer.route() {
             Route::List(endpoint) | Route::Detail(endpoint, _) => {
                 if redact::ENDPOINTS.contains(&endpoint.name) {

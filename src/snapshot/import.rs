@@ -3,9 +3,12 @@
 //! What is newer here stays. Each table takes its place in one transaction, answers come in by the hundreds; each
 //! is right by itself, so an import that is killed half-way has done no harm and can be repeated.
 
-use std::sync::{
-    Arc,
-    mpsc::{SyncSender, sync_channel},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
 };
 
 use serde::Serialize;
@@ -13,13 +16,13 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{
     Archive, Contents, FileSink, SnapshotError, Tell,
-    check::{json, lines},
+    check::{each_line, json},
     files::IncomingFile,
     member::Member,
 };
 use crate::{
     alyx::{Endpoint, Route, links::Base, redact},
-    cache::{ExportedEntry, ResponseCache},
+    cache::{Arrived, ExportedEntry, ResponseCache},
     clock::Millis,
     mirror::{
         Mirror, MirrorError,
@@ -30,8 +33,9 @@ use crate::{
 
 /// Chunks of records that may wait for the mirror's writing thread.
 const AHEAD: usize = 2;
-/// Answers that are written in one transaction.
+/// Records or answers that are written in one transaction, and bytes of their texts.
 const BATCH: usize = 500;
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Where a snapshot goes.
 #[expect(missing_debug_implementations, reason = "whoever keeps files need not show it")]
@@ -117,7 +121,13 @@ impl Import<'_> {
         match member {
             Member::Manifest => Ok(()),
             Member::Marks => {
-                let marks: Vec<(String, Millis)> = lines(self.archive, member, bytes)?;
+                let mut marks: HashMap<String, Millis> = HashMap::new();
+                each_line(self.archive, member, bytes, |(scope, at): (String, Millis)| {
+                    let known = marks.entry(scope).or_insert(at);
+                    *known = (*known).max(at);
+                    Ok(())
+                })?;
+                let marks = marks.into_iter().collect();
                 // What was blanked is not what Alyx says; it may stand in only while Alyx can't be asked.
                 let taken = self.into.answers.take_marks(marks, &self.blanked);
                 Ok(self.into.runtime.block_on(taken)?)
@@ -127,21 +137,7 @@ impl Import<'_> {
                 self.begin_table(endpoint, json(self.archive, member, bytes)?);
                 Ok(())
             }
-            Member::Records(endpoint, _) => {
-                if self.table.as_ref().is_none_or(|table| table.endpoint != endpoint) {
-                    return Ok(());
-                }
-                let mut records: Vec<Record> = lines(self.archive, member, bytes)?;
-                if self.is_unmarked(endpoint) {
-                    for record in &mut records {
-                        self.mark(member, &mut record.list)?;
-                        record.detail.as_mut().map_or(Ok(()), |detail| self.mark(member, detail))?;
-                    }
-                }
-                let Some(table) = &self.table else { return Ok(()) };
-                // A writer that has gone tells why when it is waited for.
-                if table.records.send(Ok(records)).is_err() { self.end_table() } else { Ok(()) }
-            }
+            Member::Records(endpoint, _) => self.records(member, endpoint, bytes),
             Member::Answers(_) => {
                 self.end_table()?;
                 self.answers(member, bytes)
@@ -156,6 +152,35 @@ impl Import<'_> {
             Member::Part(..) => self.file.as_mut().map_or(Ok(()), |file| file.add(bytes)),
             Member::Contents => self.end_table(),
         }
+    }
+
+    fn records(
+        &mut self,
+        member: Member,
+        endpoint: &'static Endpoint,
+        bytes: &[u8],
+    ) -> Result<(), SnapshotError> {
+        let Some(table) = self.table.as_ref().filter(|table| table.endpoint == endpoint) else {
+            return Ok(());
+        };
+        let unmarked = self.is_unmarked(endpoint);
+        let (mut batch, mut size, mut gone) = (Vec::new(), 0, false);
+        each_line(self.archive, member, bytes, |mut record: Record| {
+            if unmarked {
+                self.mark(member, &mut record.list)?;
+                record.detail.as_mut().map_or(Ok(()), |detail| self.mark(member, detail))?;
+            }
+            size += record.list.len() + record.detail.as_ref().map_or(0, String::len);
+            batch.push(record);
+            if batch.len() >= BATCH || size >= BATCH_BYTES {
+                size = 0;
+                gone |= table.records.send(Ok(std::mem::take(&mut batch))).is_err();
+            }
+            Ok(())
+        })?;
+        gone |= !batch.is_empty() && table.records.send(Ok(batch)).is_err();
+        // A writer that has gone tells why when it is waited for.
+        if gone { self.end_table() } else { Ok(()) }
     }
 
     fn begin_table(&mut self, endpoint: &'static Endpoint, head: Head) {
@@ -207,29 +232,34 @@ impl Import<'_> {
     }
 
     fn answers(&mut self, member: Member, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let mut answers = lines::<ExportedEntry>(self.archive, member, bytes)?;
-        for answer in &mut answers {
+        let (mut batch, mut size) = (Vec::new(), 0);
+        let archive = self.archive;
+        each_line(archive, member, bytes, |mut answer: ExportedEntry| {
             if let Route::List(endpoint) | Route::Detail(endpoint, _) = answer.route()
                 && self.is_unmarked(endpoint)
             {
                 self.mark(member, &mut answer.body)?;
             }
-        }
-        let mut answers = answers.into_iter();
-        loop {
-            let batch = answers
-                .by_ref()
-                .take(BATCH)
-                .map(|answer| answer.import(&self.base).map_err(|error| self.archive.wrong(member, &error)))
-                .collect::<Result<Vec<_>, _>>()?;
-            if batch.is_empty() {
-                return Ok(());
+            size += answer.body.len();
+            batch.push(answer.import(&self.base).map_err(|error| archive.wrong(member, &error))?);
+            if batch.len() >= BATCH || size >= BATCH_BYTES {
+                size = 0;
+                self.store(std::mem::take(&mut batch))?;
             }
-            let count = batch.len() as u64;
-            let kept = self.into.runtime.block_on(self.into.answers.import(batch))?;
-            self.done.answers += kept;
-            self.done.kept_answers += count - kept;
+            Ok(())
+        })?;
+        self.store(batch)
+    }
+
+    fn store(&mut self, batch: Vec<Arrived>) -> Result<(), SnapshotError> {
+        if batch.is_empty() {
+            return Ok(());
         }
+        let count = batch.len() as u64;
+        let kept = self.into.runtime.block_on(self.into.answers.import(batch))?;
+        self.done.answers += kept;
+        self.done.kept_answers += count - kept;
+        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Selection;
-use crate::clock::Millis;
+use super::{Selection, times::Times};
+use crate::{clock::Millis, settings::base_url};
 
 /// The word by which a manifest is known.
 pub(super) const FORMAT: &str = "alyx-proxy snapshot";
@@ -34,6 +34,34 @@ pub struct Manifest {
     pub program: String,
     /// What was chosen of all that the proxy knew.
     pub choice: Selection,
+}
+
+impl Manifest {
+    /// Whether it can be what it says, by a clock that stands here. What it says is shown, sent in header fields, and served
+    /// alone: `why not`, where it can't.
+    pub(super) fn check(&self, now: Millis) -> Result<(), String> {
+        let times = Times::at(now);
+        times.check("created_at", self.created_at)?;
+        times.check("as_of", self.as_of)?;
+        if base_url(&self.upstream).as_deref() != Some(&self.upstream) {
+            return Err("`upstream` is no URL of an Alyx".to_owned());
+        }
+        if jiff::tz::TimeZone::get(&self.time_zone).is_err() {
+            return Err("`time_zone` is no time zone".to_owned());
+        }
+        if self.name.is_empty() || self.name.len() > 400 || self.name.chars().any(char::is_control) {
+            return Err("`name` has 1 to 100 characters, none of them invisible".to_owned());
+        }
+        let mut chosen = self.choice.endpoints.iter().chain(&self.choice.lab).chain(&self.choice.project);
+        if !chosen.all(|text| is_shown(text)) {
+            return Err("`choice` names what has invisible characters".to_owned());
+        }
+        let version = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '+');
+        if self.program.len() > 64 || !self.program.chars().all(version) {
+            return Err("`program` is no version".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// What every form has, so that a newer one can be named.
@@ -70,7 +98,20 @@ pub struct Contents {
     pub left_out: BTreeMap<String, String>,
 }
 
+/// Whether a text can be shown on a terminal as it is.
+pub(super) fn is_shown(text: &str) -> bool {
+    text.len() <= 4096 && !text.chars().any(char::is_control)
+}
+
 impl Contents {
+    /// Whether all of its texts can be shown on a terminal as they are.
+    pub(super) fn is_shown(&self) -> bool {
+        let pairs = self.tables.values().flat_map(|table| &table.scope);
+        let scopes = pairs.flat_map(|(name, value)| [name, value]);
+        let left_out = self.left_out.iter().flat_map(|(name, why)| [name, why]);
+        self.blanked.keys().chain(scopes).chain(left_out).all(|text| is_shown(text))
+    }
+
     /// How many stored answers there are.
     pub fn answer_count(&self) -> u64 {
         self.answers.values().sum()

@@ -13,30 +13,39 @@
 //! contents.json                   how much there is of everything
 //! ```
 //!
-//! Behind the archive stands a zstd frame that decoders skip: it holds the BLAKE3 of all that lies before it. So
-//! what was cut short or changed by a single bit is found before anything of it is read ([`archive`]).
+//! Behind the archive stand zstd frames that decoders skip: the signature of who made it ([`signature`]), and the BLAKE3 of
+//! all that lies before. So what was cut short or changed by a single bit is found before anything of it is read
+//! ([`archive`]), and what was changed on purpose is nobody's that is known here ([`keys`]). However right its checksum, it
+//! is somebody's word: [`check`] holds all of it against what can be, and against a [`budget`].
 //!
 //! Tokens, log-ins and keys are never in it: answers that are kept apart for single users stay out, and the secrets
 //! of data repositories are blanked ([`crate::alyx::redact`]). It holds questions, not the hashes that name them
 //! here, so that it outlives another form of the canonical key.
 
 pub mod archive;
+mod budget;
 mod check;
 mod choice;
 mod error;
 mod export;
 mod files;
 mod import;
+pub mod keys;
 mod manifest;
 mod member;
+pub mod signature;
+mod times;
 
 pub use archive::Archive;
+pub use budget::ImportBudget;
 pub use check::check;
 pub use choice::Selection;
 pub use error::SnapshotError;
 pub use export::{Exporting, export};
 pub use files::{FileHead, FileSink, KeptFile};
 pub use import::{Imported, Importing, import};
+pub use keys::{KnownKey, KnownKeys, Maker, MakerStanding, TrustOptions, parse_trusted};
 pub use manifest::{Contents, Manifest, TableLine};
+pub use signature::{PublicKey, Signature, SigningKey, SigningKeyError};
 
-use crate::progress::{Progress, Tell};
+pub(crate) use crate::progress::{Progress, Tell};

@@ -1,9 +1,10 @@
 //! The two HTTP clients: pooled connections, HTTP/2 and TLS, no redirects followed by themselves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{Client, ClientBuilder, redirect::Policy};
 
+use super::inside::GuardedResolver;
 use crate::settings;
 
 /// Connections that nobody uses are closed after this time, before servers' own limits strike.
@@ -12,9 +13,14 @@ pub(super) const IDLE: Duration = Duration::from_secs(55);
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The client that reads answers (codings undone) and the one that relays bytes.
-pub(super) fn build(upstream: &settings::UpstreamSettings) -> Result<(Client, Client), reqwest::Error> {
+///
+/// Files may lie elsewhere: the relayer resolves names as it is told which it may.
+pub(super) fn build(
+    upstream: &settings::UpstreamSettings,
+    resolver: GuardedResolver,
+) -> Result<(Client, Client), reqwest::Error> {
     let reader = common(upstream).build()?;
-    let relayer = common(upstream).no_gzip().no_zstd().build()?;
+    let relayer = common(upstream).no_gzip().no_zstd().dns_resolver(Arc::new(resolver)).build()?;
     Ok((reader, relayer))
 }
 

@@ -53,6 +53,10 @@ impl Upstream {
         };
         for _ in 0..REDIRECTS {
             let ours = self.owns(&url);
+            if !ours && !self.inside.allows(&url).await {
+                let host = url.host_str().unwrap_or_default();
+                return Err(UpstreamError::Elsewhere(format!("{host}, an address of the inside")));
+            }
             let mut request = self.relayer.get(url.clone());
             if let Some(authorization) = authorization.filter(|_| ours) {
                 request = request.header(header::AUTHORIZATION, authorization);

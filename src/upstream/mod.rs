@@ -12,6 +12,7 @@ mod error;
 mod fetch;
 pub mod health;
 mod idle_timeout;
+mod inside;
 pub(crate) mod measure;
 mod passthrough;
 pub mod rate_limit;
@@ -26,6 +27,7 @@ use url::Url;
 pub use error::{UpstreamError, seconds};
 pub use fetch::{UpstreamRequest, UpstreamResponse};
 pub(crate) use idle_timeout::broken;
+use inside::{GuardedResolver, InsideGuard};
 pub use passthrough::Relayed;
 pub use raw_client::Origin;
 pub use service_account::{Account, AccountError};
@@ -46,6 +48,8 @@ pub struct Upstream {
     pub health: health::Health,
     /// Whose turn it is.
     pub pace: rate_limit::RequestLimiter,
+    /// Which addresses it may lead to.
+    inside: Arc<InsideGuard>,
     clock: SharedClock,
 }
 
@@ -73,7 +77,8 @@ impl Upstream {
     pub fn new(settings: &Settings, clock: SharedClock) -> Result<Arc<Self>, UpstreamConfigError> {
         let base = settings.upstream.url.trim_end_matches('/').to_owned();
         let url = Url::parse(&base).map_err(|_| UpstreamConfigError::Url(base.clone()))?;
-        let (reader, relayer) = client::build(&settings.upstream)?;
+        let inside = Arc::new(InsideGuard::of(&url));
+        let (reader, relayer) = client::build(&settings.upstream, GuardedResolver(inside.clone()))?;
         Ok(Arc::new(Self {
             base,
             url,
@@ -81,6 +86,7 @@ impl Upstream {
             relayer,
             health: health::Health::new(clock.clone()),
             pace: rate_limit::RequestLimiter::new(&settings.upstream, clock.clone()),
+            inside,
             clock,
         }))
     }
@@ -98,6 +104,11 @@ impl Upstream {
         let url = sound.then(|| format!("{}{path_and_query}", self.base));
         let url = url.and_then(|url| Url::parse(&url).ok()).filter(|url| self.owns(url));
         url.ok_or(UpstreamError::BadAddress)
+    }
+
+    /// Whether a path or URL that a file is to be fetched from lies on this Alyx.
+    pub fn is_on(&self, place: &str) -> bool {
+        Url::parse(place).map_or(true, |url| self.owns(&url))
     }
 
     /// Whether a URL lies on this Alyx: same scheme, host and port.

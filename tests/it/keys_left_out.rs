@@ -113,13 +113,14 @@ async fn is_never_given(mirrored: bool) {
     exported(&proxy, &file);
     as_before(&file, &old);
     for snapshot in [&file, &old] {
-        let frozen = Setup::of_snapshot(snapshot).start().await;
+        let frozen = Setup::of_snapshot(snapshot).with_the_word(&["--unsigned"]).start().await;
         gives_nothing_that_is_less(&frozen, &with, &without, mirrored).await;
         drop(frozen);
 
         let there = Setup::new(&alyx.url()).set("access.anonymous", "true").start().await;
         cut(&alyx, &there).await;
-        command::done(&command::run_for(&there, &["import", snapshot.to_str().unwrap()]));
+        let import = ["import", snapshot.to_str().unwrap(), "--once", "--unsigned"];
+        command::done(&command::run_for(&there, &import));
         gives_nothing_that_is_less(&there, &with, &without, mirrored).await;
         // While Alyx is there it says what there is; from then on that is remembered.
         alyx.restore().await.unwrap();

@@ -62,6 +62,7 @@ mod security;
 mod service;
 mod settings;
 mod snapshot;
+mod snapshot_keys;
 mod standard;
 mod storage;
 mod tables;

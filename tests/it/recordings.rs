@@ -218,7 +218,7 @@ async fn a_snapshot_answers_elsewhere_as_here() {
 
     let there = setup().set("access.anonymous", "true").start().await;
     there.until_upstream_is("down").await;
-    let told = command::done(&command::run_for(&there, &["import", file, "--json"]));
+    let told = command::done(&command::run_for(&there, &["import", file, "--once", "--json"]));
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["kept_answers"], 0);
     let same = |recording: &&Recording| {

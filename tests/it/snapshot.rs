@@ -3,13 +3,16 @@
 
 use std::{
     fs,
-    io::{Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::support::{Proxy, Setup, command, miniature, users};
+use crate::support::{
+    Proxy, Setup, command, miniature,
+    snapshots::{members, packed},
+    users,
+};
 use alyx_proxy::miniature::{Miniature, Options};
 use serde_json::{Value, json};
 
@@ -82,39 +85,6 @@ fn exported(proxy: &Proxy, file: &Path, more: &[&str]) -> Value {
     serde_json::from_str(&command::done(&output)).unwrap()
 }
 
-/// The members of a snapshot, as common tools see them.
-fn members(file: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut archive = tar::Archive::new(zstd::Decoder::new(fs::File::open(file).unwrap()).unwrap());
-    let entries = archive.entries().unwrap().map(|entry| {
-        let mut entry = entry.unwrap();
-        let name = entry.path().unwrap().to_str().unwrap().to_owned();
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).unwrap();
-        (name, bytes)
-    });
-    entries.collect()
-}
-
-/// A snapshot with these members and a checksum that is right.
-fn packed(members: &[(String, Vec<u8>)], kind: tar::EntryType) -> Vec<u8> {
-    let mut tar = tar::Builder::new(zstd::Encoder::new(Vec::new(), 3).unwrap());
-    for (number, (name, bytes)) in members.iter().enumerate() {
-        let mut header = tar::Header::new_ustar();
-        // As somebody would who means ill: the crate itself refuses such names.
-        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_size(bytes.len() as u64);
-        header.set_entry_type(if number + 1 == members.len() { kind } else { tar::EntryType::Regular });
-        header.set_cksum();
-        tar.append(&header, bytes.as_slice()).unwrap();
-    }
-    let mut file = tar.into_inner().unwrap().finish().unwrap();
-    let checksum = blake3::hash(&file);
-    file.write_all(&[0x5D, 0x2A, 0x4D, 0x18, 40, 0, 0, 0]).unwrap();
-    file.write_all(b"ALYXSNAP").unwrap();
-    file.write_all(checksum.as_bytes()).unwrap();
-    file
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_an_alyx_as_of_its_day_and_holds_no_secret() {
     let (_alyx, proxy) = lab().await;
@@ -130,13 +100,13 @@ async fn a_snapshot_is_an_alyx_as_of_its_day_and_holds_no_secret() {
 
     // Nothing that opens a door is in it.
     let all: Vec<u8> = members(&file).into_iter().flat_map(|(_, bytes)| bytes).collect();
-    let [secret_key, admin] = ["secret.key", "admin-token"]
+    let [secret_key, admin, signing] = ["secret.key", "admin-token", "snapshot.key"]
         .map(|name| fs::read(proxy.data_dir().join(name)).unwrap().trim_ascii().to_vec());
     let mut secrets: Vec<Vec<u8>> = users::ALL
         .iter()
         .flat_map(|user| [user.token.as_bytes().to_vec(), user.password.as_bytes().to_vec()])
         .collect();
-    secrets.extend([secret_key, admin, b"FAKE-ACCESS-KEY".to_vec()]);
+    secrets.extend([secret_key, admin, signing, b"FAKE-ACCESS-KEY".to_vec()]);
     for secret in &secrets {
         let found = memchr::memmem::find(&all, secret).is_some();
         assert!(!found, "{}", String::from_utf8_lossy(secret));
@@ -201,7 +171,7 @@ async fn what_is_chosen_is_in_it_and_nothing_else() {
     let there = Setup::new(&alyx.url()).set("access.anonymous", "true").start().await;
     there.until_upstream_is("down").await;
     let import = || -> Value {
-        let output = command::run_for(&there, &["import", text(&file), "--json"]);
+        let output = command::run_for(&there, &["import", text(&file), "--once", "--json"]);
         serde_json::from_str(&command::done(&output)).unwrap()
     };
     let first = import();
@@ -221,7 +191,7 @@ async fn what_is_chosen_is_in_it_and_nothing_else() {
 
     // Of another Alyx it takes in nothing.
     let elsewhere = Setup::new("http://127.0.0.1:9").start().await;
-    let refused = command::failed(&command::run_for(&elsewhere, &["import", text(&file)]), 1);
+    let refused = command::failed(&command::run_for(&elsewhere, &["import", text(&file), "--once"]), 1);
     assert!(refused.contains(&alyx.url()) && refused.contains("http://127.0.0.1:9"), "{refused}");
 }
 
@@ -249,8 +219,8 @@ async fn what_is_no_sound_snapshot_is_refused_and_changes_nothing() {
     drop(proxy);
     let there = Setup::new(&alyx.url()).start().await;
     let refused = |path: &Path| {
-        let (looked, imported) =
-            (command::run(&["inspect", text(path)]), command::run_for(&there, &["import", text(path)]));
+        let import = ["import", text(path), "--once", "--unsigned"];
+        let (looked, imported) = (command::run(&["inspect", text(path)]), command::run_for(&there, &import));
         let said = command::failed(&looked, 1);
         command::failed(&imported, 1);
         assert!(said.contains(text(path)), "it names the file: {said}");
@@ -331,6 +301,7 @@ async fn what_is_no_sound_snapshot_is_refused_and_changes_nothing() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
     // And what is sound is taken in.
-    let said = command::done(&command::run_for(&there, &["import", text(&folder.file("sound", &bytes))]));
+    let said =
+        command::done(&command::run_for(&there, &["import", text(&folder.file("sound", &bytes)), "--once"]));
     assert!(said.contains("9 tables"), "{said}");
 }

@@ -7,7 +7,7 @@
 //! POST /-/api/offline  {}                             keeps away from Alyx
 //! POST /-/api/online   {}                             asks Alyx again
 //! POST /-/api/export   {"name": "paper", "choice": {"lab": "x"}}      answers with a snapshot
-//! POST /-/api/import   a snapshot, as `application/zstd`
+//! POST /-/api/import   a snapshot, as `application/zstd`; ?trust=NAME, ?once or ?unsigned, where it is of somebody unknown
 //! ```
 //!
 //! Each asks for `Authorization: Bearer` with the administrator's token. No browser sends that header, nor JSON, of its
@@ -66,7 +66,7 @@ pub(crate) async fn answer(
         .into();
     }
     if action == "import" {
-        return snapshot::import(&admin.floors, &parts.headers, body).await;
+        return snapshot::import(&admin.floors, &parts, body).await;
     }
     let request = match read_request(admin, &parts.headers, body).await {
         Ok(request) => request,

@@ -8,7 +8,7 @@ use std::{
 
 use axum::body::Body;
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -16,6 +16,7 @@ use tokio_util::io::ReaderStream;
 
 use super::ActionError;
 use crate::{
+    data_dir,
     http::cache_status::CacheStatus,
     proxy::{
         core::Core,
@@ -23,7 +24,7 @@ use crate::{
         floors::Floors,
         snapshot,
     },
-    snapshot::{Selection, SnapshotError},
+    snapshot::{Selection, SnapshotError, TrustOptions},
 };
 
 /// The media type of a snapshot (RFC 8878, section 7.1).
@@ -66,8 +67,12 @@ pub(super) async fn export(floors: &Floors, request: Value) -> Result<Response<B
 }
 
 /// Takes in the snapshot that is the request's body.
-pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body) -> Response<Body> {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+pub(super) async fn import(floors: &Arc<Floors>, parts: &Parts, body: Body) -> Response<Body> {
+    let word = match word(parts.uri.query().unwrap_or_default()) {
+        Ok(word) => word,
+        Err(why) => return ProxyError::refused(StatusCode::BAD_REQUEST, &why).into(),
+    };
+    let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type != Some(MEDIA_TYPE) {
         return ProxyError::refused(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -83,21 +88,21 @@ pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body
         .into();
     }
     let beside = TemporaryFile::new(&floors.core, "incoming");
-    if let Err(error) = receive(&beside.0, body).await {
+    if let Err(error) = receive(&beside.0, body, room(&floors.core)).await {
         tracing::warn!(%error, "a snapshot did not arrive");
         let full = error.kind() == io::ErrorKind::StorageFull;
         let status = if full { StatusCode::INSUFFICIENT_STORAGE } else { StatusCode::BAD_REQUEST };
         return ProxyError::refused(status, &format!("The snapshot did not arrive as a whole: {error}."))
             .into();
     }
-    match snapshot::import(floors, &beside.0, Arc::new(|_| ())).await {
-        Ok(imported) => {
+    match snapshot::import(floors, &beside.0, &word, Arc::new(|_| ())).await {
+        Ok(report) => {
             tracing::info!(
-                tables = imported.tables.len(),
-                answers = imported.answers,
+                tables = report.imported.tables.len(),
+                answers = report.imported.answers,
                 "an administrator has a snapshot imported"
             );
-            error::json(StatusCode::OK, format!("{}\n", json!(imported)), CacheStatus::Internal)
+            error::json(StatusCode::OK, format!("{}\n", json!(report)), CacheStatus::Internal)
         }
         Err(error) => {
             let ActionError { status, why } = refused(&error);
@@ -108,20 +113,48 @@ pub(super) async fn import(floors: &Arc<Floors>, headers: &HeaderMap, body: Body
     }
 }
 
-async fn receive(path: &Path, body: Body) -> io::Result<()> {
+/// What is said of whose snapshot it is.
+fn word(query: &str) -> Result<TrustOptions, String> {
+    let mut word = TrustOptions::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match (&*name, &*value) {
+            ("trust", name) => word.trust = Some(name.to_owned()),
+            ("once", "" | "true") => word.once = true,
+            ("unsigned", "" | "true") => word.unsigned = true,
+            (other, _) => {
+                return Err(format!("`{other}` says nothing here: `trust=NAME`, `once` or `unsigned` do."));
+            }
+        }
+    }
+    Ok(word)
+}
+
+/// How many bytes may arrive: a tenth of what is free stays so, for all else that is written there.
+fn room(core: &Core) -> u64 {
+    let space = data_dir::disk_space(&core.settings.load().storage.data_dir);
+    space.map_or(u64::MAX, |space| space.free / 10 * 9)
+}
+
+async fn receive(path: &Path, body: Body, mut room: u64) -> io::Result<()> {
     let mut options = tokio::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path).await?;
     let mut file = tokio::io::BufWriter::with_capacity(BUFFER, file);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        file.write_all(&chunk.map_err(io::Error::other)?).await?;
+        let chunk = chunk.map_err(io::Error::other)?;
+        room = room.checked_sub(chunk.len() as u64).ok_or(io::ErrorKind::StorageFull)?;
+        file.write_all(&chunk).await?;
     }
     file.flush().await
 }
 
 fn refused(error: &SnapshotError) -> ActionError {
     let status = match error {
-        SnapshotError::OtherAlyx { .. } => StatusCode::CONFLICT,
+        SnapshotError::OtherAlyx { .. }
+        | SnapshotError::Unsigned(_)
+        | SnapshotError::UnknownKey { .. }
+        | SnapshotError::RevokedKey { .. } => StatusCode::CONFLICT,
+        SnapshotError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         error if error.is_refusal() => StatusCode::BAD_REQUEST,
         SnapshotError::Io(_, error) if error.kind() == io::ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::{StatusFlags, TokenFlag};
+use super::common::{StatusFlags, TokenFlag, WordFlags};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DemoFlags {
@@ -90,6 +90,8 @@ pub(in crate::cli) struct ImportFlags {
     #[arg(value_name = "FILE")]
     pub(in crate::cli) file: PathBuf,
     #[command(flatten)]
+    pub(in crate::cli) word: WordFlags,
+    #[command(flatten)]
     pub(in crate::cli) proxy: StatusFlags,
 }
 
@@ -116,6 +118,16 @@ pub(in crate::cli) struct InspectFlags {
     /// The snapshot
     #[arg(value_name = "FILE")]
     pub(in crate::cli) file: PathBuf,
+    /// As JSON, for other programs
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct KeysFlags {
+    /// Take no snapshots of this key any more, by its name or as it is listed
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) revoke: Option<String>,
     /// As JSON, for other programs
     #[arg(long)]
     pub(in crate::cli) json: bool,

@@ -5,10 +5,11 @@ use std::{net::SocketAddr, path::PathBuf};
 use alyx_proxy::{
     data_dir::ListeningNote,
     settings::{Override, Settings, SettingsError},
+    snapshot::TrustOptions,
 };
 use clap::Args;
 
-use crate::cli::client::Target;
+use crate::cli::{CliError, client::Target};
 
 /// Where settings come from, for each command.
 #[derive(Debug, Args)]
@@ -61,11 +62,46 @@ pub(in crate::cli) struct ServeFlags {
     /// Serve this snapshot and nothing else: a read-only Alyx as of its day, for everybody who can reach it
     #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
     pub(in crate::cli) snapshot: Option<PathBuf>,
+    #[command(flatten)]
+    word: WordFlags,
+}
+
+/// What is said of a snapshot whose maker is not known here.
+#[derive(Debug, Clone, Default, Args)]
+pub(in crate::cli) struct WordFlags {
+    /// Of a snapshot whose maker is not known here: know its key from now on, under this name
+    #[arg(long, value_name = "NAME")]
+    trust: Option<String>,
+    /// Of a snapshot whose maker is not known here: take it this once
+    #[arg(long)]
+    once: bool,
+    /// Of a snapshot that nobody has signed: take it all the same
+    #[arg(long)]
+    unsigned: bool,
+}
+
+impl WordFlags {
+    fn is_given(&self) -> bool {
+        self.trust.is_some() || self.once || self.unsigned
+    }
+
+    /// What stands before the command and what stands after it; the latter wins.
+    fn and(self, more: Self) -> Self {
+        Self {
+            trust: more.trust.or(self.trust),
+            once: self.once || more.once,
+            unsigned: self.unsigned || more.unsigned,
+        }
+    }
+
+    pub(in crate::cli) fn word(&self) -> TrustOptions {
+        TrustOptions { trust: self.trust.clone(), once: self.once, unsigned: self.unsigned }
+    }
 }
 
 impl ServeFlags {
     pub(in crate::cli) fn is_given(&self) -> bool {
-        self.listen.is_some() || self.upstream.is_some() || self.snapshot.is_some()
+        self.listen.is_some() || self.upstream.is_some() || self.snapshot.is_some() || self.word.is_given()
     }
 
     /// What stands before the command and what stands after it; the latter wins.
@@ -74,6 +110,18 @@ impl ServeFlags {
             listen: more.listen.or(self.listen),
             upstream: more.upstream.or(self.upstream),
             snapshot: more.snapshot.or(self.snapshot),
+            word: self.word.and(more.word),
+        }
+    }
+
+    /// The snapshot that is to be served, and what is said of whose it is.
+    pub(in crate::cli) fn served(&self) -> Result<Option<(PathBuf, TrustOptions)>, CliError> {
+        match &self.snapshot {
+            Some(file) => Ok(Some((file.clone(), self.word.word()))),
+            None if self.word.is_given() => {
+                Err(CliError::Usage("--trust, --once and --unsigned belong to --snapshot".to_owned()))
+            }
+            None => Ok(None),
         }
     }
 

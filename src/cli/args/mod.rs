@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(super) use commands::{
-    DemoFlags, ExplainFlags, ExportFlags, ImportFlags, InspectFlags, OneSetupFlags, PackFlags, PurgeFlags,
-    SyncFlags, TablesFlags,
+    DemoFlags, ExplainFlags, ExportFlags, ImportFlags, InspectFlags, KeysFlags, OneSetupFlags, PackFlags,
+    PurgeFlags, SyncFlags, TablesFlags,
 };
 pub(super) use common::{CommonFlags, ServeFlags, StatusFlags, TokenFlag, reachable};
 
@@ -156,16 +156,33 @@ pub(super) enum Command {
         export: ExportFlags,
     },
     /// Take in a snapshot: what it knows and this lab doesn't, or only as it was before
-    #[command(after_help = format!("Example:\n  alyx-proxy import paper-2026.tar.zst\n\n{EXIT}"))]
+    ///
+    /// One that this machine has made, or whose maker is known here, is taken at once; any other on a word.
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy import paper-2026.tar.zst\n  alyx-proxy import lab.tar.zst --trust lab-server\n\n{EXIT}"
+    ))]
     Import {
         #[command(flatten)]
         common: CommonFlags,
         #[command(flatten)]
         import: ImportFlags,
     },
-    /// Show what a snapshot holds, and whether it is sound
+    /// Show what a snapshot holds, who made it, and whether it is sound
     #[command(after_help = format!("Example:\n  alyx-proxy inspect paper-2026.tar.zst\n\n{EXIT}"))]
-    Inspect(InspectFlags),
+    Inspect {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        inspect: InspectFlags,
+    },
+    /// List the keys by which makers of snapshots are known here, and this machine's own
+    #[command(after_help = format!("Example:\n  alyx-proxy keys\n  alyx-proxy keys --revoke lab-server\n\n{EXIT}"))]
+    Keys {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        keys: KeysFlags,
+    },
     /// Write what is mirrored as ONE's cache tables, for ONE's `local` mode
     ///
     /// Reads the data directory, also beside a running proxy. /sessions, /datasets and /data-repository must be mirrored.

@@ -8,7 +8,7 @@ use std::{
 
 use alyx_proxy::{
     settings::Sources,
-    snapshot::{Archive, Contents, Manifest, Selection, SnapshotError, check},
+    snapshot::{Archive, Contents, Maker, Manifest, Selection, SnapshotError, check},
 };
 use anyhow::{Context, anyhow};
 use serde_json::json;
@@ -37,24 +37,30 @@ pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> Comma
         ));
     }
     let (loaded, _log) = prepare(sources)?;
-    let (manifest, contents) = match Worker::of(&loaded.settings, &flags.proxy).await? {
+    let (manifest, contents, archive) = match Worker::of(&loaded.settings, &flags.proxy).await? {
         Worker::Here(proxy) => {
             let exported = proxy.export(&name, &choice, path, StepBar::teller()).await;
             proxy.close().await;
-            exported.map_err(anyhow::Error::from)?
+            let (manifest, contents) = exported.map_err(anyhow::Error::from)?;
+            let (written, teller) = (path.clone(), StepBar::teller());
+            let opening = tokio::task::spawn_blocking(move || Archive::open(&written, &*teller));
+            let opened = opening.await.context("the snapshot was not read")?;
+            (manifest, contents, opened.map_err(anyhow::Error::from)?)
         }
         Worker::There(control) => fetch(&control, &name, &choice, path).await?,
     };
-    let size = fs::metadata(path).with_context(|| path.display().to_string())?.len();
+    let size = archive.size();
+    // Whoever made it, made it now.
+    let maker = Maker::own(archive.signature.as_ref());
     if flags.proxy.json {
         return print_json(
-            &json!({ "path": path, "bytes": size, "manifest": manifest, "contents": contents }),
+            &json!({ "path": path, "bytes": size, "manifest": manifest, "contents": contents, "maker": maker }),
         );
     }
     print(&format!(
-        "{}\n\nWritten to {}. It holds data of your lab, and no password, token or key; give it to those only who may see it.\n\
+        "{}\n\nWritten to {}. Whoever takes it in elsewhere is shown this fingerprint. It holds data of your lab, and no password, token or key; give it to those only who may see it.\n\
          To serve it alone: alyx-proxy serve --snapshot {}",
-        lines(&manifest, &contents, size),
+        lines(&manifest, &contents, size, &maker),
         path.display(),
         path.display()
     ))
@@ -72,7 +78,7 @@ async fn fetch(
     name: &str,
     choice: &Selection,
     path: &Path,
-) -> Result<(Manifest, Contents), CliError> {
+) -> Result<(Manifest, Contents, Archive), CliError> {
     let beside = PathBuf::from(format!("{}.part", path.display()));
     let fetched = async {
         let bar = StepBar::new();
@@ -84,7 +90,7 @@ async fn fetch(
         let checking = move || {
             let archive = Archive::open(&beside, &*teller)?;
             let contents = check(&archive, &*teller)?;
-            Ok::<_, SnapshotError>((archive.manifest.clone(), contents))
+            Ok::<_, SnapshotError>((archive.manifest.clone(), contents, archive))
         };
         let checked = tokio::task::spawn_blocking(checking).await.map_err(anyhow::Error::from)?;
         Ok::<_, CliError>(checked.map_err(anyhow::Error::from)?)

@@ -1,6 +1,9 @@
 //! `import`.
 
-use alyx_proxy::{settings::Sources, snapshot::Archive};
+use alyx_proxy::{
+    settings::Sources,
+    snapshot::{Archive, TrustOptions},
+};
 use anyhow::Context;
 use serde_json::{Value, json};
 
@@ -14,7 +17,7 @@ pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> Comma
     let (loaded, _log) = prepare(sources)?;
     let done = match Worker::of(&loaded.settings, &flags.proxy).await? {
         Worker::Here(proxy) => {
-            let imported = proxy.import(path, StepBar::teller()).await;
+            let imported = proxy.import(path, &flags.word.word(), StepBar::teller()).await;
             proxy.close().await;
             json!(imported.map_err(anyhow::Error::from)?)
         }
@@ -23,7 +26,7 @@ pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> Comma
             let (opened, teller) = (path.clone(), StepBar::teller());
             let opening = tokio::task::spawn_blocking(move || Archive::open(&opened, &*teller).map(drop));
             opening.await.context("the snapshot was not read")?.map_err(anyhow::Error::from)?;
-            client::upload(&control, "/-/api/import", path, &StepBar::new()).await?
+            client::upload(&control, &place(&flags.word.word()), path, &StepBar::new()).await?
         }
     };
     if flags.proxy.json {
@@ -50,5 +53,24 @@ fn told(done: &Value) -> Result<(), CliError> {
             count("kept_answers")
         ));
     }
+    let maker = &done["maker"];
+    lines.push(match (maker["name"].as_str(), maker["fingerprint"].as_str()) {
+        (Some(name), Some(fingerprint)) => format!("It is signed by {name}, {fingerprint}."),
+        _ => "Nobody has signed it.".to_owned(),
+    });
     print(&lines.join("\n"))
+}
+
+/// Where it is sent, with what is said of whose it is.
+fn place(word: &TrustOptions) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(name) = &word.trust {
+        query.append_pair("trust", name);
+    }
+    for (flag, name) in [(word.once, "once"), (word.unsigned, "unsigned")] {
+        if flag {
+            query.append_pair(name, "true");
+        }
+    }
+    format!("/-/api/import?{}", query.finish())
 }

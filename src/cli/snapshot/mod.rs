@@ -1,14 +1,16 @@
-//! `export`, `import`, `inspect`: snapshots of everything that a lab knows.
+//! `export`, `import`, `inspect`, `keys`: snapshots of everything that a lab knows.
 //!
 //! A proxy that is running on the data directory does the work itself; where none is running, these commands do.
 
 mod export;
 mod import;
 mod inspect;
+mod keys;
 
 pub(super) use export::run as export;
 pub(super) use import::run as import;
 pub(super) use inspect::run as inspect;
+pub(super) use keys::run as keys;
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use alyx_proxy::{
     clock,
     proxy::Mode,
     settings::Settings,
-    snapshot::{Contents, Manifest, Selection},
+    snapshot::{Contents, Maker, Manifest, Selection},
 };
 use indicatif::HumanBytes;
 
@@ -47,7 +49,7 @@ impl Worker {
 }
 
 /// What a snapshot is and holds, line by line.
-fn lines(manifest: &Manifest, contents: &Contents, size: u64) -> String {
+fn lines(manifest: &Manifest, contents: &Contents, size: u64, maker: &Maker) -> String {
     let mut lines = vec![
         format!("{:<14}{}", "Name", manifest.name),
         format!("{:<14}{}", "As of", clock::for_people(manifest.as_of)),
@@ -56,6 +58,7 @@ fn lines(manifest: &Manifest, contents: &Contents, size: u64) -> String {
         format!("{:<14}{}", "Holds", what(&manifest.choice)),
         format!("{:<14}{}", "Size", HumanBytes(size)),
         format!("{:<14}alyx-proxy {}", "Written by", manifest.program),
+        format!("{:<14}{}", "Signed by", maker.for_people()),
         String::new(),
         format!("{:<26} {:>10} {:>10}", "endpoint", "records", "answers"),
     ];

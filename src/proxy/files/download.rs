@@ -14,21 +14,21 @@ use std::{
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use tokio::{fs::File, io::AsyncWriteExt, sync::mpsc};
 
-use super::{CacheTables, CachedFile, hash_of, offers_none, zip};
+use super::{CacheTables, CachedFile, hash_of, offers_none};
 use crate::{
+    alyx::cache_zip as zip,
     auth::Credentials,
     cache::Entry,
-    http::cache_status::{CacheStatus, ForwardReason},
+    http::{
+        cache_status::{CacheStatus, ForwardReason},
+        response_fields, stored_fields,
+    },
     proxy::{Exchange, authorize::caller},
     upstream::UpstreamError,
 };
-
-/// The fields of the answer that are kept with a file.
-pub(super) const KEPT_FIELDS: [HeaderName; 4] =
-    [header::CONTENT_TYPE, header::CONTENT_DISPOSITION, header::ALLOW, header::VARY];
 
 /// Pieces that may wait for a slow client.
 const AHEAD: usize = 16;
@@ -86,16 +86,15 @@ pub(super) async fn answer(
     let storable = zip && length.is_none_or(|length| length <= limit);
     let reserved = if storable { Reserved::take(tables, tag) } else { None };
     let name = uuid::Uuid::new_v4().simple().to_string();
-    let headers: HeaderMap = KEPT_FIELDS
-        .iter()
-        .filter_map(|name| Some((name.clone(), upstream.headers.get(name)?.clone())))
-        .collect();
+    let fields = if zip { stored_fields::of_zip } else { stored_fields::of_answer };
+    let headers = fields(&upstream.headers);
     let how =
         CacheStatus::Forwarded { why, status: status.as_u16(), stored: reserved.is_some(), collapsed: false };
     let (pieces, coming) = mpsc::channel(AHEAD);
     let mut response = Response::new(Body::from_stream(pieces_of(coming)));
     *response.status_mut() = status;
     response.headers_mut().extend(headers.clone());
+    response_fields::disarm(response.headers_mut());
     if let Some(length) = length {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }

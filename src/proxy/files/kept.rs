@@ -12,10 +12,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::download::KEPT_FIELDS;
 use crate::{
     clock::Millis,
-    http::{RequestedRange, Validators, cache_status::CacheStatus, wanted},
+    http::{RequestedRange, Validators, cache_status::CacheStatus, response_fields, stored_fields, wanted},
     proxy::{
         Exchange,
         error::{NOTICE, ProxyError},
@@ -117,7 +116,7 @@ impl FileCache {
         let fields = serde_json::to_string(&head.headers).unwrap_or_default();
         let kept = CachedFile {
             name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            headers: crate::cache::read_headers(&fields).unwrap_or_default(),
+            headers: stored_fields::of_zip(&crate::cache::read_headers(&fields).unwrap_or_default()),
             length: head.length,
             info: head.info.and_then(|info| blake3::Hash::from_hex(info).ok()).map(|info| *info.as_bytes()),
             asked_at: head.asked_at,
@@ -186,7 +185,7 @@ fn select(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<(String, Ca
         let kept = CachedFile {
             name: row.get(1)?,
             path: PathBuf::new(),
-            headers: crate::cache::read_headers(&headers).unwrap_or_default(),
+            headers: stored_fields::of_zip(&crate::cache::read_headers(&headers).unwrap_or_default()),
             length: row.get(3)?,
             info: row.get(4)?,
             asked_at: row.get(5)?,
@@ -223,9 +222,8 @@ impl CachedFile {
         let tag = Self::entity_tag(&self.name);
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
-        // Those that came with a snapshot may be others.
-        let fields = self.headers.iter().filter(|(name, _)| KEPT_FIELDS.contains(name));
-        headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+        headers.extend(self.headers.clone());
+        response_fields::disarm(headers);
         let age = u64::try_from((now - self.received_at) / 1000).unwrap_or(0);
         headers.insert(header::AGE, HeaderValue::from(age));
         headers.insert(header::ETAG, tag.clone());

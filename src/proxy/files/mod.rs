@@ -7,9 +7,12 @@
 mod download;
 mod kept;
 mod own;
-mod zip;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -79,19 +82,15 @@ pub(crate) async fn answer(tables: &Arc<CacheTables>, asked: Exchange) -> Respon
     if kept.is_none() && asked.method == Method::HEAD && !core.upstream.health.is_down() {
         return passthrough::answer(core, asked, Body::empty(), ForwardReason::UriMiss).await;
     }
+    let info = match tables.confirmed_info(&asked, &credentials, &tag, info).await {
+        Ok(info) => info,
+        Err(failure) => return tables.without(&asked, &tag, may, kept.as_deref(), &failure).await,
+    };
     let why = stale.and_then(Result::err).map_or(ForwardReason::UriMiss, ForwardReason::Stale);
     let wanted = download::TablesRequest { tag: &tag, info: info.as_deref(), kept: kept.is_some() };
     match download::answer(tables, &asked, &credentials, wanted, why).await {
         Ok(response) => response,
-        Err(UpstreamError::BadAddress) => ProxyError::refused(StatusCode::NOT_FOUND, NO_PLACE).into(),
-        Err(failure) => match (refuse_caller(core, may, &failure, &asked.route), &kept) {
-            (Some(refusal), _) => refusal.into(),
-            (None, Some(kept)) => give_offline(tables, &asked, kept).await,
-            (None, None) => match own(tables, &asked, &tag, Some(ServedStale::Offline)).await {
-                Some(response) => response,
-                None => failed_pass(core, &failure).into(),
-            },
-        },
+        Err(failure) => tables.without(&asked, &tag, may, kept.as_deref(), &failure).await,
     }
 }
 
@@ -137,13 +136,18 @@ pub(crate) struct CacheTables {
     pub(crate) files: FileCache,
     /// Those of the proxy's own making; they are not found again after a restart.
     own: own::Making,
+    /// The descriptions, by their hashes, that Alyx itself has given in this run; by tag.
+    confirmed: Mutex<HashMap<String, [u8; 32]>>,
 }
+
+/// Descriptions of so many tags are remembered as Alyx's own.
+const MOST_CONFIRMED: usize = 1000;
 
 impl CacheTables {
     /// Finds the files that are kept.
     pub(crate) async fn open(core: Arc<Core>) -> Result<Self, FilesError> {
         let files = FileCache::open(&core.store).await?;
-        Ok(Self { core, files, own: own::Making::default() })
+        Ok(Self { core, files, own: own::Making::default(), confirmed: Mutex::default() })
     }
 
     /// Whether this caller may have the tables. A token that Alyx has yet to judge is tried on the
@@ -215,13 +219,71 @@ impl CacheTables {
 
     /// The description of these tables that is known here, however old.
     async fn known_info(&self, tag: &str) -> Option<Arc<Entry>> {
+        let question = Self::question_of(tag)?;
+        self.core.responses.find(&question).await.map(|(entry, _)| entry)
+    }
+
+    /// The question for the description of a tag's tables.
+    fn question_of(tag: &str) -> Option<Question> {
         let path = cache_info::info_path(tag);
         let uri = path.parse().ok()?;
         let segments = query_string::segments(&path);
         let route = route::classify(&segments.iter().map(String::as_str).collect::<Vec<_>>());
         let media = JsonVariant::negotiate(&route, None, None)?;
-        let question = Question::new(route, Class::Tables, &uri, &media, None);
-        self.core.responses.find(&question).await.map(|(entry, _)| entry)
+        Some(Question::new(route, Class::Tables, &uri, &media, None))
+    }
+
+    /// The description by which tables are fetched. What is known here may have come with a snapshot: where it leads
+    /// elsewhere than to Alyx, Alyx itself is asked whether they lie there, once for each description.
+    async fn confirmed_info(
+        &self,
+        asked: &Exchange,
+        credentials: &Credentials,
+        tag: &str,
+        info: Option<Arc<Entry>>,
+    ) -> Result<Option<Arc<Entry>>, UpstreamError> {
+        let Some(known) = info else { return Ok(None) };
+        let place = Self::place_of(tag, Some(&known))?;
+        let confirmed = || self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.core.upstream.is_on(&place) || confirmed().get(tag) == Some(&hash_of(&known)) {
+            return Ok(Some(known));
+        }
+        let answer = self.judge(asked, credentials, &cache_info::info_path(tag)).await?;
+        let said = match Self::question_of(tag) {
+            Some(question) => self.core.responses.remember(&question, &answer).await,
+            None => None,
+        };
+        let said = said.filter(|said| said.status == StatusCode::OK);
+        if let Some(said) = &said {
+            let mut confirmed = confirmed();
+            if confirmed.len() >= MOST_CONFIRMED {
+                confirmed.clear();
+            }
+            confirmed.insert(tag.to_owned(), hash_of(said));
+        }
+        Ok(said)
+    }
+
+    /// What is given where the tables can't be fetched because of this.
+    async fn without(
+        self: &Arc<Self>,
+        asked: &Exchange,
+        tag: &str,
+        may: Authorization,
+        kept: Option<&CachedFile>,
+        failure: &UpstreamError,
+    ) -> Response<Body> {
+        if *failure == UpstreamError::BadAddress {
+            return ProxyError::refused(StatusCode::NOT_FOUND, NO_PLACE).into();
+        }
+        match (refuse_caller(&self.core, may, failure, &asked.route), kept) {
+            (Some(refusal), _) => refusal.into(),
+            (None, Some(kept)) => give_offline(self, asked, kept).await,
+            (None, None) => match own(self, asked, tag, Some(ServedStale::Offline)).await {
+                Some(response) => response,
+                None => failed_pass(&self.core, failure).into(),
+            },
+        }
     }
 
     /// Where the tables of a tag lie: where their description says, or Alyx's own `/cache.zip`.

@@ -7,6 +7,7 @@ mod host_names;
 mod keys;
 mod names;
 mod response_fields;
+mod snapshots;
 mod spelling;
 mod strangers;
 mod strangers_writes;

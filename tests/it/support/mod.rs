@@ -27,6 +27,7 @@ pub mod proxy;
 pub mod recordings;
 pub mod records;
 pub mod slow_alyx;
+pub mod snapshots;
 pub mod tool;
 pub mod upstream;
 

@@ -26,6 +26,8 @@ pub struct Setup {
     upstream: String,
     /// The snapshot to serve instead of an upstream.
     snapshot: Option<PathBuf>,
+    /// What is said besides, as whose snapshot it is.
+    words: Vec<String>,
     settings: Vec<(String, String)>,
     /// The size of a disk of its own, gone with it.
     disk: Option<&'static str>,
@@ -57,6 +59,7 @@ impl Setup {
         Self {
             upstream,
             snapshot: None,
+            words: Vec::new(),
             settings,
             disk: None,
             kept: None,
@@ -78,10 +81,23 @@ impl Setup {
         self
     }
 
-    /// One that serves a snapshot and nothing else.
+    /// One that serves a snapshot and nothing else, whoever has signed it.
     #[must_use]
     pub fn of_snapshot(file: &Path) -> Self {
+        Self { words: vec!["--once".to_owned()], ..Self::of_snapshot_of_a_friend(file) }
+    }
+
+    /// One that serves a snapshot whose maker is known in its data directory.
+    #[must_use]
+    pub fn of_snapshot_of_a_friend(file: &Path) -> Self {
         Self { snapshot: Some(file.to_owned()), ..Self::new("") }
+    }
+
+    /// What is said besides of the snapshot that it serves (`--trust`, `--unsigned`).
+    #[must_use]
+    pub fn with_the_word(mut self, words: &[&str]) -> Self {
+        self.words.extend(words.iter().map(|word| (*word).to_owned()));
+        self
     }
 
     /// Its data directory is a disk of its own, of this size (`8m`); what is on it is gone when it ends.
@@ -179,7 +195,7 @@ impl Setup {
         }
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
         match &self.snapshot {
-            Some(file) => command.arg("--snapshot").arg(file),
+            Some(file) => command.arg("--snapshot").arg(file).args(&self.words),
             None => command.args(["--upstream", &self.upstream]),
         };
         command

@@ -1,23 +1,24 @@
-//! Telling a zip from what is none, or is not whole (APPNOTE.TXT of PKWARE, 4.3.7 and 4.3.16).
+//! `cache.zip`: telling a zip from what is none, or is not whole (APPNOTE.TXT of PKWARE, 4.3.7 and 4.3.16).
 
 /// How many bytes show whether something may be a zip.
-pub(super) const BEGINNING: usize = 4;
+pub const BEGINNING: usize = 4;
 
 /// The record that ends a zip takes so many bytes, and a comment.
 const RECORD: usize = 22;
 const LONGEST: usize = RECORD + u16::MAX as usize;
 
 /// Whether a zip begins so: with a file in it, or with its end where it is empty.
-pub(super) fn begins(bytes: &[u8]) -> bool {
+pub fn begins(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
 }
 
 /// The last bytes of what comes in pieces: as many as may belong to the record that ends a zip.
 #[derive(Debug, Default)]
-pub(super) struct End(Vec<u8>);
+pub struct End(Vec<u8>);
 
 impl End {
-    pub(super) fn add(&mut self, piece: &[u8]) {
+    /// Takes the next piece.
+    pub fn add(&mut self, piece: &[u8]) {
         self.0.extend_from_slice(&piece[piece.len().saturating_sub(LONGEST)..]);
         // Only now and then, as all that stays is moved.
         if self.0.len() > 4 * LONGEST {
@@ -26,7 +27,7 @@ impl End {
     }
 
     /// Whether a zip ends so: with its record, and a comment of the length that this tells.
-    pub(super) fn is_of_a_zip(&self) -> bool {
+    pub fn is_of_a_zip(&self) -> bool {
         let last = &self.0[self.0.len().saturating_sub(LONGEST)..];
         last.windows(RECORD).enumerate().any(|(at, record)| {
             let comment = u16::from_le_bytes([record[20], record[21]]);
