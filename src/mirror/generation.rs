@@ -268,6 +268,9 @@ pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqli
     if state::is_in_one_order(connection, table, "")? {
         ambiguous.insert(state::IN_ONE_ORDER);
     }
+    if state::is_by_bytes(connection, table, "")? {
+        ambiguous.insert(state::BY_BYTES);
+    }
     connection.execute(
         "UPDATE state SET rows = ?2, details = ?3, ambiguous = ?4 WHERE endpoint = ?1",
         (table.endpoint.name, rows, details, json(&ambiguous)),

@@ -98,6 +98,30 @@ pub(super) fn is_in_one_order(
     connection.query_row(&sql, [], |row| row.get(0))
 }
 
+/// Noted beside columns: Alyx lists this table in the order of its texts' bytes, and no other collation would.
+pub const BY_BYTES: &str = "order:bytes";
+
+/// Whether Alyx lists a table by a text, in the order of bytes, and so that no other collation would have: a capital letter
+/// before a small one that comes earlier in the alphabet.
+pub(super) fn is_by_bytes(
+    connection: &Connection,
+    table: &EndpointTables,
+    prefix: &str,
+) -> rusqlite::Result<bool> {
+    let by = table.endpoint.order.first().map(|order| order.path);
+    let column = table.columns.iter().find(|column| Some(column.name.as_str()) == by);
+    let Some(column) = column.filter(|_| table.ranked) else { return Ok(false) };
+    let (key, name) = (&column.name, &table.name);
+    let sql = format!(
+        "SELECT coalesce(min(before <= own), 0) AND \
+         coalesce(max(unicode(own) BETWEEN 97 AND 122 AND capital > unicode(own)), 0) \
+         FROM (SELECT \"{key}\" AS own, lag(\"{key}\") OVER (ORDER BY n) AS before, \
+         max(CASE WHEN unicode(\"{key}\") BETWEEN 65 AND 90 THEN unicode(\"{key}\") + 32 END) OVER (ORDER BY n) AS capital \
+         FROM \"{prefix}{name}\")"
+    );
+    connection.query_row(&sql, [], |row| row.get(0))
+}
+
 /// The columns of a table that relations use as keys and in which a value stands twice.
 pub fn ambiguous(
     connection: &Connection,
@@ -125,6 +149,9 @@ pub fn ambiguous(
     if is_in_one_order(connection, table, prefix)? {
         found.insert(IN_ONE_ORDER.to_owned());
     }
+    if is_by_bytes(connection, table, prefix)? {
+        found.insert(BY_BYTES.to_owned());
+    }
     Ok(found)
 }
 
@@ -140,4 +167,45 @@ pub(super) fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
             Join::HeldAs(_) => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::{schema::Schema, sql_functions};
+
+    /// Rows of a table in the order in which Alyx lists them.
+    fn listed(table: &EndpointTables, columns: &str, rows: &[&str]) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        sql_functions::register(&connection).unwrap();
+        connection.execute_batch(&table.create("")).unwrap();
+        for (n, row) in rows.iter().enumerate() {
+            let sql = format!("INSERT INTO \"{}\"(n, {columns}) VALUES({n}, {row})", table.name);
+            connection.execute(&sql, []).unwrap();
+        }
+        connection
+    }
+
+    #[test]
+    fn an_order_that_only_bytes_have_tells_the_collation() {
+        let table = Schema::get().table("tags").unwrap();
+        let by_bytes = |names: &[&str]| {
+            let rows: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+            let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+            is_by_bytes(&listed(table, "name", &rows), table, "").unwrap()
+        };
+        assert!(by_bytes(&["B", "_x", "a"]));
+        // As in every collation, or as in others.
+        assert!(!by_bytes(&["A", "b"]) && !by_bytes(&["a", "B"]) && !by_bytes(&[]));
+        assert!(!by_bytes(&["C", "a", "B"]), "bytes would have it otherwise");
+    }
+
+    #[test]
+    fn texts_of_one_rank_tell_whether_a_list_stands_in_one_order() {
+        let table = Schema::get().table("insertions").unwrap();
+        let in_one =
+            |rows: &[&str]| is_in_one_order(&listed(table, "order_1, order_2", rows), table, "").unwrap();
+        assert!(in_one(&["1, 'probe00'", "1, 'probe01'", "2, 'Probe00'"]));
+        assert!(!in_one(&["1, 'Probe01'", "1, 'probe00'"]));
+    }
 }

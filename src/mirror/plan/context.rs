@@ -25,7 +25,7 @@ use crate::{
     },
     mirror::{
         schema::{EndpointTables, Schema},
-        state::States,
+        state::{self, States},
     },
 };
 
@@ -115,6 +115,11 @@ impl<'c> Context<'c> {
     /// of the table ([`state::IN_ONE_ORDER`]).
     pub(super) fn is_ambiguous(&self, endpoint: &str, column: &str) -> bool {
         self.states.of(endpoint).is_some_and(|state| state.ambiguous.contains(column))
+    }
+
+    /// Whether some table shows that Alyx's database orders texts by their bytes, as this one does.
+    pub(super) fn orders_by_bytes(&self) -> bool {
+        self.states.iter().any(|(_, state)| state.ambiguous.contains(state::BY_BYTES))
     }
 
     /// Whether most values of a column stand in many records, as far as the statistics know.

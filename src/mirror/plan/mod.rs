@@ -27,11 +27,7 @@ use context::Context;
 use order::RowOrder;
 use sql::{Sql, quoted};
 
-use super::{
-    checksum,
-    schema::EndpointTables,
-    state::{self, States},
-};
+use super::{checksum, schema::EndpointTables, state::States};
 use crate::alyx::{
     DetailShape, Endpoint,
     filter::RowEffect,
@@ -111,30 +107,10 @@ pub fn list(
         return Err(Undecidable::unsupported("know how often Alyx lists a record then").into());
     }
     let (holds, repeats) = joined(&context, table, &used, conditions)?;
-    in_one_order(&context, table, &order, &holds)?;
+    order.check(&context, table, &holds)?;
     let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
     let used = used.iter().map(|(filter, _)| filter.name).collect();
     Ok(ListPlan { needs: context.needs(), used, endpoint, table, rows, holds, repeats, order, distinct })
-}
-
-/// Refuses a list whose order is up to the collation of Alyx's database.
-fn in_one_order(
-    context: &Context<'_>,
-    table: &EndpointTables,
-    order: &RowOrder,
-    holds: &Sql,
-) -> Result<(), PlanError> {
-    if context.is_ambiguous(table.endpoint.name, state::IN_ONE_ORDER) {
-        return Ok(());
-    }
-    let condition =
-        if holds.text.is_empty() { Sql::default() } else { Sql::new(" WHERE ").sql(holds.clone()) };
-    match order.uncertain(&table.name, condition) {
-        Some(sql) if context.finds(&sql)? => {
-            Err(Undecidable::unsupported("know the order of text in Alyx's database").into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Refuses what lately was answered here in another way than by Alyx.

@@ -4,18 +4,19 @@
 use super::{
     condition::BASE,
     context::Context,
+    error::PlanError,
     path,
     sql::{Sql, quoted},
 };
 use crate::{
     alyx::{
         filterset::{
-            QueryResult,
+            QueryResult, Undecidable,
             path::{Leaf, Path},
         },
         model::{ColumnKind, Join},
     },
-    mirror::{schema::EndpointTables, sql_functions::ORDER_IS_CERTAIN},
+    mirror::{schema::EndpointTables, sql_functions::ORDER_IS_CERTAIN, state::IN_ONE_ORDER},
 };
 
 /// How rows are ordered.
@@ -68,19 +69,31 @@ impl RowOrder {
         Ok(Self { join, by: keys.join(", "), text })
     }
 
-    /// Finds something where rows that fulfil the condition stand in an order that is up to a collation; none where it never
-    /// is.
-    pub(super) fn uncertain(&self, table: &str, condition: Sql) -> Option<Sql> {
-        let (key, before) = self.text.as_ref()?;
+    /// Refuses a list of records whose order is up to the collation of Alyx's database.
+    pub(super) fn check(
+        &self,
+        context: &Context<'_>,
+        table: &EndpointTables,
+        holds: &Sql,
+    ) -> Result<(), PlanError> {
+        let Some((key, before)) = &self.text else { return Ok(()) };
+        if context.is_ambiguous(table.endpoint.name, IN_ONE_ORDER) || context.orders_by_bytes() {
+            return Ok(());
+        }
         let alike =
             if before.is_empty() { String::new() } else { format!("PARTITION BY {} ", before.join(", ")) };
         let rows = Sql::new(format!(
             "SELECT 1 FROM (SELECT {key} AS own, lag({key}) OVER ({alike}ORDER BY {key}) AS before FROM {} {BASE}{}",
-            quoted(table),
+            quoted(&table.name),
             self.join
         ));
+        let condition =
+            if holds.text.is_empty() { Sql::default() } else { Sql::new(" WHERE ").sql(holds.clone()) };
         let uncertain = format!(") WHERE before IS NOT NULL AND NOT {ORDER_IS_CERTAIN}(before, own)");
-        Some(rows.sql(condition).text(&uncertain))
+        if context.finds(&rows.sql(condition).text(&uncertain))? {
+            return Err(Undecidable::unsupported("know the order of text in Alyx's database").into());
+        }
+        Ok(())
     }
 }
 
