@@ -72,6 +72,7 @@ impl Files {
         Setup::new(&lab.url())
             .set("server.tls_certificate", &text(self.certificate()))
             .set("server.tls_key", &text(self.key()))
+            .set("server.hosts", "lab-server")
     }
 
     /// Shakes hands, and says which certificate was shown.
