@@ -8,6 +8,12 @@ use crate::{clock, mirror::unreadable::Unreadable};
 /// What strangers are told of a synchronisation that failed.
 pub(super) const FAILED: &str = "it failed; log in to see why";
 
+/// A scope's parameters, for strangers without their values.
+pub(super) fn scope(scope: &[(String, String)], names: bool) -> Vec<String> {
+    let one = |(name, value): &(String, String)| if names { format!("{name}={value}") } else { name.clone() };
+    scope.iter().map(one).collect()
+}
+
 impl AdminSite {
     /// What the mirror holds, table by table, and how it fares; strangers get no names of records and labs.
     pub(crate) fn mirror_status(&self, names: bool) -> Option<Value> {
@@ -23,8 +29,7 @@ impl AdminSite {
                 "details": state.details,
                 "synced_at": clock::for_machines(state.synced_at),
                 "age_seconds": (now - state.synced_at).max(0) / 1000,
-                "scope": state.scope.iter().map(|(name, value)| if names { format!("{name}={value}") } else { name.clone() })
-                    .collect::<Vec<_>>(),
+                "scope": scope(&state.scope, names),
                 "distrusted": state.distrusted,
                 "unreadable_count": state.unreadable.count,
                 "unreadable": state.unreadable.told.iter().filter(|_| names).map(unreadable).collect::<Vec<_>>(),

@@ -2,7 +2,7 @@
 //!
 //! A table is filled under names that begin with [`NEXT`], and takes the place of the one before in one transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
@@ -256,21 +256,7 @@ pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqli
     let rows: i64 =
         connection.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get(0))?;
     let details = !table.has_details() || !lacks_details(connection, table)?;
-    let mut ambiguous = BTreeSet::new();
-    for key in state::keys_of(table.endpoint.name).into_iter().filter(|key| table.column(key).is_some()) {
-        let sql = format!(
-            "SELECT EXISTS(SELECT 1 FROM \"{name}\" WHERE \"{key}\" IS NOT NULL GROUP BY \"{key}\" HAVING count(*) > 1)"
-        );
-        if connection.query_row(&sql, [], |row| row.get(0))? {
-            ambiguous.insert(key);
-        }
-    }
-    if state::is_in_one_order(connection, table, "")? {
-        ambiguous.insert(state::IN_ONE_ORDER);
-    }
-    if state::is_by_bytes(connection, table, "")? {
-        ambiguous.insert(state::BY_BYTES);
-    }
+    let ambiguous = state::ambiguous(connection, table, "")?;
     connection.execute(
         "UPDATE state SET rows = ?2, details = ?3, ambiguous = ?4 WHERE endpoint = ?1",
         (table.endpoint.name, rows, details, json(&ambiguous)),

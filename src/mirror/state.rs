@@ -12,7 +12,7 @@ use super::{
 use crate::{
     alyx::{
         ENDPOINTS,
-        model::{ColumnKind, Join, MODELS, Model},
+        model::{ColumnKind, Join, Model},
     },
     clock::Millis,
 };
@@ -88,14 +88,22 @@ pub(super) fn is_in_one_order(
         return Ok(!table.order.is_empty() || table.endpoint.order.is_empty() || table.ranked);
     };
     let before: Vec<String> = (1..=text).map(|number| format!("order_{number}")).collect();
+    let [head, tail] = uncertain(&format!("order_{}", text + 1), &before);
+    let sql = format!("SELECT NOT EXISTS({head} \"{prefix}{}\"{tail})", table.name);
+    connection.query_row(&sql, [], |row| row.get(0))
+}
+
+/// SQL around the rows of a list, which finds something where their order is up to a collation: that of a text, among rows
+/// that are alike in the keys before it.
+pub(super) fn uncertain(text: &str, before: &[String]) -> [String; 2] {
     let alike =
         if before.is_empty() { String::new() } else { format!("PARTITION BY {} ", before.join(", ")) };
-    let (key, name) = (format!("order_{}", text + 1), &table.name);
-    let sql = format!(
-        "SELECT NOT EXISTS(SELECT 1 FROM (SELECT {key} AS own, lag({key}) OVER ({alike}ORDER BY {key}) AS before \
-         FROM \"{prefix}{name}\") WHERE before IS NOT NULL AND NOT {ORDER_IS_CERTAIN}(before, own))"
-    );
-    connection.query_row(&sql, [], |row| row.get(0))
+    [
+        format!(
+            "SELECT 1 FROM (SELECT {text} AS own, lag({text}) OVER ({alike}ORDER BY {text}) AS before FROM"
+        ),
+        format!(") WHERE before IS NOT NULL AND NOT {ORDER_IS_CERTAIN}(before, own)"),
+    ]
 }
 
 /// Noted beside columns: Alyx lists this table in the order of its texts' bytes, and no other collation would.
@@ -128,12 +136,8 @@ pub fn ambiguous(
     table: &EndpointTables,
     prefix: &str,
 ) -> rusqlite::Result<BTreeSet<String>> {
-    let keys = MODELS.iter().flat_map(|model| model.relations).filter_map(|relation| match relation.join {
-        Join::Holds { key, .. } if relation.to == table.endpoint.name => Some(key),
-        _ => None,
-    });
     let mut found = BTreeSet::new();
-    for key in keys.collect::<BTreeSet<_>>() {
+    for key in keys_of(table.endpoint.name) {
         if table.columns.iter().all(|column| column.name != key) {
             continue;
         }
@@ -156,7 +160,7 @@ pub fn ambiguous(
 }
 
 /// The columns of an endpoint's records by which other records refer to them.
-pub(super) fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
+fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
     ENDPOINTS
         .iter()
         .filter_map(|endpoint| Model::of(endpoint.name))

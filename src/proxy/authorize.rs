@@ -105,31 +105,26 @@ pub(crate) fn refuse_caller(
     failure: &UpstreamError,
     route: &Route,
 ) -> Option<ProxyError> {
-    match may {
-        Authorization::Granted | Authorization::GrantedAfterRevalidation => None,
+    let why = match may {
+        Authorization::Granted | Authorization::GrantedAfterRevalidation => return None,
         Authorization::UpstreamOnly(refusal) if is_away(core, failure) => {
             let error = ProxyError::new(StatusCode::FORBIDDEN, RefusalReason::NotAccepted, refusal)
                 .notice_away(core)
                 .header(header::VARY, HeaderValue::from_static("Accept, Cookie"));
-            Some(match HeaderValue::try_from(route.methods()) {
+            return Some(match HeaderValue::try_from(route.methods()) {
                 Ok(methods) => error.header(header::ALLOW, methods),
                 Err(_) => error,
-            })
+            });
         }
-        Authorization::UpstreamOnly(_) => Some(retry_later(failure).unwrap_or_else(|| {
-            gateway_timeout(core, failure, "Only Alyx itself can say what this caller may have.")
-        })),
-        // No 403 here and below: ONE would throw away a token that may be good, or is so again when Alyx is back.
-        Authorization::UnknownToken => {
-            Some(retry_later(failure).unwrap_or_else(|| gateway_timeout(core, failure, UNKNOWN_TOKEN)))
-        }
+        // No 403 here: ONE would throw away a token that may be good, or is so again when Alyx is back.
+        Authorization::UpstreamOnly(_) => "Only Alyx itself can say what this caller may have.".to_owned(),
+        Authorization::UnknownToken => UNKNOWN_TOKEN.to_owned(),
         Authorization::GraceExpired(vouched_at) => {
             let since = clock::for_people(vouched_at);
-            let text =
-                format!("Alyx accepted this token last on {since}, longer ago than `access.grace` allows.");
-            Some(retry_later(failure).unwrap_or_else(|| gateway_timeout(core, failure, &text)))
+            format!("Alyx accepted this token last on {since}, longer ago than `access.grace` allows.")
         }
-    }
+    };
+    Some(retry_later(failure).unwrap_or_else(|| gateway_timeout(core, failure, &why)))
 }
 
 impl Authorization {

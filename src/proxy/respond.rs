@@ -9,7 +9,7 @@ use super::{Exchange, core::Core, error::NOTICE, hot_cache::Repeatable, lost_upd
 use crate::{
     cache::{ClientView, Entry, Question},
     clock::{self, Millis},
-    http::{cache_status::CacheStatus, content_coding::Coding, response_fields},
+    http::{cache_status::CacheStatus, content_coding::Coding},
 };
 
 /// How to give an entry: what to say of it, and a warning for the user.
@@ -73,7 +73,6 @@ pub(crate) async fn respond(
 }
 
 fn add_fields(headers: &mut HeaderMap, entry: &Entry, giving: &ResponseOptions, tag: &HeaderValue) {
-    response_fields::disarm(headers);
     let age = clock::age_field(entry.received_at);
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::ETAG, tag.clone());

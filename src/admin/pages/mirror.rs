@@ -14,7 +14,12 @@ use super::{
     frame::{Frame, page},
     to,
 };
-use crate::{admin::mirror_status::FAILED, alyx::Endpoint, clock, mirror::sync::TableProgress};
+use crate::{
+    admin::mirror_status::{FAILED, scope},
+    alyx::Endpoint,
+    clock,
+    mirror::sync::TableProgress,
+};
 
 #[derive(Template)]
 #[template(path = "mirror.html")]
@@ -99,7 +104,7 @@ impl Visit {
                     },
                     age: state
                         .map_or_else(String::new, |state| clock::span_for_people(now - state.synced_at)),
-                    scope: state.map_or_else(String::new, |state| pairs(&state.scope, names)),
+                    scope: state.map_or_else(String::new, |state| scope(&state.scope, names).join("&")),
                     distrusted: state.map_or_else(String::new, |state| {
                         state.distrusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                     }),
@@ -179,13 +184,4 @@ impl Visit {
 
 fn is_moving(run: &TableProgress) -> bool {
     !matches!(run.phase.as_ref(), "" | "done" | "waiting")
-}
-
-/// A scope's parameters, for strangers without their values.
-fn pairs(scope: &[(String, String)], names: bool) -> String {
-    scope
-        .iter()
-        .map(|(name, value)| if names { format!("{name}={value}") } else { name.clone() })
-        .collect::<Vec<_>>()
-        .join("&")
 }

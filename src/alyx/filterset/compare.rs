@@ -51,8 +51,8 @@ impl Comparison {
     /// Reads what is left of a path, its transforms and lookup, and the value.
     pub(crate) fn new(path: &Path, value: &Python) -> QueryResult<Self> {
         let rest: Vec<&str> = path.rest.iter().map(String::as_str).collect();
-        if let Some(field) = path.related {
-            related::check(path, field, &rest)?;
+        if let Some(related) = path.related {
+            related::check(related, &rest)?;
         }
         let Leaf::Value { name, kind, .. } = path.leaf else {
             return match rest.as_slice() {

@@ -12,7 +12,15 @@ pub(crate) struct Path {
     pub(crate) leaf: Leaf,
     pub(crate) rest: Vec<String>,
     /// What it ends at where that is a relation itself, and not a column of the other record.
-    pub(crate) related: Option<RelatedField>,
+    pub(crate) related: Option<RelationEnd>,
+}
+
+/// A relation at the end of a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RelationEnd {
+    pub(crate) field: RelatedField,
+    /// The endpoint of the records that it leads to.
+    pub(crate) to: &'static str,
 }
 
 /// The model whose primary key is a relation: it is one of another kind besides.
@@ -61,7 +69,7 @@ impl Path {
         }
         if let Some((column, rest)) = column(model, segments) {
             if segments.first() == Some(&"pk") && endpoint == IS_ANOTHER_TOO {
-                self.related = Some(RelatedField::OneToOneField);
+                self.related = Some(RelationEnd { field: RelatedField::OneToOneField, to: endpoint });
             }
             let Column { name, kind, at, detail } = *column;
             self.end(Leaf::Value { name, column: name, kind, at, detail }, rest);
@@ -106,10 +114,11 @@ impl Path {
                 && let Some(column) = key_column(key)
             {
                 let name = column.name;
-                self.related = match rest.first() {
+                let field = match rest.first() {
                     Some(&"pk") if relation.to == IS_ANOTHER_TOO => Some(RelatedField::OneToOneField),
                     _ => (!names_key).then_some(relation.field),
                 };
+                self.related = field.map(|field| RelationEnd { field, to: relation.to });
                 let rest = if names_key { &rest[1..] } else { rest };
                 self.end(Leaf::Value { name, column: relation.name, kind: column.kind, at, detail }, rest);
                 return Ok(());
@@ -122,7 +131,7 @@ impl Path {
         if rest.first().is_some_and(|name| known(target, name)) {
             return self.walk(relation.to, rest);
         }
-        self.related = Some(relation.field);
+        self.related = Some(RelationEnd { field: relation.field, to: relation.to });
         match key_column("id") {
             Some(Column { kind, at, detail, .. }) => {
                 let (name, column) = ("id", "id");

@@ -1,7 +1,7 @@
 //! What may be asked of a relation itself, and how Django refuses the rest (ALYX.md 2.2).
 
-use super::{QueryError, QueryResult, path::Path};
-use crate::alyx::model::{Model, RelatedField};
+use super::{QueryError, QueryResult, path::RelationEnd};
+use crate::alyx::model::Model;
 
 /// The lookups that related fields have.
 const LOOKUPS: [&str; 7] = ["in", "exact", "lt", "gt", "gte", "lte", "isnull"];
@@ -22,26 +22,25 @@ const OF_OTHERS: [&str; 11] = [
 
 /// Refuses what Django refuses before it looks at the value. A name that may be one of the other record's, of which nothing
 /// is known here, is no lookup.
-pub(super) fn check(path: &Path, field: RelatedField, rest: &[&str]) -> QueryResult<()> {
+pub(super) fn check(related: RelationEnd, rest: &[&str]) -> QueryResult<()> {
     let [first, others @ ..] = rest else { return Ok(()) };
     if others.is_empty() && LOOKUPS.contains(first) {
         return Ok(());
     }
-    let model = path.hops.last().map_or(path.endpoint, |hop| hop.to);
     let is_name =
         first.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    let all_known = Model::of(model).is_some_and(|model| model.complete) && path.hops.is_empty();
-    if is_name && !all_known && !LOOKUPS.contains(first) && !OF_OTHERS.contains(first) {
-        return Err(QueryError::hidden(&format!("{} of {model}", rest.join("__"))));
-    }
+    let all_known = Model::of(related.to).is_some_and(|model| model.complete);
     let asked = rest.join("__");
+    if is_name && !all_known && !LOOKUPS.contains(first) && !OF_OTHERS.contains(first) {
+        return Err(QueryError::hidden(&format!("{asked} of {}", related.to)));
+    }
     let meant = close(first);
     let suggestion = if meant.is_empty() {
         ".".to_owned()
     } else {
         format!(", perhaps you meant {}?", meant.join(" or "))
     };
-    let field = field.name();
+    let field = related.field.name();
     Err(QueryError::failed(&format!(
         "Unsupported lookup '{asked}' for {field} or join on the field not permitted{suggestion}"
     )))
@@ -84,7 +83,7 @@ fn matching(a: &[u8], b: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::path::Path, *};
 
     /// As recorded before a real Alyx.
     #[test]
@@ -92,7 +91,7 @@ mod tests {
         let refused = |endpoint: &'static str, asked: &str| {
             let path = Path::resolve(endpoint, asked).unwrap();
             let rest: Vec<&str> = path.rest.iter().map(String::as_str).collect();
-            path.related.map(|field| check(&path, field, &rest))
+            path.related.map(|related| check(related, &rest))
         };
         let text = |lookup: &str, field: &str, more: &str| {
             let text =
@@ -125,8 +124,15 @@ mod tests {
         }
         assert_eq!(refused("insertions", "session__id__range"), None, "a column of the other record");
         // A relation that is not known here is not a lookup.
-        let unknown = refused("data-notices", "created_by__notification").unwrap();
-        assert!(matches!(unknown, Err(QueryError::Undecided(_))), "{unknown:?}");
+        for (endpoint, asked) in [
+            ("data-notices", "created_by__notification"),
+            // All of water administrations is known, and not all of what these lead to.
+            ("water-administrations", "water_type__unknown"),
+        ] {
+            let unknown = refused(endpoint, asked).unwrap();
+            assert!(matches!(unknown, Err(QueryError::Undecided(_))), "{asked}: {unknown:?}");
+        }
+        assert_eq!(refused("insertions", "session__unknown"), text("unknown", "ForeignKey", "."));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
         },
         model::{ColumnKind, Join},
     },
-    mirror::{schema::EndpointTables, sql_functions::ORDER_IS_CERTAIN, state::IN_ONE_ORDER},
+    mirror::{schema::EndpointTables, state},
 };
 
 /// How rows are ordered.
@@ -77,20 +77,15 @@ impl RowOrder {
         holds: &Sql,
     ) -> Result<(), PlanError> {
         let Some((key, before)) = &self.text else { return Ok(()) };
-        if context.is_ambiguous(table.endpoint.name, IN_ONE_ORDER) || context.orders_by_bytes() {
+        if context.is_ambiguous(table.endpoint.name, state::IN_ONE_ORDER) || context.orders_by_bytes() {
             return Ok(());
         }
-        let alike =
-            if before.is_empty() { String::new() } else { format!("PARTITION BY {} ", before.join(", ")) };
-        let rows = Sql::new(format!(
-            "SELECT 1 FROM (SELECT {key} AS own, lag({key}) OVER ({alike}ORDER BY {key}) AS before FROM {} {BASE}{}",
-            quoted(&table.name),
-            self.join
-        ));
-        let condition =
-            if holds.text.is_empty() { Sql::default() } else { Sql::new(" WHERE ").sql(holds.clone()) };
-        let uncertain = format!(") WHERE before IS NOT NULL AND NOT {ORDER_IS_CERTAIN}(before, own)");
-        if context.finds(&rows.sql(condition).text(&uncertain))? {
+        let [head, tail] = state::uncertain(key, before);
+        let mut rows = Sql::new(format!("{head} {} {BASE}{}", quoted(&table.name), self.join));
+        if !holds.text.is_empty() {
+            rows = rows.text(" WHERE ").sql(holds.clone());
+        }
+        if context.finds(&rows.text(&tail))? {
             return Err(Undecidable::unsupported("know the order of text in Alyx's database").into());
         }
         Ok(())

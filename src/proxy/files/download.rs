@@ -24,7 +24,7 @@ use crate::{
     cache::Entry,
     http::{
         cache_status::{CacheStatus, ForwardReason},
-        response_fields, stored_fields,
+        stored_fields,
     },
     proxy::{Exchange, authorize::caller},
     upstream::UpstreamError,
@@ -94,7 +94,6 @@ pub(super) async fn answer(
     let mut response = Response::new(Body::from_stream(pieces_of(coming)));
     *response.status_mut() = status;
     response.headers_mut().extend(headers.clone());
-    response_fields::disarm(response.headers_mut());
     if let Some(length) = length {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }

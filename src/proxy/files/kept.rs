@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::{
     clock::Millis,
-    http::{RequestedRange, Validators, cache_status::CacheStatus, response_fields, stored_fields, wanted},
+    http::{RequestedRange, Validators, cache_status::CacheStatus, stored_fields, wanted},
     proxy::{
         Exchange,
         error::{NOTICE, ProxyError},
@@ -223,7 +223,6 @@ impl CachedFile {
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         headers.extend(self.headers.clone());
-        response_fields::disarm(headers);
         let age = u64::try_from((now - self.received_at) / 1000).unwrap_or(0);
         headers.insert(header::AGE, HeaderValue::from(age));
         headers.insert(header::ETAG, tag.clone());

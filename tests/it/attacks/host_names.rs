@@ -6,25 +6,6 @@ use std::path::PathBuf;
 use crate::support::{Answer, Client, Lab, Proxy, Setup, command, raw, users};
 
 const EVIL: &str = "rebind.evil.example:8321";
-/// The proxy's own paths that show something of what is here.
-const OWN: &[&str] = &[
-    "/-/",
-    "/-",
-    "/-/status",
-    "/-/status.json",
-    "/-/mirror",
-    "/-/mirror.json",
-    "/-/answers",
-    "/-/answers.json",
-    "/-/metrics",
-    "/-/docs",
-    "/-/login",
-    "/-/admin",
-    "/-/explore",
-    "/-/history",
-    "/-/style.css",
-    "/-/nothing",
-];
 
 async fn at(client: &Client, host: &str, path: &str) -> Answer {
     client.ask("GET", path).header("host", host).send().await
@@ -46,7 +27,7 @@ async fn its_own_pages_are_not_for_whoever_gives_it_a_name() {
     let made_up = proxy.client().with_authorization(&format!("Token {}", users::UNKNOWN_TOKEN));
     let wrong = proxy.client().with_authorization("Bearer no-such-administrator");
     let (own, mut tried) = (proxy.client().with_authorization(&format!("Bearer {}", proxy.admin_token())), 0);
-    for path in OWN {
+    for path in super::OWN {
         for client in [&guest, &made_up] {
             is_misdirected(&at(client, EVIL, path).await);
             tried += 1;

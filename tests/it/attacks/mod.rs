@@ -18,6 +18,26 @@ use alyx_proxy::miniature::{Miniature, Options};
 
 use crate::support::{Answer, Client, Proxy, Setup, miniature, users};
 
+/// The proxy's own paths that show something of what is here, or may.
+const OWN: &[&str] = &[
+    "/-/",
+    "/-",
+    "/-/status",
+    "/-/status.json",
+    "/-/mirror",
+    "/-/mirror.json",
+    "/-/answers",
+    "/-/answers.json",
+    "/-/metrics",
+    "/-/docs",
+    "/-/login",
+    "/-/admin",
+    "/-/explore",
+    "/-/history",
+    "/-/style.css",
+    "/-/nothing",
+];
+
 /// Somebody at work, whose token Alyx accepts.
 const WORKER: users::User = users::ONEUSER;
 
