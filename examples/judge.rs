@@ -43,7 +43,11 @@ fn main() -> ExitCode {
     let every = arguments.next().map_or(1, |every| every.parse().expect("a whole number above zero"));
     let recordings: Vec<_> = tables::recordings(&folder).into_iter().step_by(every).collect();
     let mut times = Vec::new();
-    let verdict = judge::judge(&recordings, |path| {
+    match tables.spec().release() {
+        Some(release) => println!("an Alyx {}", release.name),
+        None => println!("an Alyx that is not known: {:?}", tables.spec().differences()),
+    }
+    let verdict = judge::judge_of(tables.spec(), &recordings, |path| {
         let start = Instant::now();
         let said = tables.ask(path);
         let took = start.elapsed();

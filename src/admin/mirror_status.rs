@@ -43,7 +43,14 @@ impl AdminSite {
             .into_iter()
             .map(|(name, count)| (name.to_owned(), count.into()))
             .collect();
+        let spec = states.spec();
         Some(json!({
+            "alyx": {
+                "summary": spec.summary(),
+                "described": spec.description().is_some(),
+                "release": spec.release().filter(|_| spec.description().is_some()).map(|release| release.name),
+                "differences": spec.differences().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
             "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
             "verifications": verified,
             "degraded": mirror.trouble().map(|trouble| trouble.for_machines()),

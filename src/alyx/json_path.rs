@@ -22,6 +22,40 @@ pub fn values<'v>(record: &'v Value, at: &str) -> Vec<Cow<'v, Value>> {
     values.into_iter().filter(|value| !value.is_null()).filter_map(|value| part(value, last)).collect()
 }
 
+/// Whether there is a field at a place, be it null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// There is.
+    There,
+    /// There is none.
+    Absent,
+    /// What it would stand in is null or empty.
+    Open,
+}
+
+/// Whether a record has a field at a place.
+pub fn presence(record: &Value, at: &str) -> Presence {
+    let fields = at.split(['#', '<', '>']).next().unwrap_or(at);
+    let mut values = vec![record];
+    for field in fields.split('.').filter(|field| !field.is_empty()) {
+        let (name, items) = match field.strip_suffix("[]") {
+            Some(name) => (name, true),
+            None => (field, false),
+        };
+        let objects: Vec<_> = values.iter().filter_map(|value| value.as_object()).collect();
+        if objects.is_empty() {
+            return Presence::Open;
+        }
+        let found: Vec<&Value> = objects.iter().filter_map(|object| object.get(name)).collect();
+        if found.len() < objects.len() {
+            return Presence::Absent;
+        }
+        values =
+            if items { found.into_iter().filter_map(Value::as_array).flatten().collect() } else { found };
+    }
+    Presence::There
+}
+
 /// A value, or the part of a text: the id at the end of a link, or what is before or after a character.
 fn part<'v>(value: &'v Value, which: &str) -> Option<Cow<'v, Value>> {
     let text = value.as_str().unwrap_or_default();
@@ -39,6 +73,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_field_is_there_though_it_is_null() {
+        let record =
+            json!({"a": null, "b": {"c": null}, "d": [], "e": [{"id": null}], "n": null, "t": "p.q"});
+        for (at, found) in [
+            ("a", Presence::There),
+            ("b.c", Presence::There),
+            ("d[]", Presence::There),
+            ("e[].id", Presence::There),
+            ("t<.", Presence::There),
+            ("x", Presence::Absent),
+            ("b.x", Presence::Absent),
+            ("e[].x", Presence::Absent),
+            ("x[]", Presence::Absent),
+            ("n.x", Presence::Open),
+            ("d[].x", Presence::Open),
+        ] {
+            assert_eq!(presence(&record, at), found, "{at}");
+        }
+    }
 
     #[test]
     fn finds_what_stands_at_a_place() {

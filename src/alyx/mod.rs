@@ -28,8 +28,10 @@ pub mod record;
 pub mod redact;
 pub mod route;
 pub mod schema;
+pub mod spec;
 pub mod water;
 
 pub use endpoint::{Class, Detail, DetailKey, DetailShape, ENDPOINTS, Endpoint};
 pub use filter::strips;
 pub use route::{Route, Service};
+pub use spec::AlyxSpec;

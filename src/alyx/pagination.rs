@@ -6,29 +6,56 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::query_string::{Pairs, encode_sorted};
+use super::query_string::{self, Pairs, encode_sorted};
 
 /// Records on a page when the request names no limit.
 pub const DEFAULT_LIMIT: u64 = 250;
 /// The most records on a page.
 pub const MAX_LIMIT: u64 = 1000;
 
+/// How many records an Alyx puts on a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageSizes {
+    /// When the request names no limit.
+    pub default: u64,
+    /// At most; none where there is no such bound.
+    pub greatest: Option<u64>,
+}
+
+impl Default for PageSizes {
+    /// Those of the newest Alyx.
+    fn default() -> Self {
+        Self { default: DEFAULT_LIMIT, greatest: Some(MAX_LIMIT) }
+    }
+}
+
+/// Whether a parameter asks for a page, and not for records.
+pub fn is_paging(name: &str) -> bool {
+    matches!(name, "limit" | "offset")
+}
+
 /// The part of a list that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Records on the page, 1 to 1000.
+    /// Records on the page, at least 1.
     pub limit: u64,
     /// Records before the page.
     pub offset: u64,
 }
 
 impl Window {
-    /// The window that these parameters ask for; of repeated ones the last counts.
+    /// The window that these parameters ask the newest Alyx for; of repeated ones the last counts.
     pub fn of(pairs: &Pairs) -> Self {
+        Self::within(pairs, PageSizes::default())
+    }
+
+    /// The window that these parameters ask an Alyx of these pages for.
+    pub fn within(pairs: &Pairs, sizes: PageSizes) -> Self {
         let last = |wanted: &str| pairs.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value);
         let limit = last("limit").and_then(|text| whole_number(text)).filter(|limit| *limit > 0);
         let offset = last("offset").and_then(|text| whole_number(text));
-        Self { limit: limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT), offset: offset.unwrap_or(0) }
+        let limit = limit.unwrap_or(sizes.default).min(sizes.greatest.unwrap_or(u64::MAX));
+        Self { limit, offset: offset.unwrap_or(0) }
     }
 
     /// The `next` and `previous` links of this window of `count` records, for a request of `url`
@@ -44,8 +71,7 @@ impl Window {
     }
 
     fn link(self, url: &str, pairs: &Pairs, offset: Option<u64>) -> String {
-        let mut replaced: Pairs =
-            pairs.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
+        let mut replaced: Pairs = pairs.iter().filter(|(name, _)| !is_paging(name)).cloned().collect();
         replaced.push(("limit".to_owned(), self.limit.to_string()));
         if let Some(offset) = offset {
             replaced.push(("offset".to_owned(), offset.to_string()));
@@ -58,7 +84,7 @@ impl Window {
 /// ASCII, and with no more digits than any list needs.
 pub fn is_plain(pairs: &Pairs) -> bool {
     let plain = |text: &str| text.len() <= 15 && text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
-    pairs.iter().filter(|(name, _)| matches!(name.as_str(), "limit" | "offset")).all(|(_, text)| plain(text))
+    pairs.iter().filter(|(name, _)| is_paging(name)).all(|(_, text)| plain(text))
 }
 
 /// What Django leaves as it is in a path, and a canonical path escapes.
@@ -120,6 +146,16 @@ impl Envelope {
         let next = value_after(body, count_at + digits, ",\"next\":")?;
         let previous = value_after(body, next.end, ",\"previous\":")?;
         body[previous.end..].starts_with(",\"results\":[").then_some(Self { count, next, previous })
+    }
+
+    /// The records on a page, as the links to its neighbours say it.
+    pub fn limit(&self, body: &[u8]) -> Option<u64> {
+        let of = |link: &Range<usize>| {
+            let link = std::str::from_utf8(body.get(link.clone())?).ok()?.trim_matches('"');
+            let (_, query) = link.split_once('?')?;
+            query_string::parse(query).iter().find(|(name, _)| name == "limit")?.1.parse().ok()
+        };
+        of(&self.next).or_else(|| of(&self.previous))
     }
 
     /// Whether the page has no neighbours.

@@ -110,11 +110,17 @@ fn background_tasks(app: &App) -> Vec<JoinHandle<()>> {
         tracing::warn!("`cache.profile` is rfc9111: this is a cache for any HTTP server, and knows no Alyx");
         return tasks;
     }
+    let recalled = core.clone();
+    tasks.push(tokio::spawn(async move { descriptions::recall(&recalled).await }));
     tasks.push(tokio::spawn(health::watch(core.upstream.clone(), core.settings.clone())));
     tasks.push(tokio::spawn(verify::run(app.floors.mirror.clone())));
     if let Some(synchroniser) = &core.synchroniser {
-        tasks.push(tokio::spawn(synchroniser.clone().run()));
-        tasks.push(tokio::spawn(descriptions::keep(core.clone())));
+        let (synchroniser, core) = (synchroniser.clone(), core.clone());
+        tasks.push(tokio::spawn(async move {
+            // What Alyx is comes first: it says how its tables are understood.
+            descriptions::fetch(&core).await;
+            tokio::join!(synchroniser.run(), descriptions::keep(core));
+        }));
     } else {
         tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");
     }

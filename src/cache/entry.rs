@@ -10,7 +10,7 @@ use crate::{
     alyx::{
         Route, Service, cache_info,
         links::{self, Base, Link},
-        pagination::{Envelope, Window},
+        pagination::{Envelope, Window, is_paging},
         query_string::{self, Pairs},
     },
     clock::Millis,
@@ -202,7 +202,10 @@ impl Entry {
     fn with_links_of(&self, asker: &ClientView<'_>) -> Bytes {
         let Some(envelope) = &self.envelope else { return self.body.clone() };
         let url = format!("{}{}", asker.base, asker.question.path);
+        // How many records there are on a page is up to this Alyx: its own links say it.
+        let limit = envelope.limit(&self.body);
         let window = Window::of(&asker.question.pairs);
+        let window = Window { limit: limit.unwrap_or(window.limit), ..window };
         let (next, previous) = window.links(&url, &asker.question.pairs, envelope.count);
         let rest_at = envelope.previous.end;
         let rest_links: Vec<Link> = self
@@ -232,8 +235,7 @@ fn push_link(body: &mut BytesMut, link: Option<String>) {
 
 /// How the links of a page repeat its parameters.
 fn spelling(pairs: &Pairs) -> String {
-    let repeated: Pairs =
-        pairs.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
+    let repeated: Pairs = pairs.iter().filter(|(name, _)| !is_paging(name)).cloned().collect();
     query_string::encode_sorted(&repeated)
 }
 

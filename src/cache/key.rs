@@ -14,7 +14,7 @@ use crate::{
         Class, Route,
         filterset::parse::is_space,
         invalidates::scopes_of,
-        pagination::{DEFAULT_LIMIT, Window, is_plain},
+        pagination::{DEFAULT_LIMIT, PageSizes, Window, is_paging, is_plain},
         query_string::{self, Pairs},
         strips,
     },
@@ -108,10 +108,6 @@ pub(super) fn same_query(route: &Route, one: &str, other: &str) -> bool {
     canonical(one) == canonical(other)
 }
 
-fn is_paging(name: &str) -> bool {
-    matches!(name, "limit" | "offset")
-}
-
 /// The parameters that make a difference, in canonical order.
 fn canonical_pairs(route: &Route, pairs: &Pairs) -> Pairs {
     let mut canonical: Pairs = match route {
@@ -151,7 +147,8 @@ fn paging_value(name: &str, value: &str, pairs: &Pairs) -> Option<String> {
     if !is_plain(pairs) {
         return Some(format!("as written: {value} in {pairs:?}"));
     }
-    let window = Window::of(pairs);
+    // Not every Alyx has a greatest page: what is asked beyond that of the newest is a question of its own.
+    let window = Window::within(pairs, PageSizes { greatest: None, ..PageSizes::default() });
     let (number, default) = if name == "limit" { (window.limit, DEFAULT_LIMIT) } else { (window.offset, 0) };
     (number != default).then(|| number.to_string())
 }
@@ -206,6 +203,7 @@ mod tests {
             ("/sessions?limit=3", "/sessions?limit=%33&offset=-1"),
             ("/sessions?limit=abc&offset=x", "/sessions"),
             ("/sessions?limit=5&limit=3", "/sessions?limit=3"),
+            ("/sessions?limit=2000", "/sessions?limit=02000"),
             ("/sessions?x=%ff", "/sessions?x=%FF"),
             ("/sessions?lab=x&limit=250&offset=250&lab=x", "/sessions?offset=250&lab=x"),
             ("/sessions?lab=b&lab=a&sex=F&lab=b&sex=%46", "/sessions?sex=F&lab=a&lab=b"),
@@ -224,6 +222,7 @@ mod tests {
             ("/sessions?lab=", "/sessions"),
             ("/sessions?lab=a&x=b", "/sessions?lab=a%26x=b"),
             ("/sessions?limit=3", "/sessions?offset=3"),
+            ("/sessions?limit=1000", "/sessions?limit=2000"),
             ("/sessions?limit=%D9%A3", "/sessions"),
             ("/sessions?limit=%D9%A3&lab=a", "/sessions?lab=a&limit=%D9%A3"),
             ("/sessions?offset=100000000000000000000", "/sessions?offset=100000000000000000001"),

@@ -137,7 +137,7 @@ fn list(
     if let Some(old) = needs.too_old(question.recency) {
         return Ok(MirrorOutcome::Old(old));
     }
-    let window = Window::of(question.pairs);
+    let window = Window::within(question.pairs, states.spec().rules()?.pages);
     let (count, records) = plan.answer(connection, window)?;
     let (next, previous) = window.links(question.url, question.pairs, count);
     let body = page(count, next.as_deref(), previous.as_deref(), &records);

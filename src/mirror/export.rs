@@ -234,7 +234,8 @@ impl ReadSnapshot {
                 known.insert(endpoint, state.clone());
             }
         }
-        Ok(Some(Self { connection, damage: None, states: Arc::new(States::new(states.version(), known)) }))
+        let known = States::new(states.version(), known).behind(states.spec().clone());
+        Ok(Some(Self { connection, damage: None, states: Arc::new(known) }))
     }
 
     /// Shows every row of a query.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    quarantine, refetch,
+    described, quarantine, refetch,
     schema::{EndpointTables, Schema},
     state::{self, States, TableState},
     unreadable,
@@ -104,7 +104,7 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
             }
         }
     }
-    Ok(States::new(version(connection)?, tables))
+    Ok(States::new(version(connection)?, tables).behind(described::spec(connection)?))
 }
 
 /// The state of one table; none where it is not here, or its state is damaged.

@@ -1,17 +1,21 @@
 //! What the mirror holds, table by table: since when, how whole, within which scope.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use rusqlite::Connection;
 
 use super::{
     schema::{EndpointTables, TableColumn},
+    shown,
     sql_functions::ORDER_IS_CERTAIN,
     unreadable::UnreadableRecords,
 };
 use crate::{
     alyx::{
-        ENDPOINTS,
+        AlyxSpec, ENDPOINTS,
         model::{ColumnKind, Join, Model},
     },
     clock::Millis,
@@ -42,13 +46,25 @@ pub struct TableState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct States {
     version: i64,
+    spec: Arc<AlyxSpec>,
     tables: HashMap<&'static str, TableState>,
 }
 
 impl States {
-    /// The states of these tables.
+    /// The states of these tables, which are those of the newest Alyx.
     pub fn new(version: i64, tables: HashMap<&'static str, TableState>) -> Self {
-        Self { version, tables }
+        Self { version, spec: Arc::new(AlyxSpec::newest()), tables }
+    }
+
+    /// The same of another Alyx.
+    #[must_use]
+    pub fn behind(self, spec: Arc<AlyxSpec>) -> Self {
+        Self { spec, ..self }
+    }
+
+    /// What the Alyx is whose tables these are.
+    pub fn spec(&self) -> &Arc<AlyxSpec> {
+        &self.spec
     }
 
     /// A number that is another after each change of any table.
@@ -150,6 +166,7 @@ pub fn ambiguous(
             found.insert(key.to_owned());
         }
     }
+    found.extend(shown::not_shown(connection, table, prefix)?);
     if is_in_one_order(connection, table, prefix)? {
         found.insert(IN_ONE_ORDER.to_owned());
     }

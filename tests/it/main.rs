@@ -13,6 +13,7 @@ mod wire;
 
 mod access;
 mod again;
+mod alyx_versions;
 mod architecture;
 mod attacks;
 mod check;

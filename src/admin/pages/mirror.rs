@@ -29,6 +29,9 @@ struct MirrorPage<'p> {
     is_admin: bool,
     has_account: bool,
     tables: Vec<MirrorRow>,
+    /// What the Alyx is whose tables these are, and what it has otherwise than the newest known.
+    alyx: String,
+    differences: Vec<String>,
     verified: Vec<(&'static str, u64)>,
     unreadable: Vec<Missing>,
     /// Records of the kind that are not shown.
@@ -63,12 +66,15 @@ impl Visit {
     pub(super) fn mirror_page(&self, message: &str) -> Response<Body> {
         let names = self.counts();
         let (unreadable, more_unreadable) = self.unreadable(names);
+        let spec = self.admin.core.mirror.as_ref().map(|mirror| mirror.states().spec().clone());
         let content = MirrorPage {
             frame: self.frame("mirror", "Mirror"),
             message,
             is_admin: self.is_admin(),
             has_account: self.admin.core.synchroniser.is_some(),
             tables: self.rows(names),
+            alyx: spec.as_ref().map_or_else(String::new, |spec| spec.summary()),
+            differences: spec.iter().flat_map(|spec| spec.differences()).map(ToString::to_string).collect(),
             verified: self.admin.floors.mirror.samples.by_name().to_vec(),
             unreadable,
             more_unreadable,
@@ -106,7 +112,9 @@ impl Visit {
                         .map_or_else(String::new, |state| clock::span_for_people(now - state.synced_at)),
                     scope: state.map_or_else(String::new, |state| scope(&state.scope, names).join("&")),
                     distrusted: state.map_or_else(String::new, |state| {
-                        state.distrusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                        let label =
+                            |name: &String| if name.is_empty() { "all".to_owned() } else { name.clone() };
+                        state.distrusted.iter().map(label).collect::<Vec<_>>().join(", ")
                     }),
                     done: run.rows.max(run.details),
                     total: run.total.max(1),

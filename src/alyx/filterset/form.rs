@@ -10,6 +10,7 @@ use crate::alyx::{
     Endpoint,
     filter::{Filter, Input, Keyed},
     query_string::Pairs,
+    spec::Rules,
 };
 
 /// Where it is looked up which records there are.
@@ -49,13 +50,14 @@ pub(crate) fn read(
     keys: &dyn KeyLookup,
     endpoint: &Endpoint,
     pairs: &Pairs,
+    rules: &Rules,
 ) -> Result<Vec<ActiveFilter>, QueryError> {
     let (mut used, mut invalid) = (Vec::new(), Vec::new());
     let mut beyond = None;
     for filter in endpoint.filters {
         let texts: Vec<&str> =
             pairs.iter().filter(|(name, _)| name == filter.name).map(|(_, text)| text.as_str()).collect();
-        match value(keys, filter.input, &texts) {
+        match value(keys, filter.input, &texts, rules) {
             Ok(Some(value)) => used.push((filter, value)),
             Ok(None) => {}
             Err(FieldError::Invalid(message)) => invalid.push((filter.name, vec![message])),
@@ -70,7 +72,12 @@ pub(crate) fn read(
 }
 
 /// The value of these repetitions of a parameter; none if it asks nothing.
-fn value(keys: &dyn KeyLookup, input: Input, texts: &[&str]) -> Result<Option<CleanedValue>, FieldError> {
+fn value(
+    keys: &dyn KeyLookup,
+    input: Input,
+    texts: &[&str],
+    rules: &Rules,
+) -> Result<Option<CleanedValue>, FieldError> {
     let invalid = |message: &str| Err(FieldError::Invalid(message.to_owned()));
     let unsure =
         |text: &str| Err(FieldError::Beyond(QueryError::beyond(&format!("read {text} as Django does"))));
@@ -126,12 +133,12 @@ fn value(keys: &dyn KeyLookup, input: Input, texts: &[&str]) -> Result<Option<Cl
             "false" | "0" => Some(CleanedValue::Bool(false)),
             _ => None,
         }),
-        Input::DateTime | Input::FormDateTime => match read_time(input, text) {
+        Input::DateTime | Input::FormDateTime => match read_time(input, text, rules) {
             Parsed::Is(time) => Ok(Some(CleanedValue::Time(time))),
             Parsed::Not => invalid(NO_TIME),
             Parsed::Unsure => unsure(text),
         },
-        Input::Date => match parse::form_day(text) {
+        Input::Date => match form_day(text, rules) {
             Parsed::Is(day) => Ok(Some(CleanedValue::Day(day))),
             Parsed::Not => invalid(NO_DAY),
             Parsed::Unsure => unsure(text),
@@ -183,10 +190,15 @@ fn blank(input: Input) -> Result<Option<CleanedValue>, FieldError> {
     Err(FieldError::Invalid(message.to_owned()))
 }
 
+/// A day as the forms of this Alyx take it.
+fn form_day(text: &str, rules: &Rules) -> Parsed<Date> {
+    if rules.day_first { parse::day_first(text) } else { parse::form_day(text) }
+}
+
 /// A time of ISO 8601; in a form also a day as forms take it.
-fn read_time(input: Input, text: &str) -> Parsed<DateTime> {
+fn read_time(input: Input, text: &str, rules: &Rules) -> Parsed<DateTime> {
     match (parse::time(text), input) {
-        (Parsed::Not, Input::FormDateTime) => match parse::form_day(text) {
+        (Parsed::Not, Input::FormDateTime) => match form_day(text, rules) {
             Parsed::Is(day) => Parsed::Is(day.at(0, 0, 0, 0)),
             // There may be a time after the day.
             Parsed::Not if text.contains([' ', '/']) => Parsed::Unsure,

@@ -94,6 +94,11 @@ pub enum Undecidable {
     },
     /// To find the answer would take longer, or cost more, than a question may.
     TooCostly,
+    /// This Alyx is none whose meaning is known.
+    OtherAlyx {
+        /// What it has otherwise than those that are; completes the sentence "This Alyx …".
+        difference: String,
+    },
     /// A column or record that Alyx shows nowhere; completes the sentence "This proxy can't know …".
     Hidden(String),
     /// Something that no table can tell; completes the sentence "This proxy can't …".
@@ -117,6 +122,7 @@ impl Undecidable {
             Self::KeysSealed { .. } => "keys-sealed",
             Self::Distrusted { .. } => "distrusted",
             Self::TooCostly => "too-costly",
+            Self::OtherAlyx { .. } => "other-alyx",
             Self::Hidden(_) => "hidden",
             Self::Beyond(_) => "undecidable",
         }
@@ -143,7 +149,11 @@ impl Undecidable {
             Self::Distrusted { .. } => {
                 Some("It is trusted again when its tables have been read as a whole.".to_owned())
             }
-            Self::KeysSealed { .. } | Self::TooCostly | Self::Hidden(_) | Self::Beyond(_) => None,
+            Self::KeysSealed { .. }
+            | Self::TooCostly
+            | Self::OtherAlyx { .. }
+            | Self::Hidden(_)
+            | Self::Beyond(_) => None,
         }
     }
 }
@@ -177,6 +187,9 @@ impl fmt::Display for Undecidable {
             }
             Self::TooCostly => {
                 f.write_str("To find this in the tables here would cost more than one question may.")
+            }
+            Self::OtherAlyx { difference } => {
+                write!(f, "This Alyx {difference}: what it means by this is not known here.")
             }
             Self::Hidden(what) => write!(f, "This proxy can't know {what}: Alyx shows it in no record."),
             Self::Beyond(what) => write!(f, "This proxy can't {what}."),

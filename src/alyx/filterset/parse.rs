@@ -167,6 +167,20 @@ pub(crate) fn clock(text: &str) -> Option<Time> {
     Time::new(small(hour)?, small(minute)?, small(second)?, nanoseconds).ok()
 }
 
+/// A day in a form of an older Alyx: `D/M/YYYY`.
+pub(crate) fn day_first(text: &str) -> Parsed<Date> {
+    let text = text.trim();
+    if has_other_digits(text) || text.contains(char::is_control) || text.contains("/ ") {
+        return Parsed::Unsure;
+    }
+    let parts: Vec<&str> = text.split('/').collect();
+    let [day, month, year] = parts.as_slice() else { return Parsed::Not };
+    match (digits(day, 1, 2), digits(month, 1, 2), digits(year, 4, 4)) {
+        (Some(day), Some(month), Some(year)) => make_day(year, month, day).map_or(Parsed::Not, Parsed::Is),
+        _ => Parsed::Not,
+    }
+}
+
 /// A day in a form: `YYYY-MM-DD` or `M/D/Y`.
 pub(crate) fn form_day(text: &str) -> Parsed<Date> {
     let text = text.trim();

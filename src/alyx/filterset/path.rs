@@ -49,16 +49,30 @@ pub(crate) enum Leaf {
 impl Path {
     /// Resolves a path of an endpoint's model.
     pub(crate) fn resolve(endpoint: &'static str, path: &str) -> Result<Self, QueryError> {
+        Self::resolve_by(endpoint, path, true)
+    }
+
+    /// The same path, which ends at a value that the record itself ought to show, by way of the related records.
+    pub(crate) fn by_relations(&self) -> Option<Self> {
+        let Leaf::Value { column, .. } = self.leaf else { return None };
+        let model = Model::of(self.endpoint).filter(|_| self.hops.is_empty())?;
+        model.shortcuts.iter().find(|shortcut| shortcut.path == column)?;
+        let path = Self::resolve_by(self.endpoint, column, false).ok()?;
+        Some(Self { rest: self.rest.clone(), ..path })
+    }
+
+    fn resolve_by(endpoint: &'static str, path: &str, shortcuts: bool) -> Result<Self, QueryError> {
         let segments: Vec<&str> = path.split("__").collect();
         let (hops, rest) = (Vec::new(), Vec::new());
         let mut at = Self { endpoint, hops, leaf: Leaf::Record, rest, related: None };
-        at.walk(endpoint, &segments)?;
+        at.walk(endpoint, &segments, shortcuts)?;
         Ok(at)
     }
 
-    fn walk(&mut self, endpoint: &'static str, segments: &[&str]) -> Result<(), QueryError> {
+    fn walk(&mut self, endpoint: &'static str, segments: &[&str], shortcuts: bool) -> Result<(), QueryError> {
         let Some(model) = Model::of(endpoint) else { return Err(unknown(endpoint, segments)) };
         if self.hops.is_empty()
+            && shortcuts
             && let Some((shortcut, rest)) =
                 model.shortcuts.iter().find_map(|shortcut| Some((shortcut, after(segments, shortcut.path)?)))
         {
@@ -129,7 +143,7 @@ impl Path {
         }
         self.hops.push(relation);
         if rest.first().is_some_and(|name| known(target, name)) {
-            return self.walk(relation.to, rest);
+            return self.walk(relation.to, rest, false);
         }
         self.related = Some(RelationEnd { field: relation.field, to: relation.to });
         match key_column("id") {

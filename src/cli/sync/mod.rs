@@ -39,6 +39,10 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> CommandResult {
         ));
     };
     let watching = tokio::spawn(health::watch(app.upstream().clone(), app.settings().clone()));
+    // What Alyx is comes first: it says how its tables are understood.
+    if !app.fetch_descriptions().await {
+        tracing::warn!("the descriptions of the interface could not be fetched; clients ask for them first");
+    }
     let errors = {
         let cycle = synchroniser.cycle(Cycle::Now(&named));
         tokio::pin!(cycle);
@@ -51,9 +55,6 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> CommandResult {
             }
         }
     };
-    if !app.fetch_descriptions().await {
-        tracing::warn!("the descriptions of the interface could not be fetched; clients ask for them first");
-    }
     watching.abort();
     let states = mirror.states();
     let lines: Vec<SummaryLine> = synchroniser

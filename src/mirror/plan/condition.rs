@@ -4,14 +4,14 @@ use rusqlite::types::Value;
 
 use super::{
     context::{Context, text_of},
-    datasets, keys, lacking, path, region,
+    datasets, keys, lacking, namesakes, path, region, shown,
     sql::{Sql, quoted},
 };
 use crate::{
     alyx::{
         filter::{Filter, Predicate},
         filterset::{
-            QueryError, QueryResult,
+            QueryError, QueryResult, Undecidable,
             compare::Comparison,
             django::{LookupPair, json_tests, pairs},
             form::{ActiveFilter, CleanedValue},
@@ -19,6 +19,7 @@ use crate::{
             path::{Leaf, Path},
             python_literal::Python,
         },
+        spec::Alive,
     },
     mirror::ingest::days,
 };
@@ -68,6 +69,7 @@ pub(super) fn of(
     used: &[ActiveFilter],
 ) -> QueryResult<Vec<Condition>> {
     let endpoint = context.endpoint.name;
+    shown::of_filter(context, filter)?;
     let at = |path: &str| Path::resolve(endpoint, path);
     let one = |condition: Condition| Ok(vec![condition]);
     match (filter.test, asked) {
@@ -151,6 +153,7 @@ fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
     if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
         (comparison, path.leaf, path.hops.is_empty())
     {
+        shown::visible(context, path)?;
         keys::guard(context, path)?;
         let table = context.table(path.endpoint, detail)?;
         let spec = serde_json::to_string(test).map_err(|_| QueryError::beyond("write down such a test"))?;
@@ -216,16 +219,23 @@ fn histology(context: &Context<'_>, wanted: bool) -> QueryResult<Condition> {
             let sql = Sql::new(format!("SELECT nickname FROM {} WHERE nickname IN (", quoted(&target.name)))
                 .sql(subjects.clone())
                 .text(") GROUP BY 1 HAVING count(*) > 1");
-            context.guard(sql, path::namesakes(hop.to, "nickname"));
+            context.guard(sql, namesakes::namesakes(hop.to, "nickname"));
         }
     }
     let among = Sql::new(format!("{BASE}.subject IN (")).sql(subjects).text(")");
     Ok(Condition::plain(wished(among, wanted)))
 }
 
-/// Not dead today.
+/// Not dead today; or, before an older Alyx, not culled.
 fn alive(context: &Context<'_>, wanted: bool) -> QueryResult<Sql> {
-    context.table(context.endpoint.name, false)?;
+    let table = context.table(context.endpoint.name, false)?;
+    if context.states.spec().rules()?.alive == Alive::Uncull {
+        let body = quoted(&format!("{}__body", table.name));
+        let shown = format!("(SELECT b.list ->> '$.alive' FROM {body} b WHERE b.n = {BASE}.n)");
+        let unknown = Sql::new(format!("SELECT 1 FROM {} {BASE} WHERE {shown} IS NULL", quoted(&table.name)));
+        context.guard(unknown, Undecidable::unsupported("know which subjects were culled"));
+        return Ok(wished(Sql::new(shown), wanted));
+    }
     let dead = Sql::new(format!("{BASE}.death_date <= ")).bind(Value::Integer(days(context.today)));
     Ok(wished(dead, !wanted))
 }

@@ -32,13 +32,14 @@ pub(super) fn of(
     _used: &[ActiveFilter],
 ) -> QueryResult<Vec<Condition>> {
     let one = |condition| Ok(vec![condition]);
+    let exist = context.states.spec().rules()?.session_datasets_exist;
     match (filter.test, asked) {
         (Predicate::DatasetTypes(relation), CleanedValue::Text(text)) => {
             let names = Names::of(text);
             let passes = |x: &str, names: &Names<'_>| Ok(among(x, "dataset_type", names));
             one(several(context, relation, &passes, &names, "dataset_type", true)?)
         }
-        (Predicate::SessionDatasets, CleanedValue::Text(text)) => {
+        (Predicate::SessionDatasets, CleanedValue::Text(text)) if exist => {
             let (names, worst) = (Names::of(text), quality(context)?);
             let passes = |x: &str, names: &Names<'_>| {
                 let servers = on_server(context, x, true)?;
@@ -46,7 +47,11 @@ pub(super) fn of(
             };
             one(several(context, "data_dataset_session_related", &passes, &names, "name", false)?)
         }
-        (Predicate::Datasets { relation, qc }, CleanedValue::Text(text)) => {
+        (Predicate::SessionDatasets | Predicate::Datasets { .. }, CleanedValue::Text(text)) => {
+            let (relation, qc) = match filter.test {
+                Predicate::Datasets { relation, qc } => (relation, qc),
+                _ => ("data_dataset_session_related", true),
+            };
             let names = Names::of(text);
             let worst = if qc { Some(quality(context)?) } else { None };
             let passes = |x: &str, names: &Names<'_>| {

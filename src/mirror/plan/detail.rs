@@ -28,12 +28,18 @@ pub fn detail(
     if state.distrusted.contains("") {
         return Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
     }
+    states.spec().rules()?;
+    let by_id = states.spec().details_by_id(endpoint)?;
     let column = match detail.key {
-        DetailKey::Name(field) => field,
+        DetailKey::Name(field) if !by_id => field,
         _ => "id",
     };
     let known = table.column(column).ok_or_else(|| missing(false))?;
     let Some(value) = ingest::store(known.kind, &known.kind.json_of(key)) else {
+        if by_id {
+            // There is no such route then, and who says so is Django.
+            return Err(Undecidable::unsupported("write Alyx's page of what is not found").into());
+        }
         return Err(AlyxError::not_found(endpoint.model).into());
     };
     let (name, body) = (quoted(&table.name), quoted(&format!("{}__body", table.name)));

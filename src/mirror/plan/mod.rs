@@ -1,5 +1,6 @@
 //! The plan of a question: which tables it needs, and the SQL that answers it.
 
+mod asked;
 mod compare;
 mod condition;
 mod context;
@@ -9,9 +10,11 @@ mod error;
 mod keys;
 mod lacking;
 mod link;
+mod namesakes;
 mod order;
 mod path;
 mod region;
+mod shown;
 mod sql;
 
 use std::collections::BTreeSet;
@@ -77,10 +80,12 @@ pub fn list(
     if !pagination::is_plain(pairs) {
         return Err(Undecidable::unsupported("read such a limit or offset as Python does").into());
     }
-    let context = Context::new(connection, states, endpoint, pairs, today);
+    let rules = states.spec().rules()?;
+    let asked = asked::taken(states, endpoint, pairs)?;
+    let context = Context::new(connection, states, endpoint, &asked, today);
     let table = context.table(endpoint.name, false)?;
-    let used = form::read(&context, endpoint, pairs)?;
-    trusted(states, endpoint, &used)?;
+    let used = form::read(&context, endpoint, &asked, rules)?;
+    asked::trusted(states, endpoint, &used)?;
     let mut conditions = Vec::new();
     for (filter, asked) in &used {
         let made = condition::of(&context, filter, asked, &used)?;
@@ -111,16 +116,6 @@ pub fn list(
     let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
     let used = used.iter().map(|(filter, _)| filter.name).collect();
     Ok(ListPlan { needs: context.needs(), used, endpoint, table, rows, holds, repeats, order, distinct })
-}
-
-/// Refuses what lately was answered here in another way than by Alyx.
-fn trusted(states: &States, endpoint: &'static Endpoint, used: &[ActiveFilter]) -> Result<(), Undecidable> {
-    let Some(state) = states.of(endpoint.name) else { return Ok(()) };
-    let names = used.iter().map(|(filter, _)| filter.name).chain([""]);
-    match names.into_iter().find(|name| state.distrusted.contains(*name)) {
-        Some(name) => Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: name.to_owned() }),
-        None => Ok(()),
-    }
 }
 
 /// Alyx counts the tags of datasets, and so groups them in every query (ALYX.md 2.5).

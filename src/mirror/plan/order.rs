@@ -35,8 +35,9 @@ impl RowOrder {
     pub(super) fn of(context: &Context<'_>, table: &EndpointTables) -> QueryResult<Self> {
         let (mut join, mut keys) = (String::new(), Vec::new());
         let (mut text, mut before) = (None, Vec::new());
+        let ordered = context.states.spec().rules()?.order(table.endpoint);
         if table.order.is_empty() && !table.ranked {
-            for order in table.endpoint.order {
+            for order in ordered {
                 let path = Path::resolve(table.endpoint.name, order.path)?;
                 let is_text = matches!(path.leaf, Leaf::Value { kind: ColumnKind::Text, .. });
                 let expression = match many(table, &path) {
@@ -57,7 +58,7 @@ impl RowOrder {
                 }
             }
         } else {
-            for (number, (_, column)) in table.order.iter().enumerate() {
+            for (number, (_, column)) in table.order.iter().enumerate().take(ordered.len()) {
                 let key = format!("{BASE}.order_{}", number + 1);
                 if matches!(column.kind, ColumnKind::Text) && text.is_none() {
                     text = Some((key.clone(), keys.clone()));

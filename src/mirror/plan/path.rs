@@ -9,12 +9,13 @@ use super::{
     context::Context,
     keys,
     link::ReverseKey,
+    shown,
     sql::{Sql, quoted},
 };
 use crate::{
     alyx::{
         filterset::{
-            QueryError, QueryResult, Undecidable,
+            QueryError, QueryResult,
             compare::{Comparison, TextTest},
             path::{Leaf, Path},
         },
@@ -30,6 +31,8 @@ pub(super) fn predicate(
     path: &Path,
     comparison: &Comparison,
 ) -> QueryResult<Sql> {
+    let around = shown::visible(context, path)?;
+    let path = around.as_ref().unwrap_or(path);
     keys::guard(context, path)?;
     Walk { context, path, comparison }.holds(alias, path.endpoint, &path.hops)
 }
@@ -41,6 +44,8 @@ pub(super) fn multiplicity(
     path: &Path,
     comparison: &Comparison,
 ) -> QueryResult<Sql> {
+    let around = shown::visible(context, path)?;
+    let path = around.as_ref().unwrap_or(path);
     Context::countable(path)?;
     Walk { context, path, comparison }.ways(alias, path.endpoint, &path.hops)
 }
@@ -48,6 +53,8 @@ pub(super) fn multiplicity(
 /// The value at the end of a path that leads to one value.
 pub(super) fn expression(context: &Context<'_>, alias: &str, path: &Path) -> QueryResult<Sql> {
     let mut sql = Sql::default();
+    let around = shown::visible(context, path)?;
+    let path = around.as_ref().unwrap_or(path);
     let (mut alias, mut endpoint, mut depth) = (alias.to_owned(), path.endpoint, 0);
     let Leaf::Value { column, detail, .. } = path.leaf else {
         return Err(QueryError::beyond("order by a record"));
@@ -77,8 +84,8 @@ pub(super) fn expression(context: &Context<'_>, alias: &str, path: &Path) -> Que
     Ok(sql)
 }
 
-struct Walk<'w, 'c> {
-    context: &'w Context<'c>,
+pub(super) struct Walk<'w, 'c> {
+    pub(super) context: &'w Context<'c>,
     path: &'w Path,
     comparison: &'w Comparison,
 }
@@ -93,7 +100,12 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn holds(&self, alias: &str, endpoint: &'static str, hops: &[&'static Relation]) -> QueryResult<Sql> {
+    pub(super) fn holds(
+        &self,
+        alias: &str,
+        endpoint: &'static str,
+        hops: &[&'static Relation],
+    ) -> QueryResult<Sql> {
         let Some((hop, rest)) = hops.split_first() else { return self.leaf(alias, endpoint) };
         let (nothing, found) = match hop.join {
             Join::Holds { key, detail, .. } if !hop.many => {
@@ -348,53 +360,4 @@ impl Walk<'_, '_> {
         let many = if *many { other.many(by) } else { None };
         Ok(ReverseKey { other, key, many })
     }
-
-    /// Records name another by `key`, which several may share: they must not differ in what is asked.
-    fn same_for_namesakes(
-        &self,
-        endpoint: &'static str,
-        hop: &Relation,
-        target: &EndpointTables,
-        key: &str,
-        rest: &[&'static Relation],
-    ) -> QueryResult<()> {
-        if !self.context.is_ambiguous(hop.to, key) {
-            return Ok(());
-        }
-        let inner = self.context.alias();
-        let within = self.holds(&inner, hop.to, rest)?;
-        let holders = self.context.table(endpoint, false)?;
-        let (name, key_name) = (quoted(&target.name), quoted(key));
-        let sql = Sql::new(format!("SELECT 1 FROM {name} {inner} WHERE {inner}.{key_name} IN (SELECT "))
-            .text(&format!(
-                "{key_name} FROM {name} GROUP BY 1 HAVING count(*) > 1) AND EXISTS (SELECT 1 FROM "
-            ))
-            .text(&format!(
-                "{} h WHERE h.{} = {inner}.{key_name}) GROUP BY {inner}.{key_name} HAVING count(DISTINCT (",
-                quoted(&holders.name),
-                quoted(hop.name)
-            ))
-            .sql(within)
-            .text(") IS TRUE) > 1");
-        self.context.guard(sql, namesakes(hop.to, key));
-        Ok(())
-    }
-
-    /// Others name this record by `key`, which several may share: no other may, where it matters.
-    fn one_holder(&self, endpoint: &'static str, key: &str, holders: Sql) -> QueryResult<()> {
-        if !self.context.is_ambiguous(endpoint, key) {
-            return Ok(());
-        }
-        let own = self.context.table(endpoint, false)?;
-        let (name, key_name) = (quoted(&own.name), quoted(key));
-        let sql = Sql::new(format!("SELECT {key_name} FROM {name} WHERE {key_name} IN ("))
-            .sql(holders)
-            .text(") GROUP BY 1 HAVING count(*) > 1");
-        self.context.guard(sql, namesakes(endpoint, key));
-        Ok(())
-    }
-}
-
-pub(super) fn namesakes(endpoint: &str, key: &str) -> Undecidable {
-    Undecidable::unsupported(format!("tell apart the {endpoint} that have the same {key}"))
 }

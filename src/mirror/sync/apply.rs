@@ -1,14 +1,18 @@
 //! Puts what has changed into a table that is read, and makes due what shows it.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::source;
 use crate::{
+    alyx::record,
     clock::Millis,
     mirror::{
         checksum,
         database::MirrorError,
-        ingest::{self, IncomingRecord},
+        described,
+        ingest::{self, DETAIL_UNAVAILABLE, IncomingRecord},
         refetch,
         schema::EndpointTables,
         unreadable,
@@ -112,7 +116,20 @@ pub(super) fn put(
     ingest::put(connection, table, "", n, IncomingRecord { list, detail })?;
     refetch::mark(connection, table, n, &touched)?;
     forget_fault(connection, table, list, was_read)?;
+    if has_another_form(old_list.as_deref(), list)
+        || detail.is_some_and(|detail| has_another_form(old_detail.as_deref(), detail))
+    {
+        described::form_changed(connection, table.endpoint.name)?;
+    }
     Ok(true)
+}
+
+/// Whether a record has other fields than it had: Alyx itself has changed then, and writes every record so.
+fn has_another_form(before: Option<&str>, now: &str) -> bool {
+    let form = |text| record::fields(text).map(|(name, _)| name.to_owned()).collect::<BTreeSet<_>>();
+    before
+        .filter(|before| ![*before, now].contains(&DETAIL_UNAVAILABLE))
+        .is_some_and(|before| form(before) != form(now))
 }
 
 /// A record stands here now, and its detail too where that `was_read`: what was noted of it holds no more.

@@ -274,15 +274,15 @@ impl Synchroniser {
 
     fn tables(&self, cycle: Cycle<'_>) -> Vec<&'static EndpointTables> {
         let settings = self.settings.load();
+        let states = self.mirror.states();
         let named = |endpoint: &Endpoint| match cycle {
             Cycle::Now(named) if !named.is_empty() => named.iter().any(|other| other.name == endpoint.name),
-            _ => settings.mirror.keeps(endpoint),
+            _ => settings.mirror.keeps(endpoint) && states.spec().has_list(endpoint.name),
         };
         let mut tables: Vec<_> =
             Schema::get().tables().iter().filter(|table| named(table.endpoint)).collect();
         // What is filled comes first, and what is shown before what shows it, whose changes are followed once it is here.
         // Change times of some stand in others; and where many things have changed, sessions are fetched last.
-        let states = self.mirror.states();
         let is_here = |table: &EndpointTables| {
             states.of(table.endpoint.name).is_some_and(|state| state.scope == self.scope(table))
         };
@@ -387,7 +387,8 @@ impl Synchroniser {
 
     /// Fetches the details of a table that are not here.
     async fn details(&self, table: &'static EndpointTables, forced: bool) -> Result<(), SyncError> {
-        if self.settings.load().mirror.keeps_details(table.endpoint) {
+        let shown = self.mirror.states().spec().has_details(table.endpoint.name);
+        if shown && self.settings.load().mirror.keeps_details(table.endpoint) {
             self.progress.phase(table.endpoint.name, "details");
             self.fill_details(table, forced).await?;
         }

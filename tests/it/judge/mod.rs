@@ -9,7 +9,7 @@ pub mod tables;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use alyx_proxy::alyx::{ENDPOINTS, Endpoint, Route, query_string, record, route::classify};
+use alyx_proxy::alyx::{AlyxSpec, ENDPOINTS, Endpoint, Route, query_string, record, route::classify};
 use serde_json::Value;
 
 /// A recorded GET.
@@ -63,8 +63,13 @@ pub fn endpoint(path: &str) -> Option<&'static Endpoint> {
     }
 }
 
-/// Puts every recording's question and judges the answers.
-pub fn judge(recordings: &[Recording], mut ask: impl FnMut(&str) -> Said) -> Verdict {
+/// Puts every recording's question to what stands for the newest Alyx, and judges the answers.
+pub fn judge(recordings: &[Recording], ask: impl FnMut(&str) -> Said) -> Verdict {
+    judge_of(&AlyxSpec::newest(), recordings, ask)
+}
+
+/// The same of another Alyx.
+pub fn judge_of(spec: &AlyxSpec, recordings: &[Recording], mut ask: impl FnMut(&str) -> Said) -> Verdict {
     let mut verdict = Verdict::default();
     let mut whole = Whole::default();
     for recording in recordings {
@@ -76,7 +81,8 @@ pub fn judge(recordings: &[Recording], mut ask: impl FnMut(&str) -> Said) -> Ver
                 verdict.refusals.entry(reason).or_default().push(recording.path.clone());
             }
             Said::Answer { status, body } => {
-                let why = difference(endpoint, recording, status, &body, &mut ask, &mut whole);
+                let ordered = spec.rules().map_or(0, |rules| rules.order(endpoint).len());
+                let why = difference((endpoint, ordered), recording, status, &body, &mut ask, &mut whole);
                 match why {
                     None => count.answered += 1,
                     Some(why) => {
@@ -132,8 +138,9 @@ impl Verdict {
     }
 }
 
+/// What is otherwise than recorded, in a list that is ordered by so many columns.
 fn difference(
-    endpoint: &Endpoint,
+    (endpoint, ordered): (&Endpoint, usize),
     recording: &Recording,
     status: u16,
     body: &str,
@@ -167,8 +174,12 @@ fn difference(
         }
     }
     let own = ours["results"].as_array().unwrap();
-    let keys =
-        |records: &[Value]| records.iter().map(|one| order_key(endpoint.name, one)).collect::<Vec<_>>();
+    let key = |one: &Value| {
+        let mut key = order_key(endpoint.name, one);
+        key.truncate(ordered);
+        key
+    };
+    let keys = |records: &[Value]| records.iter().map(key).collect::<Vec<_>>();
     let (own_keys, recorded_keys) = (keys(own), keys(recorded));
     if own_keys != recorded_keys {
         let at = own_keys.iter().zip(&recorded_keys).position(|(a, b)| a != b);

@@ -11,11 +11,14 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use alyx_proxy::{
-    alyx::{DetailKey, ENDPOINTS, Endpoint, pagination::Window, query_string, record},
+    alyx::{
+        AlyxSpec, DetailKey, ENDPOINTS, Endpoint, pagination::Window, query_string, record, spec::Description,
+    },
     mirror::{
         answer::{self, MirrorOutcome, MirrorQuestion},
         create_tables,
@@ -127,7 +130,13 @@ impl Tables {
         let body = first.map(|one| one.body).unwrap_or_default();
         let at = body.find("http").unwrap_or(0);
         let base = body[at..].split('/').take(3).collect::<Vec<_>>().join("/");
-        Self { connection, states: States::new(1, states), base, today, filling }
+        let states = States::new(1, states).behind(Arc::new(described(folder)));
+        Self { connection, states, base, today, filling }
+    }
+
+    /// What the Alyx is that was recorded.
+    pub fn spec(&self) -> &AlyxSpec {
+        self.states.spec()
     }
 
     /// How a list is counted and how a page of it is had: SQL, and the database's plan for it.
@@ -174,6 +183,18 @@ impl Tables {
     }
 }
 
+/// What the Alyx of a folder said of itself; one that was not asked is of the release that this program was made for.
+fn described(folder: &Path) -> AlyxSpec {
+    let read = |name: &str| {
+        let file = File::open(folder.join(name)).ok()?;
+        serde_json::from_reader(zstd::Decoder::new(file).unwrap()).ok()
+    };
+    let openapi = read("schema.json.zst").map(|document: Value| Description::of_openapi(&document).unwrap());
+    let coreapi =
+        || read("docs.coreapi.json.zst").map(|document: Value| Description::of_coreapi(&document).unwrap());
+    openapi.or_else(coreapi).map_or_else(AlyxSpec::newest, AlyxSpec::of)
+}
+
 fn fill(
     connection: &Connection,
     endpoint: &'static Endpoint,
@@ -208,7 +229,15 @@ fn fill(
         let start = Instant::now();
         let record =
             IncomingRecord { list: text, detail: detail.filter(|_| table.has_details()).map(String::as_str) };
-        let rows = EncodedRecord::of(table, record).unwrap();
+        // The proxy has no such table then, either.
+        let rows = match EncodedRecord::of(table, record) {
+            Ok(rows) => rows,
+            Err(odd) => {
+                println!("{odd}: the table is left out");
+                connection.execute_batch("COMMIT").unwrap();
+                return None;
+            }
+        };
         adder.add(n, record, &rows).unwrap();
         filling.putting += start.elapsed();
     }

@@ -14,7 +14,7 @@ mod special;
 
 use crate::{
     alyx::{
-        Endpoint,
+        AlyxSpec, Endpoint,
         filter::{Predicate, RowEffect},
         filterset::{
             QueryError,
@@ -51,7 +51,7 @@ impl KeyLookup for Data {
 
 /// The rows of a list that this query asks for, in the table's order.
 pub(super) fn rows(data: &Data, endpoint: &'static Endpoint, pairs: &Pairs) -> Result<Vec<Row>, QueryError> {
-    let used = form::read(data, endpoint, pairs)?;
+    let used = form::read(data, endpoint, pairs, AlyxSpec::newest().rules()?)?;
     let all = data.table(endpoint).records().len();
     if used.is_empty() {
         return Ok((0..all).map(|place| Row { place, repeats: 1 }).collect());

@@ -1,0 +1,91 @@
+//! What the Alyx is whose tables these are: kept beside them, so that it is known without Alyx and after a restart.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Mirror, MirrorError, generation, quarantine};
+use crate::alyx::{AlyxSpec, ENDPOINTS, spec::Description};
+
+/// Where it is kept.
+const KEY: &str = "alyx:description";
+
+/// What became of a description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Described {
+    /// It is the one that is known.
+    Same,
+    /// None was known.
+    First,
+    /// Another one was: Alyx has changed its version. All tables are in doubt until they have been read as a whole.
+    Changed,
+}
+
+/// What the Alyx of these tables is.
+pub(super) fn spec(connection: &Connection) -> rusqlite::Result<Arc<AlyxSpec>> {
+    let description = known(connection)?.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    Ok(Arc::new(description.map_or_else(AlyxSpec::undescribed, AlyxSpec::of)))
+}
+
+fn known(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT value FROM meta WHERE key = ?1";
+    connection.prepare_cached(sql)?.query_row([KEY], |row| row.get(0)).optional()
+}
+
+/// A record of a table came with other fields than it had: its neighbours, which look unchanged, would have them too. So all of
+/// the table is read anew.
+pub(super) fn form_changed(connection: &Connection, endpoint: &'static str) -> rusqlite::Result<()> {
+    if quarantine::of(connection, endpoint)?.is_none() {
+        tracing::warn!(endpoint, "records have another form than before: the table is read anew");
+        quarantine::open(connection, endpoint, String::new(), &[endpoint])?;
+    }
+    Ok(())
+}
+
+impl Mirror {
+    /// Takes note of how Alyx describes itself. Where that is otherwise than before, nothing is answered from the tables until
+    /// each has been read as a whole: records that look unchanged may have another form.
+    pub async fn describe(&self, description: Description) -> Result<Described, MirrorError> {
+        self.write(move |connection| {
+            let text = generation::json(&description);
+            let before = known(connection)?;
+            if before.as_ref() == Some(&text) {
+                return Ok(Described::Same);
+            }
+            connection.execute("INSERT OR REPLACE INTO meta VALUES(?1, ?2)", (KEY, &text))?;
+            generation::bump(connection)?;
+            if before.is_none() {
+                return Ok(Described::First);
+            }
+            let tables: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
+            for endpoint in &tables {
+                quarantine::open(connection, endpoint, String::new(), &tables)?;
+            }
+            Ok(Described::Changed)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_alyx_is_outlives_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::open(folder.path()).unwrap();
+        assert_eq!(mirror.states().spec().description(), None);
+        let newest = Description::newest().clone();
+        assert_eq!(mirror.describe(newest.clone()).await.unwrap(), Described::First);
+        assert_eq!(mirror.describe(newest.clone()).await.unwrap(), Described::Same);
+        mirror.close();
+        let mirror = Mirror::open(folder.path()).unwrap();
+        assert_eq!(mirror.states().spec().description(), Some(&newest));
+        assert!(mirror.states().spec().rules().is_ok());
+        assert_eq!(mirror.describe(Description::none()).await.unwrap(), Described::Changed);
+        let reason = mirror.states().spec().rules().unwrap_err().to_string();
+        assert!(reason.starts_with("This Alyx gives no description of itself"), "{reason}");
+        mirror.close();
+    }
+}

@@ -1,0 +1,52 @@
+//! What of a request asks anything of this Alyx, and whether that is answered from here.
+
+use std::borrow::Cow;
+
+use crate::{
+    alyx::{
+        Endpoint,
+        filterset::{Undecidable, form::ActiveFilter},
+        pagination,
+        query_string::Pairs,
+        spec::ParameterUse,
+    },
+    mirror::state::States,
+};
+
+/// The parameters without those that this Alyx ignores.
+pub(super) fn taken<'p>(
+    states: &States,
+    endpoint: &'static Endpoint,
+    pairs: &'p Pairs,
+) -> Result<Cow<'p, Pairs>, Undecidable> {
+    let mut ignored = false;
+    for (name, _) in pairs.iter().filter(|(name, _)| !pagination::is_paging(name) && name != "format") {
+        match states.spec().parameter(endpoint, name) {
+            ParameterUse::Asks => {}
+            ParameterUse::Ignored => ignored |= endpoint.filter(name).is_some(),
+            ParameterUse::Unknown => {
+                let what = format!("know what `{name}` asks of /{}", endpoint.name);
+                return Err(Undecidable::unsupported(what));
+            }
+        }
+    }
+    if !ignored {
+        return Ok(Cow::Borrowed(pairs));
+    }
+    let asks = |(name, _): &&(String, String)| states.spec().parameter(endpoint, name) == ParameterUse::Asks;
+    Ok(Cow::Owned(pairs.iter().filter(asks).cloned().collect()))
+}
+
+/// Refuses what lately was answered here in another way than by Alyx.
+pub(super) fn trusted(
+    states: &States,
+    endpoint: &'static Endpoint,
+    used: &[ActiveFilter],
+) -> Result<(), Undecidable> {
+    let Some(state) = states.of(endpoint.name) else { return Ok(()) };
+    let names = used.iter().map(|(filter, _)| filter.name).chain([""]);
+    match names.into_iter().find(|name| state.distrusted.contains(*name)) {
+        Some(name) => Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: name.to_owned() }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,121 @@
+//! Which columns this Alyx shows: a field that its records lack says nothing of the column, not even that it is null.
+//!
+//! Every record of a list is written by one serializer, so that one record tells of all, if what the field stands in is there.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::schema::{EndpointTables, TableColumn};
+use crate::alyx::json_path::{self, Presence};
+
+/// Noted beside columns: what begins so names a column that no record shows.
+const NOT_SHOWN: &str = "not-shown:";
+
+/// So many records are looked at first, from either end of a table; of what is empty in all of these, those are looked for
+/// where it is not.
+const FIRST: u32 = 20;
+
+/// How it is noted that a column of a table is not shown. Of records that stand within the record, `within` is the relation.
+pub(super) fn note(within: Option<&str>, column: &str) -> String {
+    match within {
+        Some(within) => format!("{NOT_SHOWN}{within}.{column}"),
+        None => format!("{NOT_SHOWN}{column}"),
+    }
+}
+
+/// The names of columns of these notes.
+pub fn names(notes: &BTreeSet<String>) -> impl Iterator<Item = &str> {
+    notes.iter().filter_map(|note| note.strip_prefix(NOT_SHOWN))
+}
+
+/// A place in records, and the note about it.
+struct Place {
+    at: String,
+    note: String,
+}
+
+/// The notes about a table.
+pub(super) fn not_shown(
+    connection: &Connection,
+    table: &EndpointTables,
+    prefix: &str,
+) -> rusqlite::Result<BTreeSet<String>> {
+    let mut notes = BTreeSet::new();
+    for (detail, text) in [(false, "list"), (true, "detail")] {
+        let mut open = places(table, detail);
+        let body = format!("\"{prefix}{}__body\"", table.name);
+        for direction in ["", " DESC"] {
+            let sql =
+                format!("SELECT {text} FROM {body} WHERE {text} <> '' ORDER BY n{direction} LIMIT {FIRST}");
+            look(connection, &sql, &mut open, &mut notes)?;
+        }
+        while let Some(parent) = open.iter().find_map(|place| parent(&place.at)) {
+            // Where the parent is an object, or a list with something in it.
+            let sql = format!(
+                "SELECT {text} FROM {body} WHERE {text} <> '' AND json_extract({text}, '{parent}') IS NOT NULL \
+                 AND json_extract({text}, '{parent}') <> '[]' LIMIT 1"
+            );
+            let before = open.len();
+            look(connection, &sql, &mut open, &mut notes)?;
+            if open.len() == before {
+                // Empty in every record: what is in it can't be asked for in vain.
+                open.retain(|place| self::parent(&place.at).as_ref() != Some(&parent));
+            }
+        }
+    }
+    Ok(notes)
+}
+
+/// The places of a table's columns, in the records of the list or in details.
+fn places(table: &EndpointTables, detail: bool) -> Vec<Place> {
+    let plain = |column: &TableColumn| Place { at: column.at.to_owned(), note: note(None, &column.name) };
+    let own = table.columns.iter().chain(&table.wide).filter(|column| column.detail == detail).map(plain);
+    let many = table.many.iter().filter(|many| many.key.detail == detail);
+    let many = many.flat_map(|many| {
+        let array = many.key.at.split_inclusive("[]").next().unwrap_or(many.key.at);
+        let within = |column: &TableColumn| Place {
+            at: format!("{array}.{}", column.at),
+            note: note(Some(many.path), &column.name),
+        };
+        let key = Place { at: many.key.at.to_owned(), note: note(None, many.path) };
+        std::iter::once(key).chain(many.columns.iter().map(within)).collect::<Vec<_>>()
+    });
+    own.chain(many).collect()
+}
+
+/// Settles those places of which these records tell.
+fn look(
+    connection: &Connection,
+    sql: &str,
+    open: &mut Vec<Place>,
+    notes: &mut BTreeSet<String>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while !open.is_empty()
+        && let Some(row) = rows.next()?
+    {
+        let Ok(record) = serde_json::from_slice::<Value>(row.get_ref(0)?.as_bytes().unwrap_or_default())
+        else {
+            continue;
+        };
+        open.retain(|place| match json_path::presence(&record, &place.at) {
+            Presence::There => false,
+            Presence::Absent => {
+                notes.insert(place.note.clone());
+                false
+            }
+            Presence::Open => true,
+        });
+    }
+    Ok(())
+}
+
+/// What a place stands in, as SQLite's JSON functions name it; none of what stands in the record itself.
+fn parent(at: &str) -> Option<String> {
+    let (parent, _) = at.rsplit_once('.').filter(|(_, last)| !last.is_empty())?;
+    let parent = parent.trim_end_matches("[]");
+    (!parent.contains(['<', '>', '#', '[', ']'])).then(|| format!("$.{parent}"))
+}

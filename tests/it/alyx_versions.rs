@@ -1,0 +1,175 @@
+//! Before an Alyx of another version the proxy says nothing that this Alyx would not have said.
+
+use alyx_proxy::miniature::{Miniature, Options};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Proxy, Setup, lens::Lens, miniature, until, users};
+
+/// Asked of Alyx's tables, and of stored answers.
+const QUESTIONS: [&str; 3] = ["/subjects?sex=F&limit=10", "/labs/cortexlab", "/sessions?number=1&limit=5"];
+
+async fn behind_a_lens() -> (Miniature, Lens) {
+    let alyx = miniature::start(Options { complete: true, ..Options::default() }).await;
+    let lens = Lens::before(&alyx.url()).await;
+    (alyx, lens)
+}
+
+fn setup(alyx: &Lens) -> Setup {
+    Setup::new(&alyx.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", "labs,subjects,sessions")
+        .set("mirror.details", "")
+        .set("mirror.interval", "500ms")
+        .set("mirror.verify_per_minute", "0")
+        .set("health.idle_interval", "100ms")
+}
+
+fn is_mirrored(answer: &Answer) -> bool {
+    answer.cache().get("detail").is_some_and(|detail| detail.starts_with("mirror"))
+}
+
+async fn what_alyx_is(proxy: &Proxy) -> Value {
+    proxy.status().await["mirror"]["alyx"].clone()
+}
+
+/// Changes the description of the interface that passes, and nothing else.
+fn describes(change: impl Fn(&mut Value) + Send + 'static) -> impl Fn(&str, u16, String) -> (u16, String) {
+    move |path, status, body| {
+        if !path.starts_with("/api/schema") {
+            return (status, body);
+        }
+        let mut document = serde_json::from_str(&body).unwrap();
+        change(&mut document);
+        (status, document.to_string())
+    }
+}
+
+/// A parameter that no Alyx has which is known.
+fn add_parameter(document: &mut Value) {
+    let parameters = document["paths"]["/sessions"]["get"]["parameters"].as_array_mut().unwrap();
+    parameters.push(json!({ "name": "n_trials_gte", "in": "query", "schema": { "type": "number" } }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_answered_from_tables_of_an_alyx_that_nobody_knows() {
+    let (alyx, lens) = behind_a_lens().await;
+    lens.show(describes(add_parameter));
+    let proxy = setup(&lens).start().await;
+    proxy.until_mirrored(3).await;
+    let found = what_alyx_is(&proxy).await;
+    assert_eq!(
+        (&found["release"], &found["differences"]),
+        (&Value::Null, &json!(["knows a `n_trials_gte` of /sessions"]))
+    );
+    for question in QUESTIONS {
+        let answer = proxy.get(question).await.expect(200);
+        assert!(!is_mirrored(&answer), "{}", answer.describe());
+    }
+    alyx.cut();
+    proxy.until_upstream_is("down").await;
+    // What Alyx said is still its word; what it was never asked is not made up.
+    proxy.get(QUESTIONS[0]).await.expect(200);
+    for asked in ["/sessions?n_trials_gte=200", "/sessions?lab=cortexlab", "/labs/nosuch"] {
+        let refused = proxy.get(asked).await.expect(504).text().to_owned();
+        assert!(refused.contains("knows a `n_trials_gte` of /sessions"), "{asked}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_alyx_is_answered_by_its_own_rules() {
+    let (alyx, lens) = behind_a_lens().await;
+    lens.show(|path, status, body| {
+        if path.starts_with("/data-notices") {
+            return (404, "<h1>Not Found</h1>".to_owned());
+        }
+        let to_3_3 = |document: &mut Value| {
+            let paths = document["paths"].as_object_mut().unwrap();
+            paths.retain(|path, _| !path.starts_with("/data-notices"));
+            let parameters = paths["/subjects"]["get"]["parameters"].as_array_mut().unwrap();
+            parameters.extend(["reduced", "cull_method"].map(|name| json!({ "name": name, "in": "query" })));
+        };
+        describes(to_3_3)(path, status, body)
+    });
+    let proxy = setup(&lens).set("mirror.endpoints", "labs,subjects,sessions,data-notices").start().await;
+    proxy.until_mirrored(3).await;
+    assert_eq!(what_alyx_is(&proxy).await["release"], "3.3");
+    alyx.cut();
+    proxy.until_upstream_is("down").await;
+    let page = |target: &'static str| async { proxy.get(target).await.expect(200).json() };
+    // It has no greatest page; the newest puts a thousand on one.
+    let all = page("/sessions?limit=2000&offset=1").await;
+    assert!(all["previous"].as_str().unwrap().ends_with("limit=2000"), "{}", all["previous"]);
+    // It has a parameter that the newest has not: what it asks is not known, and it is not ignored.
+    let refused = proxy.get("/subjects?reduced=True").await.expect(504).text().to_owned();
+    assert!(refused.contains("`reduced`"), "{refused}");
+    // One that neither has is ignored.
+    assert_eq!(page("/labs?nosuch=1").await["count"], page("/labs").await["count"]);
+    // A list that it does not have is no failure.
+    let status = proxy.status().await;
+    assert!(status["mirror"]["progress"]["data-notices"]["error"].is_null(), "{}", status["mirror"]);
+}
+
+/// Until its description is asked for again a record that was changed shows that Alyx writes records otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_another_form_has_its_table_read_anew() {
+    let (alyx, lens) = behind_a_lens().await;
+    let proxy = setup(&lens).start().await;
+    proxy.until_mirrored(3).await;
+    until("the mirror answers", async || is_mirrored(&proxy.get("/sessions?lab=cortexlab&limit=3").await))
+        .await;
+    lens.show(|_, status, body| {
+        (status, body.replace(r#""task_protocol":"#, r#""extra":null,"task_protocol":"#))
+    });
+    let first = proxy.get("/sessions?limit=1").await.expect(200).json()["results"][0].clone();
+    let id = first["id"].as_str().unwrap();
+    Client::new(alyx.addr())
+        .ask("PATCH", &format!("/sessions/{id}"))
+        .json(&json!({ "narrative": "x" }))
+        .send()
+        .await
+        .expect(200);
+    until("all sessions have the new form", async || {
+        let page = proxy.get("/sessions?lab=cortexlab&limit=3").await.expect(200);
+        is_mirrored(&page) && page.text().matches(r#""extra":null"#).count() == 3
+    })
+    .await;
+    assert!(proxy.output().contains("records have another form"), "{}", proxy.output());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alyx_that_becomes_another_is_read_anew() {
+    let (_alyx, lens) = behind_a_lens().await;
+    let mut proxy = setup(&lens).start().await;
+    proxy.until_mirrored(3).await;
+    until("the mirror answers", async || is_mirrored(&proxy.get(QUESTIONS[1]).await)).await;
+    assert_eq!(what_alyx_is(&proxy).await["release"], "3.6");
+    proxy.get("/labs?limit=1").await.expect(200);
+    proxy.terminate().await;
+
+    // The next release shows a record otherwise, which nobody has changed, and then is as the one before.
+    lens.show(|path, status, body| {
+        let body = body.replace(r#""institution":"#, r#""founded":1826,"institution":"#);
+        describes(add_parameter)(path, status, body)
+    });
+    let mut proxy = proxy.restart().await;
+    until("it is seen", async || what_alyx_is(&proxy).await["release"].is_null()).await;
+    until("it is told", async || proxy.output().contains("Alyx has become another")).await;
+    let lab = proxy.get("/labs/cortexlab").await.expect(200);
+    assert!(lab.text().contains(r#""founded":1826"#) && !is_mirrored(&lab), "{}", lab.describe());
+    // An answer that is stored from before is no longer fresh.
+    let list = proxy.get("/labs?limit=1").await.expect(200).text().to_owned();
+    assert!(list.contains(r#""founded":1826"#), "{list}");
+    proxy.terminate().await;
+
+    lens.show(|_, status, body| {
+        (status, body.replace(r#""institution":"#, r#""founded":1827,"institution":"#))
+    });
+    let proxy = proxy.restart().await;
+    until("all is read anew", async || {
+        let lab = proxy.get("/labs/cortexlab").await.expect(200);
+        // From the first answer on it is right, whoever gives it.
+        assert!(lab.text().contains(r#""founded":1827"#), "{}", lab.describe());
+        is_mirrored(&lab)
+    })
+    .await;
+}
