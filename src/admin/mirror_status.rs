@@ -31,6 +31,7 @@ impl AdminSite {
                 "age_seconds": (now - state.synced_at).max(0) / 1000,
                 "scope": scope(&state.scope, names),
                 "distrusted": state.distrusted,
+                "at_fault": states.at_fault(endpoint).collect::<Vec<_>>(),
                 "unreadable_count": state.unreadable.count,
                 "unreadable": state.unreadable.told.iter().filter(|_| names).map(unreadable).collect::<Vec<_>>(),
             })

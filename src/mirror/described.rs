@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Mirror, MirrorError, generation, quarantine};
+use super::{Mirror, MirrorError, faults, generation, quarantine};
 use crate::alyx::{AlyxSpec, ENDPOINTS, spec::Description};
 
 /// Where it is kept.
@@ -57,6 +57,8 @@ impl Mirror {
             if before.is_none() {
                 return Ok(Described::First);
             }
+            // Another Alyx may mean what this program makes of its questions.
+            faults::drop_all(connection)?;
             let tables: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
             for endpoint in &tables {
                 quarantine::open(connection, endpoint, String::new(), &tables)?;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    described, quarantine, refetch,
+    described, faults, quarantine, refetch,
     schema::{EndpointTables, Schema},
     state::{self, States, TableState},
     unreadable,
@@ -73,6 +73,7 @@ pub(super) fn prepare(connection: &mut Connection, shape: &Schema) -> rusqlite::
         }
     }
     quarantine::note_distrusted(&transaction)?;
+    faults::drop_of_other_versions(&transaction)?;
     let states = states(&transaction)?;
     transaction.commit()?;
     Ok(states)
@@ -104,7 +105,9 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
             }
         }
     }
-    Ok(States::new(version(connection)?, tables).behind(described::spec(connection)?))
+    Ok(States::new(version(connection)?, tables)
+        .behind(described::spec(connection)?)
+        .with_faults(faults::all(connection)?))
 }
 
 /// The state of one table; none where it is not here, or its state is damaged.

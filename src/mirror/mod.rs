@@ -12,6 +12,7 @@ mod database;
 mod ddl;
 mod described;
 pub mod export;
+mod faults;
 mod file;
 mod generation;
 pub mod ingest;

@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{generation, schema::EndpointTables};
+use super::{faults, generation, schema::EndpointTables};
 use crate::clock::{self, Millis};
 
 /// A table that is in doubt again within this time is read as a whole no sooner than others.
@@ -30,6 +30,8 @@ pub(super) fn open(
     tables: &[&str],
 ) -> rusqlite::Result<()> {
     let Some(mut state) = generation::state(connection, endpoint)? else { return Ok(()) };
+    let settled = time(connection, "settled:", endpoint)?;
+    faults::note(connection, endpoint, &parameter, settled)?;
     state.distrusted.insert(parameter);
     connection.execute(
         "UPDATE state SET distrusted = ?2 WHERE endpoint = ?1",
@@ -64,15 +66,16 @@ pub(super) fn note_distrusted(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Whether a table is in doubt.
 pub(super) fn of(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Quarantine>> {
-    let value = |key: &str| {
-        let sql = "SELECT value FROM meta WHERE key = ?1 || ?2";
-        let mut statement = connection.prepare_cached(sql)?;
-        statement.query_row((key, endpoint), |row| row.get::<_, Millis>(0)).optional()
-    };
-    let Some(at) = value("doubted:")? else { return Ok(None) };
-    let settled = value("settled:")?;
+    let Some(at) = time(connection, "doubted:", endpoint)? else { return Ok(None) };
+    let settled = time(connection, "settled:", endpoint)?;
     let lately = settled.is_some_and(|settled| (0..LATELY).contains(&(clock::now() - settled)));
     Ok(Some(Quarantine { at, pressing: !lately }))
+}
+
+/// A time that is noted of a table.
+fn time(connection: &Connection, key: &str, endpoint: &str) -> rusqlite::Result<Option<Millis>> {
+    let sql = "SELECT value FROM meta WHERE key = ?1 || ?2";
+    connection.prepare_cached(sql)?.query_row((key, endpoint), |row| row.get(0)).optional()
 }
 
 /// A table has been read as a whole, and put down anew, since this doubt was known. When no table is in doubt any more,

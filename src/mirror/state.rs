@@ -8,14 +8,15 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    schema::{EndpointTables, TableColumn},
+    faults::Faults,
+    schema::{EndpointTables, Schema, TableColumn},
     shown,
     sql_functions::ORDER_IS_CERTAIN,
     unreadable::UnreadableRecords,
 };
 use crate::{
     alyx::{
-        AlyxSpec, ENDPOINTS,
+        AlyxSpec, ENDPOINTS, Endpoint,
         model::{ColumnKind, Join, Model},
     },
     clock::Millis,
@@ -47,19 +48,31 @@ pub struct TableState {
 pub struct States {
     version: i64,
     spec: Arc<AlyxSpec>,
+    at_fault: Faults,
     tables: HashMap<&'static str, TableState>,
 }
 
 impl States {
     /// The states of these tables, which are those of the newest Alyx.
     pub fn new(version: i64, tables: HashMap<&'static str, TableState>) -> Self {
-        Self { version, spec: Arc::new(AlyxSpec::newest()), tables }
+        Self { version, spec: Arc::new(AlyxSpec::newest()), at_fault: Faults::new(), tables }
     }
 
     /// The same of another Alyx.
     #[must_use]
     pub fn behind(self, spec: Arc<AlyxSpec>) -> Self {
         Self { spec, ..self }
+    }
+
+    /// The same with these rules at fault.
+    pub(super) fn with_faults(self, at_fault: Faults) -> Self {
+        Self { at_fault, ..self }
+    }
+
+    /// The parameters of an endpoint whose answers differ from Alyx's though the records do not; the empty one stands for the
+    /// list itself.
+    pub fn at_fault(&self, endpoint: &str) -> impl Iterator<Item = &str> {
+        self.at_fault.iter().filter(move |(of, _)| of == endpoint).map(|(_, parameter)| parameter.as_str())
     }
 
     /// What the Alyx is whose tables these are.
@@ -75,6 +88,13 @@ impl States {
     /// The state of an endpoint's table; none where it has never been synchronised as a whole.
     pub fn of(&self, endpoint: &str) -> Option<&TableState> {
         self.tables.get(endpoint)
+    }
+
+    /// Where in the records of a list the values stand that it is ordered by, as far as the records themselves show them.
+    pub fn ordered_by(&self, endpoint: &Endpoint) -> Vec<&'static str> {
+        let Some(table) = Schema::get().table(endpoint.name) else { return Vec::new() };
+        let order = self.spec.rules().map_or(&[][..], |rules| rules.order(endpoint));
+        order.iter().map_while(|order| Some(table.column(order.path)?.at)).collect()
     }
 
     /// Every table that is here.
@@ -193,7 +213,7 @@ fn keys_of(endpoint: &str) -> BTreeSet<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirror::{schema::Schema, sql_functions};
+    use crate::mirror::sql_functions;
 
     /// Rows of a table in the order in which Alyx lists them.
     fn listed(table: &EndpointTables, columns: &str, rows: &[&str]) -> Connection {

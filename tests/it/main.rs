@@ -58,6 +58,7 @@ mod politeness;
 mod recordings;
 mod refusals;
 mod reload;
+mod rules_at_fault;
 mod schema;
 mod security;
 mod service;

@@ -66,6 +66,10 @@ impl AdminSite {
                 let Plain {} = read(request)?;
                 self.verify_now()
             }
+            "trust" => {
+                let Plain {} = read(request)?;
+                self.trust_again()
+            }
             "offline" => {
                 let Plain {} = read(request)?;
                 Ok(self.hold_offline())
@@ -76,7 +80,7 @@ impl AdminSite {
             }
             _ => Err(ActionError::new(
                 StatusCode::NOT_FOUND,
-                "There is no such action. There are: purge, sync, verify, offline, online, export, import.",
+                "There is no such action. There are: purge, sync, verify, trust, offline, online, export, import.",
             )),
         }
     }
@@ -163,6 +167,22 @@ impl AdminSite {
         }
         let waiting = self.floors.mirror.samples.hurry();
         Ok(json!({ "comparing": waiting }))
+    }
+
+    /// Has answers from the tables given again that were found to differ from Alyx's.
+    pub(crate) fn trust_again(&self) -> Result<Value, ActionError> {
+        let Some(mirror) = self.core.mirror.clone() else {
+            return Err(ActionError::new(StatusCode::CONFLICT, "Nothing is mirrored."));
+        };
+        tokio::spawn(async move {
+            match mirror.trust_again().await {
+                Ok(parameters) => {
+                    tracing::info!(parameters, "an administrator has what differed trusted again");
+                }
+                Err(error) => tracing::error!(%error, "what differed is not trusted again"),
+            }
+        });
+        Ok(json!({ "trusting": true }))
     }
 
     /// Keeps away from Alyx.

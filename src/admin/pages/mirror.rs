@@ -55,6 +55,8 @@ struct MirrorRow {
     age: String,
     scope: String,
     distrusted: String,
+    /// What differs though the records do not.
+    at_fault: String,
     phase: String,
     done: u64,
     total: u64,
@@ -111,11 +113,9 @@ impl Visit {
                     age: state
                         .map_or_else(String::new, |state| clock::span_for_people(now - state.synced_at)),
                     scope: state.map_or_else(String::new, |state| scope(&state.scope, names).join("&")),
-                    distrusted: state.map_or_else(String::new, |state| {
-                        let label =
-                            |name: &String| if name.is_empty() { "all".to_owned() } else { name.clone() };
-                        state.distrusted.iter().map(label).collect::<Vec<_>>().join(", ")
-                    }),
+                    distrusted: state
+                        .map_or_else(String::new, |state| named(state.distrusted.iter().map(String::as_str))),
+                    at_fault: named(states.at_fault(endpoint.name)),
                     done: run.rows.max(run.details),
                     total: run.total.max(1),
                     moving: is_moving(&run),
@@ -173,6 +173,7 @@ impl Visit {
                 .admin
                 .verify_now()
                 .map(|_| "Answers that were given lately are being compared with Alyx's."),
+            "trust" => self.admin.trust_again().map(|_| "What differed is answered from the tables again."),
             "offline" => {
                 self.admin.hold_offline();
                 Ok("The proxy keeps away from Alyx.")
@@ -188,6 +189,12 @@ impl Visit {
             Err(refused) => self.mirror_page(&refused.why),
         }
     }
+}
+
+/// Parameters between commas; the list itself has none.
+fn named<'n>(parameters: impl Iterator<Item = &'n str>) -> String {
+    let name = |name: &'n str| if name.is_empty() { "all" } else { name };
+    parameters.map(name).collect::<Vec<_>>().join(", ")
 }
 
 fn is_moving(run: &TableProgress) -> bool {

@@ -92,6 +92,13 @@ pub enum Undecidable {
         /// The parameter.
         parameter: String,
     },
+    /// A parameter whose answers differ from Alyx's though the records do not.
+    AtFault {
+        /// The endpoint.
+        endpoint: &'static str,
+        /// The parameter.
+        parameter: String,
+    },
     /// To find the answer would take longer, or cost more, than a question may.
     TooCostly,
     /// This Alyx is none whose meaning is known.
@@ -121,6 +128,7 @@ impl Undecidable {
             Self::KeysLeftOut { .. } => "keys-left-out",
             Self::KeysSealed { .. } => "keys-sealed",
             Self::Distrusted { .. } => "distrusted",
+            Self::AtFault { .. } => "rule-at-fault",
             Self::TooCostly => "too-costly",
             Self::OtherAlyx { .. } => "other-alyx",
             Self::Hidden(_) => "hidden",
@@ -148,6 +156,9 @@ impl Undecidable {
             }
             Self::Distrusted { .. } => {
                 Some("It is trusted again when its tables have been read as a whole.".to_owned())
+            }
+            Self::AtFault { .. } => {
+                Some("It stays so until Alyx or this program is another, or an administrator has it trusted again.".to_owned())
             }
             Self::KeysSealed { .. }
             | Self::TooCostly
@@ -184,6 +195,10 @@ impl fmt::Display for Undecidable {
             }
             Self::Distrusted { endpoint, parameter } => {
                 write!(f, "Answers to `{parameter}` of /{endpoint} lately differed from Alyx's.")
+            }
+            Self::AtFault { endpoint, parameter } => {
+                let what = if parameter.is_empty() { String::new() } else { format!("`{parameter}` of ") };
+                write!(f, "Answers to {what}/{endpoint} differ from Alyx's, though the records are the same.")
             }
             Self::TooCostly => {
                 f.write_str("To find this in the tables here would cost more than one question may.")

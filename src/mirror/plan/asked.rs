@@ -44,8 +44,11 @@ pub(super) fn trusted(
     used: &[ActiveFilter],
 ) -> Result<(), Undecidable> {
     let Some(state) = states.of(endpoint.name) else { return Ok(()) };
-    let names = used.iter().map(|(filter, _)| filter.name).chain([""]);
-    match names.into_iter().find(|name| state.distrusted.contains(*name)) {
+    let mut names = used.iter().map(|(filter, _)| filter.name).chain([""]);
+    if let Some(name) = states.at_fault(endpoint.name).find(|name| names.clone().any(|used| used == *name)) {
+        return Err(Undecidable::AtFault { endpoint: endpoint.name, parameter: name.to_owned() });
+    }
+    match names.find(|name| state.distrusted.contains(*name)) {
         Some(name) => Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: name.to_owned() }),
         None => Ok(()),
     }

@@ -25,6 +25,9 @@ pub fn detail(
     else {
         return Err(missing(false).into());
     };
+    if states.at_fault(endpoint.name).any(str::is_empty) {
+        return Err(Undecidable::AtFault { endpoint: endpoint.name, parameter: String::new() }.into());
+    }
     if state.distrusted.contains("") {
         return Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
     }

@@ -1,9 +1,12 @@
-//! Comparing two answers to one question, where neither the order of records nor the time of day counts.
+//! Comparing two answers to one question, where neither the order of ties nor the time of day counts.
 
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::alyx::record::{self, Record};
+use crate::alyx::{
+    json_path,
+    record::{self, Record},
+};
 
 /// What one of both said.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,25 +15,40 @@ pub(super) struct Side {
     count: Option<Value>,
     /// The records as text in a form of their own, sorted.
     records: Vec<String>,
+    /// What the list is ordered by, of each record in its place: ties are the same.
+    order: Vec<String>,
     /// The tables that the answer was made from.
     pub(super) tables: Vec<&'static str>,
 }
 
 impl Side {
-    /// Reads an answer; fields that change with the `clock` are left out.
-    pub(super) fn of(status: StatusCode, body: &[u8], clock: &[&str], tables: Vec<&'static str>) -> Self {
+    /// Reads an answer; fields that change with the `clock` are left out. A list stands in the order of the values at `keys`.
+    pub(super) fn of(
+        status: StatusCode,
+        body: &[u8],
+        clock: &[&str],
+        keys: &[&str],
+        tables: Vec<&'static str>,
+    ) -> Self {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let fields: Vec<(&str, &str)> = record::fields(text).collect();
         let field = |wanted: &str| fields.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text);
         let plain = |text: &str| canonical(&Record::new(text).without(clock)).to_string();
+        let key = |text: &str| {
+            let record = record::parse(text);
+            let values = keys.iter().map(|at| json_path::values(&record, at));
+            values.map(|values| format!("{values:?}")).collect::<Vec<_>>().join(" ")
+        };
+        let mut order = Vec::new();
         let (count, mut records) = match (status, field("count"), field("results")) {
             (StatusCode::OK, Some(count), Some(results)) => {
+                order = record::members(results).map(key).collect();
                 (Some(record::parse(count)), record::members(results).map(plain).collect())
             }
             _ => (None, vec![plain(text)]),
         };
         records.sort_unstable();
-        Self { status, count, records, tables }
+        Self { status, count, records, order, tables }
     }
 
     /// Whether both say the same. Of a list that is longer than a page each may show another part.
@@ -41,6 +59,7 @@ impl Side {
         self.status == other.status
             && self.count == other.count
             && (self.records == other.records || part(self) && part(other))
+            && self.order == other.order
     }
 }
 
@@ -67,7 +86,7 @@ mod tests {
     use super::*;
 
     fn said(body: &str) -> Side {
-        Side::of(StatusCode::OK, body.as_bytes(), &["age_weeks"], Vec::new())
+        Side::of(StatusCode::OK, body.as_bytes(), &["age_weeks"], &["at"], Vec::new())
     }
 
     #[test]
@@ -84,6 +103,16 @@ mod tests {
         }
         assert!(said(r#"{"a":NaN}"#).agrees(&said(r#"{"a":NaN}"#)));
         assert!(!said(r#"{"a":NaN}"#).agrees(&said(r#"{"a":null}"#)));
+    }
+
+    #[test]
+    fn ties_may_stand_in_any_order_and_nothing_else() {
+        let page = |records: &str| {
+            said(&format!(r#"{{"count":3,"next":null,"previous":null,"results":[{records}]}}"#))
+        };
+        let one = page(r#"{"at":2,"a":1},{"at":2,"a":2},{"at":1,"a":3}"#);
+        assert!(one.agrees(&page(r#"{"at":2,"a":2},{"at":2,"a":1},{"at":1,"a":3}"#)));
+        assert!(!one.agrees(&page(r#"{"at":1,"a":3},{"at":2,"a":2},{"at":2,"a":1}"#)));
     }
 
     #[test]

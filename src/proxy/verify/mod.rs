@@ -6,7 +6,7 @@
 //! anew. If they differ still, and Alyx said the same both times, the mirror is wrong: that is counted and
 //! logged, and the parameters that were used are not answered from here until the tables have been read as a whole.
 //!
-//! Left out: the order of records, which Alyx leaves open (ALYX.md 3.10), and fields that change with the time
+//! Left out: the order of ties, which Alyx leaves open (ALYX.md 3.10), and fields that change with the time
 //! of day (3.8).
 
 mod compare;
@@ -134,10 +134,11 @@ impl FromMirror {
         }
         let (endpoint, ours) = (target.endpoint, kept.entry.clone());
         let tables: Vec<_> = kept.tables.iter().map(|(table, _)| *table).collect();
+        let keys = target.mirror.states().ordered_by(endpoint);
         let compared = tokio::task::spawn_blocking(move || {
             let clock = endpoint.clock;
-            let ours = compare::Side::of(ours.status, &ours.body, clock, tables.clone());
-            let theirs = compare::Side::of(answer.status, &answer.body, clock, tables);
+            let ours = compare::Side::of(ours.status, &ours.body, clock, &keys, tables.clone());
+            let theirs = compare::Side::of(answer.status, &answer.body, clock, &keys, tables);
             (ours.agrees(&theirs), theirs)
         });
         match compared.await {

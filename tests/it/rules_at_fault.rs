@@ -1,0 +1,85 @@
+//! What the mirror makes of a question otherwise than Alyx, though every record is the same, is found and goes to Alyx from then on.
+
+use alyx_proxy::{alyx::record, miniature::Options};
+use serde_json::json;
+
+use crate::support::{Answer, Proxy, Setup, lens::Lens, miniature, until, users};
+
+fn setup(alyx: &Lens) -> Setup {
+    Setup::new(&alyx.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", "labs,subjects")
+        .set("mirror.details", "")
+        .set("mirror.interval", "500ms")
+        .set("mirror.verify_per_minute", "600")
+        // Nothing but the mirror answers.
+        .set("storage.max_disk", "0 B")
+        .set("storage.max_memory", "0 B")
+}
+
+fn detail(answer: &Answer) -> String {
+    answer.cache().get("detail").unwrap_or_default().to_owned()
+}
+
+/// Asks until the question is out of use for good; it never comes back into use meanwhile but for the time in which its
+/// tables have been read anew.
+async fn until_at_fault(proxy: &Proxy, question: &str) {
+    until("the rule is at fault", async || detail(&proxy.get(question).await.expect(200)) == "rule-at-fault")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_alyx_understands_otherwise_is_out_of_use_for_good() {
+    let alyx = miniature::start(Options { complete: true, ..Options::default() }).await;
+    let lens = Lens::before(&alyx.url()).await;
+    // This Alyx counts one of them more.
+    lens.show(|asked, status, body| {
+        let other = asked.contains("sex=F") && asked.starts_with("/subjects");
+        (status, if other { body.replacen("{\"count\":", "{\"count\":1", 1) } else { body })
+    });
+    let mut proxy = setup(&lens).start().await;
+    proxy.until_mirrored(2).await;
+    until_at_fault(&proxy, "/subjects?sex=F&limit=3").await;
+    let status = proxy.status().await;
+    let tables = status["mirror"]["tables"].as_array().unwrap();
+    let subjects = tables.iter().find(|table| table["endpoint"] == "subjects").unwrap();
+    assert_eq!(subjects["at_fault"], json!(["sex"]), "{subjects}");
+    // What is asked otherwise is answered as before.
+    until("others are answered here", async || {
+        detail(&proxy.get("/subjects?lab=cortexlab&limit=3").await.expect(200)).starts_with("mirror")
+    })
+    .await;
+    // Offline it is refused by name, also after a restart.
+    proxy.terminate().await;
+    alyx.cut();
+    let proxy = proxy.restart().await;
+    proxy.until_upstream_is("down").await;
+    let refused = proxy.get("/subjects?sex=F&limit=3").await.expect(504).text().to_owned();
+    assert!(refused.contains("`sex`"), "{refused}");
+    proxy.get("/subjects?sex=M&lab=cortexlab").await.expect(504);
+    proxy.get("/subjects?lab=cortexlab").await.expect(200);
+    // Until somebody who knows better says so.
+    let admin = proxy.client().with_authorization(&format!("Bearer {}", proxy.admin_token().trim()));
+    admin.ask("POST", "/-/api/trust").json(&json!({})).send().await.expect(200);
+    until("it is trusted again", async || proxy.get("/subjects?sex=F&limit=3").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_alyx_orders_otherwise_is_out_of_use() {
+    let alyx = miniature::start(Options { complete: true, ..Options::default() }).await;
+    let lens = Lens::before(&alyx.url()).await;
+    // This Alyx lists a page the other way round; no record is another.
+    lens.show(|asked, status, body| {
+        let results = record::fields(&body).find(|(name, _)| *name == "results");
+        let Some((_, results)) = results.filter(|_| asked.starts_with("/sessions?lab=")) else {
+            return (status, body);
+        };
+        let mut records: Vec<&str> = record::members(results).collect();
+        records.reverse();
+        let page = body.replace(results, &format!("[{}]", records.join(",")));
+        (status, page)
+    });
+    let proxy = setup(&lens).set("mirror.endpoints", "labs,sessions").start().await;
+    proxy.until_mirrored(2).await;
+    until_at_fault(&proxy, "/sessions?lab=cortexlab").await;
+}
