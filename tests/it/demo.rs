@@ -238,7 +238,6 @@ async fn the_user_of_the_demo_is_a_user_with_sessions_who_may_add_to_the_lab() {
 
 /// What the miniature can't answer of it, and why.
 const BEYOND: &[(&str, &str)] = &[
-    ("~probe_insertion__", "excludes by the JSON of a related record, of which there is no recording"),
     (
         "session__project__name",
         "Django's words about a relation that isn't there, of which there is no recording",

@@ -1,6 +1,9 @@
 //! The texts of filters read and checked, all before any is applied (ALYX.md 2.1, rules 2 to 6).
 
-use jiff::civil::{Date, DateTime};
+use jiff::{
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 
 use super::{
     QueryError,
@@ -16,6 +19,11 @@ use crate::alyx::{
 pub(crate) trait KeyLookup {
     /// Whether an endpoint has a record of this primary key.
     fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, QueryError>;
+
+    /// The zone of Alyx's times, where it is known.
+    fn zone(&self) -> Option<&TimeZone> {
+        None
+    }
 }
 
 /// The value of a filter.
@@ -126,7 +134,7 @@ fn value(keys: &dyn KeyLookup, input: Input, texts: &[&str]) -> Result<Option<Cl
             "false" | "0" => Some(CleanedValue::Bool(false)),
             _ => None,
         }),
-        Input::DateTime | Input::FormDateTime => match read_time(input, text) {
+        Input::DateTime | Input::FormDateTime => match read_time(keys.zone(), input, text) {
             Parsed::Is(time) => Ok(Some(CleanedValue::Time(time))),
             Parsed::Not => invalid(NO_TIME),
             Parsed::Unsure => unsure(text),
@@ -184,8 +192,22 @@ fn blank(input: Input) -> Result<Option<CleanedValue>, FieldError> {
 }
 
 /// A time of ISO 8601; in a form also a day as forms take it.
-fn read_time(input: Input, text: &str) -> Parsed<DateTime> {
-    match (parse::time(text), input) {
+fn read_time(zone: Option<&TimeZone>, input: Input, text: &str) -> Parsed<DateTime> {
+    let read = match parse::time_and_offset(text) {
+        Parsed::Is((time, None)) => Parsed::Is(time),
+        // Of a time of the form only the day counts, as it is written.
+        Parsed::Is((time, Some(_))) if matches!(input, Input::FormDateTime) => Parsed::Is(time),
+        Parsed::Is((time, Some(ahead))) => {
+            let utc = time.checked_sub(ahead).and_then(|time| TimeZone::UTC.to_timestamp(time)).ok();
+            match (utc, zone) {
+                (Some(utc), Some(zone)) => Parsed::Is(zone.to_datetime(utc)),
+                _ => Parsed::Unsure,
+            }
+        }
+        Parsed::Not => Parsed::Not,
+        Parsed::Unsure => Parsed::Unsure,
+    };
+    match (read, input) {
         (Parsed::Not, Input::FormDateTime) => match parse::form_day(text) {
             Parsed::Is(day) => Parsed::Is(day.at(0, 0, 0, 0)),
             // There may be a time after the day.

@@ -6,6 +6,7 @@
 
 use super::{
     compare,
+    condition::BASE,
     context::Context,
     keys,
     link::ReverseKey,
@@ -45,47 +46,16 @@ pub(super) fn multiplicity(
     Walk { context, path, comparison }.ways(alias, path.endpoint, &path.hops)
 }
 
-/// The value at the end of a path that leads to one value.
-pub(super) fn expression(context: &Context<'_>, alias: &str, path: &Path) -> QueryResult<Sql> {
-    let mut sql = Sql::default();
-    let (mut alias, mut endpoint, mut depth) = (alias.to_owned(), path.endpoint, 0);
-    let Leaf::Value { column, detail, .. } = path.leaf else {
-        return Err(QueryError::beyond("order by a record"));
-    };
-    let mut ends = Vec::new();
-    for hop in &path.hops {
-        let Join::Holds { key, detail, .. } = hop.join else {
-            return Err(QueryError::beyond("order by many records"));
-        };
-        context.table(endpoint, detail)?;
-        let target = context.table(hop.to, false)?;
-        let inner = context.alias();
-        sql = sql.text("(SELECT ");
-        ends.push(format!(
-            " FROM {} {inner} WHERE {inner}.{} = {alias}.{} LIMIT 1)",
-            quoted(&target.name),
-            quoted(key),
-            quoted(hop.name)
-        ));
-        (alias, endpoint, depth) = (inner, hop.to, depth + 1);
-    }
-    context.table(endpoint, detail)?;
-    sql = sql.text(&format!("{alias}.{}", quoted(column)));
-    for end in ends.iter().rev() {
-        sql = sql.text(end);
-    }
-    Ok(sql)
-}
-
-struct Walk<'w, 'c> {
-    context: &'w Context<'c>,
-    path: &'w Path,
-    comparison: &'w Comparison,
+/// A path that is followed, and what is asked at its end.
+pub(super) struct Walk<'w, 'c> {
+    pub(super) context: &'w Context<'c>,
+    pub(super) path: &'w Path,
+    pub(super) comparison: &'w Comparison,
 }
 
 impl Walk<'_, '_> {
     /// Whether a relation that leads nowhere fulfils the comparison.
-    fn of_nothing(&self) -> bool {
+    pub(super) fn of_nothing(&self) -> bool {
         match self.comparison {
             Comparison::Null(wanted) => *wanted,
             Comparison::Json(test) => test.wants_null(),
@@ -101,7 +71,7 @@ impl Walk<'_, '_> {
                 let target = self.context.table(hop.to, false)?;
                 let held = format!("{alias}.{}", quoted(hop.name));
                 let found = self.among(&held, target, key, rest)?;
-                self.same_for_namesakes(endpoint, hop, target, key, rest)?;
+                self.same_for_namesakes((alias, endpoint), hop, target, key, rest)?;
                 (format!("{held} IS NULL"), found)
             }
             Join::Holds { key, detail, .. } => {
@@ -141,6 +111,7 @@ impl Walk<'_, '_> {
                 };
                 let any = format!("SELECT m.{column} FROM {table} m WHERE m.{column} IS NOT NULL");
                 self.one_holder(
+                    alias,
                     endpoint,
                     key,
                     if self.of_nothing() { Sql::new(any) } else { holders.clone() },
@@ -156,7 +127,7 @@ impl Walk<'_, '_> {
     }
 
     /// Whether this is the key of a record that leads on so.
-    fn among(
+    pub(super) fn among(
         &self,
         held: &str,
         target: &EndpointTables,
@@ -186,7 +157,7 @@ impl Walk<'_, '_> {
             let holds = if self.looks_into_text() && self.context.repeats(&many.table, "key") {
                 self.among_values(&key, &many.table, "key", kind)?
             } else {
-                compare::predicate(&key, kind, self.comparison)?
+                self.compared(&key, kind)?
             };
             return Ok(Sql::new(format!("{alias}.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE "))
                 .sql(holds)
@@ -194,7 +165,7 @@ impl Walk<'_, '_> {
         }
         if table.wide.iter().any(|wide| wide.name == column) {
             let inner = self.context.alias();
-            let holds = compare::predicate(&format!("{inner}.{}", quoted(column)), kind, self.comparison)?;
+            let holds = self.compared(&format!("{inner}.{}", quoted(column)), kind)?;
             let name = quoted(&format!("{}__wide", table.name));
             return Ok(Sql::new("(SELECT ")
                 .sql(holds)
@@ -206,7 +177,12 @@ impl Walk<'_, '_> {
         if self.looks_into_text() && !is_folded && self.context.repeats(&table.name, column) {
             return self.among_values(&own, &table.name, column, kind);
         }
-        compare::predicate(&own, kind, self.comparison)
+        self.compared(&own, kind)
+    }
+
+    /// Whether a column compares so.
+    pub(super) fn compared(&self, column: &str, kind: ColumnKind) -> QueryResult<Sql> {
+        compare::predicate(column, kind, self.comparison, &self.context.database())
     }
 
     /// Whether a value is among those of a column that compare so: the few different ones are looked into once
@@ -214,7 +190,7 @@ impl Walk<'_, '_> {
     fn among_values(&self, value: &str, table: &str, column: &str, kind: ColumnKind) -> QueryResult<Sql> {
         let values = self.context.alias();
         let (table, column) = (quoted(table), quoted(column));
-        let holds = compare::predicate(&format!("{values}.value"), kind, self.comparison)?;
+        let holds = self.compared(&format!("{values}.value"), kind)?;
         Ok(Sql::new(format!(
             "{value} IN (WITH RECURSIVE {values}(value) AS (SELECT min({column}) FROM {table} UNION ALL \
              SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM {values} \
@@ -300,7 +276,7 @@ impl Walk<'_, '_> {
                 && !self.of_nothing()
             {
                 let inner = self.context.alias();
-                let holds = compare::predicate(&format!("{inner}.key"), kind, self.comparison)?;
+                let holds = self.compared(&format!("{inner}.key"), kind)?;
                 let rows = quoted(&many.table);
                 return Ok(Sql::new(format!(
                     "(SELECT count(*) FROM {rows} {inner} WHERE {inner}.n = {alias}.n AND "
@@ -313,7 +289,7 @@ impl Walk<'_, '_> {
     }
 
     /// What is asked of a related record, where it stands within the record itself.
-    fn embedded(
+    pub(super) fn embedded(
         &self,
         alias: &str,
         many: &'static Many,
@@ -322,7 +298,7 @@ impl Walk<'_, '_> {
         let has = |name: &str| many.columns.iter().any(|column| column.name == name);
         match (rest, self.path.leaf) {
             ([], Leaf::Value { column, kind, .. }) if has(column) => {
-                compare::predicate(&format!("{alias}.{}", quoted(column)), kind, self.comparison).map(Some)
+                self.compared(&format!("{alias}.{}", quoted(column)), kind).map(Some)
             }
             ([hop, rest @ ..], _) if has(hop.name) && !hop.many && !self.of_nothing() => {
                 let Join::Holds { key, .. } = hop.join else { return Ok(None) };
@@ -333,7 +309,12 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn many(&self, endpoint: &'static str, relation: &str, detail: bool) -> QueryResult<&'static Many> {
+    pub(super) fn many(
+        &self,
+        endpoint: &'static str,
+        relation: &str,
+        detail: bool,
+    ) -> QueryResult<&'static Many> {
         let many = self.context.table(endpoint, detail)?.many(relation);
         many.ok_or_else(|| QueryError::beyond(&format!("follow {relation} of /{endpoint}")))
     }
@@ -352,8 +333,8 @@ impl Walk<'_, '_> {
     /// Records name another by `key`, which several may share: they must not differ in what is asked.
     fn same_for_namesakes(
         &self,
-        endpoint: &'static str,
-        hop: &Relation,
+        (alias, endpoint): (&str, &'static str),
+        hop: &'static Relation,
         target: &EndpointTables,
         key: &str,
         rest: &[&'static Relation],
@@ -365,23 +346,30 @@ impl Walk<'_, '_> {
         let within = self.holds(&inner, hop.to, rest)?;
         let holders = self.context.table(endpoint, false)?;
         let (name, key_name) = (quoted(&target.name), quoted(key));
-        let sql = Sql::new(format!("SELECT 1 FROM {name} {inner} WHERE {inner}.{key_name} IN (SELECT "))
-            .text(&format!(
-                "{key_name} FROM {name} GROUP BY 1 HAVING count(*) > 1) AND EXISTS (SELECT 1 FROM "
-            ))
-            .text(&format!(
-                "{} h WHERE h.{} = {inner}.{key_name}) GROUP BY {inner}.{key_name} HAVING count(DISTINCT (",
-                quoted(&holders.name),
-                quoted(hop.name)
-            ))
-            .sql(within)
-            .text(") IS TRUE) > 1");
-        self.context.guard(sql, namesakes(hop.to, key));
+        let sql = Sql::new(format!(
+            "SELECT {inner}.{key_name} FROM {name} {inner} WHERE {inner}.{key_name} IN (SELECT "
+        ))
+        .text(&format!("{key_name} FROM {name} GROUP BY 1 HAVING count(*) > 1) AND EXISTS (SELECT 1 FROM "))
+        .text(&format!(
+            "{} h WHERE h.{} = {inner}.{key_name}) GROUP BY {inner}.{key_name} HAVING count(DISTINCT (",
+            quoted(&holders.name),
+            quoted(hop.name)
+        ))
+        .sql(within)
+        .text(") IS TRUE) > 1");
+        let own = (alias == BASE).then_some(hop.name);
+        self.context.guard_records(sql, namesakes(hop.to, key), own);
         Ok(())
     }
 
     /// Others name this record by `key`, which several may share: no other may, where it matters.
-    fn one_holder(&self, endpoint: &'static str, key: &str, holders: Sql) -> QueryResult<()> {
+    fn one_holder(
+        &self,
+        alias: &str,
+        endpoint: &'static str,
+        key: &'static str,
+        holders: Sql,
+    ) -> QueryResult<()> {
         if !self.context.is_ambiguous(endpoint, key) {
             return Ok(());
         }
@@ -390,7 +378,7 @@ impl Walk<'_, '_> {
         let sql = Sql::new(format!("SELECT {key_name} FROM {name} WHERE {key_name} IN ("))
             .sql(holders)
             .text(") GROUP BY 1 HAVING count(*) > 1");
-        self.context.guard(sql, namesakes(endpoint, key));
+        self.context.guard_records(sql, namesakes(endpoint, key), (alias == BASE).then_some(key));
         Ok(())
     }
 }
