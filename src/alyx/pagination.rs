@@ -6,7 +6,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::query_string::{self, Pairs, encode_sorted};
+use super::{
+    filterset::parse::{self, Parsed},
+    query_string::{self, Pairs, encode_sorted},
+};
 
 /// Records on a page when the request names no limit.
 pub const DEFAULT_LIMIT: u64 = 250;
@@ -51,9 +54,9 @@ impl Window {
 
     /// The window that these parameters ask an Alyx of these pages for.
     pub fn within(pairs: &Pairs, sizes: PageSizes) -> Self {
-        let last = |wanted: &str| pairs.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value);
-        let limit = last("limit").and_then(|text| whole_number(text)).filter(|limit| *limit > 0);
-        let offset = last("offset").and_then(|text| whole_number(text));
+        let at_most = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        let limit = whole_number(pairs, "limit").filter(|limit| *limit > 0).map(at_most);
+        let offset = whole_number(pairs, "offset").map(at_most);
         let limit = limit.unwrap_or(sizes.default).min(sizes.greatest.unwrap_or(u64::MAX));
         Self { limit, offset: offset.unwrap_or(0) }
     }
@@ -62,15 +65,17 @@ impl Window {
     /// (base and canonical path, no query) with these parameters.
     pub fn links(self, url: &str, pairs: &Pairs, count: u64) -> (Option<String>, Option<String>) {
         let end = self.offset.saturating_add(self.limit);
-        let next = (end < count).then(|| self.link(url, pairs, Some(end)));
+        let next = (end < count).then(|| self.link(url, pairs, Some(end.into())));
         let previous = (self.offset > 0).then(|| {
-            let start = self.offset.saturating_sub(self.limit);
+            // Python's numbers have no end.
+            let offset = whole_number(pairs, "offset").unwrap_or_else(|| self.offset.into());
+            let start = offset.saturating_sub(self.limit.into());
             self.link(url, pairs, (start > 0).then_some(start))
         });
         (next, previous)
     }
 
-    fn link(self, url: &str, pairs: &Pairs, offset: Option<u64>) -> String {
+    fn link(self, url: &str, pairs: &Pairs, offset: Option<u128>) -> String {
         let mut replaced: Pairs = pairs.iter().filter(|(name, _)| !is_paging(name)).cloned().collect();
         replaced.push(("limit".to_owned(), self.limit.to_string()));
         if let Some(offset) = offset {
@@ -113,15 +118,23 @@ fn as_django_writes(url: &str) -> Cow<'_, str> {
     url
 }
 
-/// A whole number from 0 on as Python's `int()` reads it: spaces around it, single underscores
-/// between digits and a plus sign are allowed. Digits of other scripts are not read here; such a
-/// request is passed on as it is.
-fn whole_number(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.strip_prefix('+').unwrap_or(text);
-    let sound = !digits.is_empty()
-        && digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-    sound.then(|| digits.replace('_', "").parse().unwrap_or(u64::MAX))
+/// The value of `limit` or `offset` as Python's `int()` reads it, if that is a whole number from 0 on; the last counts.
+fn whole_number(pairs: &Pairs, wanted: &str) -> Option<u128> {
+    let (_, text) = pairs.iter().rev().find(|(name, _)| name == wanted)?;
+    match parse::whole(text) {
+        Parsed::Is(number) => u128::try_from(number).ok(),
+        // More digits than are read here: see `is_readable`.
+        Parsed::Unsure if !text.contains('-') => Some(u128::MAX),
+        Parsed::Unsure | Parsed::Not => None,
+    }
+}
+
+/// Whether `limit` and `offset` are read here as Python reads them: numbers of many digits are not.
+pub fn is_readable(pairs: &Pairs) -> bool {
+    let is_read = |(name, text): &(String, String)| {
+        !matches!(name.as_str(), "limit" | "offset") || parse::whole(text) != Parsed::Unsure
+    };
+    pairs.iter().all(is_read)
 }
 
 /// `{"count":…,"next":…,"previous":…,"results":[…]}`: where its parts stand in a body.
@@ -213,6 +226,22 @@ mod tests {
         let path = "http://a:1/water-type/a%2Bb%3A%20%25%3B";
         let (next, _) = Window { limit: 1, offset: 0 }.links(path, &Pairs::new(), 2);
         assert_eq!(next.as_deref(), Some("http://a:1/water-type/a+b:%20%25%3B?limit=1&offset=1"));
+    }
+
+    #[test]
+    fn digits_of_every_script_and_numbers_without_end() {
+        let window = |query: &str| {
+            let window = Window::of(&parse(query));
+            (window.limit, window.offset)
+        };
+        assert_eq!(window("limit=%D9%A3&offset=%D9%A1%D9%A2"), (3, 12));
+        assert_eq!(window("limit=%C2%B2&offset=%C2%B2"), (250, 0));
+        assert_eq!(window("limit=%1f7"), (7, 0));
+        let pairs = parse("limit=2&offset=99999999999999999999");
+        let (next, previous) = Window::of(&pairs).links("http://a/s", &pairs, 12);
+        let before = "http://a/s?limit=2&offset=99999999999999999997";
+        assert_eq!((next, previous.as_deref()), (None, Some(before)));
+        assert!(is_readable(&pairs) && !is_readable(&parse(&format!("limit={}", "9".repeat(50)))));
     }
 
     #[test]

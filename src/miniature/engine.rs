@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::StatusCode;
+use jiff::tz::TimeZone;
 use rusqlite::Connection;
 
 use super::{answer::ViewResponse, data::Data, sample};
@@ -80,7 +81,8 @@ impl Engine {
         url: &str,
     ) -> ViewResponse {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let question = MirrorQuestion { endpoint, key, pairs, url, today: sample::TODAY, recency: None };
+        let (today, zone) = (sample::TODAY, Some(&TimeZone::UTC));
+        let question = MirrorQuestion { endpoint, key, pairs, url, today, zone, recency: None };
         let answered = LoadedLab::current(&mut loaded, data).and_then(|loaded| loaded.answer(&question));
         match answered {
             Ok(MirrorOutcome::Answer(answer)) => {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::TimeZone};
 use rusqlite::Connection;
 
 use super::{
@@ -33,6 +33,8 @@ pub struct MirrorQuestion<'q> {
     pub url: &'q str,
     /// The day that the server's clock stands at.
     pub today: Date,
+    /// The zone in which Alyx's times stand, where it is known.
+    pub zone: Option<&'q TimeZone>,
     /// How recent the tables must be; none where any age will do.
     pub recency: Option<&'q Recency>,
 }
@@ -131,7 +133,8 @@ fn list(
     states: &States,
     question: &MirrorQuestion<'_>,
 ) -> Result<MirrorOutcome, PlanError> {
-    let plan = plan::list(connection, states, question.endpoint, question.pairs, question.today)?;
+    let today = plan::Today { date: question.today, zone: question.zone.cloned() };
+    let plan = plan::list(connection, states, question.endpoint, question.pairs, today)?;
     let mut needs = Needs::of(states, question.endpoint.name, plan.needs.iter().map(|(name, _)| *name));
     needs.shown(states, question.endpoint.name, false);
     if let Some(old) = needs.too_old(question.recency) {

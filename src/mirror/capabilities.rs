@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::alyx::{
     ENDPOINTS, Endpoint,
-    filter::{Decided, Filter, Input, Keyed, Predicate, RowEffect},
+    filter::{Decided, Filter, Input, Keyed, Predicate},
     filterset::path::{Leaf, Path},
     model::{Column, Join, Model},
 };
@@ -101,9 +101,7 @@ fn parameter(
 ) -> Parameter {
     let need = |(endpoint, details)| Need { endpoint, details, here: have(endpoint, details) };
     let mut needs: Vec<Need> = tables(endpoint, filter).into_iter().map(need).collect();
-    let repeated = makes_repeated_differ(endpoint, filter);
     let answered = match filter.decided {
-        _ if repeated => Answered::Forwarded,
         Decided::Nowhere => Answered::Forwarded,
         Decided::ByPath => Answered::ByPath,
         Decided::List | Decided::Detail | Decided::With(_) => Answered::Here,
@@ -112,23 +110,8 @@ fn parameter(
         needs.clear();
     }
     let ready = answered != Answered::Forwarded && needs.iter().all(|need| need.here);
-    Parameter {
-        name: filter.name,
-        answered,
-        needs,
-        ready,
-        why: if repeated { REPEATED } else { why(filter) },
-    }
+    Parameter { name: filter.name, answered, needs, ready, why: why(filter) }
 }
-
-/// Whether a filter makes rows differ in a list that has a record once for each of those it is ordered by
-/// (imaging stacks, ALYX.md 2.5).
-fn makes_repeated_differ(endpoint: &'static Endpoint, filter: &Filter) -> bool {
-    let many = |path| Path::resolve(endpoint.name, path).is_ok_and(|path| path.many());
-    filter.rows == RowEffect::Distinct && endpoint.order.iter().any(|order| many(order.path))
-}
-
-const REPEATED: &str = "How often Alyx lists a record of several slices then is not known here.";
 
 /// The tables that a filter needs, and of which also the details; that of the endpoint is the first.
 fn tables(endpoint: &'static Endpoint, filter: &'static Filter) -> Vec<(&'static str, bool)> {
@@ -254,8 +237,5 @@ mod tests {
         assert_eq!(ready("subject"), Some(true));
         assert_eq!(ready("tag"), Some(false));
         assert_eq!(ready("name"), Some(false));
-        let stacks = some.iter().find(|answers| answers.endpoint == "imaging-stack").unwrap();
-        let django = stacks.parameters.iter().find(|parameter| parameter.name == "django").unwrap();
-        assert_eq!((django.answered, django.why), (Answered::Forwarded, REPEATED));
     }
 }

@@ -2,20 +2,24 @@
 //!
 //! Each is deterministic, and null where its column is null unless it says otherwise.
 
-use jiff::civil::{Date, DateTime};
+use jiff::{
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 use rusqlite::{
     Connection, Error, Result,
     functions::{Context, FunctionFlags},
-    types::ValueRef,
+    types::{Value as SqlValue, ValueRef},
 };
 use serde_json::Value;
 
 use super::ingest::{days, micros};
 use crate::alyx::{
-    collation,
+    collation::{self, Collations},
     filterset::{
         QueryError, Undecidable,
         compare::upper,
+        float_text,
         json_lookup::JsonPredicate,
         regex as pattern,
         scalar::{self, Scalar, Transform},
@@ -26,8 +30,14 @@ use crate::alyx::{
 /// What an error of SQLite begins with where a row can't be decided; the reason follows.
 pub const UNDECIDED: &str = "undecided: ";
 
-/// Whether the order of two texts by their bytes is that of every collation.
-pub(super) const ORDER_IS_CERTAIN: &str = "order_is_certain";
+/// The order of two texts by some collations, as -1, 0 or 1; null where it is not certain, or one of them is null.
+pub(super) const TEXT_ORDER: &str = "text_order";
+
+/// The same, where the question is undecided that needs an order which is not certain.
+pub(super) const SURE_TEXT_ORDER: &str = "sure_text_order";
+
+/// What orders a text as a collation does.
+pub(super) const COLLATION_KEY: &str = "collation_key";
 
 /// Makes the functions known to a connection.
 pub fn register(connection: &Connection) -> Result<()> {
@@ -36,7 +46,8 @@ pub fn register(connection: &Connection) -> Result<()> {
     })?;
     text(connection, "text_starts", |own, wanted| own.starts_with(wanted))?;
     text(connection, "text_ends", |own, wanted| own.ends_with(wanted))?;
-    text(connection, ORDER_IS_CERTAIN, collation::is_certain)?;
+    text_orders(connection)?;
+    text_forms(connection)?;
     connection.create_scalar_function("upper_of", 1, FLAGS, |context| {
         Ok(match context.get_raw(0) {
             ValueRef::Null => None,
@@ -85,6 +96,68 @@ fn in_upper(own: &str, wanted: &str, holds: fn(&[u8], &[u8]) -> bool) -> bool {
 
 fn contains(own: &[u8], wanted: &[u8]) -> bool {
     memchr::memmem::find(own, wanted).is_some()
+}
+
+fn text_orders(connection: &Connection) -> Result<()> {
+    let order = |context: &Context<'_>| -> Result<Option<Option<i64>>> {
+        let (ValueRef::Text(_), ValueRef::Text(_)) = (context.get_raw(0), context.get_raw(1)) else {
+            return Ok(None);
+        };
+        let collations = Collations::of_number(context.get(2)?);
+        let order = collations.order(context.get_raw(0).as_str()?, context.get_raw(1).as_str()?);
+        Ok(Some(order.map(|order| order as i64)))
+    };
+    connection.create_scalar_function(TEXT_ORDER, 3, FLAGS, move |context| Ok(order(context)?.flatten()))?;
+    connection.create_scalar_function(SURE_TEXT_ORDER, 3, FLAGS, move |context| {
+        let unknown = || undecided(QueryError::beyond("know the order of text in Alyx's database"));
+        order(context)?.map(|order| order.ok_or_else(unknown)).transpose()
+    })?;
+    connection.create_scalar_function(COLLATION_KEY, 2, FLAGS, |context| {
+        let ValueRef::Text(_) = context.get_raw(0) else { return context.get::<SqlValue>(0) };
+        let collation = Collations::of_number(context.get(1)?);
+        Ok(SqlValue::Blob(collation::key(context.get_raw(0).as_str()?, collation)))
+    })
+}
+
+/// Values as PostgreSQL casts them to text.
+fn text_forms(connection: &Connection) -> Result<()> {
+    connection.create_scalar_function("uuid_text", 1, FLAGS, |context| {
+        let id = context.get_raw(0).as_blob().ok().and_then(|bytes| uuid::Uuid::from_slice(bytes).ok());
+        Ok(id.map(|id| id.to_string()))
+    })?;
+    connection.create_scalar_function("float_text", 1, FLAGS, |context| {
+        #[allow(clippy::cast_precision_loss, reason = "it came as a floating-point number")]
+        Ok(match context.get_raw(0) {
+            ValueRef::Real(number) => Some(float_text::postgresql(number)),
+            ValueRef::Integer(number) => Some(float_text::postgresql(number as f64)),
+            ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Null | ValueRef::Blob(_) => None,
+        })
+    })?;
+    connection.create_scalar_function("time_text", 2, FLAGS, |context| {
+        let zone = context.get_or_create_aux(1, |name| {
+            TimeZone::get(name.as_str()?).map_err(|error| Error::UserFunctionError(error.into()))
+        })?;
+        let ValueRef::Integer(at) = context.get_raw(0) else { return Ok(None) };
+        time(at).map(|time| time_text(time, &zone)).transpose()
+    })?;
+    connection.create_scalar_function("day_text", 1, FLAGS, |context| {
+        let ValueRef::Integer(at) = context.get_raw(0) else { return Ok(None) };
+        Ok(day(at).map(|day| day.to_string()))
+    })
+}
+
+/// A time as PostgreSQL writes it in a session of this zone.
+fn time_text(time: DateTime, zone: &TimeZone) -> Result<String> {
+    let at = zone.to_ambiguous_timestamp(time);
+    let offset = match at.offset() {
+        jiff::tz::AmbiguousOffset::Unambiguous { offset } => offset.seconds(),
+        _ => return Err(undecided(QueryError::beyond("know a time of the hour that clocks are set back"))),
+    };
+    let sign = if offset < 0 { '-' } else { '+' };
+    let (hours, minutes) = (offset.abs() / 3600, offset.abs() / 60 % 60);
+    let minutes = if minutes == 0 { String::new() } else { format!(":{minutes:02}") };
+    Ok(format!("{} {}{sign}{hours:02}{minutes}", time.date(), time.time()))
 }
 
 fn matches(connection: &Connection) -> Result<()> {
@@ -178,16 +251,7 @@ fn parts(connection: &Connection) -> Result<()> {
 }
 
 fn transform(name: &str) -> Transform {
-    match name {
-        "year" => Transform::Year,
-        "month" => Transform::Month,
-        "day" => Transform::Day,
-        "hour" => Transform::Hour,
-        "minute" => Transform::Minute,
-        "second" => Transform::Second,
-        "week_day" => Transform::WeekDay,
-        _ => Transform::Time,
-    }
+    Transform::of_day(name).or_else(|| Transform::of_clock(name)).unwrap_or(Transform::Time)
 }
 
 fn day(at: i64) -> Option<Date> {

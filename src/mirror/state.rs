@@ -11,12 +11,13 @@ use super::{
     faults::Faults,
     schema::{EndpointTables, Schema, TableColumn},
     shown,
-    sql_functions::ORDER_IS_CERTAIN,
+    sql_functions::{COLLATION_KEY, TEXT_ORDER},
     unreadable::UnreadableRecords,
 };
 use crate::{
     alyx::{
         AlyxSpec, ENDPOINTS, Endpoint,
+        collation::Collations,
         model::{ColumnKind, Join, Model},
     },
     clock::Millis,
@@ -50,12 +51,20 @@ pub struct States {
     spec: Arc<AlyxSpec>,
     at_fault: Faults,
     tables: HashMap<&'static str, TableState>,
+    collations: Collations,
 }
 
 impl States {
     /// The states of these tables, which are those of the newest Alyx.
     pub fn new(version: i64, tables: HashMap<&'static str, TableState>) -> Self {
-        Self { version, spec: Arc::new(AlyxSpec::newest()), at_fault: Faults::new(), tables }
+        let shown = |one: &Collations| {
+            let noted = not_in_order_of(*one);
+            tables.values().any(|state| state.ambiguous.contains(&noted))
+        };
+        let collations =
+            Collations::KNOWN.into_iter().filter(shown).fold(Collations::ANY, Collations::without);
+        let (spec, at_fault) = (Arc::new(AlyxSpec::newest()), Faults::new());
+        Self { version, spec, at_fault, tables, collations }
     }
 
     /// The same of another Alyx.
@@ -78,6 +87,11 @@ impl States {
     /// What the Alyx is whose tables these are.
     pub fn spec(&self) -> &Arc<AlyxSpec> {
         &self.spec
+    }
+
+    /// The collations that Alyx's database may have: none that some list of its own shows it has not.
+    pub(super) fn collations(&self) -> Collations {
+        self.collations
     }
 
     /// A number that is another after each change of any table.
@@ -111,12 +125,23 @@ impl States {
 /// Noted beside columns: the list stands in the same order whatever the collation of Alyx's database is.
 pub const IN_ONE_ORDER: &str = "order:certain";
 
-/// Whether the list of a table stands in the same order whatever the collation of Alyx's database is, as far as its own
-/// columns tell.
-pub(super) fn is_in_one_order(
+/// Noted beside columns: the same if the collation is this one.
+pub(super) fn in_order_of(collation: Collations) -> String {
+    format!("{IN_ONE_ORDER}:{}", collation.number())
+}
+
+/// Noted beside columns: Alyx lists this table in another order of text than this collation has.
+pub(super) fn not_in_order_of(collation: Collations) -> String {
+    format!("order:not:{}", collation.number())
+}
+
+/// Whether the list of a table stands in the same order whichever of these collations is that of Alyx's database, as far as
+/// its own columns tell.
+fn is_in_one_order(
     connection: &Connection,
     table: &EndpointTables,
     prefix: &str,
+    collations: Collations,
 ) -> rusqlite::Result<bool> {
     let is_text = |(_, column): &(_, TableColumn)| matches!(column.kind, ColumnKind::Text);
     let Some(text) = table.order.iter().position(is_text) else {
@@ -124,46 +149,52 @@ pub(super) fn is_in_one_order(
         return Ok(!table.order.is_empty() || table.endpoint.order.is_empty() || table.ranked);
     };
     let before: Vec<String> = (1..=text).map(|number| format!("order_{number}")).collect();
-    let [head, tail] = uncertain(&format!("order_{}", text + 1), &before);
+    let [head, tail] = uncertain(&format!("order_{}", text + 1), &before, collations);
     let sql = format!("SELECT NOT EXISTS({head} \"{prefix}{}\"{tail})", table.name);
     connection.query_row(&sql, [], |row| row.get(0))
 }
 
-/// SQL around the rows of a list, which finds something where their order is up to a collation: that of a text, among rows
-/// that are alike in the keys before it.
-pub(super) fn uncertain(text: &str, before: &[String]) -> [String; 2] {
+/// What orders a text in SQL as these collations do.
+pub(super) fn text_key(text: &str, collations: Collations) -> String {
+    if collations.has_keys() {
+        format!("{COLLATION_KEY}({text}, {})", collations.number())
+    } else {
+        text.to_owned()
+    }
+}
+
+/// SQL around the rows of a list, which finds something where their order is not certain: that of a text, among rows that
+/// are alike in the keys before it.
+pub(super) fn uncertain(text: &str, before: &[String], collations: Collations) -> [String; 2] {
     let alike =
         if before.is_empty() { String::new() } else { format!("PARTITION BY {} ", before.join(", ")) };
+    let key = text_key(text, collations);
     [
         format!(
-            "SELECT 1 FROM (SELECT {text} AS own, lag({text}) OVER ({alike}ORDER BY {text}) AS before FROM"
+            "SELECT 1 FROM (SELECT {text} AS own, lag({text}) OVER ({alike}ORDER BY {key}) AS before FROM"
         ),
-        format!(") WHERE before IS NOT NULL AND NOT {ORDER_IS_CERTAIN}(before, own)"),
+        format!(
+            ") WHERE typeof(before) = 'text' AND typeof(own) = 'text' \
+             AND coalesce({TEXT_ORDER}(before, own, {}), 1) > 0",
+            collations.number()
+        ),
     ]
 }
 
-/// Noted beside columns: Alyx lists this table in the order of its texts' bytes, and no other collation would.
-pub const BY_BYTES: &str = "order:bytes";
-
-/// Whether Alyx lists a table by a text, in the order of bytes, and so that no other collation would have: a capital letter
-/// before a small one that comes earlier in the alphabet.
-pub(super) fn is_by_bytes(
+/// The collations that Alyx's database does not have, as the list of a table shows that it orders by a text.
+fn refuted(
     connection: &Connection,
     table: &EndpointTables,
     prefix: &str,
-) -> rusqlite::Result<bool> {
-    let by = table.endpoint.order.first().map(|order| order.path);
-    let column = table.columns.iter().find(|column| Some(column.name.as_str()) == by);
-    let Some(column) = column.filter(|_| table.ranked) else { return Ok(false) };
+) -> rusqlite::Result<Vec<Collations>> {
+    let by = table.endpoint.order.first().filter(|order| table.ranked && !order.descending);
+    let column = table.columns.iter().find(|column| Some(column.name.as_str()) == by.map(|order| order.path));
+    let Some(column) = column else { return Ok(Vec::new()) };
     let (key, name) = (&column.name, &table.name);
-    let sql = format!(
-        "SELECT coalesce(min(before <= own), 0) AND \
-         coalesce(max(unicode(own) BETWEEN 97 AND 122 AND capital > unicode(own)), 0) \
-         FROM (SELECT \"{key}\" AS own, lag(\"{key}\") OVER (ORDER BY n) AS before, \
-         max(CASE WHEN unicode(\"{key}\") BETWEEN 65 AND 90 THEN unicode(\"{key}\") + 32 END) OVER (ORDER BY n) AS capital \
-         FROM \"{prefix}{name}\")"
-    );
-    connection.query_row(&sql, [], |row| row.get(0))
+    let sql = format!("SELECT \"{key}\" FROM \"{prefix}{name}\" WHERE \"{key}\" IS NOT NULL ORDER BY n");
+    let mut statement = connection.prepare(&sql)?;
+    let listed: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(Collations::refuted(listed.iter().map(String::as_str)))
 }
 
 /// The columns of a table that relations use as keys and in which a value stands twice.
@@ -187,12 +218,16 @@ pub fn ambiguous(
         }
     }
     found.extend(shown::not_shown(connection, table, prefix)?);
-    if is_in_one_order(connection, table, prefix)? {
+    if is_in_one_order(connection, table, prefix, Collations::ANY)? {
         found.insert(IN_ONE_ORDER.to_owned());
+    } else {
+        for one in Collations::KNOWN.into_iter().filter(|one| one.has_keys()) {
+            if is_in_one_order(connection, table, prefix, one)? {
+                found.insert(in_order_of(one));
+            }
+        }
     }
-    if is_by_bytes(connection, table, prefix)? {
-        found.insert(BY_BYTES.to_owned());
-    }
+    found.extend(refuted(connection, table, prefix)?.into_iter().map(not_in_order_of));
     Ok(found)
 }
 
@@ -228,25 +263,28 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_only_bytes_have_tells_the_collation() {
+    fn a_list_by_text_tells_whose_order_it_is_not() {
         let table = Schema::get().table("tags").unwrap();
-        let by_bytes = |names: &[&str]| {
+        let refuted = |names: &[&str]| {
             let rows: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-            is_by_bytes(&listed(table, "name", &rows), table, "").unwrap()
+            refuted(&listed(table, "name", &rows), table, "").unwrap()
         };
-        assert!(by_bytes(&["B", "_x", "a"]));
-        // As in every collation, or as in others.
-        assert!(!by_bytes(&["A", "b"]) && !by_bytes(&["a", "B"]) && !by_bytes(&[]));
-        assert!(!by_bytes(&["C", "a", "B"]), "bytes would have it otherwise");
+        assert_eq!(refuted(&["B", "_x", "a"]), [Collations::ICU, Collations::GLIBC]);
+        assert_eq!(refuted(&["a", "B"]), [Collations::C]);
+        assert!(refuted(&["A", "b"]).is_empty() && refuted(&[]).is_empty());
     }
 
     #[test]
     fn texts_of_one_rank_tell_whether_a_list_stands_in_one_order() {
         let table = Schema::get().table("insertions").unwrap();
-        let in_one =
-            |rows: &[&str]| is_in_one_order(&listed(table, "order_1, order_2", rows), table, "").unwrap();
-        assert!(in_one(&["1, 'probe00'", "1, 'probe01'", "2, 'Probe00'"]));
-        assert!(!in_one(&["1, 'Probe01'", "1, 'probe00'"]));
+        let in_one = |rows: &[&str], collations| {
+            is_in_one_order(&listed(table, "order_1, order_2", rows), table, "", collations).unwrap()
+        };
+        assert!(in_one(&["1, 'probe00'", "1, 'probe01'", "2, 'Probe00'"], Collations::ANY));
+        let mixed = ["1, 'Probe01'", "1, 'probe00'"];
+        assert!(!in_one(&mixed, Collations::ANY));
+        assert!(in_one(&mixed, Collations::GLIBC));
+        assert!(!in_one(&["1, 'a_b'", "1, 'ab'"], Collations::GLIBC));
     }
 }

@@ -215,7 +215,10 @@ impl FromMirror {
         let target = self.mirror_for(question).ok()?;
         let request = mirror_budget::request(question, owner, &asked.settings, false);
         let now = self.core.clock.now();
-        let today = self.core.mode.today(&asked.settings, now);
+        let today = plan::Today {
+            date: self.core.mode.today(&asked.settings, now),
+            zone: Some(self.core.mode.zone(&asked.settings)),
+        };
         let (endpoint, key, question) = (target.endpoint, target.key, question.clone());
         let look = move |connection: &rusqlite::Connection, states: &Arc<States>| {
             if let Some(key) = key {

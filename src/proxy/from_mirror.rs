@@ -98,6 +98,7 @@ pub(crate) struct MirrorQuery<'a> {
 pub(crate) struct CachedAnswer {
     pub(crate) version: i64,
     today: jiff::civil::Date,
+    zone: jiff::tz::TimeZone,
     /// The tables that it was made from, and when each was synchronised.
     pub(crate) tables: Vec<(&'static str, Millis)>,
     /// The parameters that took effect.
@@ -180,9 +181,11 @@ impl FromMirror {
     ) -> Result<CachedAnswer, MirrorMiss> {
         let MirrorQuery { mirror, endpoint, key } = self.mirror_for(question)?;
         let today = self.core.mode.today(settings, self.core.clock.now());
+        let zone = self.core.mode.zone(settings);
         if let Some(kept) = self.answers.0.get(&question.key)
             && kept.version == mirror.version()
             && kept.today == today
+            && kept.zone == zone
             && recency.as_ref().is_none_or(|recency| allowed(&kept.tables, recency))
         {
             return Ok(kept);
@@ -197,11 +200,12 @@ impl FromMirror {
                 pairs: &question.pairs,
                 url: &format!("{base}{}", question.path),
                 today,
+                zone: Some(&zone),
                 recency: recency.as_ref(),
             };
             let outcome = mirror::answer::answer(connection, states, &asked)?;
             let outcome = unsealed::opened(outcome, endpoint.name, &seal);
-            Ok(outcome.map(|answer| (question.key, keep(answer, &question, today, &base))))
+            Ok(outcome.map(|answer| (question.key, keep(answer, &question, (today, zone.clone()), &base))))
         };
         match mirror.read_within(request, look).await {
             Ok(MirrorOutcome::Answer((key, Some(kept)))) => {
@@ -359,7 +363,7 @@ fn was_empty(entry: &Entry, settings: &Settings, now: Millis) -> bool {
 fn keep(
     mut answer: MirrorAnswer,
     question: &Question,
-    today: jiff::civil::Date,
+    (today, zone): (jiff::civil::Date, jiff::tz::TimeZone),
     base: &str,
 ) -> Option<CachedAnswer> {
     let synced_at = answer.synced_at();
@@ -367,7 +371,7 @@ fn keep(
     let body = std::mem::take(&mut answer.body).into();
     let entry = Entry::made(status, headers_of(&question.route), body, question, synced_at, base)?;
     let MirrorAnswer { tables, used, version, .. } = answer;
-    Some(CachedAnswer { version, today, tables, used, entry: Arc::new(entry) })
+    Some(CachedAnswer { version, today, zone, tables, used, entry: Arc::new(entry) })
 }
 
 /// The fields of Alyx's own answers of this route.

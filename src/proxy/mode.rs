@@ -102,4 +102,14 @@ impl Mode {
             Self::Demo(miniature) => miniature.today(),
         }
     }
+
+    /// The zone in which Alyx's times stand.
+    pub(crate) fn zone(&self, settings: &Settings) -> TimeZone {
+        let name = match self {
+            Self::Live => &settings.mirror.time_zone,
+            Self::Snapshot(snapshot) => &snapshot.manifest.time_zone,
+            Self::Demo(_) => return TimeZone::UTC,
+        };
+        TimeZone::get(name).unwrap_or(TimeZone::UTC)
+    }
 }

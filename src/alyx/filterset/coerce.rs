@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use super::{
     QueryError, QueryResult,
     compare::{Comparison, TextTest, bad_uuid, unsupported},
+    digits,
     parse::{self, Parsed, is_space},
     python_literal::Python,
     regex::Pattern,
@@ -30,11 +31,11 @@ impl Typed {
             "iexact" => Some(TextTest::Is),
             _ => None,
         };
-        let is_text = matches!(self.kind, ColumnKind::Text) && self.transform == Transform::None;
-        if is_text && matches!(lookup, "iexact" | "regex" | "iregex") && !matches!(value, Python::Text(_)) {
+        let has_text = self.transform == Transform::None && has_text(self.kind);
+        if has_text && matches!(lookup, "iexact" | "regex" | "iregex") && !matches!(value, Python::Text(_)) {
             return Err(QueryError::beyond(&format!("compare with such a value by {lookup}")));
         }
-        if let (Some(test), true) = (text_test, is_text) {
+        if let (Some(test), true) = (text_test, has_text) {
             return Ok(Comparison::Text(test, value.text()?, !lookup.starts_with('i')));
         }
         if let (ColumnKind::Array, Transform::None) = (self.kind, self.transform) {
@@ -46,15 +47,12 @@ impl Typed {
             "gte" => Ordering::is_ge,
             "lt" => Ordering::is_lt,
             "lte" => Ordering::is_le,
-            "regex" | "iregex" if is_text => {
+            "regex" | "iregex" if has_text => {
                 return Pattern::new(&value.text()?, lookup == "iregex").map(Comparison::Matches);
             }
             _ if self.transform == Transform::None => return Err(unsupported(lookup)),
             _ => return Err(QueryError::beyond(&format!("know the lookup {lookup} after a transform"))),
         };
-        if let (ColumnKind::Text, false) = (self.kind, lookup == "exact") {
-            return Err(QueryError::beyond("know the order of text in Alyx's database"));
-        }
         let up = matches!(lookup, "gte" | "lt");
         Ok(Comparison::Order(self.convert(value, up)?, fulfils, self.transform))
     }
@@ -94,9 +92,7 @@ impl Typed {
         let scalars = known.map(|item| self.convert(item, false)).collect::<QueryResult<Vec<_>>>()?;
         match (lookup, scalars.as_slice()) {
             ("in", _) => Ok(Comparison::Any(scalars, self.transform)),
-            ("range", [from, until]) if !matches!(self.kind, ColumnKind::Text) => {
-                Ok(Comparison::Between(from.clone(), until.clone(), self.transform))
-            }
+            ("range", [from, until]) => Ok(Comparison::Between(from.clone(), until.clone(), self.transform)),
             _ => Err(QueryError::beyond("know such a range")),
         }
     }
@@ -114,7 +110,11 @@ impl Typed {
                 Parsed::Not => {
                     let text = written(value)?;
                     let form = "YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ]";
-                    let reason = format!("value has an invalid format. It must be in {form} format.");
+                    let reason = if parse::is_beyond_clocks(text) {
+                        format!("value has the correct format ({form}) but it is an invalid date/time.")
+                    } else {
+                        format!("value has an invalid format. It must be in {form} format.")
+                    };
                     Err(QueryError::failed_on(text, &format!("['“{text}” {reason}']")))
                 }
                 Parsed::Unsure => Err(QueryError::beyond("read such a time")),
@@ -128,14 +128,19 @@ impl Typed {
                 | Transform::Hour
                 | Transform::Minute
                 | Transform::Second
-                | Transform::WeekDay,
+                | Transform::WeekDay
+                | Transform::IsoWeekDay
+                | Transform::IsoYear
+                | Transform::Week
+                | Transform::Quarter,
             ) => self.whole(value, up).map(Scalar::Number),
             (ColumnKind::Float, _) | (ColumnKind::Array, Transform::Item(_)) => {
                 self.float(value).map(Scalar::Number)
             }
             (ColumnKind::Uuid, _) => match value {
-                // A whole number is taken for the UUID's own.
-                Python::Int(_) | Python::Bool(_) => Err(QueryError::beyond("take a number for a UUID")),
+                // A whole number is taken for the UUID's own; Python's truths are numbers.
+                Python::Int(number) => number_as_uuid(*number),
+                Python::Bool(truth) => number_as_uuid(i128::from(*truth)),
                 _ => uuid(&value.text()?),
             },
             (ColumnKind::Boolean, _) => match value {
@@ -161,13 +166,13 @@ impl Typed {
     fn whole(&self, value: &Python, up: bool) -> QueryResult<f64> {
         let number = match value {
             // Years are compared as the days between which they lie.
-            Python::Float(number) if self.transform == Transform::Year && number.fract() != 0.0 => {
+            Python::Float(number) if self.is_of_year() && number.fract() != 0.0 => {
                 return Err(QueryError::beyond("compare a year with a fraction"));
             }
             Python::Float(number) if up => number.ceil(),
             Python::Float(number) => number.trunc(),
             Python::Int(number) => as_float(*number),
-            Python::Bool(truth) if self.transform != Transform::Year => f64::from(u8::from(*truth)),
+            Python::Bool(truth) if !self.is_of_year() => f64::from(u8::from(*truth)),
             Python::Text(text) => match parse::whole(text) {
                 Parsed::Is(number) => as_float(number),
                 Parsed::Not => return Err(self.expected_number(text)),
@@ -176,17 +181,22 @@ impl Typed {
             _ => return Err(QueryError::beyond("take such a value for a number")),
         };
         let greatest = match (self.transform, self.name) {
-            (Transform::Year, _) => 9999.0,
+            (Transform::Year | Transform::IsoYear, _) => 9999.0,
             (Transform::None, name) if SMALL.contains(&name) => 32_767.0,
             // Beyond this a number is not read digit by digit.
             (Transform::None, "file_size") => 9_007_199_254_740_991.0,
             _ => 2_147_483_647.0,
         };
-        let least = if self.transform == Transform::Year { 1.0 } else { -greatest - 1.0 };
+        let least = if self.is_of_year() { 1.0 } else { -greatest - 1.0 };
         if (least..=greatest).contains(&number) {
             return Ok(number);
         }
         Err(QueryError::beyond(&format!("compare {} with numbers beyond its own", self.name)))
+    }
+
+    /// Whether it is a year: they are compared by the days between which they lie.
+    fn is_of_year(&self) -> bool {
+        matches!(self.transform, Transform::Year | Transform::IsoYear)
     }
 
     fn float(&self, value: &Python) -> QueryResult<f64> {
@@ -194,11 +204,12 @@ impl Typed {
             Python::Float(number) => *number,
             Python::Int(number) => as_float(*number),
             Python::Bool(truth) => f64::from(u8::from(*truth)),
-            Python::Text(text) if text.contains('_') || !text.is_ascii() => {
+            Python::Text(text) if text.contains('_') => {
                 return Err(QueryError::beyond(&format!("read {text} as a number")));
             }
             Python::Text(text) => {
-                text.trim_matches(is_space).parse().map_err(|_| self.expected_number(text))?
+                let text = digits::in_ascii(text);
+                text.trim_matches(is_space).parse().map_err(|_| self.expected_number(&text))?
             }
             _ => return Err(QueryError::beyond("take such a value for a number")),
         };
@@ -223,6 +234,11 @@ impl Typed {
     }
 }
 
+/// Whether PostgreSQL's text of such a column is known.
+fn has_text(kind: ColumnKind) -> bool {
+    !matches!(kind, ColumnKind::Json | ColumnKind::Array)
+}
+
 /// Columns that hold numbers of two bytes; `file_size` has eight, all others four.
 const SMALL: [&str; 7] = ["priority", "io_charge", "level", "gpu", "cpu", "ram", "time_out_secs"];
 
@@ -240,6 +256,11 @@ fn uuid(text: &str) -> QueryResult<Scalar> {
         Parsed::Not => Err(bad_uuid(text)),
         Parsed::Unsure => Err(QueryError::beyond(&format!("read {text} as a UUID"))),
     }
+}
+
+fn number_as_uuid(number: i128) -> QueryResult<Scalar> {
+    let number = u128::try_from(number).map_err(|_| bad_uuid(&number.to_string()))?;
+    Ok(Scalar::Text(uuid::Uuid::from_u128(number).to_string()))
 }
 
 /// The text of a value that must be one: days and times are read from no other.

@@ -80,6 +80,17 @@ impl Comparison {
     }
 }
 
+impl Comparison {
+    /// Whether it is certain that nothing compares so.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        match self {
+            Self::Any(values, _) => values.is_empty(),
+            Self::Json(test) => test.is_of_nothing(),
+            _ => false,
+        }
+    }
+}
+
 fn is_null(value: &Python) -> QueryResult<Comparison> {
     match value {
         Python::Bool(wanted) => Ok(Comparison::Null(*wanted)),
@@ -91,28 +102,29 @@ fn is_null(value: &Python) -> QueryResult<Comparison> {
 /// The transform and the lookup that are left of a path.
 fn transform<'p>(kind: ColumnKind, rest: &[&'p str]) -> QueryResult<(Transform, &'p str)> {
     let [first, others @ ..] = rest else { return Ok((Transform::None, "exact")) };
-    let transform = match (kind, *first) {
-        (ColumnKind::DateTime, "date") => Transform::Date,
-        (ColumnKind::DateTime, "time") => Transform::Time,
-        (ColumnKind::DateTime, "hour") => Transform::Hour,
-        (ColumnKind::DateTime, "minute") => Transform::Minute,
-        (ColumnKind::DateTime, "second") => Transform::Second,
-        (ColumnKind::DateTime | ColumnKind::Date, "year") => Transform::Year,
-        (ColumnKind::DateTime | ColumnKind::Date, "month") => Transform::Month,
-        (ColumnKind::DateTime | ColumnKind::Date, "day") => Transform::Day,
-        (ColumnKind::DateTime | ColumnKind::Date, "week_day") => Transform::WeekDay,
+    let (transform, others) = match (kind, *first) {
+        // What is taken of the day of a time, or of its time of day, is taken of the time.
+        (ColumnKind::DateTime, "date") => match others {
+            [next, others @ ..] if Transform::of_day(next).is_some() => (Transform::of_day(next), others),
+            _ => (Some(Transform::Date), others),
+        },
+        (ColumnKind::DateTime, "time") => match others {
+            [next, others @ ..] if Transform::of_clock(next).is_some() => (Transform::of_clock(next), others),
+            _ => (Some(Transform::Time), others),
+        },
+        (ColumnKind::DateTime, name) => {
+            (Transform::of_day(name).or_else(|| Transform::of_clock(name)), others)
+        }
+        (ColumnKind::Date, name) => (Transform::of_day(name), others),
         (ColumnKind::Array, index) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Transform::Item(index.parse().map_err(|_| unsupported(index))?)
+            (Some(Transform::Item(index.parse().map_err(|_| unsupported(index))?)), others)
         }
-        _ => Transform::None,
+        _ => (None, others),
     };
-    match (transform, others, rest) {
-        (Transform::None, [], [lookup]) | (_, [lookup], [_, _])
-            if transform != Transform::None || rest.len() == 1 =>
-        {
-            Ok((transform, lookup))
-        }
-        (_, [], _) => Ok((transform, "exact")),
+    match (transform, others) {
+        (Some(transform), []) => Ok((transform, "exact")),
+        (Some(transform), [lookup]) => Ok((transform, lookup)),
+        (None, []) => Ok((Transform::None, first)),
         _ => Err(unsupported(first)),
     }
 }

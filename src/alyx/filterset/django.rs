@@ -71,14 +71,14 @@ impl LookupPair {
 }
 
 /// The conditions of `json=` or `extended_qc=`, all on one column.
-pub(crate) fn json_tests(text: &str) -> Result<Vec<json_lookup::JsonPredicate>, QueryError> {
-    pairs(text)?
-        .iter()
-        .map(|(field, value)| {
-            let keys: Vec<&str> = field.split("__").collect();
-            json_lookup::JsonPredicate::new(&keys, value)
-        })
-        .collect()
+pub(crate) fn json_tests(
+    text: &str,
+) -> Result<impl Iterator<Item = Result<json_lookup::JsonPredicate, QueryError>>, QueryError> {
+    let test = |(field, value): (String, Python)| {
+        let keys: Vec<&str> = field.split("__").collect();
+        json_lookup::JsonPredicate::new(&keys, &value)
+    };
+    Ok(pairs(text)?.into_iter().map(test))
 }
 
 #[cfg(test)]

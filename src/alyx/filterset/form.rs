@@ -1,6 +1,9 @@
 //! The texts of filters read and checked, all before any is applied (ALYX.md 2.1, rules 2 to 6).
 
-use jiff::civil::{Date, DateTime};
+use jiff::{
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 
 use super::{
     QueryError,
@@ -17,6 +20,11 @@ use crate::alyx::{
 pub(crate) trait KeyLookup {
     /// Whether an endpoint has a record of this primary key.
     fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, QueryError>;
+
+    /// The zone of Alyx's times, where it is known.
+    fn zone(&self) -> Option<&TimeZone> {
+        None
+    }
 }
 
 /// The value of a filter.
@@ -133,7 +141,7 @@ fn value(
             "false" | "0" => Some(CleanedValue::Bool(false)),
             _ => None,
         }),
-        Input::DateTime | Input::FormDateTime => match read_time(input, text, rules) {
+        Input::DateTime | Input::FormDateTime => match read_time(keys.zone(), input, text, rules) {
             Parsed::Is(time) => Ok(Some(CleanedValue::Time(time))),
             Parsed::Not => invalid(NO_TIME),
             Parsed::Unsure => unsure(text),
@@ -196,8 +204,22 @@ fn form_day(text: &str, rules: &Rules) -> Parsed<Date> {
 }
 
 /// A time of ISO 8601; in a form also a day as forms take it.
-fn read_time(input: Input, text: &str, rules: &Rules) -> Parsed<DateTime> {
-    match (parse::time(text), input) {
+fn read_time(zone: Option<&TimeZone>, input: Input, text: &str, rules: &Rules) -> Parsed<DateTime> {
+    let read = match parse::time_and_offset(text) {
+        Parsed::Is((time, None)) => Parsed::Is(time),
+        // Of a time of the form only the day counts, as it is written.
+        Parsed::Is((time, Some(_))) if matches!(input, Input::FormDateTime) => Parsed::Is(time),
+        Parsed::Is((time, Some(ahead))) => {
+            let utc = time.checked_sub(ahead).and_then(|time| TimeZone::UTC.to_timestamp(time)).ok();
+            match (utc, zone) {
+                (Some(utc), Some(zone)) => Parsed::Is(zone.to_datetime(utc)),
+                _ => Parsed::Unsure,
+            }
+        }
+        Parsed::Not => Parsed::Not,
+        Parsed::Unsure => Parsed::Unsure,
+    };
+    match (read, input) {
         (Parsed::Not, Input::FormDateTime) => match form_day(text, rules) {
             Parsed::Is(day) => Parsed::Is(day.at(0, 0, 0, 0)),
             // There may be a time after the day.

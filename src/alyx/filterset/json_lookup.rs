@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::{
     QueryError,
-    compare::{TextTest, text_holds},
-    jsonb::{contains, exact, has_number, has_sure_order, order, orders_text, text_of, value_of},
+    compare::text_holds,
+    json_kinds::JsonLookup,
+    jsonb::{contains, exact, has_number, has_sure_order, order, orders_text, text_of},
     parse::{self, Parsed},
     python_literal::Python,
+    regex,
 };
 
 /// A test on a JSON column, or on what is under keys of it.
@@ -18,38 +20,6 @@ use super::{
 pub(crate) struct JsonPredicate {
     keys: Vec<String>,
     lookup: JsonLookup,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-enum JsonLookup {
-    /// The column is, or is not, null; under keys: the key is, or is not, absent.
-    Null(bool),
-    Equal(Value),
-    In(Vec<Value>),
-    Order(Value, Op),
-    Text(TextTest, String, bool),
-    HasKeys(Vec<String>),
-    Contains(Value),
-}
-
-/// Which orders fulfil a comparison.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-enum Op {
-    Gt,
-    Gte,
-    Lt,
-    Lte,
-}
-
-impl Op {
-    fn is_fulfilled(self, order: Ordering) -> bool {
-        match self {
-            Self::Gt => order.is_gt(),
-            Self::Gte => order.is_ge(),
-            Self::Lt => order.is_lt(),
-            Self::Lte => order.is_le(),
-        }
-    }
 }
 
 const LOOKUPS: &[&str] = &[
@@ -86,7 +56,7 @@ impl JsonPredicate {
         if keys.iter().any(|key| LOOKUPS.contains(key)) {
             return Err(QueryError::beyond("know a lookup of a lookup"));
         }
-        let lookup = JsonLookup::new(lookup, value, !keys.is_empty())?;
+        let lookup = JsonLookup::new(lookup, value)?;
         if let [key] = keys
             && !is_certain(key)
         {
@@ -100,27 +70,36 @@ impl JsonPredicate {
         matches!(self.lookup, JsonLookup::Null(true))
     }
 
+    /// Whether it is certain that nothing fulfils it.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        matches!(&self.lookup, JsonLookup::In(wanted) if wanted.is_empty())
+    }
+
+    /// Whether it asks whether something is null.
+    pub(crate) fn asks_for_null(&self) -> bool {
+        matches!(self.lookup, JsonLookup::Null(_))
+    }
+
     /// Whether the column's value fulfils it; none is null. A record shows null for a column that is
     /// null and for one that holds JSON's null, so what tells the two apart can't be decided.
     pub(crate) fn holds(&self, column: Option<&Value>) -> Result<bool, QueryError> {
-        // Also JSON's null counts as an array of one.
-        let in_array = matches!(self.keys.as_slice(), [key] if is_of_scalar(key));
-        let tells_nulls_apart = match &self.lookup {
-            JsonLookup::Null(_) => self.keys.is_empty() || in_array,
-            JsonLookup::Equal(wanted) => (self.keys.is_empty() || in_array) && wanted.is_null(),
-            JsonLookup::Order(..) => in_array,
-            _ => false,
-        };
-        if tells_nulls_apart && column.is_none() {
-            return Err(two_nulls());
+        if column.is_some() {
+            return self.judged(column);
         }
+        let nothing = self.judged(None)?;
+        if self.judged(Some(&Value::Null))? == nothing { Ok(nothing) } else { Err(two_nulls()) }
+    }
+
+    /// The same of a column whose null is nothing.
+    fn judged(&self, column: Option<&Value>) -> Result<bool, QueryError> {
         let value = self.under_keys(column);
-        let wanted_exact = self.numbers().all(exact);
+        let wanted = self.lookup.values();
+        let wanted_exact = wanted.iter().all(|wanted| exact(wanted));
         let matters = match &self.lookup {
-            JsonLookup::Null(_) | JsonLookup::HasKeys(_) => false,
-            JsonLookup::Text(..) => true,
+            JsonLookup::Null(_) | JsonLookup::HasKeys(_) | JsonLookup::HasAnyKey(_) => false,
+            JsonLookup::Text(..) | JsonLookup::Matches(_) => true,
             // Numbers are only compared with numbers.
-            _ => !wanted_exact || self.numbers().any(has_number),
+            _ => !wanted_exact || wanted.iter().any(|wanted| has_number(wanted)),
         };
         if matters && !(wanted_exact && value.is_none_or(exact)) {
             return Err(QueryError::beyond("compare numbers of so many digits"));
@@ -137,9 +116,20 @@ impl JsonPredicate {
             (_, _, JsonLookup::In(wanted)) if wanted.is_empty() => {
                 Err(QueryError::beyond("exclude what is among nothing"))
             }
-            (false, Some(_), _) if self.under_keys(column).is_none() => Ok(false),
+            (false, Some(_), _) if self.is_null_of_sql(self.under_keys(column)) => Ok(false),
             _ => Ok(!self.holds(column)?),
         }
+    }
+
+    /// Whether what is under the keys is null for SQL: a key that is absent; of what is compared as text, JSON's null too.
+    fn is_null_of_sql(&self, value: Option<&Value>) -> bool {
+        let as_text = matches!(self.lookup, JsonLookup::Text(..) | JsonLookup::Matches(_));
+        value.is_none_or(|value| as_text && value.is_null())
+    }
+
+    /// Whether excluding what fulfils it leaves a record that leads to no column at all.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        !matches!(self.lookup, JsonLookup::Null(true))
     }
 
     /// The same where a column that shows null holds no JSON's null, but nothing.
@@ -148,18 +138,6 @@ impl JsonPredicate {
             (_, _, JsonLookup::Null(_)) | (true, ..) | (_, Some(_), _) => self.leaves(column),
             (false, None, _) => Ok(true),
         }
-    }
-
-    /// The values that it compares with.
-    fn numbers(&self) -> impl Iterator<Item = &Value> {
-        let (one, several): (Option<&Value>, &[Value]) = match &self.lookup {
-            JsonLookup::Equal(wanted) | JsonLookup::Order(wanted, _) | JsonLookup::Contains(wanted) => {
-                (Some(wanted), &[])
-            }
-            JsonLookup::In(wanted) => (None, wanted),
-            _ => (None, &[]),
-        };
-        one.into_iter().chain(several)
     }
 
     /// What is under the keys. A single key that is a whole number is a place in an array, as which a scalar counts
@@ -191,6 +169,14 @@ impl JsonPredicate {
         value
     }
 
+    /// The text of a column, or of what is under its keys, where a text stands without quotation marks.
+    fn text(&self, value: &Value) -> Result<String, QueryError> {
+        match value {
+            Value::String(text) if !self.keys.is_empty() => Ok(text.clone()),
+            value => text_of(value),
+        }
+    }
+
     fn fulfils(&self, value: Option<&Value>) -> Result<bool, QueryError> {
         Ok(match (&self.lookup, value) {
             (JsonLookup::Null(wanted), value) => value.is_none() == *wanted,
@@ -200,27 +186,48 @@ impl JsonPredicate {
                 wanted.iter().any(|one| order(value, one) == Ordering::Equal)
             }
             (JsonLookup::Order(wanted, fulfils), Some(value)) => {
-                if orders_text(value, wanted) || !(has_sure_order(value, 0) && has_sure_order(wanted, 0)) {
-                    return Err(QueryError::beyond("know the order of such JSON"));
-                }
-                fulfils.is_fulfilled(order(value, wanted))
+                fulfils.is_fulfilled(sure_order(value, wanted)?)
+            }
+            (JsonLookup::Between(from, until), Some(value)) => {
+                sure_order(value, from)?.is_ge() && sure_order(value, until)?.is_le()
+            }
+            // Taken out as text, JSON's null is SQL's.
+            (JsonLookup::Text(..) | JsonLookup::Matches(_), Some(Value::Null)) if !self.keys.is_empty() => {
+                false
             }
             (JsonLookup::Text(relation, wanted, cased), Some(value)) => {
-                // Taken out as text, JSON's null is SQL's.
-                if value.is_null() {
-                    return Ok(false);
-                }
-                text_holds(*relation, &text_of(value)?, wanted, *cased)
+                text_holds(*relation, &self.text(value)?, wanted, *cased)
             }
-            (JsonLookup::HasKeys(wanted), Some(value)) => wanted.iter().all(|key| match value {
-                Value::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),
-                // A scalar that stands alone counts as an array of one.
-                Value::String(text) => text == key,
-                other => other.get(key.as_str()).is_some(),
-            }),
+            (JsonLookup::Matches(pattern), Some(value)) => {
+                let beyond = || QueryError::beyond("match such an expression");
+                regex::is_in(pattern.compiled().ok_or_else(beyond)?, pattern.ascii, &self.text(value)?)?
+            }
+            (JsonLookup::HasKeys(wanted), Some(value)) => wanted.iter().all(|key| has_key(value, key)),
+            (JsonLookup::HasAnyKey(wanted), Some(value)) => wanted.iter().any(|key| has_key(value, key)),
             (JsonLookup::Contains(wanted), Some(value)) => contains(value, wanted, true),
+            (JsonLookup::ContainedBy(wanted), Some(value)) => contains(wanted, value, true),
         })
     }
+}
+
+/// Whether jsonb has a key: an object's, a text of an array, or a text itself, which counts as an array of one.
+fn has_key(value: &Value, key: &str) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),
+        Value::String(text) => text == key,
+        other => other.get(key).is_some(),
+    }
+}
+
+fn sure_order(value: &Value, wanted: &Value) -> Result<Ordering, QueryError> {
+    let order = order(value, wanted);
+    if order.is_eq() && value == wanted {
+        return Ok(order);
+    }
+    if orders_text(value, wanted) || !(has_sure_order(value, 0) && has_sure_order(wanted, 0)) {
+        return Err(QueryError::beyond("know the order of such JSON"));
+    }
+    Ok(order)
 }
 
 /// Whether it is known if Python's `int()` takes a key for a number, and PostgreSQL that number for a place.
@@ -239,49 +246,6 @@ fn is_of_scalar(key: &str) -> bool {
 
 fn two_nulls() -> QueryError {
     QueryError::beyond("tell a column that is null from one that holds JSON's null")
-}
-
-impl JsonLookup {
-    fn new(lookup: &str, value: &Python, under_keys: bool) -> Result<Self, QueryError> {
-        let text = |test, cased| value.text().map(|text| Self::Text(test, text, cased));
-        let order = |fulfils| value_of(value).map(|value| Self::Order(value, fulfils));
-        match (lookup, value) {
-            ("isnull", Python::Bool(wanted)) => Ok(Self::Null(*wanted)),
-            ("isnull", Python::None) => Err(QueryError::beyond("compare JSON with None so")),
-            ("isnull", _) => {
-                Err(QueryError::failed("The QuerySet value for an isnull lookup must be True or False."))
-            }
-            ("exact", _) => value_of(value).map(Self::Equal),
-            ("has_key", Python::Text(key)) => Ok(Self::HasKeys(vec![key.clone()])),
-            ("has_keys", Python::List(keys)) if !keys.is_empty() => {
-                keys.iter().map(Python::text).collect::<Result<_, _>>().map(Self::HasKeys)
-            }
-            (_, Python::None) => Err(QueryError::beyond("compare JSON with None so")),
-            ("contains", _) if !under_keys => value_of(value).map(Self::Contains),
-            ("in", Python::List(items)) if under_keys => {
-                // Django drops what is None, and of what Python finds equal, as 1 and True, all but the first.
-                if items.iter().any(|item| matches!(item, Python::Bool(_)))
-                    && items.iter().any(|item| matches!(item, Python::Int(_) | Python::Float(_)))
-                {
-                    return Err(QueryError::beyond("tell numbers from truths as Python does"));
-                }
-                let known = items.iter().filter(|item| **item != Python::None);
-                known.map(value_of).collect::<Result<_, _>>().map(Self::In)
-            }
-            ("gt", _) if under_keys => order(Op::Gt),
-            ("gte", _) if under_keys => order(Op::Gte),
-            ("lt", _) if under_keys => order(Op::Lt),
-            ("lte", _) if under_keys => order(Op::Lte),
-            ("icontains", Python::Text(_) | Python::Float(_)) if under_keys => {
-                text(TextTest::Contains, false)
-            }
-            ("startswith", Python::Text(_)) if under_keys => text(TextTest::Starts, true),
-            ("istartswith", Python::Text(_)) if under_keys => text(TextTest::Starts, false),
-            ("endswith", Python::Text(_)) if under_keys => text(TextTest::Ends, true),
-            ("iendswith", Python::Text(_)) if under_keys => text(TextTest::Ends, false),
-            _ => Err(QueryError::beyond(&format!("know the lookup {lookup} of JSON"))),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -315,7 +279,7 @@ mod tests {
         assert_eq!(column_is_null(&["0", "lt"], "1"), None);
         assert_eq!(column_is_null(&["0"], "zero"), Some(false));
         assert_eq!(column_is_null(&["1"], "None"), Some(false));
-        assert_eq!(says("٣", "b", &json!(["a"])), None);
+        assert_eq!(says("٠", "a", &json!(["a"])), Some(true));
         assert_eq!(says("99999999999", "b", &json!(["a"])), None);
         assert_eq!(says("a__exact__in", "[1]", &json!({"a": {"exact": 1}})), None);
     }
@@ -326,7 +290,11 @@ mod tests {
         assert_eq!(says("has_key", "text", &json!("other")), Some(false));
         assert_eq!(says("has_keys", "['text']", &json!("text")), Some(true));
         assert_eq!(says("has_keys", "['text','b']", &json!("text")), Some(false));
-        assert_eq!(says("has_keys", "[]", &json!({})), None);
+        assert_eq!(says("has_keys", "[]", &json!({})), Some(true));
+        assert_eq!(says("has_any_keys", "[]", &json!({})), Some(false));
+        assert_eq!(says("has_any_keys", "['a','b']", &json!({"b": 1})), Some(true));
+        assert_eq!(says("k__has_any_keys", "ab", &json!({"k": ["b"]})), Some(true));
+        assert_eq!(says("k__has_key", "a", &json!({"j": {"a": 1}})), Some(false));
         assert_eq!(says("has_key", "1", &json!({"1": 1})), None);
         assert_eq!(says("has_key", "true", &json!({"True": 1})), None);
     }
@@ -334,9 +302,46 @@ mod tests {
     #[test]
     fn text_is_decided_where_it_is_written_alike() {
         assert_eq!(says("a__icontains", "5", &json!({"a": 15.0})), Some(true));
-        for own in [json!({"a": [1, 2]}), json!({"a": {"b": 1}}), json!({"a": 1e-7})] {
-            assert_eq!(says("a__icontains", "1", &own), None, "{own}");
-        }
+        // As PostgreSQL writes it.
+        assert_eq!(
+            says(
+                "icontains",
+                "{\"b\": [1.5, 0.0000001, 2.0], \"aa\": null}",
+                &json!({"aa": null, "b": [1.5, 1e-7, 2.0]})
+            ),
+            Some(true)
+        );
+        assert_eq!(says("startswith", "\"te", &json!("text")), Some(true));
+        assert_eq!(says("a__startswith", "te", &json!({"a": "text"})), Some(true));
+        assert_eq!(says("iexact", "[]", &json!([])), None);
+        assert_eq!(says("a__iexact", "PASS", &json!({"a": "pass"})), Some(true));
+        assert_eq!(says("a__regex", "^p.ss$", &json!({"a": "pass"})), Some(true));
+        assert_eq!(says("a__startswith", "n", &json!({"a": null})), Some(false));
+        assert_eq!(says("a__endswith", "5", &json!({"a": 1.5})), Some(false), "of 5.0");
+    }
+
+    #[test]
+    fn a_column_that_shows_null_is_decided_where_both_nulls_say_the_same() {
+        let of_null = |field: &str, value: &str| {
+            let keys: Vec<&str> = field.split("__").collect();
+            JsonPredicate::new(&keys, &Python::convert(value).unwrap()).unwrap().holds(None).ok()
+        };
+        assert_eq!(of_null("startswith", "x"), Some(false));
+        assert_eq!(of_null("startswith", "nu"), None);
+        assert_eq!(of_null("lt", "1"), None);
+        assert_eq!(of_null("gt", "1"), Some(false));
+        assert_eq!(of_null("contained_by", "x"), Some(false));
+        assert_eq!(of_null("a__isnull", "True"), Some(true));
+        assert_eq!(of_null("isnull", "True"), None);
+    }
+
+    #[test]
+    fn what_lies_between_and_what_contains() {
+        assert_eq!(says("k__range", "[1,3]", &json!({"k": 2})), Some(true));
+        assert_eq!(says("range", "[1,3]", &json!(4)), Some(false));
+        assert_eq!(says("contained_by", "({'a':1,'b':2})", &json!({"a": 1.0})), Some(true));
+        assert_eq!(says("contained_by", "({'a':1})", &json!({"b": 1})), Some(false));
+        assert_eq!(says("gte", "3", &json!(4)), Some(true));
     }
 
     #[test]
@@ -353,7 +358,8 @@ mod tests {
         assert_eq!(says("k__in", "[None]", &json!({"k": null})), Some(false));
         assert_eq!(says("k__in", "[1,None,'x']", &json!({"k": null})), Some(false));
         assert_eq!(says("k__in", "[1,None,'x']", &json!({"k": 1})), Some(true));
-        assert_eq!(says("k__in", "[1,True]", &json!({"k": true})), None);
+        assert_eq!(says("k__in", "[1,True]", &json!({"k": true})), Some(false), "1 is True in Python");
+        assert_eq!(says("k__in", "[1,True,[]]", &json!({"k": true})), Some(true), "lists are in no sets");
         let none = JsonPredicate::new(&["k", "in"], &Python::convert("[None]").unwrap()).unwrap();
         assert!(none.leaves(Some(&json!({}))).is_err());
     }

@@ -104,13 +104,53 @@ pub(super) fn orders_text(own: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// The text of a value as jsonb writes it; of objects, arrays and very small numbers it writes another than we.
+/// The text of a value as jsonb writes it: keys by their length and then by bytes, a space behind commas and colons,
+/// numbers without exponents.
 pub(super) fn text_of(value: &Value) -> Result<String, QueryError> {
+    let mut text = String::new();
+    write(value, &mut text)?;
+    Ok(text)
+}
+
+fn write(value: &Value, text: &mut String) -> Result<(), QueryError> {
     match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) if !number.to_string().contains(['e', 'E']) => Ok(number.to_string()),
-        Value::Bool(truth) => Ok(truth.to_string()),
-        _ => Err(QueryError::beyond("write such JSON as PostgreSQL does")),
+        Value::Number(number) => text.push_str(&number_text(number)?),
+        Value::Array(items) => {
+            text.push('[');
+            for (at, item) in items.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { ", " });
+                write(item, text)?;
+            }
+            text.push(']');
+        }
+        Value::Object(items) => {
+            let mut items: Vec<(&String, &Value)> = items.iter().collect();
+            items.sort_by_key(|(key, _)| (key.len(), key.as_bytes()));
+            text.push('{');
+            for (at, (key, item)) in items.into_iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { ", " });
+                text.push_str(&Value::from(key.as_str()).to_string());
+                text.push_str(": ");
+                write(item, text)?;
+            }
+            text.push('}');
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => text.push_str(&value.to_string()),
+    }
+    Ok(())
+}
+
+/// A number as PostgreSQL's `numeric` writes it.
+fn number_text(number: &Number) -> Result<String, QueryError> {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => {
+            // `1e16` was written so by Python, and is a whole number there.
+            let text = float.to_string();
+            let is_whole = !text.contains('.');
+            Ok(if is_whole && float.abs() < 1e16 { text + ".0" } else { text })
+        }
+        Some(_) => Ok(number.to_string()),
+        None => Err(QueryError::beyond("write such JSON as PostgreSQL does")),
     }
 }
 

@@ -107,18 +107,36 @@ fn label(labels: &'static Labels, text: &str) -> QueryResult<&'static str> {
     })
 }
 
-/// Why pairs are not answered, beside other filters and pairs: what Alyx says to some depends on these.
-pub(crate) fn among_others(unanswered: QueryError, used: &[ActiveFilter], pairs: usize) -> QueryError {
+/// Why pairs are not answered, beside other filters: what Alyx says to some depends on these.
+pub(crate) fn among_others(unanswered: QueryError, used: &[ActiveFilter]) -> QueryError {
     let QueryError::Refused(AlyxError { body, .. }) = &unanswered else { return unanswered };
     // The users are counted in a column of their own, which pairs can ask for and the message lists.
     let counts_users = used.iter().any(|(filter, _)| matches!(filter.test, Predicate::Users));
-    let lists_names = body.contains("Cannot resolve keyword");
-    // This value Django looks at last of all, and not where it is certain that nothing fulfils the rest.
-    let comes_last = body.contains("isnull lookup") && used.len().max(pairs) > 1;
-    if counts_users && lists_names || comes_last {
+    if counts_users && body.contains("Cannot resolve keyword") {
         return QueryError::beyond("know what Alyx says to such a pair beside the rest of the question");
     }
     unanswered
+}
+
+/// Whether Django finds this out last of all, when it writes the query: other refusals come before, and where it is certain
+/// that nothing fulfils the rest it is not looked at.
+pub(crate) fn comes_last(unanswered: &QueryError) -> bool {
+    matches!(unanswered, QueryError::Refused(AlyxError { body, .. }) if body.contains("isnull lookup"))
+}
+
+/// What comes of a refusal that comes last, if there is one, when all others are read.
+pub(crate) fn at_last(last: Option<QueryError>, used: &[ActiveFilter], nothing: bool) -> QueryResult<()> {
+    let Some(refusal) = last else { return Ok(()) };
+    let is_plain = |(filter, asked): &ActiveFilter| {
+        matches!(
+            filter.test,
+            Predicate::Column(..) | Predicate::Django | Predicate::AnyDataset | Predicate::JsonKeys(_)
+        ) && !matches!(asked, CleanedValue::Keys(keys) if keys.is_empty())
+    };
+    if nothing || !used.iter().all(is_plain) {
+        return Err(QueryError::beyond("know what Alyx says to such a pair beside the rest of the question"));
+    }
+    Err(refusal)
 }
 
 pub(crate) fn beyond(endpoint: &str, filter: &Filter) -> QueryError {

@@ -5,8 +5,11 @@
 
 mod coerce;
 pub(crate) mod compare;
+pub(crate) mod digits;
 pub(crate) mod django;
+pub(crate) mod float_text;
 pub(crate) mod form;
+mod json_kinds;
 pub(crate) mod json_lookup;
 mod jsonb;
 pub(crate) mod lookups;
@@ -295,9 +298,8 @@ fn is_secret(name: &str) -> bool {
 /// Reads the pairs of `django=`, or of a filter of a JSON column, as far as that needs no records: how many
 /// they are, or why Alyx refuses them.
 pub fn check_pairs(endpoint: &super::Endpoint, text: &str) -> Result<usize, QueryError> {
-    let tests = django::json_tests(text);
     if endpoint.filter("django").is_none() {
-        return tests.map(|tests| tests.len());
+        return django::json_tests(text)?.try_fold(0, |count, test| test.map(|_| count + 1));
     }
     let pairs = django::pairs(text)?;
     for (field, value) in &pairs {

@@ -1,6 +1,11 @@
 //! Text read as Python and Django read it: numbers, UUIDs, days and times (ALYX.md 2.1).
 
-use jiff::civil::{Date, DateTime, Time, date};
+use jiff::{
+    Span,
+    civil::{Date, DateTime, Time, date},
+};
+
+use super::digits;
 
 /// A text that ought to be a day or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +52,7 @@ pub(crate) fn uuid(text: &str) -> Parsed<String> {
 
 /// A number as Python's `Decimal` reads it, which has no greatest one; infinities by name are none.
 pub(crate) fn decimal(text: &str) -> Parsed<f64> {
-    if has_other_digits(text) {
-        return Parsed::Unsure;
-    }
-    let text = text.trim_matches(is_space).replace('_', "");
+    let text = digits::in_ascii(text).trim_matches(is_space).replace('_', "");
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
     let plain =
         text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
@@ -63,9 +65,7 @@ pub(crate) fn decimal(text: &str) -> Parsed<f64> {
 
 /// A whole number as Python's `int` reads it.
 pub(crate) fn whole(text: &str) -> Parsed<i128> {
-    if has_other_digits(text) {
-        return Parsed::Unsure;
-    }
+    let text = digits::in_ascii(text);
     let text = text.trim_matches(is_space);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let sound =
@@ -118,8 +118,17 @@ fn digits(text: &str, least: usize, most: usize) -> Option<u32> {
 }
 
 /// A date and time as Django's `parse_datetime` reads it, with a day alone as its midnight. Times with a
-/// zone are not read here: the server's own is not known. Spaces around it are stripped by forms, not here.
+/// zone are not read here: see [`time_and_offset`]. Spaces around it are stripped by forms, not here.
 pub(crate) fn time(text: &str) -> Parsed<DateTime> {
+    match time_and_offset(text) {
+        Parsed::Is((time, None)) => Parsed::Is(time),
+        Parsed::Is(_) | Parsed::Unsure => Parsed::Unsure,
+        Parsed::Not => Parsed::Not,
+    }
+}
+
+/// The same with what is written of its zone: how far it is ahead of UTC.
+pub(crate) fn time_and_offset(text: &str) -> Parsed<(DateTime, Option<Span>)> {
     if has_other_digits(text) || text.contains(char::is_control) {
         return Parsed::Unsure;
     }
@@ -140,11 +149,48 @@ pub(crate) fn time(text: &str) -> Parsed<DateTime> {
         Parsed::Not => return Parsed::Not,
         Parsed::Unsure => return Parsed::Unsure,
     };
-    let Some(time_text) = time_text else { return Parsed::Is(date.at(0, 0, 0, 0)) };
+    let Some(time_text) = time_text else { return Parsed::Is((date.at(0, 0, 0, 0), None)) };
+    let (time_text, offset) = zone(time_text);
     match clock(time_text) {
-        Some(time) => Parsed::Is(date.to_datetime(time)),
+        Some(time) => Parsed::Is((date.to_datetime(time), offset)),
+        None if is_no_clock(time_text) => Parsed::Not,
         None => Parsed::Unsure,
     }
+}
+
+/// A time of day, and how far its zone is ahead of UTC where that is written: `Z`, `+HH:MM`, `+HHMM`, `+HH`.
+fn zone(text: &str) -> (&str, Option<Span>) {
+    if let Some(time) = text.strip_suffix('Z') {
+        return (time, Some(Span::new()));
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return (text, None) };
+    let (hours, minutes) = match text[at + 1..].split_once(':') {
+        Some((hours, minutes)) => (hours, minutes),
+        None => text[at + 1..].split_at_checked(2).unwrap_or_default(),
+    };
+    let minutes = if minutes.is_empty() { Some(0) } else { digits(minutes, 2, 2) };
+    let (Some(hours), Some(minutes)) = (digits(hours, 2, 2), minutes.filter(|minutes| *minutes < 60)) else {
+        return (text, None);
+    };
+    if hours > 23 {
+        return (text, None);
+    }
+    let minutes = i64::from(hours * 60 + minutes);
+    let ahead = if text[at..].starts_with('-') { -minutes } else { minutes };
+    (&text[..at], Span::new().try_minutes(ahead).ok())
+}
+
+/// Whether a time of day is written as one, and is none: Python takes no hour beyond the 23rd (ALYX.md 2.1).
+fn is_no_clock(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let parts: Vec<&str> = whole.split(':').collect();
+    let is_written = (2..=3).contains(&parts.len())
+        && parts.iter().all(|part| digits(part, 2, 2).is_some())
+        && (fraction.is_empty() && !text.contains('.') || digits(fraction, 1, 6).is_some());
+    let beyond = |part: &&str, most: u32| digits(part, 2, 2).is_some_and(|number| number > most);
+    // A second of 60 is none either; of an hour of 24 later versions of Python make the next day where nothing follows.
+    let (hour, others) = parts.split_first().map_or((&"", &[][..]), |(hour, others)| (hour, others));
+    is_written && (beyond(hour, 24) || others.iter().any(|part| beyond(part, 59)))
 }
 
 /// `HH:MM[:SS[.ffffff]]`
@@ -179,6 +225,11 @@ pub(crate) fn day_first(text: &str) -> Parsed<Date> {
         (Some(day), Some(month), Some(year)) => make_day(year, month, day).map_or(Parsed::Not, Parsed::Is),
         _ => Parsed::Not,
     }
+}
+
+/// Whether a text is a time as to its form, and none that there is.
+pub(crate) fn is_beyond_clocks(text: &str) -> bool {
+    text.split_once(['T', 't', ' ']).is_some_and(|(_, time)| is_no_clock(zone(time).0))
 }
 
 /// A day in a form: `YYYY-MM-DD` or `M/D/Y`.
@@ -231,11 +282,13 @@ mod tests {
         assert_eq!(decimal("NaN"), Parsed::Not);
         assert_eq!(decimal("1e99999999999999999999"), Parsed::Unsure);
         assert_eq!(decimal("1,2"), Parsed::Not);
-        assert_eq!(decimal("١"), Parsed::Unsure);
+        assert_eq!(decimal("١"), Parsed::Is(1.0));
+        assert_eq!(decimal("²"), Parsed::Not);
         assert_eq!(whole("001"), Parsed::Is(1));
         assert_eq!(whole("-1_000"), Parsed::Is(-1000));
         assert_eq!(whole("1.0"), Parsed::Not);
-        assert_eq!(whole("١"), Parsed::Unsure);
+        assert_eq!(whole("١٢"), Parsed::Is(12));
+        assert_eq!(whole("²"), Parsed::Not);
     }
 
     #[test]
@@ -250,6 +303,16 @@ mod tests {
         assert_eq!(time("2024-01-01t10:20"), Parsed::Is(date(2024, 1, 1).at(10, 20, 0, 0)));
         assert_eq!(time("2024-01-01_10:20"), Parsed::Unsure);
         assert_eq!(time("2024-01-01T10:20+02:00"), Parsed::Unsure);
+        let with_zone = |text: &str, minutes: i64| {
+            let ten = date(2024, 1, 1).at(10, 20, 0, 0);
+            let Parsed::Is((time, Some(ahead))) = time_and_offset(text) else { panic!("{text}") };
+            assert_eq!((time, ahead.get_minutes()), (ten, minutes), "{text}");
+        };
+        with_zone("2024-01-01T10:20+02:00", 120);
+        with_zone("2024-01-01T10:20-0130", -90);
+        with_zone("2024-01-01 10:20Z", 0);
+        assert_eq!(time("2024-01-01T25:00"), Parsed::Not);
+        assert_eq!(time("2024-01-01T24:00"), Parsed::Unsure);
         assert_eq!(time("2024-01-01  10:20"), Parsed::Unsure);
         assert_eq!(time(" 2024-01-01"), Parsed::Not);
         assert_eq!(day("2024-01-01\n"), Parsed::Unsure);

@@ -3,7 +3,7 @@
 //! Alyx evaluates what stands in brackets as Python. Here only literals are read; whatever else stands
 //! there is refused.
 
-use super::QueryError;
+use super::{QueryError, digits, float_text};
 
 /// A value of a pair.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,13 +31,14 @@ impl Python {
         let digits = text.replacen('.', "", 1);
         // Python's isdigit takes digits of every script, of which float() reads most.
         if !digits.is_empty() && digits.chars().all(is_digit) {
-            return match text.parse() {
+            return match digits::in_ascii(text).parse() {
                 Ok(number) => Ok(Self::Float(number)),
                 Err(_)
                     if digits.chars().all(|c| c.is_ascii_digit() || !c.is_numeric() || is_superscript(c)) =>
                 {
                     Err(QueryError::failed(&format!("could not convert string to float: '{text}'")))
                 }
+                // What is numeric need not be a digit for Python, which then takes all of it for text.
                 Err(_) => Err(QueryError::beyond("read digits of other scripts")),
             };
         }
@@ -63,12 +64,9 @@ impl Python {
             Self::Bool(true) => Ok("True".to_owned()),
             Self::Bool(false) => Ok("False".to_owned()),
             Self::Int(number) => Ok(number.to_string()),
-            Self::Float(number) if number.fract() == 0.0 && number.abs() < 1e16 => Ok(format!("{number:.1}")),
-            Self::Float(number) if number.abs() >= 1e-4 && number.abs() < 1e16 => Ok(number.to_string()),
+            Self::Float(number) => Ok(float_text::python(*number)),
             Self::Text(text) => Ok(text.clone()),
-            Self::Float(_) | Self::List(_) | Self::Dict(_) => {
-                Err(QueryError::beyond("write such a value as Python does"))
-            }
+            Self::List(_) | Self::Dict(_) => Err(QueryError::beyond("write such a value as Python does")),
         }
     }
 }
@@ -104,11 +102,24 @@ fn literal(text: &str) -> Result<Python, QueryError> {
     let mut reader = LiteralReader { rest: text, depth: 0 };
     match reader.value() {
         Some(value) if reader.rest.trim_start_matches(BLANKS).is_empty() => Ok(value),
-        _ => Err(match unbalanced(text) {
-            Some(reason) => QueryError::failed(&format!("{reason} (<string>, line 1)")),
-            None => QueryError::beyond(&format!("evaluate {text} as Python does")),
-        }),
+        _ => {
+            Err(match unbalanced(text).or_else(|| is_no_syntax(text).then(|| "invalid syntax".to_owned())) {
+                Some(reason) => QueryError::failed(&format!("{reason} (<string>, line 1)")),
+                None if text == "[a-f]" => QueryError::failed("name 'a' is not defined"),
+                None => QueryError::beyond(&format!("evaluate {text} as Python does")),
+            })
+        }
     }
+}
+
+/// Whether it is a class of a regular expression that is no expression of Python's: `[^a]`, `[[:digit:]]`.
+fn is_no_syntax(text: &str) -> bool {
+    let inner = text.trim_start_matches('[');
+    let depth = text.len() - inner.len();
+    let words = inner.trim_end_matches(']');
+    let is_closed = inner.len() - words.len() == depth;
+    let plain = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | ':' | '^');
+    depth > 0 && is_closed && words.starts_with(['^', ':']) && words.chars().all(plain)
 }
 
 /// Python's message for brackets that don't match; none where it may find something else wrong before.

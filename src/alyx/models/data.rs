@@ -26,6 +26,8 @@ pub(super) static DATASET: Model = Model {
         many("tags", "tags", "tags[]", "name"),
         held_by(many("file_records", "files", "file_records[].id", "id")),
         shown("probe_insertion", "insertions", "datasets"),
+        held("download", "downloads", "dataset"),
+        shown("data_notices", "data-notices", "datasets"),
     ],
     hidden: &[
         "generating_software",

@@ -121,6 +121,7 @@ pub(super) static BRAIN_REGION: Model = Model {
     ],
     relations: &[
         in_tree(one("parent", "brain-regions", "parent", "id")),
+        held("children", "brain-regions", "parent"),
         held("channels", "channels", "brain_region"),
     ],
     hidden: &["level", "lft", "rght", "tree_id", "ontology", "parent_id"],

@@ -25,6 +25,7 @@ pub(super) static TASK: Model = Model {
     ],
     relations: &[
         many("parents", "tasks", "parents[]", "id"),
+        shown("children", "tasks", "parents"),
         one("session", "sessions", "session", "id"),
         one("data_repository", "data-repository", "data_repository", "name"),
     ],

@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 
 use super::{
     context::{Context, text_of},
-    datasets, keys, lacking, namesakes, path, region, shown,
+    datasets, json_exclusion, lacking, namesakes, path, region, repeated, shown,
     sql::{Sql, quoted},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
             django::{LookupPair, json_tests, pairs},
             form::{ActiveFilter, CleanedValue},
             lookups,
-            path::{Leaf, Path},
+            path::Path,
             python_literal::Python,
         },
         spec::Alive,
@@ -36,6 +36,15 @@ pub(super) struct Condition {
     pub(super) ways: Option<Sql>,
     /// What else is to be done with it.
     pub(super) kind: ConditionEffect,
+    /// The rows that it joins of the records by which the list is ordered ([`super::repeated`]).
+    pub(super) rows: Option<Rows>,
+}
+
+/// Joined rows that a condition holds for, and how often each stands there.
+#[derive(Debug, Clone)]
+pub(super) struct Rows {
+    pub(super) holds: Sql,
+    pub(super) ways: Sql,
 }
 
 /// What a condition does beyond its own test.
@@ -53,11 +62,11 @@ pub(super) enum ConditionEffect {
 
 impl Condition {
     pub(super) fn plain(holds: Sql) -> Self {
-        Self { holds, ways: None, kind: ConditionEffect::Plain }
+        Self { holds, ways: None, kind: ConditionEffect::Plain, rows: None }
     }
 
     pub(super) fn counted(holds: Sql, ways: Sql) -> Self {
-        Self { holds, ways: Some(ways), kind: ConditionEffect::Plain }
+        Self { holds, ways: Some(ways), kind: ConditionEffect::Plain, rows: None }
     }
 }
 
@@ -81,26 +90,30 @@ pub(super) fn of(
             } else {
                 None
             };
-            one(Condition { holds, ways, kind: ConditionEffect::Plain })
+            one(Condition { holds, ways, kind: ConditionEffect::Plain, rows: None })
         }
         (Predicate::Django, CleanedValue::Text(text)) => {
-            let pairs = pairs(text)?;
             let each = |(field, value): &(String, _)| {
                 let read = LookupPair::new(endpoint, field, value)?;
+                if read.comparison.is_of_nothing() {
+                    context.finds_nothing();
+                }
                 let condition = pair(context, &read)?;
                 context.lacking.end_condition(lacking::is_of_record(endpoint, &read.path));
                 Ok(condition)
             };
-            let conditions: QueryResult<_> = pairs.iter().map(each).collect();
-            conditions.map_err(|unanswered| lookups::among_others(unanswered, used, pairs.len()))
+            several(context, used, pairs(text)?.iter().map(each))
         }
         (Predicate::JsonKeys(column), CleanedValue::Text(text)) => {
             let path = at(column)?;
-            let among = |unanswered| lookups::among_others(unanswered, used, text.split(',').count() / 2);
-            let tests = json_tests(text).map_err(among)?;
-            let holds =
-                |test| Ok(Condition::plain(path::predicate(context, BASE, &path, &Comparison::Json(test))?));
-            tests.into_iter().map(holds).collect()
+            let holds = |test: QueryResult<_>| {
+                let test = Comparison::Json(test?);
+                if test.is_of_nothing() {
+                    context.finds_nothing();
+                }
+                Ok(Condition::plain(path::predicate(context, BASE, &path, &test)?))
+            };
+            several(context, used, json_tests(text)?.map(holds))
         }
         (Predicate::Users, CleanedValue::Text(text)) => one(users(context, text)?),
         (Predicate::DateRange, CleanedValue::Text(text)) => {
@@ -141,6 +154,26 @@ pub(super) fn of(
     }
 }
 
+/// The conditions of pairs, or the first refusal; one that comes last is kept for later.
+fn several(
+    context: &Context<'_>,
+    used: &[ActiveFilter],
+    pairs: impl Iterator<Item = QueryResult<Condition>>,
+) -> QueryResult<Vec<Condition>> {
+    let mut conditions = Vec::new();
+    for pair in pairs {
+        match pair {
+            Ok(condition) => {
+                conditions.push(condition);
+                context.made_one();
+            }
+            Err(unanswered) if lookups::comes_last(&unanswered) => context.refuse_at_last(unanswered),
+            Err(unanswered) => return Err(lookups::among_others(unanswered, used)),
+        }
+    }
+    Ok(conditions)
+}
+
 /// One pair of `django=`.
 fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
     let LookupPair { path, comparison, excludes } = pair;
@@ -148,24 +181,11 @@ fn pair(context: &Context<'_>, pair: &LookupPair) -> QueryResult<Condition> {
         let holds = path::predicate(context, BASE, path, comparison)?;
         let ways =
             if pair.multiplies() { Some(path::multiplicity(context, BASE, path, comparison)?) } else { None };
-        return Ok(Condition { holds, ways, kind: ConditionEffect::Plain });
+        let rows = repeated::joined(context, path, comparison)?;
+        return Ok(Condition { holds, ways, kind: ConditionEffect::Plain, rows });
     }
-    if let (Comparison::Json(test), Leaf::Value { column, detail, .. }, true) =
-        (comparison, path.leaf, path.hops.is_empty())
-    {
-        shown::visible(context, path)?;
-        keys::guard(context, path)?;
-        let table = context.table(path.endpoint, detail)?;
-        let spec = serde_json::to_string(test).map_err(|_| QueryError::beyond("write down such a test"))?;
-        let leaves = Sql::new("(SELECT json_leaves(").bind(Value::Text(spec)).text(&format!(
-            ", w.{}) FROM {} w WHERE w.n = {BASE}.n)",
-            quoted(column),
-            quoted(&format!("{}__wide", table.name))
-        ));
-        return Ok(Condition::plain(leaves));
-    }
-    if matches!(comparison, Comparison::Json(_)) {
-        return Err(QueryError::beyond("exclude by the JSON of a related record"));
+    if let Comparison::Json(test) = comparison {
+        return json_exclusion::leaves(context, path, comparison, test).map(Condition::plain);
     }
     let holds = path::predicate(context, BASE, path, comparison)?;
     Ok(Condition::plain(wished(holds, false)))
@@ -185,7 +205,7 @@ fn users(context: &Context<'_>, text: &str) -> QueryResult<Condition> {
     let comparison = Comparison::new(&among, &Python::List(names))?;
     let holds = path::predicate(context, BASE, &path, &comparison)?;
     let ways = path::multiplicity(context, BASE, &path, &comparison)?;
-    Ok(Condition { holds, ways: Some(ways), kind: ConditionEffect::Users })
+    Ok(Condition { holds, ways: Some(ways), kind: ConditionEffect::Users, rows: None })
 }
 
 /// How many users were asked for.
@@ -198,7 +218,7 @@ fn performance(context: &Context<'_>, operator: &str, percent: f64) -> QueryResu
     context.table(context.endpoint.name, true)?;
     let holds = Sql::new(format!("(100 * {BASE}.n_correct_trials / {BASE}.n_trials) {operator} "))
         .bind(Value::Real(percent));
-    Ok(Condition { holds, ways: None, kind: ConditionEffect::Performance })
+    Ok(Condition { holds, ways: None, kind: ConditionEffect::Performance, rows: None })
 }
 
 /// The subject has a session with the procedure `Histology`.
@@ -219,7 +239,7 @@ fn histology(context: &Context<'_>, wanted: bool) -> QueryResult<Condition> {
             let sql = Sql::new(format!("SELECT nickname FROM {} WHERE nickname IN (", quoted(&target.name)))
                 .sql(subjects.clone())
                 .text(") GROUP BY 1 HAVING count(*) > 1");
-            context.guard(sql, namesakes::namesakes(hop.to, "nickname"));
+            context.guard_records(sql, namesakes::namesakes(hop.to, "nickname"), Some("subject"));
         }
     }
     let among = Sql::new(format!("{BASE}.subject IN (")).sql(subjects).text(")");

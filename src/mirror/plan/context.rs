@@ -5,20 +5,24 @@ use std::{
     collections::BTreeSet,
 };
 
-use jiff::civil::Date;
+use jiff::{civil::Date, tz::TimeZone};
 use rusqlite::{Connection, OptionalExtension, types::Value};
 
 use super::{
     PlanError,
+    compare::AlyxDatabase,
+    condition::{BASE, Condition, ConditionEffect},
     lacking::{self, Lacking},
     sql::Sql,
 };
 use crate::{
     alyx::{
         Endpoint,
+        collation::Collations,
         filterset::{
             QueryError, Undecidable,
             form::{ActiveFilter, CleanedValue, KeyLookup},
+            lookups,
             path::Path,
         },
         query_string::Pairs,
@@ -32,6 +36,21 @@ use crate::{
 /// A plan has no more parts: where names are not unique each relation that is followed doubles them.
 const MOST_ALIASES: u32 = 4_000;
 
+/// The day of Alyx's clock, and the zone of its times where that is known.
+#[derive(Debug, Clone)]
+pub struct Today {
+    /// The day.
+    pub date: Date,
+    /// The zone.
+    pub zone: Option<TimeZone>,
+}
+
+impl From<Date> for Today {
+    fn from(date: Date) -> Self {
+        Self { date, zone: None }
+    }
+}
+
 /// A question while its plan is made.
 pub(super) struct Context<'c> {
     pub(super) connection: &'c Connection,
@@ -39,9 +58,16 @@ pub(super) struct Context<'c> {
     pub(super) endpoint: &'static Endpoint,
     pub(super) pairs: &'c Pairs,
     pub(super) today: Date,
+    zone: Option<TimeZone>,
     needs: RefCell<BTreeSet<(&'static str, bool)>>,
     aliases: Cell<u32>,
     guards: RefCell<Vec<Guard>>,
+    /// How many conditions are made.
+    conditions: Cell<usize>,
+    /// A refusal that comes after all others,
+    last: RefCell<Option<QueryError>>,
+    /// and whether a condition is certain to hold for nothing.
+    nothing: Cell<bool>,
     /// What is needed of details that are not all here.
     pub(super) lacking: Lacking,
 }
@@ -50,6 +76,10 @@ pub(super) struct Context<'c> {
 pub(super) struct Guard {
     pub(super) sql: Sql,
     pub(super) otherwise: Undecidable,
+    /// The column of the listed records whose values it finds, where only records with one of these are in doubt.
+    pub(super) doubted: Option<&'static str>,
+    /// The place of the condition that it stands by.
+    condition: usize,
 }
 
 impl<'c> Context<'c> {
@@ -58,10 +88,26 @@ impl<'c> Context<'c> {
         states: &'c States,
         endpoint: &'static Endpoint,
         pairs: &'c Pairs,
-        today: Date,
+        day: Today,
     ) -> Self {
+        let Today { date: today, zone } = day;
         let (needs, aliases, guards, lacking) = <_>::default();
-        Self { connection, states, endpoint, pairs, today, needs, aliases, guards, lacking }
+        let (conditions, last, nothing) = <_>::default();
+        Self {
+            connection,
+            states,
+            endpoint,
+            pairs,
+            today,
+            zone,
+            needs,
+            aliases,
+            guards,
+            conditions,
+            last,
+            nothing,
+            lacking,
+        }
     }
 
     /// The table of an endpoint, if it is here for this question; from then on the plan needs it.
@@ -108,7 +154,38 @@ impl<'c> Context<'c> {
 
     /// The plan holds only where this finds nothing.
     pub(super) fn guard(&self, sql: Sql, otherwise: Undecidable) {
-        self.guards.borrow_mut().push(Guard { sql, otherwise });
+        self.guard_records(sql, otherwise, None);
+    }
+
+    /// The same where only listed records are in doubt that have a value in a column which this finds.
+    pub(super) fn guard_records(&self, sql: Sql, otherwise: Undecidable, doubted: Option<&'static str>) {
+        let condition = self.conditions.get();
+        self.guards.borrow_mut().push(Guard { sql, otherwise, doubted, condition });
+    }
+
+    /// So many conditions are made.
+    pub(super) fn made(&self, conditions: usize) {
+        self.conditions.set(conditions);
+    }
+
+    /// One more condition is made.
+    pub(super) fn made_one(&self) {
+        self.conditions.set(self.conditions.get() + 1);
+    }
+
+    /// Alyx refuses the question so, if nothing else is wrong with it.
+    pub(super) fn refuse_at_last(&self, refusal: QueryError) {
+        self.last.borrow_mut().get_or_insert(refusal);
+    }
+
+    /// A condition is certain to hold for nothing.
+    pub(super) fn finds_nothing(&self) {
+        self.nothing.set(true);
+    }
+
+    /// What is refused when all conditions are read.
+    pub(super) fn end(&self, used: &[ActiveFilter]) -> Result<(), QueryError> {
+        lookups::at_last(self.last.take(), used, self.nothing.get())
     }
 
     /// Whether values of a column of an endpoint's records, by which others name them, are not unique; or what else is noted
@@ -117,9 +194,14 @@ impl<'c> Context<'c> {
         self.states.of(endpoint).is_some_and(|state| state.ambiguous.contains(column))
     }
 
-    /// Whether some table shows that Alyx's database orders texts by their bytes, as this one does.
-    pub(super) fn orders_by_bytes(&self) -> bool {
-        self.states.iter().any(|(_, state)| state.ambiguous.contains(state::BY_BYTES))
+    /// What is up to the database of Alyx.
+    pub(super) fn database(&self) -> AlyxDatabase<'_> {
+        AlyxDatabase { collations: self.collations(), zone: self.zone.as_ref() }
+    }
+
+    /// The collations that Alyx's database may have.
+    pub(super) fn collations(&self) -> Collations {
+        self.states.collations()
     }
 
     /// Whether most values of a column stand in many records, as far as the statistics know.
@@ -140,11 +222,34 @@ impl<'c> Context<'c> {
         Ok(statement.query_row(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?)
     }
 
-    /// Refuses where a guard finds something.
-    pub(super) fn check_guards(&self) -> Result<(), PlanError> {
-        for guard in self.guards.take() {
-            if self.finds(&guard.sql)? {
-                return Err(guard.otherwise.into());
+    /// Refuses where a guard finds something. What surely holds for no record in doubt settles it.
+    pub(super) fn check_guards(
+        &self,
+        table: &EndpointTables,
+        conditions: &[Condition],
+    ) -> Result<(), PlanError> {
+        let guards = self.guards.take();
+        let is_sure = |(at, condition): &(usize, &Condition)| {
+            condition.kind == ConditionEffect::Plain && guards.iter().all(|guard| guard.condition != *at)
+        };
+        let aligned = conditions.iter().all(|condition| condition.kind != ConditionEffect::Lineage);
+        let sure = || conditions.iter().enumerate().filter(is_sure).map(|(_, condition)| &condition.holds);
+        for guard in &guards {
+            let found = match guard.doubted.filter(|_| aligned) {
+                None => self.finds(&guard.sql)?,
+                Some(column) => {
+                    let doubted = Sql::new(format!(
+                        "SELECT 1 FROM \"{}\" {BASE} WHERE {BASE}.\"{column}\" IN (",
+                        table.name
+                    ))
+                    .sql(guard.sql.clone())
+                    .text(")");
+                    let add = |sql: Sql, holds: &Sql| sql.text(" AND (").sql(holds.clone()).text(")");
+                    self.finds(&sure().fold(doubted, add))?
+                }
+            };
+            if found {
+                return Err(guard.otherwise.clone().into());
             }
         }
         Ok(())
@@ -169,6 +274,10 @@ pub(super) fn text_of<'u>(used: &'u [ActiveFilter], name: &str) -> Option<&'u st
 }
 
 impl KeyLookup for Context<'_> {
+    fn zone(&self) -> Option<&TimeZone> {
+        self.zone.as_ref()
+    }
+
     fn exists(&self, endpoint: &'static str, key: &str) -> Result<bool, QueryError> {
         let unknown = || QueryError::beyond("know the keys of such records");
         // Of a part of a table it can be told that a record is in it, not that there is none.

@@ -1,12 +1,14 @@
 //! The plan of a question: which tables it needs, and the SQL that answers it.
 
 mod asked;
+mod combine;
 mod compare;
 mod condition;
 mod context;
 mod datasets;
 mod detail;
 mod error;
+mod json_exclusion;
 mod keys;
 mod lacking;
 mod link;
@@ -14,18 +16,19 @@ mod namesakes;
 mod order;
 mod path;
 mod region;
+mod repeated;
 mod shown;
 mod sql;
 
 use std::collections::BTreeSet;
 
-use jiff::civil::Date;
 use rusqlite::Connection;
 
+pub use context::Today;
 pub use detail::detail;
 pub use error::PlanError;
 
-use condition::{BASE, Condition, ConditionEffect};
+use condition::{BASE, ConditionEffect};
 use context::Context;
 use order::RowOrder;
 use sql::{Sql, quoted};
@@ -35,7 +38,7 @@ use crate::alyx::{
     DetailShape, Endpoint,
     filter::RowEffect,
     filterset::{
-        AlyxError, Undecidable,
+        Undecidable,
         form::{self, ActiveFilter},
     },
     pagination::{self, Window},
@@ -67,6 +70,8 @@ pub struct ListPlan {
 struct PlannedRow {
     n: i64,
     repeats: u64,
+    /// Among all rows of the list, where some may be alike in what orders them.
+    rank: i64,
 }
 
 /// The plan of a list.
@@ -75,14 +80,14 @@ pub fn list(
     states: &States,
     endpoint: &'static Endpoint,
     pairs: &Pairs,
-    today: Date,
+    today: impl Into<Today>,
 ) -> Result<ListPlan, PlanError> {
-    if !pagination::is_plain(pairs) {
+    if !pagination::is_readable(pairs) {
         return Err(Undecidable::unsupported("read such a limit or offset as Python does").into());
     }
     let rules = states.spec().rules()?;
     let asked = asked::taken(states, endpoint, pairs)?;
-    let context = Context::new(connection, states, endpoint, &asked, today);
+    let context = Context::new(connection, states, endpoint, &asked, today.into());
     let table = context.table(endpoint.name, false)?;
     let used = form::read(&context, endpoint, &asked, rules)?;
     asked::trusted(states, endpoint, &used)?;
@@ -96,22 +101,21 @@ pub fn list(
             }
             conditions.push(condition);
         }
+        context.made(conditions.len());
     }
+    context.end(&used)?;
     let needed = context.lacking.of(&conditions, endpoint.name);
     if let Some(last) = conditions.iter().rposition(|condition| condition.kind == ConditionEffect::Lineage) {
         // What was asked before and after it is asked in vain.
         conditions = conditions.drain(last..=last).collect();
     }
-    let order = RowOrder::of(&context, table)?;
-    context.check_guards()?;
+    let mut order = RowOrder::of(&context, table)?;
+    context.check_guards(table, &conditions)?;
     needed.check(&context, table)?;
     let distinct =
         always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == RowEffect::Distinct);
-    if distinct && !order.join.is_empty() {
-        // What is joined for the order, and may be so for the filter, is then among what must differ.
-        return Err(Undecidable::unsupported("know how often Alyx lists a record then").into());
-    }
-    let (holds, repeats) = joined(&context, table, &used, conditions)?;
+    repeated::order(&mut order, &conditions, distinct)?;
+    let (holds, repeats) = combine::joined(&context, table, &used, conditions)?;
     order.check(&context, table, &holds)?;
     let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
     let used = used.iter().map(|(filter, _)| filter.name).collect();
@@ -131,85 +135,6 @@ fn counted_fields(endpoint: &Endpoint) -> &'static [&'static str] {
     }
 }
 
-/// All conditions together, and the product of their ways.
-fn joined(
-    context: &Context<'_>,
-    table: &EndpointTables,
-    used: &[ActiveFilter],
-    conditions: Vec<Condition>,
-) -> Result<(Sql, Option<Sql>), PlanError> {
-    let (mut holds, mut ways, mut users, mut divides) = (Vec::new(), Vec::new(), None, false);
-    let mut quotients = Vec::new();
-    for condition in conditions {
-        let test = Sql::new("(").sql(condition.holds).text(")");
-        match condition.kind {
-            ConditionEffect::Performance => {
-                divides = true;
-                quotients.push(test);
-            }
-            _ => holds.push(test),
-        }
-        match (condition.kind, condition.ways) {
-            (ConditionEffect::Users, found) => users = found,
-            (_, Some(found)) => ways.push(found),
-            (_, None) => {}
-        }
-    }
-    let repeats = (!ways.is_empty()).then(|| Sql::join(ways, " * "));
-    if let Some(found) = users.clone() {
-        let wanted = i64::try_from(condition::users_wanted(used)).unwrap_or(i64::MAX);
-        // Alyx counts the users of every joined row, so that another filter with several matches can
-        // make up for one who is missing (ALYX.md 2.6).
-        let rows = match &repeats {
-            Some(repeats) => found.clone().text(" * ").sql(repeats.clone()),
-            None => found.clone(),
-        };
-        if ["datasets", "histology"].iter().any(|name| context.raw(name).is_some()) {
-            let others = Sql::join(holds.iter().cloned(), " AND ");
-            let few = Sql::new(format!("SELECT 1 FROM {} {BASE} WHERE ", quoted(&table.name)))
-                .sql(others)
-                .text(" AND ")
-                .sql(found)
-                .text(" < ")
-                .bind(rusqlite::types::Value::Integer(wanted));
-            if context.finds(&few)? {
-                return Err(Undecidable::unsupported("count users beside this filter").into());
-            }
-        }
-        holds.push(rows.text(" >= ").bind(rusqlite::types::Value::Integer(wanted)));
-    }
-    if divides {
-        no_division_by_zero(context, table, &holds)?;
-    }
-    holds.extend(quotients);
-    let repeats = match (repeats, users) {
-        (Some(repeats), Some(found)) => Some(repeats.text(" * ").sql(found)),
-        (repeats, found) => repeats.or(found),
-    };
-    Ok((Sql::join(holds, " AND "), repeats))
-}
-
-/// Alyx fails where it divides by a session's zero trials. Whether it comes to that for sessions which other
-/// filters leave out is up to the plan of its database.
-fn no_division_by_zero(
-    context: &Context<'_>,
-    table: &EndpointTables,
-    others: &[Sql],
-) -> Result<(), PlanError> {
-    let zero = Sql::new(format!(
-        "SELECT 1 FROM {} {BASE} WHERE {BASE}.n_trials = 0 AND {BASE}.n_correct_trials IS NOT NULL",
-        quoted(&table.name)
-    ));
-    if !context.finds(&zero)? {
-        return Ok(());
-    }
-    let certain = others.iter().fold(zero, |sql, other| sql.text(" AND ").sql(other.clone()));
-    if context.finds(&certain)? {
-        return Err(AlyxError::failed("division by zero\n").into());
-    }
-    Err(Undecidable::unsupported("know whether Alyx divides by the zero trials of a session").into())
-}
-
 impl ListPlan {
     /// The number of rows, and the texts of a page's records, with commas between them.
     pub fn answer(&self, connection: &Connection, window: Window) -> Result<(u64, String), PlanError> {
@@ -223,8 +148,13 @@ impl ListPlan {
         let count = self.count(connection)?;
         // Where more is joined for the order there are more rows than count; no page begins among those
         // (ALYX.md 2.1, rule 7).
-        let none = count == 0 || window.offset > count;
-        Ok((count, if none { String::new() } else { self.page(connection, window)? }))
+        if count == 0 || window.offset > count {
+            return Ok((count, String::new()));
+        }
+        if self.order.join.is_empty() {
+            return Ok((count, self.page(connection, window)?));
+        }
+        Ok((count, self.repeated(connection, window, count)?))
     }
 
     fn at_once(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<PlannedRow>), PlanError> {
@@ -237,7 +167,7 @@ impl ListPlan {
             let times: u64 = if self.multiplies() { row.get(1)? } else { 1 };
             let within = end.min(count + times).saturating_sub(count.max(window.offset));
             for _ in 0..within {
-                rows.push(PlannedRow { n: row.get(0)?, repeats: 1 });
+                rows.push(PlannedRow { n: row.get(0)?, repeats: 1, rank: 0 });
             }
             count += times;
         }
@@ -324,15 +254,27 @@ impl ListPlan {
 
     /// All rows in their order.
     fn listing(&self) -> Sql {
-        let repeats = match &self.repeats {
-            Some(repeats) if !self.distinct || always_grouped(self.endpoint) => repeats.clone(),
+        let order = &self.order;
+        let repeats = match (&order.repeats, &self.repeats) {
+            (Some(repeats), _) => repeats.clone(),
+            (None, Some(repeats)) if !self.distinct || always_grouped(self.endpoint) => repeats.clone(),
             _ => Sql::new("1"),
         };
-        Sql::new(format!("SELECT {BASE}.n, "))
-            .sql(repeats)
-            .text(&format!(" FROM {} {BASE}{}", quoted(&self.table.name), self.order.join))
-            .sql(self.condition())
-            .text(&format!(" ORDER BY {}", self.order.by))
+        let mut sql = Sql::new(format!("SELECT {BASE}.n, ")).sql(repeats);
+        if !order.join.is_empty() {
+            sql = sql.text(&format!(", dense_rank() OVER (ORDER BY {})", order.key));
+        }
+        sql = sql.text(&format!(" FROM {} {BASE}{}", quoted(&self.table.name), order.join));
+        let conditions = [Some(&self.holds).filter(|holds| !holds.text.is_empty()), order.condition.as_ref()];
+        let conditions: Vec<Sql> =
+            conditions.into_iter().flatten().map(|one| Sql::new("(").sql(one.clone()).text(")")).collect();
+        if !conditions.is_empty() {
+            sql = sql.text(" WHERE ").sql(Sql::join(conditions, " AND "));
+        }
+        if order.group {
+            sql = sql.text(&format!(" GROUP BY {BASE}.n, {}", order.key));
+        }
+        sql.text(&format!(" ORDER BY {}", order.by))
     }
 
     fn page_sql(&self, window: Window) -> Sql {
@@ -344,13 +286,27 @@ impl ListPlan {
         sql.text(" LIMIT ").bind(number(window.limit)).text(" OFFSET ").bind(number(window.offset))
     }
 
+    /// The rows of a page where a record stands there several times ([`repeated`]).
+    fn repeated(&self, connection: &Connection, window: Window, count: u64) -> Result<String, PlanError> {
+        let one_more = Window { limit: window.limit + 1, ..window };
+        let mut rows = self.rows_of(connection, one_more)?;
+        let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
+        if window.offset.saturating_add(window.limit) >= count {
+            let ranks: Vec<i64> = rows.iter().map(|row| row.rank).collect();
+            repeated::check_cut(&ranks, limit)?;
+        }
+        rows.truncate(limit);
+        self.texts(connection, &rows)
+    }
+
     fn rows_of(&self, connection: &Connection, window: Window) -> Result<Vec<PlannedRow>, PlanError> {
         let sql = self.page_sql(window);
         let mut statement = connection.prepare_cached(&sql.text)?;
         let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
         let (mut rows, mut skip) = (Vec::new(), window.offset);
         while let Some(row) = found.next()? {
-            let row = PlannedRow { n: row.get(0)?, repeats: row.get(1)? };
+            let rank = if self.order.join.is_empty() { 0 } else { row.get(2)? };
+            let row = PlannedRow { n: row.get(0)?, repeats: row.get(1)?, rank };
             if !self.multiplies() {
                 rows.push(row);
                 continue;

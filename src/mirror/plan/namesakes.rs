@@ -1,6 +1,7 @@
 //! Records that go by the same name: who names one of them may mean either, so that they must not differ in what is asked.
 
 use super::{
+    condition::BASE,
     path::Walk,
     sql::{Sql, quoted},
 };
@@ -16,8 +17,8 @@ impl Walk<'_, '_> {
     /// Records name another by `key`, which several may share: they must not differ in what is asked.
     pub(super) fn same_for_namesakes(
         &self,
-        endpoint: &'static str,
-        hop: &Relation,
+        (alias, endpoint): (&str, &'static str),
+        hop: &'static Relation,
         target: &EndpointTables,
         key: &str,
         rest: &[&'static Relation],
@@ -29,23 +30,30 @@ impl Walk<'_, '_> {
         let within = self.holds(&inner, hop.to, rest)?;
         let holders = self.context.table(endpoint, false)?;
         let (name, key_name) = (quoted(&target.name), quoted(key));
-        let sql = Sql::new(format!("SELECT 1 FROM {name} {inner} WHERE {inner}.{key_name} IN (SELECT "))
-            .text(&format!(
-                "{key_name} FROM {name} GROUP BY 1 HAVING count(*) > 1) AND EXISTS (SELECT 1 FROM "
-            ))
-            .text(&format!(
-                "{} h WHERE h.{} = {inner}.{key_name}) GROUP BY {inner}.{key_name} HAVING count(DISTINCT (",
-                quoted(&holders.name),
-                quoted(hop.name)
-            ))
-            .sql(within)
-            .text(") IS TRUE) > 1");
-        self.context.guard(sql, namesakes(hop.to, key));
+        let sql = Sql::new(format!(
+            "SELECT {inner}.{key_name} FROM {name} {inner} WHERE {inner}.{key_name} IN (SELECT "
+        ))
+        .text(&format!("{key_name} FROM {name} GROUP BY 1 HAVING count(*) > 1) AND EXISTS (SELECT 1 FROM "))
+        .text(&format!(
+            "{} h WHERE h.{} = {inner}.{key_name}) GROUP BY {inner}.{key_name} HAVING count(DISTINCT (",
+            quoted(&holders.name),
+            quoted(hop.name)
+        ))
+        .sql(within)
+        .text(") IS TRUE) > 1");
+        let own = (alias == BASE).then_some(hop.name);
+        self.context.guard_records(sql, namesakes(hop.to, key), own);
         Ok(())
     }
 
     /// Others name this record by `key`, which several may share: no other may, where it matters.
-    pub(super) fn one_holder(&self, endpoint: &'static str, key: &str, holders: Sql) -> QueryResult<()> {
+    pub(super) fn one_holder(
+        &self,
+        alias: &str,
+        endpoint: &'static str,
+        key: &'static str,
+        holders: Sql,
+    ) -> QueryResult<()> {
         if !self.context.is_ambiguous(endpoint, key) {
             return Ok(());
         }
@@ -54,7 +62,7 @@ impl Walk<'_, '_> {
         let sql = Sql::new(format!("SELECT {key_name} FROM {name} WHERE {key_name} IN ("))
             .sql(holders)
             .text(") GROUP BY 1 HAVING count(*) > 1");
-        self.context.guard(sql, namesakes(endpoint, key));
+        self.context.guard_records(sql, namesakes(endpoint, key), (alias == BASE).then_some(key));
         Ok(())
     }
 }

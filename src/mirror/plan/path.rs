@@ -6,6 +6,7 @@
 
 use super::{
     compare,
+    condition::BASE,
     context::Context,
     keys,
     link::ReverseKey,
@@ -50,49 +51,16 @@ pub(super) fn multiplicity(
     Walk { context, path, comparison }.ways(alias, path.endpoint, &path.hops)
 }
 
-/// The value at the end of a path that leads to one value.
-pub(super) fn expression(context: &Context<'_>, alias: &str, path: &Path) -> QueryResult<Sql> {
-    let mut sql = Sql::default();
-    let around = shown::visible(context, path)?;
-    let path = around.as_ref().unwrap_or(path);
-    let (mut alias, mut endpoint, mut depth) = (alias.to_owned(), path.endpoint, 0);
-    let Leaf::Value { column, detail, .. } = path.leaf else {
-        return Err(QueryError::beyond("order by a record"));
-    };
-    let mut ends = Vec::new();
-    for hop in &path.hops {
-        let Join::Holds { key, detail, .. } = hop.join else {
-            return Err(QueryError::beyond("order by many records"));
-        };
-        context.table(endpoint, detail)?;
-        let target = context.table(hop.to, false)?;
-        let inner = context.alias();
-        sql = sql.text("(SELECT ");
-        ends.push(format!(
-            " FROM {} {inner} WHERE {inner}.{} = {alias}.{} LIMIT 1)",
-            quoted(&target.name),
-            quoted(key),
-            quoted(hop.name)
-        ));
-        (alias, endpoint, depth) = (inner, hop.to, depth + 1);
-    }
-    context.table(endpoint, detail)?;
-    sql = sql.text(&format!("{alias}.{}", quoted(column)));
-    for end in ends.iter().rev() {
-        sql = sql.text(end);
-    }
-    Ok(sql)
-}
-
+/// A path that is followed, and what is asked at its end.
 pub(super) struct Walk<'w, 'c> {
     pub(super) context: &'w Context<'c>,
-    path: &'w Path,
-    comparison: &'w Comparison,
+    pub(super) path: &'w Path,
+    pub(super) comparison: &'w Comparison,
 }
 
 impl Walk<'_, '_> {
     /// Whether a relation that leads nowhere fulfils the comparison.
-    fn of_nothing(&self) -> bool {
+    pub(super) fn of_nothing(&self) -> bool {
         match self.comparison {
             Comparison::Null(wanted) => *wanted,
             Comparison::Json(test) => test.wants_null(),
@@ -113,7 +81,7 @@ impl Walk<'_, '_> {
                 let target = self.context.table(hop.to, false)?;
                 let held = format!("{alias}.{}", quoted(hop.name));
                 let found = self.among(&held, target, key, rest)?;
-                self.same_for_namesakes(endpoint, hop, target, key, rest)?;
+                self.same_for_namesakes((alias, endpoint), hop, target, key, rest)?;
                 (format!("{held} IS NULL"), found)
             }
             Join::Holds { key, detail, .. } => {
@@ -153,6 +121,7 @@ impl Walk<'_, '_> {
                 };
                 let any = format!("SELECT m.{column} FROM {table} m WHERE m.{column} IS NOT NULL");
                 self.one_holder(
+                    alias,
                     endpoint,
                     key,
                     if self.of_nothing() { Sql::new(any) } else { holders.clone() },
@@ -168,7 +137,7 @@ impl Walk<'_, '_> {
     }
 
     /// Whether this is the key of a record that leads on so.
-    fn among(
+    pub(super) fn among(
         &self,
         held: &str,
         target: &EndpointTables,
@@ -198,7 +167,7 @@ impl Walk<'_, '_> {
             let holds = if self.looks_into_text() && self.context.repeats(&many.table, "key") {
                 self.among_values(&key, &many.table, "key", kind)?
             } else {
-                compare::predicate(&key, kind, self.comparison)?
+                self.compared(&key, kind)?
             };
             return Ok(Sql::new(format!("{alias}.n IN (SELECT {inner}.n FROM {rows} {inner} WHERE "))
                 .sql(holds)
@@ -206,7 +175,7 @@ impl Walk<'_, '_> {
         }
         if table.wide.iter().any(|wide| wide.name == column) {
             let inner = self.context.alias();
-            let holds = compare::predicate(&format!("{inner}.{}", quoted(column)), kind, self.comparison)?;
+            let holds = self.compared(&format!("{inner}.{}", quoted(column)), kind)?;
             let name = quoted(&format!("{}__wide", table.name));
             return Ok(Sql::new("(SELECT ")
                 .sql(holds)
@@ -218,7 +187,12 @@ impl Walk<'_, '_> {
         if self.looks_into_text() && !is_folded && self.context.repeats(&table.name, column) {
             return self.among_values(&own, &table.name, column, kind);
         }
-        compare::predicate(&own, kind, self.comparison)
+        self.compared(&own, kind)
+    }
+
+    /// Whether a column compares so.
+    pub(super) fn compared(&self, column: &str, kind: ColumnKind) -> QueryResult<Sql> {
+        compare::predicate(column, kind, self.comparison, &self.context.database())
     }
 
     /// Whether a value is among those of a column that compare so: the few different ones are looked into once
@@ -226,7 +200,7 @@ impl Walk<'_, '_> {
     fn among_values(&self, value: &str, table: &str, column: &str, kind: ColumnKind) -> QueryResult<Sql> {
         let values = self.context.alias();
         let (table, column) = (quoted(table), quoted(column));
-        let holds = compare::predicate(&format!("{values}.value"), kind, self.comparison)?;
+        let holds = self.compared(&format!("{values}.value"), kind)?;
         Ok(Sql::new(format!(
             "{value} IN (WITH RECURSIVE {values}(value) AS (SELECT min({column}) FROM {table} UNION ALL \
              SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM {values} \
@@ -312,7 +286,7 @@ impl Walk<'_, '_> {
                 && !self.of_nothing()
             {
                 let inner = self.context.alias();
-                let holds = compare::predicate(&format!("{inner}.key"), kind, self.comparison)?;
+                let holds = self.compared(&format!("{inner}.key"), kind)?;
                 let rows = quoted(&many.table);
                 return Ok(Sql::new(format!(
                     "(SELECT count(*) FROM {rows} {inner} WHERE {inner}.n = {alias}.n AND "
@@ -325,7 +299,7 @@ impl Walk<'_, '_> {
     }
 
     /// What is asked of a related record, where it stands within the record itself.
-    fn embedded(
+    pub(super) fn embedded(
         &self,
         alias: &str,
         many: &'static Many,
@@ -334,7 +308,7 @@ impl Walk<'_, '_> {
         let has = |name: &str| many.columns.iter().any(|column| column.name == name);
         match (rest, self.path.leaf) {
             ([], Leaf::Value { column, kind, .. }) if has(column) => {
-                compare::predicate(&format!("{alias}.{}", quoted(column)), kind, self.comparison).map(Some)
+                self.compared(&format!("{alias}.{}", quoted(column)), kind).map(Some)
             }
             ([hop, rest @ ..], _) if has(hop.name) && !hop.many && !self.of_nothing() => {
                 let Join::Holds { key, .. } = hop.join else { return Ok(None) };
@@ -345,7 +319,12 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn many(&self, endpoint: &'static str, relation: &str, detail: bool) -> QueryResult<&'static Many> {
+    pub(super) fn many(
+        &self,
+        endpoint: &'static str,
+        relation: &str,
+        detail: bool,
+    ) -> QueryResult<&'static Many> {
         let many = self.context.table(endpoint, detail)?.many(relation);
         many.ok_or_else(|| QueryError::beyond(&format!("follow {relation} of /{endpoint}")))
     }

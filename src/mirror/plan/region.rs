@@ -3,9 +3,10 @@
 use rusqlite::{OptionalExtension, types::Value};
 
 use super::{
-    condition::{BASE, Condition, ConditionEffect},
+    condition::{BASE, Condition, ConditionEffect, Rows},
     context::Context,
     link::JoinLink,
+    repeated,
     sql::{Sql, quoted},
 };
 use crate::alyx::{
@@ -26,6 +27,7 @@ pub(super) fn inside(
     asked: &CleanedValue,
 ) -> QueryResult<Condition> {
     let regions = regions(context, seed, asked)?;
+    let mut rows = None;
     let (holds, ways) = match RegionPath::of(context)? {
         RegionPath::Probes(tracks) => {
             let inside = tracks_inside(context, &regions)?;
@@ -35,6 +37,11 @@ pub(super) fn inside(
         RegionPath::Locations(fields) => {
             let inside = locations_inside(context, &regions)?;
             (fields.predicate(&inside), fields.multiplicity(&inside))
+        }
+        RegionPath::Slices(slices, fields) => {
+            let inside = locations_inside(context, &regions)?;
+            rows = Some(Rows { holds: fields.predicate(&inside), ways: fields.multiplicity(&inside) });
+            (slices.predicate(&inside), slices.multiplicity(&inside))
         }
         RegionPath::Both(tracks, fields) => {
             let (tracks_in, fields_in) =
@@ -66,6 +73,7 @@ pub(super) fn inside(
         holds,
         ways: (filter.rows == RowEffect::Multiply).then_some(ways),
         kind: ConditionEffect::Plain,
+        rows,
     })
 }
 
@@ -74,6 +82,8 @@ enum RegionPath {
     Probes(Steps),
     Locations(Steps),
     Both(Steps, Steps),
+    /// From the record, and from each slice that orders it.
+    Slices(Steps, Steps),
 }
 
 impl RegionPath {
@@ -91,6 +101,10 @@ impl RegionPath {
         if has("location") {
             return Ok(Self::Locations(steps(&["location"])?));
         }
+        if let Some(slices) = Model::of(endpoint).and_then(|model| model.relation("slices")) {
+            let of_slice = Steps::from(context, slices.to, repeated::ORDERING, &["location"])?;
+            return Ok(Self::Slices(steps(&["slices", "location"])?, of_slice));
+        }
         Err(QueryError::beyond(&format!("know the brain regions of /{endpoint}")))
     }
 }
@@ -104,8 +118,12 @@ struct Steps {
 
 impl Steps {
     fn of(context: &Context<'_>, names: &[&str]) -> QueryResult<Self> {
+        Self::from(context, context.endpoint.name, BASE, names)
+    }
+
+    fn from(context: &Context<'_>, endpoint: &'static str, alias: &str, names: &[&str]) -> QueryResult<Self> {
         let beyond = |name: &str| QueryError::beyond(&format!("follow {name}"));
-        let (mut endpoint, mut alias, mut joins) = (context.endpoint.name, BASE.to_owned(), Vec::new());
+        let (mut endpoint, mut alias, mut joins) = (endpoint, alias.to_owned(), Vec::new());
         for name in names {
             let relation =
                 Model::of(endpoint).and_then(|model| model.relation(name)).ok_or_else(|| beyond(name))?;
@@ -240,5 +258,5 @@ pub(super) fn lineage(context: &Context<'_>, above: bool, name: &str) -> QueryRe
     let holds = Sql::new(format!("{BASE}.id <> 0 AND {BASE}.id IN (WITH RECURSIVE line(id) AS (SELECT "))
         .bind(Value::Integer(found))
         .text(&format!(" UNION {step}) SELECT id FROM line)"));
-    Ok(Condition { holds, ways: None, kind: ConditionEffect::Lineage })
+    Ok(Condition { holds, ways: None, kind: ConditionEffect::Lineage, rows: None })
 }

@@ -127,10 +127,12 @@ impl Verdict {
         }
         line("all", &self.total());
         println!("answered of the decidable: {:.2} %", self.share());
-        if std::env::var_os("SHOW_REFUSED").is_some() {
+        if let Some(show) = std::env::var_os("SHOW_REFUSED") {
+            // `all` names each question, anything else four for a reason.
+            let most = if show == "all" { usize::MAX } else { 4 };
             for (reason, paths) in &self.refusals {
                 println!("{:4} × {reason}", paths.len());
-                for path in paths.iter().take(4) {
+                for path in paths.iter().take(most) {
                     println!("        {path}");
                 }
             }

@@ -171,6 +171,8 @@ impl Tables {
             pairs: &pairs,
             url: &url,
             today: self.today,
+            // What is recorded was so by a server whose zone is this.
+            zone: Some(&jiff::tz::TimeZone::UTC),
             recency: None,
         };
         match answer::answer(&self.connection, &self.states, &question).unwrap() {

@@ -55,10 +55,12 @@ impl Compares for Comparison {
         };
         match self {
             Self::Json(test) => test.holds(Some(value)),
-            Self::Text(relation, text, cased) => Ok(text_holds(*relation, &shown(value), text, *cased)),
+            Self::Text(relation, text, cased) => {
+                Ok(text_holds(*relation, &shown(leaf, value)?, text, *cased))
+            }
             Self::Matches(pattern) => {
                 let broken = |_| QueryError::beyond("match such a regular expression");
-                regex::is_in(&pattern.compiled().map_err(broken)?, pattern.ascii, &shown(value))
+                regex::is_in(&pattern.compiled().map_err(broken)?, pattern.ascii, &shown(leaf, value)?)
             }
             Self::Length(length) => {
                 Ok(value.as_array().is_some_and(|items| items.len() as i128 == *length && !items.is_empty()))
@@ -104,7 +106,26 @@ fn is_equality(fulfils: fn(Ordering) -> bool) -> bool {
     fulfils(Ordering::Equal) && !fulfils(Ordering::Less) && !fulfils(Ordering::Greater)
 }
 
-/// The text of a value as its column holds it.
-fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// The text of a value as PostgreSQL casts its column to it.
+fn shown(leaf: Leaf, value: &Value) -> QueryResult<String> {
+    let Leaf::Value { kind, .. } = leaf else { return Ok(String::new()) };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(match kind {
+        // Where JSON needs an exponent PostgreSQL may not.
+        ColumnKind::Float if text.contains('e') => {
+            return Err(QueryError::beyond("write such a number as PostgreSQL does"));
+        }
+        ColumnKind::Float => text.strip_suffix(".0").unwrap_or(&text).to_owned(),
+        ColumnKind::Labels(labels) => {
+            let unknown = || QueryError::beyond("know the number of a label");
+            labels.number(&text).ok_or_else(unknown)?.to_string()
+        }
+        // The sample's server lives by UTC.
+        ColumnKind::DateTime => {
+            let text = text.replace('T', " ");
+            let text = if text.contains('.') { text.trim_end_matches('0') } else { &text };
+            format!("{text}+00")
+        }
+        _ => text,
+    })
 }

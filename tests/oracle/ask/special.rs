@@ -71,7 +71,7 @@ impl RecordCondition {
                 Self::Pairs(pairs.collect::<QueryResult<_>>()?)
             }
             (Predicate::JsonKeys(column), CleanedValue::Text(text)) => {
-                let tests = json_tests(text)?;
+                let tests: Vec<_> = json_tests(text)?.collect::<Result<_, _>>()?;
                 Self::Json(at(column)?, tests)
             }
             (Predicate::Users, CleanedValue::Text(text)) => {

@@ -21,10 +21,26 @@ const TEXT: &[&str] = &[
     "__in",
     "__isnull",
     "__regex",
+    "__lt",
+    "__gte",
 ];
-const UUID: &[&str] = &["", "__in", "__isnull", "__gt", "__lte"];
-const NUMBER: &[&str] = &["", "__gt", "__gte", "__lt", "__lte", "__in", "__range", "__isnull"];
-const TRUTH: &[&str] = &["", "__isnull"];
+const UUID: &[&str] =
+    &["", "__in", "__isnull", "__gt", "__lte", "__startswith", "__icontains", "__iexact", "__regex"];
+const NUMBER: &[&str] = &[
+    "",
+    "__gt",
+    "__gte",
+    "__lt",
+    "__lte",
+    "__in",
+    "__range",
+    "__isnull",
+    "__startswith",
+    "__contains",
+    "__iendswith",
+    "__iexact",
+];
+const TRUTH: &[&str] = &["", "__isnull", "__icontains", "__iexact"];
 const TIME: &[&str] = &[
     "",
     "__gt",
@@ -42,11 +58,31 @@ const TIME: &[&str] = &[
     "__day",
     "__hour",
     "__week_day",
+    "__iso_week_day",
+    "__quarter",
+    "__week__gte",
+    "__iso_year",
+    "__date__month",
+    "__startswith",
     "__in",
 ];
-const DAY: &[&str] = &["", "__gt", "__gte", "__lt", "__lte", "__isnull", "__year", "__month__lt"];
+const DAY: &[&str] =
+    &["", "__gt", "__gte", "__lt", "__lte", "__isnull", "__year", "__month__lt", "__quarter", "__contains"];
 const ARRAY: &[&str] = &["__len", "__contains", "__0", "__1__gte", "__isnull"];
-const JSON: &[&str] = &["", "__gte", "__lt", "__isnull", "__icontains", "__in", "__has_key"];
+const JSON: &[&str] = &[
+    "",
+    "__gte",
+    "__lt",
+    "__isnull",
+    "__icontains",
+    "__in",
+    "__has_key",
+    "__has_any_keys",
+    "__contained_by",
+    "__range",
+    "__iexact",
+    "__startswith",
+];
 
 /// One to three pairs.
 pub(super) fn pairs(naive: &Naive, endpoint: &'static str, dice: &mut Dice<'_>) -> String {
@@ -115,8 +151,9 @@ fn asked(naive: &Naive, endpoint: &'static str, column: &Column, dice: &mut Dice
         "__contains" if matches!(column.kind, ColumnKind::Array) => own.to_string(),
         "__0" | "__1__gte" => own.get(0).map_or_else(|| "1".to_owned(), Value::to_string),
         "__date" | "__date__gte" | "__date__lt" => shown(&own).chars().take(10).collect(),
-        "__year" | "__year__gte" => shown(&own).chars().take(4).collect(),
-        "__month" | "__day" | "__hour" | "__week_day" | "__month__lt" => (1 + dice.below(12)).to_string(),
+        "__year" | "__year__gte" | "__iso_year" => shown(&own).chars().take(4).collect(),
+        "__month" | "__day" | "__hour" | "__week_day" | "__month__lt" | "__iso_week_day" | "__quarter"
+        | "__week__gte" | "__date__month" => (1 + dice.below(12)).to_string(),
         "__regex" => shown(&own).chars().filter(char::is_ascii_alphanumeric).take(4).collect(),
         "" | "__exact" if dice.once_in(6) => "None".to_owned(),
         "__contains" | "__icontains" | "__startswith" | "__istartswith" | "__endswith" | "__iendswith" => {
@@ -178,6 +215,9 @@ fn under_keys(own: &Value, dice: &mut Dice<'_>) -> (String, String) {
     let value = match lookup {
         "__isnull" => dice.word(&["True", "False"]).to_owned(),
         "__in" => format!("[{},1,'x']", literal(at)),
+        "__range" => format!("[0,{}]", literal(at)),
+        "__has_any_keys" => dice.word(&["['a','k']", "[]", "ab"]).to_owned(),
+        "__contained_by" => dice.word(&["({'a':1})", "[1,'text']", "text"]).to_owned(),
         "__has_key" => dice.word(&["a", "b", "k"]).to_owned(),
         _ if dice.once_in(4) => dice.word(&["1", "1.0", "None", "True", "text", "0.5"]).to_owned(),
         _ => literal(at).trim_matches('\'').to_owned(),

@@ -48,7 +48,15 @@ impl Tables {
 
     pub(super) fn ask(&self, endpoint: &'static Endpoint, pairs: &Pairs) -> Said {
         let url = "http://alyx/list";
-        let question = MirrorQuestion { endpoint, key: None, pairs, url, today: TODAY, recency: None };
+        let question = MirrorQuestion {
+            endpoint,
+            key: None,
+            pairs,
+            url,
+            today: TODAY,
+            zone: Some(&jiff::tz::TimeZone::UTC),
+            recency: None,
+        };
         match answer::answer(&self.connection, &self.states, &question).unwrap() {
             MirrorOutcome::Answer(answer) if answer.status == 200 => {
                 let fields: HashMap<&str, &str> = record::fields(&answer.body).collect();
