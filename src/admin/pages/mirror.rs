@@ -18,7 +18,6 @@ use crate::{
     admin::mirror_status::{FAILED, scope},
     alyx::Endpoint,
     clock,
-    mirror::sync::TableProgress,
 };
 
 #[derive(Template)]
@@ -108,10 +107,10 @@ impl Visit {
                     distrusted: state.map_or_else(String::new, |state| {
                         state.distrusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                     }),
-                    done: run.rows.max(run.details),
+                    done: run.here(),
                     total: run.total.max(1),
-                    moving: is_moving(&run),
-                    phase: run.phase.into_owned(),
+                    moving: run.is_moving(),
+                    phase: run.phase_for_people(now),
                     error: run
                         .error
                         .map_or_else(String::new, |error| if names { error } else { FAILED.to_owned() }),
@@ -180,8 +179,4 @@ impl Visit {
             Err(refused) => self.mirror_page(&refused.why),
         }
     }
-}
-
-fn is_moving(run: &TableProgress) -> bool {
-    !matches!(run.phase.as_ref(), "" | "done" | "waiting")
 }
