@@ -33,11 +33,11 @@ async function follow() {
       if (table) row.querySelector('.rows').textContent = table.rows;
       if (!run) continue;
       const bar = row.querySelector('progress');
-      bar.hidden = run.phase === 'done' || run.phase === 'waiting';
+      bar.hidden = !run.moving;
       if (!bar.hidden) pause = 250;
       bar.max = Math.max(run.total, 1);
-      bar.value = Math.max(run.rows, run.details);
-      row.querySelector('.phase').textContent = run.phase;
+      bar.value = run.here;
+      row.querySelector('.phase').textContent = run.text;
     }
   } catch {
     // The proxy is being restarted, perhaps: the next look will tell.

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::router::{AdminSite, file_name};
-use crate::{clock, mirror::unreadable::Unreadable};
+use crate::{
+    clock::{self, Millis},
+    mirror::{sync::TableProgress, unreadable::Unreadable},
+};
 
 /// What strangers are told of a synchronisation that failed.
 pub(super) const FAILED: &str = "it failed; log in to see why";
@@ -57,16 +60,27 @@ impl AdminSite {
             "degraded": mirror.trouble().map(|trouble| trouble.for_machines()),
             "quarantined_file": mirror.set_aside().map(|path| file_name(&path, names)),
             "progress": self.core.synchroniser.as_ref().map(|synchroniser| {
-                let mut progress = synchroniser.progress.snapshot();
-                if !names {
-                    for table in progress.values_mut() {
-                        table.error = table.error.take().map(|_| FAILED.to_owned());
-                    }
-                }
-                progress
+                let snapshot = synchroniser.progress.snapshot().into_iter();
+                snapshot.map(|(name, run)| (name.to_owned(), progress(run, names, now))).collect::<Map<_, _>>()
             }),
         }))
     }
+}
+
+/// How far a table is; strangers are not told why it failed.
+fn progress(mut run: TableProgress, names: bool, now: Millis) -> Value {
+    if !names {
+        run.error = run.error.take().map(|_| FAILED.to_owned());
+    }
+    let (rate, left, told) = (run.rate(now), run.seconds_left(now), run.phase_for_people(now));
+    let (here, moving) = (run.here(), run.is_moving());
+    let mut progress = json!(run);
+    progress["per_second"] = rate.into();
+    progress["seconds_left"] = left.into();
+    progress["here"] = here.into();
+    progress["moving"] = moving.into();
+    progress["text"] = told.into();
+    progress
 }
 
 /// A record that Alyx could not give.

@@ -28,6 +28,7 @@ pub mod record;
 pub mod redact;
 pub mod route;
 pub mod schema;
+pub mod side_effects;
 pub mod spec;
 pub mod water;
 

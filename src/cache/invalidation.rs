@@ -43,6 +43,15 @@ pub struct PendingWrite {
     scopes: Vec<String>,
 }
 
+/// What a write has marked.
+#[derive(Debug)]
+pub struct Marked {
+    /// When.
+    pub at: Millis,
+    /// The endpoints whose records it may have changed, each with when it had been marked before.
+    pub endpoints: Vec<(&'static str, Millis)>,
+}
+
 const DAY: Millis = 86_400_000;
 /// No answer counts as fresh for longer; marks from before have done their work.
 const LONGEST: Millis = 400 * DAY;
@@ -128,22 +137,29 @@ impl Invalidations {
         Ok(PendingWrite { write, scopes })
     }
 
-    /// A write has ended; `changed` unless Alyx surely did nothing. Returns when that is on disk.
+    /// A write has ended; `changed` unless Alyx surely did nothing. Returns when that is on disk, with what it has marked.
     pub(super) async fn end(
         &self,
         pending: PendingWrite,
         changed: bool,
         store: &Store,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Marked, StoreError> {
         let PendingWrite { write, scopes } = pending;
-        if scopes.is_empty() {
-            return Ok(());
-        }
         let now = self.clock.stamp();
+        let mut marked = Marked { at: now, endpoints: Vec::new() };
+        if scopes.is_empty() {
+            return Ok(marked);
+        }
         if changed {
             let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
             at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
-            *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = by_endpoint(&at);
+            let after = by_endpoint(&at);
+            let mut endpoints = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+            let before = |endpoint: &str| endpoints.get(endpoint).copied().unwrap_or(Millis::MIN);
+            let own = after.iter().filter(|(_, at)| **at == now);
+            marked.endpoints = own.map(|(endpoint, _)| (*endpoint, before(endpoint))).collect();
+            *endpoints = after;
+            drop(endpoints);
             drop(at);
             if scopes.iter().any(|scope| is_denied(scope)) {
                 self.any_denied.store(true, Ordering::Release);
@@ -157,7 +173,7 @@ impl Invalidations {
             }
             connection.prepare_cached("DELETE FROM pending WHERE write = ?1")?.execute([write]).map(drop)
         };
-        store.commit("what a write changed", settle).await
+        store.commit("what a write changed", settle).await.map(|()| marked)
     }
 
     /// Another database has taken the place of a damaged or deleted one: its marks count too, and it gets those

@@ -28,7 +28,7 @@ pub use entry::{ClientView, Entry, Representation, is_personal};
 pub use export::{Arrived, ExportedEntry, NoAnswer, Stays, for_each};
 pub use freshness::Freshness;
 pub use given::{GivenCopies, GivenCopy, GivenRecord, Holder, columns, listed_record};
-pub use invalidation::PendingWrite;
+pub use invalidation::{Marked, PendingWrite};
 pub use key::Question;
 pub use purge::Purge;
 pub(crate) use row::{read_headers, write_headers};
@@ -198,7 +198,7 @@ impl ResponseCache {
 
     /// Notes that a write has ended: if it may have `changed` something, what it may have changed
     /// is stale from now on.
-    pub async fn end_write(&self, pending: PendingWrite, changed: bool) -> Result<(), StoreError> {
+    pub async fn end_write(&self, pending: PendingWrite, changed: bool) -> Result<Marked, StoreError> {
         self.marks.end(pending, changed, self.disk.store()).await
     }
 

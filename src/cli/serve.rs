@@ -249,6 +249,9 @@ fn apply(mut new: Settings, app: &App, log: &log::Handle) {
     if let Err(error) = log.set_level(&new.log.level) {
         tracing::error!("log.level stays as it was: {error}");
     }
+    if running.upstream.requests_per_minute != new.upstream.requests_per_minute {
+        app.upstream().pace.set_rate(new.upstream.requests_per_minute);
+    }
     app.settings().store(Arc::new(reloaded(&running, &new)));
     tracing::info!("settings read again");
 }

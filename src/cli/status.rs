@@ -1,6 +1,6 @@
 //! `status`: asks a running proxy how it is (`/-/status.json`).
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use alyx_proxy::{
     auth::admin_token,
@@ -31,9 +31,18 @@ struct StatusView {
 #[derive(Debug, Deserialize)]
 struct MirrorView {
     tables: Vec<TableView>,
+    #[serde(default)]
+    progress: Option<BTreeMap<String, ProgressView>>,
     verifications: VerificationsView,
     degraded: Option<DegradationView>,
     quarantined_file: Option<String>,
+}
+
+/// How far the synchronisation of a table is.
+#[derive(Debug, Deserialize)]
+struct ProgressView {
+    moving: bool,
+    text: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,8 +178,13 @@ fn readable(status: &StatusView) -> String {
 /// The mirror as a whole, and table by table.
 fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
     let MirrorView { tables, verifications: VerificationsView { same, changed, different }, .. } = mirror;
+    let moving = mirror.progress.iter().flatten().filter(|(_, run)| run.moving);
+    let moving: Vec<_> =
+        moving.map(|(endpoint, run)| format!("  {endpoint}, synchronising: {}", run.text)).collect();
     if tables.is_empty() {
-        return vec![format!("{:<11} nothing yet", "mirror")];
+        let mut lines = vec![format!("{:<11} nothing yet", "mirror")];
+        lines.extend(moving);
+        return lines;
     }
     let rows: u64 = tables.iter().map(|table| table.rows).sum();
     let mut lines = vec![format!(
@@ -191,6 +205,7 @@ fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
         let age = humantime::format_duration(Duration::from_secs(*age_seconds));
         lines.push(format!("  {endpoint:<width$} {rows:>8} records{details}{scope}, {age} old{distrusted}"));
     }
+    lines.extend(moving);
     lines.extend(tables.iter().flat_map(readable_unreadable));
     lines
 }

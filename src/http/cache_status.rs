@@ -155,7 +155,12 @@ pub(crate) enum CacheStatus {
     },
     /// From the mirror's tables; for a reason where they are not as recent as they should be. Fields that
     /// change with the time of day are as they were when the tables were synchronised.
-    Mirror { reason: Option<ServedStale>, as_synchronised: bool },
+    Mirror {
+        reason: Option<ServedStale>,
+        as_synchronised: bool,
+        /// Whether Alyx was asked for what makes the tables recent enough.
+        caught_up: bool,
+    },
     /// From Alyx.
     Forwarded { why: ForwardReason, status: u16, stored: bool, collapsed: bool },
     /// What was stored, as the origin has just said that it still holds (304).
@@ -185,8 +190,12 @@ impl CacheStatus {
             Self::Stale { reason, tier, ttl } => {
                 write!(value, "; hit; ttl={ttl}; detail=\"{}, {}\"", reason.name(), tier.name())
             }
-            Self::Mirror { reason: None, as_synchronised: false } => write!(value, "; hit; detail=mirror"),
-            Self::Mirror { reason, as_synchronised } => {
+            // A `hit` would say that nothing was asked of Alyx (RFC 9211 2.1).
+            Self::Mirror { caught_up: true, .. } => write!(value, "; fwd=stale; detail=caught-up"),
+            Self::Mirror { reason: None, as_synchronised: false, .. } => {
+                write!(value, "; hit; detail=mirror")
+            }
+            Self::Mirror { reason, as_synchronised, .. } => {
                 let reason = reason.map(|reason| format!(", {}", reason.name())).unwrap_or_default();
                 let fields = if as_synchronised { ", as-synchronised" } else { "" };
                 write!(value, "; hit; detail=\"mirror{reason}{fields}\"")
@@ -290,9 +299,18 @@ mod tests {
             ),
             (stale(ServedStale::Slow), "; hit; ttl=-5; detail=\"slow-upstream, disk\"", "stale"),
             (stale(ServedStale::Offline), "; hit; ttl=-5; detail=\"offline, disk\"", "stale"),
-            (S::Mirror { reason: None, as_synchronised: false }, "; hit; detail=mirror", "mirror"),
             (
-                S::Mirror { reason: Some(ServedStale::Offline), as_synchronised: true },
+                S::Mirror { reason: None, as_synchronised: false, caught_up: false },
+                "; hit; detail=mirror",
+                "mirror",
+            ),
+            (
+                S::Mirror { reason: None, as_synchronised: true, caught_up: true },
+                "; fwd=stale; detail=caught-up",
+                "mirror",
+            ),
+            (
+                S::Mirror { reason: Some(ServedStale::Offline), as_synchronised: true, caught_up: false },
                 "; hit; detail=\"mirror, offline, as-synchronised\"",
                 "mirror",
             ),

@@ -90,7 +90,9 @@ impl Engine {
                 ViewResponse::records(status, answer.body)
             }
             Ok(MirrorOutcome::Undecided(reason)) => QueryError::Undecided(reason).into(),
-            Ok(MirrorOutcome::Old(table)) => ViewResponse::beyond(&format!("have /{table} as it is now")),
+            Ok(MirrorOutcome::Old(tables)) => {
+                ViewResponse::beyond(&format!("have /{} as it is now", tables.join(", /")))
+            }
             Err(EngineError::Sqlite(error)) if is_interrupt(&error) => {
                 ViewResponse::beyond("answer what costs so much")
             }

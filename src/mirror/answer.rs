@@ -1,6 +1,6 @@
 //! Answers from the mirror, as Alyx would have sent them when the tables were synchronised.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{civil::Date, tz::TimeZone};
 use rusqlite::Connection;
@@ -35,8 +35,19 @@ pub struct MirrorQuestion<'q> {
     pub today: Date,
     /// The zone in which Alyx's times stand, where it is known.
     pub zone: Option<&'q TimeZone>,
-    /// How recent the tables must be; none where any age will do.
+    /// How recent the tables must be; none where any age will do, whatever was written.
     pub recency: Option<&'q Recency>,
+}
+
+/// A table that an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableUse {
+    /// Its endpoint.
+    pub endpoint: &'static str,
+    /// As of when it is.
+    pub synced_at: Millis,
+    /// Whether details of its records are needed.
+    pub details: bool,
 }
 
 /// How recent tables must be to be current.
@@ -48,17 +59,31 @@ pub struct Recency {
     pub until: Millis,
     /// The same for tables that go out of date sooner than the others.
     pub exceptions: Vec<(&'static str, Millis)>,
-    /// When a write through the proxy last touched a table; it must have been synchronised after that.
+    /// When a write through the proxy last touched a table; it must have been synchronised after that, or hold the write.
     pub written: HashMap<&'static str, Millis>,
+    /// Whether Alyx can't be asked, so that tables of any age are better than none.
+    pub alone: bool,
 }
 
 impl Recency {
-    /// Whether a table that was synchronised then is current.
-    pub fn allows(&self, endpoint: &str, synced_at: Millis) -> bool {
-        let exception = self.exceptions.iter().find(|(name, _)| *name == endpoint);
+    /// While Alyx can't be asked any age will do, but never the state before what was written through the proxy.
+    pub fn alone(written: HashMap<&'static str, Millis>) -> Self {
+        Self { since: Millis::MIN, until: Millis::MAX, exceptions: Vec::new(), written, alone: true }
+    }
+
+    /// Whether a table is current.
+    pub fn allows(&self, table: &TableUse, states: &States) -> bool {
+        let exception = self.exceptions.iter().find(|(name, _)| *name == table.endpoint);
         let since = exception.map_or(self.since, |(_, since)| *since);
-        (since..=self.until).contains(&synced_at)
-            && self.written.get(endpoint).is_none_or(|written| *written < synced_at)
+        (since..=self.until).contains(&table.synced_at) && self.has_seen_writes(table, states)
+    }
+
+    fn has_seen_writes(&self, table: &TableUse, states: &States) -> bool {
+        let written = self.written.get(table.endpoint).copied().unwrap_or(Millis::MIN);
+        written < table.synced_at
+            || written == Millis::MIN
+            || (self.alone && written <= states.imported_at())
+            || states.holds_write(table.endpoint, table.details, written)
     }
 }
 
@@ -69,8 +94,8 @@ pub enum MirrorOutcome<T = MirrorAnswer> {
     Answer(T),
     /// It can't be decided from the tables that are here.
     Undecided(Undecidable),
-    /// It could be decided, but this table is too old.
-    Old(&'static str),
+    /// It could be decided, but these tables are too old.
+    Old(Vec<&'static str>),
 }
 
 impl<T> MirrorOutcome<T> {
@@ -79,7 +104,7 @@ impl<T> MirrorOutcome<T> {
         match self {
             Self::Answer(answer) => MirrorOutcome::Answer(make(answer)),
             Self::Undecided(reason) => MirrorOutcome::Undecided(reason),
-            Self::Old(table) => MirrorOutcome::Old(table),
+            Self::Old(tables) => MirrorOutcome::Old(tables),
         }
     }
 }
@@ -91,8 +116,8 @@ pub struct MirrorAnswer {
     pub status: u16,
     /// The body; links in records have the upstream's base.
     pub body: String,
-    /// The tables that it was made from, and when the last synchronisation of each began.
-    pub tables: Vec<(&'static str, Millis)>,
+    /// The tables that it was made from.
+    pub tables: Vec<TableUse>,
     /// The parameters that took effect.
     pub used: Vec<&'static str>,
     /// The state of the tables: any change of them makes another.
@@ -102,7 +127,7 @@ pub struct MirrorAnswer {
 impl MirrorAnswer {
     /// When the oldest of its tables was synchronised last.
     pub fn synced_at(&self) -> Millis {
-        self.tables.iter().map(|(_, synced_at)| *synced_at).min().unwrap_or_default()
+        self.tables.iter().map(|table| table.synced_at).min().unwrap_or_default()
     }
 }
 
@@ -121,9 +146,15 @@ pub fn answer(
         Err(PlanError::Sqlite(error)) => Err(error),
         Err(PlanError::Unanswered(QueryError::Undecided(reason))) => Ok(MirrorOutcome::Undecided(reason)),
         Err(PlanError::Unanswered(QueryError::Refused(AlyxError { status, body }))) => {
-            let needs = Needs::of(states, question.endpoint.name, []);
+            let needs = Needs::of(states, (question.endpoint.name, false), []);
             let (used, version) = (Vec::new(), states.version());
-            Ok(judged(&needs, question, |tables| MirrorAnswer { status, body, tables, used, version }))
+            Ok(judged(&needs, states, question, |tables| MirrorAnswer {
+                status,
+                body,
+                tables,
+                used,
+                version,
+            }))
         }
     }
 }
@@ -135,9 +166,9 @@ fn list(
 ) -> Result<MirrorOutcome, PlanError> {
     let today = plan::Today { date: question.today, zone: question.zone.cloned() };
     let plan = plan::list(connection, states, question.endpoint, question.pairs, today)?;
-    let mut needs = Needs::of(states, question.endpoint.name, plan.needs.iter().map(|(name, _)| *name));
+    let mut needs = Needs::of(states, (question.endpoint.name, false), plan.needs.iter().copied());
     needs.shown(states, question.endpoint.name, false);
-    if let Some(old) = needs.too_old(question.recency) {
+    if let Some(old) = needs.too_old(states, question.recency) {
         return Ok(MirrorOutcome::Old(old));
     }
     let window = Window::within(question.pairs, states.spec().rules()?.pages);
@@ -155,16 +186,16 @@ fn detail(
     key: &str,
 ) -> Result<MirrorOutcome, PlanError> {
     let endpoint = question.endpoint.name;
-    let mut needs = Needs::of(states, endpoint, []);
+    let mut needs = Needs::of(states, (endpoint, question.endpoint.has_own_details()), []);
     if question.endpoint.has_own_details() {
-        if question.recency.is_some() {
+        if question.recency.is_some_and(|recency| !recency.alone) {
             followed(states, endpoint)?;
         }
         needs.shown(states, endpoint, true);
     }
     let body = plan::detail(connection, states, question.endpoint, key)?;
     let (used, version) = (Vec::new(), states.version());
-    Ok(judged(&needs, question, |tables| MirrorAnswer { status: 200, body, tables, used, version }))
+    Ok(judged(&needs, states, question, |tables| MirrorAnswer { status: 200, body, tables, used, version }))
 }
 
 /// Details whose parts are records of other tables are current only where these are followed as a whole; without Alyx
@@ -184,25 +215,34 @@ fn followed(states: &States, endpoint: &str) -> Result<(), Undecidable> {
 
 fn judged(
     needs: &Needs,
+    states: &States,
     question: &MirrorQuestion<'_>,
-    answer: impl FnOnce(Vec<(&'static str, Millis)>) -> MirrorAnswer,
+    answer: impl FnOnce(Vec<TableUse>) -> MirrorAnswer,
 ) -> MirrorOutcome {
-    match needs.too_old(question.recency) {
+    match needs.too_old(states, question.recency) {
         Some(old) => MirrorOutcome::Old(old),
         None => MirrorOutcome::Answer(answer(needs.0.clone())),
     }
 }
 
 /// The tables that an answer comes from, and as of when each is.
-struct Needs(Vec<(&'static str, Millis)>);
+struct Needs(Vec<TableUse>);
 
 impl Needs {
-    /// That of the endpoint and these.
-    fn of(states: &States, endpoint: &'static str, others: impl IntoIterator<Item = &'static str>) -> Self {
-        let names: BTreeSet<&'static str> = others.into_iter().chain([endpoint]).collect();
+    /// That of the endpoint and these; with `true` the details too.
+    fn of(
+        states: &States,
+        own: (&'static str, bool),
+        others: impl IntoIterator<Item = (&'static str, bool)>,
+    ) -> Self {
+        let mut names: BTreeMap<&'static str, bool> = BTreeMap::new();
+        for (name, details) in others.into_iter().chain([own]) {
+            *names.entry(name).or_default() |= details;
+        }
         // One that is not here is as old as can be.
         let at = |name: &str| states.of(name).map_or(Millis::MIN, |state| state.synced_at);
-        Self(names.into_iter().map(|name| (name, at(name))).collect())
+        let used = |(endpoint, details)| TableUse { endpoint, synced_at: at(endpoint), details };
+        Self(names.into_iter().map(used).collect())
     }
 
     /// Those, too, whose records these show: a change is carried to who shows it when it is found. Of what is seldom read as
@@ -215,16 +255,18 @@ impl Needs {
                 Changes::of(shown.of) != Changes::Unknown
             };
             let Some(state) = states.of(shown.of).filter(|_| counts) else { continue };
-            if self.0.iter().all(|(known, _)| *known != shown.of) {
-                self.0.push((shown.of, state.synced_at.max(state.counted_at)));
+            if self.0.iter().all(|known| known.endpoint != shown.of) {
+                let synced_at = state.synced_at.max(state.counted_at);
+                self.0.push(TableUse { endpoint: shown.of, synced_at, details: false });
             }
         }
     }
 
-    /// A table among these that is older than is wished.
-    fn too_old(&self, recency: Option<&Recency>) -> Option<&'static str> {
+    /// The tables among these that are older than is wished; none if there are none.
+    fn too_old(&self, states: &States, recency: Option<&Recency>) -> Option<Vec<&'static str>> {
         let recency = recency?;
-        self.0.iter().find(|(name, at)| !recency.allows(name, *at)).map(|(name, _)| *name)
+        let old = self.0.iter().filter(|table| !recency.allows(table, states)).map(|table| table.endpoint);
+        Some(old.collect()).filter(|old: &Vec<_>| !old.is_empty())
     }
 }
 

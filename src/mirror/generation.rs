@@ -105,9 +105,11 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
             }
         }
     }
+    let (holds, imported_at) = state::own_writes(connection)?;
     Ok(States::new(version(connection)?, tables)
         .behind(described::spec(connection)?)
-        .with_faults(faults::all(connection)?))
+        .with_faults(faults::all(connection)?)
+        .with_own_writes(holds, imported_at))
 }
 
 /// The state of one table; none where it is not here, or its state is damaged.
@@ -216,6 +218,9 @@ pub(super) fn publish_carried(connection: &Connection, table: &EndpointTables) -
 fn replace(connection: &Connection, table: &EndpointTables, alone: bool) -> rusqlite::Result<()> {
     let endpoint = table.endpoint.name;
     let Some(filling) = filling(connection, endpoint)? else { return Ok(()) };
+    // What was asked for it before a write may not hold that.
+    connection
+        .execute("DELETE FROM meta WHERE key IN ('holds:' || ?1, 'holds:' || ?1 || '/')", [endpoint])?;
     connection.execute_batch(&table.index(NEXT, filling.generation))?;
     let differences = refetch::differences(connection, table)?;
     drop_tables(connection, table, "")?;

@@ -44,6 +44,11 @@ pub struct TableState {
     pub unreadable: UnreadableRecords,
 }
 
+/// How the details of a table are named beside its list, where it is noted which writes are held.
+pub(super) fn details_of(endpoint: &str) -> String {
+    format!("{endpoint}/")
+}
+
 /// The states of all tables that are here, in one state of the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct States {
@@ -52,6 +57,31 @@ pub struct States {
     at_fault: Faults,
     tables: HashMap<&'static str, TableState>,
     collations: Collations,
+    /// The last write through the proxy of which each table holds all that it has changed.
+    holds: HashMap<String, Millis>,
+    /// When marks of writes were last taken over from elsewhere.
+    imported_at: Millis,
+}
+
+/// What the keys begin with by which is noted which writes a table holds.
+pub(super) const HOLDS: &str = "holds:";
+/// When marks of writes were last taken over from elsewhere.
+pub(super) const IMPORTED: &str = "imported";
+
+/// What is noted of which writes the tables hold, and of marks that were taken over.
+pub(super) fn own_writes(connection: &Connection) -> rusqlite::Result<(HashMap<String, Millis>, Millis)> {
+    let sql = "SELECT key, value FROM meta WHERE key >= 'holds:' AND key < 'holds;' OR key = 'imported'";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let (mut holds, mut imported_at) = (HashMap::new(), Millis::MIN);
+    while let Some(row) = rows.next()? {
+        let (key, at): (String, Millis) = (row.get(0)?, row.get(1)?);
+        match key.strip_prefix(HOLDS) {
+            Some(table) => drop(holds.insert(table.to_owned(), at)),
+            None => imported_at = at,
+        }
+    }
+    Ok((holds, imported_at))
 }
 
 impl States {
@@ -64,7 +94,8 @@ impl States {
         let collations =
             Collations::KNOWN.into_iter().filter(shown).fold(Collations::ANY, Collations::without);
         let (spec, at_fault) = (Arc::new(AlyxSpec::newest()), Faults::new());
-        Self { version, spec, at_fault, tables, collations }
+        let (holds, imported_at) = (HashMap::new(), Millis::MIN);
+        Self { version, spec, at_fault, tables, collations, holds, imported_at }
     }
 
     /// The same of another Alyx.
@@ -92,6 +123,23 @@ impl States {
     /// The collations that Alyx's database may have: none that some list of its own shows it has not.
     pub(super) fn collations(&self) -> Collations {
         self.collations
+    }
+
+    /// The same with what is known of writes through the proxy.
+    #[must_use]
+    pub(super) fn with_own_writes(self, holds: HashMap<String, Millis>, imported_at: Millis) -> Self {
+        Self { holds, imported_at, ..self }
+    }
+
+    /// Whether a table holds all that a write of that time has changed in it, `details` included.
+    pub fn holds_write(&self, endpoint: &str, details: bool, written: Millis) -> bool {
+        let holds = |key: &str| self.holds.get(key).is_some_and(|at| written <= *at);
+        holds(endpoint) && (!details || holds(&details_of(endpoint)))
+    }
+
+    /// Marks of writes that are not later were taken over from elsewhere.
+    pub fn imported_at(&self) -> Millis {
+        self.imported_at
     }
 
     /// A number that is another after each change of any table.

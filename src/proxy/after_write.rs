@@ -1,45 +1,92 @@
-//! What the mirror does about a write: the record that was written is refreshed at once, and a synchronisation
-//! is asked for, after which the tables that may show it answer again.
+//! What the mirror does about a write: what Alyx answered to it goes into the tables before its writer has the answer, the
+//! record is refreshed behind it where that did not tell all, and a synchronisation is asked for, after which the tables that
+//! may show it answer again.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http::{Method, Response, StatusCode};
 use serde_json::Value;
 
-use super::core::Core;
+use super::{core::Core, passthrough::AlyxAnswer};
 use crate::{
     alyx::{Endpoint, Route, record},
-    mirror::Synchroniser,
+    cache::Marked,
+    mirror::{Synchroniser, sync::OwnWrite},
 };
 
 /// Answers to writes that are longer are not looked into; the synchronisation finds what was written.
 const LONGEST: usize = 4 << 20;
 
-/// Tells the mirror of a write that Alyx has answered so.
-pub(crate) async fn refresh_mirror(core: &Core, route: &Route, response: Response<Body>) -> Response<Body> {
-    let Some(synchroniser) = &core.synchroniser else { return response };
-    if !response.status().is_success() {
-        // It may have done something all the same.
-        synchroniser.request_cycle();
-        return response;
+/// What the mirror is told of Alyx's answer to a write.
+pub(super) fn answered(response: &Response<Body>) -> (StatusCode, Option<Bytes>) {
+    let answer = response.extensions().get::<AlyxAnswer>().map(|AlyxAnswer(body)| body.clone());
+    (response.status(), answer.filter(|answer| answer.len() <= LONGEST))
+}
+
+/// Tells the mirror of a write that Alyx has answered so; `marked` is what it has made stale, where that is noted.
+pub(crate) async fn refresh_mirror(
+    core: &Core,
+    method: &Method,
+    route: &Route,
+    (status, answer): (StatusCode, Option<Bytes>),
+    marked: Option<Marked>,
+) {
+    if let Some(write) = marked.and_then(|marked| own_write(method, route, status, answer.as_ref(), marked)) {
+        absorb(core, write).await;
     }
-    let response = match route {
-        Route::Detail(endpoint, key) => {
-            refresh(synchroniser, endpoint, vec![key.clone()]);
-            response
+    let Some(synchroniser) = &core.synchroniser else { return };
+    match route {
+        // It may have done something all the same.
+        _ if !status.is_success() => {}
+        Route::Detail(endpoint, key) => refresh(synchroniser, endpoint, vec![key.clone()]),
+        Route::List(endpoint) if status == StatusCode::CREATED => {
+            let created = answer.map(|answer| keys(endpoint, &answer));
+            refresh(synchroniser, endpoint, created.unwrap_or_default());
         }
-        Route::List(endpoint) if response.status() == StatusCode::CREATED => {
-            let (response, created) = created(endpoint, response).await;
-            refresh(synchroniser, endpoint, created);
-            response
-        }
-        _ => response,
-    };
+        _ => {}
+    }
     synchroniser.request_cycle();
-    response
+}
+
+/// What a write says of the record that it wrote.
+fn own_write(
+    method: &Method,
+    route: &Route,
+    status: StatusCode,
+    answer: Option<&Bytes>,
+    marked: Marked,
+) -> Option<OwnWrite> {
+    let Marked { at, endpoints: marked } = marked;
+    let (endpoint, key) = match route {
+        Route::Detail(endpoint, key) => (*endpoint, Some(key.clone())),
+        Route::List(endpoint) => (*endpoint, None),
+        Route::Service(_) | Route::Other => return None,
+    };
+    let answer = match (method, status) {
+        (&Method::DELETE, StatusCode::NO_CONTENT) => None,
+        (&Method::PUT | &Method::PATCH, StatusCode::OK) | (&Method::POST, StatusCode::CREATED) => {
+            Some(answer?.clone())
+        }
+        _ => return None,
+    };
+    Some(OwnWrite { endpoint, key, answer, at, marked })
+}
+
+/// Puts what was written into the tables, and waits for that as long as for any question to them.
+async fn absorb(core: &Core, write: OwnWrite) {
+    let Some(mirror) = core.mirror.clone() else { return };
+    let endpoint = write.endpoint.name;
+    let absorbed = tokio::spawn(async move { mirror.absorb(write).await });
+    let patience = core.settings.load().mirror.query_timeout.0;
+    match tokio::time::timeout(patience, absorbed).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(endpoint, %error, "what was written waits for the next synchronisation");
+        }
+        Ok(Err(_)) | Err(_) => tracing::debug!(endpoint, "what was written goes into the mirror later"),
+    }
 }
 
 /// Fetches records again behind the answer to whoever wrote them.
@@ -55,23 +102,6 @@ pub(super) fn refresh(synchroniser: &Arc<Synchroniser>, endpoint: &'static Endpo
 }
 
 /// The keys of the records that a POST says it has made: one, or an array of them (ALYX.md 7).
-async fn created(endpoint: &Endpoint, response: Response<Body>) -> (Response<Body>, Vec<String>) {
-    let length = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    // Only what has been read whole has its length set, and is JSON.
-    if length.and_then(|length| length.parse().ok()).is_none_or(|length: usize| length > LONGEST) {
-        return (response, Vec::new());
-    }
-    let (parts, body) = response.into_parts();
-    let Ok(body) = Limited::new(body, LONGEST).collect().await else {
-        tracing::error!(endpoint = endpoint.name, "the answer to a write was lost on its way");
-        let text = "The write was passed on to Alyx, but its answer was lost.";
-        return (super::error::ProxyError::refused(StatusCode::BAD_GATEWAY, text).into(), Vec::new());
-    };
-    let body = body.to_bytes();
-    let keys = keys(endpoint, &body);
-    (Response::from_parts(parts, Body::from(body)), keys)
-}
-
 fn keys(endpoint: &Endpoint, body: &Bytes) -> Vec<String> {
     let text = std::str::from_utf8(body).unwrap_or_default();
     match record::parse(text) {

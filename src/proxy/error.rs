@@ -3,7 +3,10 @@
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::{core::Core, from_mirror::MirrorMiss};
+use super::{
+    core::Core,
+    from_mirror::{MirrorMiss, WRITTEN},
+};
 use crate::{
     alyx::error_body,
     cache::Question,
@@ -101,6 +104,14 @@ pub(crate) async fn not_stored(
     let near = core.responses.similar(question).await;
     let mut more = String::from("The answer to this question is not stored here.");
     let mut reason = None;
+    if let MirrorMiss::Written(tables) = silence {
+        let tables = tables.join(", /");
+        more = format!(
+            "{more} The table /{tables}, which is needed, was synchronised before something was written through this proxy that \
+             may have changed it: the state before that is not given."
+        );
+        reason = Some(RefusalReason::Undecidable(WRITTEN));
+    }
     if let MirrorMiss::Undecided(undecided) = silence {
         let remedy = undecided.remedy().map(|remedy| format!(" {remedy}")).unwrap_or_default();
         more = format!("{more} {undecided}{remedy}");
@@ -124,6 +135,16 @@ pub(crate) async fn not_stored(
         }
         None => gateway_timeout(core, failure, &more),
     }
+}
+
+/// 504 where what is stored is from before what was written through the proxy.
+pub(crate) fn before_a_write(core: &Core, failure: &UpstreamError) -> ProxyError {
+    let text = format!(
+        "{} The answer that is stored here is from before something was written through this proxy that has changed it: it is \
+         not given.",
+        why_away(core, failure)
+    );
+    ProxyError::new(StatusCode::GATEWAY_TIMEOUT, RefusalReason::Undecidable(WRITTEN), &text)
 }
 
 /// What is said where Alyx is there, but can't be asked now, with when to come again; none for other failures.

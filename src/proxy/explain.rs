@@ -58,6 +58,8 @@ struct Explanation {
     why: String,
     /// What would have the mirror answer it.
     remedy: Option<String>,
+    /// What Alyx would be asked so that the mirror can answer it.
+    would_ask: Vec<String>,
     /// What would answer it without Alyx: `mirror`, `stored` or nothing (`refused`).
     offline: &'static str,
     /// Whether Alyx can be reached, as far as is known.
@@ -111,6 +113,7 @@ impl Read<'_> {
     /// Says what the floors decide; a caller whom Alyx has yet to judge is judged first.
     pub(super) async fn explain(mut self) -> Response<Body> {
         let down = self.core.upstream.health.is_down();
+        self.explains = true;
         if down {
             if let Step::Answer(LocalAnswer::Refuse(refusal)) = self.unauthorized(&UpstreamError::Offline) {
                 return refusal.into();
@@ -139,6 +142,7 @@ impl Read<'_> {
             reason,
             why,
             remedy,
+            would_ask: std::mem::take(&mut self.would_ask),
             offline,
             upstream: self.core.upstream.health.state().name(),
             ignored: ignored(self.question),
@@ -306,9 +310,15 @@ impl MirrorMiss {
             Self::Volatile => "It must be current, so Alyx is asked while it can be reached.".to_owned(),
             Self::Request => "The request wants Alyx's own answer.".to_owned(),
             Self::Undecided(reason) => reason.to_string(),
-            Self::Old(table) => format!(
-                "The table /{table}, which is needed, was synchronised longer ago than `mirror.max_age` or \
-                 `[freshness]` allows, or before a write through this proxy that may have changed it."
+            Self::Old(tables) => format!(
+                "The table /{}, which is needed, was synchronised longer ago than `mirror.max_age` or \
+                 `[freshness]` allows, or before a write through this proxy that may have changed it.",
+                tables.join(", /")
+            ),
+            Self::Written(tables) => format!(
+                "The table /{}, which is needed, was synchronised before something was written through this proxy that may \
+                 have changed it.",
+                tables.join(", /")
             ),
             Self::Busy => {
                 "The mirror had no time for it: it answers others, or its disk is slow. Try again.".to_owned()
@@ -324,7 +334,9 @@ impl MirrorMiss {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Undecided(reason) => Undecidable::remedy(reason),
-            Self::Old(_) => Some("It answers again after the next synchronisation.".to_owned()),
+            Self::Old(_) | Self::Written(_) => {
+                Some("It answers again after the next synchronisation.".to_owned())
+            }
             Self::NotAsked | Self::Volatile | Self::Request | Self::MayBeNew | Self::Busy => None,
         }
     }

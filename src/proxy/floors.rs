@@ -53,7 +53,12 @@ pub(super) enum Decision {
 #[derive(Debug)]
 pub(super) enum LocalAnswer {
     /// The mirror's; where its tables are not as recent as they should be, for this reason.
-    Mirror { entry: Arc<Entry>, stands_in: Option<ServedStale> },
+    Mirror {
+        entry: Arc<Entry>,
+        stands_in: Option<ServedStale>,
+        /// Whether a table was brought up to date for it.
+        caught_up: bool,
+    },
     /// A stored one that is fresh for so long yet.
     Fresh { cached: CachedEntry, left: Duration },
     /// A stored one that is not fresh.
@@ -86,7 +91,7 @@ pub(super) async fn decide(read: &mut Read<'_>) -> Decision {
         return decide_without_alyx(read, &UpstreamError::Offline).await.into();
     }
     answer_or_next!(read.no_store()); // wants Alyx's own answer, and none of it kept
-    answer_or_next!(read.mirror().await); // tables recent enough, every parameter decidable
+    answer_or_next!(read.mirror().await); // tables recent enough, or soon made so, every parameter decidable
     read.look_up().await;
     answer_or_next!(read.other_generation().await); // a later page of a list that has changed since the one before
     answer_or_next!(read.too_large()); // was too large to be stored a moment ago

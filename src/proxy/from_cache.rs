@@ -14,7 +14,10 @@ use super::{
 use crate::{
     alyx::{Route, redact},
     cache::{Entry, Freshness, Question},
-    http::cache_status::{BypassReason, RefusalReason, ServedStale, Tier},
+    http::{
+        cache_status::{BypassReason, RefusalReason, ServedStale, Tier},
+        reuse::Staleness,
+    },
 };
 
 /// A stored answer and what it is worth for one request.
@@ -26,6 +29,11 @@ pub(super) struct CachedEntry {
 }
 
 impl CachedEntry {
+    /// Whether a write may have changed it since.
+    pub(super) fn is_from_before_a_write(&self) -> bool {
+        self.freshness == Freshness::Stale(Staleness::Written)
+    }
+
     /// Whether it may be given while Alyx is slow, or fails though it is not known to be away.
     pub(super) fn may_stand_in(&self) -> bool {
         match self.freshness {

@@ -7,25 +7,23 @@
 //! has a token that Alyx accepts. What `access.private_paths` keeps apart is the exception: whoever set it does not
 //! trust that, so it is never answered from here.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
     Exchange,
-    authorize::Authorization,
+    catch_up::Costs,
     core::Core,
     error::notice,
-    floors::{LocalAnswer, Step},
     mirror_budget,
-    read::Read,
     respond::{ResponseOptions, respond},
     unsealed,
     verify::Samples,
 };
 use crate::{
-    alyx::{Class, ENDPOINTS, Endpoint, Route, filterset::Undecidable},
+    alyx::{Endpoint, Route, filterset::Undecidable},
     cache::{Entry, Question, freshness},
     clock::Millis,
     http::{
@@ -34,7 +32,8 @@ use crate::{
     },
     mirror::{
         self, Mirror, MirrorError,
-        answer::{MirrorAnswer, MirrorOutcome, Recency},
+        answer::{MirrorAnswer, MirrorOutcome, Recency, TableUse},
+        state::States,
     },
     settings::Settings,
     storage::types::CacheKey,
@@ -61,8 +60,10 @@ pub(crate) enum MirrorMiss {
     Request,
     /// The question can't be decided here.
     Undecided(Undecidable),
-    /// This table is older than is wished, or than a write.
-    Old(&'static str),
+    /// These tables are older than is wished, or than a write.
+    Old(Vec<&'static str>),
+    /// These tables do not hold what was written through the proxy, and Alyx can't be asked.
+    Written(Vec<&'static str>),
     /// There is no such record here; a moment ago it may have been created.
     MayBeNew,
     /// It had no time for the question.
@@ -78,11 +79,15 @@ impl MirrorMiss {
             Self::Request => Some("request"),
             Self::Undecided(reason) => Some(reason.name()),
             Self::Old(_) => Some("not-synchronised"),
+            Self::Written(_) => Some(WRITTEN),
             Self::MayBeNew => Some("may-be-new"),
             Self::Busy => Some("mirror-busy"),
         }
     }
 }
+
+/// Why what may be from before a write is not given.
+pub(super) const WRITTEN: &str = "written";
 
 /// What a question asks of the mirror.
 #[derive(Debug)]
@@ -99,8 +104,8 @@ pub(crate) struct CachedAnswer {
     pub(crate) version: i64,
     today: jiff::civil::Date,
     zone: jiff::tz::TimeZone,
-    /// The tables that it was made from, and when each was synchronised.
-    pub(crate) tables: Vec<(&'static str, Millis)>,
+    /// The tables that it was made from.
+    pub(crate) tables: Vec<TableUse>,
     /// The parameters that took effect.
     pub(crate) used: Vec<&'static str>,
     pub(crate) entry: Arc<Entry>,
@@ -127,11 +132,18 @@ pub(crate) struct FromMirror {
     answers: MirrorAnswerCache,
     /// Some of the questions that it answered, to be put to Alyx too.
     pub(crate) samples: Samples,
+    /// How long Alyx takes for questions.
+    pub(super) costs: Costs,
 }
 
 impl FromMirror {
     pub(crate) fn new(core: Arc<Core>, bytes: u64) -> Self {
-        Self { core, answers: MirrorAnswerCache::new(bytes), samples: Samples::default() }
+        Self {
+            core,
+            answers: MirrorAnswerCache::new(bytes),
+            samples: Samples::default(),
+            costs: Costs::default(),
+        }
     }
 
     /// The mirror's answer to a question while Alyx can be reached.
@@ -142,10 +154,20 @@ impl FromMirror {
         directives: &Directives,
         owner: Owner,
     ) -> MirrorLookup {
-        let recency = match self.recency(question, &asked.settings, directives) {
-            Ok(recency) => recency,
-            Err(silence) => return MirrorLookup::Miss(silence),
-        };
+        match self.recency(question, &asked.settings, directives) {
+            Ok(recency) => self.mirrored_since(asked, question, recency, owner).await,
+            Err(silence) => MirrorLookup::Miss(silence),
+        }
+    }
+
+    /// The same from tables that are so recent.
+    pub(crate) async fn mirrored_since(
+        &self,
+        asked: &Exchange,
+        question: &Question,
+        recency: Recency,
+        owner: Owner,
+    ) -> MirrorLookup {
         match self.mirrored(question, &asked.settings, Some(recency), owner).await {
             MirrorLookup::Answer(entry)
                 if says_there_is_none(&entry)
@@ -182,15 +204,21 @@ impl FromMirror {
         let MirrorQuery { mirror, endpoint, key } = self.mirror_for(question)?;
         let today = self.core.mode.today(settings, self.core.clock.now());
         let zone = self.core.mode.zone(settings);
+        // What a snapshot was made of was written before.
+        let alone = || {
+            self.core.mode.snapshot().is_none().then(|| Recency::alone(self.core.responses.written_lists()))
+        };
+        let recency = recency.or_else(alone);
         if let Some(kept) = self.answers.0.get(&question.key)
             && kept.version == mirror.version()
             && kept.today == today
             && kept.zone == zone
-            && recency.as_ref().is_none_or(|recency| allowed(&kept.tables, recency))
+            && recency.as_ref().is_none_or(|recency| allowed(&kept.tables, recency, &mirror.states()))
         {
             return Ok(kept);
         }
-        let request = mirror_budget::request(question, owner, settings, recency.is_none());
+        let is_alone = recency.as_ref().is_none_or(|recency| recency.alone);
+        let request = mirror_budget::request(question, owner, settings, is_alone);
         let (question, base) = (question.clone(), self.core.upstream.base().to_owned());
         let seal = self.core.seal.clone();
         let look = move |connection: &rusqlite::Connection, states: &Arc<mirror::state::States>| {
@@ -217,18 +245,9 @@ impl FromMirror {
                 Err(MirrorMiss::NotAsked)
             }
             Ok(MirrorOutcome::Undecided(reason)) => Err(MirrorMiss::Undecided(reason)),
-            Ok(MirrorOutcome::Old(table)) => Err(MirrorMiss::Old(table)),
-            Err(MirrorError::TooCostly) => Err(MirrorMiss::Undecided(Undecidable::TooCostly)),
-            Err(MirrorError::Busy) => Err(MirrorMiss::Busy),
-            Err(error) => {
-                // Damage is told once, by the mirror itself.
-                if error.is_corruption() {
-                    tracing::debug!(%error, "the mirror can't be read");
-                } else {
-                    tracing::error!(%error, "the mirror can't be read");
-                }
-                Err(MirrorMiss::NotAsked)
-            }
+            Ok(MirrorOutcome::Old(tables)) if is_alone => Err(MirrorMiss::Written(tables)),
+            Ok(MirrorOutcome::Old(tables)) => Err(MirrorMiss::Old(tables)),
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -254,46 +273,6 @@ impl FromMirror {
         Ok(MirrorQuery { mirror, endpoint, key })
     }
 
-    /// How recent tables must be for a request while Alyx can be reached.
-    pub(crate) fn recency(
-        &self,
-        question: &Question,
-        settings: &Settings,
-        directives: &Directives,
-    ) -> Result<Recency, MirrorMiss> {
-        if let Route::List(endpoint) | Route::Detail(endpoint, _) = &question.route
-            && (question.class == Class::Volatile
-                || freshness::of_endpoint(endpoint, question.class, settings).0.is_zero())
-        {
-            return Err(MirrorMiss::Volatile);
-        }
-        let longest = settings.mirror.max_age.0;
-        if directives.oldest(longest).is_none() {
-            return Err(MirrorMiss::Request);
-        }
-        let now = self.core.clock.now();
-        let since = |lifetime: Duration| {
-            let oldest = directives.oldest(lifetime).unwrap_or_default();
-            now.saturating_sub(Millis::try_from(oldest.as_millis()).unwrap_or(Millis::MAX))
-        };
-        let asked = match &question.route {
-            Route::List(endpoint) | Route::Detail(endpoint, _) => endpoint.name,
-            Route::Service(_) | Route::Other => "",
-        };
-        let exception = |endpoint: &Endpoint| {
-            let class = if endpoint.name == asked { question.class } else { endpoint.class };
-            let span = freshness::of_endpoint(endpoint, class, settings).0;
-            // The shorter of both holds.
-            (span < longest).then(|| (endpoint.name, since(span)))
-        };
-        Ok(Recency {
-            since: since(longest),
-            until: now,
-            exceptions: ENDPOINTS.iter().filter_map(exception).collect(),
-            written: self.core.responses.written_lists(),
-        })
-    }
-
     /// Gives an answer of the mirror's, for a reason where its tables are not as recent as they should be.
     pub(crate) async fn give_mirrored(
         &self,
@@ -301,12 +280,14 @@ impl FromMirror {
         question: &Question,
         entry: &Arc<Entry>,
         reason: Option<ServedStale>,
+        caught_up: bool,
     ) -> Response<Body> {
         let clock = match &question.route {
             Route::List(endpoint) | Route::Detail(endpoint, _) => !endpoint.clock.is_empty(),
             Route::Service(_) | Route::Other => false,
         };
-        let how = CacheStatus::Mirror { reason, as_synchronised: clock && entry.status == StatusCode::OK };
+        let as_synchronised = clock && entry.status == StatusCode::OK;
+        let how = CacheStatus::Mirror { reason, as_synchronised, caught_up };
         let notice = reason.and_then(|reason| notice(&self.core, reason));
         respond(
             &self.core,
@@ -319,27 +300,25 @@ impl FromMirror {
     }
 }
 
-impl Read<'_> {
-    /// The mirror's answer, where Alyx has accepted the caller lately, the tables are recent enough and every parameter
-    /// can be decided.
-    pub(super) async fn mirror(&mut self) -> Step<LocalAnswer> {
-        let fits = self.page_before.as_ref().is_none_or(|page| page.is_mirrored());
-        if self.authorization != Authorization::Granted || !fits {
-            return Step::Next;
-        }
-        let owner = self.owner();
-        match self.floors.mirror.mirrored_now(self.exchange, self.question, &self.directives, owner).await {
-            MirrorLookup::Answer(entry) => Step::Answer(LocalAnswer::Mirror { entry, stands_in: None }),
-            MirrorLookup::Miss(miss) => {
-                self.miss = miss;
-                Step::Next
+/// What it means that the mirror could not be looked into.
+fn failed(error: &MirrorError) -> MirrorMiss {
+    match error {
+        MirrorError::TooCostly => MirrorMiss::Undecided(Undecidable::TooCostly),
+        MirrorError::Busy => MirrorMiss::Busy,
+        error => {
+            // Damage is told once, by the mirror itself.
+            if error.is_corruption() {
+                tracing::debug!(%error, "the mirror can't be read");
+            } else {
+                tracing::error!(%error, "the mirror can't be read");
             }
+            MirrorMiss::NotAsked
         }
     }
 }
 
-fn allowed(tables: &[(&'static str, Millis)], recency: &Recency) -> bool {
-    tables.iter().all(|(endpoint, synced_at)| recency.allows(endpoint, *synced_at))
+fn allowed(tables: &[TableUse], recency: &Recency, states: &States) -> bool {
+    tables.iter().all(|table| recency.allows(table, states))
 }
 
 /// Whether Alyx would say that a record, or one that a parameter names, does not exist. It may have been

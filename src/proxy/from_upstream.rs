@@ -246,6 +246,11 @@ impl Read<'_> {
     /// What Alyx has just said.
     async fn deliver(&self, fetched: &Fetched, collapsed: bool) -> Response<Body> {
         let status = fetched.answer.status.as_u16();
+        if !collapsed {
+            let took = fetched.answer.received_at - fetched.answer.asked_at;
+            let took = std::time::Duration::from_millis(took.max(0).unsigned_abs());
+            self.floors.mirror.costs.note(&self.question.route, took);
+        }
         if files::describes_all(self.question)
             && files::offers_none(fetched.answer.status)
             && self.floors.tables.may_have_own(self.exchange, self.credentials).await

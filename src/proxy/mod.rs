@@ -9,6 +9,7 @@
 
 pub(crate) mod after_write;
 pub(crate) mod authorize;
+mod catch_up;
 pub(crate) mod core;
 mod denied;
 pub(crate) mod error;
@@ -29,6 +30,7 @@ mod mirror_budget;
 pub(crate) mod mode;
 pub(crate) mod passthrough;
 mod read;
+mod recency;
 mod respond;
 pub(crate) mod snapshot;
 mod stale;

@@ -100,6 +100,10 @@ pub(crate) async fn forward(
     Ok(response)
 }
 
+/// What Alyx answered in JSON, with its own links.
+#[derive(Debug, Clone)]
+pub(super) struct AlyxAnswer(pub(super) Bytes);
+
 /// Whether a request says that it takes HTML, as browsers do.
 fn asks_for_a_page(headers: &HeaderMap) -> bool {
     let accepts = |accept: &HeaderValue| accept.to_str().is_ok_and(|accept| accept.contains("text/html"));
@@ -200,6 +204,7 @@ async fn with_links_moved(
             parts.extensions.insert(TokenRefused);
         }
     }
+    parts.extensions.insert(AlyxAnswer(answer.body.clone()));
     let body = moved(&answer.body, core.upstream.base(), base);
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     Ok(Response::from_parts(parts, Body::from(body)))

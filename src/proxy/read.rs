@@ -55,6 +55,10 @@ pub(super) struct Read<'a> {
     pub(super) miss: MirrorMiss,
     /// The page of this list that the caller was given last, where it goes on with it now.
     pub(super) page_before: Option<Arc<WalkedPage>>,
+    /// Whether what is decided is only told.
+    pub(super) explains: bool,
+    /// What Alyx would be asked so that the mirror can answer.
+    pub(super) would_ask: Vec<String>,
 }
 
 /// Answers a GET or HEAD.
@@ -137,6 +141,8 @@ impl<'a> Read<'a> {
             cached: None,
             miss: MirrorMiss::NotAsked,
             page_before: None,
+            explains: false,
+            would_ask: Vec::new(),
         }
     }
 
@@ -188,12 +194,12 @@ impl<'a> Read<'a> {
     /// The response for what was decided without Alyx.
     pub(super) async fn give(&self, answer: LocalAnswer) -> Response<Body> {
         match answer {
-            LocalAnswer::Mirror { entry, stands_in } => {
+            LocalAnswer::Mirror { entry, stands_in, caught_up } => {
                 let (mirror, question) = (&self.floors.mirror, self.question);
                 if stands_in.is_none() {
                     mirror.sample(question);
                 }
-                mirror.give_mirrored(self.exchange, question, &entry, stands_in).await
+                mirror.give_mirrored(self.exchange, question, &entry, stands_in, caught_up).await
             }
             LocalAnswer::Fresh { cached, left } => {
                 // How old an answer a request allows is looked at each time.

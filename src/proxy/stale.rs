@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     authorize::{is_away, refuse_caller},
-    error::{ProxyError, gateway_timeout, not_stored, retry_later},
+    error::{ProxyError, before_a_write, gateway_timeout, not_stored, retry_later},
     files,
     floors::{LocalAnswer, Step},
     from_cache::{CachedEntry, cut_of},
@@ -15,12 +15,11 @@ use super::{
     read::Read,
 };
 use crate::{
-    alyx::{filterset::Undecidable, route::appended_slash},
-    cache::{Entry, Freshness},
+    alyx::{Route, filterset::Undecidable, invalidates::Scope, route::appended_slash},
+    cache::Entry,
     http::{
         Directives,
         cache_status::{CacheStatus, RefusalReason, ServedStale},
-        reuse::Staleness,
     },
     upstream::UpstreamError,
 };
@@ -45,12 +44,16 @@ impl Read<'_> {
     /// What stands in for an answer of Alyx's; of any age where Alyx is away. Otherwise why the mirror has none.
     pub(super) async fn stale(&self, failure: &UpstreamError) -> Result<LocalAnswer, MirrorMiss> {
         let away = is_away(self.core, failure);
-        let cached = self.cached.as_ref().filter(|cached| away || cached.may_stand_in());
         let mirrored = if away {
             self.floors.mirror.mirrored(self.question, &self.exchange.settings, None, self.owner()).await
         } else {
             self.mirrored_when_slow().await
         };
+        let cached = self.cached.as_ref().filter(|cached| match &mirrored {
+            _ if !away => cached.may_stand_in(),
+            MirrorLookup::Miss(MirrorMiss::Written(_)) => !cached.is_from_before_a_write(),
+            _ => !self.is_before_own_write(cached),
+        });
         self.newer(cached, mirrored, ServedStale::Offline)
     }
 
@@ -76,10 +79,26 @@ impl Read<'_> {
         let stale = |cached: &CachedEntry| LocalAnswer::Stale { cached: cached.clone(), reason };
         match (cached, mirrored) {
             (Some(cached), MirrorLookup::Answer(entry)) if self.prefers(cached, &entry) => Ok(stale(cached)),
-            (_, MirrorLookup::Answer(entry)) => Ok(LocalAnswer::Mirror { entry, stands_in: Some(reason) }),
+            (_, MirrorLookup::Answer(entry)) => {
+                Ok(LocalAnswer::Mirror { entry, stands_in: Some(reason), caught_up: false })
+            }
             (Some(cached), MirrorLookup::Miss(_)) => Ok(stale(cached)),
             (None, MirrorLookup::Miss(miss)) => Err(miss),
         }
+    }
+
+    /// Whether just what is asked for was written through the proxy since it was stored: nobody shall have the state before.
+    /// Of lists that is known where their tables are here; else an old one is better than none.
+    fn is_before_own_write(&self, cached: &CachedEntry) -> bool {
+        let since = |scope| self.core.responses.marked_at(&scope) >= cached.entry.asked_at;
+        let mirrored =
+            |name| self.core.mirror.as_ref().is_some_and(|mirror| mirror.states().of(name).is_some());
+        cached.is_from_before_a_write()
+            && match &self.question.route {
+                Route::Detail(endpoint, key) => since(Scope::Record(endpoint.name, key.clone())),
+                Route::List(endpoint) => mirrored(endpoint.name) && since(Scope::Table(endpoint.name)),
+                Route::Service(_) | Route::Other => false,
+            }
     }
 
     /// Whether a stored answer is to be preferred to the mirror's: it is the newer one, and no write came
@@ -88,8 +107,7 @@ impl Read<'_> {
         let one_of_many = self.question.window.is_some_and(|window| {
             window.offset > 0 || cached.entry.count().is_some_and(|count| count > window.limit)
         });
-        let written = cached.freshness == Freshness::Stale(Staleness::Written);
-        cached.entry.asked_at > mirrored.asked_at && !written && !one_of_many
+        cached.entry.asked_at > mirrored.asked_at && !cached.is_from_before_a_write() && !one_of_many
     }
 
     /// From tables of any age that have seen the last write, where the request asks for nothing fresher; nobody shall
@@ -119,6 +137,12 @@ impl Read<'_> {
         let miss = cut.as_ref().unwrap_or(miss);
         match retry_later(failure) {
             Some(refusal) => refusal,
+            None if matches!(miss, MirrorMiss::Written(_)) => {
+                not_stored(self.core, failure, self.question, miss).await
+            }
+            None if self.cached.as_ref().is_some_and(|cached| self.is_before_own_write(cached)) => {
+                before_a_write(self.core, failure)
+            }
             None if self.cached.is_some() => gateway_timeout(self.core, failure, ONLY_OLDER),
             None => not_stored(self.core, failure, self.question, miss).await,
         }

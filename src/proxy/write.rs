@@ -11,7 +11,7 @@ use http::{Method, Response, StatusCode};
 
 use super::{
     Exchange,
-    after_write::refresh_mirror,
+    after_write::{answered, refresh_mirror},
     core::Core,
     error::{self, ProxyError},
     lost_update, passthrough,
@@ -69,12 +69,16 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
     if let Ok(response) = &result {
         lost_update::wrote(core, wrote, response.status());
     }
-    if let Err(error) = core.responses.end_write(pending, changed).await {
+    let marked = core.responses.end_write(pending, changed).await;
+    if let Err(error) = &marked {
         tracing::error!(%error, "what a write changed was not marked anew on disk");
     }
     match result {
         // After the marks: what is synchronised from now on has seen the write.
-        Ok(response) if changed && !scopes.is_empty() => refresh_mirror(core, &route, response).await,
+        Ok(response) if changed && !scopes.is_empty() => {
+            refresh_mirror(core, &method, &route, answered(&response), marked.ok()).await;
+            response
+        }
         Ok(response) => response,
         Err(failure) => {
             if changed && let Some(synchroniser) = &core.synchroniser {

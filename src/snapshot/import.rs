@@ -130,7 +130,12 @@ impl Import<'_> {
                 let marks = marks.into_iter().collect();
                 // What was blanked is not what Alyx says; it may stand in only while Alyx can't be asked.
                 let taken = self.into.answers.take_marks(marks, &self.blanked);
-                Ok(self.into.runtime.block_on(taken)?)
+                self.into.runtime.block_on(taken)?;
+                // They say nothing of what was written through this proxy.
+                if let Some(mirror) = &self.into.mirror {
+                    self.into.runtime.block_on(mirror.marks_taken_over())?;
+                }
+                Ok(())
             }
             Member::Table(endpoint) => {
                 self.end_table()?;

@@ -9,12 +9,16 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Counters without labels. They stand at zero from the start: a rise from nothing to one is none to Prometheus.
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     ("alyx_proxy_cache_evictions_total", "Answers that were dropped from disk to make room"),
     ("alyx_proxy_login_failures_total", "Log-ins whose name or password was refused, by Alyx or here"),
     ("alyx_proxy_mirror_sync_failures_total", "Runs of synchronising a table that failed"),
     ("alyx_proxy_mirror_unreadable_total", "Times that Alyx could not give a record, though it gave others"),
     ("alyx_proxy_mirror_records_total", "Records that Alyx listed for the mirror"),
+    (
+        "alyx_proxy_mirror_catch_ups_total",
+        "Tables that were brought up to date, and details fetched, for somebody who asked",
+    ),
     ("alyx_proxy_mirror_requests_total", "Questions that were put to Alyx to synchronise the mirror"),
     (
         "alyx_proxy_writes_rejected_total",

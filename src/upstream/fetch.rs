@@ -114,7 +114,7 @@ impl Upstream {
         if self.health.is_down() {
             return Err(UpstreamError::Offline);
         }
-        let _place = self.pace.background().await;
+        let _place = self.pace.background(ask.who.as_ref()).await;
         self.fetch(ask).await
     }
 

@@ -30,7 +30,7 @@ pub(crate) use idle_timeout::broken;
 use inside::{GuardedResolver, InsideGuard};
 pub use passthrough::Relayed;
 pub use raw_client::Origin;
-pub use service_account::{Account, AccountError};
+pub use service_account::{Account, AccountError, for_somebody};
 
 use crate::{alyx::query_string, clock::SharedClock, settings::Settings};
 

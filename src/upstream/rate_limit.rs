@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use governor::{
     Quota, RateLimiter,
     state::{InMemoryState, NotKeyed, keyed::DefaultKeyedStateStore},
@@ -31,6 +32,8 @@ use crate::{clock::SharedClock, settings};
 const BURST: u32 = 40;
 /// Requests of our own accord that may be under way at once.
 const BEHIND: usize = 2;
+/// For so long after people have asked, what we ask of our own accord keeps to half their pace.
+const PEOPLE_LATELY: Duration = Duration::from_secs(10);
 /// How often one looks whether people still wait.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -43,10 +46,8 @@ const TOLD_LATELY: Duration = Duration::from_mins(1);
 /// Whose turn it is to ask.
 #[derive(Debug)]
 pub struct RequestLimiter {
-    /// One bucket for each token; `None` where requests are not paced.
-    rates: Option<KeyedLimiter>,
-    /// A quarter of it for each of those who share one.
-    parts: Option<KeyedLimiter>,
+    /// None where requests are not paced.
+    rates: ArcSwapOption<Rates>,
     under_way: Arc<Semaphore>,
     /// How many places one user may have: never all, where there are several.
     share: Share<usize>,
@@ -57,11 +58,39 @@ pub struct RequestLimiter {
     uploads: Arc<Semaphore>,
     /// Requests that wait for their turn.
     waiting: AtomicUsize,
-    /// Half the pace of one user, for all that we ask of our own accord.
-    rate_behind: Option<RateLimiter<NotKeyed, InMemoryState, Time>>,
+    /// When people asked last, and who it is that asks of our own accord.
+    people: Mutex<People>,
     behind: Arc<Semaphore>,
     pauses: Mutex<Pauses>,
     clock: SharedClock,
+}
+
+/// How often may be asked.
+#[derive(Debug)]
+struct Rates {
+    /// One bucket for each token.
+    of_users: KeyedLimiter,
+    /// A quarter of it for each of those who share one.
+    of_parts: KeyedLimiter,
+    /// Half the pace of one user, for all that we ask of our own accord while people ask too.
+    behind: RateLimiter<NotKeyed, InMemoryState, Time>,
+}
+
+impl Rates {
+    /// So many requests a minute; none where requests are not paced.
+    fn of(requests_per_minute: u32, clock: &SharedClock) -> Option<Arc<Self>> {
+        let part = |of: u32| NonZeroU32::new(requests_per_minute.div_ceil(of));
+        let keyed = |rate: NonZeroU32| {
+            let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
+            RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), Time(clock.clone()))
+        };
+        let slow = Quota::per_minute(part(2)?).allow_burst(NonZeroU32::MIN);
+        Some(Arc::new(Self {
+            of_users: keyed(part(1)?),
+            of_parts: keyed(part(4)?),
+            behind: RateLimiter::direct_with_clock(slow, Time(clock.clone())),
+        }))
+    }
 }
 
 /// A bucket for each caller.
@@ -102,6 +131,14 @@ struct Share<T> {
     places: T,
     /// Of those for bodies that take long to come.
     uploads: T,
+}
+
+/// When people asked last.
+#[derive(Debug, Default)]
+struct People {
+    asked_at: Option<Instant>,
+    /// Whoever asks of our own accord is none of them.
+    own: Option<Caller>,
 }
 
 /// Alyx asked not to be asked before.
@@ -159,17 +196,6 @@ impl Drop for Waiting<'_> {
 
 impl RequestLimiter {
     pub(super) fn new(settings: &settings::UpstreamSettings, clock: SharedClock) -> Self {
-        let time = || Time(clock.clone());
-        let keyed = |rate: NonZeroU32| {
-            let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
-            RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), time())
-        };
-        let rates = NonZeroU32::new(settings.requests_per_minute).map(keyed);
-        let parts = NonZeroU32::new(settings.requests_per_minute.div_ceil(4)).map(keyed);
-        let rate_behind = NonZeroU32::new(settings.requests_per_minute.div_ceil(2)).map(|rate| {
-            let quota = Quota::per_minute(rate).allow_burst(NonZeroU32::MIN);
-            RateLimiter::direct_with_clock(quota, time())
-        });
         let (places, uploads) = (settings.concurrency, settings.concurrency.div_ceil(2));
         let share = Share {
             places: places - places.div_ceil(4).min(places - 1),
@@ -177,31 +203,40 @@ impl RequestLimiter {
             uploads: (uploads / 2).max(1),
         };
         Self {
-            rates,
-            parts,
+            rates: ArcSwapOption::new(Rates::of(settings.requests_per_minute, &clock)),
             under_way: Arc::new(Semaphore::new(places)),
             share,
             share_of_strangers: Share { places: places.div_euclid(4).max(1), uploads: 1 },
             shares: Mutex::default(),
             uploads: Arc::new(Semaphore::new(uploads)),
             waiting: AtomicUsize::new(0),
-            rate_behind,
+            people: Mutex::default(),
             behind: Arc::new(Semaphore::new(BEHIND)),
             pauses: Mutex::default(),
             clock,
         }
     }
 
-    /// Waits for a place behind the requests of people: until none of them waits for a turn.
-    pub(super) async fn background(&self) -> OwnedSemaphorePermit {
+    /// From now on each user may ask so many times a minute; 0: as often as they like. What users have asked before is
+    /// forgotten.
+    pub fn set_rate(&self, requests_per_minute: u32) {
+        self.rates.store(Rates::of(requests_per_minute, &self.clock));
+    }
+
+    /// Waits for a place behind the requests of people: until none of them waits for a turn, and at half their pace where they
+    /// have asked lately. Where nobody does, all of the pace is there for it.
+    pub(super) async fn background(&self, who: Option<&Caller>) -> OwnedSemaphorePermit {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner).own = who.copied();
         let place = loop {
             // The semaphore is never closed.
             if let Ok(place) = self.behind.clone().acquire_owned().await {
                 break place;
             }
         };
-        if let Some(rate) = &self.rate_behind {
-            while let Err(too_soon) = rate.check() {
+        if let Some(rates) = self.rates.load_full() {
+            while self.people_have_asked_lately()
+                && let Err(too_soon) = rates.behind.check()
+            {
                 tokio::time::sleep_until(too_soon.earliest_possible().into()).await;
             }
         }
@@ -212,12 +247,25 @@ impl RequestLimiter {
         place
     }
 
+    fn people_have_asked_lately(&self) -> bool {
+        let asked_at = self.people.lock().unwrap_or_else(PoisonError::into_inner).asked_at;
+        asked_at.is_some_and(|at| self.clock.instant().saturating_duration_since(at) < PEOPLE_LATELY)
+    }
+
+    fn note_people(&self, who: Option<&Caller>) {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        if who.is_none() || people.own.as_ref() != who {
+            people.asked_at = Some(self.clock.instant());
+        }
+    }
+
     /// Waits for a turn, until `deadline` at the longest.
     pub(super) async fn turn(
         &self,
         who: Option<&Caller>,
         deadline: Instant,
     ) -> Result<RatePermit, UpstreamError> {
+        self.note_people(who);
         loop {
             self.wait_out_pause(who, deadline).await?;
             let _waiting = Waiting::of(&self.waiting);
@@ -269,11 +317,11 @@ impl RequestLimiter {
 
     /// Waits until a user has not asked too often.
     async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
-        let (Some(rates), Some(parts)) = (&self.rates, &self.parts) else { return Ok(()) };
+        let Some(rates) = self.rates.load_full() else { return Ok(()) };
         if Caller::is_part(who) {
-            until_ready(parts, who.copied(), deadline).await?;
+            until_ready(&rates.of_parts, who.copied(), deadline).await?;
         }
-        until_ready(rates, Caller::counted(who), deadline).await
+        until_ready(&rates.of_users, Caller::counted(who), deadline).await
     }
 
     fn share_of(&self, who: Option<&Caller>) -> Share<Arc<Semaphore>> {
@@ -314,7 +362,9 @@ impl RequestLimiter {
 
     /// Forgets tokens that have not asked for a while, so that the table stays small.
     pub fn tidy(&self) {
-        [&self.rates, &self.parts].into_iter().flatten().for_each(RateLimiter::retain_recent);
+        if let Some(rates) = self.rates.load_full() {
+            [&rates.of_users, &rates.of_parts].into_iter().for_each(RateLimiter::retain_recent);
+        }
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let used = |places: &Arc<Semaphore>| Arc::strong_count(places) > 1;
         shares.retain(|_, share| used(&share.places) || used(&share.uploads));

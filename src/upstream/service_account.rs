@@ -134,7 +134,12 @@ impl Account {
             who: Some(Caller::of(token)),
             ..ask.clone()
         };
-        upstream.fetch_in_background(&ask).await
+        // Whoever waits for it does not wait behind what nobody waits for.
+        if FOR_SOMEBODY.try_with(|()| ()).is_ok() {
+            upstream.fetch(&ask).await
+        } else {
+            upstream.fetch_in_background(&ask).await
+        }
     }
 
     /// A token; another one than `refused`.
@@ -158,6 +163,16 @@ impl Account {
         self.token.store(Some(token.clone().into()));
         Ok(token)
     }
+}
+
+tokio::task_local! {
+    /// Set where somebody waits for what an account asks.
+    static FOR_SOMEBODY: ();
+}
+
+/// Has what the account asks in this future asked in front, as somebody waits for it.
+pub async fn for_somebody<F: Future>(asking: F) -> F::Output {
+    FOR_SOMEBODY.scope((), asking).await
 }
 
 impl Upstream {

@@ -2,11 +2,14 @@
 
 use std::{
     fs::File,
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
-use crate::support::{Client, until};
+use alyx_proxy::miniature::Options;
+
+use crate::support::{Client, miniature, until};
 use tempfile::TempDir;
 
 /// A proxy with a settings file, and nothing else set: not even where its data lie.
@@ -54,14 +57,18 @@ impl Place {
         self.read("stderr")[before..].to_owned()
     }
 
+    fn address(&self) -> SocketAddr {
+        let greeting = self.read("stdout");
+        greeting.split_once("Listening on http://").unwrap().1.lines().next().unwrap().parse().unwrap()
+    }
+
     /// Whether a request leaves a line that is logged at `debug` only.
     async fn logs_at_debug(&self) -> bool {
-        let greeting = self.read("stdout");
-        let address = greeting.split_once("Listening on http://").unwrap().1.lines().next().unwrap();
+        let address = self.address();
         let before = self.read("stderr").len();
         // Once the second is logged, all of the first is.
         for count in [1, 2] {
-            Client::new(address.parse().unwrap()).anonymous().get("/-/health").await.expect(200);
+            Client::new(address).anonymous().get("/-/health").await.expect(200);
             let logged = async || self.read("stderr")[before..].matches("\"request\"").count() == count;
             until("the request is logged", logged).await;
         }
@@ -107,4 +114,28 @@ async fn a_hangup_with_wrong_settings_changes_nothing() {
         .await;
     assert!(said.contains("upstream.timeout = 5: must be a span of time"), "{said}");
     assert!(!place.logs_at_debug().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_changes_how_often_alyx_is_asked() {
+    let alyx = miniature::start(Options::default()).await;
+    let at = |rate: u32| {
+        let basis = BASIS.replace("http://127.0.0.1:1", &alyx.url());
+        format!(
+            "{basis}upstream.timeout = \"2s\"\nupstream.retries = 0\nupstream.requests_per_minute = {rate}\n"
+        )
+    };
+    let place = Place::start(&at(1)).await;
+    let client = Client::new(place.address());
+    let ask = async |number: u32| client.get(&format!("/labs?never={number}")).await.status.as_u16();
+    // One to have the token accepted, one as its user.
+    let mut answers = Vec::new();
+    for number in 0..3 {
+        answers.push(ask(number).await);
+    }
+    assert_eq!(answers.last(), Some(&503), "{answers:?}");
+    place.reload(&at(0), "settings read again").await;
+    for number in 10..20 {
+        assert_eq!(ask(number).await, 200, "{number}");
+    }
 }

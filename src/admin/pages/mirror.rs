@@ -18,7 +18,6 @@ use crate::{
     admin::mirror_status::{FAILED, scope},
     alyx::Endpoint,
     clock,
-    mirror::sync::TableProgress,
 };
 
 #[derive(Template)]
@@ -116,10 +115,10 @@ impl Visit {
                     distrusted: state
                         .map_or_else(String::new, |state| named(state.distrusted.iter().map(String::as_str))),
                     at_fault: named(states.at_fault(endpoint.name)),
-                    done: run.rows.max(run.details),
+                    done: run.here(),
                     total: run.total.max(1),
-                    moving: is_moving(&run),
-                    phase: run.phase.into_owned(),
+                    moving: run.is_moving(),
+                    phase: run.phase_for_people(now),
                     error: run
                         .error
                         .map_or_else(String::new, |error| if names { error } else { FAILED.to_owned() }),
@@ -195,8 +194,4 @@ impl Visit {
 fn named<'n>(parameters: impl Iterator<Item = &'n str>) -> String {
     let name = |name: &'n str| if name.is_empty() { "all" } else { name };
     parameters.map(name).collect::<Vec<_>>().join(", ")
-}
-
-fn is_moving(run: &TableProgress) -> bool {
-    !matches!(run.phase.as_ref(), "" | "done" | "waiting")
 }

@@ -66,6 +66,13 @@ pub enum Undecidable {
         /// Whether the details of its records are needed.
         details: bool,
     },
+    /// The details of a few records, which it needs, are not here yet.
+    Lacking {
+        /// The endpoint of the table.
+        endpoint: &'static str,
+        /// The paths of the details.
+        records: Vec<String>,
+    },
     /// Of a table that it needs only a part is here, and the question is not within that part.
     OutOfScope {
         /// The endpoint of the table.
@@ -125,7 +132,7 @@ impl Undecidable {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Missing { details: false, .. } => "not-mirrored",
-            Self::Missing { details: true, .. } => "no-details",
+            Self::Missing { details: true, .. } | Self::Lacking { .. } => "no-details",
             Self::OutOfScope { .. } => "out-of-scope",
             Self::Unreadable { .. } => "unreadable-record",
             Self::KeysLeftOut { .. } => "keys-left-out",
@@ -145,7 +152,7 @@ impl Undecidable {
             Self::Missing { endpoint, details: false } => {
                 Some(format!("Add \"{endpoint}\" to `mirror.endpoints` to have it next time."))
             }
-            Self::Missing { endpoint, details: true } => {
+            Self::Missing { endpoint, details: true } | Self::Lacking { endpoint, .. } => {
                 Some(format!("Add \"{endpoint}\" to `mirror.details` to have it next time."))
             }
             Self::OutOfScope { endpoint, .. } => {
@@ -178,7 +185,7 @@ impl fmt::Display for Undecidable {
             Self::Missing { endpoint, details: false } => {
                 write!(f, "The table /{endpoint}, which is needed, is not mirrored here.")
             }
-            Self::Missing { endpoint, details: true } => {
+            Self::Missing { endpoint, details: true } | Self::Lacking { endpoint, .. } => {
                 write!(f, "The details of /{endpoint}, which are needed, are not all mirrored here.")
             }
             Self::OutOfScope { endpoint, scope } => {

@@ -33,7 +33,7 @@ impl ProgressReporter {
                     let bar = bar.get_or_insert_with(|| bars.add(new_bar(endpoint.clone())));
                     bar.set_length(table.total);
                     // Details come after all records, one for each.
-                    bar.set_position(if table.details > 0 { table.details } else { table.rows });
+                    bar.set_position(table.here());
                     bar.set_message(table.phase.clone());
                 }
                 Some(_) => {
@@ -56,9 +56,5 @@ fn new_bar(endpoint: String) -> ProgressBar {
 }
 
 fn line(endpoint: &str, table: &TableProgress) -> String {
-    let TableProgress { phase, rows, total, details, .. } = table;
-    let rate = table.rate(clock::now());
-    let left = total.saturating_sub(*rows.max(details)).checked_div(rate).unwrap_or_default();
-    let details = if *details > 0 { format!(", {details} details") } else { String::new() };
-    format!("{endpoint:<26} {phase:<8} {rows} of {total} records{details}, {rate} a second, {left} s left")
+    format!("{endpoint:<26} {:<8} {}", table.phase, table.for_people(clock::now()))
 }

@@ -33,6 +33,8 @@ use crate::{
 
 /// Records that a refusal names.
 const NAMED: usize = 3;
+/// So few details may be fetched for one question.
+const FEW: usize = 20;
 
 type Endpoints = BTreeSet<&'static str>;
 
@@ -139,7 +141,7 @@ fn missing(table: &EndpointTables) -> Sql {
 }
 
 fn refuse(context: &Context<'_>, table: &EndpointTables, missing: Sql) -> Result<(), PlanError> {
-    let sql = missing.text(&format!(" LIMIT {}", NAMED + 1));
+    let sql = missing.text(&format!(" LIMIT {}", FEW + 1));
     let mut statement = context.connection.prepare_cached(&sql.text)?;
     let lists = statement.query_map(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?;
     let lists: Vec<String> = lists.collect::<rusqlite::Result<_>>()?;
@@ -156,9 +158,14 @@ fn why(
     lists: &[String],
 ) -> rusqlite::Result<Undecidable> {
     let mut records = Vec::new();
-    for list in lists.iter().take(NAMED) {
+    for list in lists {
         let noted = unreadable::find(connection, endpoint.name, &unreadable::name_of(endpoint, list))?;
         records.extend(noted.map(|noted| noted.for_people()));
+    }
+    records.truncate(NAMED);
+    if records.is_empty() && lists.len() <= FEW {
+        let paths = lists.iter().map(|list| unreadable::name_of(endpoint, list)).collect();
+        return Ok(Undecidable::Lacking { endpoint: endpoint.name, records: paths });
     }
     if records.is_empty() {
         return Ok(Undecidable::Missing { endpoint: endpoint.name, details: true });

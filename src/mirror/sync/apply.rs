@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::source;
+use super::{own_write, source};
 use crate::{
     alyx::record,
     clock::Millis,
@@ -63,9 +63,24 @@ pub(super) fn place(
 }
 
 /// Puts a record of the list in its place, or a new one at the end; whether that changed anything. Its place is looked
-/// for in the same transaction: who asked Alyx for it asked long ago, and another may have put it there since. `known`
-/// is the place of a record that shows no id.
+/// for in the same transaction: who asked Alyx for it asked long ago, at this stamp, and another may have put it there since,
+/// or it was written through the proxy. `known` is the place of a record that shows no id.
 pub(super) fn put(
+    connection: &Connection,
+    table: &EndpointTables,
+    known: Option<i64>,
+    list: &str,
+    detail: &DetailUpdate,
+    asked: Millis,
+) -> Result<bool, MirrorError> {
+    if own_write::is_newer(connection, table, list, asked)? {
+        return Ok(false);
+    }
+    put_anyway(connection, table, known, list, detail)
+}
+
+/// The same whatever was written through the proxy.
+pub(super) fn put_anyway(
     connection: &Connection,
     table: &EndpointTables,
     known: Option<i64>,
@@ -96,11 +111,11 @@ pub(super) fn put(
         && ingest::check(table, IncomingRecord { list, detail: None }).is_ok()
     {
         let why = DetailUpdate::Unreadable(format!("its detail does not fit: {error}"));
-        return put(connection, table, known, list, &why);
+        return put_anyway(connection, table, known, list, &why);
     }
     if let Err(error) = ingest::check(table, IncomingRecord { list, detail }) {
         if old_list.is_some() {
-            remove(connection, table, n)?;
+            remove_anyway(connection, table, n)?;
         }
         leave_out(connection, table, list, error)?;
         return Ok(true);
@@ -186,11 +201,31 @@ pub(super) fn detail(
         return Ok(false);
     }
     refetch::settle_detail(connection, table.endpoint.name, n, asked)?;
-    put(connection, table, Some(n), &now, detail)
+    put(connection, table, Some(n), &now, detail, asked)
+}
+
+/// Takes a record out that was not among those that were asked for at this stamp; not if it was written through the proxy
+/// since.
+pub(super) fn remove(
+    connection: &Connection,
+    table: &EndpointTables,
+    n: i64,
+    asked: Millis,
+) -> Result<(), MirrorError> {
+    if let Some((list, _)) = body(connection, table, n)?
+        && own_write::is_newer(connection, table, &list, asked)?
+    {
+        return Ok(());
+    }
+    remove_anyway(connection, table, n)
 }
 
 /// Takes a record out.
-pub(super) fn remove(connection: &Connection, table: &EndpointTables, n: i64) -> Result<(), MirrorError> {
+pub(super) fn remove_anyway(
+    connection: &Connection,
+    table: &EndpointTables,
+    n: i64,
+) -> Result<(), MirrorError> {
     let before = body(connection, table, n)?.map(|(list, _)| list);
     if before.is_some() {
         refetch::mark(connection, table, n, &refetch::touched(table, before.as_deref(), None))?;
@@ -218,6 +253,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         let table = Schema::get().table("tags").unwrap();
         connection.execute_batch(&table.create("")).unwrap();
+        crate::mirror::create_tables(&connection).unwrap();
         let right = IncomingRecord { list: TAG, detail: Some(TAG) };
         for column in ["list", "detail"] {
             ingest::put(&connection, table, "", 1, right).unwrap();
@@ -227,8 +263,8 @@ mod tests {
             let newer = TAG.replace("false}", "true}");
             for result in [
                 detail(&connection, table, 1, TAG, &DetailUpdate::Is(newer.clone()), 0).map(drop),
-                put(&connection, table, None, &newer, &DetailUpdate::Stays).map(drop),
-                remove(&connection, table, 1),
+                put(&connection, table, None, &newer, &DetailUpdate::Stays, 0).map(drop),
+                remove(&connection, table, 1, 0),
             ] {
                 assert!(result.unwrap_err().is_corruption(), "{column}");
             }

@@ -2,14 +2,18 @@
 //! no record is lost or doubled while Alyx changes. What is here of a generation is committed range by range,
 //! so a fill that is killed goes on where it was.
 
+use rusqlite::OptionalExtension;
+
 use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
     cursor,
+    cycle::Slice,
     holes::{self, Ranged},
     source::{self, ListPage, Range},
 };
 use crate::{
+    alyx::change_tracking::Changes,
     clock,
     mirror::{
         database::MirrorError,
@@ -33,7 +37,7 @@ impl Synchroniser {
             let (now, low) = (self.clock().now(), cursor::surely_before(self.clock().now()));
             let first = self.source.first_page(table, scope).await?;
             let fits = first.count <= first.records.len() as u64 || !source::by_ranges(table);
-            self.progress.rows(endpoint, 0, first.count);
+            self.progress.fill_begin(endpoint, 0, first.count);
             if fits {
                 return self.fill_at_once(table, scope, first, now, low).await;
             }
@@ -99,6 +103,7 @@ impl Synchroniser {
             })
             .await?;
         let mut rows = rows;
+        self.progress.fill_begin(endpoint, rows, total.max(rows));
         for range in open {
             let Ranged { records, holes } = self.source.range(table, scope, "", range).await?;
             rows += records.len() as u64;
@@ -113,50 +118,52 @@ impl Synchroniser {
         Ok(())
     }
 
-    /// Fetches the details that are not here yet, and puts each batch in its place.
+    /// Fetches the details that are not here yet, the newest records' first, and puts each batch in its place; whether that
+    /// was all of them, and not only as many as there was time for.
     pub(super) async fn fill_details(
         &self,
         table: &'static EndpointTables,
         forced: bool,
-    ) -> Result<(), SyncError> {
-        const BATCH: i64 = 40;
+        slice: Slice,
+    ) -> Result<bool, SyncError> {
+        let endpoint = table.endpoint.name;
         let resting = self.resting(table, forced).await?;
-        let mut last = i64::MIN;
-        loop {
-            let wanted: Vec<(i64, String)> = self
-                .mirror
-                .read(move |connection, _| {
-                    let sql = format!(
-                        "SELECT n, list FROM \"{}__body\" WHERE detail IS NULL AND n > ?1 ORDER BY n LIMIT ?2",
-                        table.name
-                    );
-                    let mut statement = connection.prepare(&sql)?;
-                    statement.query_map([last, BATCH], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-                })
-                .await?;
-            let Some((n, _)) = wanted.last() else { return Ok(()) };
-            last = *n;
-            let asked = self.clock().stamp();
-            let mut wanted = self.not_lacking(table.endpoint.name, wanted);
-            wanted.retain(|(_, list)| !resting.contains(&unreadable::name_of(table.endpoint, list)));
-            if wanted.is_empty() {
-                continue;
+        let (missing, rows) = self
+            .mirror
+            .read(move |connection, states| {
+                let rows = states.of(endpoint).map_or(0, |state| state.rows);
+                Ok((missing_details(connection, table)?, rows))
+            })
+            .await?;
+        self.progress.details_begin(endpoint, missing.len() as u64, rows);
+        for batch in missing.chunks(BATCH) {
+            if self.is_over(slice) {
+                return Ok(false);
             }
-            self.progress.details(table.endpoint.name, wanted.len() as u64);
-            let details = self.fetch_details(table, wanted).await?;
-            let none = details.iter().filter(|(_, _, detail)| *detail == DetailUpdate::Lost);
-            self.lack(table.endpoint.name, none.map(|(n, _, _)| *n));
-            self.mirror
-                .write(move |connection| {
-                    for (n, list, detail) in
-                        details.iter().filter(|(_, _, detail)| *detail != DetailUpdate::Lost)
-                    {
-                        apply::detail(connection, table, *n, list, detail, asked)?;
-                    }
-                    Ok(generation::recount(connection, table)?)
-                })
-                .await?;
+            let numbers = batch.to_vec();
+            let wanted =
+                self.mirror.read(move |connection, _| still_missing(connection, table, &numbers)).await?;
+            let asked = self.clock().stamp();
+            let mut wanted = self.not_lacking(endpoint, wanted);
+            wanted.retain(|(_, list)| !resting.contains(&unreadable::name_of(table.endpoint, list)));
+            if !wanted.is_empty() {
+                let details = self.fetch_details(table, wanted).await?;
+                let none = details.iter().filter(|(_, _, detail)| *detail == DetailUpdate::Lost);
+                self.lack(endpoint, none.map(|(n, _, _)| *n));
+                self.mirror
+                    .write(move |connection| {
+                        for (n, list, detail) in
+                            details.iter().filter(|(_, _, detail)| *detail != DetailUpdate::Lost)
+                        {
+                            apply::detail(connection, table, *n, list, detail, asked)?;
+                        }
+                        Ok(generation::recount(connection, table)?)
+                    })
+                    .await?;
+            }
+            self.progress.details(endpoint, batch.len() as u64);
         }
+        Ok(true)
     }
 }
 
@@ -236,4 +243,39 @@ fn add(
         }
     }
     Ok(())
+}
+
+/// Details that are fetched before they are put into their places.
+const BATCH: usize = 40;
+
+/// The numbers of the records whose details are not here, the newest first.
+fn missing_details(connection: &rusqlite::Connection, table: &EndpointTables) -> rusqlite::Result<Vec<i64>> {
+    let order = newest(table).map_or_else(String::new, |column| format!("t.\"{column}\" DESC, "));
+    let sql = format!(
+        "SELECT b.n FROM \"{0}__body\" b JOIN \"{0}\" t ON t.n = b.n WHERE b.detail IS NULL ORDER BY {order}b.n",
+        table.name
+    );
+    connection.prepare(&sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// The column that tells which records are the newest, as far as the list does.
+fn newest(table: &EndpointTables) -> Option<&str> {
+    let changed = Changes::of(table.endpoint.name).path().and_then(|path| table.column(path));
+    let ordered = table.order.first().filter(|(order, _)| order.descending).map(|(_, column)| column);
+    changed.filter(|column| !column.detail).or(ordered).map(|column| column.name.as_str())
+}
+
+/// Those of these records whose details are not here yet, with their texts.
+fn still_missing(
+    connection: &rusqlite::Connection,
+    table: &EndpointTables,
+    numbers: &[i64],
+) -> rusqlite::Result<Vec<(i64, String)>> {
+    let sql = format!("SELECT list FROM \"{}__body\" WHERE n = ?1 AND detail IS NULL", table.name);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = Vec::with_capacity(numbers.len());
+    for n in numbers {
+        found.extend(statement.query_row([n], |row| row.get(0)).optional()?.map(|list| (*n, list)));
+    }
+    Ok(found)
 }

@@ -137,7 +137,7 @@ pub(super) fn note(
                 .unwrap_or_else(|| format!("/{endpoint}: a record that can't be listed")),
         };
         if let (Some((n, _)), true) = (here, remove) {
-            apply::remove(connection, table, n)?;
+            apply::remove_anyway(connection, table, n)?;
         }
         tracing::warn!(
             record = name,

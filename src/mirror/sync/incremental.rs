@@ -37,7 +37,7 @@ impl Synchroniser {
         scope: &TableScope,
     ) -> Result<(), SyncError> {
         let endpoint = table.endpoint.name;
-        let start = self.clock().now();
+        let (start, asked) = (self.clock().now(), self.clock().stamp());
         let Some(path) = Changes::of(endpoint).path() else { return Ok(()) };
         let zone = self.settings.load().mirror.time_zone.clone();
         let now = cursor::now_in(&zone, start);
@@ -65,7 +65,7 @@ impl Synchroniser {
                 .write(move |connection| {
                     let mut any = false;
                     for (list, detail) in &changed {
-                        any |= apply::put(connection, table, None, list, detail)?;
+                        any |= apply::put(connection, table, None, list, detail, asked)?;
                     }
                     if any { Ok(generation::recount(connection, table)?) } else { Ok(()) }
                 })

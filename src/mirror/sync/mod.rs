@@ -1,19 +1,22 @@
 //! Synchronising: Alyx's tables are fetched whole once, and then kept up with (ALYX.md 6).
 //!
-//! A cycle goes through the tables one by one: [`fill`] makes what is not here, [`increment`] and [`relist`] bring the
-//! rest up to date, and what shows changed records is fetched again ([`renew`]). A request that fails ends its table's run; the
+//! A cycle ([`cycle`]) goes through the tables one by one: [`fill`] makes what is not here, [`increment`] and [`relist`] bring
+//! the rest up to date, and what shows changed records is fetched again ([`renew`]). A request that fails ends its table's run; the
 //! others go on, and the next cycle tries again. Everything is asked in the name of the service account, behind
 //! the requests of people, and not at all while Alyx is away.
 
 mod apply;
 mod backfill;
 mod backoff;
+mod catch_up;
 mod cursor;
+mod cycle;
 mod detail;
 mod drop_others;
 mod holes;
 mod identity;
 mod incremental;
+mod own_write;
 mod progress;
 mod refetch;
 mod relist;
@@ -24,7 +27,10 @@ mod touch;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +39,8 @@ use http::HeaderValue;
 use rusqlite::OptionalExtension;
 use tokio::sync::Notify;
 
+pub use catch_up::CatchUp;
+pub use own_write::OwnWrite;
 pub use progress::{SyncProgress, TableProgress};
 
 use super::{
@@ -113,12 +121,16 @@ pub struct Synchroniser {
     /// How far it has come.
     pub progress: SyncProgress,
     asked: Notify,
+    /// Whether one was asked for since the lists were last gone through.
+    wanted: AtomicBool,
     /// When a table's run failed last, and how often in a row.
     failures: Mutex<HashMap<&'static str, (Millis, u32)>>,
     /// Details that Alyx did not have, and when they were asked for: not in every cycle.
     lacking: Mutex<HashMap<(&'static str, i64), Millis>>,
     /// What is known of which details can be read.
     witnesses: Witnesses,
+    /// What is fetched for those who ask.
+    catch_ups: catch_up::CatchUps,
     /// One cycle at a time; held across the requests of it.
     cycling: tokio::sync::Mutex<()>,
 }
@@ -142,6 +154,7 @@ impl Synchroniser {
         let timeout = now.upstream.timeout.0.max(PATIENCE);
         Ok(Some(Arc::new(Self {
             progress: SyncProgress::new(upstream.clock().clone()),
+            catch_ups: catch_up::CatchUps::default(),
             witnesses: Witnesses::new(upstream.clock().clone()),
             source: AlyxSource {
                 upstream,
@@ -153,6 +166,7 @@ impl Synchroniser {
             mirror,
             settings: settings.clone(),
             asked: Notify::new(),
+            wanted: AtomicBool::new(false),
             failures: Mutex::default(),
             lacking: Mutex::default(),
             cycling: tokio::sync::Mutex::new(()),
@@ -205,66 +219,8 @@ impl Synchroniser {
 
     /// Asks for a cycle soon.
     pub fn request_cycle(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
         self.asked.notify_one();
-    }
-
-    /// Goes through the tables once; the errors of those that failed.
-    pub async fn cycle(&self, cycle: Cycle<'_>) -> Vec<(&'static str, SyncError)> {
-        let _alone = self.cycling.lock().await;
-        let mut errors = Vec::new();
-        self.look_through().await;
-        let tables = self.tables(cycle);
-        if matches!(cycle, Cycle::Due) {
-            self.drop_others().await;
-        }
-        let mut listed = Vec::new();
-        for table in &tables {
-            match self.table(table, cycle).await {
-                Ok(Done::Rested) => {}
-                Ok(done) => listed.push((*table, done)),
-                Err(error) => self.ended(table, Err(error), &mut errors),
-            }
-            if self.is_over(cycle, &errors) {
-                return errors;
-            }
-        }
-        // Details show records of other tables, whose changes are followed from here on.
-        for (table, done) in &listed {
-            let mut result = self.details(table, matches!(cycle, Cycle::Now(_))).await;
-            if table.endpoint.name == "tags" && *done == Done::Listed && result.is_ok() {
-                result = self.compare_tags().await;
-            }
-            self.ended(table, result, &mut errors);
-            if self.is_over(cycle, &errors) {
-                return errors;
-            }
-        }
-        // What shows changed records; which may itself be shown.
-        for _ in 0..3 {
-            let mut any = false;
-            for table in &tables {
-                let scope = self.scope(table);
-                match self.renew(table, &scope).await {
-                    Ok(renewed) => any |= renewed,
-                    Err(error) => {
-                        self.ended(table, Err(error), &mut errors);
-                        if self.is_over(cycle, &errors) {
-                            return errors;
-                        }
-                    }
-                }
-            }
-            if !any {
-                break;
-            }
-        }
-        errors
-    }
-
-    /// Whether a cycle of no one's asking ends here, as Alyx has gone away: the next one begins when it is back. One
-    /// failure tells of it; a warning for each table would bury all others.
-    fn is_over(&self, cycle: Cycle<'_>, errors: &[(&'static str, SyncError)]) -> bool {
-        matches!(cycle, Cycle::Due) && self.is_told(errors)
     }
 
     /// Whether it is told already that nothing can be synchronised, as Alyx has gone away.
@@ -368,7 +324,8 @@ impl Synchroniser {
         let age = self.clock().now().saturating_sub(listed_at);
         let is_older = |span: Millis| !(0..span).contains(&age);
         let pressing = doubt.is_some_and(|doubt| doubt.pressing);
-        if Changes::of(endpoint) != Changes::Unknown && source::by_ranges(table) {
+        let turn = self.catch_ups.turn(endpoint).await;
+        if catch_up::follows_changes(table) {
             self.progress.phase(endpoint, "changes");
             self.increment(table, &scope).await?;
             if is_older(relist::SWEEP / 2) || doubt.is_some() {
@@ -382,16 +339,7 @@ impl Synchroniser {
             self.progress.phase(endpoint, "changes");
             self.count(table, &scope).await?;
         }
+        drop(turn);
         Ok(Done::Changed)
-    }
-
-    /// Fetches the details of a table that are not here.
-    async fn details(&self, table: &'static EndpointTables, forced: bool) -> Result<(), SyncError> {
-        let shown = self.mirror.states().spec().has_details(table.endpoint.name);
-        if shown && self.settings.load().mirror.keeps_details(table.endpoint) {
-            self.progress.phase(table.endpoint.name, "details");
-            self.fill_details(table, forced).await?;
-        }
-        self.settle_unreadable(table).await
     }
 }

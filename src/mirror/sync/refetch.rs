@@ -45,7 +45,9 @@ impl Synchroniser {
         let long = lists > MANY && lists * PAGES > rows;
         if lists > 0 && (long || !source::by_ranges(table)) {
             let asked = self.clock().stamp();
+            let turn = self.catch_ups.turn(endpoint).await;
             self.relist(table, scope).await?;
+            drop(turn);
             self.mirror
                 .write(move |connection| {
                     refetch::settle_lists(connection, table, asked)?;
@@ -98,7 +100,7 @@ impl Synchroniser {
         self.mirror
             .write(move |connection| {
                 for list in &fresh {
-                    apply::put(connection, table, None, list, &DetailUpdate::Stays)?;
+                    apply::put(connection, table, None, list, &DetailUpdate::Stays, asked)?;
                 }
                 for (n, list, detail) in &details {
                     apply::detail(connection, table, *n, list, detail, asked)?;

@@ -13,6 +13,7 @@ use super::{
     apply::{self, DetailUpdate},
     holes::Ranged,
     identity::RecordIdentity,
+    own_write,
     source::{self, Range},
 };
 use crate::{
@@ -44,7 +45,7 @@ impl Synchroniser {
         table: &'static EndpointTables,
         scope: &TableScope,
     ) -> Result<(), SyncError> {
-        let start = self.clock().now();
+        let (start, asked) = (self.clock().now(), self.clock().stamp());
         let doubt = self.doubt(table).await?;
         let first = self.source.first_page(table, scope).await?;
         if source::by_ranges(table) && first.count > first.records.len() as u64 {
@@ -55,7 +56,6 @@ impl Synchroniser {
             return Ok(());
         }
         let records = self.source.all(table, scope, Some(first)).await?;
-        let ranked = table.order.is_empty() && !source::by_ranges(table);
         let before = self.bodies(table).await?;
         let keys = RecordIdentity::of(
             table,
@@ -64,27 +64,29 @@ impl Synchroniser {
         let before: HashMap<String, (i64, String)> =
             before.into_iter().map(|(n, list)| (keys.key(&list), (n, list))).collect();
         let is_new = |list: &&String| before.get(&keys.key(list)).is_none_or(|(_, known)| known != *list);
-        let new: Vec<String> = records.iter().filter(is_new).cloned().collect();
-        let details: HashMap<String, DetailUpdate> =
-            self.with_details(table, new).await?.into_iter().collect();
+        let new = records.iter().filter(is_new).cloned().collect();
+        let details: HashMap<_, _> = self.with_details(table, new).await?.into_iter().collect();
         let renumbered = self
             .mirror
             .write(move |connection| {
                 let mut any = false;
                 unreadable::drop_of(connection, table.endpoint.name, true)?;
+                let n_of = |list: &String| before.get(&keys.key(list)).map(|(n, _)| *n);
+                let records = own_write::kept(connection, table, records, asked, &n_of)?;
                 let here: HashSet<String> = records.iter().map(|list| keys.key(list)).collect();
                 for (_, (n, _)) in before.iter().filter(|(key, _)| !here.contains(*key)) {
-                    apply::remove(connection, table, *n)?;
+                    apply::remove(connection, table, *n, asked)?;
                     any = true;
                 }
                 for list in &records {
-                    let n = before.get(&keys.key(list)).map(|(n, _)| *n);
+                    let n = n_of(list);
                     let detail = details.get(list).unwrap_or(&DetailUpdate::Stays);
-                    any |= apply::put(connection, table, n, list, detail)?;
+                    any |= apply::put(connection, table, n, list, detail, asked)?;
                     if let (Some(n), Some(_)) = (n, doubt) {
                         apply::anew(connection, table, n)?;
                     }
                 }
+                let ranked = table.order.is_empty() && !source::by_ranges(table);
                 let renumbered = ranked && rank(connection, table, &records)?;
                 if any || renumbered {
                     generation::recount(connection, table)?;
@@ -112,6 +114,7 @@ impl Synchroniser {
                 Ok((here(connection, table, range)?, quarantine::of(connection, table.endpoint.name)?))
             })
             .await?;
+        let asked = self.clock().stamp();
         let Ranged { records, holes } = self.source.range(table, scope, "", range).await?;
         self.leave_holes(table, holes).await?;
         let known = self.known(table, &here, &records).await?;
@@ -129,10 +132,10 @@ impl Synchroniser {
                     apply::anew(connection, table, *n)?;
                 }
                 for (_, n) in gone {
-                    apply::remove(connection, table, n)?;
+                    apply::remove(connection, table, n, asked)?;
                 }
                 for (list, detail) in &new {
-                    apply::put(connection, table, None, list, detail)?;
+                    apply::put(connection, table, None, list, detail, asked)?;
                 }
                 // A doubt is settled with a count of its own.
                 if changed {

@@ -17,6 +17,7 @@ impl Synchroniser {
             Some(DetailKey::Name(name)) => name,
             _ => "id",
         };
+        let asked = self.clock().stamp();
         let parameters = source::with_django(&self.scope(table), &format!("{column},{key}"));
         let records = self.source.page(endpoint, &parameters, source::PAGE, 0).await?.records;
         let records = self.with_details(table, records).await?;
@@ -25,7 +26,7 @@ impl Synchroniser {
                 for (list, detail) in &records {
                     // The place of a new record among others is known when all are listed.
                     if source::by_ranges(table) || apply::place(connection, table, list)?.is_some() {
-                        apply::put(connection, table, None, list, detail)?;
+                        apply::put(connection, table, None, list, detail, asked)?;
                     }
                 }
                 Ok(generation::recount(connection, table)?)

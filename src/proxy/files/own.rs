@@ -195,5 +195,5 @@ impl CacheTables {
 }
 
 fn mirrored(reason: Option<ServedStale>) -> CacheStatus {
-    CacheStatus::Mirror { reason, as_synchronised: false }
+    CacheStatus::Mirror { reason, as_synchronised: false, caught_up: false }
 }

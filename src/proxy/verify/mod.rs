@@ -133,7 +133,7 @@ impl FromMirror {
             return VerifyOutcome::Unknown;
         }
         let (endpoint, ours) = (target.endpoint, kept.entry.clone());
-        let tables: Vec<_> = kept.tables.iter().map(|(table, _)| *table).collect();
+        let tables: Vec<_> = kept.tables.iter().map(|table| table.endpoint).collect();
         let keys = target.mirror.states().ordered_by(endpoint);
         let compared = tokio::task::spawn_blocking(move || {
             let clock = endpoint.clock;
@@ -173,7 +173,7 @@ impl FromMirror {
         );
         // Without parameters, the list itself is not what it ought to be.
         let used = if kept.used.is_empty() { &[""][..] } else { &kept.used };
-        let tables: Vec<_> = kept.tables.iter().map(|(table, _)| *table).collect();
+        let tables: Vec<_> = kept.tables.iter().map(|table| table.endpoint).collect();
         for parameter in used {
             if let Err(error) = target.mirror.distrust(target.endpoint.name, parameter, &tables).await {
                 tracing::error!(%error, "what differs can't be noted");

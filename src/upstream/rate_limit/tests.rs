@@ -153,22 +153,61 @@ async fn requests_of_one_user_are_paced_to_the_millisecond() {
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_behind_people_comes_at_half_their_pace_and_after_them() {
     let pace = Arc::new(pace(2, 600));
-    let begun = pace.clock.now();
+    let own = user(7);
+    let (begun, person) = (pace.clock.now(), user(1));
+    // Nobody asks: whatever pace a user has is there for it.
+    for _ in 0..4 {
+        drop(pace.background(Some(&own)).await);
+        drop(pace.turn(Some(&own), after(&pace, LONG)).await.unwrap());
+    }
+    assert_eq!(pace.clock.now(), begun);
+    drop(pace.turn(Some(&person), after(&pace, LONG)).await.unwrap());
     for n in 0..4 {
-        drop(pace.background().await);
+        drop(pace.background(Some(&own)).await);
         assert_eq!(pace.clock.now() - begun, 200 * n);
     }
+    tokio::time::advance(PEOPLE_LATELY).await;
+    let quiet = pace.clock.now();
+    for _ in 0..4 {
+        drop(pace.background(Some(&own)).await);
+    }
+    assert_eq!(pace.clock.now(), quiet, "nobody has asked lately");
     let turns = [1, 2].map(|n| (pace.clone(), user(n)));
     let [first, second] =
         turns.map(|(pace, who)| async move { pace.turn(Some(&who), after(&pace, LONG)).await });
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     let behind = tokio::spawn({
         let pace = pace.clone();
-        async move { pace.background().await }
+        async move { pace.background(Some(&own)).await }
     });
     tokio::time::advance(LONG).await;
     assert!(!behind.is_finished(), "all places are taken");
     drop(first);
     drop(behind.await.unwrap());
     drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_pace_holds_at_once() {
+    let pace = pace(100, 60);
+    let ask = async || pace.turn(Some(&user(1)), after(&pace, LONG)).await.map(drop).unwrap();
+    let begun = pace.clock.now();
+    for _ in 0..BURST {
+        ask().await;
+    }
+    assert_eq!(pace.clock.now(), begun);
+    ask().await;
+    assert_eq!(pace.clock.now() - begun, 1_000);
+    pace.set_rate(600);
+    for _ in 0..BURST {
+        ask().await;
+    }
+    let now = pace.clock.now();
+    ask().await;
+    assert_eq!(pace.clock.now() - now, 100);
+    pace.set_rate(0);
+    for _ in 0..1_000 {
+        ask().await;
+    }
+    assert_eq!(pace.clock.now() - now, 100, "as often as they like");
 }

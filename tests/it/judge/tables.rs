@@ -180,7 +180,7 @@ impl Tables {
             MirrorOutcome::Undecided(reason) => {
                 Said::Refused { decidable: reason.name() != "hidden", reason: reason.to_string() }
             }
-            MirrorOutcome::Old(table) => panic!("{table} can't be old"),
+            MirrorOutcome::Old(tables) => panic!("{tables:?} can't be old"),
         }
     }
 }

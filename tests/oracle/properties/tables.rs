@@ -65,7 +65,7 @@ impl Tables {
             }
             MirrorOutcome::Answer(answer) => Said::Refused(answer.status, answer.body),
             MirrorOutcome::Undecided(reason) => Said::Undecided(reason.to_string()),
-            MirrorOutcome::Old(table) => panic!("{table} can't be old"),
+            MirrorOutcome::Old(tables) => panic!("{tables:?} can't be old"),
         }
     }
 }

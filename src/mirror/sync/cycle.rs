@@ -1,0 +1,169 @@
+//! One cycle: all lists first, then what shows changed records, then details, and the lists again before they are too old.
+
+use std::sync::atomic::Ordering;
+
+use super::{Cycle, Done, LEAST, SyncError, Synchroniser};
+use crate::{clock::Millis, mirror::schema::EndpointTables};
+
+/// What a cycle goes through, and what came of it.
+type Tables = Vec<&'static EndpointTables>;
+type Errors = Vec<(&'static str, SyncError)>;
+
+/// Alyx has gone away: the cycle ends.
+struct Over;
+
+/// For how long details are fetched before the lists are looked after again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    since: Millis,
+    length: Millis,
+}
+
+impl Synchroniser {
+    /// Goes through the tables once; the errors of those that failed.
+    pub async fn cycle(&self, cycle: Cycle<'_>) -> Errors {
+        let _alone = self.cycling.lock().await;
+        let mut errors = Vec::new();
+        self.look_through().await;
+        self.forget_own_writes().await;
+        if matches!(cycle, Cycle::Due) {
+            self.drop_others().await;
+        }
+        // Alyx that has gone away is told in the errors.
+        let _ = self.all(cycle, &mut errors).await;
+        errors
+    }
+
+    async fn all(&self, cycle: Cycle<'_>, errors: &mut Errors) -> Result<(), Over> {
+        let mut begun = self.clock().now();
+        let mut listed = self.lists(&self.tables(cycle), cycle, errors).await?;
+        while !self.all_details(&mut listed, cycle, self.slice(begun), errors).await? {
+            // Lists do not grow old meanwhile.
+            begun = self.clock().now();
+            let mut others = Errors::new();
+            let more = self.lists(&self.tables(Cycle::Due), Cycle::Due, &mut others).await;
+            let of_cycle = |name: &str| self.tables(cycle).iter().any(|table| table.endpoint.name == name);
+            errors.extend(others.into_iter().filter(|(endpoint, _)| of_cycle(endpoint)));
+            for table in more? {
+                if listed.iter().all(|known| known.endpoint.name != table.endpoint.name) {
+                    listed.push(table);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the lists of these tables up to date, and fetches what shows changed records; those that went well.
+    async fn lists(&self, tables: &Tables, cycle: Cycle<'_>, errors: &mut Errors) -> Result<Tables, Over> {
+        self.wanted.store(false, Ordering::Relaxed);
+        let (mut listed, mut tags) = (Tables::new(), false);
+        for table in tables {
+            match self.table(table, cycle).await {
+                Ok(Done::Rested) => {}
+                Ok(done) => {
+                    listed.push(table);
+                    tags |= done == Done::Listed && table.endpoint.name == "tags";
+                }
+                Err(error) => self.ended(table, Err(error), errors),
+            }
+            self.goes_on(cycle, errors)?;
+        }
+        if tags && let Some(table) = tables.iter().find(|table| table.endpoint.name == "tags") {
+            let compared = self.compare_tags().await;
+            if compared.is_err() {
+                self.ended(table, compared, errors);
+                self.goes_on(cycle, errors)?;
+            }
+        }
+        self.shown(tables, cycle, errors).await?;
+        let failed =
+            |table: &&'static EndpointTables| errors.iter().any(|(name, _)| *name == table.endpoint.name);
+        listed.retain(|table| !failed(table));
+        Ok(listed)
+    }
+
+    /// Fetches what shows changed records; which may itself be shown.
+    async fn shown(&self, tables: &Tables, cycle: Cycle<'_>, errors: &mut Errors) -> Result<(), Over> {
+        for _ in 0..3 {
+            let mut any = false;
+            for table in tables {
+                let scope = self.scope(table);
+                match self.renew(table, &scope).await {
+                    Ok(renewed) => any |= renewed,
+                    Err(error) => {
+                        self.ended(table, Err(error), errors);
+                        self.goes_on(cycle, errors)?;
+                    }
+                }
+            }
+            if !any {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches the details that are not here of these tables, and takes those from them that are done; whether all are. Not
+    /// for longer than the slice: then the lists want looking after.
+    async fn all_details(
+        &self,
+        tables: &mut Tables,
+        cycle: Cycle<'_>,
+        slice: Slice,
+        errors: &mut Errors,
+    ) -> Result<bool, Over> {
+        // Those without any are done at once.
+        tables.sort_by_key(|table| table.has_details());
+        while let Some(table) = tables.first().copied() {
+            let done = match self.details(table, matches!(cycle, Cycle::Now(_)), slice).await {
+                Ok(false) => return Ok(false),
+                Ok(true) => Ok(()),
+                Err(error) => Err(error),
+            };
+            tables.remove(0);
+            self.ended(table, done, errors);
+            self.goes_on(cycle, errors)?;
+        }
+        Ok(true)
+    }
+
+    /// Fetches the details of a table that are not here; whether all of them were.
+    async fn details(
+        &self,
+        table: &'static EndpointTables,
+        forced: bool,
+        slice: Slice,
+    ) -> Result<bool, SyncError> {
+        let shown = self.mirror.states().spec().has_details(table.endpoint.name);
+        if shown
+            && self.settings.load().mirror.keeps_details(table.endpoint)
+            && !self.fill_details(table, forced, slice).await?
+        {
+            return Ok(false);
+        }
+        self.settle_unreadable(table).await?;
+        Ok(true)
+    }
+
+    /// After lists that were begun then, details have as much time as is left until the lists are to be looked after again, and
+    /// no less than the lists have taken.
+    fn slice(&self, begun: Millis) -> Slice {
+        let now = self.clock().now();
+        let every = self.settings.load().mirror.interval.millis();
+        let took = now.saturating_sub(begun).max(0);
+        Slice { since: now, length: every.saturating_sub(took).max(took) }
+    }
+
+    /// Whether details have had their time; a clock that was set back ends it too.
+    pub(super) fn is_over(&self, slice: Slice) -> bool {
+        let since = self.clock().now().saturating_sub(slice.since);
+        let least = Millis::try_from(LEAST.as_millis()).unwrap_or(Millis::MAX);
+        !(0..=slice.length).contains(&since) || (self.wanted.load(Ordering::Relaxed) && since >= least)
+    }
+
+    /// A cycle of no one's asking ends where Alyx has gone away: the next one begins when it is back. One failure tells of
+    /// it; a warning for each table would bury all others.
+    fn goes_on(&self, cycle: Cycle<'_>, errors: &Errors) -> Result<(), Over> {
+        if matches!(cycle, Cycle::Due) && self.is_told(errors) { Err(Over) } else { Ok(()) }
+    }
+}

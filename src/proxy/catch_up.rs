@@ -1,0 +1,178 @@
+//! A question that the mirror could answer if only a table were more recent, or the details of a few records were here: the
+//! smallest thing that brings that about is asked of Alyx, once for all who wait, and the question is answered from the mirror.
+//! Only where that would cost Alyx more than the question itself, or takes too long, the question goes to Alyx.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+
+use super::{
+    authorize::Authorization,
+    floors::{LocalAnswer, Step},
+    from_mirror::{MirrorLookup, MirrorMiss},
+    read::Read,
+};
+use crate::{
+    alyx::{Endpoint, Route, filterset::Undecidable},
+    mirror::sync::CatchUp,
+};
+
+/// Tables that are brought up to date for one question; where more are too old, Alyx answers it with less.
+const MOST: usize = 3;
+/// So many times as long as the question itself it may take Alyx: many questions live by it, for as long as the table counts
+/// as recent.
+const TIMES: u32 = 3;
+/// What takes so little is always worth it.
+const LITTLE: Duration = Duration::from_millis(50);
+
+/// How long Alyx takes to answer lists, and details, of each endpoint: a moving mean.
+#[derive(Debug, Default)]
+pub(crate) struct Costs(Mutex<HashMap<(&'static str, bool), Duration>>);
+
+fn kind(route: &Route) -> Option<(&'static str, bool)> {
+    match route {
+        Route::List(endpoint) => Some((endpoint.name, false)),
+        Route::Detail(endpoint, _) => Some((endpoint.name, true)),
+        Route::Service(_) | Route::Other => None,
+    }
+}
+
+impl Costs {
+    /// Alyx has taken so long for a question.
+    pub(super) fn note(&self, route: &Route, took: Duration) {
+        let Some(kind) = kind(route) else { return };
+        let mut costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mean = costs.entry(kind).or_insert(took);
+        *mean = (*mean * 3 + took) / 4;
+    }
+
+    fn of(&self, route: &Route) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind(route)?).copied()
+    }
+}
+
+/// Whether it is worth its time to bring tables up to date instead of asking a question that takes Alyx so long.
+fn is_worth_it(question: Option<Duration>, tables: Option<Duration>) -> bool {
+    match (question, tables) {
+        (Some(question), Some(tables)) => tables <= LITTLE.max(question * TIMES),
+        _ => true,
+    }
+}
+
+impl Read<'_> {
+    /// The mirror's answer, where Alyx has accepted the caller lately, the tables are recent enough, or can be brought up to
+    /// date by little, and every parameter can be decided.
+    pub(super) async fn mirror(&mut self) -> Step<LocalAnswer> {
+        let fits = self.page_before.as_ref().is_none_or(|page| page.is_mirrored());
+        if self.authorization != Authorization::Granted || !fits {
+            return Step::Next;
+        }
+        let owner = self.owner();
+        let mirror = &self.floors.mirror;
+        let mut lookup = mirror.mirrored_now(self.exchange, self.question, &self.directives, owner).await;
+        let mut caught_up = false;
+        if let MirrorLookup::Miss(miss) = &lookup
+            && let Some(wanted) = self.wanted(miss)
+        {
+            if self.explains {
+                self.would_ask = self.requests(&wanted);
+            } else if let Some(now) = self.caught_up(wanted).await {
+                caught_up = matches!(now, MirrorLookup::Answer(_));
+                lookup = now;
+            }
+        }
+        match lookup {
+            MirrorLookup::Answer(entry) => {
+                Step::Answer(LocalAnswer::Mirror { entry, stands_in: None, caught_up })
+            }
+            MirrorLookup::Miss(miss) => {
+                self.miss = miss;
+                Step::Next
+            }
+        }
+    }
+
+    /// What would have the mirror answer, where that is little.
+    fn wanted(&self, miss: &MirrorMiss) -> Option<Vec<CatchUp>> {
+        let synchroniser = self.core.synchroniser.as_ref()?;
+        // Who says how old an answer may be is answered by Alyx itself.
+        if self.directives.max_age.is_some()
+            || self.directives.min_fresh.is_some()
+            || self.directives.only_if_cached
+        {
+            return None;
+        }
+        let wanted: Vec<CatchUp> = match miss {
+            MirrorMiss::Old(tables) if tables.len() <= MOST => {
+                tables.iter().map(|table| CatchUp::Table(table)).collect()
+            }
+            // A record that is asked for alone costs Alyx the same whoever asks, and its answer is current.
+            MirrorMiss::Undecided(Undecidable::Lacking { endpoint, records })
+                if matches!(self.question.route, Route::List(_)) =>
+            {
+                let endpoint = Endpoint::named(endpoint)?;
+                let keeps = self.exchange.settings.mirror.keeps_details(endpoint);
+                keeps.then(|| vec![CatchUp::Details(endpoint.name, records.clone())])?
+            }
+            _ => return None,
+        };
+        let all = wanted.iter().all(|one| synchroniser.requests_of(one).is_some());
+        let took = wanted.iter().map(|one| synchroniser.took(one)).sum::<Option<Duration>>();
+        let costs = self.floors.mirror.costs.of(&self.question.route);
+        (all && is_worth_it(costs, took)).then_some(wanted)
+    }
+
+    /// What Alyx would be asked for that.
+    fn requests(&self, wanted: &[CatchUp]) -> Vec<String> {
+        let synchroniser = self.core.synchroniser.iter();
+        synchroniser
+            .flat_map(|synchroniser| wanted.iter().filter_map(|one| synchroniser.requests_of(one)))
+            .flatten()
+            .collect()
+    }
+
+    /// The mirror's answer when that has been fetched; none where it was not, in time.
+    async fn caught_up(&self, wanted: Vec<CatchUp>) -> Option<MirrorLookup> {
+        let synchroniser = self.core.synchroniser.as_ref()?;
+        let mirror = &self.floors.mirror;
+        // As recent as the question wanted it when it came.
+        let recency = mirror.recency(self.question, &self.exchange.settings, &self.directives).ok()?;
+        let patience = self.exchange.settings.upstream.serve_stale_after.0;
+        let until = self.core.clock.instant() + patience;
+        // One that was under way when this came may have been begun too early.
+        for _ in 0..2 {
+            let all = join_all(wanted.iter().map(|one| synchroniser.catch_up(one.clone())));
+            let done = tokio::time::timeout_at(until.into(), all).await.ok()?;
+            if !done.into_iter().all(|done| done) {
+                return None;
+            }
+            let recency = crate::mirror::answer::Recency {
+                until: self.core.clock.now(),
+                written: self.core.responses.written_lists(),
+                ..recency.clone()
+            };
+            let lookup = mirror.mirrored_since(self.exchange, self.question, recency, self.owner()).await;
+            if !matches!(lookup, MirrorLookup::Miss(MirrorMiss::Old(_))) {
+                return Some(lookup);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_costs_alyx_more_than_the_questions_that_live_by_it_is_not_asked() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert!(is_worth_it(None, ms(9_000)) && is_worth_it(ms(1), None), "not known yet");
+        assert!(is_worth_it(ms(100), ms(300)) && !is_worth_it(ms(100), ms(301)));
+        assert!(is_worth_it(ms(1), ms(50)) && !is_worth_it(ms(1), ms(51)));
+    }
+}
