@@ -12,7 +12,9 @@ mod given;
 mod invalidation;
 mod key;
 mod list_generations;
+mod mark_bound;
 mod memory;
+pub(crate) mod pinned;
 mod purge;
 mod row;
 mod sealing;
@@ -40,7 +42,10 @@ use crate::{
     clock::{Millis, SharedClock},
     http::{cache_status::Tier, reuse::Staleness},
     settings::Settings,
-    storage::{seal::SecretSeal, types::CacheKey},
+    storage::{
+        seal::SecretSeal,
+        types::{CacheKey, TokenHash},
+    },
     store::{Store, StoreError},
     upstream::UpstreamResponse,
 };
@@ -231,6 +236,11 @@ impl ResponseCache {
     /// What is stored that comes near a question: the same path, other parameters.
     pub async fn similar(&self, question: &Question) -> Vec<Similar> {
         self.disk.similar(question).await.unwrap_or_default()
+    }
+
+    /// Has the stored answer to a question give way last: this user is about to travel.
+    pub fn pin(&self, question: &Question, user: TokenHash) {
+        self.disk.pin(question.key, user);
     }
 
     /// Forgets stored answers; how many there were on disk.
