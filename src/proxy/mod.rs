@@ -23,6 +23,7 @@ pub(crate) mod history;
 pub(crate) mod hot_cache;
 pub(crate) mod in_flight;
 mod list_walks;
+pub(crate) mod log_in_audit;
 pub(crate) mod login;
 pub(crate) mod lost_update;
 mod mirror_budget;
@@ -31,6 +32,7 @@ pub(crate) mod passthrough;
 mod read;
 mod respond;
 pub(crate) mod snapshot;
+pub(crate) mod snapshot_audit;
 mod stale;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ mod access;
 mod again;
 mod architecture;
 mod attacks;
+mod audit;
 mod check;
 mod cli;
 mod coalescing;
