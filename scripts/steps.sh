@@ -29,6 +29,7 @@ steps() {
   wants long || return 0
   step files 'what a release hands out, built for release; ten minutes' release_files
   as_root image 'built for real and tried; twenty minutes' buildah packaging/image-test "$target/image"
+  step attacks 'attacks at random for an hour' attacks_for_an_hour
   step soak 'ten minutes of ten thousand connections, after a build for release' bench/run soak --out "$target/soak"
   as_root fresh-machine 'both commands of README in a bare Debian; an hour' debootstrap tests/fresh-machine
 }
@@ -77,6 +78,10 @@ release_files() {
   fi
 }
 
+attacks_for_an_hour() {
+  ALYX_PROXY_ATTACK_SECONDS=3600 ALYX_PROXY_SEED=$RANDOM cargo test --locked --test it attacks::random:: -- --nocapture
+}
+
 libraries() {
   local deny=(cargo deny)
   cargo deny --version >/dev/null 2>&1 || deny=("$(scripts/tool deny)/bin/cargo-deny")
@@ -95,7 +100,7 @@ tests() { tested cargo test --locked --no-fail-fast; }
 quick_tests() {
   tested cargo test --locked --no-fail-fast --lib --bins --test it -- \
     --skip pages:: --skip one_client:: --skip two_people:: --skip one_setup:: --skip one_script:: --skip docs:: --skip tables:: \
-    --skip faults:: --skip walk:: --skip mirror_changes:: --skip mirror_damage:: --skip mirror_kills:: --skip mirror_races:: \
+    --skip attacks::random:: --skip faults:: --skip walk:: --skip mirror_changes:: --skip mirror_damage:: --skip mirror_kills:: --skip mirror_races:: \
     --skip mirror_recordings:: --skip oracle::properties:: --skip promtool --skip real_prometheus
 }
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import resource
 import ssl
 import statistics
@@ -13,7 +14,7 @@ from . import contenders as servers
 from .contenders import TOKEN, Contender
 from .day import PEOPLE, RIGS, Day, token
 from .load import Series, rounds, wrk
-from .machine import Run, free_port, memory_bytes
+from .machine import ROOT, Run, free_port, memory_bytes
 from .relay import Relay
 from .soak import Soak
 
@@ -400,6 +401,31 @@ def soak(run: Run):
     _end(run)
 
 
+def attack(run: Run):
+    """A user's cheap question while others attack at random: how long it takes, memory and disk."""
+    seconds = 10 if run.small else 120
+    command = ["cargo", "test", "--locked", "--test", "it", "attacks::random::", "--", "--nocapture"]
+    environment = {**os.environ, "ALYX_PROXY_ATTACK_SECONDS": str(seconds)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("attacks at random: ")]
+    if done.returncode or not lines:
+        raise RuntimeError(f"the attacks were not withstood:\n{done.stdout[-4000:]}")
+    told = json.loads(lines[-1].split(": ", 1)[1])
+    yield {
+        "title": f"twelve attackers at random for {seconds} s, storage.max_memory = 32 MiB, development build",
+        "columns": [""],
+        "rows": [
+            ("attacks", [told["attacks"]]),
+            ("cheap questions of a user", [told["questions"]]),
+            ("p50 ms", [told["median_ms"]]),
+            ("p99 ms (goal: 250)", [told["p99_ms"]]),
+            ("longest ms", [told["longest_ms"]]),
+            ("memory at most, MB", [told["memory_bytes"] / 1e6]),
+            ("disk besides the mirror, MB", [told["disk_bytes"] / 1e6]),
+        ],
+    }
+
+
 def _fill(run: Run, factor: int, data: Path, upstream: str) -> dict:
     """Fills the mirror of a data directory with so many times the sample lab; the records and the seconds it took."""
     command = [run.example("fill"), str(run.lab(factor)), str(data), upstream]
@@ -437,4 +463,4 @@ def _end(run: Run) -> None:
             subprocess.run(["rm", "-rf", folder], check=True)
 
 
-ALL = {case.__name__: case for case in (hits, gzip, connections, logs, disk, misses, distance, questions, fill, growth, day, start, memory, soak)}
+ALL = {case.__name__: case for case in (hits, gzip, connections, logs, disk, misses, distance, questions, fill, growth, day, start, memory, soak, attack)}

@@ -2,8 +2,10 @@
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a target says that a promise is broken")]
 
+mod cost;
 mod members;
 
+pub use cost::cost;
 pub use members::members;
 
 use std::{io::Read, sync::LazyLock};
@@ -36,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("login", login),
     ("snapshot", snapshot),
     ("members", members),
+    ("cost", cost),
 ];
 
 /// `Cache-Control` of requests and responses, dates, ranges, conditions: never panics, and nothing that a text adds makes a

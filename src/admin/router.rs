@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
-use super::{api, history, pages};
+use super::{acts::Act, api, history, pages};
 use crate::{
     auth::{self, credentials},
     clock::{self, Millis},
@@ -63,8 +63,17 @@ impl AdminSite {
     }
 }
 
-/// Answers a request for one of the proxy's own paths.
+/// Answers a request for one of the proxy's own paths, and notes what it had done.
 pub(crate) async fn answer(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
+    let act = Act::of(admin, peer, &request);
+    let response = answer_own(admin, peer, request).await;
+    if let Some(act) = act {
+        act.note(admin, &response);
+    }
+    response
+}
+
+async fn answer_own(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> Response<Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         let text = "The proxy's own pages know no such method.";
         return ProxyError::refused(StatusCode::METHOD_NOT_ALLOWED, text)
@@ -116,7 +125,7 @@ async fn page(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> R
         .unwrap_or_else(|| ProxyError::refused(StatusCode::NOT_FOUND, NO_PAGE).into())
 }
 
-const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/docs, \
+const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/audit, /-/docs, \
                        /-/one-setup.py, /-/health, /-/ready and /-/metrics; pages are JSON too, with .json behind the name.";
 
 /// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and

@@ -6,13 +6,14 @@ use crate::{
     admin::router::AdminSite,
     clock, data_dir,
     proxy::{in_flight, verify},
-    telemetry::{access_log, counters},
+    telemetry::{access_log, activity::costly, counters},
     upstream::measure,
 };
 
 /// Makes every series that is counted, at zero: an alarm on a rise must not miss the first.
 pub(crate) fn register() {
     access_log::register();
+    costly::register();
     counters::register();
     in_flight::register();
     measure::register();

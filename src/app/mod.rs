@@ -30,10 +30,12 @@ use crate::{
         in_flight::InFlightLimit,
         mode::{Mode, ServedSnapshot},
         snapshot::{self, ImportReport, ProgressFn},
+        snapshot_audit,
     },
     rfc9111::Standard,
-    settings::Settings,
-    snapshot::{Archive, Contents, Imported, Manifest, Selection, SnapshotError, TrustOptions},
+    settings::{Settings, difference},
+    snapshot::{Archive, Contents, Imported, Maker, Manifest, Selection, SnapshotError, TrustOptions},
+    telemetry::audit::{AuditEntry, AuditStream},
     upstream::Upstream,
 };
 
@@ -60,10 +62,10 @@ pub struct App {
 
 impl App {
     /// Opens (or makes) the data directory and prepares to answer; asks nobody yet.
-    pub async fn open(settings: Settings, mode: Mode) -> Result<Arc<Self>, OpenError> {
-        let folder = settings.storage.data_dir.clone();
+    pub async fn open(mut settings: Settings, mode: Mode) -> Result<Arc<Self>, OpenError> {
         data_dir::close_to_others();
-        data_dir::make_private(&folder)?;
+        let folder = data_dir::take_own(&settings.storage.data_dir)?;
+        settings.storage.data_dir.clone_from(&folder);
         let lock = data_dir::lock(&folder)?;
         let key = SecretKey::of(&folder)?;
         let clock = Arc::new(SystemClock);
@@ -125,7 +127,7 @@ impl App {
         path: &Path,
         tell: ProgressFn,
     ) -> Result<(Manifest, Contents), SnapshotError> {
-        snapshot::export(&self.floors, name, choice, path, tell).await
+        snapshot::export(&self.floors, name, choice, path, tell, None).await
     }
 
     /// Checks a snapshot, and takes it in if it is sound and, with this word, of somebody whose snapshots are taken. What is
@@ -136,7 +138,7 @@ impl App {
         word: &TrustOptions,
         tell: ProgressFn,
     ) -> Result<ImportReport, SnapshotError> {
-        snapshot::import(&self.floors, path, word, tell).await
+        snapshot::import(&self.floors, path, word, tell, None).await
     }
 
     /// Takes in a snapshot that was found to be sound.
@@ -144,17 +146,28 @@ impl App {
         &self,
         archive: Archive,
         contents: Contents,
+        maker: &Maker,
         tell: ProgressFn,
     ) -> Result<Imported, SnapshotError> {
+        snapshot_audit::admitted(&self.core, &archive, maker, &TrustOptions::default(), None);
         snapshot::take_in(&self.floors, archive, contents, tell).await
+    }
+
+    /// Puts other settings into effect.
+    pub fn set_settings(&self, new: Settings) {
+        let changed = difference(&self.core.settings.load(), &new).join(",");
+        self.core.settings.store(Arc::new(new));
+        let entry = AuditEntry::new(AuditStream::Acts, "settings", "done").plain("by", "signal");
+        self.core.audit.note(entry.plain("changed", changed));
     }
 
     /// Writes down what is waiting.
     pub async fn close(&self) {
         self.core.responses.tidy();
-        let (store, mirror) = (self.core.store.clone(), self.core.mirror.clone());
+        let (store, mirror, core) = (self.core.store.clone(), self.core.mirror.clone(), self.core.clone());
         let closing = tokio::task::spawn_blocking(move || {
             store.close();
+            core.audit.close();
             if let Some(mirror) = mirror {
                 mirror.close();
             }

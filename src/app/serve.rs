@@ -1,6 +1,10 @@
 //! Answers a request: the hot cache, the proxy's own site, or the floors.
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use axum::body::Body;
 use futures_util::FutureExt;
@@ -13,6 +17,7 @@ use super::{
 use crate::{
     admin::{pages::Looker, router},
     alyx::{Service, error_body, invalidates},
+    auth::{TokenStatus, credentials},
     http::{
         cache_status::{CacheStatus, RefusalReason},
         normalize,
@@ -25,6 +30,7 @@ use crate::{
         floors::of_alyx,
         hot_cache::{Fingerprint, HotKey},
         in_flight::{self, Standing},
+        log_in_audit,
     },
     rfc9111,
     server::{connection_limit::OfUser, request_id},
@@ -93,8 +99,7 @@ async fn decide(
     endpoint: &'static str,
     mut request: Request<Body>,
 ) -> Response<Body> {
-    let path = request.uri().path();
-    let own = path == "/-" || path.starts_with("/-/");
+    let own = is_own(request.uri().path());
     let on_alyx_pages = request.extensions_mut().remove::<ToAlyxPages>().is_some();
     let settings = match alyx_pages::settings_for(app, peer.ip(), &request, own, on_alyx_pages) {
         Ok(settings) => settings,
@@ -103,8 +108,7 @@ async fn decide(
     if own {
         return router::answer(&app.admin, peer.ip(), request).await;
     }
-    let looker = if on_alyx_pages { None } else { Looker::of(&request) };
-    let uri = request.uri().clone();
+    let (looker, uri) = (Looker::of(&request).filter(|_| !on_alyx_pages), request.uri().clone());
     let (stamp, same) = (app.floors.hot_cache.epochs(), name.map(|name| Fingerprint::of(name, &request)));
     let interim = request.extensions_mut().remove();
     let (asked, body) = match ask(&app.core, app.knows_alyx(), peer, request, settings) {
@@ -120,6 +124,7 @@ async fn decide(
     let place_of_page =
         looker.as_ref().and_then(|_| alyx_pages::place(app, &asked.base, &asked.settings, &uri));
     let may_write = invalidates::is_write(&asked.method, &asked.route);
+    let shown = (asked.client, asked.headers.get(header::AUTHORIZATION).cloned());
     let answering = {
         let app = app.clone();
         async move {
@@ -132,6 +137,7 @@ async fn decide(
     };
     let (mut response, place) = if may_write { to_its_end(answering).await } else { answering.await };
     if app.knows_alyx() {
+        note_refused_token(&app.core, shown, response.status());
         alyx_pages::guard(response.headers_mut(), uri.path(), on_alyx_pages);
     }
     if let Some(same) = same {
@@ -145,6 +151,23 @@ async fn decide(
         response.extensions_mut().insert(OfUser);
     }
     in_flight::hold(response, place)
+}
+
+/// Whether a path is one of the proxy's own.
+fn is_own(path: &str) -> bool {
+    path == "/-" || path.starts_with("/-/")
+}
+
+/// Notes a refused request whose token Alyx does not accept.
+fn note_refused_token(core: &Core, (client, field): (IpAddr, Option<HeaderValue>), status: StatusCode) {
+    let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let Some(field) = field.filter(|_| refused) else { return };
+    let headers = [(header::AUTHORIZATION, field)].into_iter().collect();
+    if let Some(token) = credentials(&headers, &core.key).token()
+        && core.tokens.status(&token, &core.settings.load().access) == TokenStatus::Refused
+    {
+        log_in_audit::note_refused_token(core, token, client);
+    }
 }
 
 /// Whatever may write goes on to its end also where its client has gone (a connection that ends takes with it what it

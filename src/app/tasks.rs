@@ -11,7 +11,10 @@ use super::{App, alyx_pages::AlyxPages, descriptions, serve::serve};
 use crate::{
     proxy::{core::Core, verify},
     server::listener::{ListenError, Listener, RequestHandler},
-    telemetry::metrics,
+    telemetry::{
+        audit::{AuditEntry, AuditStream},
+        metrics,
+    },
     upstream::health,
 };
 
@@ -74,6 +77,8 @@ impl HttpServer {
         metrics::recorder();
         super::gauges::register();
         let Self { listener, alyx_pages, app } = self;
+        let noted = |outcome| AuditEntry::new(AuditStream::Acts, "proxy", outcome);
+        app.core.audit.note(noted("started").plain("version", env!("CARGO_PKG_VERSION")));
         let tasks = background_tasks(&app);
         let shutdown = shutdown.shared();
         let pages = AlyxPages(app.clone());
@@ -98,6 +103,7 @@ impl HttpServer {
         if tokio::time::timeout(drain, drained).await.is_err() {
             tracing::warn!("open requests were cut off after `server.shutdown_timeout`");
         }
+        app.core.audit.note(noted("stopped"));
         app.close().await;
     }
 }

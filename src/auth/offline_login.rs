@@ -151,24 +151,25 @@ impl OfflineLogins {
         }
     }
 
-    /// Alyx has refused a log-in. If it is the very one that is kept here, it is kept no longer.
+    /// Alyx has refused a log-in. If it is the very one that is kept here, it is kept no longer. Whether Alyx has accepted one
+    /// of this name here before.
     pub async fn refused(
         &self,
         store: &Store,
         key: &SecretKey,
         presented: Presented<'_>,
         settings: &settings::AccessSettings,
-    ) {
+    ) -> bool {
         let pair = presented.pair(key);
         self.attempts.failed(pair, settings);
         let (user, password) = (pair.user(), presented.password.clone());
-        if let Ok(Some(sealed)) = kept(store, user).await
-            && self.off_the_runtime(move || unseal(&password, &sealed)).await.flatten().is_some()
-        {
+        let Ok(Some(sealed)) = kept(store, user).await else { return false };
+        if self.off_the_runtime(move || unseal(&password, &sealed)).await.flatten().is_some() {
             store.write("a refused log-in", 0, move |connection| {
                 connection.execute("DELETE FROM logins WHERE user = ?1", [user]).map(drop)
             });
         }
+        true
     }
 
     /// Tries a log-in against what is kept here, as `attempt` allowed it.

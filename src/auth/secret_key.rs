@@ -79,6 +79,15 @@ impl SecretKey {
         SecretSeal::new(&key, self.hash("seal", "nonces"))
     }
 
+    /// Makes keyed hashes of names, for those who may know which are the same and no more.
+    pub fn hash_names(&self) -> impl Fn(&str) -> String + Send + Sync + use<> {
+        let key = Zeroizing::new(self.hash("names", "key"));
+        move |name| {
+            let hash = blake3::keyed_hash(&key, name.as_bytes());
+            format!("name-{}", &hash.to_hex()[..12])
+        }
+    }
+
     /// The keyed hash of a user name.
     pub(super) fn user(&self, name: &str) -> [u8; 32] {
         self.hash("user", name)

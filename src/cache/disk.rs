@@ -59,12 +59,12 @@ pub(super) struct Elders {
 
 #[derive(Debug)]
 pub(super) struct Disk {
-    store: Arc<Store>,
-    limit: u64,
+    pub(super) store: Arc<Store>,
+    pub(super) limit: u64,
     totals: Arc<Totals>,
     /// Keys that were used since this was last written down.
     used: Arc<Mutex<HashSet<CacheKey>>>,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     seal: Arc<SecretSeal>,
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use rusqlite::Connection;
 
+use super::pinned::VICTIMS;
 use crate::{clock::Millis, storage::types::CacheKey};
 
 /// How much is stored. Only the thread that writes changes it, along with the table and so before that is committed:
@@ -83,13 +84,16 @@ pub(super) fn evict_lru(
         return Ok(());
     }
     write_used(connection, used, now)?;
-    let sql = "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY used_at LIMIT 32)
-               RETURNING size";
-    while is_beyond(limit / 10 * 9) {
-        let mut statement = connection.prepare_cached(sql)?;
-        let sizes = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u64>>>()?;
+    let mut victims = VICTIMS.iter();
+    let mut sql = victims.next();
+    while let (true, Some(first)) = (is_beyond(limit / 10 * 9), sql) {
+        let mut statement = connection.prepare_cached(first)?;
+        // The second form takes any: a time is no condition there.
+        let sizes =
+            statement.query_map([now.max(1)], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u64>>>()?;
         if sizes.is_empty() {
-            break;
+            sql = victims.next();
+            continue;
         }
         metrics::counter!("alyx_proxy_cache_evictions_total").increment(sizes.len() as u64);
         for size in sizes {
@@ -98,6 +102,9 @@ pub(super) fn evict_lru(
     }
     connection
         .execute("DELETE FROM families WHERE family NOT IN (SELECT family FROM responses)", [])
+        .and_then(|_| {
+            connection.execute("DELETE FROM pinned WHERE key NOT IN (SELECT key FROM responses)", [])
+        })
         .map(drop)
 }
 

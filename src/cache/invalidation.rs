@@ -15,6 +15,10 @@ use std::{
 
 use rusqlite::Connection;
 
+use super::{
+    Marked,
+    mark_bound::{self, MergedMarks},
+};
 use crate::{
     alyx::{
         ENDPOINTS, Endpoint,
@@ -41,15 +45,6 @@ pub(super) struct Invalidations {
 pub struct PendingWrite {
     write: i64,
     scopes: Vec<String>,
-}
-
-/// What a write has marked.
-#[derive(Debug)]
-pub struct Marked {
-    /// When.
-    pub at: Millis,
-    /// The endpoints whose records it may have changed, each with when it had been marked before.
-    pub endpoints: Vec<(&'static str, Millis)>,
 }
 
 const DAY: Millis = 86_400_000;
@@ -150,9 +145,13 @@ impl Invalidations {
         if scopes.is_empty() {
             return Ok(marked);
         }
+        let mut merged = MergedMarks::default();
         if changed {
             let mut at = self.at.write().unwrap_or_else(PoisonError::into_inner);
             at.extend(scopes.iter().map(|scope| (scope.clone(), now)));
+            merged = mark_bound::merge(&at, mark_bound::MOST).unwrap_or_default();
+            at.retain(|scope, _| !merged.gone.contains(scope));
+            at.extend(merged.wider.clone());
             let after = by_endpoint(&at);
             let mut endpoints = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
             let before = |endpoint: &str| endpoints.get(endpoint).copied().unwrap_or(Millis::MIN);
@@ -170,6 +169,9 @@ impl Invalidations {
             if changed {
                 let mut mark = connection.prepare_cached(MARK)?;
                 scopes.iter().try_for_each(|scope| mark.execute((scope, now)).map(drop))?;
+                merged.wider.iter().try_for_each(|(scope, at)| mark.execute((scope, at)).map(drop))?;
+                let mut gone = connection.prepare_cached("DELETE FROM marks WHERE scope = ?1")?;
+                merged.gone.iter().try_for_each(|scope| gone.execute([scope]).map(drop))?;
             }
             connection.prepare_cached("DELETE FROM pending WHERE write = ?1")?.execute([write]).map(drop)
         };
@@ -326,6 +328,36 @@ mod tests {
         let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
         assert!(marked(&marks), "nor is it forgotten at the start after that");
         assert!(marked(&Invalidations::load(&store, clock.clone()).await.unwrap()), "now it is noted");
+        store.close();
+    }
+
+    #[tokio::test]
+    async fn who_changes_record_after_record_leaves_no_more_marks_than_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let record = |n: usize| Scope::Record("sessions", format!("{n:06}"));
+        store
+            .commit("marks", move |connection| {
+                let mut mark = connection.prepare_cached(MARK)?;
+                (0..mark_bound::MOST).try_for_each(|n| {
+                    mark.execute((record(n).name(), 1_000 + Millis::try_from(n).unwrap())).map(drop)
+                })
+            })
+            .await
+            .unwrap();
+        let clock = ManualClock::at(1_000_000);
+        let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
+        let pending = marks.begin(&[record(mark_bound::MOST)], &store).await.unwrap();
+        marks.end(pending, true, &store).await.unwrap();
+        let rows = store.read(super::marks).await.unwrap();
+        assert!(rows.len() <= mark_bound::MOST / 2 + 1, "{}", rows.len());
+        // What was struck is struck, in memory and on disk.
+        for marks in [marks, Invalidations::load(&store, clock).await.unwrap()] {
+            for n in [0, 7, mark_bound::MOST / 2, mark_bound::MOST - 1] {
+                let of_record = [record(n).name(), Scope::Details("sessions").name()];
+                assert!(marks.since(&of_record) >= 1_000 + Millis::try_from(n).unwrap(), "{n}");
+            }
+        }
         store.close();
     }
 

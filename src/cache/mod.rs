@@ -12,7 +12,9 @@ mod given;
 mod invalidation;
 mod key;
 mod list_generations;
+mod mark_bound;
 mod memory;
+pub(crate) mod pinned;
 mod purge;
 mod row;
 mod sealing;
@@ -28,7 +30,7 @@ pub use entry::{ClientView, Entry, Representation, is_personal};
 pub use export::{Arrived, ExportedEntry, NoAnswer, Stays, for_each};
 pub use freshness::Freshness;
 pub use given::{GivenCopies, GivenCopy, GivenRecord, Holder, columns, listed_record};
-pub use invalidation::{Marked, PendingWrite};
+pub use invalidation::PendingWrite;
 pub use key::Question;
 pub use purge::Purge;
 pub(crate) use row::{read_headers, write_headers};
@@ -40,7 +42,10 @@ use crate::{
     clock::{Millis, SharedClock},
     http::{cache_status::Tier, reuse::Staleness},
     settings::Settings,
-    storage::{seal::SecretSeal, types::CacheKey},
+    storage::{
+        seal::SecretSeal,
+        types::{CacheKey, TokenHash},
+    },
     store::{Store, StoreError},
     upstream::UpstreamResponse,
 };
@@ -54,6 +59,15 @@ use memory::Memory;
 fn takes_back(answer: &UpstreamResponse) -> bool {
     let of_the_asker = matches!(answer.status.as_u16(), 401 | 403 | 407 | 408 | 421 | 423 | 425 | 429);
     answer.json && answer.status.is_client_error() && !of_the_asker
+}
+
+/// What a write has marked.
+#[derive(Debug)]
+pub struct Marked {
+    /// When.
+    pub at: Millis,
+    /// The endpoints whose records it may have changed, each with when it had been marked before.
+    pub endpoints: Vec<(&'static str, Millis)>,
 }
 
 /// Everything that is remembered of one Alyx's answers.
@@ -231,6 +245,11 @@ impl ResponseCache {
     /// What is stored that comes near a question: the same path, other parameters.
     pub async fn similar(&self, question: &Question) -> Vec<Similar> {
         self.disk.similar(question).await.unwrap_or_default()
+    }
+
+    /// Has the stored answer to a question give way last: this user is about to travel.
+    pub fn pin(&self, question: &Question, user: TokenHash) {
+        self.disk.pin(question.key, user);
     }
 
     /// Forgets stored answers; how many there were on disk.

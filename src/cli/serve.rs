@@ -32,11 +32,12 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&(PathBuf, TrustOpti
         Some((file, word)) => {
             let (app, maker) = frozen(file, word, settings).await?;
             print(&format!("Signed by     {}", maker.for_people()))?;
-            settings = app.settings().load().as_ref().clone();
             app
         }
-        None => App::open(settings.clone(), Mode::Live).await.map_err(anyhow::Error::from)?,
+        None => App::open(settings, Mode::Live).await.map_err(anyhow::Error::from)?,
     };
+    // Its directory may be another than the one that was set.
+    let settings = app.settings().load().as_ref().clone();
     let listening = match given {
         Some(socket) => app::listen_on(app.clone(), socket).await.map_err(anyhow::Error::from)?,
         None => bind(&app, &settings, "setting `server.listen`, flag `--listen`").await?,
@@ -87,7 +88,7 @@ async fn frozen(file: &Path, word: &TrustOptions, settings: Settings) -> anyhow:
     if let Some((archive, contents)) = checked {
         ImportBudget { max_file: u64::MAX, max_disk: u64::MAX, free: app::free_space(&folder) }
             .check(&archive, &contents)?;
-        app.take_in(archive, contents, StepBar::teller()).await?;
+        app.take_in(archive, contents, &maker, StepBar::teller()).await?;
         std::fs::write(&taken_in, "").with_context(|| taken_in.display().to_string())?;
     }
     Ok((app, maker))
@@ -252,6 +253,6 @@ fn apply(mut new: Settings, app: &App, log: &log::Handle) {
     if running.upstream.requests_per_minute != new.upstream.requests_per_minute {
         app.upstream().pace.set_rate(new.upstream.requests_per_minute);
     }
-    app.settings().store(Arc::new(reloaded(&running, &new)));
+    app.set_settings(reloaded(&running, &new));
     tracing::info!("settings read again");
 }

@@ -18,7 +18,7 @@ use tracing_subscriber::{
 use crate::settings::{LogFormat, LogSettings};
 
 /// The target of the lines about requests, one for each.
-pub const ACCESS: &str = "alyx_proxy::auth";
+pub const ACCESS: &str = "alyx_proxy::access";
 
 /// Changes how much is logged while the program runs.
 #[derive(Debug, Clone)]

@@ -39,7 +39,19 @@ const MOST: Budget = Budget { time: Duration::from_secs(10), steps: 50_000_000 }
 
 /// The database, and what stands in it.
 #[derive(Debug)]
-pub(super) struct Engine(Mutex<Option<LoadedLab>>);
+pub(super) struct Engine {
+    loaded: Mutex<Option<LoadedLab>>,
+    budget: Budget,
+}
+
+/// What a question has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// Steps of SQLite's virtual machine, up to two thousand too many for each statement.
+    pub steps: u64,
+    /// Whether it was ended for that.
+    pub ended: bool,
+}
 
 #[derive(Debug)]
 struct LoadedLab {
@@ -48,6 +60,8 @@ struct LoadedLab {
     data: Arc<Data>,
     tables: HashMap<&'static str, Numbered>,
     version: i64,
+    /// By the last question.
+    spent: Spent,
 }
 
 /// A table that is loaded.
@@ -68,7 +82,17 @@ enum EngineError {
 
 impl Engine {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(None))
+        Self::within(MOST)
+    }
+
+    /// One in which a question may cost so much.
+    pub(super) fn within(budget: Budget) -> Self {
+        Self { loaded: Mutex::new(None), budget }
+    }
+
+    /// What the last question has cost; none where it was not begun.
+    pub(super) fn spent(&self) -> Option<Spent> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|loaded| loaded.spent)
     }
 
     /// Answers a question over these tables; `key` where it is for a detail, `url` what pages link to.
@@ -80,10 +104,11 @@ impl Engine {
         pairs: &Pairs,
         url: &str,
     ) -> ViewResponse {
-        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let (today, zone) = (sample::TODAY, Some(&TimeZone::UTC));
         let question = MirrorQuestion { endpoint, key, pairs, url, today, zone, recency: None };
-        let answered = LoadedLab::current(&mut loaded, data).and_then(|loaded| loaded.answer(&question));
+        let answered =
+            LoadedLab::current(&mut loaded, data).and_then(|loaded| loaded.answer(&question, self.budget));
         match answered {
             Ok(MirrorOutcome::Answer(answer)) => {
                 let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -112,7 +137,8 @@ impl LoadedLab {
             let connection = Connection::open_in_memory()?;
             sql_functions::register(&connection)?;
             let (meter, tables) = (Meter::of(&connection)?, HashMap::new());
-            *loaded = Some(Self { connection, meter, data: Arc::clone(data), tables, version: 1 });
+            let spent = Spent { steps: 0, ended: false };
+            *loaded = Some(Self { connection, meter, data: Arc::clone(data), tables, version: 1, spent });
         }
         match loaded {
             Some(loaded) => {
@@ -124,15 +150,22 @@ impl LoadedLab {
         }
     }
 
-    fn answer(&mut self, question: &MirrorQuestion<'_>) -> Result<MirrorOutcome, EngineError> {
+    fn answer(
+        &mut self,
+        question: &MirrorQuestion<'_>,
+        budget: Budget,
+    ) -> Result<MirrorOutcome, EngineError> {
         // Recordings of the sample show it of insertions; of others it is not known.
         sql_functions::null_is_nothing(&self.connection, question.endpoint.name == "insertions")?;
         loop {
             let states = self.tables.iter().map(|(name, table)| (*name, table.state.clone())).collect();
             let states = States::new(self.version, states);
             let outcome = {
-                let _measuring = self.meter.measure(Ticket::new(Some(MOST)));
-                answer::answer(&self.connection, &states, question)?
+                let measuring = self.meter.measure(Ticket::new(Some(budget)));
+                let outcome = answer::answer(&self.connection, &states, question);
+                let ended = outcome.as_ref().is_err_and(is_interrupt);
+                self.spent = Spent { steps: measuring.steps(), ended };
+                outcome?
             };
             match outcome {
                 MirrorOutcome::Undecided(Undecidable::Missing { endpoint, .. })

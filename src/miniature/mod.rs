@@ -11,6 +11,7 @@
 )]
 
 mod answer;
+mod cost;
 pub(crate) mod data;
 mod engine;
 mod form;
@@ -30,6 +31,8 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+pub use cost::CostedLab;
+pub use engine::Spent;
 use http::{Method, StatusCode};
 use respond::Alyx;
 

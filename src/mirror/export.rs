@@ -27,7 +27,10 @@ use super::{
 use crate::{
     alyx::{Endpoint, filterset::QueryError, query_string::Pairs},
     clock::{self, Millis},
-    store::is_damage,
+    store::{
+        budget::{self, Ticket},
+        is_damage,
+    },
 };
 
 /// What is known of a table: all that its synchronisation needs to go on from there.
@@ -158,6 +161,11 @@ impl ExportedRecord {
 }
 
 impl ReadSnapshot {
+    /// Has what is read of it end when its asker goes.
+    pub(crate) fn end_with(&self, ticket: Arc<Ticket>) -> rusqlite::Result<()> {
+        budget::end_with(&self.connection, ticket)
+    }
+
     /// What is known of a table; none where it is not here.
     pub fn head(&self, table: &EndpointTables) -> rusqlite::Result<Option<Head>> {
         let endpoint = table.endpoint.name;

@@ -20,7 +20,7 @@ use crate::{
     settings::Settings,
     storage::seal::SecretSeal,
     store::{self, Degradation, Store, StoreError},
-    telemetry::{activity::Activity, counters::Counters},
+    telemetry::{activity::Activity, audit::AuditLog, counters::Counters},
     upstream::{Upstream, UpstreamConfigError, UpstreamResponse},
 };
 
@@ -50,6 +50,8 @@ pub(crate) struct Core {
     /// What seals secrets of Alyx's records on disk.
     pub(crate) seal: Arc<SecretSeal>,
     pub(crate) mode: Mode,
+    /// Who did what.
+    pub(crate) audit: AuditLog,
     pub(crate) counters: Counters,
     /// What it has been doing, for pages.
     pub(crate) activity: Activity,
@@ -123,6 +125,8 @@ impl Core {
         let seal = Arc::new(key.seal());
         seal_secrets(&store, mirror.as_ref(), &seal).await;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let audit = AuditLog::start(&folder, settings.clone(), clock.clone(), Box::new(key.hash_names()))
+            .map_err(|error| OpenError::Io(folder.clone(), error))?;
         let synchroniser = match &mirror {
             Some(mirror) => Synchroniser::new(mirror.clone(), upstream.clone(), &settings)?,
             None => None,
@@ -142,6 +146,7 @@ impl Core {
             history: History::new(clock.clone()),
             mirror,
             synchroniser,
+            audit,
             counters: Counters::default(),
             activity: Activity::default(),
             settings,

@@ -189,7 +189,10 @@ impl FromMirror {
     ) -> MirrorLookup {
         match self.kept(question, settings, recency, owner).await {
             Ok(kept) => MirrorLookup::Answer(kept.entry),
-            Err(silence) => MirrorLookup::Miss(silence),
+            Err(miss) => {
+                mirror_budget::note(&self.core.activity, question, &miss);
+                MirrorLookup::Miss(miss)
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     error::{self, ProxyError, add_notice, gateway_timeout},
     floors::Floors,
     in_flight,
+    log_in_audit::{self, GivenToken, KnownName},
     passthrough::{self, failed_pass},
 };
 use crate::{
@@ -30,15 +31,24 @@ use crate::{
 /// Nobody's name and password are longer.
 const MAX_BODY: usize = 64 << 10;
 
-/// Answers a log-in.
+/// Answers a log-in, and notes what came of it.
 pub(crate) async fn answer(floors: &Floors, asked: Exchange, body: Body) -> Response<Body> {
     let core = &floors.core;
+    let from = asked.client;
     let timeout = asked.settings.server.client_timeout.0;
     let body = match in_flight::whole(body, "A log-in", MAX_BODY, timeout).await {
         Ok(body) => body,
         Err(refusal) => return refusal.into(),
     };
     let given = LoginForm::read(&asked.headers, &body).await;
+    let user = given.user.clone();
+    let response = decide(floors, asked, body, given).await;
+    log_in_audit::note(core, user.as_deref(), from, &response);
+    response
+}
+
+async fn decide(floors: &Floors, asked: Exchange, body: Bytes, given: LoginForm) -> Response<Body> {
+    let core = &floors.core;
     let attempt = match attempt(floors, &asked, &given).await {
         Attempt::Wait(wait) => return too_many(wait),
         attempt => attempt,
@@ -87,7 +97,7 @@ async fn learn(
     (response, asked_at): (Response<Body>, Millis),
 ) -> Response<Body> {
     let core = &floors.core;
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return failed_pass(core, &UpstreamError::Truncated).into();
     };
@@ -114,9 +124,12 @@ async fn learn(
         && let Some(token) = token_in(&body)
     {
         core.tokens.vouch(key.token(&token), asked_at, store);
+        parts.extensions.insert(GivenToken(key.token(&token)));
         floors.logins.accepted(store, key, presented, &token).await;
-    } else if parts.status == StatusCode::BAD_REQUEST {
-        floors.logins.refused(store, key, presented, &asked.settings.access).await;
+    } else if parts.status == StatusCode::BAD_REQUEST
+        && floors.logins.refused(store, key, presented, &asked.settings.access).await
+    {
+        parts.extensions.insert(KnownName);
     }
     Response::from_parts(parts, Body::from(body))
 }
@@ -162,7 +175,14 @@ fn give(core: &Core, token: &str) -> Response<Body> {
     let how = CacheStatus::Stale { reason: ServedStale::Offline, tier: Tier::Disk, ttl: 0 };
     let mut response = error::json(StatusCode::OK, serde_json::json!({ "token": token }).to_string(), how);
     add_notice(core, &mut response);
+    response.extensions_mut().insert(GivenToken(core.key.token(token)));
     response
+}
+
+/// The refusal of a log-in with a name that Alyx has accepted here before: it is sealed here.
+fn of_known_name(mut refusal: Response<Body>) -> Response<Body> {
+    refusal.extensions_mut().insert(KnownName);
+    refusal
 }
 
 /// Alyx's words for what is missing.
@@ -214,9 +234,9 @@ async fn without_alyx(
         Ok(LogIn::Unknown) => gateway_timeout(core, failure, NOT_KNOWN).into(),
         Ok(LogIn::Refused) => {
             let body = error_body::login_refused();
-            ProxyError::with_body(StatusCode::BAD_REQUEST, RefusalReason::LogIn, body)
-                .header(error::NOTICE, HeaderValue::from_static(ONLY_KNOWN))
-                .into()
+            let refusal = ProxyError::with_body(StatusCode::BAD_REQUEST, RefusalReason::LogIn, body)
+                .header(error::NOTICE, HeaderValue::from_static(ONLY_KNOWN));
+            of_known_name(refusal.into())
         }
         Ok(LogIn::PastGrace { vouched_at }) => {
             let since = clock::for_people(vouched_at);

@@ -1,10 +1,12 @@
 //! What a question may cost the mirror, and whose turn it takes.
 
-use super::read::Read;
+use super::{from_mirror::MirrorMiss, read::Read};
 use crate::{
+    alyx::{Route, filterset::Undecidable},
     cache::Question,
     settings::Settings,
     store::{ReadRequest, budget::Budget, reader_pool::Owner},
+    telemetry::activity::Activity,
 };
 
 /// Steps of SQLite's virtual machine that a question may take: some seconds of a fast machine's. What the largest labs
@@ -20,6 +22,16 @@ pub(super) fn request(question: &Question, owner: Owner, settings: &Settings, al
     let time = settings.mirror.query_timeout.0.saturating_mul(times);
     let budget = Budget { time, steps: MOST_STEPS.saturating_mul(times.into()) };
     ReadRequest { owner, what: question.path_and_query.clone(), budget: Some(budget) }
+}
+
+/// Notes a question that was given up for what it costs, so that its operator can see which.
+pub(super) fn note(activity: &Activity, question: &Question, miss: &MirrorMiss) {
+    let (Route::List(endpoint) | Route::Detail(endpoint, _)) = &question.route else { return };
+    if let MirrorMiss::Busy | MirrorMiss::Undecided(Undecidable::TooCostly) = miss
+        && let Some(reason) = miss.name()
+    {
+        activity.too_costly(endpoint.name, &question.path_and_query, reason);
+    }
 }
 
 impl Read<'_> {

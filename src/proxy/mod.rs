@@ -24,6 +24,7 @@ pub(crate) mod history;
 pub(crate) mod hot_cache;
 pub(crate) mod in_flight;
 mod list_walks;
+pub(crate) mod log_in_audit;
 pub(crate) mod login;
 pub(crate) mod lost_update;
 mod mirror_budget;
@@ -33,6 +34,7 @@ mod read;
 mod recency;
 mod respond;
 pub(crate) mod snapshot;
+pub(crate) mod snapshot_audit;
 mod stale;
 #[cfg(test)]
 mod tests;

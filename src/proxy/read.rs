@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
     Exchange,
@@ -33,6 +33,7 @@ use crate::{
         body::has_body,
         cache_status::{BypassReason, CacheStatus, ForwardReason, ServedStale},
     },
+    storage::types::TokenHash,
 };
 
 /// A read on its way down the floors, with what they have found so far.
@@ -61,6 +62,13 @@ pub(super) struct Read<'a> {
     pub(super) would_ask: Vec<String>,
 }
 
+/// The field by which `alyx-proxy pack` has an answer kept for a journey.
+const PACKED: HeaderName = HeaderName::from_static("x-alyx-proxy-packed");
+
+fn is_accepted(core: &Core, token: &TokenHash, exchange: &Exchange) -> bool {
+    core.tokens.counts_until(token, &exchange.settings.access).is_some()
+}
+
 /// Answers a GET or HEAD.
 pub(crate) async fn answer(floors: &Floors, exchange: Exchange, body: Body) -> Response<Body> {
     let core = &floors.core;
@@ -78,6 +86,9 @@ pub(crate) async fn answer(floors: &Floors, exchange: Exchange, body: Body) -> R
     let answered = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
     if answered && let Some(token) = credentials.token() {
         core.history.note(token, &question, exchange.settings.access.query_history.0, &core.store);
+        if exchange.headers.contains_key(PACKED) && is_accepted(core, &token, &exchange) {
+            core.responses.pin(&question, token);
+        }
     }
     response
 }

@@ -9,7 +9,12 @@ use tokio::runtime::Handle;
 
 use serde::Serialize;
 
-use super::{core::Core, files::CacheTables, floors::Floors};
+use super::{
+    core::Core,
+    files::CacheTables,
+    floors::Floors,
+    snapshot_audit::{self, OrderedFrom},
+};
 use crate::{
     clock, data_dir,
     progress::Progress,
@@ -18,6 +23,7 @@ use crate::{
         self, Archive, Contents, Exporting, FileHead, FileSink, ImportBudget, Imported, Importing, KnownKeys,
         Maker, Manifest, Selection, SigningKey, SnapshotError, TrustOptions,
     },
+    store::budget::{self, Leaving, Ticket},
 };
 
 /// Is told how far the work has come, from another thread.
@@ -56,6 +62,7 @@ pub(crate) async fn export(
     choice: &Selection,
     path: &Path,
     tell: ProgressFn,
+    ordered: OrderedFrom,
 ) -> Result<(Manifest, Contents), SnapshotError> {
     choice.check()?;
     let mirror = match &floors.core.mirror {
@@ -73,8 +80,20 @@ pub(crate) async fn export(
         upstream: floors.core.upstream.base().to_owned(),
         time_zone: floors.core.settings.load().mirror.time_zone.clone(),
     };
+    // Whoever goes, as a client of `/-/api/export` may, wants it no more.
+    let leaving = Leaving(Ticket::new(None));
+    budget::end_with(&from.answers, leaving.0.clone())?;
+    if let Some(mirror) = &from.mirror {
+        mirror.end_with(leaving.0.clone())?;
+    }
     let (name, choice, path) = (name.to_owned(), choice.clone(), path.to_owned());
-    let work = move || snapshot::export(&from, &name, &choice, &path, &*tell);
+    let core = floors.core.clone();
+    let work = move || {
+        let exported = snapshot::export(&from, &name, &choice, &path, &*tell);
+        let (key, done) = (from.key.public().to_string(), exported.as_ref().map(drop));
+        snapshot_audit::exported(&core, &name, &path, &key, done, ordered);
+        exported
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| SnapshotError::GivenUp)?
 }
 
@@ -85,9 +104,23 @@ pub(crate) async fn import(
     path: &Path,
     word: &TrustOptions,
     tell: ProgressFn,
+    ordered: OrderedFrom,
+) -> Result<ImportReport, SnapshotError> {
+    let imported = import_it(floors, path, word, tell, ordered).await;
+    let done = imported.as_ref().map(|report| (report.imported.tables.len(), report.imported.answers));
+    snapshot_audit::imported(&floors.core, done, ordered);
+    imported
+}
+
+async fn import_it(
+    floors: &Arc<Floors>,
+    path: &Path,
+    word: &TrustOptions,
+    tell: ProgressFn,
+    ordered: OrderedFrom,
 ) -> Result<ImportReport, SnapshotError> {
     let (path, word, teller, core) = (path.to_owned(), word.clone(), tell.clone(), floors.core.clone());
-    let opening = move || admitted(&core, &path, &word, &*teller);
+    let opening = move || admitted(&core, &path, &word, &*teller, ordered);
     let opened = tokio::task::spawn_blocking(opening).await;
     let (archive, contents, maker) = opened.map_err(|_| SnapshotError::GivenUp)??;
     tracing::info!(
@@ -107,19 +140,21 @@ fn admitted(
     path: &Path,
     word: &TrustOptions,
     tell: snapshot::Tell<'_>,
+    ordered: OrderedFrom,
 ) -> Result<(Archive, Contents, Maker), SnapshotError> {
     let settings = core.settings.load_full();
     let archive = Archive::open(path, tell)?;
     let mut keys = KnownKeys::of(&settings.storage.data_dir, &settings.snapshot.trusted_keys)?;
     let maker = keys.admit(&archive, word)?;
     let contents = snapshot::check(&archive, tell)?;
-    budget(&settings, core.store.folder()).check(&archive, &contents)?;
+    import_budget(&settings, core.store.folder()).check(&archive, &contents)?;
     let maker = keys.remember(maker, word, clock::now())?;
+    snapshot_audit::admitted(core, &archive, &maker, word, ordered);
     Ok((archive, contents, maker))
 }
 
 /// What there is for what a snapshot brings.
-fn budget(settings: &Settings, folder: &Path) -> ImportBudget {
+fn import_budget(settings: &Settings, folder: &Path) -> ImportBudget {
     ImportBudget {
         max_file: settings.cache.max_file.0,
         max_disk: settings.storage.max_disk.0,

@@ -98,6 +98,8 @@ pub(super) const KEYS: &[SettingKey] = &[
     live("snapshot.trusted_keys", ValueKind::SnapshotKeys),
     live("log.level", ValueKind::Level),
     fixed("log.format", ValueKind::Format),
+    live("audit.max_size", ANY_SIZE),
+    live("audit.hash_names", ValueKind::Switch),
 ];
 
 /// The table of spans for single endpoints: its keys are names of endpoints.

@@ -4,6 +4,7 @@
 //! flags) and how a wrong one is reported is [`load`]'s business.
 
 mod access;
+mod audit;
 mod cache;
 mod error;
 mod freshness;
@@ -26,6 +27,7 @@ mod upstream;
 pub mod value;
 
 pub use access::AccessSettings;
+pub use audit::AuditSettings;
 pub use cache::{CacheSettings, Profile};
 pub use error::SettingsError;
 pub use freshness::FreshnessSettings;
@@ -36,7 +38,7 @@ pub use log::{LogFormat, LogSettings};
 pub use mirror::MirrorSettings;
 pub use place::TOKEN_VARIABLE;
 pub use reference::reference;
-pub use reload::{reloadable_difference, reloaded};
+pub use reload::{difference, reloadable_difference, reloaded};
 pub use server::ServerSettings;
 pub use snapshot::SnapshotSettings;
 pub use storage::StorageSettings;
@@ -68,4 +70,6 @@ pub struct Settings {
     pub snapshot: SnapshotSettings,
     /// What it tells its operator.
     pub log: LogSettings,
+    /// Who did what, for its administrator.
+    pub audit: AuditSettings,
 }

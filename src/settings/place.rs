@@ -8,6 +8,7 @@ use std::{
 use etcetera::{BaseStrategy, base_strategy::choose_base_strategy};
 
 use super::{StorageSettings, error::SettingsError};
+use crate::data_dir::own_folder;
 
 /// The variable that names the settings file.
 pub(super) const CONFIG_VARIABLE: &str = "ALYX_PROXY_CONFIG";
@@ -37,12 +38,13 @@ pub(super) fn config_file(
 }
 
 impl StorageSettings {
-    /// The data directory: the one that is set, else the user's own (`$XDG_DATA_HOME/alyx-proxy`).
+    /// The data directory: the one that is set, else the user's own (`$XDG_DATA_HOME/alyx-proxy`); in one that is another user's
+    /// the folder of our own, once there is one.
     pub fn directory(&self) -> Result<PathBuf, SettingsError> {
         if !self.data_dir.as_os_str().is_empty() {
-            return Ok(self.data_dir.clone());
+            return Ok(own_folder(self.data_dir.clone()));
         }
         let home = choose_base_strategy().map_err(|_| SettingsError::NoHome)?;
-        Ok(home.data_dir().join("alyx-proxy"))
+        Ok(own_folder(home.data_dir().join("alyx-proxy")))
     }
 }

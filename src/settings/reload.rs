@@ -6,6 +6,8 @@ use super::{Settings, keys};
 
 /// Where the scopes of the mirror stand in the settings as JSON.
 const SCOPE: &str = "/mirror/scope";
+/// And the spans of single endpoints.
+const EXCEPTIONS: &str = "/freshness/endpoints";
 
 /// The keys in which `new` differs from `running` and that take effect only after a restart.
 pub fn reloadable_difference(running: &Settings, new: &Settings) -> Vec<&'static str> {
@@ -13,6 +15,15 @@ pub fn reloadable_difference(running: &Settings, new: &Settings) -> Vec<&'static
     let differs = |key: &&keys::SettingKey| running.pointer(&key.pointer()) != new.pointer(&key.pointer());
     let scope = (running.pointer(SCOPE) != new.pointer(SCOPE)).then_some(keys::SCOPE);
     keys::KEYS.iter().filter(|key| key.restart).filter(differs).map(|key| key.name).chain(scope).collect()
+}
+
+/// The keys in which `new` differs from `running`, whenever they take effect.
+pub fn difference(running: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (running, new) = (json(running), json(new));
+    let differs = |key: &&keys::SettingKey| running.pointer(&key.pointer()) != new.pointer(&key.pointer());
+    let tables = [(SCOPE, keys::SCOPE), (EXCEPTIONS, keys::EXCEPTIONS)];
+    let tables = tables.into_iter().filter(|(pointer, _)| running.pointer(pointer) != new.pointer(pointer));
+    keys::KEYS.iter().filter(differs).map(|key| key.name).chain(tables.map(|(_, name)| name)).collect()
 }
 
 /// What is in effect once a proxy that runs with `running` has read `new`: `new`, but for what takes

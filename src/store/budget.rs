@@ -81,12 +81,22 @@ pub(crate) struct Meter(Mutex<Option<Metered>>);
 #[derive(Debug)]
 struct Metered {
     ticket: Arc<Ticket>,
+    /// Strides that are left, and those that were taken.
     strides: u64,
+    taken: u64,
 }
 
 /// A look that is measured until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Measuring<'m>(&'m Meter);
+
+impl Measuring<'_> {
+    /// The steps that it has taken so far, in whole strides.
+    pub(crate) fn steps(&self) -> u64 {
+        let metered = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        metered.as_ref().map_or(0, |metered| metered.taken.saturating_mul(STRIDE.into()))
+    }
+}
 
 impl Drop for Measuring<'_> {
     fn drop(&mut self) {
@@ -107,7 +117,7 @@ impl Meter {
     /// Measures a look from now on.
     pub(crate) fn measure(&self, ticket: Arc<Ticket>) -> Measuring<'_> {
         let strides = ticket.steps.map_or(u64::MAX, |steps| steps.div_ceil(u64::from(STRIDE)));
-        self.set(Some(Metered { ticket, strides }));
+        self.set(Some(Metered { ticket, strides, taken: 0 }));
         Measuring(self)
     }
 
@@ -117,9 +127,26 @@ impl Meter {
 
     fn is_spent(&self) -> bool {
         let mut metered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Metered { ticket, strides }) = metered.as_mut() else { return false };
+        let Some(Metered { ticket, strides, taken }) = metered.as_mut() else { return false };
         *strides = strides.saturating_sub(1);
+        *taken += 1;
         *strides == 0 || ticket.is_over()
+    }
+}
+
+/// Has whatever a connection of one's own does from now on end when its asker goes, or with its time.
+pub(crate) fn end_with(connection: &Connection, ticket: Arc<Ticket>) -> rusqlite::Result<()> {
+    let stride = c_int::try_from(STRIDE).unwrap_or(c_int::MAX);
+    connection.progress_handler(stride, Some(move || ticket.is_over()))
+}
+
+/// Tells a look when whoever asked for it goes.
+#[derive(Debug)]
+pub(crate) struct Leaving(pub(crate) Arc<Ticket>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -156,6 +183,11 @@ mod tests {
             let next: i64 = connection.query_row("SELECT 7", [], |row| row.get(0)).unwrap();
             assert_eq!(next, 7);
         }
+        let own = Connection::open_in_memory().unwrap();
+        let leaving = Leaving(Ticket::new(None));
+        end_with(&own, leaving.0.clone()).unwrap();
+        drop(leaving);
+        assert!(is_interrupt(&endless(&own)));
         let measuring = meter.measure(Ticket::new(Some(Budget { time: long, steps: 100_000 })));
         let bounded = ENDLESS.replace("FROM n)", "FROM n WHERE i < 100)");
         let count: i64 = connection.query_row(&bounded, [], |row| row.get(0)).unwrap();

@@ -24,6 +24,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0001_first.sql")),
     M::up(include_str!("../../migrations/0002_media.sql")),
     M::up(include_str!("../../migrations/0003_history.sql")),
+    M::up(include_str!("../../migrations/0004_pinned.sql")),
 ];
 
 /// Why there is no database.

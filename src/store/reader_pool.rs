@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Degradation,
-    budget::{Budget, Ticket},
+    budget::{Budget, Leaving, Ticket},
 };
 use crate::clock::{self, Millis};
 
@@ -110,15 +110,6 @@ pub(crate) struct ReaderPool<C> {
 impl<C> fmt::Debug for ReaderPool<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReaderPool").finish_non_exhaustive()
-    }
-}
-
-/// Tells a look when whoever asked for it goes.
-struct Leaving(Arc<Ticket>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.leave();
     }
 }
 

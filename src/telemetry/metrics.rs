@@ -9,7 +9,11 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Counters without labels. They stand at zero from the start: a rise from nothing to one is none to Prometheus.
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 9] = [
+    (
+        "alyx_proxy_audit_lines_lost_total",
+        "Lines of the audit log that could not be written: the disk is full, or too slow",
+    ),
     ("alyx_proxy_cache_evictions_total", "Answers that were dropped from disk to make room"),
     ("alyx_proxy_login_failures_total", "Log-ins whose name or password was refused, by Alyx or here"),
     ("alyx_proxy_mirror_sync_failures_total", "Runs of synchronising a table that failed"),
@@ -38,7 +42,11 @@ pub(crate) fn count_rejected(reason: &'static str) {
 }
 
 /// Counters by one label; whoever counts makes their series.
-const LABELLED: [(&str, &str); 4] = [
+const LABELLED: [(&str, &str); 5] = [
+    (
+        crate::telemetry::activity::costly::COSTLY,
+        "Questions that the mirror gave up as they cost too much, or as it had no time for them",
+    ),
     ("alyx_proxy_responses_total", "Responses by how they came about"),
     (REJECTED, "Requests that were refused as too many were under way"),
     ("alyx_proxy_upstream_requests_total", "Requests that were sent to Alyx, by how they ended"),

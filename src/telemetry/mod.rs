@@ -2,5 +2,6 @@
 
 pub(crate) mod access_log;
 pub(crate) mod activity;
+pub(crate) mod audit;
 pub(crate) mod counters;
 pub(crate) mod metrics;

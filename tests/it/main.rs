@@ -16,6 +16,7 @@ mod again;
 mod alyx_versions;
 mod architecture;
 mod attacks;
+mod audit;
 mod check;
 mod cli;
 mod coalescing;

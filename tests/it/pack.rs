@@ -196,3 +196,47 @@ async fn what_will_not_work_is_named_and_why() {
         .unwrap();
     assert!(command::failed(&elsewhere, 2).contains("log in once with ONE"), "{elsewhere:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_packed_is_pushed_out_by_nobodys_questions() {
+    let alyx = miniature().await;
+    let proxy = Setup::new(&alyx.url())
+        .set("storage.max_disk", "4 MiB")
+        .set("storage.max_memory", "100 kB")
+        .set("upstream.requests_per_minute", "0")
+        .start()
+        .await;
+    let packed = ["/labs?limit=3", "/projects?limit=3", "/subjects?limit=3"];
+    let told = report(&pack(&proxy, users::ONEUSER.token, &[&packed[..], &["--json"]].concat(), "").await);
+    assert_eq!(told["from_alyx"].as_u64().map(|asked| asked >= 3), Some(true), "{told:#}");
+    let other = proxy.client().with(users::PUBLIC);
+    let evicted = async || {
+        let metrics = proxy.client().get("/-/metrics").await.expect(200);
+        let line = metrics.text().lines().find(|line| line.starts_with("alyx_proxy_cache_evictions_total "));
+        line.unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    // Others' questions, until far more has been dropped than there was before.
+    let mut asked = 0;
+    while evicted().await < 200 {
+        assert!(asked < 4_000, "nothing is dropped");
+        let lists =
+            (0..20).map(|n| format!("/datasets?limit={}&offset={}", 100 + asked % 150, 7 * (asked + n)));
+        for answer in futures_util::future::join_all(lists.map(|path| {
+            let other = &other;
+            async move { other.get(&path).await }
+        }))
+        .await
+        {
+            answer.expect(200);
+        }
+        asked += 20;
+    }
+    let first = other.ask("GET", "/datasets?limit=100&offset=0").header("cache-control", "only-if-cached");
+    assert_eq!(first.send().await.status, 504, "what was asked and not packed is gone");
+    alyx.cut();
+    for question in packed {
+        let stored =
+            proxy.client().ask("GET", question).header("cache-control", "only-if-cached, max-stale=99999");
+        assert_eq!(stored.send().await.status, 200, "{question}");
+    }
+}

@@ -156,6 +156,7 @@ const PAGES: &[(&str, &str)] = &[
     ("start", "/-/docs/start"),
     ("settings", "/-/docs/settings"),
     ("admin", "/-/admin"),
+    ("audit", "/-/audit"),
     // A page of Alyx's own, while it is away.
     ("refused", "/admin/"),
 ];
@@ -171,6 +172,15 @@ async fn nobody_is_kept_out_and_every_page_has_its_picture() {
         if *name == "status" {
             go(&browser, &proxy, "/-/login").await;
             log_in(&browser).await;
+        }
+        if *name == "audit" {
+            browser.fill("input[name=token]", ADMIN_TOKEN).await;
+            browser.click("main form button").await;
+            browser
+                .until("an administrator", async |browser| {
+                    !browser.texts("button[value=sync]").await.is_empty()
+                })
+                .await;
         }
         if *name == "refused" {
             alyx.cut();

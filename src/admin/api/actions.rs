@@ -7,7 +7,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{admin::router::AdminSite, alyx::Endpoint, cache::Purge, mirror::sync::Cycle, store::StoreError};
+use crate::{
+    admin::{acts::ActDetails, router::AdminSite},
+    alyx::Endpoint,
+    cache::Purge,
+    mirror::sync::Cycle,
+    store::StoreError,
+};
 
 /// Why an action was not done, and the status that says so.
 #[derive(Debug)]
@@ -196,6 +202,28 @@ impl AdminSite {
         self.core.upstream.health.resume();
         json!({ "state": self.core.upstream.health.state().name(), "forced_offline": false })
     }
+}
+
+/// What an action is about, for the audit log.
+pub(super) fn details(action: &str, request: &Value) -> ActDetails {
+    let mut details = ActDetails::default();
+    for (field, value) in request.as_object().into_iter().flatten() {
+        match (action, field.as_str(), value) {
+            ("purge", "all", all) => details.plain.push(("all", all.as_bool().into())),
+            ("purge", "endpoint", Value::String(name)) => {
+                details.plain.push(("endpoint", name.as_str().into()));
+            }
+            // These may name records.
+            ("purge", "prefix", Value::String(prefix)) => details.names.push(("prefix", prefix.clone())),
+            ("purge", "question", Value::String(asked)) => details.names.push(("question", asked.clone())),
+            ("sync", "endpoints", Value::Array(names)) => {
+                let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+                details.plain.push(("endpoints", names.join(",").into()));
+            }
+            _ => {}
+        }
+    }
+    details
 }
 
 pub(super) fn read<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, ActionError> {

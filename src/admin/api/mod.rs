@@ -32,6 +32,7 @@ use crate::{
         forwarded,
     },
     proxy::error::{self, ProxyError},
+    telemetry::audit::{AuditEntry, AuditStream},
     upstream::seconds,
 };
 pub(crate) use actions::ActionError;
@@ -66,14 +67,15 @@ pub(crate) async fn answer(
         .into();
     }
     if action == "import" {
-        return snapshot::import(&admin.floors, &parts, body).await;
+        return snapshot::import(&admin.floors, &parts, body, client).await;
     }
     let request = match read_request(admin, &parts.headers, body).await {
         Ok(request) => request,
         Err(error) => return error.into(),
     };
+    let details = actions::details(action, &request);
     let done = if action == "export" {
-        snapshot::export(&admin.floors, request).await
+        snapshot::export(&admin.floors, request, client).await
     } else {
         admin
             .execute(action, request)
@@ -81,8 +83,15 @@ pub(crate) async fn answer(
             .map(|done| error::json(StatusCode::OK, format!("{done}\n"), CacheStatus::Internal))
     };
     match done {
-        Ok(response) => response,
-        Err(ActionError { status, why }) => ProxyError::refused(status, &why).into(),
+        Ok(mut response) => {
+            response.extensions_mut().insert(details);
+            response
+        }
+        Err(ActionError { status, why }) => {
+            let mut response: Response<Body> = ProxyError::refused(status, &why).into();
+            response.extensions_mut().insert(details);
+            response
+        }
     }
 }
 
@@ -114,13 +123,18 @@ async fn read_request(admin: &AdminSite, headers: &HeaderMap, body: Body) -> Res
 pub(super) fn admit(admin: &AdminSite, headers: &HeaderMap, client: IpAddr) -> Result<(), ProxyError> {
     let field = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = field.and_then(|field| field.split_once(' '));
-    let admission = match token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let admission = match token {
         Some((_, token)) => admin.token.admit(token.trim(), client, &admin.core.settings.load().access),
         None => Admission::Refused,
     };
     match admission {
         Admission::Granted => Ok(()),
         Admission::Refused => {
+            if token.is_some() {
+                let entry = AuditEntry::new(AuditStream::Refusals, "token", "refused").from(client);
+                admin.core.audit.note(entry.plain("of", "administrator"));
+            }
             let text = "This needs `Authorization: Bearer` and the administrator's token: the setting \
                         `access.admin_token`, or the file `admin-token` in the proxy's data directory.";
             let field = HeaderValue::from_static("Bearer realm=\"alyx-proxy\"");

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -40,11 +41,15 @@ struct ExportRequest {
 }
 
 /// Sends a snapshot.
-pub(super) async fn export(floors: &Floors, request: Value) -> Result<Response<Body>, ActionError> {
+pub(super) async fn export(
+    floors: &Floors,
+    request: Value,
+    client: IpAddr,
+) -> Result<Response<Body>, ActionError> {
     let ExportRequest { name, choice } = super::actions::read(request)?;
     let beside = TemporaryFile::new(&floors.core, "outgoing");
     let name = if name.is_empty() { "snapshot" } else { &name };
-    snapshot::export(floors, name, &choice, &beside.0, Arc::new(|_| ()))
+    snapshot::export(floors, name, &choice, &beside.0, Arc::new(|_| ()), Some(client))
         .await
         .map_err(|error| refused(&error))?;
     let opened = async {
@@ -67,7 +72,12 @@ pub(super) async fn export(floors: &Floors, request: Value) -> Result<Response<B
 }
 
 /// Takes in the snapshot that is the request's body.
-pub(super) async fn import(floors: &Arc<Floors>, parts: &Parts, body: Body) -> Response<Body> {
+pub(super) async fn import(
+    floors: &Arc<Floors>,
+    parts: &Parts,
+    body: Body,
+    client: IpAddr,
+) -> Response<Body> {
     let word = match word(parts.uri.query().unwrap_or_default()) {
         Ok(word) => word,
         Err(why) => return ProxyError::refused(StatusCode::BAD_REQUEST, &why).into(),
@@ -95,7 +105,7 @@ pub(super) async fn import(floors: &Arc<Floors>, parts: &Parts, body: Body) -> R
         return ProxyError::refused(status, &format!("The snapshot did not arrive as a whole: {error}."))
             .into();
     }
-    match snapshot::import(floors, &beside.0, &word, Arc::new(|_| ())).await {
+    match snapshot::import(floors, &beside.0, &word, Arc::new(|_| ()), Some(client)).await {
         Ok(report) => {
             tracing::info!(
                 tables = report.imported.tables.len(),

@@ -16,7 +16,7 @@ use crate::{
     alyx::{Route, Service, route::LOG_IN},
     auth::TokenStatus,
     http::cache_status::CacheStatus,
-    proxy::{Exchange, login},
+    proxy::{Exchange, log_in_audit, login},
 };
 
 #[derive(Template)]
@@ -44,7 +44,10 @@ impl Visit {
                 Err((status, why)) => return self.login_page(&why, status),
             }
         } else {
-            match self.pasted(token).await {
+            let pasted = self.pasted(token).await;
+            let (core, refused) = (&self.admin.core, pasted.as_ref().err().map(|(status, _)| *status));
+            log_in_audit::note_pasted(core, core.key.token(token), self.client, refused);
+            match pasted {
                 Ok(()) => ("token", Zeroizing::new(token.to_owned())),
                 Err((status, why)) => return self.login_page(&why, status),
             }

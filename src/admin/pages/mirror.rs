@@ -15,7 +15,10 @@ use super::{
     to,
 };
 use crate::{
-    admin::mirror_status::{FAILED, scope},
+    admin::{
+        acts::ActDetails,
+        mirror_status::{FAILED, scope},
+    },
     alyx::Endpoint,
     clock,
 };
@@ -183,10 +186,14 @@ impl Visit {
             }
             _ => return ProxyError::refused(StatusCode::BAD_REQUEST, "There is no such button.").into(),
         };
-        match done {
+        let mut response = match &done {
             Ok(message) => self.mirror_page(message),
             Err(refused) => self.mirror_page(&refused.why),
-        }
+        };
+        let button = ("button", field(form, "action").into());
+        let plain = vec![button, ("carried_out", done.is_ok().into())];
+        response.extensions_mut().insert(ActDetails { plain, ..ActDetails::default() });
+        response
     }
 }
 

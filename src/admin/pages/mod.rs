@@ -6,6 +6,7 @@
 
 mod admin;
 mod answers;
+mod audit;
 mod book;
 mod chart;
 mod explore;
@@ -118,6 +119,8 @@ impl Visit {
             "mirror.json" => text_response(&format!("{:#}\n", self.mirror_json()), "application/json"),
             "answers" => self.answers_page(),
             "answers.json" => text_response(&self.admin.answers_json(), "application/json"),
+            "audit" => self.audit_page().await,
+            "audit.json" => self.audit_json().await,
             "one-setup.json" => {
                 let upstream = serde_json::json!({ "upstream": { "url": self.admin.core.upstream.base() } });
                 text_response(&format!("{upstream:#}\n"), "application/json")

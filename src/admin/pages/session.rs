@@ -64,6 +64,11 @@ impl Sessions {
         self.of(headers, true).or_else(|| self.of(headers, false))
     }
 
+    /// Who has logged in with a browser, and whether as an administrator.
+    pub(in crate::admin) fn who(&self, headers: &HeaderMap) -> Option<(String, bool)> {
+        self.any(headers).map(|session| (session.name().to_owned(), session.is_admin()))
+    }
+
     /// Whether a browser is logged in.
     pub(in crate::admin) fn has(&self, headers: &HeaderMap) -> bool {
         self.any(headers).is_some()

@@ -16,7 +16,8 @@ use crate::{
     admin::router::{AdminSite, file_name},
     clock,
     log::{self, LoggedEvent},
-    telemetry::activity::{self, TopQuery},
+    proxy::core::Core,
+    telemetry::activity::{self, CostlyQuestion, TopQuery},
 };
 
 #[derive(Template)]
@@ -31,6 +32,7 @@ struct StatusPage {
     chart: Chart,
     most: Vec<OutcomeRow>,
     slowest: Vec<OutcomeRow>,
+    costly: Vec<CostlyRow>,
     responses: u64,
     stored: String,
     limit: String,
@@ -50,6 +52,13 @@ struct OutcomeRow {
     count: u64,
     mean: String,
     slowest: String,
+}
+
+struct CostlyRow {
+    what: String,
+    reason: &'static str,
+    count: u64,
+    at: String,
 }
 
 struct ClientRow {
@@ -106,6 +115,7 @@ impl Visit {
             chart: chart(&core.activity.day()),
             most: rows(most),
             slowest: rows(slowest),
+            costly: costly(core, logged_in),
             responses: stored.responses,
             stored: size(stored.bytes),
             limit: size(stored.limit),
@@ -153,6 +163,17 @@ fn row(asked: &TopQuery, logged_in: bool) -> OutcomeRow {
     }
 }
 
+/// Questions that cost the mirror too much; for strangers what they are about.
+fn costly(core: &Core, names: bool) -> Vec<CostlyRow> {
+    let row = |asked: CostlyQuestion| CostlyRow {
+        what: if names { asked.question } else { format!("/{}", asked.endpoint) },
+        reason: asked.reason,
+        count: asked.count,
+        at: clock::for_people(asked.at),
+    };
+    core.activity.costly().into_iter().map(row).collect()
+}
+
 fn milliseconds(span: Duration) -> String {
     let seconds = span.as_secs_f64();
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1000.0) } else { format!("{seconds:.2} s") }
@@ -187,6 +208,18 @@ impl AdminSite {
                 })
                 .collect()
         };
+        let costly: Vec<Value> = self
+            .core
+            .activity
+            .costly()
+            .into_iter()
+            .map(|asked| {
+                json!({
+                    "question": names.then_some(asked.question), "endpoint": asked.endpoint, "reason": asked.reason,
+                    "count": asked.count, "at": clock::for_machines(asked.at),
+                })
+            })
+            .collect();
         let events: Vec<Value> = log::lately()
             .into_iter()
             .map(|event| {
@@ -204,6 +237,7 @@ impl AdminSite {
             },
             "most_asked": rows(&most),
             "slowest": rows(&slowest),
+            "too_costly": costly,
             "events": events,
         })
     }

@@ -199,6 +199,8 @@ impl<'a> Packer<'a> {
     /// What this question would meet without Alyx, in the proxy's own words.
     async fn look(&self, question: &str, mut fields: HeaderMap) -> Result<PackOutcome, CliError> {
         fields.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
+        // What others ask until the journey does not push it out.
+        fields.insert("x-alyx-proxy-packed", HeaderValue::from_static("1"));
         let explained = self.asker.get(question, fields).await?.body.unwrap_or_default();
         if explained["upstream"] == "down" {
             self.is_away.store(true, Ordering::Relaxed);

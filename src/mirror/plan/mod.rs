@@ -37,10 +37,7 @@ use super::{checksum, schema::EndpointTables, state::States};
 use crate::alyx::{
     DetailShape, Endpoint,
     filter::RowEffect,
-    filterset::{
-        Undecidable,
-        form::{self, ActiveFilter},
-    },
+    filterset::{Undecidable, form},
     pagination::{self, Window},
     query_string::Pairs,
     record::Record,

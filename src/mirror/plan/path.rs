@@ -6,7 +6,6 @@
 
 use super::{
     compare,
-    condition::BASE,
     context::Context,
     keys,
     link::ReverseKey,

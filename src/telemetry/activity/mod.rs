@@ -3,6 +3,7 @@
 //! would have to wait for another thread is left out rather than waited for; these are pictures, not accounts.
 
 mod clients;
+pub(crate) mod costly;
 mod minutes;
 mod questions;
 mod spared;
@@ -12,6 +13,7 @@ use std::{net::IpAddr, time::Duration};
 use http::{HeaderMap, Uri};
 
 pub(crate) use clients::Client;
+pub(crate) use costly::CostlyQuestion;
 pub(crate) use minutes::{KINDS, Minute};
 pub(crate) use questions::TopQuery;
 
@@ -34,6 +36,7 @@ pub(crate) struct Activity {
     questions: questions::Questions,
     clients: clients::Clients,
     spared: spared::Spared,
+    costly: costly::CostlyQuestions,
 }
 
 impl Activity {
@@ -62,6 +65,16 @@ impl Activity {
     /// The last day, minute by minute, the oldest first.
     pub(crate) fn day(&self) -> Vec<Minute> {
         self.minutes.day()
+    }
+
+    /// The mirror gave this question up, for this reason.
+    pub(crate) fn too_costly(&self, endpoint: &'static str, question: &str, reason: &'static str) {
+        self.costly.note(endpoint, question, reason);
+    }
+
+    /// Questions that the mirror gave up lately, the last first.
+    pub(crate) fn costly(&self) -> Vec<CostlyQuestion> {
+        self.costly.last()
     }
 
     /// What was asked most, and what took longest.

@@ -5,6 +5,7 @@
 //! `UPDATE_ARCHITECTURE=1 cargo test --test it architecture::` strikes what is no longer needed; it adds nothing.
 
 mod source;
+mod threats;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -80,6 +80,21 @@ async fn what_costs_too_much_goes_on_with_that_reason() {
     let explained =
         client.ask("GET", &costly(4, "x")).header("x-alyx-proxy-explain", "1").send().await.expect(200);
     assert!(explained.text().contains("too-costly"), "{}", explained.text());
+    // Its operator sees which, and how often; nobody else does.
+    let given_up = proxy.status().await["activity"]["too_costly"].clone();
+    assert_eq!(
+        (&given_up[0]["endpoint"], &given_up[0]["reason"]),
+        (&"datasets".into(), &"too-costly".into())
+    );
+    assert!(given_up[0]["question"].as_str().unwrap().starts_with("/datasets?limit=1&django="), "{given_up}");
+    let strangers = proxy.client().anonymous().get("/-/status.json").await.expect(200).json();
+    let strangers = &strangers["activity"]["too_costly"];
+    assert!(strangers[0]["question"].is_null() && strangers[0]["count"].as_u64() >= Some(1), "{strangers}");
+    let metrics = proxy.client().get("/-/metrics").await.expect(200);
+    let counted =
+        metrics.text().lines().find(|line| line.contains("too_costly_total{reason=\"too-costly\"}"));
+    assert!(counted.is_some_and(|line| !line.ends_with(" 0")), "{counted:?}");
+    assert!(!proxy.output().contains("__dataset_session_related"), "what people ask is not in the log");
     // Once is as exact as it was.
     let once = client.get(&costly(1, "spikes")).await.expect(200);
     assert!(is_mirrored(&once), "{}", once.describe());

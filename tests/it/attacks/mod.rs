@@ -6,6 +6,7 @@ mod history;
 mod host_names;
 mod keys;
 mod names;
+mod random;
 mod response_fields;
 mod snapshots;
 mod spelling;
@@ -28,6 +29,8 @@ const OWN: &[&str] = &[
     "/-/mirror.json",
     "/-/answers",
     "/-/answers.json",
+    "/-/audit",
+    "/-/audit.json",
     "/-/metrics",
     "/-/docs",
     "/-/login",

@@ -1,10 +1,18 @@
 //! The data directory: its folders, and the lock that keeps it for one process.
 
+mod private;
+
 use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
+
+pub use private::PrivacyError;
+#[cfg(test)]
+pub(crate) use private::make_private;
+pub use private::own_folder;
+pub(crate) use private::{close_to_others, make_private_below, must_be_ours, open_private, take_own};
 
 /// Why the data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,35 +65,12 @@ pub(crate) fn lock(data_dir: &Path) -> Result<fs::File, LockError> {
 
 /// The file, without following a link: what it leads to is not ours to change.
 fn open_lock(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.create(true).truncate(false).read(true).write(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    }
-    options.open(path)
+    open_private(fs::OpenOptions::new().truncate(false).read(true).write(true), path)
 }
 
 fn note(mut file: &fs::File) -> io::Result<()> {
     file.set_len(0)?;
     file.write_all(std::process::id().to_string().as_bytes())
-}
-
-/// Why a folder is not fit for secrets.
-#[derive(Debug, thiserror::Error)]
-pub enum PrivacyError {
-    /// I/O error.
-    #[error("{0}: {1}")]
-    Io(PathBuf, io::Error),
-    /// It is another user's, who may read and change what is in it.
-    #[error("{0}: it is another user's (uid {1}); it must be the one's who runs the proxy (uid {2})")]
-    Foreign(PathBuf, u32, u32),
-    /// Everybody may put files there.
-    #[error(
-        "{0}: it is another user's, and every user of this machine may write there; choose a folder below it for `storage.data_dir`, which is made for this user alone"
-    )]
-    WritableByAll(PathBuf),
 }
 
 /// Where the proxy of a data directory listens, for the commands that are given that directory and no URL. Gone when it ends.
@@ -116,67 +101,6 @@ impl Drop for ListeningNote {
 }
 
 const LISTENING: &str = "listening";
-
-/// Makes a folder, and those above it, for its owner alone. One of ours that is there and open to others is closed to them. One
-/// that is not ours (a volume that Kubernetes or NFS mounts) is taken where no other user may write there; what lies in it
-/// must be ours.
-#[cfg(unix)]
-pub(crate) fn make_private(folder: &Path) -> Result<(), PrivacyError> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-    let io = |error| PrivacyError::Io(folder.to_owned(), error);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
-    let about = fs::metadata(folder).map_err(io)?;
-    let mode = about.mode() & 0o777;
-    if about.uid() == rustix::process::geteuid().as_raw() {
-        if mode & 0o077 != 0 {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
-            tracing::warn!(folder = %folder.display(), "others could enter the data directory ({mode:o}); it is its owner's alone now");
-        }
-    } else if mode & 0o002 != 0 {
-        return Err(PrivacyError::WritableByAll(folder.to_owned()));
-    } else {
-        tracing::warn!(folder = %folder.display(), "the data directory is another user's ({}): what is in it is readable by that user", about.uid());
-    }
-    for name in ["upstreams", "lock"] {
-        must_be_ours(&folder.join(name))?;
-    }
-    Ok(())
-}
-
-/// Whether a file or folder that is there is this process's user's, and no link to elsewhere.
-#[cfg(unix)]
-pub(crate) fn must_be_ours(path: &Path) -> Result<(), PrivacyError> {
-    use std::os::unix::fs::MetadataExt;
-    let own = rustix::process::geteuid().as_raw();
-    match fs::symlink_metadata(path) {
-        Ok(about) if about.uid() == own => Ok(()),
-        Ok(about) => Err(PrivacyError::Foreign(path.to_owned(), about.uid(), own)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(PrivacyError::Io(path.to_owned(), error)),
-    }
-}
-
-/// What this process makes from here on is readable by its user alone.
-#[cfg(unix)]
-pub(crate) fn close_to_others() {
-    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
-}
-
-/// Makes a folder, and those above it.
-#[cfg(not(unix))]
-pub(crate) fn make_private(folder: &Path) -> Result<(), PrivacyError> {
-    fs::create_dir_all(folder).map_err(|error| PrivacyError::Io(folder.to_owned(), error))
-}
-
-/// Other systems have other means.
-#[cfg(not(unix))]
-pub(crate) fn must_be_ours(_: &Path) -> Result<(), PrivacyError> {
-    Ok(())
-}
-
-/// Other systems have other means.
-#[cfg(not(unix))]
-pub(crate) fn close_to_others() {}
 
 /// The file system of a folder, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
