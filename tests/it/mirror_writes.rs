@@ -34,9 +34,11 @@ async fn mirrored() -> (Miniature, Lens, Proxy) {
         .start()
         .await;
     proxy.until_mirrored(TABLES.split(',').count()).await;
-    lens.show(|asked, status, body| match asked.contains("django=") {
-        true => (500, r#"{"status_code":500,"detail":"not now"}"#.to_owned()),
-        false => (status, body),
+    lens.show(|asked, status, body| {
+        if asked.contains("django=") {
+            return (500, r#"{"status_code":500,"detail":"not now"}"#.to_owned());
+        }
+        (status, body)
     });
     (alyx, lens, proxy)
 }
