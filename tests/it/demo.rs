@@ -237,12 +237,10 @@ async fn the_user_of_the_demo_is_a_user_with_sessions_who_may_add_to_the_lab() {
 }
 
 /// What the miniature can't answer of it, and why.
-const BEYOND: &[(&str, &str)] = &[
-    (
-        "session__project__name",
-        "Django's words about a relation that isn't there, of which there is no recording",
-    ),
-];
+const BEYOND: &[(&str, &str)] = &[(
+    "session__project__name",
+    "Django's words about a relation that isn't there, of which there is no recording",
+)];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_and_rigs_ask_is_answered() {
