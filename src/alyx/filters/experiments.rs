@@ -186,11 +186,14 @@ pub(super) const FOV_LOCATION: &[Filter] = &[
     DJANGO,
 ];
 
+/// What the slices of a stack show.
+const SLICES: &[&str] = &["fields-of-view", "fov-location", "brain-regions"];
+
 pub(super) const IMAGING_STACK: &[Filter] = &[
     uuid("id", "id", LIST),
     text("name", DETAIL),
     DJANGO,
-    region("atlas_name", Seed::Name, RowEffect::Multiply, TREE),
-    region("atlas_acronym", Seed::Acronym, RowEffect::Multiply, TREE),
-    region("atlas_id", Seed::Id, RowEffect::Multiply, TREE),
+    region("atlas_name", Seed::Name, RowEffect::Multiply, SLICES),
+    region("atlas_acronym", Seed::Acronym, RowEffect::Multiply, SLICES),
+    region("atlas_id", Seed::Id, RowEffect::Multiply, SLICES),
 ];

@@ -29,7 +29,7 @@ use crate::{
     },
     mirror::{
         schema::{EndpointTables, Schema},
-        state::{self, States},
+        state::States,
     },
 };
 

@@ -38,9 +38,9 @@ pub(super) fn inside(
             let inside = locations_inside(context, &regions)?;
             (fields.predicate(&inside), fields.multiplicity(&inside))
         }
-        RegionPath::Slices(slices, fields) => {
+        RegionPath::Slices(slices, slice, fields) => {
             let inside = locations_inside(context, &regions)?;
-            rows = Some(Rows { holds: fields.predicate(&inside), ways: fields.multiplicity(&inside) });
+            rows = Some(of_slice(context, &slice, &fields, &inside)?);
             (slices.predicate(&inside), slices.multiplicity(&inside))
         }
         RegionPath::Both(tracks, fields) => {
@@ -77,13 +77,31 @@ pub(super) fn inside(
     })
 }
 
+/// The slices, of those that order the list, which touch a region, and how often.
+fn of_slice(
+    context: &Context<'_>,
+    (endpoint, slice): &(&'static str, String),
+    fields: &Steps,
+    inside: &Sql,
+) -> QueryResult<Rows> {
+    let table = quoted(&context.table(endpoint, false)?.name);
+    let key = format!("{}.key", repeated::ORDERING);
+    let holds = Sql::new(format!("{key} IN (SELECT {slice}.id FROM {table} {slice} WHERE "))
+        .sql(fields.predicate(inside))
+        .text(")");
+    let ways = Sql::new("coalesce((SELECT ")
+        .sql(fields.multiplicity(inside))
+        .text(&format!(" FROM {table} {slice} WHERE {slice}.id = {key}), 0)"));
+    Ok(Rows { holds, ways })
+}
+
 /// How an endpoint's records lead to what lies in regions.
 enum RegionPath {
     Probes(Steps),
     Locations(Steps),
     Both(Steps, Steps),
-    /// From the record, and from each slice that orders it.
-    Slices(Steps, Steps),
+    /// From the record; and from a record of this endpoint, by this alias, that is a slice which orders it.
+    Slices(Steps, (&'static str, String), Steps),
 }
 
 impl RegionPath {
@@ -102,8 +120,9 @@ impl RegionPath {
             return Ok(Self::Locations(steps(&["location"])?));
         }
         if let Some(slices) = Model::of(endpoint).and_then(|model| model.relation("slices")) {
-            let of_slice = Steps::from(context, slices.to, repeated::ORDERING, &["location"])?;
-            return Ok(Self::Slices(steps(&["slices", "location"])?, of_slice));
+            let slice = context.alias();
+            let of_slice = Steps::from(context, slices.to, &slice, &["location"])?;
+            return Ok(Self::Slices(steps(&["slices", "location"])?, (slices.to, slice), of_slice));
         }
         Err(QueryError::beyond(&format!("know the brain regions of /{endpoint}")))
     }
