@@ -107,16 +107,7 @@ impl Typed {
             },
             (ColumnKind::DateTime, Transform::None) => match parse::time(written(value)?) {
                 Parsed::Is(time) => Ok(Scalar::Time(time)),
-                Parsed::Not => {
-                    let text = written(value)?;
-                    let form = "YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ]";
-                    let reason = if parse::is_beyond_clocks(text) {
-                        format!("value has the correct format ({form}) but it is an invalid date/time.")
-                    } else {
-                        format!("value has an invalid format. It must be in {form} format.")
-                    };
-                    Err(QueryError::failed_on(text, &format!("['“{text}” {reason}']")))
-                }
+                Parsed::Not => Err(bad_time(written(value)?)),
                 Parsed::Unsure => Err(QueryError::beyond("read such a time")),
             },
             (ColumnKind::Integer | ColumnKind::Labels(_), Transform::None)
@@ -269,6 +260,17 @@ fn written(value: &Python) -> QueryResult<&str> {
         Python::Text(text) => Ok(text),
         _ => Err(QueryError::beyond("read such a value as a day or time")),
     }
+}
+
+/// Django's message for a time that is none.
+fn bad_time(text: &str) -> QueryError {
+    let form = "YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ]";
+    let reason = if parse::is_beyond_clocks(text) {
+        format!("value has the correct format ({form}) but it is an invalid date/time.")
+    } else {
+        format!("value has an invalid format. It must be in {form} format.")
+    };
+    QueryError::failed_on(text, &format!("['“{text}” {reason}']"))
 }
 
 /// Django's message for a day that is none.

@@ -74,11 +74,11 @@ impl LookupPair {
 pub(crate) fn json_tests(
     text: &str,
 ) -> Result<impl Iterator<Item = Result<json_lookup::JsonPredicate, QueryError>>, QueryError> {
-    let test = |(field, value): (String, Python)| {
+    let read = |(field, value): (String, Python)| {
         let keys: Vec<&str> = field.split("__").collect();
         json_lookup::JsonPredicate::new(&keys, &value)
     };
-    Ok(pairs(text)?.into_iter().map(test))
+    Ok(pairs(text)?.into_iter().map(read))
 }
 
 #[cfg(test)]

@@ -106,12 +106,12 @@ pub(super) fn of(
         }
         (Predicate::JsonKeys(column), CleanedValue::Text(text)) => {
             let path = at(column)?;
-            let holds = |test: QueryResult<_>| {
-                let test = Comparison::Json(test?);
-                if test.is_of_nothing() {
+            let holds = |read: QueryResult<_>| {
+                let comparison = Comparison::Json(read?);
+                if comparison.is_of_nothing() {
                     context.finds_nothing();
                 }
-                Ok(Condition::plain(path::predicate(context, BASE, &path, &test)?))
+                Ok(Condition::plain(path::predicate(context, BASE, &path, &comparison)?))
             };
             several(context, used, json_tests(text)?.map(holds))
         }

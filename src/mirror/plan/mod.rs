@@ -111,7 +111,7 @@ pub fn list(
     needed.check(&context, table)?;
     let distinct =
         always_grouped(endpoint) || used.iter().any(|(filter, _)| filter.rows == RowEffect::Distinct);
-    repeated::order(&mut order, &conditions, distinct)?;
+    repeated::order(&mut order, &conditions, distinct);
     let (holds, repeats) = combine::joined(&context, table, &used, conditions)?;
     order.check(&context, table, &holds)?;
     let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();

@@ -6,7 +6,6 @@
 use super::{
     condition::{Condition, Rows},
     context::Context,
-    error::PlanError,
     order::RowOrder,
     path::Walk,
     sql::Sql,
@@ -78,16 +77,16 @@ fn of_row(
 }
 
 /// What the conditions make of the rows that order the list.
-pub(super) fn order(order: &mut RowOrder, conditions: &[Condition], distinct: bool) -> Result<(), PlanError> {
+pub(super) fn order(order: &mut RowOrder, conditions: &[Condition], distinct: bool) {
     if order.join.is_empty() {
-        return Ok(());
+        return;
     }
     let mut joining = conditions.iter().enumerate().filter(|(_, condition)| condition.rows.is_some());
     let Some((at, last)) = joining.next_back() else {
         order.group = distinct;
-        return Ok(());
+        return;
     };
-    let Some(rows) = &last.rows else { return Ok(()) };
+    let Some(rows) = &last.rows else { return };
     order.condition = Some(rows.holds.clone());
     order.group = distinct;
     if !distinct {
@@ -96,7 +95,6 @@ pub(super) fn order(order: &mut RowOrder, conditions: &[Condition], distinct: bo
         let ways = others.filter_map(|(_, condition)| condition.ways.clone()).chain([rows.ways.clone()]);
         order.repeats = Some(Sql::join(ways, " * "));
     }
-    Ok(())
 }
 
 /// Refuses a page that says it is all there is, while rows that are alike in what orders them stand on it and behind it.
