@@ -48,8 +48,8 @@ async fn done(proxy: &Proxy) {
     log_in(proxy, SLIP, "wrong-password-7", 400).await;
     let made_up = proxy.client().with_authorization(&format!("Token {}", users::UNKNOWN_TOKEN));
     made_up.get("/labs").await.expect(403);
-    let guess = proxy.client().with_authorization("Bearer a-guess-at-the-token");
-    guess.get("/-/status.json").await.expect(200);
+    let wrong = proxy.client().with_authorization("Bearer a-guess-at-the-token");
+    wrong.get("/-/status.json").await.expect(200);
     let guest = proxy.client().anonymous();
     guest.ask("POST", "/-/api/purge").json(&json!({ "all": true })).send().await.expect(401);
     guest.ask("POST", "/-/admin").form(&[("token", "a-guess-at-the-token")]).send().await.expect(403);
@@ -149,7 +149,8 @@ async fn snapshots_that_come_and_go_are_told_with_checksum_and_key() {
     let path = file.to_str().unwrap();
     command::done(&command::run_for(&maker, &["export", path]));
     let bytes = fs::read(&file).unwrap();
-    let checksum: String = bytes[bytes.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
+    let checksum: String =
+        bytes[bytes.len() - 32..].iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let made = lines(&maker).await;
     let made = line(&made, &[("event", json!("export")), ("outcome", json!("done"))]);
     assert_eq!(made["checksum"], checksum);

@@ -99,7 +99,7 @@ async fn in_a_volume_of_somebody_else_it_has_a_folder_of_its_own() {
         let own = proxy.data_dir().join("alyx-proxy");
         assert_eq!((mode(&own), fs::metadata(&own).unwrap().uid()), (0o700, 0));
         let beside: Vec<_> = fs::read_dir(proxy.data_dir()).unwrap().map(|it| it.unwrap().path()).collect();
-        assert_eq!(beside, [own.clone()], "nothing lies beside it");
+        assert_eq!(beside, std::slice::from_ref(&own), "nothing lies beside it");
         assert!(proxy.output().contains("lies in a folder of its own"), "{}", proxy.output());
         // Commands that are given the volume find the administrator's token there.
         let purged = crate::support::command::run_for(&proxy, &["purge", "--all"]);

@@ -125,6 +125,7 @@ async fn ask_version(proxy: &Proxy) -> usize {
 }
 
 /// What came of a question.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Given {
     endpoint: &'static Endpoint,
     /// None where the list is empty.

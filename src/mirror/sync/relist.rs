@@ -72,7 +72,7 @@ impl Synchroniser {
                 let mut any = false;
                 unreadable::drop_of(connection, table.endpoint.name, true)?;
                 let n_of = |list: &String| before.get(&keys.key(list)).map(|(n, _)| *n);
-                let records = own_write::kept(connection, table, records, asked, &n_of)?;
+                let records = own_write::kept(connection, table, records, asked, n_of)?;
                 let here: HashSet<String> = records.iter().map(|list| keys.key(list)).collect();
                 for (_, (n, _)) in before.iter().filter(|(key, _)| !here.contains(*key)) {
                     apply::remove(connection, table, *n, asked)?;

@@ -91,7 +91,9 @@ async fn whatever_is_tried_users_go_on_within_the_settings() {
         loop {
             bystander.works(&about).await;
             if let Ok(ended) = tokio::time::timeout(Duration::from_millis(20), &mut under_way).await {
-                ended.into_iter().for_each(|attack| attack.expect("an attack is made"));
+                for attack in ended {
+                    attack.expect("an attack is made");
+                }
                 break;
             }
         }

@@ -1,6 +1,7 @@
 //! Requests that somebody makes at random who means ill.
 
 use std::{
+    fmt::Write as _,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
@@ -248,7 +249,7 @@ async fn off_the_runtime(work: impl FnOnce() + Send + 'static) {
 /// Reads what comes for that long, or until the end.
 fn read_for(stream: &mut TcpStream, time: Duration) {
     let _ = stream.set_read_timeout(Some(time));
-    let mut buffer = [0; 64 << 10];
+    let mut buffer = [0; 8 << 10];
     for _ in 0..1_000 {
         match stream.read(&mut buffer) {
             Ok(1..) => {}
@@ -290,7 +291,7 @@ fn costly(random: &mut StdRng) -> String {
         path += model.columns.choose(random).map_or("pk", |column| column.name);
         let (lookup, value) = (pick(random, LOOKUPS), pick(random, VALUES));
         let not = if random.random_bool(0.2) { "~" } else { "" };
-        pairs += &format!("{not}{path}__{lookup},{value},");
+        write!(pairs, "{not}{path}__{lookup},{value},").unwrap();
     }
     format!(
         "/{}?limit={}&django={}",
@@ -312,7 +313,7 @@ fn filtered(random: &mut StdRng) -> String {
         .collect();
     for _ in 0..random.random_range(1..12) {
         let times = if random.random_bool(0.05) { 2_000 } else { 1 };
-        target += &format!("{}={}&", pick(random, &names), pick(random, VALUES).repeat(times));
+        write!(target, "{}={}&", pick(random, &names), pick(random, VALUES).repeat(times)).unwrap();
     }
     target.truncate(20_000);
     // Not within an escaped byte.

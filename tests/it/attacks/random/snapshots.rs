@@ -48,7 +48,7 @@ impl Gift {
                     ["manifest.json", "../x", "answers/000001.jsonl", "mirror/labs/000009.jsonl", "/x"]
                         .choose(random)
                         .map(|name| (*name).to_owned())
-                        .unwrap()
+                        .unwrap();
             }
             3..6 => bytes(random, &mut members[at].1),
             _ => value(random, &mut members[at].1),
