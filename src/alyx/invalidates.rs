@@ -14,6 +14,9 @@ use super::{Route, Service, query_string::Pairs, reads::Reads};
 pub enum Scope {
     /// Every answer of this Alyx.
     Everything,
+    /// The same where nothing was written, but what is here may be out of date in a way that nobody can tell: it counts while
+    /// Alyx is away.
+    Doubted,
     /// All lists of an endpoint, whatever they filter.
     Lists(&'static str),
     /// All details of an endpoint.
@@ -286,7 +289,7 @@ pub fn is_write(method: &Method, route: &Route) -> bool {
 
 /// The scopes that a stored answer belongs to: those of what it shows, and of all tables that its question reads.
 pub fn scopes_of(route: &Route, pairs: &Pairs) -> Vec<Scope> {
-    let mut scopes = vec![Scope::Everything];
+    let mut scopes = vec![Scope::Everything, Scope::Doubted];
     match route {
         Route::List(endpoint) => {
             let reads = Reads::of(endpoint, pairs);
@@ -323,6 +326,7 @@ impl Scope {
     pub fn name(&self) -> String {
         match self {
             Self::Everything => "everything".to_owned(),
+            Self::Doubted => "doubted".to_owned(),
             Self::Lists(endpoint) => format!("lists {endpoint}"),
             Self::Details(endpoint) => format!("details {endpoint}"),
             Self::Record(endpoint, key) => format!("record {endpoint} {key}"),

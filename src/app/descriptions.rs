@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::proxy::core::Core;
 use crate::{
     alyx::{
-        Class, ENDPOINTS,
+        Class,
         descriptions::{COREAPI, DESCRIPTIONS, DescriptionDocument as Document, OPENAPI},
         query_string,
         route::classify,
@@ -123,8 +123,7 @@ async fn learn(core: &Core, mirror: &Mirror, said: Vec<Said>) {
                 "Alyx has become another: {}. All tables are read anew, and what is stored is asked again.",
                 now.spec().summary()
             );
-            let endpoints: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.name).collect();
-            if let Err(error) = core.responses.take_marks(Vec::new(), &endpoints).await {
+            if let Err(error) = core.responses.doubt().await {
                 tracing::error!(%error, "what is stored does not count as old, though Alyx has become another");
             }
             if let Some(synchroniser) = &core.synchroniser {

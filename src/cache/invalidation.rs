@@ -17,13 +17,11 @@ use rusqlite::Connection;
 
 use super::{
     Marked,
+    last_written::{by_endpoint, last_by_endpoint},
     mark_bound::{self, MergedMarks},
 };
 use crate::{
-    alyx::{
-        ENDPOINTS, Endpoint,
-        invalidates::{Scope, is_denied, is_of_a_token},
-    },
+    alyx::invalidates::{Scope, is_denied, is_of_a_token},
     clock::{Clock, Millis, SharedClock},
     store::{Store, StoreError},
 };
@@ -114,6 +112,17 @@ impl Invalidations {
     /// When a write last touched records of an endpoint, for those that were touched.
     pub(super) fn by_endpoint(&self) -> HashMap<&'static str, Millis> {
         self.endpoints.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same of what was surely written, and is not only in doubt.
+    pub(super) fn surely_by_endpoint(&self) -> HashMap<&'static str, Millis> {
+        let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
+        let doubted = at.get(&Scope::Doubted.name()).copied();
+        if doubted.is_none() {
+            drop(at);
+            return self.by_endpoint();
+        }
+        last_by_endpoint(&at, &[Scope::Everything])
     }
 
     /// A write is about to be passed on; returns when that is on disk.
@@ -288,15 +297,6 @@ async fn drop_dated(marks: &mut HashMap<String, Millis>, store: &Store, clock: &
 fn marks(connection: &Connection) -> rusqlite::Result<HashMap<String, Millis>> {
     let mut statement = connection.prepare("SELECT scope, at FROM marks")?;
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-}
-
-/// A write to any record of an endpoint marks its lists too; so these, the details and everything suffice.
-fn by_endpoint(at: &HashMap<String, Millis>) -> HashMap<&'static str, Millis> {
-    let last = |endpoint: &Endpoint| {
-        let scopes = [Scope::Everything, Scope::Lists(endpoint.name), Scope::Details(endpoint.name)];
-        scopes.iter().filter_map(|scope| at.get(&scope.name())).copied().max()
-    };
-    ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.name, last(endpoint)?))).collect()
 }
 
 #[cfg(test)]

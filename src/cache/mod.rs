@@ -11,6 +11,7 @@ pub mod freshness;
 mod given;
 mod invalidation;
 mod key;
+mod last_written;
 mod list_generations;
 mod mark_bound;
 mod memory;
@@ -203,6 +204,17 @@ impl ResponseCache {
     /// When a write through this proxy last touched records of an endpoint, for those that were touched.
     pub fn written_lists(&self) -> HashMap<&'static str, Millis> {
         self.marks.by_endpoint()
+    }
+
+    /// The same of what was surely written, and is not only in doubt ([`Self::doubt`]).
+    pub fn surely_written_lists(&self) -> HashMap<&'static str, Millis> {
+        self.marks.surely_by_endpoint()
+    }
+
+    /// What is here may be out of date in a way that nobody can tell: it is asked anew, and counts while Alyx is away.
+    pub async fn doubt(&self) -> Result<(), StoreError> {
+        let pending = self.marks.begin(&[Scope::Doubted], self.disk.store()).await?;
+        self.marks.end(pending, true, self.disk.store()).await.map(drop)
     }
 
     /// Notes that a write which may change these scopes is about to be passed on.

@@ -209,7 +209,11 @@ impl FromMirror {
         let zone = self.core.mode.zone(settings);
         // What a snapshot was made of was written before.
         let alone = || {
-            self.core.mode.snapshot().is_none().then(|| Recency::alone(self.core.responses.written_lists()))
+            self.core
+                .mode
+                .snapshot()
+                .is_none()
+                .then(|| Recency::alone(self.core.responses.surely_written_lists()))
         };
         let recency = recency.or_else(alone);
         if let Some(kept) = self.answers.0.get(&question.key)

@@ -135,6 +135,8 @@ struct Given {
     /// Whether Alyx was asked what has changed in the table; of what notes no change, that says nothing.
     caught_up: bool,
     marked: bool,
+    /// In seconds.
+    age: u64,
 }
 
 /// Asks every endpoint at once for so many records.
@@ -154,9 +156,13 @@ async fn ask_for_some(proxy: &Proxy, limit: usize, some: impl Fn(&Endpoint) -> b
             by_mirror: status.get("detail").is_some_and(|detail| detail.starts_with("mirror")),
             caught_up: status.get("detail") == Some("caught-up"),
             marked: answer.header("alyx-api-notice").is_some_and(|notice| notice.starts_with("!!!")),
+            age: answer.age().unwrap_or_default(),
         }
     };
-    let asked = ENDPOINTS.iter().filter(|endpoint| endpoint.name != "users" && some(endpoint));
+    // Of stacks that are alike the miniature does not know which are on a page.
+    let is_asked =
+        |endpoint: &&Endpoint| !["users", "imaging-stack"].contains(&endpoint.name) && some(endpoint);
+    let asked = ENDPOINTS.iter().filter(is_asked);
     join_all(asked.map(ask)).await
 }
 
@@ -210,7 +216,9 @@ async fn no_answer_of_the_mirror_is_older_than_the_table_says() {
                 let is_current = is_new || given.caught_up;
                 assert!(is_current && !given.hit && !given.marked, "{about}: {:?}", given.version);
             } else {
-                assert!(given.by_mirror && given.marked, "{about}: {} {}", given.by_mirror, given.marked);
+                // What another question had begun to catch up with may be here in time.
+                let is_told = given.marked || is_new || given.caught_up || given.age <= 1;
+                assert!(given.by_mirror && is_told, "{about}: {} {}", given.by_mirror, given.marked);
                 let was = first..=new;
                 assert!(
                     given.version.is_none_or(|version| was.contains(&version)),

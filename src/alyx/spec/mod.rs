@@ -95,12 +95,17 @@ impl AlyxSpec {
 
     /// What no release that is known has; completes the sentence "This Alyx …".
     fn unlike_others(&self) -> String {
-        if self.description.as_ref().is_some_and(Description::is_empty) {
+        if self.says_nothing() {
             return "gives no description of itself".to_owned();
         }
         let is_known = |one: &&Difference| release::has(one);
         let odd = self.differences.iter().find(|one| !is_known(one)).or(self.differences.first());
         odd.map_or_else(|| "is none that is known".to_owned(), ToString::to_string)
+    }
+
+    /// Whether it was asked what it is, and did not say: what it has is seen where it is asked for.
+    fn says_nothing(&self) -> bool {
+        self.description.as_ref().is_some_and(Description::is_empty)
     }
 
     /// A sentence about it.
@@ -146,13 +151,17 @@ impl AlyxSpec {
 
     /// Whether it has a list that the newest has.
     pub fn has_list(&self, endpoint: &str) -> bool {
-        !self.differences.iter().any(|one| matches!(one, Difference::NoList(name) if *name == endpoint))
+        self.says_nothing()
+            || !self
+                .differences
+                .iter()
+                .any(|one| matches!(one, Difference::NoList(name) if *name == endpoint))
     }
 
     /// Whether it shows single records of an endpoint at all.
     pub fn has_details(&self, endpoint: &str) -> bool {
         let none = |one: &Difference| matches!(one, Difference::NoList(name) | Difference::NoDetail(name) if *name == endpoint);
-        !self.differences.iter().any(none)
+        self.says_nothing() || !self.differences.iter().any(none)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{PlanError, keys, lacking, sql::quoted};
+use super::{PlanError, asked, keys, lacking, sql::quoted};
 use crate::{
     alyx::{
         DetailKey, DetailShape, Endpoint,
@@ -25,12 +25,7 @@ pub fn detail(
     else {
         return Err(missing(false).into());
     };
-    if states.at_fault(endpoint.name).any(str::is_empty) {
-        return Err(Undecidable::AtFault { endpoint: endpoint.name, parameter: String::new() }.into());
-    }
-    if state.distrusted.contains("") {
-        return Err(Undecidable::Distrusted { endpoint: endpoint.name, parameter: String::new() }.into());
-    }
+    asked::trusted(states, endpoint, &[])?;
     states.spec().rules()?;
     let by_id = states.spec().details_by_id(endpoint)?;
     let column = match detail.key {

@@ -98,6 +98,7 @@ impl Data {
             return reply(status, &json!({"detail": "an exception", "status_code": status}));
         }
         match segments[..] {
+            ["api", "schema"] if read => reply(200, &alyx_proxy::alyx::schema::document()),
             [endpoint] if read => self.list(endpoint, asked),
             [endpoint, key] => {
                 let Some(record) = self.records.get_mut(&(endpoint.to_owned(), key.to_owned())) else {
