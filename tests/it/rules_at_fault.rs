@@ -10,7 +10,7 @@ use crate::support::{Answer, Proxy, Setup, lens::Lens, miniature, until, users};
 fn setup(alyx: &Lens) -> Setup {
     Setup::new(&alyx.url())
         .set("mirror.token", users::ADMIN.token)
-        .set("mirror.endpoints", "labs,subjects")
+        .set("mirror.endpoints", "labs,sessions")
         .set("mirror.details", "")
         .set("mirror.interval", "500ms")
         .set("mirror.verify_per_minute", "600")
@@ -41,19 +41,19 @@ async fn a_parameter_that_alyx_understands_otherwise_is_out_of_use_for_good() {
     let lens = Lens::before(&alyx.url()).await;
     // This Alyx counts one of them more.
     lens.show(|asked, status, body| {
-        let other = asked.contains("sex=F") && asked.starts_with("/subjects");
+        let other = asked.contains("number=1") && asked.starts_with("/sessions");
         (status, if other { body.replacen("{\"count\":", "{\"count\":1", 1) } else { body })
     });
     let mut proxy = setup(&lens).start().await;
     proxy.until_mirrored(2).await;
-    until_at_fault(&proxy, "/subjects?sex=F&limit=3").await;
+    until_at_fault(&proxy, "/sessions?number=1&limit=3").await;
     let status = proxy.status().await;
     let tables = status["mirror"]["tables"].as_array().unwrap();
-    let subjects = tables.iter().find(|table| table["endpoint"] == "subjects").unwrap();
-    assert_eq!(subjects["at_fault"], json!(["sex"]), "{subjects}");
+    let sessions = tables.iter().find(|table| table["endpoint"] == "sessions").unwrap();
+    assert_eq!(sessions["at_fault"], json!(["number"]), "{sessions}");
     // What is asked otherwise is answered as before.
     until("others are answered here", async || {
-        detail(&proxy.get("/subjects?lab=cortexlab&limit=3").await.expect(200)).starts_with("mirror")
+        detail(&proxy.get("/sessions?lab=cortexlab&limit=3").await.expect(200)).starts_with("mirror")
     })
     .await;
     // Offline it is refused by name, also after a restart.
@@ -61,14 +61,19 @@ async fn a_parameter_that_alyx_understands_otherwise_is_out_of_use_for_good() {
     alyx.cut();
     let proxy = proxy.restart().await;
     proxy.until_upstream_is("down").await;
-    let refused = proxy.get("/subjects?sex=F&limit=3").await.expect(504).text().to_owned();
-    assert!(refused.contains("`sex`"), "{refused}");
-    proxy.get("/subjects?sex=M&lab=cortexlab").await.expect(504);
-    proxy.get("/subjects?lab=cortexlab").await.expect(200);
+    let refused = proxy.get("/sessions?number=1&limit=3").await.expect(504).text().to_owned();
+    assert!(refused.contains("`number`"), "{refused}");
+    proxy.get("/sessions?number=2&lab=cortexlab").await.expect(504);
+    proxy.get("/sessions?lab=cortexlab").await.expect(200);
     // Until somebody who knows better says so.
     let admin = proxy.client().with_authorization(&format!("Bearer {}", proxy.admin_token().trim()));
     admin.ask("POST", "/-/api/trust").json(&json!({})).send().await.expect(200);
-    until("it is trusted again", async || proxy.get("/subjects?sex=F&limit=3").await.status == 200).await;
+    until("it is trusted again", async || {
+        let status = proxy.status().await;
+        let tables = status["mirror"]["tables"].as_array().unwrap();
+        tables.iter().all(|table| table["at_fault"] == json!([]))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
