@@ -172,6 +172,12 @@ fn list(
         return Ok(MirrorOutcome::Old(old));
     }
     let window = Window::within(question.pairs, states.spec().rules()?.pages);
+    if i64::try_from(window.limit).is_err() {
+        // Where no page is too great, the number goes to a database that has none so great.
+        return Err(
+            Undecidable::unsupported("ask for a page of so many records as Alyx's database does").into()
+        );
+    }
     let (count, records) = plan.answer(connection, window)?;
     let (next, previous) = window.links(question.url, question.pairs, count);
     let body = page(count, next.as_deref(), previous.as_deref(), &records);
