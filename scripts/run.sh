@@ -58,5 +58,6 @@ sum_up() {
   else
     printf '\nNOT FINISHED: it was ended during step %s of %s.\n' "$number" "$total"
   fi
+  [ ! -s "$target/unsteady.txt" ] || { printf '\nUNSTEADY: these tests failed, and passed when they were run once more alone:\n' && cat "$target/unsteady.txt"; }
   [ ! -s "$target/not-run.txt" ] || { printf '\n' && cat "$target/not-run.txt"; }
 }

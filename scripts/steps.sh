@@ -103,10 +103,3 @@ quick_tests() {
     --skip attacks::random:: --skip faults:: --skip walk:: --skip mirror_changes:: --skip mirror_damage:: --skip mirror_kills:: --skip mirror_races:: \
     --skip mirror_recordings:: --skip oracle::properties:: --skip promtool --skip real_prometheus
 }
-
-# What failed is noted, to be said once more at the end.
-tested() {
-  "$@" 2>&1 | tee "$target/tests.log" && return
-  grep -A 4 "^thread '.*panicked at" "$target/tests.log" | cut -c 1-600 >"$target/failed.txt" || true
-  return 1
-}

@@ -151,3 +151,49 @@ fn its_flags_are_looked_at() {
         assert!(said(&output).contains(flag), "{flag}");
     }
 }
+
+/// Runs the step of the tests with a `cargo` of which each run prints what stands in `runs`, and fails where a test did.
+fn tests_step(runs: &[&str]) -> (bool, String) {
+    let machine = Machine::without_rust();
+    let (target, counter) = (machine.program("target"), machine.program("counter"));
+    fs::create_dir(&target).unwrap();
+    for (n, failed) in runs.iter().enumerate() {
+        let failures = failed.replace(' ', "\n    ");
+        let text = if failed.is_empty() {
+            "test result: ok. 1 passed\n".to_owned()
+        } else {
+            format!(
+                "failures:\n    {failures}\n\ntest result: FAILED. 1 failed\nerror: 1 target failed:\n    `--test it`\n"
+            )
+        };
+        fs::write(machine.program(&format!("run-{n}")), text).unwrap();
+    }
+    let here = machine.0.path().display();
+    let script = format!(
+        "n=$(cat {counter} 2>/dev/null || echo 0); echo $((n + 1)) >{counter}; echo \"$@\"; cat {here}/run-$n; ! grep -q FAILED {here}/run-$n",
+        counter = counter.display()
+    );
+    machine.put("cargo", &script);
+    let line = ". scripts/tests.sh; set -euo pipefail; tested cargo test";
+    let path = format!("{here}:{}", std::env::var("PATH").unwrap());
+    let output = Command::new("bash")
+        .args(["-c", line])
+        .current_dir(PROJECT)
+        .env("PATH", path)
+        .env("target", &target)
+        .output()
+        .unwrap();
+    let unsteady = fs::read_to_string(target.join("unsteady.txt")).is_ok();
+    assert_eq!(unsteady, output.status.success() && runs.len() > 1);
+    (output.status.success(), said(&output))
+}
+
+#[test]
+fn few_tests_that_failed_are_run_once_more_and_what_fails_again_has_failed() {
+    assert!(tests_step(&[""]).0);
+    let (passed, text) = tests_step(&["walk::a loads::b", ""]);
+    assert!(passed && text.contains("-- --exact loads::b walk::a"), "{text}");
+    assert!(!tests_step(&["walk::a loads::b", "walk::a"]).0);
+    let (passed, text) = tests_step(&["a::a b::b c::c d::d"]);
+    assert!(!passed && !text.contains("once more"), "{text}");
+}

@@ -25,7 +25,7 @@ use crate::support::{
     Setup,
     kept::{Kept, equal, list, settings, whole},
     lens::{Broken, Lens},
-    miniature, users,
+    miniature, until, users,
 };
 
 fn decoded(alyx: &Miniature) -> Vec<String> {
@@ -158,7 +158,10 @@ async fn a_question_that_lacks_a_few_details_has_them_fetched() {
         .start()
         .await;
     let labs = async || proxy.status().await["mirror"]["tables"].as_array().map_or(0, Vec::len) == 4;
-    crate::support::until("the lists are here", labs).await;
+    until("the lists are here", labs).await;
+    // What asks for details by itself has given up, and rests.
+    let rests = async || proxy.status().await["mirror"]["progress"]["sessions"]["phase"] == "waiting";
+    until("the details rest", rests).await;
     proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);
     let subject = record::parse(&sessions[0])["subject"].as_str().unwrap().to_owned();
     let question = format!("/sessions?subject={subject}&qc=NOT_SET&number=1&limit=5");

@@ -95,7 +95,7 @@ pub fn tried(promise: &str, cases: usize) {
     std::fs::write(folder.join(promise.replace(' ', "-")), cases.to_string()).unwrap();
 }
 
-/// Waits until `done` holds; panics with `what` after ten seconds.
+/// Waits until `done` holds; panics with `what` after a minute: a busy machine is slow, and how long things take is measured in `bench`.
 pub async fn until<F, Fut>(what: &str, mut done: F)
 where
     F: FnMut() -> Fut,
@@ -103,7 +103,7 @@ where
 {
     let start = std::time::Instant::now();
     while !done().await {
-        assert!(start.elapsed() < Duration::from_secs(10), "after ten seconds still not so: {what}");
+        assert!(start.elapsed() < Duration::from_mins(1), "after a minute still not so: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
