@@ -287,9 +287,10 @@ pub fn is_write(method: &Method, route: &Route) -> bool {
     !method.is_safe() || matches!(route, Route::Service(Service::CheckProtected))
 }
 
-/// The scopes that a stored answer belongs to: those of what it shows, and of all tables that its question reads.
+/// The scopes that a stored answer belongs to, besides [`Scope::Doubted`], which all do: those of what it shows, and of all
+/// tables that its question reads.
 pub fn scopes_of(route: &Route, pairs: &Pairs) -> Vec<Scope> {
-    let mut scopes = vec![Scope::Everything, Scope::Doubted];
+    let mut scopes = vec![Scope::Everything];
     match route {
         Route::List(endpoint) => {
             let reads = Reads::of(endpoint, pairs);
@@ -321,12 +322,15 @@ pub fn is_denied(name: &str) -> bool {
     name.starts_with(OF_A_TOKEN[1])
 }
 
+/// The name of [`Scope::Doubted`].
+pub const DOUBTED: &str = "doubted";
+
 impl Scope {
     /// A text for this scope that is its own, to keep it on disk.
     pub fn name(&self) -> String {
         match self {
             Self::Everything => "everything".to_owned(),
-            Self::Doubted => "doubted".to_owned(),
+            Self::Doubted => DOUBTED.to_owned(),
             Self::Lists(endpoint) => format!("lists {endpoint}"),
             Self::Details(endpoint) => format!("details {endpoint}"),
             Self::Record(endpoint, key) => format!("record {endpoint} {key}"),

@@ -34,11 +34,12 @@ const LATER: Duration = Duration::from_hours(1);
 /// What Alyx said of a document: its body, empty where it has none.
 type Said = Option<Bytes>;
 
-/// Keeps them for as long as it is polled.
+/// Keeps them for as long as it is polled; `all` is what [`fetch`] has just said.
 #[allow(clippy::disallowed_methods, reason = "a pause between two looks, which no deadline depends on")]
-pub(super) async fn keep(core: Arc<Core>) {
+pub(super) async fn keep(core: Arc<Core>, mut all: bool) {
     loop {
-        tokio::time::sleep(if fetch(&core).await { LATER } else { SOON }).await;
+        tokio::time::sleep(if all { LATER } else { SOON }).await;
+        all = fetch(&core).await;
     }
 }
 

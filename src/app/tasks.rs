@@ -124,8 +124,8 @@ fn background_tasks(app: &App) -> Vec<JoinHandle<()>> {
         let (synchroniser, core) = (synchroniser.clone(), core.clone());
         tasks.push(tokio::spawn(async move {
             // What Alyx is comes first: it says how its tables are understood.
-            descriptions::fetch(&core).await;
-            tokio::join!(synchroniser.run(), descriptions::keep(core));
+            let all = descriptions::fetch(&core).await;
+            tokio::join!(synchroniser.run(), descriptions::keep(core, all));
         }));
     } else {
         tracing::info!("nothing is mirrored: [mirror] names no account to synchronise by");

@@ -21,7 +21,7 @@ use super::{
     mark_bound::{self, MergedMarks},
 };
 use crate::{
-    alyx::invalidates::{Scope, is_denied, is_of_a_token},
+    alyx::invalidates::{DOUBTED, Scope, is_denied, is_of_a_token},
     clock::{Clock, Millis, SharedClock},
     store::{Store, StoreError},
 };
@@ -99,6 +99,13 @@ impl Invalidations {
         scopes.iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
     }
 
+    /// The same of an answer that belongs to these scopes.
+    pub(super) fn since_of_answer(&self, scopes: &[String]) -> Millis {
+        let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
+        let all = scopes.iter().map(String::as_str).chain([DOUBTED]);
+        all.filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
+    }
+
     /// Whether any scope says what Alyx refuses to the holder of a token.
     pub(super) fn any_denied(&self) -> bool {
         self.any_denied.load(Ordering::Acquire)
@@ -117,7 +124,7 @@ impl Invalidations {
     /// The same of what was surely written, and is not only in doubt.
     pub(super) fn surely_by_endpoint(&self) -> HashMap<&'static str, Millis> {
         let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
-        let doubted = at.get(&Scope::Doubted.name()).copied();
+        let doubted = at.get(DOUBTED).copied();
         if doubted.is_none() {
             drop(at);
             return self.by_endpoint();

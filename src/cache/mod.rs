@@ -166,7 +166,7 @@ impl ResponseCache {
 
     /// How fresh a stored answer is for this question.
     pub async fn freshness(&self, question: &Question, entry: &Entry, settings: &Settings) -> Freshness {
-        if self.marks.since(&question.scopes) >= entry.asked_at {
+        if self.marks.since_of_answer(&question.scopes) >= entry.asked_at {
             return Freshness::Stale(Staleness::Written);
         }
         if question.is_page() && self.families.since(question.family, &self.disk).await > entry.asked_at {
@@ -178,7 +178,7 @@ impl ResponseCache {
     /// When a write last changed what this question's answer belongs to. A request that left before
     /// may bring an answer from before.
     pub fn written_at(&self, question: &Question) -> Millis {
-        self.marks.since(&question.scopes)
+        self.marks.since_of_answer(&question.scopes)
     }
 
     /// Whether a page is of the generation that pages of its list which count as fresh are of.

@@ -22,6 +22,7 @@ pub use super::file::MirrorOpenError;
 
 use super::{
     corruption::Damage,
+    faults,
     file::{self, Sound, connect},
     generation,
     ingest::LoadError,
@@ -210,7 +211,8 @@ impl Mirror {
         self.states.load().version()
     }
 
-    /// Takes a parameter of an endpoint out of local answering until these tables have been read as a whole.
+    /// Takes a parameter of an endpoint, whose answers were found to differ from Alyx's, out of local answering until these
+    /// tables have been read as a whole; for good, where they have been since it was last found.
     pub async fn distrust(
         &self,
         endpoint: &'static str,
@@ -218,7 +220,11 @@ impl Mirror {
         tables: &[&'static str],
     ) -> Result<(), MirrorError> {
         let (parameter, tables) = (parameter.to_owned(), tables.to_vec());
-        self.write(move |connection| Ok(quarantine::open(connection, endpoint, parameter, &tables)?)).await
+        let distrust = move |connection: &Connection| {
+            faults::note(connection, endpoint, &parameter, quarantine::settled_at(connection, endpoint)?)?;
+            Ok(quarantine::open(connection, endpoint, parameter, &tables)?)
+        };
+        self.write(distrust).await
     }
 
     /// Makes a change in one transaction, and returns when it is committed; an error undoes all of it.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Mirror, MirrorError, generation};
+use super::{Mirror, MirrorError, generation, quarantine};
 use crate::clock::{self, Millis};
 
 /// What was found to differ, and when; by endpoint and parameter.
@@ -78,7 +78,16 @@ pub(super) fn drop_all(connection: &Connection) -> rusqlite::Result<usize> {
 impl Mirror {
     /// Has everything answered from the tables again that was found to be at fault; how many parameters that were.
     pub async fn trust_again(&self) -> Result<usize, MirrorError> {
-        self.write(|connection| Ok(drop_all(connection)?)).await
+        let trust = |connection: &Connection| {
+            // A whole table is in doubt for other reasons, too.
+            for (endpoint, parameter) in
+                all(connection)?.iter().filter(|(_, parameter)| !parameter.is_empty())
+            {
+                quarantine::lift(connection, endpoint, parameter)?;
+            }
+            Ok(drop_all(connection)?)
+        };
+        self.write(trust).await
     }
 }
 

@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{faults, generation, schema::EndpointTables};
+use super::{generation, schema::EndpointTables};
 use crate::clock::{self, Millis};
 
 /// A table that is in doubt again within this time is read as a whole no sooner than others.
@@ -30,8 +30,6 @@ pub(super) fn open(
     tables: &[&str],
 ) -> rusqlite::Result<()> {
     let Some(mut state) = generation::state(connection, endpoint)? else { return Ok(()) };
-    let settled = time(connection, "settled:", endpoint)?;
-    faults::note(connection, endpoint, &parameter, settled)?;
     state.distrusted.insert(parameter);
     connection.execute(
         "UPDATE state SET distrusted = ?2 WHERE endpoint = ?1",
@@ -64,10 +62,23 @@ pub(super) fn note_distrusted(connection: &Connection) -> rusqlite::Result<()> {
     endpoints.iter().try_for_each(|endpoint| note(connection, endpoint))
 }
 
+/// When a table that was in doubt had last been read as a whole.
+pub(super) fn settled_at(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Millis>> {
+    time(connection, "settled:", endpoint)
+}
+
+/// Has a parameter of an endpoint answered locally again. Its tables are still read anew.
+pub(super) fn lift(connection: &Connection, endpoint: &str, parameter: &str) -> rusqlite::Result<()> {
+    let Some(mut state) = generation::state(connection, endpoint)? else { return Ok(()) };
+    state.distrusted.remove(parameter);
+    let sql = "UPDATE state SET distrusted = ?2 WHERE endpoint = ?1";
+    connection.execute(sql, (endpoint, generation::json(&state.distrusted))).map(drop)
+}
+
 /// Whether a table is in doubt.
 pub(super) fn of(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Quarantine>> {
     let Some(at) = time(connection, "doubted:", endpoint)? else { return Ok(None) };
-    let settled = time(connection, "settled:", endpoint)?;
+    let settled = settled_at(connection, endpoint)?;
     let lately = settled.is_some_and(|settled| (0..LATELY).contains(&(clock::now() - settled)));
     Ok(Some(Quarantine { at, pressing: !lately }))
 }

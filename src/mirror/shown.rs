@@ -14,8 +14,10 @@ use crate::alyx::json_path::{self, Presence};
 const NOT_SHOWN: &str = "not-shown:";
 
 /// So many records are looked at first, from either end of a table; of what is empty in all of these, those are looked for
-/// where it is not.
+/// where it is not,
 const FIRST: u32 = 20;
+/// among so many of the latest. What is empty in all of these is not known to be shown.
+const MOST: i64 = 10_000;
 
 /// How it is noted that a column of a table is not shown. Of records that stand within the record, `within` is the relation.
 pub(super) fn note(within: Option<&str>, column: &str) -> String {
@@ -43,9 +45,16 @@ pub(super) fn not_shown(
     prefix: &str,
 ) -> rusqlite::Result<BTreeSet<String>> {
     let mut notes = BTreeSet::new();
+    let body = format!("\"{prefix}{}__body\"", table.name);
     for (detail, text) in [(false, "list"), (true, "detail")] {
         let mut open = places(table, detail);
-        let body = format!("\"{prefix}{}__body\"", table.name);
+        // Details are of all records or of none, but for those that are on their way.
+        let sql = format!(
+            "SELECT EXISTS(SELECT 1 FROM (SELECT {text} FROM {body} LIMIT {MOST}) WHERE {text} <> '')"
+        );
+        if !connection.query_row(&sql, [], |row| row.get(0))? {
+            continue;
+        }
         for direction in ["", " DESC"] {
             let sql =
                 format!("SELECT {text} FROM {body} WHERE {text} <> '' ORDER BY n{direction} LIMIT {FIRST}");
@@ -53,19 +62,31 @@ pub(super) fn not_shown(
         }
         while let Some(parent) = open.iter().find_map(|place| parent(&place.at)) {
             // Where the parent is an object, or a list with something in it.
+            let latest = format!("SELECT {text} FROM {body} WHERE {text} <> '' ORDER BY n DESC LIMIT {MOST}");
             let sql = format!(
-                "SELECT {text} FROM {body} WHERE {text} <> '' AND json_extract({text}, '{parent}') IS NOT NULL \
+                "SELECT {text} FROM ({latest}) WHERE json_extract({text}, '{parent}') IS NOT NULL \
                  AND json_extract({text}, '{parent}') <> '[]' LIMIT 1"
             );
             let before = open.len();
             look(connection, &sql, &mut open, &mut notes)?;
             if open.len() == before {
                 // Empty in every record: what is in it can't be asked for in vain.
-                open.retain(|place| self::parent(&place.at).as_ref() != Some(&parent));
+                let (within, other): (Vec<_>, Vec<_>) =
+                    open.into_iter().partition(|place| self::parent(&place.at).as_ref() == Some(&parent));
+                open = other;
+                if rows(connection, &body)? > MOST {
+                    notes.extend(within.into_iter().map(|place| place.note));
+                }
             }
         }
     }
     Ok(notes)
+}
+
+/// How many records there are, as far as it matters.
+fn rows(connection: &Connection, body: &str) -> rusqlite::Result<i64> {
+    let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {body} LIMIT {})", MOST + 1);
+    connection.query_row(&sql, [], |row| row.get(0))
 }
 
 /// The places of a table's columns, in the records of the list or in details.

@@ -15,7 +15,7 @@ use super::{
     replace::{self, Exchanged, atomic_replace},
 };
 use crate::{
-    alyx::invalidates::Scope,
+    alyx::invalidates::DOUBTED,
     clock::{self, Millis},
 };
 
@@ -127,7 +127,7 @@ fn doubt(connection: &Connection) -> rusqlite::Result<()> {
     let sql = "INSERT INTO marks (scope, at)
                SELECT ?1, max(?2, coalesce(max(used_at), 0)) FROM responses WHERE true
                ON CONFLICT (scope) DO UPDATE SET at = max(at, excluded.at)";
-    connection.execute(sql, (Scope::Doubted.name(), clock::now())).map(drop)
+    connection.execute(sql, (DOUBTED, clock::now())).map(drop)
 }
 
 enum Unusable {

@@ -74,6 +74,8 @@ async fn a_parameter_that_alyx_understands_otherwise_is_out_of_use_for_good() {
         tables.iter().all(|table| table["at_fault"] == json!([]))
     })
     .await;
+    // At once: its tables need not be read anew before.
+    proxy.get("/sessions?number=1&limit=3&asked=again").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
