@@ -42,8 +42,6 @@ pub struct Question {
     pub pairs: Pairs,
     /// The form of JSON that it asks for.
     pub media: JsonVariant,
-    /// Whether it asks for JSON in its plain form.
-    pub plain: bool,
     /// Whose answer it is, where answers are kept apart for each user.
     pub owner: Option<TokenHash>,
     /// The names of the scopes that its answer belongs to.
@@ -64,22 +62,8 @@ impl Question {
         let path_and_query = uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
         let list = digest(&path, &of_list, media, owner, "list");
         let key = digest(&path, &[of_list, of_page].concat(), media, owner, "page");
-        let plain = media.is_plain() && !pairs.iter().any(|(name, _)| name == "format");
         let media = media.clone();
-        Self {
-            route,
-            class,
-            key,
-            family: list,
-            window,
-            path,
-            path_and_query,
-            pairs,
-            media,
-            plain,
-            owner,
-            scopes,
-        }
+        Self { route, class, key, family: list, window, path, path_and_query, pairs, media, owner, scopes }
     }
 
     /// Whether the answer is a page of a list.

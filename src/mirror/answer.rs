@@ -13,6 +13,7 @@ use crate::{
     alyx::{
         Endpoint,
         change_tracking::{Changes, shows},
+        error_body,
         filterset::{AlyxError, QueryError, Undecidable},
         pagination::Window,
         query_string::Pairs,
@@ -141,7 +142,7 @@ pub fn answer(
         Some(key) => detail(connection, states, question, key),
         None => list(connection, states, question),
     };
-    match outcome {
+    match outcome.and_then(|outcome| in_form(outcome, question)) {
         Ok(outcome) => Ok(outcome),
         Err(PlanError::Sqlite(error)) => Err(error),
         Err(PlanError::Unanswered(QueryError::Undecided(reason))) => Ok(MirrorOutcome::Undecided(reason)),
@@ -157,6 +158,34 @@ pub fn answer(
             }))
         }
     }
+}
+
+/// The outcome in the form that the parameter `format` asks for: JSON, as without it, or one that Alyx has not, which it says
+/// before it looks at anything else (ALYX.md 2).
+fn in_form(outcome: MirrorOutcome, question: &MirrorQuestion<'_>) -> Result<MirrorOutcome, PlanError> {
+    let asked = question.pairs.iter().rev().find(|(name, _)| name == "format");
+    match asked.map(|(_, form)| form.as_str()) {
+        None => Ok(outcome),
+        Some("" | "json") => match &outcome {
+            MirrorOutcome::Answer(answer) if has_links(&answer.body, question.url) => {
+                Err(Undecidable::unsupported("repeat `format` in the links of records").into())
+            }
+            _ => Ok(outcome),
+        },
+        Some("api") => Err(Undecidable::unsupported("make Alyx's pages of HTML").into()),
+        Some(_) if matches!(outcome, MirrorOutcome::Undecided(_)) => Ok(outcome),
+        Some(_) => {
+            let body = error_body::detail(404, "Not found.");
+            Err(QueryError::Refused(AlyxError { status: 404, body }).into())
+        }
+    }
+}
+
+/// Whether records have links to Alyx, whose base is that of this URL.
+fn has_links(body: &str, url: &str) -> bool {
+    let records = body.find("\"results\":").map_or(body, |at| &body[at..]);
+    let base = url.match_indices('/').nth(2).map_or(url, |(end, _)| &url[..=end]);
+    records.contains(&format!("\"{base}"))
 }
 
 fn list(

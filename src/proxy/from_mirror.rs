@@ -269,7 +269,7 @@ impl FromMirror {
         if mirror.states().iter().next().is_none() {
             return Err(MirrorMiss::NotAsked);
         }
-        if !question.plain {
+        if !question.media.is_plain() {
             let what = "make any other form of JSON than Alyx's plain one from its tables";
             return Err(MirrorMiss::Undecided(Undecidable::unsupported(what)));
         }

@@ -47,6 +47,22 @@ pub(crate) enum TextTest {
     Ends,
 }
 
+/// The lookups, of one value, that columns of every kind have in Django.
+const OF_ALL: [&str; 12] = [
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "contains",
+    "icontains",
+    "startswith",
+    "istartswith",
+    "endswith",
+    "iendswith",
+    "regex",
+    "iregex",
+];
+
 impl Comparison {
     /// Reads what is left of a path, its transforms and lookup, and the value.
     pub(crate) fn new(path: &Path, value: &Python) -> QueryResult<Self> {
@@ -74,6 +90,8 @@ impl Comparison {
             ("isnull", _) => is_null(value),
             ("exact" | "iexact", Python::None) => Ok(Self::Null(true)),
             ("in" | "range", _) => column.several(lookup, value),
+            // The name of a lookup is looked at before its value.
+            (_, Python::None) if !OF_ALL.contains(&lookup) => Err(unsupported(lookup)),
             (_, Python::None) => Err(QueryError::failed("Cannot use None as a query value")),
             _ => column.single(lookup, value),
         }
@@ -162,4 +180,29 @@ pub(crate) fn upper(text: &str) -> String {
         }
     };
     text.chars().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_lookup_is_looked_at_before_its_value() {
+        let none = |endpoint: &'static str, asked: &str| {
+            Comparison::new(&Path::resolve(endpoint, asked).unwrap(), &Python::None).map(drop)
+        };
+        let refused = Err(QueryError::failed("Cannot use None as a query value"));
+        assert_eq!(none("data-notices", "affected_date_end__gte"), refused);
+        assert_eq!(none("sessions", "number__icontains"), refused);
+        for (endpoint, asked) in [
+            ("data-notices", "affected_date_end__date"),
+            ("sessions", "number__lenn"),
+            ("sessions", "start_time__date__lenn"),
+        ] {
+            assert!(matches!(none(endpoint, asked), Err(QueryError::Undecided(_))), "{asked}");
+        }
+        assert_eq!(none("data-notices", "affected_date_end__year"), Ok(()));
+    }
 }

@@ -289,9 +289,6 @@ fn is_plain(path: &str) -> bool {
         return false;
     }
     endpoint(path).is_some()
-        && !query_string::parse(path.split_once('?').map_or("", |(_, q)| q))
-            .iter()
-            .any(|(n, _)| n == "format")
 }
 
 /// Whether Alyx gave up, and said nothing of the question.
