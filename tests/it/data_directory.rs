@@ -50,6 +50,15 @@ async fn a_folder_that_others_could_enter_is_closed_and_that_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_can_not_be_closed_is_refused_by_name() {
+    let lab = Lab::open().await;
+    let setup = Setup::new(&lab.url()).on_a_disk_of("1m,mode=0755,ro");
+    let why = setup.refusal().await;
+    let said = format!("{}: other users can enter it (mode 755)", setup.data_dir().display());
+    assert!(why.contains(&said) && why.contains("choose a `storage.data_dir`"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_has_put_there_is_refused_by_name() {
     let lab = Lab::open().await;
     for name in ["secret.key", "admin-token", "upstreams", "lock"] {

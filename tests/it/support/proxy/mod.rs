@@ -101,7 +101,8 @@ impl Setup {
         self
     }
 
-    /// Its data directory is a disk of its own, of this size (`8m`); what is on it is gone when it ends.
+    /// Its data directory is a disk of its own, of this size (`8m`, with options of `mount` behind it); what is on it is gone when
+    /// it ends.
     #[must_use]
     pub fn on_a_disk_of(mut self, size: &'static str) -> Self {
         self.disk = Some(size);

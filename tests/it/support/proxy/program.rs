@@ -24,7 +24,7 @@ impl Setup {
                 }
             },
             (Some(size), None) => {
-                let mount = format!("mount -t tmpfs -o size={size},mode=0700 none \"$0\" && exec \"$@\"");
+                let mount = format!("mount -t tmpfs -o mode=0700,size={size} none \"$0\" && exec \"$@\"");
                 with_mounts(&mount, &self.data_dir(), PROGRAM)
             }
         };
