@@ -184,7 +184,7 @@ fn why(filter: &Filter) -> &'static str {
             "Forwarded where a session without trials might be among the answers: Alyx may fail on it."
         }
         (_, Predicate::JsonKeys(_)) => {
-            "Forwarded where it matters whether a column is empty or holds JSON's null: records show both as null."
+            "Forwarded where it matters whether a column is empty or holds JSON's null, and Alyx has both: records show both as null."
         }
         (_, Predicate::Alive | Predicate::WaterRestricted) => "By the current date in `mirror.time_zone`.",
         _ if filter.verifies() => "A key that does not exist is refused as Alyx refuses it.",

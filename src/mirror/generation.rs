@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    described, faults, quarantine, refetch,
+    described, faults, json_nulls, quarantine, refetch,
     schema::{EndpointTables, Schema},
     state::{self, States, TableState},
     unreadable,
@@ -242,6 +242,7 @@ fn replace(connection: &Connection, table: &EndpointTables, alone: bool) -> rusq
         refetch::replaced(connection, table, differences)?;
     }
     quarantine::drop_of(connection, endpoint)?;
+    json_nulls::forget(connection, endpoint)?;
     recount(connection, table)
 }
 
@@ -264,7 +265,8 @@ pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqli
     let rows: i64 =
         connection.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get(0))?;
     let details = !table.has_details() || !lacks_details(connection, table)?;
-    let ambiguous = state::ambiguous(connection, table, "")?;
+    let mut ambiguous = state::ambiguous(connection, table, "")?;
+    ambiguous.extend(json_nulls::known(connection, table.endpoint.name)?);
     connection.execute(
         "UPDATE state SET rows = ?2, details = ?3, ambiguous = ?4 WHERE endpoint = ?1",
         (table.endpoint.name, rows, details, json(&ambiguous)),

@@ -16,6 +16,7 @@ mod faults;
 mod file;
 mod generation;
 pub mod ingest;
+pub mod json_nulls;
 pub mod plan;
 mod projection;
 mod quarantine;

@@ -43,6 +43,7 @@ mod mirror_changes;
 mod mirror_damage;
 mod mirror_fill;
 mod mirror_freshness;
+mod mirror_json_nulls;
 mod mirror_kills;
 mod mirror_races;
 mod mirror_recordings;

@@ -91,7 +91,7 @@ impl JsonPredicate {
     }
 
     /// The same of a column whose null is nothing.
-    fn judged(&self, column: Option<&Value>) -> Result<bool, QueryError> {
+    pub(super) fn judged(&self, column: Option<&Value>) -> Result<bool, QueryError> {
         let value = self.under_keys(column);
         let wanted = self.lookup.values();
         let wanted_exact = wanted.iter().all(|wanted| exact(wanted));
@@ -129,14 +129,19 @@ impl JsonPredicate {
 
     /// Whether excluding what fulfils it leaves a record that leads to no column at all.
     pub(crate) fn leaves_nothing(&self) -> bool {
-        !matches!(self.lookup, JsonLookup::Null(true))
+        !matches!(self.lookup, JsonLookup::Null(true)) && !self.is_of_none()
+    }
+
+    /// Whether it compares with `None`: then Django does not add to what it excludes that the column is not null.
+    pub(super) fn is_of_none(&self) -> bool {
+        matches!(self.lookup, JsonLookup::Equal(Value::Null))
     }
 
     /// The same where a column that shows null holds no JSON's null, but nothing.
     pub(crate) fn leaves_where_null_is_nothing(&self, column: Option<&Value>) -> Result<bool, QueryError> {
         match (self.keys.is_empty(), column, &self.lookup) {
             (_, _, JsonLookup::Null(_)) | (true, ..) | (_, Some(_), _) => self.leaves(column),
-            (false, None, _) => Ok(true),
+            (false, None, _) => Ok(!self.is_of_none()),
         }
     }
 

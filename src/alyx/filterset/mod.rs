@@ -11,6 +11,7 @@ pub(crate) mod float_text;
 pub(crate) mod form;
 mod json_kinds;
 pub(crate) mod json_lookup;
+pub mod json_nulls;
 mod jsonb;
 pub(crate) mod lookups;
 pub(crate) mod parse;

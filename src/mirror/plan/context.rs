@@ -22,12 +22,14 @@ use crate::{
         filterset::{
             QueryError, Undecidable,
             form::{ActiveFilter, CleanedValue, KeyLookup},
+            json_nulls::JsonNulls,
             lookups,
             path::Path,
         },
         query_string::Pairs,
     },
     mirror::{
+        json_nulls,
         schema::{EndpointTables, Schema},
         state::States,
     },
@@ -192,6 +194,11 @@ impl<'c> Context<'c> {
     /// of the table ([`state::IN_ONE_ORDER`]).
     pub(super) fn is_ambiguous(&self, endpoint: &str, column: &str) -> bool {
         self.states.of(endpoint).is_some_and(|state| state.ambiguous.contains(column))
+    }
+
+    /// What a column of JSON holds where records show null, as far as that is known.
+    pub(super) fn nulls(&self, endpoint: &str, column: &str) -> Option<JsonNulls> {
+        self.states.of(endpoint).and_then(|state| json_nulls::of(&state.ambiguous, column))
     }
 
     /// What is up to the database of Alyx.

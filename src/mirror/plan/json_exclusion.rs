@@ -54,11 +54,16 @@ fn along(
         if table.wide.iter().all(|wide| wide.name != column) {
             return Err(beyond());
         }
-        return Ok(Sql::new("(SELECT json_leaves(").bind(Value::Text(spec.to_owned())).text(&format!(
-            ", w.{}) FROM {} w WHERE w.n = {alias}.n)",
-            quoted(column),
-            quoted(&format!("{}__wide", table.name))
-        )));
+        let (own, name) = (quoted(column), quoted(&format!("{}__wide", table.name)));
+        let leaves = Sql::new("json_leaves(").bind(Value::Text(spec.to_owned())).text(&format!(", w.{own})"));
+        let leaves = match context.nulls(endpoint, column) {
+            None => leaves,
+            Some(nulls) => {
+                let of_null = i32::from(test.null_is_left(nulls)?);
+                Sql::new(format!("CASE WHEN w.{own} IS NULL THEN {of_null} ELSE ")).sql(leaves).text(" END")
+            }
+        };
+        return Ok(Sql::new("(SELECT ").sql(leaves).text(&format!(" FROM {name} w WHERE w.n = {alias}.n)")));
     };
     let Join::Holds { key, detail, .. } = hop.join else { return Err(beyond()) };
     context.table(endpoint, detail)?;

@@ -174,7 +174,15 @@ impl Walk<'_, '_> {
         }
         if table.wide.iter().any(|wide| wide.name == column) {
             let inner = self.context.alias();
-            let holds = self.compared(&format!("{inner}.{}", quoted(column)), kind)?;
+            let own = format!("{inner}.{}", quoted(column));
+            let mut holds = self.compared(&own, kind)?;
+            if let (Comparison::Json(test), Some(nulls)) =
+                (self.comparison, self.context.nulls(endpoint, column))
+            {
+                let of_null = i32::from(test.null_holds(nulls)?);
+                holds =
+                    Sql::new(format!("CASE WHEN {own} IS NULL THEN {of_null} ELSE ")).sql(holds).text(" END");
+            }
             let name = quoted(&format!("{}__wide", table.name));
             return Ok(Sql::new("(SELECT ")
                 .sql(holds)

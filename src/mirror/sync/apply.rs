@@ -13,7 +13,7 @@ use crate::{
         database::MirrorError,
         described,
         ingest::{self, DETAIL_UNAVAILABLE, IncomingRecord},
-        refetch,
+        json_nulls, refetch,
         schema::EndpointTables,
         unreadable,
     },
@@ -129,6 +129,7 @@ pub(super) fn put_anyway(
         if same_list { Vec::new() } else { refetch::touched(table, old_list.as_deref(), Some(list)) };
     refetch::mark(connection, table, n, &touched)?;
     ingest::put(connection, table, "", n, IncomingRecord { list, detail })?;
+    json_nulls::forget_of(connection, table, n)?;
     refetch::mark(connection, table, n, &touched)?;
     forget_fault(connection, table, list, was_read)?;
     if has_another_form(old_list.as_deref(), list)

@@ -142,6 +142,7 @@ impl Synchroniser {
             return Ok(false);
         }
         self.settle_unreadable(table).await?;
+        self.ask_nulls(table).await?;
         Ok(true)
     }
 

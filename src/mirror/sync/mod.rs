@@ -16,6 +16,7 @@ mod drop_others;
 mod holes;
 mod identity;
 mod incremental;
+mod json_nulls;
 mod own_write;
 mod progress;
 mod refetch;
@@ -127,6 +128,8 @@ pub struct Synchroniser {
     failures: Mutex<HashMap<&'static str, (Millis, u32)>>,
     /// Details that Alyx did not have, and when they were asked for: not in every cycle.
     lacking: Mutex<HashMap<(&'static str, i64), Millis>>,
+    /// When it was last asked what the nulls of a table are.
+    asked_nulls: Mutex<HashMap<&'static str, Millis>>,
     /// What is known of which details can be read.
     witnesses: Witnesses,
     /// What is fetched for those who ask.
@@ -169,6 +172,7 @@ impl Synchroniser {
             wanted: AtomicBool::new(false),
             failures: Mutex::default(),
             lacking: Mutex::default(),
+            asked_nulls: Mutex::default(),
             cycling: tokio::sync::Mutex::new(()),
         })))
     }

@@ -23,7 +23,7 @@ use alyx_proxy::{
         answer::{self, MirrorOutcome, MirrorQuestion},
         create_tables,
         ingest::{EncodedRecord, IncomingRecord, RecordWriter},
-        plan,
+        json_nulls, plan,
         schema::Schema,
         sql_functions,
         state::{self, States, TableState},
@@ -124,7 +124,9 @@ impl Tables {
         }
         connection.execute_batch("ANALYZE").unwrap();
         let recorded = packed.exists() || folder.join("golden").exists();
-        let first = if recorded { recordings(folder) } else { Vec::new() }
+        let recordings = if recorded { recordings(folder) } else { Vec::new() };
+        told_nulls(&connection, &mut states, &recordings);
+        let first = recordings
             .into_iter()
             .find(|one| one.body.contains("\"next\":\"http") || one.body.contains("\"url\":\"http"));
         let body = first.map(|one| one.body).unwrap_or_default();
@@ -181,6 +183,35 @@ impl Tables {
                 Said::Refused { decidable: reason.name() != "hidden", reason: reason.to_string() }
             }
             MirrorOutcome::Old(tables) => panic!("{tables:?} can't be old"),
+        }
+    }
+}
+
+/// What JSON columns hold that records show as null, where a recording happens to answer what a proxy would ask.
+fn told_nulls(
+    connection: &Connection,
+    states: &mut HashMap<&'static str, TableState>,
+    recordings: &[Recording],
+) {
+    let mut counts = HashMap::new();
+    for recording in recordings.iter().filter(|recording| recording.status == 200) {
+        let Some((path, query)) = recording.path.split_once('?') else { continue };
+        let mut pairs = query_string::parse(query);
+        pairs.retain(|(name, _)| name != "limit" && name != "offset");
+        if let [(name, asked)] = pairs.as_slice()
+            && let (true, Some(column)) = (name == "django", asked.strip_suffix("__isnull,True"))
+        {
+            let count = record::parse(&recording.body)["count"].as_u64().unwrap();
+            counts.insert((path.trim_start_matches('/').to_owned(), column.to_owned()), count);
+        }
+    }
+    for (endpoint, state) in states {
+        let table = Schema::get().table(endpoint).unwrap();
+        for (column, shown) in json_nulls::shown(connection, table, state.details).unwrap() {
+            let Some(empty) = counts.get(&((*endpoint).to_owned(), column.clone())) else { continue };
+            // What was recorded did not change.
+            let nulls = json_nulls::told(shown, state.rows, *empty, state.rows - *empty);
+            state.ambiguous.extend(nulls.map(|nulls| json_nulls::note(nulls, &column)));
         }
     }
 }
