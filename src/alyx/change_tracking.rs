@@ -1,6 +1,7 @@
 //! How changes of records are found, and which other records show them (ALYX.md 6.1, 6.2).
 
 use super::{
+    derived::{self, Copied},
     endpoint::ENDPOINTS,
     model::{Join, Model},
 };
@@ -94,6 +95,8 @@ pub struct EmbeddedIn {
     pub fields: &'static [&'static str],
     /// Whether only the detail shows them.
     pub detail: bool,
+    /// How what is shown is made of them; none: nobody has shown that, and it is fetched.
+    pub copied: Option<&'static Copied>,
 }
 
 impl EmbeddedIn {
@@ -114,7 +117,7 @@ const fn in_detail(
     column: &'static str,
     key: &'static str,
 ) -> EmbeddedIn {
-    EmbeddedIn { of, by, way: JoinPath::Named { column, key }, fields: &[], detail: true }
+    EmbeddedIn { of, by, way: JoinPath::Named { column, key }, fields: &[], detail: true, copied: None }
 }
 
 const fn held(
@@ -124,7 +127,7 @@ const fn held(
     key: &'static str,
     fields: &'static [&'static str],
 ) -> EmbeddedIn {
-    EmbeddedIn { of, by, way: JoinPath::Holding { relation, key }, fields, detail: false }
+    EmbeddedIn { of, by, way: JoinPath::Holding { relation, key }, fields, detail: false, copied: None }
 }
 
 const fn beside(
@@ -133,7 +136,14 @@ const fn beside(
     fields: &'static [&'static str],
     detail: bool,
 ) -> EmbeddedIn {
-    EmbeddedIn { of, by, way: JoinPath::Named { column: "session", key: "session" }, fields, detail }
+    EmbeddedIn {
+        of,
+        by,
+        way: JoinPath::Named { column: "session", key: "session" },
+        fields,
+        detail,
+        copied: None,
+    }
 }
 
 const fn filed(by: &'static str) -> EmbeddedIn {
@@ -143,6 +153,7 @@ const fn filed(by: &'static str) -> EmbeddedIn {
         way: JoinPath::Every,
         fields: &["globus_is_personal"],
         detail: true,
+        copied: None,
     }
 }
 
@@ -153,7 +164,7 @@ const INFO: &[&str] = &["subject", "start_time", "number", "lab", "projects", "t
 
 /// What is shown beside the keys of relations.
 const SHOWN: &[EmbeddedIn] = &[
-    in_detail("datasets", "sessions", "session", "id"),
+    EmbeddedIn { copied: Some(&derived::IN_SESSION), ..in_detail("datasets", "sessions", "session", "id") },
     in_detail("insertions", "sessions", "session", "id"),
     EmbeddedIn {
         of: "trajectories",
@@ -161,6 +172,7 @@ const SHOWN: &[EmbeddedIn] = &[
         way: JoinPath::Over { column: "probe_insertion", third: "insertions", names: "session" },
         fields: &[],
         detail: true,
+        copied: None,
     },
     in_detail("fields-of-view", "sessions", "session", "id"),
     in_detail("water-administrations", "sessions", "session", "id"),
@@ -169,7 +181,7 @@ const SHOWN: &[EmbeddedIn] = &[
     in_detail("water-administrations", "subjects", "subject", "nickname"),
     in_detail("water-restriction", "subjects", "subject", "nickname"),
     // Registering a dataset adds it to the insertions of its session, and does not bump them.
-    beside("datasets", "insertions", &[], true),
+    EmbeddedIn { copied: Some(&derived::IN_INSERTION), ..beside("datasets", "insertions", &[], true) },
     beside("datasets", "insertions", PLACE, false),
     beside("datasets", "fields-of-view", PLACE, false),
     EmbeddedIn { detail: true, ..held("fields-of-view", "imaging-stack", "slices", "id", &[]) },
@@ -187,6 +199,7 @@ const SHOWN: &[EmbeddedIn] = &[
         way: JoinPath::Within { relation: "file_records", column: "data_repository", key: "name" },
         fields: &["name", "data_url", "globus_path"],
         detail: false,
+        copied: Some(&derived::FILES),
     },
     filed("sessions"),
     filed("insertions"),
@@ -210,6 +223,7 @@ pub fn shown(of: &str) -> Vec<EmbeddedIn> {
             way: JoinPath::Holding { relation: relation.name, key },
             fields: if key == "id" { &["id"] } else { &["name", "nickname", "username"] },
             detail,
+            copied: None,
         }),
         _ => None,
     });

@@ -9,6 +9,7 @@ pub mod cache_zip;
 pub mod change_tracking;
 pub(crate) mod collation;
 pub mod coreapi;
+pub mod derived;
 pub mod descriptions;
 pub mod endpoint;
 pub mod error_body;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    described, faults, json_nulls, quarantine, refetch,
+    described, faults, follow, json_nulls, quarantine, refetch,
     schema::{EndpointTables, Schema},
     state::{self, States, TableState},
     unreadable,
@@ -228,6 +228,8 @@ fn replace(connection: &Connection, table: &EndpointTables, alone: bool) -> rusq
         connection
             .execute_batch(&format!("ALTER TABLE \"{next}\" RENAME TO \"{name}\"; ANALYZE \"{name}\";"))?;
     }
+    let sql = "SELECT began_at FROM filling WHERE endpoint = ?1";
+    let began_at: Millis = connection.query_row(sql, [endpoint], |row| row.get(0))?;
     connection.execute(
         "INSERT OR REPLACE INTO state
          (endpoint, shape, generation, synced_at, listed_at, rows, details, scope, low, seen, seen_at)
@@ -238,6 +240,9 @@ fn replace(connection: &Connection, table: &EndpointTables, alone: bool) -> rusq
     connection.execute("DELETE FROM filling WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM due WHERE endpoint = ?1", [endpoint])?;
+    if follow::has_followed(connection, endpoint, began_at)? {
+        refetch::mark_all(connection, table, began_at)?;
+    }
     if alone || !differences.are_unknown() {
         refetch::replaced(connection, table, differences)?;
     }

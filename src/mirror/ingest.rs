@@ -75,8 +75,24 @@ pub fn check(table: &EndpointTables, record: IncomingRecord<'_>) -> Result<(), L
     EncodedRecord::of(table, record).map(drop)
 }
 
+/// Puts other texts in the place of those of a record, none of whose columns is another.
+pub(super) fn put_texts(
+    connection: &Connection,
+    table: &EndpointTables,
+    n: i64,
+    record: IncomingRecord<'_>,
+) -> rusqlite::Result<()> {
+    let sql = format!(
+        "UPDATE \"{}__body\" SET list = ?2, detail = ?3, list_sum = ?4, detail_sum = ?5 WHERE n = ?1",
+        table.name
+    );
+    let detail_sum = record.detail.map(|detail| checksum::of(n, detail));
+    let row = (n, record.list, record.detail, checksum::of(n, record.list), detail_sum);
+    connection.prepare_cached(&sql)?.execute(row).map(drop)
+}
+
 /// A record as it is stored: to make this of it takes as long as to store it, and needs no database.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct EncodedRecord {
     /// The columns of the table itself, and what orders it.
     main: Vec<Sql>,

@@ -14,6 +14,7 @@ mod described;
 pub mod export;
 mod faults;
 mod file;
+mod follow;
 mod generation;
 pub mod ingest;
 pub mod json_nulls;

@@ -175,8 +175,31 @@ fn since(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<Op
     Ok(generation::state(connection, table.endpoint.name)?.map(|state| state.synced_at))
 }
 
+/// Makes due one record that shows others of this table, which have changed.
+pub(super) fn mark_one(
+    connection: &Connection,
+    table: &EndpointTables,
+    shown: &EmbeddedIn,
+    n: i64,
+) -> rusqlite::Result<()> {
+    let Some(since) = since(connection, table)? else { return Ok(()) };
+    let sql = format!("{INTO}SELECT ?5 AS n{ANEW}");
+    let row = (shown.by, !shown.detail, since, clock::stamp(), n);
+    connection.prepare_cached(&sql)?.execute(row).map(drop)
+}
+
+/// Makes due all records of a table, which was read while others changed that they show.
+pub(super) fn mark_all(
+    connection: &Connection,
+    table: &EndpointTables,
+    since: Millis,
+) -> rusqlite::Result<()> {
+    let sql = format!("{INTO}SELECT n FROM \"{}__body\"{ANEW}", table.name);
+    connection.execute(&sql, (table.endpoint.name, true, since, clock::stamp())).map(drop)
+}
+
 /// SQL for the numbers of the records that show the one of number `?5`; none where they are not here.
-fn numbers(
+pub(super) fn numbers(
     connection: &Connection,
     table: &EndpointTables,
     shown: &EmbeddedIn,

@@ -41,6 +41,7 @@ mod miniature_writes;
 mod mirror_catch_up;
 mod mirror_changes;
 mod mirror_damage;
+mod mirror_derived;
 mod mirror_fill;
 mod mirror_freshness;
 mod mirror_json_nulls;

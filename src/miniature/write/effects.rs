@@ -99,7 +99,7 @@ pub(super) fn carry(data: &mut Data, touched: &Touched) {
 }
 
 /// Changes records of a list, and their details, for which `new` gives another field.
-fn each(data: &mut Data, name: &str, new: impl Fn(&Record) -> Option<Record>) {
+pub(super) fn each(data: &mut Data, name: &str, new: impl Fn(&Record) -> Option<Record>) {
     let Some(endpoint) = Endpoint::named(name) else { return };
     let changes: Vec<(usize, Record)> = data
         .table(endpoint)

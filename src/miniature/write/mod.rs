@@ -10,6 +10,7 @@ mod create;
 mod effects;
 mod order;
 mod register;
+mod repository;
 mod shown;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
@@ -107,6 +108,7 @@ fn change(
     let record = Arc::new(record);
     table.records_mut()[place] = Arc::clone(&record);
     effects::renamed(data, endpoint, &old, &record);
+    repository::moved(data, endpoint, &old, &record);
     let mut touched = before.and(effects::Touched::by(data, endpoint, place));
     // Of its subject a session shows the nickname alone.
     if endpoint.name == "subjects" && old.field("nickname") == record.field("nickname") {
@@ -148,7 +150,8 @@ fn may_write(endpoint: &Endpoint, record: &Record) -> WriteResult<()> {
 /// Refuses changes that would have to be carried to records that the miniature does not look through.
 fn may_change(endpoint: &Endpoint, fields: &[(String, String)]) -> WriteResult<()> {
     let free = ["json", "description"];
-    let embedded = fields.iter().find(|(name, _)| !free.contains(&name.as_str()));
+    let carried = |name: &str| endpoint.name == "data-repository" && repository::CARRIED.contains(&name);
+    let embedded = fields.iter().find(|(name, _)| !free.contains(&name.as_str()) && !carried(name));
     match embedded {
         Some((name, _)) if endpoint.class == Class::Reference => {
             Err(ViewResponse::beyond(&format!("change {name} of {}", endpoint.name)))

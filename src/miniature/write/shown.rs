@@ -27,7 +27,7 @@ pub(super) fn served(data: &Data, datasets: &[Arc<Record>]) -> Vec<Arc<Record>> 
 }
 
 /// Where a dataset is read from: of its files that exist, one on a server first.
-fn data_url(dataset: &Record, data: &Data) -> Value {
+pub(super) fn data_url(dataset: &Record, data: &Data) -> Value {
     let repositories = data.named("data-repository");
     let rank = |file: &&Value| {
         let name = file["data_repository"].as_str().unwrap_or_default();

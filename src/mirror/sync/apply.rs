@@ -6,12 +6,12 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{own_write, source};
 use crate::{
-    alyx::record,
+    alyx::{derived::RecordChange, record},
     clock::Millis,
     mirror::{
         checksum,
         database::MirrorError,
-        described,
+        described, follow,
         ingest::{self, DETAIL_UNAVAILABLE, IncomingRecord},
         json_nulls, refetch,
         schema::EndpointTables,
@@ -76,7 +76,15 @@ pub(super) fn put(
     if own_write::is_newer(connection, table, list, asked)? {
         return Ok(false);
     }
-    put_anyway(connection, table, known, list, detail)
+    let changed = put_anyway(connection, table, known, list, detail)?;
+    // What it shows of others may be from before they changed, and those here have followed them already.
+    if changed
+        && follow::has_followed(connection, table.endpoint.name, asked)?
+        && let Some(n) = place(connection, table, list)?.or(known)
+    {
+        refetch::add(connection, table.endpoint.name, n, asked)?;
+    }
+    Ok(changed)
 }
 
 /// The same whatever was written through the proxy.
@@ -125,12 +133,7 @@ pub(super) fn put_anyway(
     if same_list && detail == old_detail.as_deref() {
         return Ok(false);
     }
-    let touched =
-        if same_list { Vec::new() } else { refetch::touched(table, old_list.as_deref(), Some(list)) };
-    refetch::mark(connection, table, n, &touched)?;
-    ingest::put(connection, table, "", n, IncomingRecord { list, detail })?;
-    json_nulls::forget_of(connection, table, n)?;
-    refetch::mark(connection, table, n, &touched)?;
+    put_down(connection, table, n, old_list.as_deref(), IncomingRecord { list, detail })?;
     forget_fault(connection, table, list, was_read)?;
     if has_another_form(old_list.as_deref(), list)
         || detail.is_some_and(|detail| has_another_form(old_detail.as_deref(), detail))
@@ -138,6 +141,32 @@ pub(super) fn put_anyway(
         described::form_changed(connection, table.endpoint.name)?;
     }
     Ok(true)
+}
+
+/// Puts a record down under this number, and carries what is another in it to those who show it.
+fn put_down(
+    connection: &Connection,
+    table: &EndpointTables,
+    n: i64,
+    before: Option<&str>,
+    record: IncomingRecord<'_>,
+) -> Result<(), MirrorError> {
+    let list = record.list;
+    let mut touched =
+        if before == Some(list) { Vec::new() } else { refetch::touched(table, before, Some(list)) };
+    let change = before.map(|before| RecordChange { before: before.to_owned(), after: list.to_owned() });
+    let followers = match &change {
+        Some(change) => follow::followers(connection, table, n, change, &mut touched)?,
+        None => Vec::new(),
+    };
+    refetch::mark(connection, table, n, &touched)?;
+    ingest::put(connection, table, "", n, record)?;
+    json_nulls::forget_of(connection, table, n)?;
+    refetch::mark(connection, table, n, &touched)?;
+    match change {
+        Some(change) => follow::carry(connection, table, &change, followers),
+        None => Ok(()),
+    }
 }
 
 /// Whether a record has other fields than it had: Alyx itself has changed then, and writes every record so.

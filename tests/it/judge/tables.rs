@@ -66,9 +66,11 @@ pub fn key_of(endpoint: &Endpoint, record: &Value) -> Option<String> {
     }
 }
 
-type Files = HashMap<String, Vec<String>>;
+/// Files by their names.
+pub type Files = HashMap<String, Vec<String>>;
 
-fn archive(path: &Path) -> Files {
+/// The files of a packed folder, line by line.
+pub fn archive(path: &Path) -> Files {
     let mut archive = tar::Archive::new(zstd::Decoder::new(File::open(path).unwrap()).unwrap());
     let mut files = HashMap::new();
     for entry in archive.entries().unwrap() {
