@@ -1,7 +1,7 @@
 //! How changes of records are found, and which other records show them (ALYX.md 6.1, 6.2).
 
 use super::{
-    derived::{self, Copied},
+    derived::{Copied, Making, rules},
     endpoint::ENDPOINTS,
     model::{Join, Model},
 };
@@ -96,13 +96,18 @@ pub struct EmbeddedIn {
     /// Whether only the detail shows them.
     pub detail: bool,
     /// How what is shown is made of them; none: nobody has shown that, and it is fetched.
-    pub copied: Option<&'static Copied>,
+    pub copied: Option<Making>,
 }
 
 impl EmbeddedIn {
     /// Whether nothing but an id is shown: it never changes, so who shows it changes only when the record goes.
     pub fn is_by_id(&self) -> bool {
         self.fields == ["id"]
+    }
+
+    /// Whether two records say the same of one thing: where one is new, the other does not come of it.
+    pub fn is_mutual(&self) -> bool {
+        MUTUAL.contains(self)
     }
 
     /// Whether whole records are shown in details of their own: new ones too.
@@ -128,6 +133,10 @@ const fn held(
     fields: &'static [&'static str],
 ) -> EmbeddedIn {
     EmbeddedIn { of, by, way: JoinPath::Holding { relation, key }, fields, detail: false, copied: None }
+}
+
+const fn followed(shown: EmbeddedIn, rule: &'static Copied) -> EmbeddedIn {
+    EmbeddedIn { copied: Some(Making::Copied(rule)), ..shown }
 }
 
 const fn beside(
@@ -164,8 +173,8 @@ const INFO: &[&str] = &["subject", "start_time", "number", "lab", "projects", "t
 
 /// What is shown beside the keys of relations.
 const SHOWN: &[EmbeddedIn] = &[
-    EmbeddedIn { copied: Some(&derived::IN_SESSION), ..in_detail("datasets", "sessions", "session", "id") },
-    in_detail("insertions", "sessions", "session", "id"),
+    followed(in_detail("datasets", "sessions", "session", "id"), &rules::IN_SESSION),
+    followed(in_detail("insertions", "sessions", "session", "id"), &rules::PROBES),
     EmbeddedIn {
         of: "trajectories",
         by: "sessions",
@@ -175,20 +184,23 @@ const SHOWN: &[EmbeddedIn] = &[
         copied: None,
     },
     in_detail("fields-of-view", "sessions", "session", "id"),
-    in_detail("water-administrations", "sessions", "session", "id"),
-    in_detail("notes", "sessions", "object_id", "id"),
+    followed(in_detail("water-administrations", "sessions", "session", "id"), &rules::WATER),
+    followed(in_detail("notes", "sessions", "object_id", "id"), &rules::NOTES),
     in_detail("weighings", "subjects", "subject", "nickname"),
     in_detail("water-administrations", "subjects", "subject", "nickname"),
     in_detail("water-restriction", "subjects", "subject", "nickname"),
     // Registering a dataset adds it to the insertions of its session, and does not bump them.
-    EmbeddedIn { copied: Some(&derived::IN_INSERTION), ..beside("datasets", "insertions", &[], true) },
+    followed(beside("datasets", "insertions", &[], true), &rules::IN_INSERTION),
     beside("datasets", "insertions", PLACE, false),
     beside("datasets", "fields-of-view", PLACE, false),
     EmbeddedIn { detail: true, ..held("fields-of-view", "imaging-stack", "slices", "id", &[]) },
-    held("sessions", "insertions", "session", "id", INFO),
-    held("sessions", "datasets", "session", "id", &["number"]),
-    held("insertions", "trajectories", "probe_insertion", "id", &["name", "session_info"]),
-    held("insertions", "chronic-insertions", "probe_insertion", "id", &[]),
+    followed(held("sessions", "insertions", "session", "id", INFO), &rules::SESSION_INFO),
+    followed(held("sessions", "datasets", "session", "id", &["number"]), &rules::SESSION_NUMBER),
+    followed(
+        held("insertions", "trajectories", "probe_insertion", "id", &["name", "session_info"]),
+        &rules::TRAJECTORY,
+    ),
+    followed(held("insertions", "chronic-insertions", "probe_insertion", "id", &[]), &rules::CHRONIC),
     held("fov-location", "fields-of-view", "location", "id", &[]),
     held("tags", "datasets", "tags", "name", &["name", "protected", "public"]),
     held("datasets", "files", "dataset", "id", &["name", "collection"]),
@@ -199,11 +211,29 @@ const SHOWN: &[EmbeddedIn] = &[
         way: JoinPath::Within { relation: "file_records", column: "data_repository", key: "name" },
         fields: &["name", "data_url", "globus_path"],
         detail: false,
-        copied: Some(&derived::FILES),
+        copied: Some(Making::Copied(&rules::FILES)),
     },
     filed("sessions"),
     filed("insertions"),
 ];
+
+/// What two records both say of one thing, so that neither waits for the other: who has read one of them knows it of both.
+const MUTUAL: &[EmbeddedIn] = &[
+    followed(
+        held("files", "datasets", "file_records", "id", &["data_repository", "relative_path", "exists"]),
+        &rules::IN_DATASET,
+    ),
+    followed(held("datasets", "files", "dataset", "id", &["file_records"]), &rules::FILE),
+];
+
+/// How what records show of others is made of these, where that is known: who shows them, and the rule.
+pub fn rules_by(by: &str) -> impl Iterator<Item = (&'static EmbeddedIn, &'static Copied)> {
+    let all = SHOWN.iter().chain(MUTUAL).filter(move |shown| shown.by == by);
+    all.filter_map(|shown| match shown.copied {
+        Some(Making::Copied(rule)) => Some((shown, rule)),
+        _ => None,
+    })
+}
 
 /// Whose records, not only their keys, those of this endpoint show.
 pub fn shows(by: &str) -> impl Iterator<Item = &'static EmbeddedIn> {
@@ -212,18 +242,18 @@ pub fn shows(by: &str) -> impl Iterator<Item = &'static EmbeddedIn> {
 
 /// Who shows records of this endpoint, the keys of relations included.
 pub fn shown(of: &str) -> Vec<EmbeddedIn> {
-    let declared = SHOWN.iter().filter(|shown| shown.of == of).copied();
+    let declared = SHOWN.iter().chain(MUTUAL).filter(|shown| shown.of == of).copied();
     let models = ENDPOINTS.iter().filter_map(|endpoint| Model::of(endpoint.name));
     let keys = models.flat_map(|model| model.relations.iter().map(move |relation| (model, relation)));
     let by_key = keys.filter_map(|(model, relation)| match relation.join {
         // Who refers to a record by its id changes when that record goes.
-        Join::Holds { key, detail, .. } if relation.to == of => Some(EmbeddedIn {
+        Join::Holds { at, key, detail } if relation.to == of => Some(EmbeddedIn {
             of: relation.to,
             by: model.endpoint,
             way: JoinPath::Holding { relation: relation.name, key },
             fields: if key == "id" { &["id"] } else { &["name", "nickname", "username"] },
             detail,
-            copied: None,
+            copied: (key != "id").then_some(Making::Key { at, key }),
         }),
         _ => None,
     });

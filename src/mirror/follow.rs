@@ -19,7 +19,7 @@ use super::{
 use crate::{
     alyx::{
         change_tracking::{EmbeddedIn, JoinPath, shown},
-        derived::{BESIDES, Copied, Followed, RecordChange},
+        derived::{BESIDES, Changed, Followed, Making, RecordChange},
     },
     clock::{self, Millis},
 };
@@ -32,7 +32,7 @@ const DEEP: usize = 4;
 /// The records that show one which is about to change.
 pub(super) struct Followers {
     shown: EmbeddedIn,
-    copied: &'static Copied,
+    copied: Making,
     by: &'static EndpointTables,
     numbers: Vec<i64>,
 }
@@ -49,15 +49,15 @@ pub(super) fn followers(
     let mut left = Vec::new();
     for shown in touched.drain(..) {
         let by = Schema::get().table(shown.by);
-        let Some((copied, by)) = followed(&shown, change).zip(by) else {
+        let Some((copied, by)) = followed(connection, table, &shown, change)?.zip(by) else {
             left.push(shown);
             continue;
         };
-        // A record that was asked for before this may not have it.
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO meta VALUES('followed:' || ?1, ?2)")?
-            .execute((shown.by, clock::stamp()))?;
+        if !copied.concerns(change) {
+            continue;
+        }
         let numbers = numbers(connection, table, by, n, &shown)?;
+        note(connection, by, &shown, &numbers)?;
         found.push(Followers { shown, copied, by, numbers });
     }
     *touched = left;
@@ -65,10 +65,24 @@ pub(super) fn followers(
 }
 
 /// How a change is followed by those who show it so, if it is.
-fn followed(shown: &EmbeddedIn, change: &RecordChange) -> Option<&'static Copied> {
-    let copied = shown.copied?;
-    let same = copied.key_of(&change.before).is_some_and(|key| copied.key_of(&change.after) == Some(key));
-    (same && copied.covers(change, shown.fields)).then_some(copied)
+fn followed(
+    connection: &Connection,
+    table: &EndpointTables,
+    shown: &EmbeddedIn,
+    change: &RecordChange,
+) -> rusqlite::Result<Option<Making>> {
+    let Some(copied) = shown.copied.filter(|copied| copied.covers(change, shown.fields)) else {
+        return Ok(None);
+    };
+    let Some(key) = copied.key_of(change) else { return Ok(None) };
+    // Whom of two of one name they show, their records do not say.
+    let Making::Key { key: column, .. } = copied else { return Ok(Some(copied)) };
+    if table.column(column).is_none_or(|known| known.detail) || key.contains('\\') {
+        return Ok(None);
+    }
+    let sql = format!("SELECT count(*) FROM \"{}\" WHERE \"{column}\" = ?1", table.name);
+    let named: i64 = connection.prepare_cached(&sql)?.query_row([key], |row| row.get(0))?;
+    Ok((named <= 1).then_some(copied))
 }
 
 /// The numbers of the records that show this one, those beside each other that are shown by the same.
@@ -107,8 +121,8 @@ pub(super) fn carry(
     }
     let mut carrier = Carrier { connection, besides: besides(connection)?, recount: HashSet::new() };
     for Followers { shown, copied, by, numbers } in followers {
-        let Some(key) = copied.key_of(&change.before) else { continue };
-        let changes: HashMap<_, _> = [(key, change)].into();
+        let Some(key) = copied.key_of(change) else { continue };
+        let changes: Changed<'_> = [(key, change)].into();
         for batch in numbers.chunks(BATCH) {
             let mut further = Vec::new();
             for n in batch {
@@ -145,7 +159,7 @@ fn besides(connection: &Connection) -> rusqlite::Result<HashMap<String, String>>
 }
 
 /// For each record that shows others, which of them have changed.
-type ByFollower<'c> = BTreeMap<i64, HashMap<String, &'c RecordChange>>;
+type ByFollower<'c> = BTreeMap<i64, Changed<'c>>;
 
 struct Carrier<'c> {
     connection: &'c Connection,
@@ -163,15 +177,15 @@ impl Carrier<'_> {
         deep: usize,
     ) -> Result<(), MirrorError> {
         // Who shows many of them is changed once.
-        let mut followers: Vec<(EmbeddedIn, &'static Copied, ByFollower<'_>)> = Vec::new();
+        let mut followers: Vec<(EmbeddedIn, Making, ByFollower<'_>)> = Vec::new();
         for (n, change) in changed {
             for shown in refetch::touched(table, Some(&change.before), Some(&change.after)) {
                 let by = Schema::get().table(shown.by).filter(|_| deep > 0);
-                let Some((copied, by)) = followed(&shown, change).zip(by) else {
+                let Some((copied, by)) = followed(self.connection, table, &shown, change)?.zip(by) else {
                     refetch::mark(self.connection, table, *n, &[shown])?;
                     continue;
                 };
-                let Some(key) = copied.key_of(&change.before) else { continue };
+                let Some(key) = copied.key_of(change).filter(|_| copied.concerns(change)) else { continue };
                 let at = followers.iter().position(|(known, _, _)| *known == shown).unwrap_or_else(|| {
                     followers.push((shown, copied, BTreeMap::new()));
                     followers.len() - 1
@@ -183,6 +197,7 @@ impl Carrier<'_> {
         }
         for (shown, copied, numbers) in followers {
             let Some(by) = Schema::get().table(shown.by) else { continue };
+            note(self.connection, by, &shown, &numbers.keys().copied().collect::<Vec<_>>())?;
             let mut further = Vec::new();
             for (n, changes) in numbers {
                 further.extend(self.one(table, by, n, &shown, copied, &changes)?);
@@ -199,8 +214,8 @@ impl Carrier<'_> {
         by: &'static EndpointTables,
         n: i64,
         shown: &EmbeddedIn,
-        copied: &Copied,
-        changes: &HashMap<String, &RecordChange>,
+        copied: Making,
+        changes: &Changed<'_>,
     ) -> Result<Option<(i64, RecordChange)>, MirrorError> {
         let sql = format!("SELECT {} FROM \"{}__body\" WHERE n = ?1", checksum::TEXTS, by.name);
         let texts = self.connection.prepare_cached(&sql)?.query_row([n], checksum::texts).optional()?;
@@ -241,8 +256,59 @@ fn text(followed: Followed) -> Option<String> {
     }
 }
 
-/// Whether records of this endpoint have followed others after this stamp.
-pub(super) fn has_followed(connection: &Connection, endpoint: &str, asked: Millis) -> rusqlite::Result<bool> {
-    let sql = "SELECT EXISTS(SELECT 1 FROM meta WHERE key = 'followed:' || ?1 AND value >= ?2)";
-    connection.prepare_cached(sql)?.query_row((endpoint, asked), |row| row.get(0))
+/// What keys of records begin with that have followed others; of all of an endpoint the key is its name.
+const FOLLOWED: &str = "followed:";
+/// So many records of an endpoint are noted one by one.
+const FEW: usize = 500;
+
+/// Notes which records have followed another: who asked for them before may get what they were before that.
+fn note(
+    connection: &Connection,
+    by: &EndpointTables,
+    shown: &EmbeddedIn,
+    numbers: &[i64],
+) -> rusqlite::Result<()> {
+    let (endpoint, stamp) = (by.endpoint.name, clock::stamp());
+    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES(?1, ?2)")?;
+    let is_here = generation::state(connection, endpoint)?.is_some();
+    // Details are asked for once their list is here.
+    if !is_here && shown.detail {
+        return Ok(());
+    }
+    if is_here && numbers.len() <= FEW && !by.ranked {
+        for n in numbers {
+            put.execute((format!("{FOLLOWED}{endpoint}:{n}"), stamp))?;
+        }
+        return Ok(());
+    }
+    put.execute((format!("{FOLLOWED}{endpoint}"), stamp)).map(drop)
+}
+
+/// Whether a record has followed others since this stamp.
+pub(super) fn has_followed(
+    connection: &Connection,
+    endpoint: &str,
+    n: i64,
+    asked: Millis,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM meta WHERE key IN (?1, ?2) AND value >= ?3)";
+    let row = (format!("{FOLLOWED}{endpoint}"), format!("{FOLLOWED}{endpoint}:{n}"), asked);
+    connection.prepare_cached(sql)?.query_row(row, |row| row.get(0))
+}
+
+/// Whether any record of an endpoint has followed others since this stamp.
+pub(super) fn has_any_followed(
+    connection: &Connection,
+    endpoint: &str,
+    asked: Millis,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM meta WHERE (key = ?1 OR key >= ?1 || ':' AND key < ?1 || ';')
+               AND value >= ?2)";
+    connection.prepare_cached(sql)?.query_row((format!("{FOLLOWED}{endpoint}"), asked), |row| row.get(0))
+}
+
+/// Forgets what was noted before this stamp.
+pub(super) fn forget(connection: &Connection, before: Millis) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM meta WHERE key >= 'followed:' AND key < 'followed;' AND value < ?1";
+    connection.execute(sql, [before]).map(drop)
 }

@@ -240,7 +240,7 @@ fn replace(connection: &Connection, table: &EndpointTables, alone: bool) -> rusq
     connection.execute("DELETE FROM filling WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
     connection.execute("DELETE FROM due WHERE endpoint = ?1", [endpoint])?;
-    if follow::has_followed(connection, endpoint, began_at)? {
+    if follow::has_any_followed(connection, endpoint, began_at)? {
         refetch::mark_all(connection, table, began_at)?;
     }
     if alone || !differences.are_unknown() {

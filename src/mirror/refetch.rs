@@ -130,7 +130,10 @@ pub(super) fn touched(table: &EndpointTables, before: Option<&str>, after: Optio
         (Some(_), None) => !matches!(shown.way, JoinPath::Every),
         // Nobody can have referred to it before.
         (None, _) => {
-            !shown.is_by_id() && !matches!(shown.way, JoinPath::Every) && differs_or_all(shown, &differs)
+            !shown.is_by_id()
+                && !shown.is_mutual()
+                && !matches!(shown.way, JoinPath::Every)
+                && differs_or_all(shown, &differs)
         }
         (Some(_), Some(_)) => differs_or_all(shown, &differs),
     };
@@ -328,7 +331,7 @@ pub(super) fn replaced(
 
 /// Makes due all records that may show one of this table, of which it is not known since when they do.
 fn all(connection: &Connection, table: &EndpointTables, since: Option<Millis>) -> rusqlite::Result<()> {
-    for shown in shown(table.endpoint.name).iter().filter(|shown| !shown.is_by_id()) {
+    for shown in shown(table.endpoint.name).iter().filter(|shown| !shown.is_by_id() && !shown.is_mutual()) {
         let Some(by) = Schema::get().table(shown.by) else { continue };
         let here = generation::state(connection, shown.by)?;
         let Some(state) = here.filter(|_| shown.by != table.endpoint.name) else { continue };

@@ -46,21 +46,23 @@ async fn what_changes_while_it_is_fetched_is_fetched_again_and_is_old_until_then
     for session in list(&alyx.url(), "sessions").await {
         let detail = record::parse(&miniature::get(&alyx, &format!("/sessions/{}", id(&session))).await);
         if let Some(shown) = detail["data_dataset_session_related"].get(0) {
-            found = Some((id(&session), shown["id"].as_str().unwrap().to_owned()));
+            let default = shown["default_revision"] == "True";
+            found = Some((id(&session), shown["id"].as_str().unwrap().to_owned(), default));
             break;
         }
     }
-    let (session, dataset) = found.unwrap();
+    let (session, dataset, was) = found.unwrap();
     let path = format!("/datasets/{dataset}");
     let endpoint = Endpoint::named("datasets").unwrap();
-    let change = async |size: u64| {
-        let body = json!({ "file_size": size });
+    // What a session says of it in words of its own is fetched.
+    let change = async |default: bool| {
+        let body = json!({ "default_dataset": default });
         let (status, text) = send(&alyx, Method::PATCH, &path, Some(body)).await;
         assert_eq!(status, 200, "{text}");
     };
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     let written: i64 = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis().try_into().unwrap();
-    change(4711).await;
+    change(!was).await;
     kept.synchroniser.touch(endpoint, &dataset).await.unwrap();
     assert!(synced_at("sessions") < written, "a session shows it");
     lens.hold(&format!("/sessions/{session}"));
@@ -71,7 +73,7 @@ async fn what_changes_while_it_is_fetched_is_fetched_again_and_is_old_until_then
     assert!(synced_at("datasets") > written);
     assert!(synced_at("sessions") < written, "it is not fetched yet");
     // The answer that is held back does not have this.
-    change(4712).await;
+    change(was).await;
     kept.synchroniser.touch(endpoint, &dataset).await.unwrap();
     lens.release();
     assert_eq!(cycle.await.unwrap(), 0);

@@ -76,15 +76,20 @@ pub(super) fn put(
     if own_write::is_newer(connection, table, list, asked)? {
         return Ok(false);
     }
-    let changed = put_anyway(connection, table, known, list, detail)?;
-    // What it shows of others may be from before they changed, and those here have followed them already.
-    if changed
-        && follow::has_followed(connection, table.endpoint.name, asked)?
-        && let Some(n) = place(connection, table, list)?.or(known)
+    // What it shows of others is from before they changed, and the record here has followed them: it is asked for again.
+    if let Some(n) = place(connection, table, list)?.or(known)
+        && follow::has_followed(connection, table.endpoint.name, n, asked)?
     {
-        refetch::add(connection, table.endpoint.name, n, asked)?;
+        let here = body(connection, table, n)?;
+        let is_same = here.as_ref().is_some_and(|(own, own_detail)| {
+            own == list && !matches!(detail, DetailUpdate::Is(text) if own_detail.as_ref() != Some(text))
+        });
+        if here.is_some() && !is_same {
+            refetch::add(connection, table.endpoint.name, n, asked)?;
+            return Ok(false);
+        }
     }
-    Ok(changed)
+    put_anyway(connection, table, known, list, detail)
 }
 
 /// The same whatever was written through the proxy.

@@ -23,7 +23,7 @@ use crate::{
     },
     clock::{self, Millis},
     mirror::{
-        Mirror, MirrorError, generation, ingest,
+        Mirror, MirrorError, follow, generation, ingest,
         schema::{EndpointTables, Schema},
         state::{self, States},
         unreadable,
@@ -347,7 +347,8 @@ impl Synchroniser {
         let before = self.clock().now() - LONG;
         let forget = move |connection: &Connection| {
             let sql = "DELETE FROM meta WHERE key >= 'written:' AND key < 'written;' AND value < ?1";
-            Ok(connection.execute(sql, [before]).map(drop)?)
+            connection.execute(sql, [before])?;
+            Ok(follow::forget(connection, before)?)
         };
         if let Err(error) = self.mirror.write(forget).await {
             tracing::debug!(%error, "what was written through the proxy stays noted");
