@@ -48,6 +48,7 @@ mod mirror_json_nulls;
 mod mirror_kills;
 mod mirror_races;
 mod mirror_recordings;
+mod mirror_rounds;
 mod mirror_server;
 mod mirror_sync;
 mod mirror_unreadable;

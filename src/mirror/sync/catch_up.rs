@@ -147,7 +147,7 @@ impl Synchroniser {
             return Ok(false);
         }
         if !due.is_empty() {
-            self.renew(table, &scope).await?;
+            self.renew(table, &scope, None).await?;
         }
         Ok(true)
     }

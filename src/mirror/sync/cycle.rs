@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Cycle, Done, LEAST, SyncError, Synchroniser};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+
+use super::{Cycle, Done, LEAST, SyncError, Synchroniser, refetch::Renewed};
 use crate::{clock::Millis, mirror::schema::EndpointTables};
 
 /// What a cycle goes through, and what came of it.
@@ -11,6 +13,9 @@ type Errors = Vec<(&'static str, SyncError)>;
 
 /// Alyx has gone away: the cycle ends.
 struct Over;
+
+/// So many tables are brought up to date beside each other: one of which much has changed does not let the others grow old.
+const ABREAST: usize = 4;
 
 /// For how long details are fetched before the lists are looked after again.
 #[derive(Debug, Clone, Copy)]
@@ -36,14 +41,20 @@ impl Synchroniser {
 
     async fn all(&self, cycle: Cycle<'_>, errors: &mut Errors) -> Result<(), Over> {
         let mut begun = self.clock().now();
-        let mut listed = self.lists(&self.tables(cycle), cycle, errors).await?;
-        while !self.all_details(&mut listed, cycle, self.slice(begun), errors).await? {
+        let tables = self.tables(cycle);
+        let mut listed = self.lists(&tables, cycle, errors).await?;
+        let mut renewed = self.shown(&tables, cycle, self.slice(begun), errors).await?;
+        listed.retain(|table| errors.iter().all(|(name, _)| *name != table.endpoint.name));
+        while !(self.all_details(&mut listed, cycle, self.slice(begun), errors).await? && renewed) {
             // Lists do not grow old meanwhile.
             begun = self.clock().now();
             let mut others = Errors::new();
-            let more = self.lists(&self.tables(Cycle::Due), Cycle::Due, &mut others).await;
+            let tables = self.tables(Cycle::Due);
+            let more = self.lists(&tables, Cycle::Due, &mut others).await;
+            let shown = self.shown(&tables, Cycle::Due, self.slice(begun), &mut others).await;
             let of_cycle = |name: &str| self.tables(cycle).iter().any(|table| table.endpoint.name == name);
             errors.extend(others.into_iter().filter(|(endpoint, _)| of_cycle(endpoint)));
+            renewed = shown?;
             for table in more? {
                 if listed.iter().all(|known| known.endpoint.name != table.endpoint.name) {
                     listed.push(table);
@@ -53,20 +64,29 @@ impl Synchroniser {
         Ok(())
     }
 
-    /// Brings the lists of these tables up to date, and fetches what shows changed records; those that went well.
+    /// Brings the lists of these tables up to date; those that went well.
     async fn lists(&self, tables: &Tables, cycle: Cycle<'_>, errors: &mut Errors) -> Result<Tables, Over> {
         self.wanted.store(false, Ordering::Relaxed);
         let (mut listed, mut tags) = (Tables::new(), false);
-        for table in tables {
-            match self.table(table, cycle).await {
-                Ok(Done::Rested) => {}
-                Ok(done) => {
-                    listed.push(table);
-                    tags |= done == Done::Listed && table.endpoint.name == "tags";
+        // What is not here yet is filled one by one, as what is shown comes before what shows it.
+        let (here, new): (Tables, Tables) = tables.iter().copied().partition(|table| self.is_here(table));
+        for (tables, abreast) in [(new, 1), (here, ABREAST)] {
+            let (mut waiting, mut running) = (tables.into_iter(), FuturesUnordered::new());
+            loop {
+                running.extend(
+                    waiting.by_ref().take(abreast - running.len()).map(|table| self.list(table, cycle)),
+                );
+                let Some((table, result)) = running.next().await else { break };
+                match result {
+                    Ok(Done::Rested) => {}
+                    Ok(done) => {
+                        listed.push(table);
+                        tags |= done == Done::Listed && table.endpoint.name == "tags";
+                    }
+                    Err(error) => self.ended(table, Err(error), errors),
                 }
-                Err(error) => self.ended(table, Err(error), errors),
+                self.goes_on(cycle, errors)?;
             }
-            self.goes_on(cycle, errors)?;
         }
         if tags && let Some(table) = tables.iter().find(|table| table.endpoint.name == "tags") {
             let compared = self.compare_tags().await;
@@ -75,32 +95,61 @@ impl Synchroniser {
                 self.goes_on(cycle, errors)?;
             }
         }
-        self.shown(tables, cycle, errors).await?;
         let failed =
             |table: &&'static EndpointTables| errors.iter().any(|(name, _)| *name == table.endpoint.name);
         listed.retain(|table| !failed(table));
         Ok(listed)
     }
 
-    /// Fetches what shows changed records; which may itself be shown.
-    async fn shown(&self, tables: &Tables, cycle: Cycle<'_>, errors: &mut Errors) -> Result<(), Over> {
+    async fn list(
+        &self,
+        table: &'static EndpointTables,
+        cycle: Cycle<'_>,
+    ) -> (&'static EndpointTables, Result<Done, SyncError>) {
+        (table, self.table(table, cycle).await)
+    }
+
+    async fn renewal(
+        &self,
+        table: &'static EndpointTables,
+        slice: Slice,
+    ) -> (&'static EndpointTables, Result<Renewed, SyncError>) {
+        (table, self.renew(table, &self.scope(table), Some(slice)).await)
+    }
+
+    /// Fetches what shows changed records; which may itself be shown. Not for longer than the slice; whether all is done.
+    async fn shown(
+        &self,
+        tables: &Tables,
+        cycle: Cycle<'_>,
+        slice: Slice,
+        errors: &mut Errors,
+    ) -> Result<bool, Over> {
         for _ in 0..3 {
-            let mut any = false;
-            for table in tables {
-                let scope = self.scope(table);
-                match self.renew(table, &scope).await {
-                    Ok(renewed) => any |= renewed,
+            let (mut any, mut over) = (false, false);
+            let (mut waiting, mut running) = (tables.iter(), FuturesUnordered::new());
+            loop {
+                let more = if over { 0 } else { ABREAST - running.len() };
+                running.extend(waiting.by_ref().take(more).map(|table| self.renewal(table, slice)));
+                let Some((table, result)) = running.next().await else { break };
+                match result {
+                    Ok(Renewed::Nothing) => {}
+                    Ok(Renewed::Some) => any = true,
+                    Ok(Renewed::Part) => over = true,
                     Err(error) => {
                         self.ended(table, Err(error), errors);
                         self.goes_on(cycle, errors)?;
                     }
                 }
             }
+            if over {
+                return Ok(false);
+            }
             if !any {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Fetches the details that are not here of these tables, and takes those from them that are done; whether all are. Not

@@ -243,18 +243,21 @@ impl Synchroniser {
             Schema::get().tables().iter().filter(|table| named(table.endpoint)).collect();
         // What is filled comes first, and what is shown before what shows it, whose changes are followed once it is here.
         // Change times of some stand in others; and where many things have changed, sessions are fetched last.
-        let is_here = |table: &EndpointTables| {
-            states.of(table.endpoint.name).is_some_and(|state| state.scope == self.scope(table))
-        };
         tables.sort_by_key(|table| {
             let noted = matches!(Changes::of(table.endpoint.name), Changes::With { .. });
-            if is_here(table) {
+            if self.is_here(table) {
                 (1, usize::from(table.has_details()), noted)
             } else {
                 (0, turn(table), noted)
             }
         });
         tables
+    }
+
+    /// Whether a table is here as the settings want it.
+    fn is_here(&self, table: &EndpointTables) -> bool {
+        let states = self.mirror.states();
+        states.of(table.endpoint.name).is_some_and(|state| state.scope == self.scope(table))
     }
 
     fn scope(&self, table: &EndpointTables) -> TableScope {

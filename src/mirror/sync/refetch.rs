@@ -4,6 +4,7 @@
 use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
+    cycle::Slice,
     source,
 };
 use crate::{
@@ -22,13 +23,25 @@ const MANY: u64 = 1000;
 /// A page of the whole list has so many times as many records as one by their ids.
 const PAGES: u64 = 18;
 
+/// What became of what was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewed {
+    /// Nothing was.
+    Nothing,
+    /// It was fetched.
+    Some,
+    /// As much of it as there was time for.
+    Part,
+}
+
 impl Synchroniser {
-    /// Fetches again what is due; whether anything was.
+    /// Fetches again what is due, for no longer than the slice.
     pub(super) async fn renew(
         &self,
         table: &'static EndpointTables,
         scope: &TableScope,
-    ) -> Result<bool, SyncError> {
+        slice: Option<Slice>,
+    ) -> Result<Renewed, SyncError> {
         let endpoint = table.endpoint.name;
         let (any, lists, rows) = self
             .mirror
@@ -40,7 +53,7 @@ impl Synchroniser {
             })
             .await?;
         if !any {
-            return Ok(false);
+            return Ok(Renewed::Nothing);
         }
         let long = lists > MANY && lists * PAGES > rows;
         if lists > 0 && (long || !source::by_ranges(table)) {
@@ -61,9 +74,12 @@ impl Synchroniser {
             let limit = i64::try_from(IDS).unwrap_or(i64::MAX);
             let batch =
                 self.mirror.read(move |connection, _| refetch::first(connection, table, last, limit)).await?;
-            let Some(end) = batch.last() else { return Ok(true) };
+            let Some(end) = batch.last() else { return Ok(Renewed::Some) };
             last = end.n;
             self.renew_some(table, scope, batch, asked).await?;
+            if slice.is_some_and(|slice| self.is_over(slice)) {
+                return Ok(Renewed::Part);
+            }
         }
     }
 

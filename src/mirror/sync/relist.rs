@@ -183,18 +183,24 @@ impl Synchroniser {
     }
 
     /// Whether Alyx has as many records as there are here of a table that is seldom read as a whole; where it hasn't, new
-    /// ones are fetched and those that have gone are taken out.
+    /// ones are fetched and those that have gone are taken out. A table of a page is read as a whole, which costs no more: as
+    /// many as before may be others, where one was deleted and one created.
     pub(super) async fn count(
         &self,
         table: &'static EndpointTables,
         scope: &TableScope,
     ) -> Result<(), SyncError> {
         let (endpoint, start) = (table.endpoint.name, self.clock().now());
-        let count = self.source.count(table.endpoint, scope).await?;
-        if source::by_ranges(table) {
-            self.mend(table, scope, count).await?;
-        } else if self.mirror.states().of(endpoint).is_some_and(|state| state.rows != count) {
+        let rows = self.mirror.states().of(endpoint).map_or(0, |state| state.rows);
+        if rows <= source::PAGE as u64 {
             self.relist(table, scope).await?;
+        } else {
+            let count = self.source.count(table.endpoint, scope).await?;
+            if source::by_ranges(table) {
+                self.mend(table, scope, count).await?;
+            } else if rows != count {
+                self.relist(table, scope).await?;
+            }
         }
         self.mirror
             .write(move |connection| {
