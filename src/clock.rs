@@ -131,6 +131,12 @@ pub fn day(at: Millis, time_zone: &str) -> jiff::civil::Date {
     jiff::Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(zone).date()
 }
 
+/// The hour of the day of this time in a time zone by its IANA name; in UTC where there is no such zone.
+pub fn hour(at: Millis, time_zone: &str) -> i8 {
+    let zone = jiff::tz::TimeZone::get(time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    jiff::Timestamp::from_millisecond(at).unwrap_or_default().to_zoned(zone).hour()
+}
+
 /// `2026-11-23 09:12 UTC`, for people.
 pub fn for_people(at: Millis) -> String {
     jiff::Timestamp::from_millisecond(at)

@@ -5,7 +5,13 @@ use serde_json::{Map, Value, json};
 use super::router::{AdminSite, file_name};
 use crate::{
     clock::{self, Millis},
-    mirror::{sync::TableProgress, unreadable::Unreadable},
+    mirror::{
+        sync::{
+            TableProgress,
+            budget::{BudgetUse, Purpose},
+        },
+        unreadable::Unreadable,
+    },
 };
 
 /// What strangers are told of a synchronisation that failed.
@@ -57,6 +63,7 @@ impl AdminSite {
             },
             "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
             "verifications": verified,
+            "requests": self.core.synchroniser.as_ref().map(|synchroniser| requests(&synchroniser.budget.used())),
             "degraded": mirror.trouble().map(|trouble| trouble.for_machines()),
             "quarantined_file": mirror.set_aside().map(|path| file_name(&path, names)),
             "progress": self.core.synchroniser.as_ref().map(|synchroniser| {
@@ -65,6 +72,22 @@ impl AdminSite {
             }),
         }))
     }
+}
+
+/// What was asked of Alyx in the last 24 hours, and saved it.
+fn requests(used: &BudgetUse) -> Value {
+    let by_purpose: Map<String, Value> = Purpose::ALL
+        .into_iter()
+        .map(|purpose| (purpose.name().to_owned(), used.of(purpose).into()))
+        .collect();
+    json!({
+        "hours": 24,
+        "background": used.background(),
+        "allowed": used.allowed,
+        "left": used.left(),
+        "reads_saved": used.saved,
+        "by_purpose": by_purpose,
+    })
 }
 
 /// How far a table is; strangers are not told why it failed.

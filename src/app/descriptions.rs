@@ -23,13 +23,16 @@ use crate::{
     },
     cache::{JsonVariant, Question},
     clock::Millis,
-    mirror::{Described, Mirror, Synchroniser},
+    mirror::{
+        Described, Mirror, Synchroniser,
+        sync::budget::{Purpose, asking_for},
+    },
 };
 
 /// How soon it is looked again where one could not be had,
 const SOON: Duration = Duration::from_mins(1);
 /// and where all are here: that Alyx has been upgraded is noticed within this time.
-const LATER: Duration = Duration::from_hours(1);
+pub(super) const LATER: Duration = Duration::from_hours(1);
 
 /// What Alyx said of a document: its body, empty where it has none.
 type Said = Option<Bytes>;
@@ -39,7 +42,10 @@ type Said = Option<Bytes>;
 pub(super) async fn keep(core: Arc<Core>, mut all: bool) {
     loop {
         tokio::time::sleep(if all { LATER } else { SOON }).await;
-        all = fetch(&core).await;
+        let allowed = core.synchroniser.as_ref().map(|own| own.budget.allows(Purpose::Description, 1));
+        if allowed != Some(false) {
+            all = fetch(&core).await;
+        }
     }
 }
 
@@ -93,7 +99,8 @@ async fn stored(core: &Core, document: Document, longest: Option<Millis>) -> Sai
 
 async fn ask(core: &Core, synchroniser: &Synchroniser, document: Document) -> Said {
     let question = question(document).filter(|_| !core.upstream.health.is_down())?;
-    match synchroniser.ask_as(document.path, HeaderValue::from_static(document.accept)).await {
+    let asking = synchroniser.ask_as(document.path, HeaderValue::from_static(document.accept));
+    match asking_for(Purpose::Description, asking).await {
         Ok(answer) if matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND) => {
             let body = if answer.status == StatusCode::OK { answer.body.clone() } else { Bytes::new() };
             core.responses.remember(&question, &answer).await.map(|_| body)

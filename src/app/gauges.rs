@@ -5,8 +5,9 @@ use metrics::gauge;
 use crate::{
     admin::router::AdminSite,
     clock, data_dir,
+    mirror::sync::budget::{Purpose, REQUESTS},
     proxy::{in_flight, verify},
-    telemetry::{access_log, activity::costly, counters},
+    telemetry::{access_log, activity::costly, counters, metrics as series},
     upstream::measure,
 };
 
@@ -16,6 +17,7 @@ pub(crate) fn register() {
     costly::register();
     counters::register();
     in_flight::register();
+    series::register(REQUESTS, "purpose", Purpose::ALL.map(Purpose::name));
     measure::register();
     verify::register();
 }
@@ -61,12 +63,16 @@ impl AdminSite {
         let (states, now) = (mirror.states(), self.core.clock.now());
         if let Some(synchroniser) = &self.core.synchroniser {
             set("alyx_proxy_mirror_account_refused", synchroniser.is_account_refused().into());
+            let used = synchroniser.budget.used();
+            set("alyx_proxy_mirror_background_requests", used.background());
+            set("alyx_proxy_mirror_reads_saved", used.saved);
+            set("alyx_proxy_mirror_background_requests_allowed", used.allowed.unwrap_or(0));
             let settings = self.core.settings.load();
             let missing = settings.mirror.kept().filter(|endpoint| states.of(endpoint.name).is_none());
             missing.for_each(|endpoint| set_table(endpoint.name, 0, now - self.started_at));
         }
         for (endpoint, state) in states.iter() {
-            set_table(endpoint, state.rows, now - state.synced_at);
+            set_table(endpoint, state.rows, now - state.synced_at.max(state.counted_at));
         }
     }
 }

@@ -190,6 +190,12 @@ fn finish(core: &Core, asked: &Named<'_>, response: &Response<Body>, how: Option
     access_log::log(asked, response, took);
     if let Some(how) = how {
         core.counters.count(how);
+        if how.saves_a_request()
+            && asked.method.is_safe()
+            && let Some(synchroniser) = &core.synchroniser
+        {
+            synchroniser.budget.note_saved();
+        }
         let (endpoint, uri, status) = (asked.endpoint, asked.uri, response.status().as_u16());
         if is_refused_write(asked.method, endpoint, how, status) {
             metrics::counter!("alyx_proxy_writes_rejected_total").increment(1);

@@ -31,6 +31,9 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> CommandResult {
     if !is_set("mirror.interval") {
         settings.mirror.interval.0 = EVERY;
     }
+    if !is_set("mirror.background_per_day") {
+        settings.mirror.background_per_day = 0;
+    }
     if !is_set("storage.data_dir") {
         settings.storage.data_dir = scratch.path().join("data");
     }

@@ -65,7 +65,8 @@ type CommandResult = Result<(), CliError>;
 
 /// Carries out the command that the arguments name.
 pub(crate) async fn run() -> ExitCode {
-    match dispatch(Cli::parse()).await {
+    // What opens a proxy is large.
+    match Box::pin(dispatch(Cli::parse())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("alyx-proxy: {failure}");

@@ -34,8 +34,19 @@ struct MirrorView {
     #[serde(default)]
     progress: Option<BTreeMap<String, ProgressView>>,
     verifications: VerificationsView,
+    #[serde(default)]
+    requests: Option<RequestsView>,
     degraded: Option<DegradationView>,
     quarantined_file: Option<String>,
+}
+
+/// What the mirror asked of Alyx in the last 24 hours.
+#[derive(Debug, Deserialize)]
+struct RequestsView {
+    background: u64,
+    allowed: Option<u64>,
+    reads_saved: u64,
+    by_purpose: BTreeMap<String, u64>,
 }
 
 /// How far the synchronisation of a table is.
@@ -193,6 +204,7 @@ fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
         "mirror",
         tables.len()
     )];
+    lines.extend(mirror.requests.iter().map(readable_requests));
     let width = tables.iter().map(|table| table.endpoint.len()).max().unwrap_or_default();
     for TableView { endpoint, rows, details, age_seconds, scope, distrusted, .. } in tables {
         let details = if *details { ", details" } else { "" };
@@ -208,6 +220,21 @@ fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
     lines.extend(moving);
     lines.extend(tables.iter().flat_map(readable_unreadable));
     lines
+}
+
+/// What was asked and saved in the last 24 hours.
+fn readable_requests(requests: &RequestsView) -> String {
+    let RequestsView { background, allowed, reads_saved, by_purpose } = requests;
+    let allowed = allowed.map(|allowed| format!(" of {allowed}")).unwrap_or_default();
+    let others: Vec<_> = ["question", "person", "fill"]
+        .into_iter()
+        .filter_map(|name| Some(format!("{} for {name}", by_purpose.get(name).filter(|count| **count > 0)?)))
+        .collect();
+    let others = if others.is_empty() { String::new() } else { format!("; {}", others.join(", ")) };
+    format!(
+        "{:<11} {reads_saved} reads answered without Alyx in 24 hours; the mirror asked {background}{allowed} by itself{others}",
+        ""
+    )
 }
 
 /// The records of a table that Alyx could not give.

@@ -231,6 +231,16 @@ impl CacheStatus {
         response.extensions_mut().insert(self);
     }
 
+    /// Whether Alyx was not asked, though it could have been.
+    pub(crate) fn saves_a_request(self) -> bool {
+        matches!(
+            self,
+            Self::Hit(..)
+                | Self::Mirror { reason: None, caught_up: false, .. }
+                | Self::Forwarded { collapsed: true, .. }
+        )
+    }
+
     /// Its name in logs and metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {

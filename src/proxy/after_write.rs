@@ -13,7 +13,13 @@ use super::{core::Core, passthrough::AlyxAnswer};
 use crate::{
     alyx::{Endpoint, Route, record},
     cache::Marked,
-    mirror::{Synchroniser, sync::OwnWrite},
+    mirror::{
+        Synchroniser,
+        sync::{
+            OwnWrite,
+            budget::{Purpose, asking_for},
+        },
+    },
 };
 
 /// Answers to writes that are longer are not looked into; the synchronisation finds what was written.
@@ -33,6 +39,9 @@ pub(crate) async fn refresh_mirror(
     (status, answer): (StatusCode, Option<Bytes>),
     marked: Option<Marked>,
 ) {
+    let touched: Vec<_> =
+        marked.iter().flat_map(|marked| &marked.endpoints).map(|(endpoint, _)| *endpoint).collect();
+    let at = marked.as_ref().map_or_else(|| core.clock.stamp(), |marked| marked.at);
     if let Some(write) = marked.and_then(|marked| own_write(method, route, status, answer.as_ref(), marked)) {
         absorb(core, write).await;
     }
@@ -47,7 +56,14 @@ pub(crate) async fn refresh_mirror(
         }
         _ => {}
     }
-    synchroniser.request_cycle();
+    synchroniser.request(touched, at);
+}
+
+/// Has the mirror look at what a write may have changed, though nobody knows what came of it.
+pub(super) fn may_have_written(core: &Core, marked: Option<Marked>) {
+    if let (Some(synchroniser), Some(Marked { at, endpoints })) = (&core.synchroniser, marked) {
+        synchroniser.request(endpoints.into_iter().map(|(endpoint, _)| endpoint), at);
+    }
 }
 
 /// What a write says of the record that it wrote.
@@ -94,7 +110,12 @@ pub(super) fn refresh(synchroniser: &Arc<Synchroniser>, endpoint: &'static Endpo
     let synchroniser = synchroniser.clone();
     tokio::spawn(async move {
         for key in keys {
-            if let Err(error) = synchroniser.touch(endpoint, &key).await {
+            // The list of it, and its detail.
+            if !synchroniser.budget.allows(Purpose::Follow, 2) {
+                return;
+            }
+            let touched = asking_for(Purpose::Follow, synchroniser.touch(endpoint, &key));
+            if let Err(error) = touched.await {
                 tracing::debug!(endpoint = endpoint.name, %error, "what was written waits for the next cycle");
             }
         }

@@ -18,11 +18,12 @@ use super::{
 };
 use crate::{
     alyx::{Endpoint, Route, filterset::Undecidable},
-    mirror::sync::CatchUp,
+    mirror::{Synchroniser, sync::CatchUp},
 };
 
-/// Tables that are brought up to date for one question; where more are too old, Alyx answers it with less.
-const MOST: usize = 3;
+/// So many requests are made for one question, as others come soon after one; where it takes more, Alyx answers it with less,
+/// until as many questions have needed these tables.
+const FEW: usize = 6;
 /// So many times as long as the question itself it may take Alyx: many questions live by it, for as long as the table counts
 /// as recent.
 const TIMES: u32 = 3;
@@ -55,12 +56,18 @@ impl Costs {
     }
 }
 
-/// Whether it is worth its time to bring tables up to date instead of asking a question that takes Alyx so long.
-fn is_worth_it(question: Option<Duration>, tables: Option<Duration>) -> bool {
-    match (question, tables) {
-        (Some(question), Some(tables)) => tables <= LITTLE.max(question * TIMES),
+/// Whether it is worth so many requests and their time to bring tables up to date, instead of asking a question that takes Alyx
+/// so long: so many have needed these tables since they were last looked at, and as many will live by that.
+fn is_worth_it(
+    (question, others): (Option<Duration>, u64),
+    (requests, tables): (usize, Option<Duration>),
+) -> bool {
+    let others = u32::try_from(others).unwrap_or(u32::MAX);
+    let in_time = match (question, tables) {
+        (Some(question), Some(tables)) => tables <= LITTLE.max(question.saturating_mul(TIMES.max(others))),
         _ => true,
-    }
+    };
+    in_time && (requests <= FEW || requests <= others as usize)
 }
 
 impl Read<'_> {
@@ -107,9 +114,17 @@ impl Read<'_> {
             return None;
         }
         let wanted: Vec<CatchUp> = match miss {
-            MirrorMiss::Old(tables) if tables.len() <= MOST => {
-                tables.iter().map(|table| CatchUp::Table(table)).collect()
-            }
+            MirrorMiss::Old(tables) => match self.question.route {
+                // The records of others that a detail shows.
+                Route::Detail(endpoint, _) => tables
+                    .iter()
+                    .map(|table| match *table {
+                        own if own == endpoint.name => CatchUp::Table(own),
+                        other => Synchroniser::for_details(other),
+                    })
+                    .collect(),
+                _ => tables.iter().map(|table| CatchUp::Table(table)).collect(),
+            },
             // A record that is asked for alone costs Alyx the same whoever asks, and its answer is current.
             MirrorMiss::Undecided(Undecidable::Lacking { endpoint, records })
                 if matches!(self.question.route, Route::List(_)) =>
@@ -120,10 +135,17 @@ impl Read<'_> {
             }
             _ => return None,
         };
-        let all = wanted.iter().all(|one| synchroniser.requests_of(one).is_some());
+        let requests =
+            wanted.iter().map(|one| Some(synchroniser.requests_of(one)?.len())).sum::<Option<usize>>()?;
         let took = wanted.iter().map(|one| synchroniser.took(one)).sum::<Option<Duration>>();
         let costs = self.floors.mirror.costs.of(&self.question.route);
-        (all && is_worth_it(costs, took)).then_some(wanted)
+        let questions = match miss {
+            MirrorMiss::Old(tables) => tables.iter().map(|table| synchroniser.budget.uses(table)).min(),
+            _ => None,
+        };
+        // The details of a few records stay, and need not be fetched again.
+        let requests = if questions.is_some() { requests } else { 1 };
+        is_worth_it((costs, questions.unwrap_or(0)), (requests, took)).then_some(wanted)
     }
 
     /// What Alyx would be asked for that.
@@ -171,8 +193,12 @@ mod tests {
     #[test]
     fn what_costs_alyx_more_than_the_questions_that_live_by_it_is_not_asked() {
         let ms = |ms| Some(Duration::from_millis(ms));
-        assert!(is_worth_it(None, ms(9_000)) && is_worth_it(ms(1), None), "not known yet");
-        assert!(is_worth_it(ms(100), ms(300)) && !is_worth_it(ms(100), ms(301)));
-        assert!(is_worth_it(ms(1), ms(50)) && !is_worth_it(ms(1), ms(51)));
+        let worth = |question, tables| is_worth_it((question, 0), (2, tables));
+        assert!(worth(None, ms(9_000)) && worth(ms(1), None), "not known yet");
+        assert!(worth(ms(100), ms(300)) && !worth(ms(100), ms(301)));
+        assert!(worth(ms(1), ms(50)) && !worth(ms(1), ms(51)));
+        // Of a record that shows many tables, as many questions must have come.
+        assert!(!is_worth_it((ms(100), 10), (11, ms(900))) && is_worth_it((ms(100), 11), (11, ms(900))));
+        assert!(!is_worth_it((ms(100), 11), (11, ms(1_200))));
     }
 }

@@ -187,9 +187,18 @@ impl FromMirror {
         recency: Option<Recency>,
         owner: Owner,
     ) -> MirrorLookup {
+        let budget = self.core.synchroniser.as_ref().map(|synchroniser| &synchroniser.budget);
         match self.kept(question, settings, recency, owner).await {
-            Ok(kept) => MirrorLookup::Answer(kept.entry),
+            Ok(kept) => {
+                if let Some(budget) = budget {
+                    budget.note_uses(kept.tables.iter().map(|table| table.endpoint));
+                }
+                MirrorLookup::Answer(kept.entry)
+            }
             Err(miss) => {
+                if let (Some(budget), MirrorMiss::Old(tables)) = (budget, &miss) {
+                    budget.note_uses(tables.iter().copied());
+                }
                 mirror_budget::note(&self.core.activity, question, &miss);
                 MirrorLookup::Miss(miss)
             }

@@ -309,7 +309,7 @@ async fn refuse(
     }
     if let Some(synchroniser) = &core.synchroniser {
         after_write::refresh(synchroniser, endpoint, vec![key.to_owned()]);
-        synchroniser.request_cycle();
+        synchroniser.request([endpoint.name], core.clock.stamp());
     }
     let (columns, them) = (changed.join(", "), if changed.len() == 1 { "it" } else { "them" });
     let text = format!(

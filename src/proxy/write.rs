@@ -11,7 +11,7 @@ use http::{Method, Response, StatusCode};
 
 use super::{
     Exchange,
-    after_write::{answered, refresh_mirror},
+    after_write::{answered, may_have_written, refresh_mirror},
     core::Core,
     error::{self, ProxyError},
     lost_update, passthrough,
@@ -81,9 +81,7 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
         }
         Ok(response) => response,
         Err(failure) => {
-            if changed && let Some(synchroniser) = &core.synchroniser {
-                synchroniser.request_cycle();
-            }
+            may_have_written(core, marked.ok().filter(|_| changed));
             failed(core, &method, &failure).into()
         }
     }

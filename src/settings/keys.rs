@@ -87,6 +87,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     fixed("mirror.details", ValueKind::Endpoints),
     live("mirror.interval", SOME_TIME),
     live("mirror.full_interval", SOME_TIME),
+    live("mirror.background_per_day", ValueKind::Count { least: 0, most: 1_000_000 }),
     live("mirror.max_age", ANY_SPAN),
     live("mirror.query_timeout", SOME_TIME),
     live("mirror.verify_per_minute", ValueKind::Count { least: 0, most: 1_000 }),

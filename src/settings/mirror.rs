@@ -24,6 +24,9 @@ pub struct MirrorSettings {
     pub interval: Span,
     /// How often the others are read as a whole.
     pub full_interval: Span,
+    /// What may be asked of Alyx a day that nobody waits for, where a twentieth of the reads that were answered here is less; 0:
+    /// no bound.
+    pub background_per_day: u32,
     /// How old a table may be to answer while Alyx can be reached, where `[freshness]` says nothing shorter.
     pub max_age: Span,
     /// How long a question may take the mirror before others are to answer it, waiting included.
@@ -51,6 +54,7 @@ impl Default for MirrorSettings {
             details: vec![ALL.to_owned()],
             interval: Span::minutes(4),
             full_interval: Span::hours(1),
+            background_per_day: 250,
             max_age: Span::days(1),
             query_timeout: Span::seconds(2),
             verify_per_minute: 2,

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Counters without labels. They stand at zero from the start: a rise from nothing to one is none to Prometheus.
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 8] = [
     (
         "alyx_proxy_audit_lines_lost_total",
         "Lines of the audit log that could not be written: the disk is full, or too slow",
@@ -23,7 +23,6 @@ const COUNTERS: [(&str, &str); 9] = [
         "alyx_proxy_mirror_catch_ups_total",
         "Tables that were brought up to date, and details fetched, for somebody who asked",
     ),
-    ("alyx_proxy_mirror_requests_total", "Questions that were put to Alyx to synchronise the mirror"),
     (
         "alyx_proxy_writes_rejected_total",
         "Requests to change something in Alyx that did not reach it: it, the disk or a free place was missing",
@@ -42,7 +41,7 @@ pub(crate) fn count_rejected(reason: &'static str) {
 }
 
 /// Counters by one label; whoever counts makes their series.
-const LABELLED: [(&str, &str); 5] = [
+const LABELLED: [(&str, &str); 6] = [
     (
         crate::telemetry::activity::costly::COSTLY,
         "Questions that the mirror gave up as they cost too much, or as it had no time for them",
@@ -51,13 +50,23 @@ const LABELLED: [(&str, &str); 5] = [
     (REJECTED, "Requests that were refused as too many were under way"),
     ("alyx_proxy_upstream_requests_total", "Requests that were sent to Alyx, by how they ended"),
     (
+        "alyx_proxy_mirror_requests_total",
+        "Questions that the mirror's account put to Alyx, by what they were asked for",
+    ),
+    (
         "alyx_proxy_mirror_verifications_total",
         "Answers of the mirror that were compared with Alyx's, by what came of it",
     ),
 ];
 
 /// What is measured when somebody asks.
-const GAUGES: [(&str, &str); 15] = [
+const GAUGES: [(&str, &str); 18] = [
+    (
+        "alyx_proxy_mirror_background_requests",
+        "What the mirror has asked of Alyx by itself in the last 24 hours, though nobody waited for it",
+    ),
+    ("alyx_proxy_mirror_background_requests_allowed", "The most that this may be; 0: there is no bound"),
+    ("alyx_proxy_mirror_reads_saved", "Reads of the last 24 hours that were answered without asking Alyx"),
     ("alyx_proxy_build_info", "Always 1; the label says which version runs"),
     ("alyx_proxy_storage_degraded", "1 while the disk or the database takes nothing new"),
     (

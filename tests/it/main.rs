@@ -38,6 +38,7 @@ mod log_ins;
 mod miniature;
 mod miniature_network;
 mod miniature_writes;
+mod mirror_background;
 mod mirror_catch_up;
 mod mirror_changes;
 mod mirror_damage;

@@ -21,6 +21,7 @@ use crate::{
     },
     alyx::Endpoint,
     clock,
+    mirror::sync::budget::{BudgetUse, Purpose},
 };
 
 #[derive(Template)]
@@ -35,9 +36,30 @@ struct MirrorPage<'p> {
     alyx: String,
     differences: Vec<String>,
     verified: Vec<(&'static str, u64)>,
+    /// What was asked of Alyx in the last 24 hours; none without an account.
+    asked: Option<AskedLately>,
     unreadable: Vec<Missing>,
     /// Records of the kind that are not shown.
     more_unreadable: usize,
+}
+
+/// What was asked of Alyx in the last 24 hours, and saved it.
+struct AskedLately {
+    saved: u64,
+    background: u64,
+    allowed: String,
+    by_purpose: Vec<(&'static str, u64)>,
+}
+
+impl AskedLately {
+    fn of(used: &BudgetUse) -> Self {
+        let allowed = match (used.allowed, used.left()) {
+            (Some(allowed), Some(left)) => format!("of {allowed} that it may; {left} are left"),
+            _ => "without a bound".to_owned(),
+        };
+        let by_purpose = Purpose::ALL.map(|purpose| (purpose.name(), used.of(purpose)));
+        Self { saved: used.saved, background: used.background(), allowed, by_purpose: by_purpose.to_vec() }
+    }
 }
 
 /// A record that Alyx could not give.
@@ -79,6 +101,7 @@ impl Visit {
             tables: self.rows(names),
             alyx: spec.as_ref().map_or_else(String::new, |spec| spec.summary()),
             differences: spec.iter().flat_map(|spec| spec.differences()).map(ToString::to_string).collect(),
+            asked: self.admin.core.synchroniser.as_ref().map(|own| AskedLately::of(&own.budget.used())),
             verified: self.admin.floors.mirror.samples.by_name().to_vec(),
             unreadable,
             more_unreadable,

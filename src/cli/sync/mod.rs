@@ -44,8 +44,7 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> CommandResult {
         tracing::warn!("the descriptions of the interface could not be fetched; clients ask for them first");
     }
     let errors = {
-        let cycle = synchroniser.cycle(Cycle::Now(&named));
-        tokio::pin!(cycle);
+        let mut cycle = Box::pin(synchroniser.cycle(Cycle::Now(&named)));
         let mut teller = ProgressReporter::new();
         loop {
             let ended = tokio::time::timeout(teller.pause(), &mut cycle).await;

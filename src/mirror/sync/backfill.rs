@@ -140,6 +140,9 @@ impl Synchroniser {
             if self.is_over(slice) {
                 return Ok(false);
             }
+            if self.budget.room() < batch.len() as u64 {
+                break;
+            }
             let numbers = batch.to_vec();
             let wanted =
                 self.mirror.read(move |connection, _| still_missing(connection, table, &numbers)).await?;
@@ -168,6 +171,31 @@ impl Synchroniser {
 }
 
 impl Synchroniser {
+    /// Whether all details of a table have been here once.
+    pub(super) async fn had_details(&self, table: &'static EndpointTables) -> Result<bool, MirrorError> {
+        let sql = "SELECT EXISTS(SELECT 1 FROM meta WHERE key = 'detailed:' || ?1)";
+        let endpoint = table.endpoint.name;
+        self.mirror.read(move |connection, _| connection.query_row(sql, [endpoint], |row| row.get(0))).await
+    }
+
+    /// Notes whether they have.
+    pub(super) async fn note_details(
+        &self,
+        table: &'static EndpointTables,
+        here: bool,
+    ) -> Result<(), MirrorError> {
+        let endpoint = table.endpoint.name;
+        if self.had_details(table).await? == here {
+            return Ok(());
+        }
+        let sql = if here {
+            "INSERT INTO meta VALUES('detailed:' || ?1, 1)"
+        } else {
+            "DELETE FROM meta WHERE key = 'detailed:' || ?1"
+        };
+        self.mirror.write(move |connection| Ok(connection.execute(sql, [endpoint]).map(drop)?)).await
+    }
+
     /// Takes out the details of a table of which none are kept any more: nobody would bring them up to date.
     pub(super) async fn forget_details(&self, table: &'static EndpointTables) -> Result<(), SyncError> {
         const BATCH: i64 = 500;

@@ -10,10 +10,16 @@ impl Synchroniser {
         self.source.upstream.clock()
     }
 
+    /// So often is asked for again what Alyx did not have: as often as whole tables are read.
+    pub(super) fn seldom(&self) -> Millis {
+        let full = self.settings.load().mirror.full_interval.millis();
+        if self.budget.is_bounded() { full.max(super::relist::SWEEP) } else { full }
+    }
+
     /// Alyx did not have the details of these records.
     pub(super) fn lack(&self, endpoint: &'static str, records: impl Iterator<Item = i64>) {
         let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (self.clock().now(), self.settings.load().mirror.full_interval.millis());
+        let (now, long) = (self.clock().now(), self.seldom());
         lacking.retain(|_, at| (0..long).contains(&(now - *at)));
         lacking.extend(records.map(|n| ((endpoint, n), now)));
     }
@@ -26,7 +32,7 @@ impl Synchroniser {
         mut wanted: Vec<(i64, String)>,
     ) -> Vec<(i64, String)> {
         let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, long) = (self.clock().now(), self.settings.load().mirror.full_interval.millis());
+        let (now, long) = (self.clock().now(), self.seldom());
         wanted
             .retain(|(n, _)| lacking.get(&(endpoint, *n)).is_none_or(|at| !(0..long).contains(&(now - *at))));
         wanted

@@ -9,13 +9,15 @@ use std::{
 use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
-    own_write, source,
+    budget::{Purpose, asking_for},
+    is_shown_in_details, own_write, source,
 };
 use crate::{
     alyx::{change_tracking::Changes, query_string},
     mirror::{
         generation, refetch,
         schema::{EndpointTables, Schema},
+        state::TableState,
     },
     single_flight::Flights,
     upstream::for_somebody,
@@ -26,12 +28,14 @@ use crate::{
 pub enum CatchUp {
     /// What has changed in this table.
     Table(&'static str),
+    /// How many records this table has: of one whose records the details of others show, it tells whether one is new or gone.
+    Count(&'static str),
     /// The details of these records of a table, by their paths.
     Details(&'static str, Vec<String>),
 }
 
 /// A table without change times is read as a whole for a question if it has no more records: two pages.
-const SMALL: u64 = 2 * source::PAGE as u64;
+pub(super) const SMALL: u64 = 2 * source::PAGE as u64;
 /// So many records that show others which have changed are fetched again for a question.
 const FEW: i64 = 20;
 
@@ -39,9 +43,20 @@ const FEW: i64 = 20;
 #[derive(Debug, Default)]
 pub(super) struct CatchUps {
     flights: Flights<CatchUp, bool>,
-    took: Mutex<HashMap<&'static str, Duration>>,
+    took: Mutex<HashMap<(&'static str, bool), Duration>>,
     /// A list is read as a whole by one at a time: which records are new in it is told by what was here before.
     lists: Mutex<HashMap<&'static str, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl CatchUp {
+    /// The table, and whether it is only counted; none of details.
+    fn kind(&self) -> Option<(&'static str, bool)> {
+        match self {
+            Self::Table(endpoint) => Some((endpoint, false)),
+            Self::Count(endpoint) => Some((endpoint, true)),
+            Self::Details(..) => None,
+        }
+    }
 }
 
 impl CatchUps {
@@ -58,14 +73,12 @@ impl Synchroniser {
     pub fn requests_of(&self, what: &CatchUp) -> Option<Vec<String>> {
         match what {
             CatchUp::Details(_, records) => Some(records.clone()),
+            CatchUp::Count(endpoint) => {
+                self.can_be_caught_up(endpoint)?;
+                Some(vec![format!("/{endpoint}?limit=1")])
+            }
             CatchUp::Table(endpoint) => {
-                let table = Schema::get().table(endpoint)?;
-                let states = self.mirror.states();
-                let state = states.of(endpoint)?;
-                let kept = self.settings.load().mirror.keeps(table.endpoint);
-                if !kept || state.scope != self.scope(table) || self.rests(endpoint) {
-                    return None;
-                }
+                let (table, state) = self.can_be_caught_up(endpoint)?;
                 let follows = follows_changes(table);
                 let all = format!("/{endpoint}?limit={}", source::PAGE);
                 match Changes::of(endpoint).path().filter(|_| follows) {
@@ -79,14 +92,27 @@ impl Synchroniser {
         }
     }
 
+    /// A table that is here, kept, and did not fail a moment ago.
+    fn can_be_caught_up(&self, endpoint: &str) -> Option<(&'static EndpointTables, TableState)> {
+        let table = Schema::get().table(endpoint)?;
+        let state = self.mirror.states().of(endpoint)?.clone();
+        let kept = self.settings.load().mirror.keeps(table.endpoint);
+        (kept && state.scope == self.scope(table) && !self.rests(endpoint)).then_some((table, state))
+    }
+
+    /// What brings a table up to date for the detail of a record of another: of what is seldom read as a whole the count.
+    pub fn for_details(endpoint: &'static str) -> CatchUp {
+        match Schema::get().table(endpoint) {
+            Some(table) if !follows_changes(table) && is_shown_in_details(endpoint) => {
+                CatchUp::Count(endpoint)
+            }
+            _ => CatchUp::Table(endpoint),
+        }
+    }
+
     /// How long this took last, where that is known.
     pub fn took(&self, what: &CatchUp) -> Option<Duration> {
-        match what {
-            CatchUp::Table(endpoint) => {
-                self.catch_ups.took.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).copied()
-            }
-            CatchUp::Details(..) => None,
-        }
+        self.catch_ups.took.lock().unwrap_or_else(PoisonError::into_inner).get(&what.kind()?).copied()
     }
 
     /// Fetches it, or waits for who does already; whether it is here. It goes on where nobody waits any more.
@@ -94,7 +120,7 @@ impl Synchroniser {
         let own = self.clone();
         let fetch = {
             let what = what.clone();
-            move || for_somebody(async move { own.catch_up_now(what).await })
+            move || for_somebody(asking_for(Purpose::Question, async move { own.catch_up_now(what).await }))
         };
         self.catch_ups.flights.join(what, fetch).outcome().await.unwrap_or(false)
     }
@@ -102,7 +128,8 @@ impl Synchroniser {
     async fn catch_up_now(&self, what: CatchUp) -> bool {
         let begun = self.clock().instant();
         let (endpoint, result) = match &what {
-            CatchUp::Table(endpoint) => (*endpoint, self.catch_up_table(endpoint).await),
+            CatchUp::Table(endpoint) => (*endpoint, self.catch_up_table(endpoint, false).await),
+            CatchUp::Count(endpoint) => (*endpoint, self.catch_up_table(endpoint, true).await),
             CatchUp::Details(endpoint, records) => {
                 (*endpoint, self.catch_up_details(endpoint, records).await)
             }
@@ -110,10 +137,10 @@ impl Synchroniser {
         metrics::counter!("alyx_proxy_mirror_catch_ups_total").increment(1);
         match result {
             Ok(done) => {
-                if matches!(what, CatchUp::Table(_)) {
+                if let Some(kind) = what.kind() {
                     let took = self.clock().instant().saturating_duration_since(begun);
                     let mut all = self.catch_ups.took.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.insert(endpoint, took);
+                    all.insert(kind, took);
                 }
                 done
             }
@@ -127,16 +154,19 @@ impl Synchroniser {
         }
     }
 
-    async fn catch_up_table(&self, endpoint: &'static str) -> Result<bool, SyncError> {
+    async fn catch_up_table(&self, endpoint: &'static str, counts: bool) -> Result<bool, SyncError> {
         let Some(table) = Schema::get().table(endpoint) else { return Ok(false) };
         let scope = self.scope(table);
         {
-            let _turn = self.catch_ups.turn(endpoint).await;
+            let (begun, _turn) = (self.clock().stamp(), self.catch_ups.turn(endpoint).await);
             if follows_changes(table) {
                 self.increment(table, &scope).await?;
+            } else if counts {
+                self.count(table, &scope).await?;
             } else {
                 self.relist(table, &scope).await?;
             }
+            self.looked_at(endpoint, begun);
         }
         // What shows records of others that have changed is as old as that change.
         let due = self

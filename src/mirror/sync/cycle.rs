@@ -4,7 +4,11 @@ use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
-use super::{Cycle, Done, LEAST, SyncError, Synchroniser, refetch::Renewed};
+use super::{
+    Cycle, Done, LEAST, SyncError, Synchroniser,
+    budget::{Purpose, asking_for},
+    refetch::Renewed,
+};
 use crate::{clock::Millis, mirror::schema::EndpointTables};
 
 /// What a cycle goes through, and what came of it.
@@ -29,13 +33,18 @@ impl Synchroniser {
     pub async fn cycle(&self, cycle: Cycle<'_>) -> Errors {
         let _alone = self.cycling.lock().await;
         let mut errors = Vec::new();
+        self.budget.recall(&self.mirror).await;
         self.look_through().await;
         self.forget_own_writes().await;
         if matches!(cycle, Cycle::Due) {
             self.drop_others().await;
         }
+        let purpose = if matches!(cycle, Cycle::Due) { Purpose::Follow } else { Purpose::Person };
         // Alyx that has gone away is told in the errors.
-        let _ = self.all(cycle, &mut errors).await;
+        let _ = asking_for(purpose, self.all(cycle, &mut errors)).await;
+        if let Err(error) = self.budget.note(&self.mirror).await {
+            tracing::debug!(%error, "what was asked of Alyx is not written down");
+        }
         errors
     }
 
@@ -89,7 +98,8 @@ impl Synchroniser {
             }
         }
         if tags && let Some(table) = tables.iter().find(|table| table.endpoint.name == "tags") {
-            let compared = self.compare_tags().await;
+            let purpose = if matches!(cycle, Cycle::Due) { Purpose::Nightly } else { Purpose::Person };
+            let compared = asking_for(purpose, self.compare_tags()).await;
             if compared.is_err() {
                 self.ended(table, compared, errors);
                 self.goes_on(cycle, errors)?;
@@ -129,7 +139,8 @@ impl Synchroniser {
             let (mut any, mut over) = (false, false);
             let (mut waiting, mut running) = (tables.iter(), FuturesUnordered::new());
             loop {
-                let more = if over { 0 } else { ABREAST - running.len() };
+                // What is due makes its table old, so that a question that needs it has it fetched.
+                let more = if over || self.budget.room() == 0 { 0 } else { ABREAST - running.len() };
                 running.extend(waiting.by_ref().take(more).map(|table| self.renewal(table, slice)));
                 let Some((table, result)) = running.next().await else { break };
                 match result {
@@ -184,11 +195,19 @@ impl Synchroniser {
         slice: Slice,
     ) -> Result<bool, SyncError> {
         let shown = self.mirror.states().spec().has_details(table.endpoint.name);
-        if shown
-            && self.settings.load().mirror.keeps_details(table.endpoint)
-            && !self.fill_details(table, forced, slice).await?
-        {
-            return Ok(false);
+        if shown && self.settings.load().mirror.keeps_details(table.endpoint) {
+            // What changed after all were here is fetched as far as it may be; a question that lacks one has it fetched.
+            let purpose = match self.had_details(table).await? {
+                _ if forced => Purpose::Person,
+                true => Purpose::Follow,
+                false => Purpose::Fill,
+            };
+            if !asking_for(purpose, self.fill_details(table, forced, slice)).await? {
+                return Ok(false);
+            }
+            if purpose != Purpose::Follow {
+                self.note_details(table, true).await?;
+            }
         }
         self.settle_unreadable(table).await?;
         self.ask_nulls(table).await?;

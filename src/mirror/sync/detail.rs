@@ -106,7 +106,7 @@ impl Synchroniser {
             Ok(detail) => return Ok(detail),
             Err(fault) => fault,
         };
-        let lately = self.settings.load().mirror.full_interval.millis();
+        let lately = self.seldom();
         let known_none = fault.lost && self.witnesses.are_none(endpoint, lately);
         if known_none || !self.gives_another(table, path).await? {
             self.witnesses.note_none(endpoint);

@@ -107,9 +107,13 @@ impl Synchroniser {
         if !self.settings.load().mirror.keeps_details(table.endpoint) {
             return Ok(records.into_iter().map(|list| (list, DetailUpdate::Stays)).collect());
         }
-        let wanted = (0..).zip(records).collect();
+        // The details of what may not be asked now are those that are missing: a question that lacks one has it fetched.
+        let room = usize::try_from(self.budget.room()).unwrap_or(usize::MAX);
+        let mut wanted: Vec<_> = (0..).zip(records).collect();
+        let later = wanted.split_off(room.min(wanted.len()));
         let details = self.fetch_details(table, wanted).await?;
-        Ok(details.into_iter().map(|(_, list, detail)| (list, detail)).collect())
+        let later = later.into_iter().map(|(_, list)| (list, DetailUpdate::Lost));
+        Ok(details.into_iter().map(|(_, list, detail)| (list, detail)).chain(later).collect())
     }
 }
 

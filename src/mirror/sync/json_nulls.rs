@@ -24,6 +24,9 @@ impl Synchroniser {
             if asked.get(endpoint).is_some_and(|at| (0..SELDOM).contains(&(now - at))) {
                 return Ok(());
             }
+            if self.budget.room() < 2 {
+                return Ok(());
+            }
             asked.insert(endpoint, now);
         }
         let (rows, details) = (state.rows, state.details);

@@ -8,17 +8,20 @@
 mod apply;
 mod backfill;
 mod backoff;
+pub mod budget;
 mod catch_up;
 mod cursor;
 mod cycle;
 mod detail;
 mod drop_others;
+mod due;
 mod holes;
 mod identity;
 mod incremental;
 mod json_nulls;
 mod own_write;
 mod progress;
+mod purpose;
 mod refetch;
 mod relist;
 mod scrub_schedule;
@@ -28,10 +31,7 @@ mod touch;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -59,7 +59,9 @@ use crate::{
     settings::Settings,
     upstream::{Account, AccountError, Upstream, UpstreamResponse},
 };
+use budget::{BackgroundBudget, Purpose, asking_for};
 use detail::Witnesses;
+use due::{TableLook, TableTurn, WantedTables};
 use source::AlyxSource;
 
 /// Why a table was not synchronised.
@@ -93,6 +95,8 @@ pub enum Cycle<'e> {
 enum Done {
     /// Nothing: it failed a moment ago.
     Rested,
+    /// Nothing: it is as recent as it need be.
+    Left,
     /// It was filled, or changes were asked for.
     Changed,
     /// It was read as a whole, and had been here before.
@@ -134,6 +138,9 @@ pub struct Synchroniser {
     witnesses: Witnesses,
     /// What is fetched for those who ask.
     catch_ups: catch_up::CatchUps,
+    /// What may be asked that nobody waits for.
+    pub budget: Arc<BackgroundBudget>,
+    wanted_tables: Mutex<WantedTables>,
     /// One cycle at a time; held across the requests of it.
     cycling: tokio::sync::Mutex<()>,
 }
@@ -155,17 +162,21 @@ impl Synchroniser {
         let now = settings.load();
         let Some(account) = Account::of(&now.mirror, now.upstream.timeout.0)? else { return Ok(None) };
         let timeout = now.upstream.timeout.0.max(PATIENCE);
+        let budget = Arc::new(BackgroundBudget::new(settings.clone(), upstream.clock().clone()));
         Ok(Some(Arc::new(Self {
             progress: SyncProgress::new(upstream.clock().clone()),
             catch_ups: catch_up::CatchUps::default(),
             witnesses: Witnesses::new(upstream.clock().clone()),
             source: AlyxSource {
+                budget: budget.clone(),
                 upstream,
                 account,
                 timeout,
                 detail_timeout: now.upstream.timeout.0,
                 seal: mirror.seal().cloned(),
             },
+            budget,
+            wanted_tables: Mutex::default(),
             mirror,
             settings: settings.clone(),
             asked: Notify::new(),
@@ -219,12 +230,6 @@ impl Synchroniser {
     /// Keeps cycles from beginning for as long as what is returned lives; waits for one that is under way.
     pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.cycling.lock().await
-    }
-
-    /// Asks for a cycle soon.
-    pub fn request_cycle(&self) {
-        self.wanted.store(true, Ordering::Relaxed);
-        self.asked.notify_one();
     }
 
     /// Whether it is told already that nothing can be synchronised, as Alyx has gone away.
@@ -302,21 +307,30 @@ impl Synchroniser {
         let (known, filling) = self
             .mirror
             .read(move |connection, states| {
-                let listed_at: Option<Millis> = connection
-                    .query_row("SELECT listed_at FROM state WHERE endpoint = ?1", [endpoint], |row| {
-                        row.get(0)
-                    })
-                    .optional()?;
+                let sql = "SELECT listed_at, synced_at FROM state WHERE endpoint = ?1";
+                let times: Option<(Millis, Millis)> =
+                    connection.query_row(sql, [endpoint], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
                 let doubt = quarantine::of(connection, endpoint)?;
-                let state = states.of(endpoint).map(|state| (state.scope.clone(), state.rows, doubt));
-                Ok((listed_at.zip(state), generation::is_filling(connection, endpoint)?))
+                let turn = times.zip(states.of(endpoint)).map(|((listed_at, synced_at), state)| {
+                    let turn = TableTurn {
+                        synced_at,
+                        counted_at: state.counted_at,
+                        listed_at,
+                        rows: state.rows,
+                        doubted: doubt.is_some(),
+                        pressing: doubt.as_ref().is_some_and(|doubt| doubt.pressing),
+                    };
+                    (state.scope.clone(), turn, doubt)
+                });
+                Ok((turn, generation::is_filling(connection, endpoint)?))
             })
             .await?;
-        let Some((listed_at, rows, doubt)) =
-            known.and_then(|(at, (within, rows, doubt))| (within == scope).then_some((at, rows, doubt)))
+        let Some((turn, doubt)) =
+            known.and_then(|(within, turn, doubt)| (within == scope).then_some((turn, doubt)))
         else {
             self.progress.phase(endpoint, "fill");
-            self.fill(table, &scope).await?;
+            asking_for(Purpose::Fill, self.fill(table, &scope)).await?;
+            self.note_details(table, false).await?;
             return Ok(Done::Changed);
         };
         if filling {
@@ -325,28 +339,50 @@ impl Synchroniser {
         }
         if !settings.mirror.keeps_details(table.endpoint) && table.has_details() {
             self.forget_details(table).await?;
+            self.note_details(table, false).await?;
         }
-        self.progress.rows(endpoint, rows, rows);
-        // A clock that was set back stands before that time.
-        let age = self.clock().now().saturating_sub(listed_at);
-        let is_older = |span: Millis| !(0..span).contains(&age);
-        let pressing = doubt.is_some_and(|doubt| doubt.pressing);
-        let turn = self.catch_ups.turn(endpoint).await;
-        if catch_up::follows_changes(table) {
-            self.progress.phase(endpoint, "changes");
-            self.increment(table, &scope).await?;
-            if is_older(relist::SWEEP / 2) || doubt.is_some() {
-                self.sweep(table, &scope, rows, pressing).await?;
+        self.progress.rows(endpoint, turn.rows, turn.rows);
+        let look = self.look_at(table, turn, forced);
+        let done = match look {
+            Some((look, purpose)) => asking_for(purpose, self.look(table, &scope, look)).await?,
+            None => Done::Left,
+        };
+        let purpose = match look {
+            Some((_, Purpose::Person)) => Purpose::Person,
+            _ if doubt.is_some() => Purpose::Fill,
+            _ => Purpose::Sweep,
+        };
+        asking_for(purpose, self.sweep_where_due(table, &scope, turn)).await?;
+        Ok(done)
+    }
+
+    /// Looks at a table in this way.
+    async fn look(
+        &self,
+        table: &'static EndpointTables,
+        scope: &TableScope,
+        look: TableLook,
+    ) -> Result<Done, SyncError> {
+        let (endpoint, begun) = (table.endpoint.name, self.clock().stamp());
+        let _turn = self.catch_ups.turn(endpoint).await;
+        let done = match look {
+            TableLook::Changes => {
+                self.progress.phase(endpoint, "changes");
+                self.increment(table, scope).await?;
+                Done::Changed
             }
-        } else if forced || pressing || is_older(settings.mirror.full_interval.millis()) {
-            self.progress.phase(endpoint, "list");
-            self.relist(table, &scope).await?;
-            return Ok(Done::Listed);
-        } else if is_shown_in_details(endpoint) {
-            self.progress.phase(endpoint, "changes");
-            self.count(table, &scope).await?;
-        }
-        drop(turn);
-        Ok(Done::Changed)
+            TableLook::List => {
+                self.progress.phase(endpoint, "list");
+                self.relist(table, scope).await?;
+                Done::Listed
+            }
+            TableLook::Count => {
+                self.progress.phase(endpoint, "changes");
+                self.count(table, scope).await?;
+                Done::Changed
+            }
+        };
+        self.looked_at(endpoint, begun);
+        Ok(done)
     }
 }

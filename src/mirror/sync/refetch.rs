@@ -71,7 +71,11 @@ impl Synchroniser {
         let mut last = i64::MIN;
         loop {
             let asked = self.clock().stamp();
-            let limit = i64::try_from(IDS).unwrap_or(i64::MAX);
+            // What may not be asked now is left due.
+            let limit = i64::try_from(self.budget.room().min(IDS as u64)).unwrap_or(i64::MAX);
+            if limit == 0 {
+                return Ok(true);
+            }
             let batch =
                 self.mirror.read(move |connection, _| refetch::first(connection, table, last, limit)).await?;
             let Some(end) = batch.last() else { return Ok(Renewed::Some) };

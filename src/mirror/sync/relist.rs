@@ -170,12 +170,15 @@ impl Synchroniser {
         let cycles = usize::try_from(long / every).unwrap_or(1).max(1);
         open.truncate(total.div_ceil(cycles));
         for range in open {
+            if self.budget.room() == 0 {
+                break;
+            }
             self.reread(table, scope, range).await?;
             self.mirror
                 .write(move |connection| {
                     let sql = "UPDATE range SET done = 1 WHERE endpoint = ?1 AND first = ?2";
                     connection.execute(sql, (endpoint, range.0.to_be_bytes()))?;
-                    Ok(ended(connection, table)?)
+                    ended(connection, table)
                 })
                 .await?;
         }
@@ -302,7 +305,7 @@ fn begin(
 }
 
 /// Notes that a table was read as a whole since its ranges were begun, if it was.
-fn ended(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()> {
+fn ended(connection: &Connection, table: &EndpointTables) -> Result<(), MirrorError> {
     let endpoint = table.endpoint.name;
     let sql = "SELECT EXISTS(SELECT 1 FROM range WHERE endpoint = ?1 AND done = 0)";
     if connection.query_row(sql, [endpoint], |row| row.get(0))? {
@@ -315,8 +318,11 @@ fn ended(connection: &Connection, table: &EndpointTables) -> rusqlite::Result<()
     // A doubt that came while it was read makes it begin anew.
     let Some(begun) = begun else { return Ok(()) };
     connection.execute("UPDATE state SET listed_at = ?2 WHERE endpoint = ?1", (endpoint, begun))?;
+    if !super::catch_up::follows_changes(table) {
+        super::incremental::synced(connection, table, begun)?;
+    }
     match quarantine::of(connection, endpoint)? {
-        Some(doubt) => quarantine::close(connection, table, doubt),
+        Some(doubt) => Ok(quarantine::close(connection, table, doubt)?),
         None => Ok(()),
     }
 }

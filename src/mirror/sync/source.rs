@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{
     SyncError,
+    budget::BackgroundBudget,
     holes::{self, Ranged},
 };
 use crate::{
@@ -27,6 +28,8 @@ const AIM: u64 = 920;
 /// Alyx, asked under the account's name.
 #[derive(Debug)]
 pub(super) struct AlyxSource {
+    /// Where each request is counted.
+    pub(super) budget: Arc<BackgroundBudget>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) account: Account,
     /// How long a list may take,
@@ -98,7 +101,7 @@ impl AlyxSource {
             retries: 2,
             max_body: 1 << 30,
         };
-        metrics::counter!("alyx_proxy_mirror_requests_total").increment(1);
+        self.budget.count();
         let mut answer = self.account.fetch(&self.upstream, &ask).await?;
         if let Some(seal) = seal
             && let Some(sealed) = std::str::from_utf8(&answer.body).ok().and_then(|text| seal.seal_text(text))

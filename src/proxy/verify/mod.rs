@@ -24,6 +24,7 @@ use crate::{
     cache::{JsonVariant, Question},
     clock::Millis,
     http::Directives,
+    mirror::sync::budget::{BackgroundBudget, Purpose, asking_for},
     store::reader_pool::Owner,
 };
 
@@ -53,23 +54,55 @@ enum VerifyOutcome {
     Unknown,
 }
 
+/// What is compared in turn.
+#[derive(Debug, Default)]
+pub(crate) struct Verifier {
+    suspects: Vec<Suspect>,
+    /// When something was compared last.
+    last: Option<Millis>,
+}
+
 /// Compares for as long as the proxy lives.
 pub(crate) async fn run(mirror: Arc<FromMirror>) {
-    let mut suspects: Vec<Suspect> = Vec::new();
+    let mut verifier = Verifier::default();
     loop {
         let rate = mirror.core.settings.load().mirror.verify_per_minute;
         let pause = REST.checked_div(rate).unwrap_or(REST);
         let hurried = mirror.samples.pause(pause).await;
-        if rate == 0 && !hurried || mirror.core.upstream.health.is_down() {
-            continue;
+        if rate > 0 || hurried {
+            verifier.compare_one(&mirror, hurried).await;
         }
-        let due = suspects.iter().position(|suspect| mirror.synchronised_since(suspect));
-        let elder = due.map(|due| suspects.swap_remove(due));
+    }
+}
+
+impl Verifier {
+    /// Compares one answer, where there is one and it is time.
+    pub(crate) async fn compare_one(&mut self, mirror: &FromMirror, hurried: bool) {
+        let Some(synchroniser) = mirror.core.synchroniser.as_ref() else { return };
+        if mirror.core.upstream.health.is_down() || !(hurried || self.is_time(mirror, &synchroniser.budget)) {
+            return;
+        }
+        let due = self.suspects.iter().position(|suspect| mirror.synchronised_since(suspect));
+        let elder = due.map(|due| self.suspects.swap_remove(due));
         let Some(question) =
             elder.as_ref().map(|elder| elder.question.clone()).or_else(|| mirror.samples.take())
         else {
-            continue;
+            return;
         };
+        self.last = Some(mirror.core.clock.now());
+        let purpose = if hurried { Purpose::Person } else { Purpose::Verification };
+        asking_for(purpose, self.compare(mirror, question, elder)).await;
+    }
+
+    /// Whether the last comparison is long enough ago that the share of all is spread over the day.
+    fn is_time(&self, mirror: &FromMirror, budget: &BackgroundBudget) -> bool {
+        let spread = budget.pause(Purpose::Verification).unwrap_or_default();
+        let spread = Millis::try_from(spread.as_millis()).unwrap_or(Millis::MAX);
+        let lately = self.last.is_some_and(|last| (0..spread).contains(&(mirror.core.clock.now() - last)));
+        !lately && budget.allows(Purpose::Verification, 1)
+    }
+
+    async fn compare(&mut self, mirror: &FromMirror, question: Question, elder: Option<Suspect>) {
         match (mirror.compare(&question).await, elder) {
             (VerifyOutcome::Same, elder) => {
                 mirror.samples.count(elder.map_or(Verified::Same, |_| Verified::Changed));
@@ -81,10 +114,10 @@ pub(crate) async fn run(mirror: Arc<FromMirror>) {
             }
             (VerifyOutcome::Different(suspect, _), _) => {
                 if let Some(synchroniser) = &mirror.core.synchroniser {
-                    synchroniser.request_cycle();
+                    synchroniser.request(suspect.said.tables.iter().copied(), suspect.at);
                 }
-                if suspects.len() < SUSPECTS {
-                    suspects.push(*suspect);
+                if self.suspects.len() < SUSPECTS {
+                    self.suspects.push(*suspect);
                 }
             }
         }

@@ -23,6 +23,7 @@ pub fn settings(url: &str) -> Settings {
     let mut settings = Settings::default();
     url.clone_into(&mut settings.upstream.url);
     settings.upstream.requests_per_minute = 0;
+    settings.mirror.background_per_day = 0;
     settings.mirror.endpoints = vec!["all".to_owned(), "tasks".to_owned()];
     "demo".clone_into(&mut settings.mirror.username);
     "demo".clone_into(&mut settings.mirror.password);

@@ -52,7 +52,8 @@ pub struct Proxy {
 
 impl Setup {
     /// A proxy in front of `upstream`, with a data directory of its own. It asks as fast as it can, looks often
-    /// for the return of an upstream that is away, and makes no request that nobody asked for while it is there.
+    /// for the return of an upstream that is away, and makes no request that nobody asked for while it is there; but its mirror
+    /// looks at every table as often as its settings say.
     pub fn new(upstream: &str) -> Self {
         let home = TempDir::with_prefix("alyx-proxy-test-").unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
@@ -72,6 +73,7 @@ impl Setup {
         .set("upstream.requests_per_minute", "0")
         .set("health.interval", "100ms")
         .set("health.idle_interval", "0s")
+        .set("mirror.background_per_day", "0")
         .set("log.level", "info,alyx_proxy=debug")
     }
 

@@ -1,0 +1,200 @@
+//! What the mirror asks of Alyx by itself is in proportion to what it saves it: at most a twentieth of the reads that were
+//! answered here, or 250 a day. A virtual day, by a clock that is moved on.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
+
+use alyx_proxy::{
+    clock::{Clock, Millis, SystemClock},
+    miniature::{self as demo, Miniature, Options},
+    mirror::{
+        Mirror,
+        sync::{
+            Cycle, Synchroniser,
+            budget::{BudgetUse, Purpose},
+        },
+    },
+    upstream::Upstream,
+};
+use arc_swap::ArcSwap;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{
+    Setup, command,
+    kept::{Kept, equal, list, send, settings},
+    users,
+};
+
+/// The mirror's default.
+const PER_DAY: u64 = 250;
+const MINUTE: Millis = 60_000;
+const HOUR: Millis = 60 * MINUTE;
+
+/// A clock that is moved on by hand, and goes on by itself.
+#[derive(Debug, Default)]
+struct Moved(AtomicI64);
+
+impl Clock for Moved {
+    fn now(&self) -> Millis {
+        SystemClock.now() + self.0.load(Ordering::Relaxed)
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn stamp(&self) -> Millis {
+        SystemClock.stamp() + self.0.load(Ordering::Relaxed)
+    }
+
+    fn stamps_continue_after(&self, last: Millis) {
+        SystemClock.stamps_continue_after(last);
+    }
+
+    fn latest_stamp(&self) -> Millis {
+        SystemClock.latest_stamp() + self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn open(alyx: &Miniature, folder: &Path, clock: &Arc<Moved>) -> Kept {
+    let mut settings = settings(&alyx.url());
+    settings.mirror.background_per_day = PER_DAY.try_into().unwrap();
+    let mirror = Mirror::open(folder).unwrap();
+    let upstream = Upstream::new(&settings, clock.clone()).unwrap();
+    let settings = Arc::new(ArcSwap::from_pointee(settings));
+    let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
+    Kept { mirror, synchroniser }
+}
+
+/// Rounds for so long, as often as the proxy makes them; the most that it had asked by itself in any 24 hours.
+async fn rounds(kept: &Kept, clock: &Moved, long: Millis) -> u64 {
+    let mut most = 0;
+    for _ in 0..long / (4 * MINUTE) {
+        clock.0.fetch_add(4 * MINUTE, Ordering::Relaxed);
+        let errors = kept.synchroniser.cycle(Cycle::Due).await;
+        assert!(errors.is_empty(), "{errors:?}");
+        most = most.max(used(kept).background());
+    }
+    most
+}
+
+fn used(kept: &Kept) -> BudgetUse {
+    kept.synchroniser.budget.used()
+}
+
+/// GETs that the miniature got, log-ins apart.
+fn asked(alyx: &Miniature) -> u64 {
+    alyx.requests().iter().filter(|asked| asked.method == Method::GET).count() as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_nobody_asks_looks_at_each_table_once_a_night() {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Moved::default()));
+    let kept = open(&alyx, folder.path(), &clock);
+    assert!(kept.synchroniser.cycle(Cycle::Due).await.is_empty());
+    let first = used(&kept);
+    assert!(first.of(Purpose::Fill) > 100 && first.background() < 10, "{first:?}");
+    // A night, from which on it is as every day.
+    rounds(&kept, &clock, 24 * HOUR).await;
+
+    let sessions = list(&alyx.url(), "sessions").await;
+    let gone = alyx_proxy::alyx::record::parse(&sessions[0])["id"].as_str().unwrap().to_owned();
+    let (status, text) = send(&alyx, Method::DELETE, &format!("/sessions/{gone}"), None).await;
+    assert_eq!(status, 204, "{text}");
+    let weighing =
+        json!({ "subject": "KS004", "user": "demo", "date_time": "2026-11-23T09:00:00", "weight": 19.5 });
+    let (status, text) = send(&alyx, Method::POST, "/weighings", Some(weighing)).await;
+    assert_eq!(status, 201, "{text}");
+    alyx.forget_requests();
+    let most = rounds(&kept, &clock, 24 * HOUR).await;
+    let asked = asked(&alyx);
+    println!(
+        "{asked} requests in a day that nobody asked in, {most} in 24 hours at the most: {:?}",
+        used(&kept)
+    );
+    assert!(most <= PER_DAY && asked <= PER_DAY, "{asked} requests, {most} at once");
+    // What was deleted, and what is new, is found within a day.
+    equal(&alyx.url(), &kept.mirror).await;
+
+    // A restart forgets nothing of it.
+    let before = used(&kept);
+    kept.mirror.close();
+    let kept = open(&alyx, folder.path(), &clock);
+    clock.0.fetch_add(4 * MINUTE, Ordering::Relaxed);
+    assert!(kept.synchroniser.cycle(Cycle::Due).await.is_empty());
+    let after = used(&kept);
+    assert!(
+        after.background() + 10 >= before.background() && after.of(Purpose::Fill) == 0,
+        "{before:?} {after:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_about_is_followed_as_it_pays() {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Moved::default()));
+    let kept = open(&alyx, folder.path(), &clock);
+    assert!(kept.synchroniser.cycle(Cycle::Due).await.is_empty());
+    clock.0.fetch_add(4 * MINUTE, Ordering::Relaxed);
+    kept.synchroniser.cycle(Cycle::Due).await;
+    let looked = |kept: &Kept, endpoint: &str| kept.mirror.states().of(endpoint).unwrap().synced_at;
+    let (sessions, insertions) = (looked(&kept, "sessions"), looked(&kept, "insertions"));
+    // Two requests pay off from forty questions on.
+    for (uses, follows) in [(39, false), (1, true)] {
+        for _ in 0..uses {
+            kept.synchroniser.budget.note_uses(std::iter::once("sessions"));
+        }
+        clock.0.fetch_add(5 * MINUTE, Ordering::Relaxed);
+        kept.synchroniser.cycle(Cycle::Due).await;
+        assert_eq!(looked(&kept, "sessions") > sessions, follows, "{uses}");
+    }
+    assert_eq!(looked(&kept, "insertions"), insertions, "nobody asks about it");
+    // What is saved counts by the twentieth.
+    for _ in 0..20 * (PER_DAY + 50) {
+        kept.synchroniser.budget.note_saved();
+    }
+    assert_eq!(used(&kept).allowed, Some(PER_DAY + 50));
+    // What was written is looked at soon.
+    kept.synchroniser.request(["insertions"], clock.stamp());
+    kept.synchroniser.cycle(Cycle::Due).await;
+    assert!(looked(&kept, "insertions") > insertions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_page_and_metrics_say_what_is_asked_and_what_is_saved() {
+    let alyx = crate::support::miniature::start_for_all().await;
+    let proxy = Setup::new(&alyx.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", "labs,projects")
+        .set("mirror.background_per_day", "250")
+        .start()
+        .await;
+    proxy.until_mirrored(2).await;
+    proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);
+    for _ in 0..3 {
+        assert!(proxy.get("/labs?limit=2").await.expect(200).cache().hit());
+    }
+    let requests = proxy.status().await["mirror"]["requests"].clone();
+    assert_eq!((&requests["reads_saved"], &requests["allowed"]), (&json!(3), &json!(250)), "{requests:#}");
+    assert!(requests["by_purpose"]["fill"].as_u64() >= Some(2), "{requests:#}");
+    let background = requests["background"].as_u64().unwrap();
+    assert_eq!(requests["left"].as_u64(), Some(250 - background), "{requests:#}");
+    let page = proxy.client().anonymous().get("/-/mirror").await.expect(200).text().to_owned();
+    assert!(
+        page.contains("Answered here without asking Alyx: <b>3</b>") && page.contains("of 250 that it may")
+    );
+    let metrics = proxy.client().anonymous().get("/-/metrics").await.expect(200).text().to_owned();
+    for line in ["alyx_proxy_mirror_reads_saved 3", "alyx_proxy_mirror_background_requests_allowed 250"] {
+        assert!(metrics.lines().any(|one| one == line), "{line}\n{metrics}");
+    }
+    let status = command::done(&command::run_for(&proxy, &["status"]));
+    assert!(status.contains("3 reads answered without Alyx in 24 hours"), "{status}");
+}
