@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from . import contenders as servers
+from . import virtual
 from .contenders import TOKEN, Contender
 from .day import PEOPLE, RIGS, Day, token
 from .load import Series, rounds, wrk
@@ -290,6 +291,7 @@ def day(run: Run):
             "Ten hours in a minute: pauses and times of freshness are shortened alike, and so Alyx's throttle is off. Reads at Alyx include those of the mirror's synchronisation.",
         ],
     }
+    yield from virtual.counts(run)
 
 
 def start(run: Run):

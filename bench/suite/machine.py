@@ -49,7 +49,7 @@ class Run:
                 "  or leave contenders out: --without NAME"
             )
         profile = [] if self.small else ["--release"]
-        examples = ["origin", "scale", "questions", "fill", "miniature"]
+        examples = ["origin", "scale", "questions", "fill", "miniature", "day"]
         build = ["cargo", "build", "--locked", "--bins"] + [word for name in examples for word in ("--example", name)]
         subprocess.run(build + profile, cwd=ROOT, check=True)
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))

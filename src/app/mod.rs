@@ -1,12 +1,14 @@
 //! The proxy of one Alyx, put together: the core, the floors over it, and its own site.
 
 mod alyx_pages;
+mod by_hand;
 mod called;
 mod descriptions;
 mod gauges;
 mod serve;
 mod tasks;
 
+pub use by_hand::AppByHand;
 pub use tasks::{HttpServer, listen, listen_on};
 
 use std::{
@@ -20,7 +22,7 @@ use arc_swap::ArcSwap;
 use crate::{
     admin::router::AdminSite,
     auth::{self, SecretKey},
-    clock::SystemClock,
+    clock::{SharedClock, SystemClock},
     data_dir,
     http::hosts::MachineNames,
     mirror::{Mirror, Synchroniser},
@@ -62,13 +64,21 @@ pub struct App {
 
 impl App {
     /// Opens (or makes) the data directory and prepares to answer; asks nobody yet.
-    pub async fn open(mut settings: Settings, mode: Mode) -> Result<Arc<Self>, OpenError> {
+    pub async fn open(settings: Settings, mode: Mode) -> Result<Arc<Self>, OpenError> {
+        Self::open_by(settings, mode, Arc::new(SystemClock)).await
+    }
+
+    /// The same by another clock than the computer's.
+    pub async fn open_by(
+        mut settings: Settings,
+        mode: Mode,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, OpenError> {
         data_dir::close_to_others();
         let folder = data_dir::take_own(&settings.storage.data_dir)?;
         settings.storage.data_dir.clone_from(&folder);
         let lock = data_dir::lock(&folder)?;
         let key = SecretKey::of(&folder)?;
-        let clock = Arc::new(SystemClock);
         let token = auth::AdminToken::of(&folder, &settings.access.admin_token, clock.clone())?;
         let core = Core::open(settings, mode, key, clock).await?;
         let standard = Standard::of(&core)?;
