@@ -94,16 +94,9 @@ impl Invalidations {
     }
 
     /// The latest time at which one of these scopes was marked.
-    pub(super) fn since(&self, scopes: &[String]) -> Millis {
+    pub(super) fn since<'s>(&self, scopes: impl IntoIterator<Item = &'s str>) -> Millis {
         let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
-        scopes.iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
-    }
-
-    /// The same of an answer that belongs to these scopes.
-    pub(super) fn since_of_answer(&self, scopes: &[String]) -> Millis {
-        let at = self.at.read().unwrap_or_else(PoisonError::into_inner);
-        let all = scopes.iter().map(String::as_str).chain([DOUBTED]);
-        all.filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
+        scopes.into_iter().filter_map(|scope| at.get(scope)).copied().max().unwrap_or(Millis::MIN)
     }
 
     /// Whether any scope says what Alyx refuses to the holder of a token.
@@ -318,7 +311,7 @@ mod tests {
         let clock = ManualClock::at(1_000);
         let (cut_off, later) = (Scope::Lists("subjects"), Scope::Lists("sessions"));
         let name = cut_off.name();
-        let marked = |marks: &Invalidations| marks.since(std::slice::from_ref(&name)) > Millis::MIN;
+        let marked = |marks: &Invalidations| marks.since([name.as_str()]) > Millis::MIN;
         let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
         assert!(!marked(&marks));
         // A crash, and a disk that takes nothing new at the next start.
@@ -361,8 +354,8 @@ mod tests {
         // What was struck is struck, in memory and on disk.
         for marks in [marks, Invalidations::load(&store, clock).await.unwrap()] {
             for n in [0, 7, mark_bound::MOST / 2, mark_bound::MOST - 1] {
-                let of_record = [record(n).name(), Scope::Details("sessions").name()];
-                assert!(marks.since(&of_record) >= 1_000 + Millis::try_from(n).unwrap(), "{n}");
+                let since = marks.since([record(n).name().as_str(), "details sessions"]);
+                assert!(since >= 1_000 + Millis::try_from(n).unwrap(), "{n}");
             }
         }
         store.close();
@@ -396,7 +389,7 @@ mod tests {
             let marks = Invalidations::load(&store, clock.clone()).await.unwrap();
             store.written().await.unwrap();
             for (scope, at) in [(&old, if stays { then } else { Millis::MIN }), (&list, then), (&new, now)] {
-                assert_eq!(marks.since(std::slice::from_ref(scope)), at, "{scope}, {}", now - asked_at);
+                assert_eq!(marks.since([scope.as_str()]), at, "{scope}, {}", now - asked_at);
                 let rows = store.read(super::marks).await.unwrap();
                 assert_eq!(rows.contains_key(scope), at > Millis::MIN);
             }

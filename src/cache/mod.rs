@@ -39,7 +39,10 @@ pub use sealing::seal_stored;
 pub use variant::JsonVariant;
 
 use crate::{
-    alyx::{invalidates::Scope, links::Base},
+    alyx::{
+        invalidates::{DOUBTED, Scope},
+        links::Base,
+    },
     clock::{Millis, SharedClock},
     http::{cache_status::Tier, reuse::Staleness},
     settings::Settings,
@@ -166,7 +169,7 @@ impl ResponseCache {
 
     /// How fresh a stored answer is for this question.
     pub async fn freshness(&self, question: &Question, entry: &Entry, settings: &Settings) -> Freshness {
-        if self.marks.since_of_answer(&question.scopes) >= entry.asked_at {
+        if self.written_at(question) >= entry.asked_at {
             return Freshness::Stale(Staleness::Written);
         }
         if question.is_page() && self.families.since(question.family, &self.disk).await > entry.asked_at {
@@ -178,7 +181,7 @@ impl ResponseCache {
     /// When a write last changed what this question's answer belongs to. A request that left before
     /// may bring an answer from before.
     pub fn written_at(&self, question: &Question) -> Millis {
-        self.marks.since_of_answer(&question.scopes)
+        self.marks.since(question.scopes.iter().map(String::as_str).chain([DOUBTED]))
     }
 
     /// Whether a page is of the generation that pages of its list which count as fresh are of.
@@ -193,7 +196,7 @@ impl ResponseCache {
 
     /// When a scope was last marked.
     pub fn marked_at(&self, scope: &Scope) -> Millis {
-        self.marks.since(&[scope.name()])
+        self.marks.since([scope.name().as_str()])
     }
 
     /// Whether Alyx has refused anything to a holder of a token that it accepts.

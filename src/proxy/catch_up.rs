@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -30,9 +30,17 @@ const TIMES: u32 = 3;
 /// What takes so little is always worth it.
 const LITTLE: Duration = Duration::from_millis(50);
 
-/// How long Alyx takes to answer lists, and details, of each endpoint: a moving mean.
+/// What was fetched and led to no answer is not fetched again for so long.
+const REST: Duration = Duration::from_mins(1);
+
+/// What questions cost Alyx, and what was fetched for them in vain.
 #[derive(Debug, Default)]
-pub(crate) struct Costs(Mutex<HashMap<(&'static str, bool), Duration>>);
+pub(crate) struct Costs {
+    /// How long Alyx takes to answer lists, and details, of each endpoint: a moving mean.
+    means: Mutex<HashMap<(&'static str, bool), Duration>>,
+    /// What was fetched and led to no answer, and when.
+    in_vain: Mutex<HashMap<CatchUp, Instant>>,
+}
 
 fn kind(route: &Route) -> Option<(&'static str, bool)> {
     match route {
@@ -46,13 +54,27 @@ impl Costs {
     /// Alyx has taken so long for a question.
     pub(super) fn note(&self, route: &Route, took: Duration) {
         let Some(kind) = kind(route) else { return };
-        let mut costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut costs = self.means.lock().unwrap_or_else(PoisonError::into_inner);
         let mean = costs.entry(kind).or_insert(took);
         *mean = (*mean * 3 + took) / 4;
     }
 
     fn of(&self, route: &Route) -> Option<Duration> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&kind(route)?).copied()
+        self.means.lock().unwrap_or_else(PoisonError::into_inner).get(&kind(route)?).copied()
+    }
+
+    /// These were fetched, and the question was not answered by them.
+    fn note_in_vain(&self, fetched: Vec<CatchUp>, now: Instant) {
+        let mut in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        in_vain.retain(|_, at| now.saturating_duration_since(*at) < REST);
+        in_vain.extend(fetched.into_iter().map(|one| (one, now)));
+    }
+
+    /// Whether any of these was fetched in vain a moment ago.
+    fn was_in_vain(&self, wanted: &[CatchUp], now: Instant) -> bool {
+        let in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |one| in_vain.get(one).is_some_and(|at| now.saturating_duration_since(*at) < REST);
+        wanted.iter().any(lately)
     }
 }
 
@@ -135,6 +157,9 @@ impl Read<'_> {
             }
             _ => return None,
         };
+        if self.floors.mirror.costs.was_in_vain(&wanted, self.core.clock.instant()) {
+            return None;
+        }
         let requests =
             wanted.iter().map(|one| Some(synchroniser.requests_of(one)?.len())).sum::<Option<usize>>()?;
         let took = wanted.iter().map(|one| synchroniser.took(one)).sum::<Option<Duration>>();
@@ -182,6 +207,7 @@ impl Read<'_> {
                 return Some(lookup);
             }
         }
+        mirror.costs.note_in_vain(wanted, self.core.clock.instant());
         None
     }
 }

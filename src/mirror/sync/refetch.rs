@@ -74,7 +74,7 @@ impl Synchroniser {
             // What may not be asked now is left due.
             let limit = i64::try_from(self.budget.room().min(IDS as u64)).unwrap_or(i64::MAX);
             if limit == 0 {
-                return Ok(true);
+                return Ok(Renewed::Some);
             }
             let batch =
                 self.mirror.read(move |connection, _| refetch::first(connection, table, last, limit)).await?;
