@@ -1,7 +1,7 @@
 //! How changes of records are found, and which other records show them (ALYX.md 6.1, 6.2).
 
 use super::{
-    derived::{Copied, Making, rules},
+    derived::{Copied, CopyRule, rules},
     endpoint::ENDPOINTS,
     model::{Join, Model},
 };
@@ -96,7 +96,7 @@ pub struct EmbeddedIn {
     /// Whether only the detail shows them.
     pub detail: bool,
     /// How what is shown is made of them; none: nobody has shown that, and it is fetched.
-    pub copied: Option<Making>,
+    pub copied: Option<CopyRule>,
 }
 
 impl EmbeddedIn {
@@ -136,7 +136,7 @@ const fn held(
 }
 
 const fn followed(shown: EmbeddedIn, rule: &'static Copied) -> EmbeddedIn {
-    EmbeddedIn { copied: Some(Making::Copied(rule)), ..shown }
+    EmbeddedIn { copied: Some(CopyRule::Copied(rule)), ..shown }
 }
 
 const fn beside(
@@ -211,7 +211,7 @@ const SHOWN: &[EmbeddedIn] = &[
         way: JoinPath::Within { relation: "file_records", column: "data_repository", key: "name" },
         fields: &["name", "data_url", "globus_path"],
         detail: false,
-        copied: Some(Making::Copied(&rules::FILES)),
+        copied: Some(CopyRule::Copied(&rules::FILES)),
     },
     filed("sessions"),
     filed("insertions"),
@@ -230,7 +230,7 @@ const MUTUAL: &[EmbeddedIn] = &[
 pub fn rules_by(by: &str) -> impl Iterator<Item = (&'static EmbeddedIn, &'static Copied)> {
     let all = SHOWN.iter().chain(MUTUAL).filter(move |shown| shown.by == by);
     all.filter_map(|shown| match shown.copied {
-        Some(Making::Copied(rule)) => Some((shown, rule)),
+        Some(CopyRule::Copied(rule)) => Some((shown, rule)),
         _ => None,
     })
 }
@@ -253,7 +253,7 @@ pub fn shown(of: &str) -> Vec<EmbeddedIn> {
             way: JoinPath::Holding { relation: relation.name, key },
             fields: if key == "id" { &["id"] } else { &["name", "nickname", "username"] },
             detail,
-            copied: (key != "id").then_some(Making::Key { at, key }),
+            copied: (key != "id").then_some(CopyRule::Key { at, key }),
         }),
         _ => None,
     });

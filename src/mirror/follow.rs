@@ -19,7 +19,7 @@ use super::{
 use crate::{
     alyx::{
         change_tracking::{EmbeddedIn, JoinPath, shown},
-        derived::{BESIDES, Changed, Followed, Making, RecordChange},
+        derived::{BESIDES, Changed, CopyRule, Followed, RecordChange},
     },
     clock::{self, Millis},
 };
@@ -32,7 +32,7 @@ const DEEP: usize = 4;
 /// The records that show one which is about to change.
 pub(super) struct Followers {
     shown: EmbeddedIn,
-    copied: Making,
+    copied: CopyRule,
     by: &'static EndpointTables,
     numbers: Vec<i64>,
 }
@@ -70,13 +70,13 @@ fn followed(
     table: &EndpointTables,
     shown: &EmbeddedIn,
     change: &RecordChange,
-) -> rusqlite::Result<Option<Making>> {
+) -> rusqlite::Result<Option<CopyRule>> {
     let Some(copied) = shown.copied.filter(|copied| copied.covers(change, shown.fields)) else {
         return Ok(None);
     };
     let Some(key) = copied.key_of(change) else { return Ok(None) };
     // Whom of two of one name they show, their records do not say.
-    let Making::Key { key: column, .. } = copied else { return Ok(Some(copied)) };
+    let CopyRule::Key { key: column, .. } = copied else { return Ok(Some(copied)) };
     if table.column(column).is_none_or(|known| known.detail) || key.contains('\\') {
         return Ok(None);
     }
@@ -177,7 +177,7 @@ impl Carrier<'_> {
         deep: usize,
     ) -> Result<(), MirrorError> {
         // Who shows many of them is changed once.
-        let mut followers: Vec<(EmbeddedIn, Making, ByFollower<'_>)> = Vec::new();
+        let mut followers: Vec<(EmbeddedIn, CopyRule, ByFollower<'_>)> = Vec::new();
         for (n, change) in changed {
             for shown in refetch::touched(table, Some(&change.before), Some(&change.after)) {
                 let by = Schema::get().table(shown.by).filter(|_| deep > 0);
@@ -214,7 +214,7 @@ impl Carrier<'_> {
         by: &'static EndpointTables,
         n: i64,
         shown: &EmbeddedIn,
-        copied: Making,
+        copied: CopyRule,
         changes: &Changed<'_>,
     ) -> Result<Option<(i64, RecordChange)>, MirrorError> {
         let sql = format!("SELECT {} FROM \"{}__body\" WHERE n = ?1", checksum::TEXTS, by.name);

@@ -247,7 +247,7 @@ fn replace(connection: &Connection, table: &EndpointTables, alone: bool) -> rusq
         refetch::replaced(connection, table, differences)?;
     }
     quarantine::drop_of(connection, endpoint)?;
-    json_nulls::forget(connection, endpoint)?;
+    json_nulls::replaced(connection, endpoint)?;
     recount(connection, table)
 }
 

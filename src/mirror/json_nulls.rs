@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::schema::{EndpointTables, TableColumn};
-use crate::alyx::{filterset::json_nulls::JsonNulls, model::ColumnKind};
+use crate::{
+    alyx::{filterset::json_nulls::JsonNulls, model::ColumnKind},
+    clock::Millis,
+};
 
 /// Noted beside columns: what begins so names a column whose nulls are all nothing,
 const NOTHING: &str = "null-is-nothing:";
@@ -14,6 +17,8 @@ const NOTHING: &str = "null-is-nothing:";
 const JSON: &str = "null-is-json:";
 /// Where it is kept: behind it come the endpoint, a colon, and the note.
 const KEY: &str = "nulls:";
+/// Behind this stands the endpoint, under which it is kept when Alyx was asked.
+const ASKED: &str = "nulls-asked:";
 
 /// The note that says so of a column.
 pub fn note(nulls: JsonNulls, column: &str) -> String {
@@ -76,6 +81,24 @@ pub(super) fn keep(
 ) -> rusqlite::Result<()> {
     let key = format!("{KEY}{endpoint}:{}", note(nulls, column));
     connection.execute("INSERT OR REPLACE INTO meta VALUES(?1, '')", [key]).map(drop)
+}
+
+/// When Alyx was asked about this table, as it was last read as a whole.
+pub(super) fn asked_at(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Millis>> {
+    let sql = "SELECT value FROM meta WHERE key = ?1";
+    connection.prepare_cached(sql)?.query_row([format!("{ASKED}{endpoint}")], |row| row.get(0)).optional()
+}
+
+/// Alyx has been asked.
+pub(super) fn note_asked(connection: &Connection, endpoint: &str, now: Millis) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)";
+    connection.execute(sql, (format!("{ASKED}{endpoint}"), now)).map(drop)
+}
+
+/// Another table is in the place of this one.
+pub(super) fn replaced(connection: &Connection, endpoint: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM meta WHERE key = ?1", [format!("{ASKED}{endpoint}")])?;
+    forget(connection, endpoint)
 }
 
 /// The records of a table are others: nothing is known.

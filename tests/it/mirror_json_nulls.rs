@@ -5,10 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use alyx_proxy::{
-    alyx::record,
-    miniature::{Miniature, Options},
-};
+use alyx_proxy::{alyx::record, miniature::Miniature};
 use serde_json::json;
 
 use crate::support::{Answer, Client, Proxy, Setup, kept::list, lens::Lens, miniature, until, users};
@@ -25,7 +22,7 @@ struct Mirrored {
 
 /// So many of those that show null have nothing there.
 async fn before(empty: fn(u64) -> u64) -> Mirrored {
-    let alyx = miniature::start(Options { complete: true, ..Options::default() }).await;
+    let alyx = miniature::start_for_all().await;
     let lens = Lens::before(&alyx.url()).await;
     let direct = Client::new(alyx.addr()).with_authorization(&format!("Token {}", users::ADMIN.token));
     let mut shown = 0;

@@ -93,10 +93,10 @@ fn edits() -> Vec<(&'static str, usize, &'static str, Value)> {
     vec![
         ("sessions", 10, "narrative", json!("edited")),
         ("insertions", 10, "serial", json!("edited")),
-        ("trajectories", 10, "json", json!({ "edited": 1 })),
-        ("channels", 10, "axial", json!(4711.0)),
+        ("trajectories", 18, "json", json!({ "edited": 1 })),
         ("datasets", 15, "file_size", json!(4711)),
         ("files", 5, "json", json!({ "edited": 1 })),
+        ("data-notices", 2, "description", json!("edited")),
         ("tasks", 10, "log", json!("edited")),
         ("subjects", 8, "description", json!("edited")),
         ("water-administrations", 5, "water_administered", json!(0.5)),

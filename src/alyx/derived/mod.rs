@@ -25,7 +25,7 @@ pub struct Copied {
 
 /// How what is shown of a record follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Making {
+pub enum CopyRule {
     /// By such a rule.
     Copied(&'static Copied),
     /// It is the other's key and no more.
@@ -148,7 +148,7 @@ impl Copied {
 /// Others that have changed, by the keys that they were named by.
 pub type Changed<'c> = HashMap<String, &'c RecordChange>;
 
-impl Making {
+impl CopyRule {
     /// The key that those name the other by who show it; none where it can't be followed through this change.
     pub fn key_of(&self, change: &RecordChange) -> Option<String> {
         match self {
@@ -253,7 +253,7 @@ mod tests {
         let of = |root: &str| format!(r#""{root}x/a.{ID}.npy""#);
         let change =
             RecordChange { before: repository(r#""http://a/""#), after: repository(r#""http://b/""#) };
-        let (files, in_session) = (Making::Copied(&FILES), Making::Copied(&IN_SESSION));
+        let (files, in_session) = (CopyRule::Copied(&FILES), CopyRule::Copied(&IN_SESSION));
         assert!(files.covers(&change, &["data_url", "name"]));
         let changes = [("r".to_owned(), &change)].into();
         let none = HashMap::new();

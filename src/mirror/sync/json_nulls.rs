@@ -1,12 +1,13 @@
 //! Asks what the JSON columns that records show as null hold ([`json_nulls`]): once for a table that was read as a whole, and again
 //! where records that show null have changed since.
 
-use std::sync::PoisonError;
-
-use super::{SyncError, Synchroniser};
+use super::{
+    SyncError, Synchroniser,
+    budget::{Purpose, asking_for},
+};
 use crate::{
     clock::Millis,
-    mirror::{generation, json_nulls, schema::EndpointTables},
+    mirror::{generation, json_nulls, schema::EndpointTables, state::TableState},
 };
 
 /// A table is looked at no sooner again: all of it.
@@ -18,24 +19,39 @@ impl Synchroniser {
         let endpoint = table.endpoint.name;
         let states = self.mirror.states();
         let Some(state) = states.of(endpoint).filter(|state| state.scope.is_empty()) else { return Ok(()) };
-        let now = self.clock().now();
-        {
-            let mut asked = self.asked_nulls.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.get(endpoint).is_some_and(|at| (0..SELDOM).contains(&(now - at))) {
-                return Ok(());
+        let (now, details) = (self.clock().now(), state.details);
+        let look = move |connection: &rusqlite::Connection, _: &_| {
+            let asked_at = json_nulls::asked_at(connection, endpoint)?;
+            if asked_at.is_some_and(|at| (0..SELDOM).contains(&(now - at))) {
+                return Ok(None);
             }
-            if self.budget.room() < 2 {
-                return Ok(());
-            }
-            asked.insert(endpoint, now);
+            Ok(Some((asked_at, json_nulls::shown(connection, table, details)?)))
+        };
+        let Some((asked_at, mut shown)) = self.mirror.read(look).await? else { return Ok(()) };
+        shown.retain(|(column, _)| json_nulls::of(&state.ambiguous, column).is_none());
+        if asked_at.is_some() && self.budget.room() < 2 * shown.len() as u64 {
+            return Ok(());
         }
+        let asking = self.ask_columns(table, state, shown);
+        match asked_at {
+            // A table is not whole before.
+            None => asking_for(Purpose::Fill, asking).await?,
+            Some(_) => asking.await?,
+        }
+        Ok(self
+            .mirror
+            .write(move |connection| Ok(json_nulls::note_asked(connection, endpoint, now)?))
+            .await?)
+    }
+
+    async fn ask_columns(
+        &self,
+        table: &'static EndpointTables,
+        state: &TableState,
+        shown: Vec<(String, u64)>,
+    ) -> Result<(), SyncError> {
         let (rows, details) = (state.rows, state.details);
-        let shown =
-            self.mirror.read(move |connection, _| json_nulls::shown(connection, table, details)).await?;
         for (column, shown) in shown {
-            if json_nulls::of(&state.ambiguous, &column).is_some() {
-                continue;
-            }
             let asked = |empty| vec![("django".to_owned(), format!("{column}__isnull,{empty}"))];
             let Ok(empty) = self.source.count(table.endpoint, &asked("True")).await else { continue };
             let Ok(full) = self.source.count(table.endpoint, &asked("False")).await else { continue };
@@ -43,7 +59,7 @@ impl Synchroniser {
             let keep = move |connection: &rusqlite::Connection| {
                 // It holds of the records that were asked about.
                 if json_nulls::shown(connection, table, details)?.contains(&(column.clone(), shown)) {
-                    json_nulls::keep(connection, endpoint, &column, nulls)?;
+                    json_nulls::keep(connection, table.endpoint.name, &column, nulls)?;
                     generation::recount(connection, table)?;
                 }
                 Ok(())

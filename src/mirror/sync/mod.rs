@@ -132,8 +132,6 @@ pub struct Synchroniser {
     failures: Mutex<HashMap<&'static str, (Millis, u32)>>,
     /// Details that Alyx did not have, and when they were asked for: not in every cycle.
     lacking: Mutex<HashMap<(&'static str, i64), Millis>>,
-    /// When it was last asked what the nulls of a table are.
-    asked_nulls: Mutex<HashMap<&'static str, Millis>>,
     /// What is known of which details can be read.
     witnesses: Witnesses,
     /// What is fetched for those who ask.
@@ -183,7 +181,6 @@ impl Synchroniser {
             wanted: AtomicBool::new(false),
             failures: Mutex::default(),
             lacking: Mutex::default(),
-            asked_nulls: Mutex::default(),
             cycling: tokio::sync::Mutex::new(()),
         })))
     }
