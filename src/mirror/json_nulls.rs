@@ -17,8 +17,10 @@ const NOTHING: &str = "null-is-nothing:";
 const JSON: &str = "null-is-json:";
 /// Where it is kept: behind it come the endpoint, a colon, and the note.
 const KEY: &str = "nulls:";
-/// Behind this stands the endpoint, under which it is kept when Alyx was asked.
+/// Behind this stands the endpoint, under which it is kept when Alyx was asked,
 const ASKED: &str = "nulls-asked:";
+/// and that a record which shows null has changed since.
+const CHANGED: &str = "nulls-changed:";
 
 /// The note that says so of a column.
 pub fn note(nulls: JsonNulls, column: &str) -> String {
@@ -83,14 +85,16 @@ pub(super) fn keep(
     connection.execute("INSERT OR REPLACE INTO meta VALUES(?1, '')", [key]).map(drop)
 }
 
-/// When Alyx was asked about this table, as it was last read as a whole.
-pub(super) fn asked_at(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Millis>> {
-    let sql = "SELECT value FROM meta WHERE key = ?1";
-    connection.prepare_cached(sql)?.query_row([format!("{ASKED}{endpoint}")], |row| row.get(0)).optional()
+/// When Alyx was asked about this table, as it was last read as a whole, and whether it has changed since.
+pub(super) fn asked_at(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<(Millis, bool)>> {
+    let sql = "SELECT value, EXISTS(SELECT 1 FROM meta WHERE key = ?2) FROM meta WHERE key = ?1";
+    let keys = (format!("{ASKED}{endpoint}"), format!("{CHANGED}{endpoint}"));
+    connection.prepare_cached(sql)?.query_row(keys, |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
 /// Alyx has been asked.
 pub(super) fn note_asked(connection: &Connection, endpoint: &str, now: Millis) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM meta WHERE key = ?1", [format!("{CHANGED}{endpoint}")])?;
     let sql = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)";
     connection.execute(sql, (format!("{ASKED}{endpoint}"), now)).map(drop)
 }
@@ -117,6 +121,8 @@ pub(super) fn forget_of(connection: &Connection, table: &EndpointTables, n: i64)
         let sql =
             format!("SELECT EXISTS(SELECT 1 FROM \"{name}__wide\" WHERE n = ?1 AND \"{column}\" IS NULL)");
         if connection.prepare_cached(&sql)?.query_row([n], |row| row.get(0))? {
+            let changed = format!("{CHANGED}{}", table.endpoint.name);
+            connection.prepare_cached("INSERT OR IGNORE INTO meta VALUES(?1, 1)")?.execute([changed])?;
             return forget(connection, table.endpoint.name);
         }
     }

@@ -22,7 +22,7 @@ impl Synchroniser {
         let (now, details) = (self.clock().now(), state.details);
         let look = move |connection: &rusqlite::Connection, _: &_| {
             let asked_at = json_nulls::asked_at(connection, endpoint)?;
-            if asked_at.is_some_and(|at| (0..SELDOM).contains(&(now - at))) {
+            if asked_at.is_some_and(|(at, changed)| !changed || (0..SELDOM).contains(&(now - at))) {
                 return Ok(None);
             }
             Ok(Some((asked_at, json_nulls::shown(connection, table, details)?)))
