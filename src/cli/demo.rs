@@ -49,12 +49,8 @@ pub(super) async fn run(sources: &Sources, flags: &DemoFlags) -> CommandResult {
         App::open(settings.clone(), Mode::Demo(miniature.clone())).await.map_err(anyhow::Error::from)?;
     let listening = bind(&app, &settings, "flag `--port`").await?;
     let url = base_url(&listening, &settings)?;
+    let stop = stop_asked()?;
     print(&greeting(&url, &miniature.url(), &settings))?;
-    let stop = async {
-        if let Err(error) = stop_asked().await {
-            tracing::error!("{error:#}");
-        }
-    };
     listening.serve(stop).await;
     Ok(())
 }

@@ -204,24 +204,25 @@ async fn asked_to_stop(mut terminate: Signal, mut interrupt: Signal) {
     tracing::info!("asked to stop; open requests may end");
 }
 
-/// Completes when the user asks a program that is not to go on without them to stop, or closes its terminal (but for what
-/// `nohup` has started, which has none).
-pub(super) async fn stop_asked() -> anyhow::Result<()> {
-    // Before signals are caught: a terminal that has been closed is none any more, and its hangup would be waited for in vain.
+/// What completes when the user asks a program that is not to go on without them to stop, or closes its terminal (but for what
+/// `nohup` has started, which has none). Signals are heard from this call on.
+pub(super) fn stop_asked() -> anyhow::Result<impl Future<Output = ()>> {
+    // Before anybody knows that it is ready: a terminal that is being closed is none any more before its hangup comes.
     let has_terminal = std::io::stdin().is_terminal();
     let Signals { terminate, interrupt, mut hangup } = Signals::new().context("signals can't be heard")?;
-    let closed = async {
-        if has_terminal {
-            hangup.recv().await;
-        } else {
-            std::future::pending::<()>().await;
+    Ok(async move {
+        let closed = async {
+            if has_terminal {
+                hangup.recv().await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = asked_to_stop(terminate, interrupt) => {}
+            () = closed => {}
         }
-    };
-    tokio::select! {
-        () = asked_to_stop(terminate, interrupt) => {}
-        () = closed => {}
-    }
-    Ok(())
+    })
 }
 
 async fn reload_on_hangup(mut hangup: Signal, sources: Sources, app: Arc<App>, log: log::Handle) {
