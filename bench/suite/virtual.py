@@ -1,4 +1,4 @@
-"""A lab's day by a clock that is moved on (`examples/day.rs`): what Alyx is asked, in share of what clients ask."""
+"""A lab's day by a clock that is moved on (`examples/day/`): what Alyx is asked, in share of what clients ask."""
 
 import json
 import subprocess
