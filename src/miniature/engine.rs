@@ -17,13 +17,14 @@ use super::{answer::ViewResponse, data::Data, sample};
 use crate::{
     alyx::{
         Endpoint,
-        filterset::{QueryError, Undecidable},
+        filterset::{QueryError, Undecidable, json_nulls::JsonNulls},
         query_string::Pairs,
         record::Record,
     },
     mirror::{
         answer::{self, MirrorOutcome, MirrorQuestion},
         ingest::{self, LoadError},
+        json_nulls,
         schema::{EndpointTables, Schema},
         sql_functions,
         state::{self, States, TableState},
@@ -155,8 +156,6 @@ impl LoadedLab {
         question: &MirrorQuestion<'_>,
         budget: Budget,
     ) -> Result<MirrorOutcome, EngineError> {
-        // Recordings of the sample show it of insertions; of others it is not known.
-        sql_functions::null_is_nothing(&self.connection, question.endpoint.name == "insertions")?;
         loop {
             let states = self.tables.iter().map(|(name, table)| (*name, table.state.clone())).collect();
             let states = States::new(self.version, states);
@@ -212,6 +211,10 @@ impl LoadedLab {
         // This Alyx's own collation is that of bytes.
         let mut ambiguous = state::ambiguous(&self.connection, table, "")?;
         ambiguous.insert(state::IN_ONE_ORDER.to_owned());
+        // Recordings of the sample show it of insertions; of others it is not known.
+        if table.endpoint.name == "insertions" {
+            ambiguous.insert(json_nulls::note(JsonNulls::Nothing, "json"));
+        }
         Ok(TableState {
             synced_at: 0,
             counted_at: 0,

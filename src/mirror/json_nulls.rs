@@ -59,6 +59,11 @@ pub fn shown(
     Ok(shown)
 }
 
+/// Whether a table has columns of JSON.
+pub(super) fn may_show(table: &EndpointTables) -> bool {
+    columns(table).next().is_some()
+}
+
 fn columns(table: &EndpointTables) -> impl Iterator<Item = &TableColumn> {
     table.wide.iter().filter(|column| matches!(column.kind, ColumnKind::Json))
 }

@@ -64,12 +64,6 @@ pub fn register(connection: &Connection) -> Result<()> {
     parts(connection)
 }
 
-/// Says what null columns of JSON are from now on: nothing, or as with every Alyx but one's own either that or JSON's null.
-pub fn null_is_nothing(connection: &Connection, certain: bool) -> Result<()> {
-    let leaves = if certain { JsonPredicate::leaves_where_null_is_nothing } else { JsonPredicate::leaves };
-    json(connection, "json_leaves", leaves)
-}
-
 const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DETERMINISTIC);
 
 fn text(connection: &Connection, name: &str, holds: fn(&str, &str) -> bool) -> Result<()> {

@@ -47,12 +47,9 @@ pub(crate) enum TextTest {
     Ends,
 }
 
-/// The lookups, of one value, that columns of every kind have in Django.
-const OF_ALL: [&str; 12] = [
-    "gt",
-    "gte",
-    "lt",
-    "lte",
+/// Lookups that columns of every kind have in Django: those of text,
+pub(super) const OF_TEXT: [&str; 9] = [
+    "iexact",
     "contains",
     "icontains",
     "startswith",
@@ -62,6 +59,8 @@ const OF_ALL: [&str; 12] = [
     "regex",
     "iregex",
 ];
+/// and those of an order.
+const OF_ORDER: [&str; 4] = ["gt", "gte", "lt", "lte"];
 
 impl Comparison {
     /// Reads what is left of a path, its transforms and lookup, and the value.
@@ -91,7 +90,9 @@ impl Comparison {
             ("exact" | "iexact", Python::None) => Ok(Self::Null(true)),
             ("in" | "range", _) => column.several(lookup, value),
             // The name of a lookup is looked at before its value.
-            (_, Python::None) if !OF_ALL.contains(&lookup) => Err(unsupported(lookup)),
+            (_, Python::None) if !OF_TEXT.contains(&lookup) && !OF_ORDER.contains(&lookup) => {
+                Err(unsupported(lookup))
+            }
             (_, Python::None) => Err(QueryError::failed("Cannot use None as a query value")),
             _ => column.single(lookup, value),
         }

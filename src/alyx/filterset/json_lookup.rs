@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     QueryError,
-    compare::text_holds,
+    compare::{OF_TEXT, text_holds},
     json_kinds::JsonLookup,
     jsonb::{contains, exact, has_number, has_sure_order, order, orders_text, text_of},
     parse::{self, Parsed},
@@ -22,15 +22,9 @@ pub(crate) struct JsonPredicate {
     lookup: JsonLookup,
 }
 
-const LOOKUPS: &[&str] = &[
+/// Lookups of JSON beside those of text.
+const LOOKUPS: [&str; 12] = [
     "exact",
-    "iexact",
-    "contains",
-    "icontains",
-    "startswith",
-    "istartswith",
-    "endswith",
-    "iendswith",
     "in",
     "gt",
     "gte",
@@ -38,22 +32,24 @@ const LOOKUPS: &[&str] = &[
     "lte",
     "range",
     "isnull",
-    "regex",
-    "iregex",
     "has_key",
     "has_keys",
     "has_any_keys",
     "contained_by",
 ];
 
+fn is_lookup(name: &str) -> bool {
+    LOOKUPS.contains(&name) || OF_TEXT.contains(&name)
+}
+
 impl JsonPredicate {
     /// Keys, then a lookup if the last is one.
     pub(crate) fn new(rest: &[&str], value: &Python) -> Result<Self, QueryError> {
         let (keys, lookup) = match rest {
-            [keys @ .., last] if LOOKUPS.contains(last) => (keys, *last),
+            [keys @ .., last] if is_lookup(last) => (keys, *last),
             keys => (keys, "exact"),
         };
-        if keys.iter().any(|key| LOOKUPS.contains(key)) {
+        if keys.iter().any(|key| is_lookup(key)) {
             return Err(QueryError::beyond("know a lookup of a lookup"));
         }
         let lookup = JsonLookup::new(lookup, value)?;
@@ -135,14 +131,6 @@ impl JsonPredicate {
     /// Whether it compares with `None`: then Django does not add to what it excludes that the column is not null.
     pub(super) fn is_of_none(&self) -> bool {
         matches!(self.lookup, JsonLookup::Equal(Value::Null))
-    }
-
-    /// The same where a column that shows null holds no JSON's null, but nothing.
-    pub(crate) fn leaves_where_null_is_nothing(&self, column: Option<&Value>) -> Result<bool, QueryError> {
-        match (self.keys.is_empty(), column, &self.lookup) {
-            (_, _, JsonLookup::Null(_)) | (true, ..) | (_, Some(_), _) => self.leaves(column),
-            (false, None, _) => Ok(!self.is_of_none()),
-        }
     }
 
     /// What is under the keys. A single key that is a whole number is a place in an array, as which a scalar counts

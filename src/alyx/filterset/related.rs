@@ -1,24 +1,12 @@
 //! What may be asked of a relation itself, and how Django refuses the rest (ALYX.md 2.2).
 
-use super::{QueryError, QueryResult, path::RelationEnd};
+use super::{QueryError, QueryResult, compare::OF_TEXT, path::RelationEnd};
 use crate::alyx::model::Model;
 
 /// The lookups that related fields have.
 const LOOKUPS: [&str; 7] = ["in", "exact", "lt", "gt", "gte", "lte", "isnull"];
-/// Lookups of other fields, which no field is called like.
-const OF_OTHERS: [&str; 11] = [
-    "iexact",
-    "contains",
-    "icontains",
-    "startswith",
-    "istartswith",
-    "endswith",
-    "iendswith",
-    "range",
-    "regex",
-    "iregex",
-    "search",
-];
+/// Lookups of other fields, which no field is called like, beside those of text.
+const OF_OTHERS: [&str; 2] = ["range", "search"];
 
 /// Refuses what Django refuses before it looks at the value. A name that may be one of the other record's, of which nothing
 /// is known here, is no lookup.
@@ -31,7 +19,10 @@ pub(super) fn check(related: RelationEnd, rest: &[&str]) -> QueryResult<()> {
         first.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     let all_known = Model::of(related.to).is_some_and(|model| model.complete);
     let asked = rest.join("__");
-    if is_name && !all_known && !LOOKUPS.contains(first) && !OF_OTHERS.contains(first) {
+    if is_name
+        && !all_known
+        && ![&LOOKUPS[..], &OF_OTHERS, &OF_TEXT].iter().any(|known| known.contains(first))
+    {
         return Err(QueryError::hidden(&format!("{asked} of {}", related.to)));
     }
     let meant = close(first);

@@ -18,7 +18,8 @@ impl Synchroniser {
     pub(super) async fn ask_nulls(&self, table: &'static EndpointTables) -> Result<(), SyncError> {
         let endpoint = table.endpoint.name;
         let states = self.mirror.states();
-        let Some(state) = states.of(endpoint).filter(|state| state.scope.is_empty()) else { return Ok(()) };
+        let whole = states.of(endpoint).filter(|state| state.scope.is_empty());
+        let Some(state) = whole.filter(|_| json_nulls::may_show(table)) else { return Ok(()) };
         let (now, details) = (self.clock().now(), state.details);
         let look = move |connection: &rusqlite::Connection, _: &_| {
             let asked_at = json_nulls::asked_at(connection, endpoint)?;
