@@ -1,34 +1,23 @@
 //! What the mirror asks of Alyx by itself is in proportion to what it saves it: at most a twentieth of the reads that were
 //! answered here, or 250 a day. A virtual day, by a clock that is moved on.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Instant,
-};
+use std::{path::Path, sync::Arc};
 
 use alyx_proxy::{
-    clock::{Clock, Millis, SystemClock},
+    clock::{Clock, Millis},
     miniature::{self as demo, Miniature, Options},
-    mirror::{
-        Mirror,
-        sync::{
-            Cycle, Synchroniser,
-            budget::{BudgetUse, Purpose},
-        },
+    mirror::sync::{
+        Cycle,
+        budget::{BudgetUse, Purpose},
     },
-    upstream::Upstream,
 };
-use arc_swap::ArcSwap;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{
     Setup, command,
     kept::{Kept, equal, list, send, settings},
+    moved_clock::MovedClock,
     users,
 };
 
@@ -37,47 +26,17 @@ const PER_DAY: u64 = 250;
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 
-/// A clock that is moved on by hand, and goes on by itself.
-#[derive(Debug, Default)]
-struct Moved(AtomicI64);
-
-impl Clock for Moved {
-    fn now(&self) -> Millis {
-        SystemClock.now() + self.0.load(Ordering::Relaxed)
-    }
-
-    fn instant(&self) -> Instant {
-        SystemClock.instant()
-    }
-
-    fn stamp(&self) -> Millis {
-        SystemClock.stamp() + self.0.load(Ordering::Relaxed)
-    }
-
-    fn stamps_continue_after(&self, last: Millis) {
-        SystemClock.stamps_continue_after(last);
-    }
-
-    fn latest_stamp(&self) -> Millis {
-        SystemClock.latest_stamp() + self.0.load(Ordering::Relaxed)
-    }
-}
-
-fn open(alyx: &Miniature, folder: &Path, clock: &Arc<Moved>) -> Kept {
+fn open(alyx: &Miniature, folder: &Path, clock: &Arc<MovedClock>) -> Kept {
     let mut settings = settings(&alyx.url());
     settings.mirror.background_per_day = PER_DAY.try_into().unwrap();
-    let mirror = Mirror::open(folder).unwrap();
-    let upstream = Upstream::new(&settings, clock.clone()).unwrap();
-    let settings = Arc::new(ArcSwap::from_pointee(settings));
-    let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
-    Kept { mirror, synchroniser }
+    Kept::open_by(folder, settings, clock.clone())
 }
 
 /// Rounds for so long, as often as the proxy makes them; the most that it had asked by itself in any 24 hours.
-async fn rounds(kept: &Kept, clock: &Moved, long: Millis) -> u64 {
+async fn rounds(kept: &Kept, clock: &MovedClock, long: Millis) -> u64 {
     let mut most = 0;
     for _ in 0..long / (4 * MINUTE) {
-        clock.0.fetch_add(4 * MINUTE, Ordering::Relaxed);
+        clock.move_on(4 * MINUTE);
         let errors = kept.synchroniser.cycle(Cycle::Due).await;
         assert!(errors.is_empty(), "{errors:?}");
         most = most.max(used(kept).background());
@@ -97,7 +56,7 @@ fn asked(alyx: &Miniature) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_nobody_asks_looks_at_each_table_once_a_night() {
     let alyx = demo::start(Options::default()).await.unwrap();
-    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Moved::default()));
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(MovedClock::default()));
     let kept = open(&alyx, folder.path(), &clock);
     assert!(kept.synchroniser.cycle(Cycle::Due).await.is_empty());
     let first = used(&kept);
@@ -128,7 +87,7 @@ async fn a_mirror_that_nobody_asks_looks_at_each_table_once_a_night() {
     let before = used(&kept);
     kept.mirror.close();
     let kept = open(&alyx, folder.path(), &clock);
-    clock.0.fetch_add(4 * MINUTE, Ordering::Relaxed);
+    clock.move_on(4 * MINUTE);
     assert!(kept.synchroniser.cycle(Cycle::Due).await.is_empty());
     let after = used(&kept);
     assert!(
@@ -140,10 +99,10 @@ async fn a_mirror_that_nobody_asks_looks_at_each_table_once_a_night() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_about_is_followed_as_it_pays() {
     let alyx = demo::start(Options::default()).await.unwrap();
-    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Moved::default()));
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(MovedClock::default()));
     let kept = open(&alyx, folder.path(), &clock);
     assert!(kept.synchroniser.cycle(Cycle::Due).await.is_empty());
-    clock.0.fetch_add(4 * MINUTE, Ordering::Relaxed);
+    clock.move_on(4 * MINUTE);
     kept.synchroniser.cycle(Cycle::Due).await;
     let looked = |kept: &Kept, endpoint: &str| kept.mirror.states().of(endpoint).unwrap().synced_at;
     let (sessions, insertions) = (looked(&kept, "sessions"), looked(&kept, "insertions"));
@@ -152,7 +111,7 @@ async fn what_is_asked_about_is_followed_as_it_pays() {
         for _ in 0..uses {
             kept.synchroniser.budget.note_uses(std::iter::once("sessions"));
         }
-        clock.0.fetch_add(5 * MINUTE, Ordering::Relaxed);
+        clock.move_on(5 * MINUTE);
         kept.synchroniser.cycle(Cycle::Due).await;
         assert_eq!(looked(&kept, "sessions") > sessions, follows, "{uses}");
     }

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{
-    kept::{Kept, details_equal, equal, list, mirrored, mirrored_behind_a_lens, send, settings, whole},
+    kept::{
+        Kept, details_equal, equal, list, mirrored, mirrored_behind_a_lens, mirrored_in_one_sweep, send,
+        settings, whole,
+    },
     lens::{Lens, unnoted},
     miniature,
 };
@@ -166,14 +169,7 @@ async fn a_tag_that_is_set_by_a_script_is_found_by_counting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn once_a_day_tables_are_read_as_a_whole() {
-    let alyx = demo::start(Options::default()).await.unwrap();
-    let lens = Lens::before(&alyx.url()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut settings = settings(&lens.url());
-    // As many ranges in a cycle as there are.
-    settings.mirror.interval = serde_json::from_value(json!("12h")).unwrap();
-    let kept = Kept::open(folder.path(), settings);
-    kept.now().await;
+    let (alyx, lens, folder, kept) = mirrored_in_one_sweep().await;
     lens.show(unnoted("datasets"));
     let dataset = &records(&alyx.url(), "datasets").await[0];
     done(&alyx, Method::PATCH, &format!("/datasets/{}", id(dataset)), Some(json!({ "file_size": 4711 })))

@@ -5,8 +5,10 @@ use std::{collections::HashMap, path::Path};
 use crate::{
     judge::tables,
     support::{
-        kept::{Kept, details_equal, equal_of, mirrored, mirrored_behind_a_lens, send, settings, whole},
-        lens::Lens,
+        kept::{
+            Kept, details_equal, equal_of, mirrored, mirrored_behind_a_lens, mirrored_in_one_sweep, send,
+            whole,
+        },
         miniature, tried as noted,
     },
 };
@@ -17,7 +19,7 @@ use alyx_proxy::{
         derived::{BESIDES, Copied},
         record,
     },
-    miniature::{self as demo, Miniature, Options},
+    miniature::Miniature,
     mirror::sync::{CatchUp, Cycle},
 };
 use reqwest::Method;
@@ -223,14 +225,7 @@ async fn a_subject_that_is_renamed_takes_all_that_show_it_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_a_script_moves_is_elsewhere_in_its_dataset_at_once() {
     for (read, other) in [("files", "datasets"), ("datasets", "files")] {
-        let alyx = demo::start(Options::default()).await.unwrap();
-        let lens = Lens::before(&alyx.url()).await;
-        let folder = tempfile::tempdir().unwrap();
-        let mut settings = settings(&lens.url());
-        // As many ranges in a cycle as there are.
-        settings.mirror.interval = serde_json::from_value(json!("12h")).unwrap();
-        let kept = Kept::open(folder.path(), settings);
-        kept.now().await;
+        let (alyx, lens, folder, kept) = mirrored_in_one_sweep().await;
         let (_, _, dataset) = session(&alyx).await;
         let path = dataset["file_records"][0]["relative_path"].as_str().unwrap().to_owned();
         let with_id = |path: &str| {

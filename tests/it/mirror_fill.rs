@@ -1,31 +1,21 @@
 //! The first fill: lists first, details beside, the newest first; lists do not grow old meanwhile, a question that lacks few
 //! details has them fetched, and whoever waits is told how far it is.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use alyx_proxy::{
     alyx::record,
-    clock::{Clock, Millis, SystemClock},
     miniature::{self as demo, Miniature, Options},
-    mirror::{
-        Mirror,
-        sync::{Cycle, Synchroniser},
-    },
-    upstream::Upstream,
+    mirror::sync::Cycle,
 };
-use arc_swap::ArcSwap;
 
 use crate::support::{
     Setup,
     kept::{Kept, equal, list, settings, whole},
     lens::{Broken, Lens},
-    miniature, until, users,
+    miniature,
+    moved_clock::MovedClock,
+    until, users,
 };
 
 fn decoded(alyx: &Miniature) -> Vec<String> {
@@ -38,52 +28,23 @@ fn session(path: &str) -> Option<&str> {
     path.strip_prefix("/sessions/").filter(|id| !id.contains('?'))
 }
 
-/// A clock on which each detail takes a second.
-#[derive(Debug, Default)]
-struct Shifted(AtomicI64);
-
-impl Clock for Shifted {
-    fn now(&self) -> Millis {
-        SystemClock.now() + self.0.load(Ordering::Relaxed)
-    }
-
-    fn instant(&self) -> Instant {
-        SystemClock.instant()
-    }
-
-    fn stamp(&self) -> Millis {
-        SystemClock.stamp()
-    }
-
-    fn stamps_continue_after(&self, last: Millis) {
-        SystemClock.stamps_continue_after(last);
-    }
-
-    fn latest_stamp(&self) -> Millis {
-        SystemClock.latest_stamp()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_looked_after_while_details_are_fetched_and_the_newest_come_first() {
     let alyx = demo::start(Options::default()).await.unwrap();
     let lens = Lens::before(&alyx.url()).await;
-    let clock = Arc::new(Shifted::default());
+    // Each detail takes a second.
+    let clock = Arc::new(MovedClock::default());
     let moved = clock.clone();
     lens.show(move |asked, status, body| {
         if session(asked).is_some() {
-            moved.0.fetch_add(1_000, Ordering::Relaxed);
+            moved.move_on(1_000);
         }
         (status, body)
     });
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(&lens.url());
     settings.mirror.interval = "20s".parse().unwrap();
-    let mirror = Mirror::open(folder.path()).unwrap();
-    let upstream = Upstream::new(&settings, clock).unwrap();
-    let settings = Arc::new(ArcSwap::from_pointee(settings));
-    let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
-    let kept = Kept { mirror, synchroniser };
+    let kept = Kept::open_by(folder.path(), settings, clock);
     let errors = kept.synchroniser.cycle(Cycle::Due).await;
     assert!(errors.is_empty(), "{errors:?}");
     let asked = decoded(&alyx);

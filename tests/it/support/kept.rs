@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use alyx_proxy::{
     alyx::record,
-    clock::SystemClock,
+    clock::{SharedClock, SystemClock},
     miniature::{self as demo, Miniature, Options},
     mirror::{
         Mirror,
@@ -38,8 +38,12 @@ pub struct Kept {
 
 impl Kept {
     pub fn open(folder: &Path, settings: Settings) -> Self {
+        Self::open_by(folder, settings, Arc::new(SystemClock))
+    }
+
+    pub fn open_by(folder: &Path, settings: Settings, clock: SharedClock) -> Self {
         let mirror = Mirror::open(folder).unwrap();
-        let upstream = Upstream::new(&settings, Arc::new(SystemClock)).unwrap();
+        let upstream = Upstream::new(&settings, clock).unwrap();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
         Self { mirror, synchroniser }
@@ -66,6 +70,18 @@ pub async fn mirrored_behind_a_lens() -> (Miniature, Lens, tempfile::TempDir, Ke
     let lens = Lens::before(&alyx.url()).await;
     let folder = tempfile::tempdir().unwrap();
     let kept = Kept::open(folder.path(), settings(&lens.url()));
+    kept.now().await;
+    (alyx, lens, folder, kept)
+}
+
+/// The same where a cycle reads all tables as a whole that it reads by and by: as many ranges as there are.
+pub async fn mirrored_in_one_sweep() -> (Miniature, Lens, tempfile::TempDir, Kept) {
+    let alyx = demo::start(Options::default()).await.unwrap();
+    let lens = Lens::before(&alyx.url()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(&lens.url());
+    settings.mirror.interval = "12h".parse().unwrap();
+    let kept = Kept::open(folder.path(), settings);
     kept.now().await;
     (alyx, lens, folder, kept)
 }

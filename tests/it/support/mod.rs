@@ -23,6 +23,7 @@ pub mod kept;
 pub mod lab;
 pub mod lens;
 pub mod miniature;
+pub mod moved_clock;
 pub mod proxy;
 pub mod recordings;
 pub mod records;
