@@ -97,11 +97,25 @@ pub(super) fn asked_at(connection: &Connection, endpoint: &str) -> rusqlite::Res
     connection.prepare_cached(sql)?.query_row(keys, |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
-/// Alyx has been asked.
-pub(super) fn note_asked(connection: &Connection, endpoint: &str, now: Millis) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM meta WHERE key = ?1", [format!("{CHANGED}{endpoint}")])?;
+/// Alyx has been asked; what is not settled is asked again, as if the table had changed since.
+pub(super) fn note_asked(
+    connection: &Connection,
+    endpoint: &str,
+    now: Millis,
+    settled: bool,
+) -> rusqlite::Result<()> {
+    if settled {
+        connection.execute("DELETE FROM meta WHERE key = ?1", [format!("{CHANGED}{endpoint}")])?;
+    } else {
+        note_changed(connection, endpoint)?;
+    }
     let sql = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)";
     connection.execute(sql, (format!("{ASKED}{endpoint}"), now)).map(drop)
+}
+
+fn note_changed(connection: &Connection, endpoint: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT OR IGNORE INTO meta VALUES(?1, 1)";
+    connection.prepare_cached(sql)?.execute([format!("{CHANGED}{endpoint}")]).map(drop)
 }
 
 /// Another table is in the place of this one.
@@ -126,8 +140,7 @@ pub(super) fn forget_of(connection: &Connection, table: &EndpointTables, n: i64)
         let sql =
             format!("SELECT EXISTS(SELECT 1 FROM \"{name}__wide\" WHERE n = ?1 AND \"{column}\" IS NULL)");
         if connection.prepare_cached(&sql)?.query_row([n], |row| row.get(0))? {
-            let changed = format!("{CHANGED}{}", table.endpoint.name);
-            connection.prepare_cached("INSERT OR IGNORE INTO meta VALUES(?1, 1)")?.execute([changed])?;
+            note_changed(connection, table.endpoint.name)?;
             return forget(connection, table.endpoint.name);
         }
     }
@@ -158,5 +171,19 @@ mod tests {
         forget(&connection, "files").unwrap();
         assert!(known(&connection, "files").unwrap().is_empty());
         assert_eq!(known(&connection, "fields-of-view").unwrap(), ["null-is-json:json"]);
+    }
+
+    #[test]
+    fn what_alyx_could_not_tell_is_asked_again() {
+        let connection = Connection::open_in_memory().unwrap();
+        super::super::create_tables(&connection).unwrap();
+        let asked = || asked_at(&connection, "files").unwrap();
+        assert_eq!(asked(), None);
+        note_asked(&connection, "files", 5, false).unwrap();
+        assert_eq!(asked(), Some((5, true)));
+        note_asked(&connection, "files", 6, true).unwrap();
+        assert_eq!(asked(), Some((6, false)));
+        replaced(&connection, "files").unwrap();
+        assert_eq!(asked(), None);
     }
 }

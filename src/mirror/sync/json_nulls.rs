@@ -34,28 +34,39 @@ impl Synchroniser {
             return Ok(());
         }
         let asking = self.ask_columns(table, state, shown);
-        match asked_at {
+        let settled = match asked_at {
             // A table is not whole before.
             None => asking_for(Purpose::Fill, asking).await?,
             Some(_) => asking.await?,
-        }
-        Ok(self
-            .mirror
-            .write(move |connection| Ok(json_nulls::note_asked(connection, endpoint, now)?))
-            .await?)
+        };
+        let note = move |connection: &rusqlite::Connection| {
+            Ok(json_nulls::note_asked(connection, endpoint, now, settled)?)
+        };
+        Ok(self.mirror.write(note).await?)
     }
 
+    /// Whether all was told that Alyx can tell: not where it could not be asked, or has other records than are here.
     async fn ask_columns(
         &self,
         table: &'static EndpointTables,
         state: &TableState,
         shown: Vec<(String, u64)>,
-    ) -> Result<(), SyncError> {
+    ) -> Result<bool, SyncError> {
         let (rows, details) = (state.rows, state.details);
+        let mut settled = true;
         for (column, shown) in shown {
             let asked = |empty| vec![("django".to_owned(), format!("{column}__isnull,{empty}"))];
-            let Ok(empty) = self.source.count(table.endpoint, &asked("True")).await else { continue };
-            let Ok(full) = self.source.count(table.endpoint, &asked("False")).await else { continue };
+            let counts = async {
+                let empty = self.source.count(table.endpoint, &asked("True")).await?;
+                Ok((empty, self.source.count(table.endpoint, &asked("False")).await?))
+            };
+            let (empty, full) = match counts.await {
+                Ok(counts) => counts,
+                // It does not know such a question.
+                Err(SyncError::Strange(..)) => continue,
+                Err(_) => return Ok(false),
+            };
+            settled &= empty + full == rows;
             let Some(nulls) = json_nulls::told(shown, rows, empty, full) else { continue };
             let keep = move |connection: &rusqlite::Connection| {
                 // It holds of the records that were asked about.
@@ -67,6 +78,6 @@ impl Synchroniser {
             };
             self.mirror.write(keep).await?;
         }
-        Ok(())
+        Ok(settled)
     }
 }
