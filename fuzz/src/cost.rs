@@ -6,9 +6,9 @@ use alyx_proxy::miniature::CostedLab;
 
 /// No question is longer, in bytes.
 const LONGEST: usize = 32 << 10;
-/// Steps that a question may take here: a fortieth of those in the proxy, so that one that takes all of them is no slow input.
+/// Steps that a question may take here: an eightieth of those in the proxy, so that one that takes all of them is no slow input.
 /// The time is the runner's business.
-const STEPS: u64 = 5_000_000;
+const STEPS: u64 = 2_500_000;
 /// SQLite looks only every so many steps, for each statement of a plan.
 const SLACK: u64 = 100_000;
 

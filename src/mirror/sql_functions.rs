@@ -41,11 +41,9 @@ pub(super) const COLLATION_KEY: &str = "collation_key";
 
 /// Makes the functions known to a connection.
 pub fn register(connection: &Connection) -> Result<()> {
-    text(connection, "text_contains", |own, wanted| {
-        memchr::memmem::find(own.as_bytes(), wanted.as_bytes()).is_some()
-    })?;
-    text(connection, "text_starts", |own, wanted| own.starts_with(wanted))?;
-    text(connection, "text_ends", |own, wanted| own.ends_with(wanted))?;
+    text(connection, "text_contains", |own, wanted| contains(own.as_bytes(), wanted))?;
+    text(connection, "text_starts", |own, wanted| own.as_bytes().starts_with(wanted))?;
+    text(connection, "text_ends", |own, wanted| own.as_bytes().ends_with(wanted))?;
     text_orders(connection)?;
     text_forms(connection)?;
     connection.create_scalar_function("upper_of", 1, FLAGS, |context| {
@@ -66,30 +64,31 @@ pub fn register(connection: &Connection) -> Result<()> {
 
 const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DETERMINISTIC);
 
-fn text(connection: &Connection, name: &str, holds: fn(&str, &str) -> bool) -> Result<()> {
+/// What is wanted stays bytes: a question may bring 32 KiB of it, and each row would look whether it is UTF-8.
+fn text(connection: &Connection, name: &str, holds: fn(&str, &[u8]) -> bool) -> Result<()> {
     connection.create_scalar_function(name, 2, FLAGS, move |context| {
         Ok(match (context.get_raw(0), context.get_raw(1)) {
             (ValueRef::Null, _) => None,
-            (own, wanted) => Some(holds(own.as_str()?, wanted.as_str()?)),
+            (own, wanted) => Some(holds(own.as_str()?, wanted.as_bytes()?)),
         })
     })
 }
 
 /// Compares a text in upper case with one that is so already.
-fn in_upper(own: &str, wanted: &str, holds: fn(&[u8], &[u8]) -> bool) -> bool {
+fn in_upper(own: &str, wanted: &[u8], holds: fn(&[u8], &[u8]) -> bool) -> bool {
     const SHORT: usize = 256;
     if own.is_ascii() && own.len() <= SHORT {
         let mut upper = [0; SHORT];
         let upper = &mut upper[..own.len()];
         upper.copy_from_slice(own.as_bytes());
         upper.make_ascii_uppercase();
-        return holds(upper, wanted.as_bytes());
+        return holds(upper, wanted);
     }
-    holds(upper(own).as_bytes(), wanted.as_bytes())
+    holds(upper(own).as_bytes(), wanted)
 }
 
 fn contains(own: &[u8], wanted: &[u8]) -> bool {
-    memchr::memmem::find(own, wanted).is_some()
+    own.len() >= wanted.len() && memchr::memmem::find(own, wanted).is_some()
 }
 
 fn text_orders(connection: &Connection) -> Result<()> {
