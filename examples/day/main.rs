@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The real proxy, led by hand, before a miniature Alyx: 24 hours from midnight on, after the first fill and one night. The mix
-//! is told in `bench/README.md`. `FRESH` is another `freshness.records` than the default. Prints a line of JSON.
+//! is told in `bench/README.md`. `FRESH` is another `freshness.records` than the default. Prints a line of JSON; with
+//! `DAY_REQUESTS` set, each request that Alyx got before.
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 #![allow(clippy::cast_precision_loss)]
@@ -34,6 +35,9 @@ use world::{World, token};
 
 #[tokio::main]
 async fn main() {
+    if std::env::var_os("DAY_LOG").is_some() {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
+    }
     let mut arguments = std::env::args().skip(1);
     let Some(reads) = arguments.next().and_then(|reads| reads.parse::<usize>().ok()) else {
         eprintln!("usage: day READS [mirror | cache [FRESH]]");
@@ -47,7 +51,9 @@ async fn main() {
         token: token(n),
         public: false,
     });
-    let options = Options { users: users.collect(), complete: true, ..Options::default() };
+    let clock = DayClock::at(MIDNIGHT - 32 * HOUR);
+    let options =
+        Options { users: users.collect(), complete: true, clock: Some(clock.clone()), ..Options::default() };
     let alyx = miniature::start(options).await.unwrap();
     let direct = reqwest::Client::new();
     let world = World::of(&alyx, &direct).await;
@@ -64,7 +70,6 @@ async fn main() {
     if mirrored {
         settings.mirror.token = token(0);
     }
-    let clock = DayClock::at(MIDNIGHT - 32 * HOUR);
     let app = App::open_by(settings, Mode::Live, clock.clone()).await.unwrap();
     let proxy = AppByHand::of(app.clone());
     alyx.forget_requests();
@@ -92,6 +97,11 @@ async fn main() {
             "oldest_minutes": came.oldest as f64 / MINUTE as f64, "looked_at": came.looked,
         })
     );
+    if std::env::var_os("DAY_REQUESTS").is_some() {
+        for asked in day.alyx.requests() {
+            eprintln!("{} {}", asked.method, asked.path_and_query);
+        }
+    }
     app.close().await;
 }
 

@@ -27,35 +27,42 @@ use crate::{
 
 /// The time stands until it is moved on: what something takes is nothing, and decides nothing. Only how often Alyx is asked counts.
 #[derive(Debug)]
-pub(crate) struct DayClock(AtomicI64, Instant);
+pub(crate) struct DayClock {
+    now: AtomicI64,
+    last_stamp: AtomicI64,
+    began: Instant,
+}
 
 impl DayClock {
     pub(crate) fn at(now: Millis) -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(now), Instant::now()))
+        Arc::new(Self { now: now.into(), last_stamp: now.into(), began: Instant::now() })
     }
 }
 
 impl Clock for DayClock {
     fn now(&self) -> Millis {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
     }
 
     fn instant(&self) -> Instant {
         let passed = Duration::from_millis((self.now() - MIDNIGHT + 100 * HOUR).unsigned_abs());
         // Deadlines are far from the computer's time.
-        self.1 + passed
+        self.began + passed
     }
 
     fn stamp(&self) -> Millis {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        let next = |last: Millis| self.now().max(last + 1);
+        let last =
+            self.last_stamp.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        next(last.unwrap_or_default())
     }
 
     fn stamps_continue_after(&self, last: Millis) {
-        self.0.fetch_max(last, Ordering::Relaxed);
+        self.last_stamp.fetch_max(last, Ordering::Relaxed);
     }
 
     fn latest_stamp(&self) -> Millis {
-        self.now()
+        self.now().max(self.last_stamp.load(Ordering::Relaxed))
     }
 }
 
@@ -104,7 +111,7 @@ impl Day {
     pub(crate) async fn until(&mut self, at: Millis) {
         while self.clock.now() < at {
             let next = at.min(self.clock.now() + 15_000);
-            self.clock.0.fetch_max(next, Ordering::Relaxed);
+            self.clock.now.fetch_max(next, Ordering::Relaxed);
             self.proxy.background().await;
         }
     }
@@ -145,6 +152,9 @@ impl Day {
             let way = if status.contains("; hit") { "hit" } else { "asked" };
             let word = word.map_or("miss", |word| word.trim_matches('"'));
             *self.came.by.entry(format!("{way} {word}")).or_default() += 1;
+            if std::env::var_os("DAY_REQUESTS").is_some() {
+                eprintln!("{} user{user} {way} {word} {target}", self.clock.now());
+            }
         }
         let answer = serde_json::from_slice(&bytes).unwrap_or_default();
         if method == Method::GET && target.starts_with("/sessions") {

@@ -7,11 +7,16 @@ use std::{
 
 use serde_json::Value;
 
-use crate::alyx::{DetailKey, Endpoint, endpoint::DetailShape, json_path, record::Record};
+use crate::{
+    alyx::{DetailKey, Endpoint, endpoint::DetailShape, json_path, record::Record},
+    clock::SharedClock,
+};
 
 /// Every table. A clone shares all records; a write changes a clone and puts it in place.
 #[derive(Debug, Default)]
 pub(crate) struct Data {
+    /// The server's clock, where it is not the computer's.
+    pub(crate) clock: Option<SharedClock>,
     tables: HashMap<&'static str, Arc<ListTable>>,
     indexes: Mutex<HashMap<(&'static str, &'static str), Arc<PathIndex>>>,
 }
@@ -22,7 +27,7 @@ pub(crate) type PathIndex = HashMap<String, Vec<usize>>;
 impl Clone for Data {
     /// The copy is made to be changed, so it begins without indexes.
     fn clone(&self) -> Self {
-        Self { tables: self.tables.clone(), indexes: Mutex::default() }
+        Self { clock: self.clock.clone(), tables: self.tables.clone(), indexes: Mutex::default() }
     }
 }
 

@@ -36,6 +36,8 @@ pub use engine::Spent;
 use http::{Method, StatusCode};
 use respond::Alyx;
 
+use crate::clock::SharedClock;
+
 /// Someone who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -64,6 +66,8 @@ pub struct Options {
     pub throttle: Option<u32>,
     /// Whether it has ONE's cache tables; many an Alyx was never told to make any.
     pub cache_tables: bool,
+    /// The server's clock; none is the computer's.
+    pub clock: Option<SharedClock>,
 }
 
 impl Default for Options {
@@ -81,6 +85,7 @@ impl Default for Options {
             serves_me: true,
             throttle: None,
             cache_tables: true,
+            clock: None,
         }
     }
 }

@@ -65,8 +65,12 @@ struct View {
 impl Alyx {
     pub(super) fn new(options: &Options) -> io::Result<Self> {
         let with_demo = options.users.iter().any(|user| user.name == sample::DEMO_NAME);
+        let mut data = sample::load(options.complete, with_demo)?;
+        if let Some(clock) = &options.clock {
+            Arc::make_mut(&mut data).clock = Some(clock.clone());
+        }
         Ok(Self {
-            data: RwLock::new(sample::load(options.complete, with_demo)?),
+            data: RwLock::new(data),
             engine: Engine::new(),
             asked: Mutex::default(),
             users: who::Users::new(&options.users, options.throttle),

@@ -103,7 +103,7 @@ fn history(data: &Data, record: &Record) -> Option<(Subject, DateTime)> {
         subject.weighings.push((local(time)?, number(weighing, "weight")?));
     }
     subject.sort();
-    Some((subject, local(newest.min(write::now()))?))
+    Some((subject, local(newest.min(write::now(data)))?))
 }
 
 fn number(record: &Record, field: &str) -> Option<f64> {

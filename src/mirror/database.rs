@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 pub use super::file::MirrorOpenError;
 
 use super::{
+    connection_clock,
     corruption::Damage,
     faults,
     file::{self, Sound, connect},
@@ -33,6 +34,7 @@ use super::{
     state::States,
 };
 use crate::{
+    clock::{SharedClock, SystemClock},
     storage::seal::SecretSeal,
     store::{Degradation, ReadRequest, clean_shutdown, is_damage},
 };
@@ -88,19 +90,34 @@ pub struct Mirror {
     /// Another after each time that a fresh file has taken the database's place.
     generation: Arc<AtomicU64>,
     pub(super) seal: OnceLock<Arc<SecretSeal>>,
+    clock: SharedClock,
 }
 
 impl Mirror {
-    /// Opens the database in `folder`, making it where there is none.
+    /// Opens the database in `folder`, making it where there is none, by the computer's clock.
+    ///
+    /// # Errors
+    ///
+    /// Of the file system, and SQLite's.
     pub fn open(folder: &Path) -> Result<Arc<Self>, MirrorOpenError> {
+        Self::open_by(folder, &(Arc::new(SystemClock) as SharedClock))
+    }
+
+    /// The same by another clock.
+    ///
+    /// # Errors
+    ///
+    /// Of the file system, and SQLite's.
+    pub fn open_by(folder: &Path, clock: &SharedClock) -> Result<Arc<Self>, MirrorOpenError> {
         fs::create_dir_all(folder).map_err(|error| MirrorOpenError::Io(folder.to_owned(), error))?;
         let path = folder.join(file::NAME);
         let sqlite = |error| MirrorOpenError::Sqlite(path.clone(), error);
         let Sound { mut connection, checked_at, set_aside } = file::sound(&path)?;
+        connection_clock::give(&connection, clock).map_err(sqlite)?;
         let states = generation::prepare(&mut connection, Schema::get()).map_err(sqlite)?;
         let states = Arc::new(ArcSwap::from_pointee(states));
         let generation = Arc::new(AtomicU64::new(0));
-        let readers = MirrorReaders::start(&path, &states, &generation)?;
+        let readers = MirrorReaders::start(&path, &states, &generation, clock)?;
         let (writes, inbox) = mpsc::channel::<Write>();
         let sealed = path.clone();
         let thread = spawn("mirror-writer".to_owned(), &path, move || {
@@ -117,6 +134,7 @@ impl Mirror {
             damage: Arc::new(Damage::of(set_aside)),
             generation,
             seal: OnceLock::new(),
+            clock: clock.clone(),
         }))
     }
 
@@ -180,11 +198,14 @@ impl Mirror {
     pub(super) async fn renew(&self) -> Result<(), MirrorOpenError> {
         let (tell, told) = oneshot::channel();
         let (path, states, generation) = (self.path.clone(), self.states.clone(), self.generation.clone());
-        let damage = self.damage.clone();
+        let (damage, clock) = (self.damage.clone(), self.clock.clone());
         let write: Write = Box::new(move |connection| {
             let before = states.load_full();
             let _ = tell.send(file::fresh(&path, before.version()).map(|fresh| {
                 *connection = fresh.connection;
+                if let Err(error) = connection_clock::give(connection, &clock) {
+                    tracing::warn!(%error, "the mirror goes by the computer's clock");
+                }
                 damage.put_aside(&fresh.set_aside);
                 states.store(Arc::new(fresh.states));
                 damage.found(

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Mirror, MirrorError, checksum,
+    Mirror, MirrorError, checksum, connection_clock,
     corruption::Damage,
     file,
     generation::{self, NEXT},
@@ -108,7 +108,7 @@ impl Mirror {
             )?;
             let mut due = connection.prepare("INSERT OR IGNORE INTO due VALUES(?1, ?2, ?3, ?4, ?5)")?;
             for (n, list) in head.due {
-                due.execute((endpoint, n, list, head.synced_at, clock::stamp()))?;
+                due.execute((endpoint, n, list, head.synced_at, connection_clock::stamp(connection)?))?;
             }
             Ok(quarantine::note_distrusted(connection)?)
         })

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Mirror, MirrorError, generation, quarantine};
-use crate::clock::{self, Millis};
+use super::{Mirror, MirrorError, connection_clock, generation, quarantine};
+use crate::clock::Millis;
 
 /// What was found to differ, and when; by endpoint and parameter.
 const FOUND: &str = "differs:";
@@ -43,7 +43,7 @@ pub(super) fn note(
         );
         connection.execute(put, (key(AT_FAULT, endpoint, parameter), env!("CARGO_PKG_VERSION")))?;
     }
-    connection.execute(put, (found_key, clock::now())).map(drop)
+    connection.execute(put, (found_key, connection_clock::now(connection)?)).map(drop)
 }
 
 /// What is at fault.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
-    checksum,
+    checksum, connection_clock,
     database::MirrorError,
     generation,
     ingest::{self, DETAIL_UNAVAILABLE, EncodedRecord, IncomingRecord},
@@ -21,7 +21,7 @@ use crate::{
         change_tracking::{EmbeddedIn, JoinPath, shown},
         derived::{BESIDES, Changed, CopyRule, Followed, RecordChange},
     },
-    clock::{self, Millis},
+    clock::Millis,
 };
 
 /// Records that are changed before those are that show them.
@@ -268,7 +268,7 @@ fn note(
     shown: &EmbeddedIn,
     numbers: &[i64],
 ) -> rusqlite::Result<()> {
-    let (endpoint, stamp) = (by.endpoint.name, clock::stamp());
+    let (endpoint, stamp) = (by.endpoint.name, connection_clock::stamp(connection)?);
     let mut put = connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES(?1, ?2)")?;
     let is_here = generation::state(connection, endpoint)?.is_some();
     // Details are asked for once their list is here.

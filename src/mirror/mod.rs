@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod capabilities;
 mod checksum;
+mod connection_clock;
 pub mod corruption;
 mod database;
 mod ddl;

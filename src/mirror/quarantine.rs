@@ -7,8 +7,8 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{generation, schema::EndpointTables};
-use crate::clock::{self, Millis};
+use super::{connection_clock, generation, schema::EndpointTables};
+use crate::clock::Millis;
 
 /// A table that is in doubt again within this time is read as a whole no sooner than others.
 const LATELY: Millis = 86_400_000;
@@ -44,7 +44,7 @@ pub(super) fn open(
 /// Puts a table in doubt: what has been read of it so far does not count.
 fn note(connection: &Connection, endpoint: &str) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO meta SELECT 'doubted:' || endpoint, ?2 FROM state WHERE endpoint = ?1";
-    connection.execute(sql, (endpoint, clock::stamp()))?;
+    connection.execute(sql, (endpoint, connection_clock::stamp(connection)?))?;
     // The ranges of one that is being filled are those of its next generation.
     if !generation::is_filling(connection, endpoint)? {
         connection.execute("DELETE FROM range WHERE endpoint = ?1", [endpoint])?;
@@ -79,7 +79,8 @@ pub(super) fn lift(connection: &Connection, endpoint: &str, parameter: &str) -> 
 pub(super) fn of(connection: &Connection, endpoint: &str) -> rusqlite::Result<Option<Quarantine>> {
     let Some(at) = time(connection, "doubted:", endpoint)? else { return Ok(None) };
     let settled = settled_at(connection, endpoint)?;
-    let lately = settled.is_some_and(|settled| (0..LATELY).contains(&(clock::now() - settled)));
+    let now = connection_clock::now(connection)?;
+    let lately = settled.is_some_and(|settled| (0..LATELY).contains(&(now - settled)));
     Ok(Some(Quarantine { at, pressing: !lately }))
 }
 
@@ -100,8 +101,8 @@ pub(super) fn close(
     if of(connection, endpoint)?.is_none_or(|now| now.at != doubt.at) {
         return Ok(());
     }
-    connection
-        .execute("INSERT OR REPLACE INTO meta VALUES('settled:' || ?1, ?2)", (endpoint, clock::now()))?;
+    let sql = "INSERT OR REPLACE INTO meta VALUES('settled:' || ?1, ?2)";
+    connection.execute(sql, (endpoint, connection_clock::now(connection)?))?;
     drop_of(connection, endpoint)?;
     generation::recount(connection, table)
 }

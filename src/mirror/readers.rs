@@ -13,14 +13,18 @@ use arc_swap::ArcSwap;
 use rusqlite::Connection;
 
 use super::{
+    connection_clock,
     database::{MirrorError, current},
     file::{MirrorOpenError, connect},
     state::States,
 };
-use crate::store::{
-    Degradation, ReadRequest,
-    budget::{Meter, Ticket, is_interrupt},
-    reader_pool::{NoRead, ReaderPool},
+use crate::{
+    clock::SharedClock,
+    store::{
+        Degradation, ReadRequest,
+        budget::{Meter, Ticket, is_interrupt},
+        reader_pool::{NoRead, ReaderPool},
+    },
 };
 
 /// One more than anybody has at once.
@@ -38,6 +42,7 @@ struct MirrorReader {
     states: Arc<States>,
     generation: u64,
     latest: Arc<AtomicU64>,
+    clock: SharedClock,
 }
 
 impl MirrorReaders {
@@ -46,9 +51,10 @@ impl MirrorReaders {
         path: &Path,
         states: &ArcSwap<States>,
         generation: &Arc<AtomicU64>,
+        clock: &SharedClock,
     ) -> Result<Self, MirrorOpenError> {
         let open = |_| {
-            let (connection, meter) = connection(path)?;
+            let (connection, meter) = connection(path, clock)?;
             Ok(MirrorReader {
                 path: path.to_owned(),
                 connection,
@@ -56,6 +62,7 @@ impl MirrorReaders {
                 states: states.load_full(),
                 generation: 0,
                 latest: generation.clone(),
+                clock: clock.clone(),
             })
         };
         let readers: rusqlite::Result<Vec<_>> = (0..THREADS).map(open).collect();
@@ -94,7 +101,7 @@ impl MirrorReader {
     ) -> rusqlite::Result<T> {
         let latest = self.latest.load(Ordering::Acquire);
         if latest != self.generation {
-            (self.connection, self.meter) = connection(&self.path)?;
+            (self.connection, self.meter) = connection(&self.path, &self.clock)?;
             self.generation = latest;
         }
         // Dropping a transaction that only read ends it.
@@ -106,8 +113,9 @@ impl MirrorReader {
 }
 
 /// Readers keep half as many pages as the writer, which makes indexes: there are several of them.
-fn connection(path: &Path) -> rusqlite::Result<(Connection, Arc<Meter>)> {
+fn connection(path: &Path, clock: &SharedClock) -> rusqlite::Result<(Connection, Arc<Meter>)> {
     let connection = connect(path)?;
+    connection_clock::give(&connection, clock)?;
     connection.execute_batch("PRAGMA cache_size = -16384")?;
     let meter = Meter::of(&connection)?;
     Ok((connection, meter))

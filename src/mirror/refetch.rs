@@ -8,6 +8,7 @@
 use rusqlite::Connection;
 
 use super::{
+    connection_clock,
     generation::{self, NEXT},
     schema::{EndpointTables, Schema},
 };
@@ -16,7 +17,7 @@ use crate::{
         change_tracking::{EmbeddedIn, JoinPath, shown},
         record,
     },
-    clock::{self, Millis},
+    clock::Millis,
 };
 
 /// Differences between two generations of a table that are looked into one by one; where there are more, all that may
@@ -117,7 +118,10 @@ const ANEW: &str = ") WHERE true ON CONFLICT DO UPDATE
 /// Makes one record due in the list.
 pub(super) fn add(connection: &Connection, endpoint: &str, n: i64, since: Millis) -> rusqlite::Result<()> {
     let sql = format!("{INTO}SELECT ?5 AS n{ANEW}");
-    connection.prepare_cached(&sql)?.execute((endpoint, true, since, clock::stamp(), n)).map(drop)
+    connection
+        .prepare_cached(&sql)?
+        .execute((endpoint, true, since, connection_clock::stamp(connection)?, n))
+        .map(drop)
 }
 
 /// Who shows what is different between two texts of a record; none stands for no record.
@@ -168,7 +172,13 @@ fn mark_since(
     for shown in touched {
         let Some(numbers) = numbers(connection, table, shown)? else { continue };
         let sql = format!("{INTO}{numbers}{ANEW}");
-        connection.prepare_cached(&sql)?.execute((shown.by, !shown.detail, since, clock::stamp(), n))?;
+        connection.prepare_cached(&sql)?.execute((
+            shown.by,
+            !shown.detail,
+            since,
+            connection_clock::stamp(connection)?,
+            n,
+        ))?;
     }
     Ok(())
 }
@@ -187,7 +197,7 @@ pub(super) fn mark_one(
 ) -> rusqlite::Result<()> {
     let Some(since) = since(connection, table)? else { return Ok(()) };
     let sql = format!("{INTO}SELECT ?5 AS n{ANEW}");
-    let row = (shown.by, !shown.detail, since, clock::stamp(), n);
+    let row = (shown.by, !shown.detail, since, connection_clock::stamp(connection)?, n);
     connection.prepare_cached(&sql)?.execute(row).map(drop)
 }
 
@@ -198,7 +208,9 @@ pub(super) fn mark_all(
     since: Millis,
 ) -> rusqlite::Result<()> {
     let sql = format!("{INTO}SELECT n FROM \"{}__body\"{ANEW}", table.name);
-    connection.execute(&sql, (table.endpoint.name, true, since, clock::stamp())).map(drop)
+    connection
+        .execute(&sql, (table.endpoint.name, true, since, connection_clock::stamp(connection)?))
+        .map(drop)
 }
 
 /// SQL for the numbers of the records that show the one of number `?5`; none where they are not here.
@@ -346,7 +358,7 @@ fn all(connection: &Connection, table: &EndpointTables, since: Option<Millis>) -
             connection
                 .query_row("SELECT listed_at FROM state WHERE endpoint = ?1", [shown.by], |row| row.get(0))?;
         let since = since.unwrap_or(listed).min(state.synced_at);
-        connection.execute(&sql, (shown.by, !shown.detail, since, clock::stamp()))?;
+        connection.execute(&sql, (shown.by, !shown.detail, since, connection_clock::stamp(connection)?))?;
     }
     Ok(())
 }

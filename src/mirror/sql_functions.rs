@@ -13,7 +13,10 @@ use rusqlite::{
 };
 use serde_json::Value;
 
-use super::ingest::{days, micros};
+use super::{
+    connection_clock,
+    ingest::{days, micros},
+};
 use crate::alyx::{
     collation::{self, Collations},
     filterset::{
@@ -26,6 +29,7 @@ use crate::alyx::{
     },
     record,
 };
+use crate::clock::{SharedClock, SystemClock};
 
 /// What an error of SQLite begins with where a row can't be decided; the reason follows.
 pub const UNDECIDED: &str = "undecided: ";
@@ -56,6 +60,7 @@ pub fn register(connection: &Connection) -> Result<()> {
     text(connection, "upper_starts", |own, wanted| in_upper(own, wanted, <[u8]>::starts_with))?;
     text(connection, "upper_ends", |own, wanted| in_upper(own, wanted, <[u8]>::ends_with))?;
     matches(connection)?;
+    connection_clock::give(connection, &(std::sync::Arc::new(SystemClock) as SharedClock))?;
     json(connection, "json_holds", JsonPredicate::holds)?;
     json(connection, "json_leaves", JsonPredicate::leaves)?;
     array(connection)?;

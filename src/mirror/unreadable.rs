@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::generation;
+use super::{connection_clock, generation};
 use crate::{
     alyx::{DetailKey, Endpoint, query_string, record::Record},
     clock::{self, Millis},
@@ -91,7 +91,7 @@ pub(super) fn note(
     why: &str,
     list: bool,
 ) -> rusqlite::Result<()> {
-    let now = clock::now();
+    let now = connection_clock::now(connection)?;
     let before = find(connection, endpoint, path)?;
     let tries = before.as_ref().map_or(0, |before| before.tries).saturating_add(1);
     let pause = (FIRST << (tries - 1).min(16)).min(LONGEST);
@@ -169,6 +169,7 @@ mod tests {
     fn the_pause_grows_and_ends() {
         let connection = Connection::open_in_memory().unwrap();
         crate::mirror::create_tables(&connection).unwrap();
+        crate::mirror::sql_functions::register(&connection).unwrap();
         let pause = || {
             let now = clock::now();
             note(&connection, "sessions", "/sessions/a", "status 403", false).unwrap();

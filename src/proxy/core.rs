@@ -121,7 +121,7 @@ impl Core {
         let opening = tokio::task::spawn_blocking(move || Store::open(&of_upstream)).await;
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(folder.clone(), io::Error::other(error)))??);
-        let mirror = open_mirror(&store, &folder).await?;
+        let mirror = open_mirror(&store, &folder, clock.clone()).await?;
         let seal = Arc::new(key.seal());
         seal_secrets(&store, mirror.as_ref(), &seal).await;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
@@ -220,10 +220,16 @@ async fn seal_secrets(store: &Arc<Store>, mirror: Option<&Arc<Mirror>>, seal: &A
     }
 }
 
-async fn open_mirror(store: &Arc<Store>, data_dir: &Path) -> Result<Option<Arc<Mirror>>, OpenError> {
+async fn open_mirror(
+    store: &Arc<Store>,
+    data_dir: &Path,
+    clock: SharedClock,
+) -> Result<Option<Arc<Mirror>>, OpenError> {
     let store = store.clone();
-    let open = move || match Mirror::open(store.folder()) {
-        Err(error) if error.may_be_a_full_disk() && store.make_room() => Mirror::open(store.folder()),
+    let open = move || match Mirror::open_by(store.folder(), &clock) {
+        Err(error) if error.may_be_a_full_disk() && store.make_room() => {
+            Mirror::open_by(store.folder(), &clock)
+        }
         opened => opened,
     };
     let opening = tokio::task::spawn_blocking(open).await;

@@ -259,7 +259,7 @@ pub(super) fn record(
     let made = |name: &str| match name {
         "id" => format!("\"{id}\""),
         "url" => format!("\"{}/{}/{}\"", sample::BASE, endpoint.name, encoded(&key)),
-        _ => format!("\"{}\"", stamp()),
+        _ => format!("\"{}\"", stamp(data)),
     };
     let mut record = Record::new("{}");
     for (name, default) in template {
@@ -380,13 +380,13 @@ fn about_something(data: &Data, fields: &[(String, String)]) -> WriteResult<()> 
 }
 
 /// The record with the time of its change, where it has one.
-pub(super) fn stamped(endpoint: &Endpoint, record: &Record) -> Record {
+pub(super) fn stamped(endpoint: &Endpoint, record: &Record, stamp: &str) -> Record {
     let field = match endpoint.name {
         "trajectories" | "tasks" => "datetime",
         _ => "auto_datetime",
     };
     match record.field(field) {
-        Some(_) => record.with(field, &format!("\"{}\"", stamp())),
+        Some(_) => record.with(field, &format!("\"{stamp}\"")),
         None => Record::new(record.text()),
     }
 }

@@ -265,11 +265,10 @@ fn files_of(data: &mut Data, key: &str) {
         })
         .collect();
     let shown = array(shown.iter().map(String::as_str));
+    let stamp = super::stamp(data);
     each(data, "datasets", |one| {
         let differs = id(one) == Some(key) && one.field("file_records") != Some(&shown);
-        differs.then(|| {
-            one.with("file_records", &shown).with("auto_datetime", &format!("\"{}\"", super::stamp()))
-        })
+        differs.then(|| one.with("file_records", &shown).with("auto_datetime", &format!("\"{stamp}\"")))
     });
 }
 

@@ -82,7 +82,8 @@ fn change(
     may_write(endpoint, &data.table(endpoint).records()[place])?;
     let before = effects::Touched::by(data, endpoint, place);
     let old = Arc::clone(&data.table(endpoint).records()[place]);
-    let record = changed(endpoint, &old, &fields);
+    let stamp = stamp(data);
+    let record = changed(endpoint, &old, &fields, &stamp);
     let mut record = match endpoint.name {
         "insertions" => record.with("datasets", &effects::datasets_of(data, &record)),
         "datasets" => effects::flags(data, &record),
@@ -97,7 +98,7 @@ fn change(
         record = record.with("url", &format!("\"{}/{}/{path}\"", sample::BASE, endpoint.name));
     }
     if let Some(detail) = old_key.and_then(|key| table.details_mut().remove(&key)) {
-        let mut detail = changed(endpoint, &detail, &fields);
+        let mut detail = changed(endpoint, &detail, &fields, &stamp);
         if let Some(url) = record.field("url") {
             detail = detail.with("url", url);
         }
@@ -124,8 +125,8 @@ fn change(
 }
 
 /// The record, or its detail, with these of its fields changed.
-fn changed(endpoint: &'static Endpoint, old: &Record, fields: &[(String, String)]) -> Record {
-    let mut record = create::stamped(endpoint, old);
+fn changed(endpoint: &'static Endpoint, old: &Record, fields: &[(String, String)], stamp: &str) -> Record {
+    let mut record = create::stamped(endpoint, old, stamp);
     for (name, text) in fields {
         if old.field(name).is_some() {
             record = record.with(name, text);
@@ -198,16 +199,19 @@ fn place(data: &Data, endpoint: &'static Endpoint, key: &str) -> WriteResult<usi
 }
 
 /// The time at the server: its clock stood at six in the morning when the miniature began.
-pub(super) fn now() -> jiff::civil::DateTime {
+pub(super) fn now(data: &Data) -> jiff::civil::DateTime {
     static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
     let micros = i64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(i64::MAX);
     // Whoever synchronises believes that a server's clock is about right, however old the sample is.
-    let real = jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now());
+    let real = jiff::tz::TimeZone::UTC.to_datetime(match &data.clock {
+        Some(clock) => jiff::Timestamp::from_millisecond(clock.now()).unwrap_or_default(),
+        None => jiff::Timestamp::now(),
+    });
     let sample = sample::now().saturating_add(jiff::SignedDuration::from_micros(micros));
     real.max(sample)
 }
 
 /// That time as Alyx writes it.
-fn stamp() -> String {
-    now().strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+fn stamp(data: &Data) -> String {
+    now(data).strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
 }

@@ -116,7 +116,7 @@ fn one(data: &mut Data, registration: &Registration<'_>, name: &str, at: usize) 
         .and_then(|place| super::id(&datasets.records()[place]))
         .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     let item = |field: &str| items(registration.fields.get(field)).get(at).cloned();
-    let stamp = json!(stamp());
+    let stamp = json!(stamp(data));
     let size = item("filesizes").and_then(|size| size.parse::<i64>().ok());
     let created =
         known.map_or(stamp.clone(), |place| datasets.records()[place].value()["created_datetime"].clone());

@@ -21,9 +21,9 @@ use crate::{
         redact,
         side_effects::{self, Before},
     },
-    clock::{self, Millis},
+    clock::Millis,
     mirror::{
-        Mirror, MirrorError, follow, generation, ingest,
+        Mirror, MirrorError, connection_clock, follow, generation, ingest,
         schema::{EndpointTables, Schema},
         state::{self, States},
         unreadable,
@@ -72,7 +72,7 @@ impl Mirror {
             if here.is_none_or(|state| !state.scope.is_empty()) {
                 return Ok(());
             }
-            let begun = clock::stamp();
+            let begun = connection_clock::stamp(connection)?;
             let absorbed = match &write.answer {
                 Some(answer) => {
                     let text = std::str::from_utf8(answer).unwrap_or_default();
@@ -96,8 +96,8 @@ impl Mirror {
     /// Of the database.
     pub async fn marks_taken_over(&self) -> Result<(), MirrorError> {
         self.write(|connection| {
-            connection
-                .execute("INSERT OR REPLACE INTO meta VALUES(?1, ?2)", (state::IMPORTED, clock::stamp()))?;
+            let put = "INSERT OR REPLACE INTO meta VALUES(?1, ?2)";
+            connection.execute(put, (state::IMPORTED, connection_clock::stamp(connection)?))?;
             Ok(generation::bump(connection)?)
         })
         .await
