@@ -160,7 +160,7 @@ impl LoadedLab {
             let states = self.tables.iter().map(|(name, table)| (*name, table.state.clone())).collect();
             let states = States::new(self.version, states);
             let outcome = {
-                let measuring = self.meter.measure(Ticket::new(Some(budget)));
+                let measuring = self.meter.measure(Ticket::new(budget));
                 let outcome = answer::answer(&self.connection, &states, question);
                 let ended = outcome.as_ref().is_err_and(is_interrupt);
                 self.spent = Spent { steps: measuring.steps(), ended };

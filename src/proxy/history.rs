@@ -127,7 +127,7 @@ impl History {
         };
         store.written().await?;
         let request =
-            ReadRequest { owner: Owner::User(token.0), what: "/-/history".to_owned(), budget: Some(BUDGET) };
+            ReadRequest { owner: Owner::User(token.0), what: "/-/history".to_owned(), budget: BUDGET };
         store.read_within(request, look).await
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn request(question: &Question, owner: Owner, settings: &Settings, al
     let times = if alone { WITHOUT_ALYX } else { 1 };
     let time = settings.mirror.query_timeout.0.saturating_mul(times);
     let budget = Budget { time, steps: MOST_STEPS.saturating_mul(times.into()) };
-    ReadRequest { owner, what: question.path_and_query.clone(), budget: Some(budget) }
+    ReadRequest { owner, what: question.path_and_query.clone(), budget }
 }
 
 /// Notes a question that was given up for what it costs, so that its operator can see which.

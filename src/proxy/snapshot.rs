@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::runtime::Handle;
@@ -23,7 +24,7 @@ use crate::{
         self, Archive, Contents, Exporting, FileHead, FileSink, ImportBudget, Imported, Importing, KnownKeys,
         Maker, Manifest, Selection, SigningKey, SnapshotError, TrustOptions,
     },
-    store::budget::{self, Leaving, Ticket},
+    store::budget::{self, Budget, Leaving, Ticket},
 };
 
 /// Is told how far the work has come, from another thread.
@@ -55,6 +56,10 @@ impl FileSink for SnapshotFiles<'_> {
     }
 }
 
+/// What an export may cost: a whole mirror of millions of records takes some minutes. One that a slow client hangs on to would
+/// keep the databases from being tidied.
+const EXPORT: Budget = Budget { time: Duration::from_hours(2), steps: u64::MAX };
+
 /// Writes a snapshot called `name` of what was chosen to `path`.
 pub(crate) async fn export(
     floors: &Floors,
@@ -81,15 +86,16 @@ pub(crate) async fn export(
         time_zone: floors.core.settings.load().mirror.time_zone.clone(),
     };
     // Whoever goes, as a client of `/-/api/export` may, wants it no more.
-    let leaving = Leaving(Ticket::new(None));
+    let leaving = Leaving(Ticket::new(EXPORT));
     budget::end_with(&from.answers, leaving.0.clone())?;
     if let Some(mirror) = &from.mirror {
         mirror.end_with(leaving.0.clone())?;
     }
     let (name, choice, path) = (name.to_owned(), choice.clone(), path.to_owned());
-    let core = floors.core.clone();
+    let (core, ticket) = (floors.core.clone(), leaving.0.clone());
     let work = move || {
-        let exported = snapshot::export(&from, &name, &choice, &path, &*tell);
+        let exported = snapshot::export(&from, &name, &choice, &path, &*tell)
+            .map_err(|error| if ticket.is_over() { SnapshotError::TooLong } else { error });
         let (key, done) = (from.key.public().to_string(), exported.as_ref().map(drop));
         snapshot_audit::exported(&core, &name, &path, &key, done, ordered);
         exported

@@ -127,6 +127,9 @@ pub enum SnapshotError {
     /// The mirror failed.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    /// It took longer than it may.
+    #[error("it took longer than two hours, and was given up: nothing of it is kept")]
+    TooLong,
     /// The work was given up: the program ends.
     #[error("the work was given up")]
     GivenUp,
@@ -152,6 +155,7 @@ impl SnapshotError {
                 | Self::Store(_)
                 | Self::Mirror(_)
                 | Self::DamagedTable(_)
+                | Self::TooLong
                 | Self::GivenUp
         )
     }

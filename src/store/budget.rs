@@ -16,6 +16,8 @@ use rusqlite::{Connection, ErrorCode};
 
 /// Steps of SQLite's virtual machine between two looks at what is left: some tens of microseconds.
 const STRIDE: u32 = 2_000;
+/// Longer than any program runs.
+const FOREVER: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// What a look may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,23 +34,24 @@ pub(crate) struct Ticket {
     /// Whoever asked has gone.
     gone: AtomicBool,
     begun: AtomicBool,
-    ends: Option<Instant>,
-    steps: Option<u64>,
+    ends: Instant,
+    steps: u64,
 }
 
 impl Ticket {
-    /// For a look of this budget that is asked for now; without one it ends only when its asker goes.
-    pub(crate) fn new(budget: Option<Budget>) -> Arc<Self> {
+    /// For a look of this budget that is asked for now.
+    pub(crate) fn new(budget: Budget) -> Arc<Self> {
+        let now = Instant::now();
         Arc::new(Self {
             gone: AtomicBool::new(false),
             begun: AtomicBool::new(false),
-            ends: budget.and_then(|budget| Instant::now().checked_add(budget.time)),
-            steps: budget.map(|budget| budget.steps),
+            ends: now.checked_add(budget.time).unwrap_or_else(|| now + FOREVER),
+            steps: budget.steps,
         })
     }
 
     /// When it ends at the latest.
-    pub(crate) fn ends(&self) -> Option<Instant> {
+    pub(crate) fn ends(&self) -> Instant {
         self.ends
     }
 
@@ -69,7 +72,7 @@ impl Ticket {
 
     /// Whether nobody waits for it any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.gone.load(Ordering::Acquire) || self.ends.is_some_and(|ends| ends <= Instant::now())
+        self.gone.load(Ordering::Acquire) || self.ends <= Instant::now()
     }
 }
 
@@ -116,7 +119,7 @@ impl Meter {
 
     /// Measures a look from now on.
     pub(crate) fn measure(&self, ticket: Arc<Ticket>) -> Measuring<'_> {
-        let strides = ticket.steps.map_or(u64::MAX, |steps| steps.div_ceil(u64::from(STRIDE)));
+        let strides = ticket.steps.div_ceil(u64::from(STRIDE));
         self.set(Some(Metered { ticket, strides, taken: 0 }));
         Measuring(self)
     }
@@ -171,9 +174,9 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         let meter = Meter::of(&connection).unwrap();
         let long = Duration::from_hours(1);
-        let steps = Ticket::new(Some(Budget { time: long, steps: 100_000 }));
-        let time = Ticket::new(Some(Budget { time: Duration::ZERO, steps: u64::MAX }));
-        let asker = Ticket::new(None);
+        let steps = Ticket::new(Budget { time: long, steps: 100_000 });
+        let time = Ticket::new(Budget { time: Duration::ZERO, steps: u64::MAX });
+        let asker = Ticket::new(Budget { time: long, steps: u64::MAX });
         asker.leave();
         for ticket in [steps, time, asker] {
             let measuring = meter.measure(ticket);
@@ -184,11 +187,11 @@ mod tests {
             assert_eq!(next, 7);
         }
         let own = Connection::open_in_memory().unwrap();
-        let leaving = Leaving(Ticket::new(None));
+        let leaving = Leaving(Ticket::new(Budget { time: long, steps: u64::MAX }));
         end_with(&own, leaving.0.clone()).unwrap();
         drop(leaving);
         assert!(is_interrupt(&endless(&own)));
-        let measuring = meter.measure(Ticket::new(Some(Budget { time: long, steps: 100_000 })));
+        let measuring = meter.measure(Ticket::new(Budget { time: long, steps: 100_000 }));
         let bounded = ENDLESS.replace("FROM n)", "FROM n WHERE i < 100)");
         let count: i64 = connection.query_row(&bounded, [], |row| row.get(0)).unwrap();
         assert_eq!(count, 100);

@@ -21,10 +21,11 @@ use super::{
 };
 use crate::clock::{self, Millis};
 
-/// A look that takes longer than its budget by this, or without one than [`LONG`], holds its thread for too long: a function
-/// that SQLite calls may not come back.
+/// A look that takes longer than its budget by this holds its thread for too long: a function that SQLite calls may not come
+/// back.
 const GRACE: Duration = Duration::from_secs(2);
-const LONG: Duration = Duration::from_mins(5);
+/// What the proxy itself looks up is short, but for a table of millions of records on a slow disk.
+const OWN: Budget = Budget { time: Duration::from_mins(5), steps: 100_000_000_000 };
 
 /// For whom something is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,14 +45,14 @@ pub struct ReadRequest {
     pub owner: Owner,
     /// What, for the log: no secret.
     pub what: String,
-    /// What it may cost; without a bound where none.
-    pub budget: Option<Budget>,
+    /// What it may cost.
+    pub budget: Budget,
 }
 
 impl ReadRequest {
-    /// What the proxy itself looks up, for as long as that takes.
+    /// What the proxy itself looks up.
     pub fn own(what: &str) -> Self {
-        Self { owner: Owner::Proxy, what: what.to_owned(), budget: None }
+        Self { owner: Owner::Proxy, what: what.to_owned(), budget: OWN }
     }
 }
 
@@ -149,7 +150,6 @@ impl<C: Send + 'static> ReaderPool<C> {
         let ends = ticket.ends();
         self.submit(request.owner, ReadJob { ticket: ticket.clone(), what: request.what, look })?;
         let mut told = told;
-        let Some(ends) = ends else { return told.await.map_err(|_| NoRead::Closed) };
         let in_time = match tokio::time::timeout_at(ends.into(), &mut told).await {
             // A look that is under way ends by itself now; a function that SQLite calls may take a little longer.
             Err(_) if ticket.has_begun() => tokio::time::timeout_at((ends + GRACE / 8).into(), told).await,
@@ -244,7 +244,7 @@ impl<C> Queue<C> {
         }
         let Some(job) = job else { return self.take(number) };
         job.ticket.begin();
-        let overdue = job.ticket.ends().map_or_else(|| Instant::now() + LONG, |ends| ends + GRACE);
+        let overdue = job.ticket.ends() + GRACE;
         let what = job.what.clone();
         self.under_way[number] = Some(UnderWay { owner, what, since: clock::now(), overdue, told: false });
         Some(job)
@@ -272,7 +272,7 @@ mod tests {
     const LONG_ENOUGH: Budget = Budget { time: Duration::from_hours(1), steps: 1 };
 
     fn request(owner: Owner, time: Duration) -> ReadRequest {
-        ReadRequest { owner, what: "/labs".to_owned(), budget: Some(Budget { time, ..LONG_ENOUGH }) }
+        ReadRequest { owner, what: "/labs".to_owned(), budget: Budget { time, ..LONG_ENOUGH } }
     }
 
     /// Has `owner` hold as many threads as it gets until the sender is dropped.
