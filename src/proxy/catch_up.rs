@@ -147,6 +147,9 @@ impl Read<'_> {
                     .collect(),
                 _ => tables.iter().map(|table| CatchUp::Table(table)).collect(),
             },
+            MirrorMiss::MayBeNew(tables) if !tables.is_empty() => {
+                tables.iter().map(|table| CatchUp::Changes(table)).collect()
+            }
             // A record that is asked for alone costs Alyx the same whoever asks, and its answer is current.
             MirrorMiss::Undecided(Undecidable::Lacking { endpoint, records })
                 if matches!(self.question.route, Route::List(_)) =>
@@ -165,9 +168,19 @@ impl Read<'_> {
         let took = wanted.iter().map(|one| synchroniser.took(one)).sum::<Option<Duration>>();
         let costs = self.floors.mirror.costs.of(&self.question.route);
         let questions = match miss {
-            MirrorMiss::Old(tables) => tables.iter().map(|table| synchroniser.budget.uses(table)).min(),
+            MirrorMiss::Old(tables) | MirrorMiss::MayBeNew(tables) => {
+                tables.iter().map(|table| synchroniser.budget.uses(table)).min()
+            }
             _ => None,
         };
+        // That a list has no records is believed for a moment alone: where it takes more than the question itself, others must
+        // live by it at the same time.
+        if matches!(miss, MirrorMiss::MayBeNew(_))
+            && requests > 1
+            && questions.is_none_or(|others| others < 2 * requests as u64)
+        {
+            return None;
+        }
         // The details of a few records stay, and need not be fetched again.
         let requests = if questions.is_some() { requests } else { 1 };
         is_worth_it((costs, questions.unwrap_or(0)), (requests, took)).then_some(wanted)
@@ -203,7 +216,7 @@ impl Read<'_> {
                 ..recency.clone()
             };
             let lookup = mirror.mirrored_since(self.exchange, self.question, recency, self.owner()).await;
-            if !matches!(lookup, MirrorLookup::Miss(MirrorMiss::Old(_))) {
+            if !matches!(lookup, MirrorLookup::Miss(MirrorMiss::Old(_) | MirrorMiss::MayBeNew(_))) {
                 return Some(lookup);
             }
         }

@@ -323,7 +323,7 @@ impl MirrorMiss {
             Self::Busy => {
                 "The mirror had no time for it: it answers others, or its disk is slow. Try again.".to_owned()
             }
-            Self::MayBeNew => {
+            Self::MayBeNew(_) => {
                 "There is no such record here, but it may have been created since the last synchronisation."
                     .to_owned()
             }
@@ -337,7 +337,7 @@ impl MirrorMiss {
             Self::Old(_) | Self::Written(_) => {
                 Some("It answers again after the next synchronisation.".to_owned())
             }
-            Self::NotAsked | Self::Volatile | Self::Request | Self::MayBeNew | Self::Busy => None,
+            Self::NotAsked | Self::Volatile | Self::Request | Self::MayBeNew(_) | Self::Busy => None,
         }
     }
 }

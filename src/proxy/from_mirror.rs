@@ -24,8 +24,7 @@ use super::{
 };
 use crate::{
     alyx::{Endpoint, Route, filterset::Undecidable},
-    cache::{Entry, Question, freshness},
-    clock::Millis,
+    cache::{Entry, Question},
     http::{
         Directives,
         cache_status::{CacheStatus, ServedStale},
@@ -64,8 +63,9 @@ pub(crate) enum MirrorMiss {
     Old(Vec<&'static str>),
     /// These tables do not hold what was written through the proxy, and Alyx can't be asked.
     Written(Vec<&'static str>),
-    /// There is no such record here; a moment ago it may have been created.
-    MayBeNew,
+    /// There is no such record here; a moment ago it may have been created. Of a list without records the tables that were
+    /// looked at longer ago than that is believed.
+    MayBeNew(Vec<&'static str>),
     /// It had no time for the question.
     Busy,
 }
@@ -80,7 +80,7 @@ impl MirrorMiss {
             Self::Undecided(reason) => Some(reason.name()),
             Self::Old(_) => Some("not-synchronised"),
             Self::Written(_) => Some(WRITTEN),
-            Self::MayBeNew => Some("may-be-new"),
+            Self::MayBeNew(_) => Some("may-be-new"),
             Self::Busy => Some("mirror-busy"),
         }
     }
@@ -168,15 +168,7 @@ impl FromMirror {
         recency: Recency,
         owner: Owner,
     ) -> MirrorLookup {
-        match self.mirrored(question, &asked.settings, Some(recency), owner).await {
-            MirrorLookup::Answer(entry)
-                if says_there_is_none(&entry)
-                    || was_empty(&entry, &asked.settings, self.core.clock.now()) =>
-            {
-                MirrorLookup::Miss(MirrorMiss::MayBeNew)
-            }
-            mirrored => mirrored,
-        }
+        self.mirrored(question, &asked.settings, Some(recency), owner).await
     }
 
     /// The mirror's answer to a question; from tables of any age where `recency` is none.
@@ -188,12 +180,16 @@ impl FromMirror {
         owner: Owner,
     ) -> MirrorLookup {
         let budget = self.core.synchroniser.as_ref().map(|synchroniser| &synchroniser.budget);
+        let is_online = recency.is_some();
         match self.kept(question, settings, recency, owner).await {
             Ok(kept) => {
                 if let Some(budget) = budget {
                     budget.note_uses(kept.tables.iter().map(|table| table.endpoint));
                 }
-                MirrorLookup::Answer(kept.entry)
+                match self.may_be_new(&kept, settings).filter(|_| is_online) {
+                    Some(tables) => MirrorLookup::Miss(MirrorMiss::MayBeNew(tables)),
+                    None => MirrorLookup::Answer(kept.entry),
+                }
             }
             Err(miss) => {
                 if let (Some(budget), MirrorMiss::Old(tables)) = (budget, &miss) {
@@ -335,24 +331,6 @@ fn failed(error: &MirrorError) -> MirrorMiss {
 
 fn allowed(tables: &[TableUse], recency: &Recency, states: &States) -> bool {
     tables.iter().all(|table| recency.allows(table, states))
-}
-
-/// Whether Alyx would say that a record, or one that a parameter names, does not exist. It may have been
-/// created after the last synchronisation, and whoever created it will ask for it at once; so this is said
-/// here only while Alyx can't be asked.
-fn says_there_is_none(entry: &Entry) -> bool {
-    const PHRASES: [&[u8]; 2] = [b"is not one of the available choices", b"matching query does not exist"];
-    let says = |phrase: &&[u8]| memchr::memmem::find(&entry.body, phrase).is_some();
-    match entry.status.as_u16() {
-        404 => true,
-        400 | 500 => PHRASES.iter().any(says),
-        _ => false,
-    }
-}
-
-/// Whether a list has no records, as of longer ago than that is believed: what is missing is often made next.
-fn was_empty(entry: &Entry, settings: &Settings, now: Millis) -> bool {
-    freshness::is_negative(entry) && now - entry.asked_at > settings.cache.negative_ttl.millis()
 }
 
 fn keep(

@@ -1,14 +1,14 @@
-//! How recent the mirror's tables must be for a question.
+//! How recent the mirror's tables must be for a question, and how long what is not there is believed.
 
 use std::time::Duration;
 
-use super::from_mirror::{FromMirror, MirrorMiss};
+use super::from_mirror::{CachedAnswer, FromMirror, MirrorMiss};
 use crate::{
     alyx::{Class, ENDPOINTS, Endpoint, Route},
-    cache::{Question, freshness},
+    cache::{Entry, Question, freshness},
     clock::Millis,
     http::Directives,
-    mirror::answer::Recency,
+    mirror::answer::{Recency, TableUse},
     settings::Settings,
 };
 
@@ -52,5 +52,39 @@ impl FromMirror {
             written: self.core.responses.written_lists(),
             alone: false,
         })
+    }
+
+    /// Of an answer that there is none, as of longer ago than that is believed, the tables that are to be looked at: what is
+    /// missing is often made next.
+    pub(super) fn may_be_new(&self, kept: &CachedAnswer, settings: &Settings) -> Option<Vec<&'static str>> {
+        if says_there_is_none(&kept.entry) {
+            return Some(Vec::new());
+        }
+        if !freshness::is_negative(&kept.entry) {
+            return None;
+        }
+        let synchroniser = self.core.synchroniser.as_ref();
+        let now = self.core.clock.now();
+        let believed = now - settings.cache.negative_ttl.millis();
+        let known_at = |table: &TableUse| {
+            let changes = synchroniser.and_then(|one| one.changes_known_at(table.endpoint));
+            table.synced_at.max(changes.filter(|at| *at <= now).unwrap_or(Millis::MIN))
+        };
+        let old = kept.tables.iter().filter(|table| known_at(table) < believed);
+        let old: Vec<_> = old.map(|table| table.endpoint).collect();
+        (!old.is_empty()).then_some(old)
+    }
+}
+
+/// Whether Alyx would say that a record, or one that a parameter names, does not exist. It may have been
+/// created after the last synchronisation, and whoever created it will ask for it at once; so this is said
+/// here only while Alyx can't be asked.
+fn says_there_is_none(entry: &Entry) -> bool {
+    const PHRASES: [&[u8]; 2] = [b"is not one of the available choices", b"matching query does not exist"];
+    let says = |phrase: &&[u8]| memchr::memmem::find(&entry.body, phrase).is_some();
+    match entry.status.as_u16() {
+        404 => true,
+        400 | 500 => PHRASES.iter().any(says),
+        _ => false,
     }
 }

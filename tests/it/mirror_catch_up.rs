@@ -13,8 +13,12 @@ use crate::support::{Answer, Client, Proxy, Setup, kept::send, miniature};
 const RECENT: Duration = Duration::from_secs(3);
 
 async fn mirrored() -> (Miniature, Proxy) {
+    mirrored_with(&[]).await
+}
+
+async fn mirrored_with(settings: &[(&str, &str)]) -> (Miniature, Proxy) {
     let alyx = miniature::start_for_all().await;
-    let proxy = Setup::new(&alyx.url())
+    let setup = Setup::new(&alyx.url())
         .set("mirror.username", "demo")
         .set("mirror.password", "demo")
         .set("mirror.endpoints", "sessions,labs,subjects,projects,weighings")
@@ -23,9 +27,9 @@ async fn mirrored() -> (Miniature, Proxy) {
         .set("mirror.full_interval", "1d")
         .set("mirror.max_age", "3s")
         .set("mirror.verify_per_minute", "0")
-        .set("upstream.serve_stale_after", "20s")
-        .start()
-        .await;
+        .set("upstream.serve_stale_after", "20s");
+    let setup = settings.iter().fold(setup, |setup, (name, value)| setup.set(name, value));
+    let proxy = setup.start().await;
     proxy.until_mirrored(5).await;
     proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await.expect(200);
     (alyx, proxy)
@@ -110,4 +114,48 @@ async fn an_explanation_says_what_would_be_asked_and_asks_nothing() {
         proxy.client().ask("GET", "/sessions?number=3").header("cache-control", "max-age=1").send().await;
     assert!(!is_caught_up(&current.expect(200)));
     assert_eq!(asked(&alyx), ["/sessions?number=3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_lists_without_records_what_has_changed_is_asked_once_and_not_each_of_them() {
+    let settings = [("mirror.max_age", "1h"), ("freshness.records", "1h"), ("cache.negative_ttl", "3s")];
+    let (alyx, proxy) = mirrored_with(&settings).await;
+    grown_old(&alyx).await;
+    let none = |number: usize| format!("/sessions?number={}&limit=1", 100_000 + number);
+    for number in 0..8 {
+        let answer = proxy.get(&none(number)).await.expect(200);
+        assert_eq!(answer.json()["count"], 0, "{}", answer.describe());
+    }
+    let requests = asked(&alyx);
+    assert!(requests.iter().all(|asked| asked.contains("auto_datetime__gt")), "{requests:?}");
+    assert!(requests.len() <= 3, "once in three seconds: {requests:?}");
+    // What is made meanwhile is in the next such list.
+    let session = Client::new(alyx.addr()).get("/sessions?limit=1").await.expect(200).json();
+    let id = session["results"][0]["id"].as_str().unwrap().to_owned();
+    let changed = json!({ "number": 100_007 });
+    let (status, text) = send(&alyx, reqwest::Method::PATCH, &format!("/sessions/{id}"), Some(changed)).await;
+    assert_eq!(status, 200, "{text}");
+    grown_old(&alyx).await;
+    let answer = proxy.get(&none(7)).await.expect(200);
+    assert_eq!(answer.json()["count"], 1, "{}", answer.describe());
+    assert!(asked(&alyx).iter().all(|asked| asked.contains("auto_datetime__gt")), "{:?}", asked(&alyx));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_waits_for_no_details_that_it_does_not_read() {
+    let (alyx, proxy) =
+        mirrored_with(&[("mirror.details", "sessions"), ("mirror.background_per_day", "1")]).await;
+    let session = Client::new(alyx.addr()).get("/sessions?limit=1").await.expect(200).json();
+    let id = session["results"][0]["id"].as_str().unwrap().to_owned();
+    let changed = json!({ "task_protocol": "changed elsewhere" });
+    let (status, text) = send(&alyx, reqwest::Method::PATCH, &format!("/sessions/{id}"), Some(changed)).await;
+    assert_eq!(status, 200, "{text}");
+    grown_old(&alyx).await;
+    let answer = proxy.get("/sessions?task_protocol=changed%20elsewhere").await.expect(200);
+    assert_eq!(answer.json()["count"], 1, "{}", answer.describe());
+    let requests = asked(&alyx);
+    assert!(requests.iter().all(|asked| !asked.starts_with("/sessions/")), "{requests:?}");
+    // Whoever reads the record has what it is now.
+    let detail = proxy.get(&format!("/sessions/{id}")).await.expect(200).json();
+    assert_eq!(detail["task_protocol"], "changed elsewhere");
 }

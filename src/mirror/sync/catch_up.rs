@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     alyx::{change_tracking::Changes, query_string},
+    clock::Millis,
     mirror::{
         generation, refetch,
         schema::{EndpointTables, Schema},
@@ -26,8 +27,10 @@ use crate::{
 /// What may be fetched for a question.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CatchUp {
-    /// What has changed in this table.
+    /// What has changed in this table, and what has gone.
     Table(&'static str),
+    /// What has changed in it alone: what is gone makes no list that was empty longer.
+    Changes(&'static str),
     /// How many records this table has: of one whose records the details of others show, it tells whether one is new or gone.
     Count(&'static str),
     /// The details of these records of a table, by their paths.
@@ -46,13 +49,15 @@ pub(super) struct CatchUps {
     took: Mutex<HashMap<(&'static str, bool), Duration>>,
     /// A list is read as a whole by one at a time: which records are new in it is told by what was here before.
     lists: Mutex<HashMap<&'static str, Arc<tokio::sync::Mutex<()>>>>,
+    /// As of when the changes of a table are here, where it was not looked for what is gone.
+    changes: Mutex<HashMap<&'static str, Millis>>,
 }
 
 impl CatchUp {
     /// The table, and whether it is only counted; none of details.
     fn kind(&self) -> Option<(&'static str, bool)> {
         match self {
-            Self::Table(endpoint) => Some((endpoint, false)),
+            Self::Table(endpoint) | Self::Changes(endpoint) => Some((endpoint, false)),
             Self::Count(endpoint) => Some((endpoint, true)),
             Self::Details(..) => None,
         }
@@ -77,14 +82,15 @@ impl Synchroniser {
                 self.can_be_caught_up(endpoint)?;
                 Some(vec![format!("/{endpoint}?limit=1")])
             }
+            CatchUp::Changes(endpoint) => {
+                let (table, _) = self.can_be_caught_up(endpoint)?;
+                changes_of(table).map(|changes| vec![changes])
+            }
             CatchUp::Table(endpoint) => {
                 let (table, state) = self.can_be_caught_up(endpoint)?;
-                let follows = follows_changes(table);
                 let all = format!("/{endpoint}?limit={}", source::PAGE);
-                match Changes::of(endpoint).path().filter(|_| follows) {
-                    Some(path) => {
-                        Some(vec![format!("/{endpoint}?django={path}__gt,…"), format!("/{endpoint}?limit=1")])
-                    }
+                match changes_of(table) {
+                    Some(changes) => Some(vec![changes, format!("/{endpoint}?limit=1")]),
                     None if state.rows <= SMALL => Some(vec![all]),
                     None => None,
                 }
@@ -110,6 +116,11 @@ impl Synchroniser {
         }
     }
 
+    /// As of when the changes of a table are here, where that is later than what it was synchronised at.
+    pub fn changes_known_at(&self, endpoint: &str) -> Option<Millis> {
+        self.catch_ups.changes.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).copied()
+    }
+
     /// How long this took last, where that is known.
     pub fn took(&self, what: &CatchUp) -> Option<Duration> {
         self.catch_ups.took.lock().unwrap_or_else(PoisonError::into_inner).get(&what.kind()?).copied()
@@ -129,6 +140,7 @@ impl Synchroniser {
         let begun = self.clock().instant();
         let (endpoint, result) = match &what {
             CatchUp::Table(endpoint) => (*endpoint, self.catch_up_table(endpoint, false).await),
+            CatchUp::Changes(endpoint) => (*endpoint, self.catch_up_changes(endpoint).await),
             CatchUp::Count(endpoint) => (*endpoint, self.catch_up_table(endpoint, true).await),
             CatchUp::Details(endpoint, records) => {
                 (*endpoint, self.catch_up_details(endpoint, records).await)
@@ -160,7 +172,7 @@ impl Synchroniser {
         {
             let (begun, _turn) = (self.clock().stamp(), self.catch_ups.turn(endpoint).await);
             if follows_changes(table) {
-                self.increment(table, &scope).await?;
+                self.increment(table, &scope, true).await?;
             } else if counts {
                 self.count(table, &scope).await?;
             } else {
@@ -179,6 +191,17 @@ impl Synchroniser {
         if !due.is_empty() {
             self.renew(table, &scope, None).await?;
         }
+        Ok(true)
+    }
+
+    async fn catch_up_changes(&self, endpoint: &'static str) -> Result<bool, SyncError> {
+        let Some(table) = Schema::get().table(endpoint).filter(|table| follows_changes(table)) else {
+            return Ok(false);
+        };
+        let (scope, begun) = (self.scope(table), self.clock().now());
+        let _turn = self.catch_ups.turn(endpoint).await;
+        self.increment(table, &scope, false).await?;
+        self.catch_ups.changes.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint, begun);
         Ok(true)
     }
 
@@ -207,6 +230,13 @@ impl Synchroniser {
             .await?;
         Ok(done)
     }
+}
+
+/// The request for what has changed in a table, where that can be asked for.
+fn changes_of(table: &EndpointTables) -> Option<String> {
+    let endpoint = table.endpoint.name;
+    let path = Changes::of(endpoint).path().filter(|_| follows_changes(table))?;
+    Some(format!("/{endpoint}?django={path}__gt,…"))
 }
 
 /// Whether what has changed in a table can be asked for.

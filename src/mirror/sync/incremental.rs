@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
+    budget::Purpose,
     cursor::{self, Cursor, Latest},
     holes::Ranged,
     source,
@@ -30,11 +31,13 @@ use crate::{
 const BATCH: usize = 200;
 
 impl Synchroniser {
-    /// Asks for what has changed in a table whose records say when they did.
+    /// Asks for what has changed in a table whose records say when they did; where `counts`, also whether some have gone: only
+    /// then the table is as of now.
     pub(super) async fn increment(
         &self,
         table: &'static EndpointTables,
         scope: &TableScope,
+        counts: bool,
     ) -> Result<(), SyncError> {
         let endpoint = table.endpoint.name;
         let (start, asked) = (self.clock().now(), self.clock().stamp());
@@ -71,16 +74,18 @@ impl Synchroniser {
                 })
                 .await?;
         }
-        let count = self.source.count(table.endpoint, scope).await?;
-        self.mend(table, scope, count).await?;
-        self.settle_unlisted(table, count).await?;
+        if counts {
+            let count = self.source.count(table.endpoint, scope).await?;
+            self.mend(table, scope, count).await?;
+            self.settle_unlisted(table, count).await?;
+        }
         self.mirror
             .write(move |connection| {
                 if let Some(moved) = cursor.moved(from, latest(connection, table, now)?, start) {
                     let set = "UPDATE state SET low = ?2, seen = ?3, seen_at = ?4 WHERE endpoint = ?1";
                     connection.execute(set, (endpoint, moved.low, moved.seen, moved.seen_at))?;
                 }
-                synced(connection, table, start)
+                if counts { synced(connection, table, start) } else { Ok(()) }
             })
             .await?;
         Ok(())
@@ -107,8 +112,12 @@ impl Synchroniser {
         if !self.settings.load().mirror.keeps_details(table.endpoint) {
             return Ok(records.into_iter().map(|list| (list, DetailUpdate::Stays)).collect());
         }
-        // The details of what may not be asked now are those that are missing: a question that lacks one has it fetched.
-        let room = usize::try_from(self.budget.room()).unwrap_or(usize::MAX);
+        // The details of what may not be asked now are those that are missing: a question that lacks one has it fetched. A
+        // question that waits for its table seldom reads those of what has just changed.
+        let room = match Purpose::current() {
+            Purpose::Question => 0,
+            _ => usize::try_from(self.budget.room()).unwrap_or(usize::MAX),
+        };
         let mut wanted: Vec<_> = (0..).zip(records).collect();
         let later = wanted.split_off(room.min(wanted.len()));
         let details = self.fetch_details(table, wanted).await?;

@@ -365,7 +365,7 @@ impl Synchroniser {
         let done = match look {
             TableLook::Changes => {
                 self.progress.phase(endpoint, "changes");
-                self.increment(table, scope).await?;
+                self.increment(table, scope, true).await?;
                 Done::Changed
             }
             TableLook::List => {
