@@ -8,6 +8,10 @@
 //! one at which Alyx's clock stood, for `alive` and the like; with `EVERY` 5, every fifth question is put. Prints for each endpoint how many questions were
 //! answered, refused, can't be decided from what Alyx shows (hidden), and answered wrongly. Fails where one is
 //! wrong, or fewer than 95 % of those that can be decided are answered. `SHOW_REFUSED=1` lists the refusals.
+//!
+//! An Alyx that nobody knows is answered as far as it has shown what it means: what was recorded counts as if the proxy had asked
+//! it. `TAKEN_FOR=3.6` has a known one judged as if nobody knew it; `HELD_BACK=2` keeps every second recording from being learned
+//! from, and judges these alone.
 
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -41,7 +45,11 @@ fn main() -> ExitCode {
     let tables = tables::Tables::load(&folder, today);
     println!("tables are here after {:.1} s", start.elapsed().as_secs_f64());
     let every = arguments.next().map_or(1, |every| every.parse().expect("a whole number above zero"));
-    let recordings: Vec<_> = tables::recordings(&folder).into_iter().step_by(every).collect();
+    let mut recordings: Vec<_> = tables::recordings(&folder).into_iter().step_by(every).collect();
+    if std::env::var_os("HELD_BACK").is_some() {
+        let held_back = |(at, one)| tables::is_held_back(at).then_some(one);
+        recordings = recordings.into_iter().enumerate().filter_map(held_back).collect();
+    }
     let mut times = Vec::new();
     match tables.spec().release() {
         Some(release) => println!("an Alyx {}", release.name),

@@ -86,6 +86,16 @@ pub enum Lookup {
     DateFrom,
     /// On that day or an earlier one.
     DateUntil,
+    /// Contained as it is.
+    Contains,
+    /// It begins so.
+    Starts,
+    /// It begins so in upper case.
+    IStarts,
+    /// That or more.
+    From,
+    /// That or less.
+    Until,
 }
 
 /// What a record must be like.

@@ -85,6 +85,12 @@ impl Window {
     }
 }
 
+/// The limit that is asked for; none where that is no such number, and Alyx's own counts.
+pub(crate) fn asked_limit(pairs: &Pairs) -> Option<u64> {
+    let limit = whole_number(pairs, "limit").filter(|limit| *limit > 0)?;
+    Some(u64::try_from(limit).unwrap_or(u64::MAX))
+}
+
 /// Whether `limit` and `offset` are written so plainly that Python surely reads them as [`Window::of`] does: in
 /// ASCII, and with no more digits than any list needs.
 pub fn is_plain(pairs: &Pairs) -> bool {

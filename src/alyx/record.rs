@@ -117,6 +117,21 @@ fn quote_non_numbers(text: &str) -> String {
     out
 }
 
+/// The value with the items of its lists in an order of their own: Alyx gives related records in any.
+pub fn in_one_order(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.iter().map(in_one_order).collect();
+            items.sort_by_cached_key(ToString::to_string);
+            Value::Array(items)
+        }
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), in_one_order(value))).collect()
+        }
+        value => value.clone(),
+    }
+}
+
 /// The fields of an object: key and text of the value, in their order.
 pub fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
     members(text).filter_map(|member| {

@@ -237,6 +237,7 @@ fn description(filter: &Filter) -> String {
             (Lookup::Date, _) => format!("The day of {}, YYYY-MM-DD.", of(path)),
             (Lookup::DateFrom, _) => format!("On the day of {} or later.", of(path)),
             (Lookup::DateUntil, _) => format!("On the day of {} or earlier.", of(path)),
+            (other, _) => format!("{} of {}.", other.names().join(" "), of(path)),
         },
         Predicate::Django => {
             "Pairs of a Django field lookup and a value: field,value,field,value; ~ before a field excludes."

@@ -200,7 +200,7 @@ fn list(
     if let Some(old) = needs.too_old(states, question.recency) {
         return Ok(MirrorOutcome::Old(old));
     }
-    let window = Window::within(question.pairs, states.spec().rules()?.pages);
+    let window = window(connection, states, question, &plan)?;
     if i64::try_from(window.limit).is_err() {
         // Where no page is too great, the number goes to a database that has none so great.
         return Err(
@@ -212,6 +212,21 @@ fn list(
     let body = page(count, next.as_deref(), previous.as_deref(), &records);
     let (tables, version) = (needs.0, states.version());
     Ok(MirrorOutcome::Answer(MirrorAnswer { status: 200, body, tables, used: plan.used, version }))
+}
+
+/// The page that is asked for.
+fn window(
+    connection: &Connection,
+    states: &States,
+    question: &MirrorQuestion<'_>,
+    plan: &plan::ListPlan,
+) -> Result<Window, PlanError> {
+    let Some(findings) = states.spec().findings() else {
+        return Ok(Window::within(question.pairs, states.spec().rules()?.pages));
+    };
+    let window = findings.window(question.pairs, plan.count(connection)?);
+    let difference = || "has not shown how many records are on a page".to_owned();
+    window.ok_or_else(|| Undecidable::OtherAlyx { difference: difference() }.into())
 }
 
 fn detail(

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Mirror, MirrorError, faults, generation, quarantine};
-use crate::alyx::{AlyxSpec, ENDPOINTS, spec::Description};
+use crate::alyx::{
+    AlyxSpec, ENDPOINTS,
+    spec::{Description, Findings},
+};
 
 /// Where it is kept.
 const KEY: &str = "alyx:description";
@@ -21,24 +24,41 @@ pub enum Described {
     Changed,
 }
 
-/// The last description that was read, and what it tells: it is asked for after every change of a table.
-static LAST: Mutex<Option<(String, Arc<AlyxSpec>)>> = Mutex::new(None);
+/// Where it is kept what that Alyx has shown of itself, if it is none that is known.
+const FINDINGS: &str = "alyx:findings";
+
+/// The last description that was read with what was shown, and what they tell: it is asked for after every change of a table.
+static LAST: Mutex<Option<(Kept, Arc<AlyxSpec>)>> = Mutex::new(None);
+
+/// The texts of what is kept of an Alyx.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    description: String,
+    findings: Option<String>,
+}
 
 /// What the Alyx of these tables is.
 pub(super) fn spec(connection: &Connection) -> rusqlite::Result<Arc<AlyxSpec>> {
-    let Some(text) = known(connection)? else { return Ok(Arc::new(AlyxSpec::undescribed())) };
+    let Some(description) = noted(connection, KEY)? else { return Ok(Arc::new(AlyxSpec::undescribed())) };
+    let kept = Kept { description, findings: noted(connection, FINDINGS)? };
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, spec)) = last.as_ref().filter(|(of, _)| *of == text) {
+    if let Some((_, spec)) = last.as_ref().filter(|(of, _)| *of == kept) {
         return Ok(spec.clone());
     }
-    let spec = Arc::new(serde_json::from_str(&text).map_or_else(|_| AlyxSpec::undescribed(), AlyxSpec::of));
-    *last = Some((text, spec.clone()));
+    let spec = serde_json::from_str(&kept.description).map_or_else(|_| AlyxSpec::undescribed(), AlyxSpec::of);
+    let spec = Arc::new(spec.having_shown(findings(kept.findings.as_deref())));
+    *last = Some((kept, spec.clone()));
     Ok(spec)
 }
 
-fn known(connection: &Connection) -> rusqlite::Result<Option<String>> {
+fn noted(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT value FROM meta WHERE key = ?1";
-    connection.prepare_cached(sql)?.query_row([KEY], |row| row.get(0)).optional()
+    connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()
+}
+
+/// What was kept; nothing where that can't be read.
+fn findings(text: Option<&str>) -> Findings {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// A record of a table came with other fields than it had: its neighbours, which look unchanged, would have them too. So all of
@@ -57,7 +77,7 @@ impl Mirror {
     pub async fn describe(&self, description: Description) -> Result<Described, MirrorError> {
         self.write(move |connection| {
             let text = generation::json(&description);
-            let before = known(connection)?;
+            let before = noted(connection, KEY)?;
             if before.as_ref() == Some(&text) {
                 return Ok(Described::Same);
             }
@@ -66,7 +86,8 @@ impl Mirror {
             if before.is_none() {
                 return Ok(Described::First);
             }
-            // Another Alyx may mean what this program makes of its questions.
+            // Another Alyx may mean what this program makes of its questions, and what the last one has shown says nothing of it.
+            connection.execute("DELETE FROM meta WHERE key = ?1", [FINDINGS])?;
             faults::drop_all(connection)?;
             // At once, however lately they were read as a whole.
             connection.execute("DELETE FROM meta WHERE key LIKE 'settled:%'", [])?;
@@ -75,6 +96,20 @@ impl Mirror {
                 quarantine::open(connection, endpoint, String::new(), &tables)?;
             }
             Ok(Described::Changed)
+        })
+        .await
+    }
+}
+
+impl Mirror {
+    /// Adds to what an Alyx that nobody knows has shown of itself.
+    pub async fn note_findings(&self, found: Findings) -> Result<(), MirrorError> {
+        self.write(move |connection| {
+            let mut known = findings(noted(connection, FINDINGS)?.as_deref());
+            known.extend(found);
+            let text = generation::json(&known);
+            connection.execute("INSERT OR REPLACE INTO meta VALUES(?1, ?2)", (FINDINGS, &text))?;
+            Ok(generation::bump(connection)?)
         })
         .await
     }

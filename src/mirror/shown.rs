@@ -8,7 +8,10 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::schema::{EndpointTables, TableColumn};
-use crate::alyx::json_path::{self, Presence};
+use crate::alyx::{
+    json_path::{self, Presence},
+    model::ColumnKind,
+};
 
 /// Noted beside columns: what begins so names a column that no record shows.
 const NOT_SHOWN: &str = "not-shown:";
@@ -25,6 +28,32 @@ pub(super) fn note(within: Option<&str>, column: &str) -> String {
         Some(within) => format!("{NOT_SHOWN}{within}.{column}"),
         None => format!("{NOT_SHOWN}{column}"),
     }
+}
+
+/// Noted beside columns: what begins so names a column in which a record has a label that is not known.
+const UNKNOWN_LABEL: &str = "unknown-label:";
+
+/// How it is noted that a column has labels whose numbers are not known.
+pub(super) fn unknown_label(column: &str) -> String {
+    format!("{UNKNOWN_LABEL}{column}")
+}
+
+/// The notes about columns that have labels whose numbers are not known.
+pub(super) fn unknown_labels(
+    connection: &Connection,
+    table: &EndpointTables,
+    prefix: &str,
+) -> rusqlite::Result<BTreeSet<String>> {
+    let mut notes = BTreeSet::new();
+    for column in table.columns.iter().filter(|column| matches!(column.kind, ColumnKind::Labels(_))) {
+        let (table, name) = (&table.name, &column.name);
+        let sql =
+            format!("SELECT EXISTS(SELECT 1 FROM \"{prefix}{table}\" WHERE typeof(\"{name}\") = 'text')");
+        if connection.query_row(&sql, [], |row| row.get(0))? {
+            notes.insert(unknown_label(name));
+        }
+    }
+    Ok(notes)
 }
 
 /// The names of columns of these notes.

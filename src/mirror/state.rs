@@ -266,6 +266,16 @@ pub fn ambiguous(
         }
     }
     found.extend(shown::not_shown(connection, table, prefix)?);
+    let unknown = shown::unknown_labels(connection, table, prefix)?;
+    if !unknown.is_empty() {
+        let endpoint = table.endpoint.name;
+        tracing::warn!(
+            endpoint,
+            ?unknown,
+            "records have labels that are not known: what asks for their numbers goes to Alyx"
+        );
+    }
+    found.extend(unknown);
     if is_in_one_order(connection, table, prefix, Collations::ANY)? {
         found.insert(IN_ONE_ORDER.to_owned());
     } else {

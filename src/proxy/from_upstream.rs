@@ -20,6 +20,7 @@ use super::{
     passthrough::give_unstored,
     read::Read,
     respond::{ResponseOptions, respond},
+    verify,
 };
 use crate::{
     alyx::error_body,
@@ -250,6 +251,9 @@ impl Read<'_> {
             let took = fetched.answer.received_at - fetched.answer.asked_at;
             let took = std::time::Duration::from_millis(took.max(0).unsigned_abs());
             self.floors.mirror.costs.note(&self.question.route, took);
+            if verify::is_strange(&self.miss) {
+                self.floors.mirror.sample(self.question);
+            }
         }
         if files::describes_all(self.question)
             && files::offers_none(fetched.answer.status)

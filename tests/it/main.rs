@@ -75,6 +75,7 @@ mod snapshot;
 mod snapshot_keys;
 mod standard;
 mod storage;
+mod strange_alyx;
 mod tables;
 mod tls;
 mod two_people;

@@ -61,16 +61,30 @@ pub(crate) fn column(
     }
     let rest: &[&str] = match lookup {
         Lookup::Exact if matches!(asked, CleanedValue::Keys(_)) => &["in"],
-        Lookup::Exact => &["exact"],
-        Lookup::IExact => &["iexact"],
-        Lookup::IContains => &["icontains"],
-        Lookup::Date => &["date"],
-        Lookup::DateFrom => &["date", "gte"],
-        Lookup::DateUntil => &["date", "lte"],
+        other => other.names(),
     };
     path.rest = rest.iter().map(|&name| name.to_owned()).collect();
     let comparison = Comparison::new(&path, &value)?;
     Ok((path, comparison))
+}
+
+impl Lookup {
+    /// Its transform and lookup as Django names them.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Exact => &["exact"],
+            Self::IExact => &["iexact"],
+            Self::IContains => &["icontains"],
+            Self::Date => &["date"],
+            Self::DateFrom => &["date", "gte"],
+            Self::DateUntil => &["date", "lte"],
+            Self::Contains => &["contains"],
+            Self::Starts => &["startswith"],
+            Self::IStarts => &["istartswith"],
+            Self::From => &["gte"],
+            Self::Until => &["lte"],
+        }
+    }
 }
 
 /// The two comparisons of `date_range`.

@@ -2,15 +2,18 @@
 //!
 //! The tables of this module's neighbours are those of the newest Alyx. What an older one has otherwise is found out from its
 //! [`Description`], not from a version that somebody typed: the differences must be exactly those of a release that is known
-//! ([`release::RELEASES`]). Before any other Alyx nothing is answered from tables, since nobody has shown what it means by a
-//! question.
+//! ([`release::RELEASES`]). Any other Alyx is taken for the release that it is most like, as far as its own answers have shown
+//! that it means the same ([`Findings`]): what it has not shown it is asked itself.
 
 mod description;
+mod findings;
+pub(crate) mod reading;
 mod release;
 
 use std::{borrow::Cow, fmt, sync::LazyLock};
 
 pub use description::Description;
+pub use findings::Findings;
 pub use release::{Alive, ImagingStacks, Release, Rules};
 
 use super::{ENDPOINTS, Endpoint, filterset::Undecidable};
@@ -22,6 +25,8 @@ pub struct AlyxSpec {
     description: Option<Description>,
     differences: Vec<Difference>,
     release: Option<&'static Release>,
+    /// Where it is none that is known: the one that it is most like, and what it has shown.
+    taken_for: Option<(&'static Release, Findings)>,
 }
 
 /// Something that an Alyx has otherwise than the newest known.
@@ -61,14 +66,39 @@ impl AlyxSpec {
 
     /// An Alyx that has not been asked what it is: taken for the newest, but for parameters that this does not know.
     pub fn undescribed() -> Self {
-        Self { description: None, differences: Vec::new(), release: release::newest() }
+        Self { description: None, differences: Vec::new(), release: release::newest(), taken_for: None }
     }
 
     /// The Alyx of this description.
     pub fn of(description: Description) -> Self {
         let found = description.differences();
         let release = release::of(&found);
-        Self { differences: found, release, description: Some(description) }
+        let nearest = release::nearest(&found).filter(|_| release.is_none() && !description.is_empty());
+        let taken_for = nearest.map(|nearest| (nearest, Findings::default()));
+        Self { differences: found, release, description: Some(description), taken_for }
+    }
+
+    /// The same, having shown this of itself; where it is one that is known that tells nothing.
+    #[must_use]
+    pub fn having_shown(mut self, findings: Findings) -> Self {
+        if let Some((_, known)) = &mut self.taken_for {
+            *known = findings;
+        }
+        self
+    }
+
+    /// The same as if nobody knew it, taken for the release of this name: to try what is said before an unknown Alyx.
+    #[must_use]
+    pub fn as_stranger(mut self, name: &str) -> Self {
+        let nearest = release::RELEASES.iter().find(|release| release.name == name);
+        self.release = None;
+        self.taken_for = nearest.map(|nearest| (nearest, Findings::default()));
+        self
+    }
+
+    /// What it has shown of itself, where it is none that is known.
+    pub fn findings(&self) -> Option<&Findings> {
+        self.taken_for.as_ref().map(|(_, findings)| findings)
     }
 
     /// What it was found out from.
@@ -88,7 +118,9 @@ impl AlyxSpec {
 
     /// Its rules, or why nothing can be said of its answers.
     pub fn rules(&self) -> Result<&'static Rules, Undecidable> {
+        let nearest = self.taken_for.as_ref().map(|(nearest, _)| *nearest);
         self.release
+            .or(nearest)
             .map(|release| &release.rules)
             .ok_or_else(|| Undecidable::OtherAlyx { difference: self.unlike_others() })
     }
@@ -110,6 +142,14 @@ impl AlyxSpec {
 
     /// A sentence about it.
     pub fn summary(&self) -> String {
+        if let Some((nearest, _)) = &self.taken_for {
+            return format!(
+                "This Alyx {}, which no Alyx has that is known here: it is taken for a {} where its own answers show that it \
+                 is one, and answers the rest itself",
+                self.unlike_others(),
+                nearest.name
+            );
+        }
         match (self.release, &self.description) {
             (Some(release), Some(_)) => format!("This Alyx is a {}", release.name),
             (_, None) => "What this Alyx is has not been asked yet".to_owned(),
@@ -248,14 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn of_one_that_is_none_that_is_known_nothing_is_said() {
+    fn one_that_is_none_that_is_known_is_taken_for_the_most_like() {
         let other = AlyxSpec::of(without("/paths", "/labs"));
-        assert_eq!(other.release(), None);
-        assert_eq!(
-            other.rules().unwrap_err().to_string(),
-            "This Alyx has no /labs: what it means by this is not known here."
-        );
+        assert_eq!((other.release(), other.findings()), (None, Some(&Findings::default())));
+        assert_eq!(other.rules().unwrap(), AlyxSpec::newest().rules().unwrap());
+        let said = other.summary();
+        assert!(said.starts_with("This Alyx has no /labs, ") && said.contains("taken for a 3.6"), "{said}");
+        assert_eq!(AlyxSpec::newest().findings(), None);
         let silent = AlyxSpec::of(Description::none());
-        assert!(silent.rules().is_err());
+        assert!(silent.rules().is_err() && silent.findings().is_none());
     }
 }

@@ -145,6 +145,17 @@ pub(super) fn of(differences: &[Difference]) -> Option<&'static Release> {
     RELEASES.iter().find(|release| release.differences == differences)
 }
 
+/// The release whose differences are most like these.
+pub(super) fn nearest(differences: &[Difference]) -> Option<&'static Release> {
+    let unlike = |release: &&Release| {
+        let only = |one: &[Difference], other: &[Difference]| {
+            one.iter().filter(|difference| !other.contains(difference)).count()
+        };
+        only(release.differences, differences) + only(differences, release.differences)
+    };
+    RELEASES.iter().min_by_key(unlike)
+}
+
 /// Whether some release has this difference.
 pub(super) fn has(difference: &Difference) -> bool {
     RELEASES.iter().any(|release| release.differences.contains(difference))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     alyx::{
-        filter::{Filter, Predicate},
+        filter::{Filter, Input, Lookup, Predicate},
         filterset::{
             QueryError, QueryResult, Undecidable,
             compare::Comparison,
@@ -19,9 +19,10 @@ use crate::{
             path::Path,
             python_literal::Python,
         },
+        model::Model,
         spec::Alive,
     },
-    mirror::ingest::days,
+    mirror::{ingest::days, shown::unknown_label},
 };
 
 /// The alias of the table that the list is of.
@@ -83,6 +84,10 @@ pub(super) fn of(
     let one = |condition: Condition| Ok(vec![condition]);
     match (filter.test, asked) {
         (Predicate::Column(path, lookup), _) => {
+            let lookup = context.reading.lookup(filter, lookup);
+            if let Some(labelled) = labelled(context, filter, path, lookup, asked)? {
+                return one(Condition::plain(labelled));
+            }
             let (path, comparison) = lookups::column(endpoint, filter, path, lookup, asked)?;
             let holds = path::predicate(context, BASE, &path, &comparison)?;
             let ways = if filter.joins(path.many()) {
@@ -152,6 +157,39 @@ pub(super) fn of(
         }
         _ => datasets::of(context, filter, asked, used),
     }
+}
+
+/// A label of a column in which some record has one that is not known; none where all are, and their numbers tell.
+fn labelled(
+    context: &Context<'_>,
+    filter: &Filter,
+    path: &str,
+    lookup: Lookup,
+    asked: &CleanedValue,
+) -> QueryResult<Option<Sql>> {
+    let endpoint = context.endpoint.name;
+    let (Input::Label(labels), CleanedValue::Text(text), Lookup::Exact) = (filter.input, asked, lookup)
+    else {
+        return Ok(None);
+    };
+    let Some(column) = Model::of(endpoint).and_then(|model| model.column(path)) else { return Ok(None) };
+    if !context.is_ambiguous(endpoint, &unknown_label(column.name)) {
+        return Ok(None);
+    }
+    let table = context.table(endpoint, column.detail)?;
+    let own = format!("{BASE}.{}", quoted(column.name));
+    if let Some(number) = labels.label(text).and_then(|label| labels.number(label)) {
+        return Ok(Some(Sql::new(format!("{own} = ")).bind(Value::Integer(number))));
+    }
+    let holds = Sql::new(format!("typeof({own}) = 'text' AND upper_of({own}) = upper_of("))
+        .bind(Value::Text(text.trim().to_owned()))
+        .text(")");
+    // Of a label that no record has it is not known that there is one.
+    let any = Sql::new(format!("SELECT 1 FROM {} {BASE} WHERE ", quoted(&table.name))).sql(holds.clone());
+    if !context.finds(&any).unwrap_or(false) {
+        return Err(QueryError::hidden("what there is to choose from"));
+    }
+    Ok(Some(holds))
 }
 
 /// The conditions of pairs, or the first refusal; one that comes last is kept for later.
@@ -249,7 +287,7 @@ fn histology(context: &Context<'_>, wanted: bool) -> QueryResult<Condition> {
 /// Not dead today; or, before an older Alyx, not culled.
 fn alive(context: &Context<'_>, wanted: bool) -> QueryResult<Sql> {
     let table = context.table(context.endpoint.name, false)?;
-    if context.states.spec().rules()?.alive == Alive::Uncull {
+    if context.reading.rules.alive == Alive::Uncull {
         let body = quoted(&format!("{}__body", table.name));
         let shown = format!("(SELECT b.list ->> '$.alive' FROM {body} b WHERE b.n = {BASE}.n)");
         let unknown = Sql::new(format!("SELECT 1 FROM {} {BASE} WHERE {shown} IS NULL", quoted(&table.name)));

@@ -27,6 +27,7 @@ use crate::{
             path::Path,
         },
         query_string::Pairs,
+        spec::reading::Reading,
     },
     mirror::{
         json_nulls,
@@ -60,6 +61,8 @@ pub(super) struct Context<'c> {
     pub(super) endpoint: &'static Endpoint,
     pub(super) pairs: &'c Pairs,
     pub(super) today: Date,
+    /// How the question is understood.
+    pub(super) reading: &'c Reading,
     zone: Option<TimeZone>,
     needs: RefCell<BTreeSet<(&'static str, bool)>>,
     aliases: Cell<u32>,
@@ -91,6 +94,7 @@ impl<'c> Context<'c> {
         endpoint: &'static Endpoint,
         pairs: &'c Pairs,
         day: Today,
+        reading: &'c Reading,
     ) -> Self {
         let Today { date: today, zone } = day;
         let (needs, aliases, guards, lacking) = <_>::default();
@@ -101,6 +105,7 @@ impl<'c> Context<'c> {
             endpoint,
             pairs,
             today,
+            reading,
             zone,
             needs,
             aliases,
@@ -194,6 +199,11 @@ impl<'c> Context<'c> {
     /// of the table ([`state::IN_ONE_ORDER`]).
     pub(super) fn is_ambiguous(&self, endpoint: &str, column: &str) -> bool {
         self.states.of(endpoint).is_some_and(|state| state.ambiguous.contains(column))
+    }
+
+    /// Whether this Alyx is none that is known.
+    pub(super) fn is_strange(&self) -> bool {
+        self.states.spec().findings().is_some()
     }
 
     /// What a column of JSON holds where records show null, as far as that is known.

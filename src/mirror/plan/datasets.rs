@@ -32,7 +32,7 @@ pub(super) fn of(
     _used: &[ActiveFilter],
 ) -> QueryResult<Vec<Condition>> {
     let one = |condition| Ok(vec![condition]);
-    let exist = context.states.spec().rules()?.session_datasets_exist;
+    let exist = context.reading.rules.session_datasets_exist;
     match (filter.test, asked) {
         (Predicate::DatasetTypes(relation), CleanedValue::Text(text)) => {
             let names = Names::of(text);

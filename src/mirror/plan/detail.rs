@@ -6,7 +6,7 @@ use super::{PlanError, asked, keys, lacking, sql::quoted};
 use crate::{
     alyx::{
         DetailKey, DetailShape, Endpoint,
-        filterset::{AlyxError, Undecidable},
+        filterset::{AlyxError, QueryError, Undecidable},
         record::Record,
     },
     mirror::{checksum, ingest, schema::Schema, state::States},
@@ -19,6 +19,40 @@ pub fn detail(
     endpoint: &'static Endpoint,
     key: &str,
 ) -> Result<String, PlanError> {
+    states.spec().rules()?;
+    let Some(findings) = states.spec().findings() else {
+        return as_known(connection, states, endpoint, key);
+    };
+    let name = endpoint.name;
+    if !endpoint.has_own_details() {
+        match findings.detail(name) {
+            Some(true) => {}
+            Some(false) => {
+                let what = format!("what else a single record of /{name} has");
+                return Err(Undecidable::Hidden(what).into());
+            }
+            None => {
+                let difference = format!("has not shown a single record of /{name}");
+                return Err(Undecidable::OtherAlyx { difference }.into());
+            }
+        }
+    }
+    match as_known(connection, states, endpoint, key) {
+        Err(PlanError::Unanswered(QueryError::Refused(AlyxError { status: 404, .. }))) => {
+            // What it does not list it may have.
+            Err(Undecidable::Hidden(format!("whether there is a record of /{name} that no list has")).into())
+        }
+        said => said,
+    }
+}
+
+/// The same of an Alyx that shows single records as the known ones do.
+pub(in crate::mirror) fn as_known(
+    connection: &Connection,
+    states: &States,
+    endpoint: &'static Endpoint,
+    key: &str,
+) -> Result<String, PlanError> {
     let missing = |details| Undecidable::Missing { endpoint: endpoint.name, details };
     let (Some(table), Some(state), Some(detail)) =
         (Schema::get().table(endpoint.name), states.of(endpoint.name), endpoint.detail)
@@ -26,7 +60,6 @@ pub fn detail(
         return Err(missing(false).into());
     };
     asked::trusted(states, endpoint, &[])?;
-    states.spec().rules()?;
     let by_id = states.spec().details_by_id(endpoint)?;
     let column = match detail.key {
         DetailKey::Name(field) if !by_id => field,

@@ -15,16 +15,18 @@ mod link;
 mod namesakes;
 mod order;
 mod path;
+mod readings;
 mod region;
 mod repeated;
 mod shown;
 mod sql;
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use rusqlite::Connection;
 
 pub use context::Today;
+pub(super) use detail::as_known;
 pub use detail::detail;
 pub use error::PlanError;
 
@@ -41,6 +43,7 @@ use crate::alyx::{
     pagination::{self, Window},
     query_string::Pairs,
     record::Record,
+    spec::reading::Reading,
 };
 
 /// How a list is answered.
@@ -82,11 +85,43 @@ pub fn list(
     if !pagination::is_readable(pairs) {
         return Err(Undecidable::unsupported("read such a limit or offset as Python does").into());
     }
-    let rules = states.spec().rules()?;
     let asked = asked::taken(states, endpoint, pairs)?;
-    let context = Context::new(connection, states, endpoint, &asked, today.into());
+    let question = ListQuestion { endpoint, pairs: &asked, today: today.into() };
+    match states.spec().readings(endpoint, &asked)? {
+        None => list_as(connection, states, &question, &Reading::by(states.spec().rules()?)),
+        Some(readings) => readings::agreed(connection, states, &question, &readings),
+    }
+}
+
+/// What of a list's parameters asks anything of this Alyx.
+pub(super) fn asks<'p>(
+    states: &States,
+    endpoint: &'static Endpoint,
+    pairs: &'p Pairs,
+) -> Result<Cow<'p, Pairs>, Undecidable> {
+    asked::taken(states, endpoint, pairs)
+}
+
+/// What a list is asked for.
+#[derive(Debug)]
+pub(super) struct ListQuestion<'q> {
+    pub(super) endpoint: &'static Endpoint,
+    /// What of its parameters asks anything.
+    pub(super) pairs: &'q Pairs,
+    pub(super) today: Today,
+}
+
+/// The plan of a list that is understood so.
+pub(super) fn list_as(
+    connection: &Connection,
+    states: &States,
+    question: &ListQuestion<'_>,
+    reading: &Reading,
+) -> Result<ListPlan, PlanError> {
+    let ListQuestion { endpoint, pairs, today } = question;
+    let context = Context::new(connection, states, endpoint, pairs, today.clone(), reading);
     let table = context.table(endpoint.name, false)?;
-    let used = form::read(&context, endpoint, &asked, rules)?;
+    let used = form::read(&context, endpoint, pairs, reading.rules)?;
     asked::trusted(states, endpoint, &used)?;
     let mut conditions = Vec::new();
     for (filter, asked) in &used {
@@ -225,6 +260,11 @@ impl ListPlan {
     /// The SQL that counts the rows and the SQL that gives a page's, values in their places.
     pub fn shown(&self, window: Window) -> (String, String) {
         (self.count_sql().shown(), self.page_sql(window).shown())
+    }
+
+    /// Whether a record stands in the list once for each of those that order it.
+    pub(super) fn repeats_in_order(&self) -> bool {
+        !self.order.join.is_empty()
     }
 
     /// Whether records stand in the list as often as they fulfil the conditions.

@@ -44,7 +44,7 @@ impl RowOrder {
     pub(super) fn of(context: &Context<'_>, table: &EndpointTables) -> QueryResult<Self> {
         let (mut join, mut keys) = (String::new(), Vec::new());
         let (mut text, mut before) = (None, Vec::new());
-        let ordered = context.states.spec().rules()?.order(table.endpoint);
+        let ordered = context.reading.rules.order(table.endpoint);
         let collations = context.collations();
         if table.order.is_empty() && !table.ranked {
             for order in ordered {

@@ -1,15 +1,18 @@
 //! What this Alyx's records don't show can't be decided from them: a column of which no record says anything is hidden, not null.
 
-use super::context::Context;
+use super::{
+    context::Context,
+    sql::{Sql, quoted},
+};
 use crate::{
     alyx::{
         endpoint::DATASETS,
         filter::{Filter, Predicate},
         filterset::{
-            QueryError, QueryResult,
+            QueryError, QueryResult, Undecidable,
             path::{Leaf, Path},
         },
-        model::{Join, Relation},
+        model::{Join, Model, Relation},
         spec::Alive,
     },
     mirror::{schema::Schema, shown},
@@ -18,10 +21,53 @@ use crate::{
 /// Refuses a path that leads over or to something that is not shown. Where the record itself ought to show the end of it, and
 /// doesn't, it is the path over the related records that counts.
 pub(super) fn visible(context: &Context<'_>, path: &Path) -> QueryResult<Option<Path>> {
-    let Err(hidden) = check(context, path) else { return Ok(None) };
+    let Err(hidden) = check(context, path) else {
+        whole(context, path);
+        return Ok(None);
+    };
     let around = path.by_relations().ok_or(hidden)?;
     check(context, &around)?;
+    whole(context, &around);
     Ok(Some(around))
+}
+
+/// Lists of an Alyx that nobody knows may leave records out: where others name one that is not listed, what leads over it can't
+/// be decided.
+fn whole(context: &Context<'_>, path: &Path) {
+    if !context.is_strange() {
+        return;
+    }
+    let mut at = path.endpoint;
+    for hop in &path.hops {
+        let (holder, held, to) = match hop.join {
+            Join::Holds { .. } => (at, hop.name, hop.to),
+            Join::HeldAs(by) => (hop.to, by, at),
+        };
+        if let Some(left_out) = left_out(holder, held) {
+            let difference = format!("names records of /{to} that it does not list");
+            context.guard(left_out, Undecidable::OtherAlyx { difference });
+        }
+        at = hop.to;
+    }
+}
+
+/// What is found where records hold keys of others that are not listed.
+fn left_out(holder: &str, held: &str) -> Option<Sql> {
+    let relation = Model::of(holder)?.relation(held)?;
+    let Join::Holds { key, .. } = relation.join else { return None };
+    let (table, target) = (Schema::get().table(holder)?, Schema::get().table(relation.to)?);
+    target.column(key)?;
+    let (rows, column) = match table.many(held) {
+        Some(many) => (many.table.as_str(), "key"),
+        None => (table.name.as_str(), table.column(held)?.name.as_str()),
+    };
+    let (key, of) = (quoted(key), quoted(&target.name));
+    Some(Sql::new(format!(
+        "SELECT 1 FROM {} h WHERE h.{column} IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM {of} l WHERE l.{key} = h.{column})",
+        quoted(rows),
+        column = quoted(column)
+    )))
 }
 
 fn check(context: &Context<'_>, path: &Path) -> QueryResult<()> {
@@ -74,6 +120,9 @@ fn refuse(context: &Context<'_>, endpoint: &str, note: &str, column: &str) -> Qu
     if context.is_ambiguous(endpoint, note) {
         return Err(QueryError::hidden(&format!("{column} of {endpoint}")));
     }
+    if context.is_ambiguous(endpoint, &shown::unknown_label(column)) {
+        return Err(QueryError::hidden(&format!("the number of each label of {column} of {endpoint}")));
+    }
     Ok(())
 }
 
@@ -85,7 +134,7 @@ pub(super) fn of_filter(context: &Context<'_>, filter: &Filter) -> QueryResult<(
             &[(own, "n_trials"), (own, "n_correct_trials")]
         }
         Predicate::Alive | Predicate::WaterRestricted
-            if context.states.spec().rules()?.alive == Alive::ByDeathDate =>
+            if context.reading.rules.alive == Alive::ByDeathDate =>
         {
             &[(own, "death_date")]
         }

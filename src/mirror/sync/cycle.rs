@@ -211,6 +211,7 @@ impl Synchroniser {
         }
         self.settle_unreadable(table).await?;
         self.ask_nulls(table).await?;
+        self.ask_strange(table).await?;
         Ok(true)
     }
 

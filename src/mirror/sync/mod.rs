@@ -26,6 +26,7 @@ mod refetch;
 mod relist;
 mod scrub_schedule;
 mod source;
+mod strange;
 mod tags;
 mod touch;
 

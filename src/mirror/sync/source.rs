@@ -217,7 +217,8 @@ impl AlyxSource {
             };
             let (count, mut records) = (page.count, page.records);
             let (mut last, mut steady) = (records.len(), true);
-            while last == PAGE {
+            // Pages may be smaller than is asked for.
+            while last == PAGE || last > 0 && (records.len() as u64) < count {
                 let page = self.page(table.endpoint, parameters, PAGE, records.len()).await?;
                 steady &= page.count == count;
                 last = page.records.len();

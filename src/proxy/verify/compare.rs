@@ -33,7 +33,7 @@ impl Side {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let fields: Vec<(&str, &str)> = record::fields(text).collect();
         let field = |wanted: &str| fields.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text);
-        let plain = |text: &str| canonical(&Record::new(text).without(clock)).to_string();
+        let plain = |text: &str| record::in_one_order(Record::new(text).without(clock).value()).to_string();
         let key = |text: &str| {
             let record = record::parse(text);
             let values = keys.iter().map(|at| json_path::values(&record, at));
@@ -61,24 +61,6 @@ impl Side {
             && (self.records == other.records || part(self) && part(other))
             && self.order == other.order
     }
-}
-
-/// The record with the items of its lists in an order of their own: Alyx gives related records in any.
-fn canonical(record: &Record) -> Value {
-    fn sorted(value: &Value) -> Value {
-        match value {
-            Value::Array(items) => {
-                let mut items: Vec<Value> = items.iter().map(sorted).collect();
-                items.sort_by_cached_key(ToString::to_string);
-                Value::Array(items)
-            }
-            Value::Object(fields) => {
-                fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect()
-            }
-            value => value.clone(),
-        }
-    }
-    sorted(record.value())
 }
 
 #[cfg(test)]

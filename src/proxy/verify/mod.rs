@@ -18,13 +18,19 @@ use http::Uri;
 
 pub(crate) use samples::{Samples, Verified, register};
 
-use super::from_mirror::{CachedAnswer, FromMirror};
+use super::from_mirror::{CachedAnswer, FromMirror, MirrorMiss, MirrorQuery};
 use crate::{
-    alyx::{Route, query_string},
+    alyx::{Route, filterset::Undecidable, query_string},
     cache::{JsonVariant, Question},
     clock::Millis,
     http::Directives,
-    mirror::sync::budget::{BackgroundBudget, Purpose, asking_for},
+    mirror::{
+        Synchroniser,
+        answer::MirrorQuestion,
+        learn,
+        state::States,
+        sync::budget::{BackgroundBudget, Purpose, asking_for},
+    },
     store::reader_pool::Owner,
 };
 
@@ -150,8 +156,14 @@ impl FromMirror {
             return VerifyOutcome::Unknown;
         };
         let written = self.core.responses.written_lists();
-        let Ok(kept) = self.kept(question, &settings, Some(recency), Owner::Proxy).await else {
-            return VerifyOutcome::Unknown;
+        let kept = match self.kept(question, &settings, Some(recency), Owner::Proxy).await {
+            Ok(kept) => kept,
+            Err(miss) => {
+                if is_strange(&miss) {
+                    self.learn(question, synchroniser).await;
+                }
+                return VerifyOutcome::Unknown;
+            }
         };
         let at = self.core.clock.now();
         let Ok(answer) = synchroniser.ask(&question.path_and_query).await else {
@@ -180,6 +192,32 @@ impl FromMirror {
                 VerifyOutcome::Different(Box::new(Suspect { question: question.clone(), said, at }), kept)
             }
             Err(_) => VerifyOutcome::Unknown,
+        }
+    }
+
+    /// Has Alyx's answer tell what it means, where nobody knows that. What speaks against what is known may come of a change that
+    /// is not here yet, and so tells nothing.
+    async fn learn(&self, question: &Question, synchroniser: &Synchroniser) {
+        let Ok(MirrorQuery { mirror, endpoint, key }) = self.mirror_for(question) else { return };
+        let Ok(answer) = synchroniser.ask(&question.path_and_query).await else { return };
+        if !answer.json || matches!(answer.status.as_u16(), 401 | 403 | 429 | 502..=504) {
+            return;
+        }
+        let settings = self.core.settings.load();
+        let today = self.core.mode.today(&settings, self.core.clock.now());
+        let (zone, pairs) = (self.core.mode.zone(&settings), question.pairs.clone());
+        let look = move |connection: &rusqlite::Connection, states: &Arc<States>| {
+            let (key, zone) = (key.as_deref(), Some(&zone));
+            let asked = MirrorQuestion { endpoint, key, pairs: &pairs, url: "", today, zone, recency: None };
+            let body = String::from_utf8_lossy(&answer.body);
+            learn::learn(connection, states, &asked, (answer.status.as_u16(), &body))
+        };
+        let found = match mirror.read(look).await {
+            Ok(found) if !found.contradicts() => found,
+            _ => return,
+        };
+        if let Err(error) = mirror.note_findings(found).await {
+            tracing::error!(%error, "what Alyx means can't be noted");
         }
     }
 
@@ -214,6 +252,11 @@ impl FromMirror {
         }
         synchroniser.request_cycle();
     }
+}
+
+/// Whether a question goes to Alyx because nobody knows what this Alyx means by it.
+pub(crate) fn is_strange(miss: &MirrorMiss) -> bool {
+    matches!(miss, MirrorMiss::Undecided(Undecidable::OtherAlyx { .. }))
 }
 
 /// The question for the whole list instead of the page that somebody asked for.

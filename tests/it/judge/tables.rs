@@ -23,7 +23,7 @@ use alyx_proxy::{
         answer::{self, MirrorOutcome, MirrorQuestion},
         create_tables,
         ingest::{EncodedRecord, IncomingRecord, RecordWriter},
-        json_nulls, plan,
+        json_nulls, learn, plan,
         schema::Schema,
         sql_functions,
         state::{self, States, TableState},
@@ -129,13 +129,48 @@ impl Tables {
         let recordings = if recorded { recordings(folder) } else { Vec::new() };
         told_nulls(&connection, &mut states, &recordings);
         let first = recordings
-            .into_iter()
+            .iter()
             .find(|one| one.body.contains("\"next\":\"http") || one.body.contains("\"url\":\"http"));
-        let body = first.map(|one| one.body).unwrap_or_default();
+        let body = first.map(|one| one.body.as_str()).unwrap_or_default();
         let at = body.find("http").unwrap_or(0);
         let base = body[at..].split('/').take(3).collect::<Vec<_>>().join("/");
         let states = States::new(1, states).behind(Arc::new(described(folder)));
-        Self { connection, states, base, today, filling }
+        let mut tables = Self { connection, states, base, today, filling };
+        let shown = recordings.iter().enumerate().filter(|(at, _)| !is_held_back(*at));
+        tables.learn(shown.map(|(_, recording)| recording));
+        tables
+    }
+
+    /// From now on the Alyx is one that nobody knows, taken for the release of this name.
+    pub fn meet_stranger(&mut self, release: &str) {
+        let spec = self.spec().clone().as_stranger(release);
+        self.states = self.states.clone().behind(Arc::new(spec));
+    }
+
+    /// What an Alyx that nobody knows has shown of itself in what was recorded, as if a proxy had asked it.
+    pub fn learn<'r>(&mut self, recordings: impl Iterator<Item = &'r Recording>) {
+        if self.spec().findings().is_none() {
+            return;
+        }
+        let asks_several = |recording: &&Recording| {
+            let (_, query) = recording.path.split_once('?').unwrap_or_default();
+            let pairs = query_string::parse(query);
+            let names: HashSet<&String> = pairs.iter().map(|(name, _)| name).collect();
+            names.iter().filter(|name| !matches!(name.as_str(), "limit" | "offset")).count() > 1
+        };
+        // What one parameter means is known when what several mean is looked at.
+        let (several, one): (Vec<_>, Vec<_>) = recordings.partition(asks_several);
+        for recordings in [one, several] {
+            let mut findings = self.spec().findings().cloned().unwrap_or_default();
+            for Recording { path, status, body, .. } in recordings {
+                let told = self.put(path, |question| {
+                    learn::learn(&self.connection, &self.states, &question, (*status, body)).unwrap()
+                });
+                findings.extend(told);
+            }
+            let spec = self.spec().clone().having_shown(findings);
+            self.states = self.states.clone().behind(Arc::new(spec));
+        }
     }
 
     /// What the Alyx is that was recorded.
@@ -163,6 +198,16 @@ impl Tables {
 
     /// The mirror's own answer.
     pub fn ask(&self, path: &str) -> Said {
+        match self.put(path, |question| answer::answer(&self.connection, &self.states, &question).unwrap()) {
+            MirrorOutcome::Answer(answer) => Said::Answer { status: answer.status, body: answer.body },
+            MirrorOutcome::Undecided(reason) => {
+                Said::Refused { decidable: reason.name() != "hidden", reason: reason.to_string() }
+            }
+            MirrorOutcome::Old(tables) => panic!("{tables:?} can't be old"),
+        }
+    }
+
+    fn put<T>(&self, path: &str, ask: impl FnOnce(MirrorQuestion<'_>) -> T) -> T {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let pairs = query_string::parse(query);
         let segments = query_string::segments(path);
@@ -179,14 +224,14 @@ impl Tables {
             zone: Some(&jiff::tz::TimeZone::UTC),
             recency: None,
         };
-        match answer::answer(&self.connection, &self.states, &question).unwrap() {
-            MirrorOutcome::Answer(answer) => Said::Answer { status: answer.status, body: answer.body },
-            MirrorOutcome::Undecided(reason) => {
-                Said::Refused { decidable: reason.name() != "hidden", reason: reason.to_string() }
-            }
-            MirrorOutcome::Old(tables) => panic!("{tables:?} can't be old"),
-        }
+        ask(question)
     }
+}
+
+/// Whether an unknown Alyx is told nothing of this recording: with `HELD_BACK=2` of every second one.
+pub fn is_held_back(at: usize) -> bool {
+    let every = std::env::var("HELD_BACK").ok().and_then(|every| every.parse::<usize>().ok());
+    every.is_some_and(|every| at.is_multiple_of(every))
 }
 
 /// What JSON columns hold that records show as null, where a recording happens to answer what a proxy would ask.
@@ -227,7 +272,11 @@ fn described(folder: &Path) -> AlyxSpec {
     let openapi = read("schema.json.zst").map(|document: Value| Description::of_openapi(&document).unwrap());
     let coreapi =
         || read("docs.coreapi.json.zst").map(|document: Value| Description::of_coreapi(&document).unwrap());
-    openapi.or_else(coreapi).map_or_else(AlyxSpec::newest, AlyxSpec::of)
+    let spec = openapi.or_else(coreapi).map_or_else(AlyxSpec::newest, AlyxSpec::of);
+    match std::env::var("TAKEN_FOR") {
+        Ok(release) => spec.as_stranger(&release),
+        Err(_) => spec,
+    }
 }
 
 fn fill(
