@@ -29,6 +29,7 @@ pub mod server;
 pub mod settings;
 mod single_flight;
 pub mod snapshot;
+pub mod spelling;
 pub mod storage;
 pub mod store;
 mod telemetry;

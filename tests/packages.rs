@@ -134,6 +134,7 @@ fn the_debian_package_gives_a_program_that_runs_the_demo() {
         assert!(root.join(path).is_file(), "{path}");
     }
     pages_and_completions_are_whole(&root.join("usr/share"));
+    commands_and_service_have_one_idea_of_where_the_data_are(&root);
 
     // What an administrator wrote outlives a new version, and the package.
     let settings = root.join("etc/alyx-proxy/alyx-proxy.toml");
@@ -143,6 +144,16 @@ fn the_debian_package_gives_a_program_that_runs_the_demo() {
     dpkg(&["--remove".as_ref(), "alyx-proxy".as_ref()]);
     assert_eq!(fs::read_to_string(&settings).unwrap(), "[log]\nlevel = \"warn\"\n");
     assert!(!root.join("usr/bin/alyx-proxy").exists());
+}
+
+/// What the service's environment alone says, commands would not know (TRYOUT, point 1).
+fn commands_and_service_have_one_idea_of_where_the_data_are(root: &Path) {
+    let settings = fs::read_to_string(root.join("etc/alyx-proxy/alyx-proxy.toml")).unwrap();
+    let settings: toml::Table = toml::from_str(&settings).unwrap();
+    assert_eq!(settings["storage"]["data_dir"].as_str(), Some("/var/lib/alyx-proxy"));
+    let unit = fs::read_to_string(root.join("usr/lib/systemd/system/alyx-proxy.service")).unwrap();
+    assert!(!unit.contains("ALYX_PROXY_STORAGE"), "{unit}");
+    assert!(unit.contains("StateDirectory=alyx-proxy"), "{unit}");
 }
 
 /// A page for each command, gzipped as Debian wants it, and completions that each shell finds.

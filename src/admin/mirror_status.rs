@@ -24,6 +24,13 @@ pub(super) fn scope(scope: &[(String, String)], names: bool) -> Vec<String> {
 }
 
 impl AdminSite {
+    /// That Alyx refuses the mirror's account, if it does; strangers are not told how.
+    pub(super) fn account_refused(&self, names: bool) -> Option<String> {
+        let refusal = self.core.synchroniser.as_ref()?.account_refusal()?;
+        let how = if names { format!(": {refusal}") } else { "; log in to see why".to_owned() };
+        Some(format!("nothing is synchronised{how}"))
+    }
+
     /// What the mirror holds, table by table, and how it fares; strangers get no names of records and labs.
     pub(crate) fn mirror_status(&self, names: bool) -> Option<Value> {
         let mirror = self.core.mirror.as_ref()?;
@@ -61,6 +68,7 @@ impl AdminSite {
                 "release": spec.release().filter(|_| spec.description().is_some()).map(|release| release.name),
                 "differences": spec.differences().iter().map(ToString::to_string).collect::<Vec<_>>(),
             },
+            "account_refused": self.account_refused(names),
             "tables": tables.into_iter().map(table).collect::<Vec<_>>(),
             "verifications": verified,
             "requests": self.core.synchroniser.as_ref().map(|synchroniser| requests(&synchroniser.budget.used())),

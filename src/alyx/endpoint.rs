@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{filter::Filter, filters, query_string};
+use crate::spelling;
 
 /// How fast the answers of an endpoint go out of date; the settings give each class its span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -195,6 +196,16 @@ impl Endpoint {
     /// The endpoint of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ENDPOINTS.iter().find(|endpoint| endpoint.name == name)
+    }
+
+    /// That there is none of this name, with the one that was likely meant, or else with all of them.
+    pub fn unknown(name: &str) -> String {
+        let names = || ENDPOINTS.iter().map(|endpoint| endpoint.name);
+        let meant = match spelling::did_you_mean(name, names()) {
+            none if none.is_empty() => format!("; there are {}", names().collect::<Vec<_>>().join(", ")),
+            meant => meant,
+        };
+        format!("there is no endpoint `{name}`{meant}")
     }
 }
 

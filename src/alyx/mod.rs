@@ -1,8 +1,9 @@
 //! What Alyx is, as data: endpoints, filters, links in bodies, error bodies, what a write changes.
 //!
 //! Everything here is stated from the reference of Alyx 3.6.1's REST surface. Nothing here does
-//! input or output, and this module imports no other of the program.
+//! input or output.
 
+pub mod belonging;
 pub mod cache_info;
 pub mod cache_tables;
 pub mod cache_zip;

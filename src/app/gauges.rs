@@ -62,7 +62,7 @@ impl AdminSite {
         set("alyx_proxy_mirror_degraded", mirror.trouble().is_some().into());
         let (states, now) = (mirror.states(), self.core.clock.now());
         if let Some(synchroniser) = &self.core.synchroniser {
-            set("alyx_proxy_mirror_account_refused", synchroniser.is_account_refused().into());
+            set("alyx_proxy_mirror_account_refused", synchroniser.account_refusal().is_some().into());
             let used = synchroniser.budget.used();
             set("alyx_proxy_mirror_background_requests", used.background());
             set("alyx_proxy_mirror_reads_saved", used.saved);

@@ -25,7 +25,7 @@ use crate::{
     clock::{SharedClock, SystemClock},
     data_dir,
     http::hosts::MachineNames,
-    mirror::{Mirror, Synchroniser},
+    mirror::{Mirror, MirrorError, Synchroniser},
     proxy::{
         core::{Core, OpenError},
         floors::Floors,
@@ -161,6 +161,14 @@ impl App {
     ) -> Result<Imported, SnapshotError> {
         snapshot_audit::admitted(&self.core, &archive, maker, &TrustOptions::default(), None);
         snapshot::take_in(&self.floors, archive, contents, tell).await
+    }
+
+    /// What is here is all that there is: that of a snapshot that is served alone, whatever it was narrowed to.
+    pub async fn be_the_whole_world(&self) -> Result<(), MirrorError> {
+        match self.mirror() {
+            Some(mirror) => mirror.be_the_whole_world().await,
+            None => Ok(()),
+        }
     }
 
     /// Puts other settings into effect.

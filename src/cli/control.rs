@@ -1,9 +1,11 @@
 //! `purge`, `offline`, `online`: what an administrator has a running proxy do (`/-/api/`).
 
 use alyx_proxy::{
+    alyx::Endpoint,
     auth::admin_token,
     settings::{Settings, Sources, load},
 };
+use anyhow::anyhow;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -46,16 +48,29 @@ impl Control {
 pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> CommandResult {
     let control = Control::of(&load(sources)?.settings, &flags.proxy)?;
     let what = &flags.what;
+    if let Some(name) = what.endpoint.as_ref().filter(|name| Endpoint::named(name).is_none()) {
+        return Err(CliError::Usage(format!("--endpoint: {}", Endpoint::unknown(name))));
+    }
     let wish = [("endpoint", &what.endpoint), ("prefix", &what.prefix), ("question", &what.question)]
         .into_iter()
         .find_map(|(name, value)| value.as_ref().map(|value| json!({ name: value })))
         .unwrap_or_else(|| json!({ "all": true }));
     let done = control.wish("purge", &wish).await?;
+    let purged = done["purged"].as_u64().unwrap_or_default();
     if flags.proxy.json {
-        return print_json(&done);
+        print_json(&done)?;
     }
-    print(&match done["purged"].as_u64().unwrap_or_default() {
-        0 => "Nothing was stored of that.".to_owned(),
+    // That all is forgotten is so where there was nothing, too.
+    if purged == 0 && !what.all {
+        return Err(
+            anyhow!("nothing was stored of that at {}: is it spelt as it was asked?", control.base).into()
+        );
+    }
+    if flags.proxy.json {
+        return Ok(());
+    }
+    print(&match purged {
+        0 => "Nothing was stored.".to_owned(),
         1 => "1 stored answer is forgotten.".to_owned(),
         purged => format!("{purged} stored answers are forgotten."),
     })

@@ -26,6 +26,7 @@ mod status;
 mod sync;
 mod tables;
 mod version;
+mod whereabouts;
 
 use std::process::ExitCode;
 
@@ -94,19 +95,19 @@ async fn dispatch(cli: Cli) -> CommandResult {
             serve::run(&sources(common.and(more), serve.overrides())?, snapshot.as_ref()).await
         }
         Some(Command::Demo { common: more, demo }) => {
-            demo::run(&sources(common.and(more), Vec::new())?, &demo).await
+            demo::run(&open_sources(common.and(more))?, &demo).await
         }
         Some(Command::CheckConfig { common: more, json }) => {
             check_config::run(&sources(common.and(more), Vec::new())?, json)
         }
         Some(Command::Status { common: more, status }) => {
-            status::run(&sources(common.and(more), Vec::new())?, &status).await
+            status::run(&open_sources(common.and(more))?, &status).await
         }
         Some(Command::Sync { common: more, sync }) => {
             sync::run(&sources(common.and(more), Vec::new())?, &sync).await
         }
         Some(Command::Explain { common: more, explain }) => {
-            explain::run(&sources(common.and(more), Vec::new())?, &explain).await
+            explain::run(&open_sources(common.and(more))?, &explain).await
         }
         Some(Command::Purge { common: more, purge }) => {
             control::purge(&sources(common.and(more), Vec::new())?, &purge).await
@@ -118,7 +119,7 @@ async fn dispatch(cli: Cli) -> CommandResult {
             control::online(&sources(common.and(more), Vec::new())?, &proxy).await
         }
         Some(Command::OneSetup { common: more, setup }) => {
-            one_setup::run(&sources(common.and(more), Vec::new())?, &setup).await
+            one_setup::run(&open_sources(common.and(more))?, &setup).await
         }
         Some(Command::Export { common: more, export }) => {
             snapshot::export(&sources(common.and(more), Vec::new())?, &export).await
@@ -127,10 +128,10 @@ async fn dispatch(cli: Cli) -> CommandResult {
             snapshot::import(&sources(common.and(more), Vec::new())?, &import).await
         }
         Some(Command::Pack { common: more, pack }) => {
-            pack::run(&sources(common.and(more), Vec::new())?, &pack).await
+            pack::run(&open_sources(common.and(more))?, &pack).await
         }
         Some(Command::Inspect { common: more, inspect }) => {
-            snapshot::inspect(&sources(common.and(more), Vec::new())?, &inspect).await
+            snapshot::inspect(&open_sources(common.and(more))?, &inspect).await
         }
         Some(Command::Keys { common: more, keys }) => {
             snapshot::keys(&sources(common.and(more), Vec::new())?, &keys)
@@ -155,6 +156,18 @@ fn sources(
     let (config, mut overrides) = common.overrides()?;
     overrides.extend(special);
     Ok(Sources::of_process(config, overrides))
+}
+
+/// The same for what needs no secret: a settings file of the machine's that is not for this user is gone on without.
+fn open_sources(common: CommonFlags) -> Result<Sources, SettingsError> {
+    let sources = sources(common, Vec::new())?;
+    match load(&sources) {
+        Err(error @ SettingsError::Denied { .. }) if sources.config.is_none() => {
+            eprintln!("alyx-proxy: {error}; going on without it");
+            Ok(Sources { config: Some("/dev/null".into()), ..sources })
+        }
+        _ => Ok(sources),
+    }
 }
 
 /// The settings, and the log set up as they say.

@@ -91,6 +91,7 @@ async fn frozen(file: &Path, word: &TrustOptions, settings: Settings) -> anyhow:
         app.take_in(archive, contents, &maker, StepBar::teller()).await?;
         std::fs::write(&taken_in, "").with_context(|| taken_in.display().to_string())?;
     }
+    app.be_the_whole_world().await?;
     Ok((app, maker))
 }
 

@@ -38,6 +38,8 @@ struct MirrorView {
     requests: Option<RequestsView>,
     degraded: Option<DegradationView>,
     quarantined_file: Option<String>,
+    #[serde(default)]
+    account_refused: Option<String>,
 }
 
 /// What the mirror asked of Alyx in the last 24 hours.
@@ -181,6 +183,7 @@ fn readable(status: &StatusView) -> String {
         damaged.chain(mirror.iter().flat_map(|mirror| &mirror.quarantined_file).map(|path| ("mirror", path)));
     let attention = attention
         .chain(damaged.map(|(what, path)| format!("the {what} was damaged; it was set aside as {path}")));
+    let attention = attention.chain(mirror.iter().flat_map(|mirror| mirror.account_refused.clone()));
     lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")

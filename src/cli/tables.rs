@@ -22,6 +22,7 @@ use super::{
     client::{self, Target},
     print, print_json,
     progress_bar::StepBar,
+    whereabouts,
 };
 
 pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> CommandResult {
@@ -29,14 +30,16 @@ pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> CommandResult
         let url = url.trim_end_matches('/').to_owned();
         return fetch(Target { url, certificate: None }, flags).await;
     }
-    let settings = load(sources)?.settings;
-    let folder = upstream_folder(&settings.storage.directory()?, &settings.upstream.url);
-    let upstream = settings.upstream.url.clone();
+    let loaded = load(sources)?;
+    let data_dir = loaded.settings.storage.directory()?;
+    whereabouts::none_elsewhere(&loaded, &data_dir).await?;
+    let upstream = loaded.settings.upstream.url;
+    let folder = upstream_folder(&data_dir, &upstream);
     let (path, teller) = (flags.to.clone(), StepBar::teller());
     let form = form_of(&path);
     let work = move || {
         let Some(mirror) = ReadSnapshot::beside(&folder).map_err(TablesError::from)? else {
-            return Err(anyhow!("nothing of {upstream} is mirrored in {}", folder.display()));
+            return Err(anyhow!("nothing is mirrored: {}", whereabouts::nothing(&data_dir, &upstream)));
         };
         let at = cache_tables::as_of(&mirror)?;
         let info = cache_tables::write(&mirror, cache_tables::origin_of(&upstream), &path, form, &*teller)?;

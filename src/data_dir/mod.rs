@@ -11,8 +11,8 @@ use std::{
 pub use private::PrivacyError;
 #[cfg(test)]
 pub(crate) use private::make_private;
-pub use private::own_folder;
 pub(crate) use private::{close_to_others, make_private_below, must_be_ours, open_private, take_own};
+pub use private::{own_folder, owner_of_anothers};
 
 /// Why the data directory can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -51,6 +51,18 @@ pub fn own_folder(folder: PathBuf) -> PathBuf {
     folder
 }
 
+/// The user who owns this folder, where that is another than this one.
+#[cfg(unix)]
+pub fn owner_of_anothers(folder: &Path) -> Option<u32> {
+    is_anothers(folder)
+}
+
+/// Other systems have other means.
+#[cfg(not(unix))]
+pub fn owner_of_anothers(_: &Path) -> Option<u32> {
+    None
+}
+
 /// The owner of a folder that is there and another's.
 #[cfg(unix)]
 fn is_anothers(folder: &Path) -> Option<u32> {

@@ -89,6 +89,15 @@ impl Mirror {
         Ok(ReadSnapshot { connection, damage: Some(self.damage().clone()), states })
     }
 
+    /// The tables are all that there is: what is not in them is nowhere. So it is where a snapshot is served alone.
+    pub async fn be_the_whole_world(&self) -> Result<(), MirrorError> {
+        self.write(|connection| {
+            connection.execute("UPDATE state SET scope = '[]' WHERE scope <> '[]'", [])?;
+            Ok(generation::bump(connection)?)
+        })
+        .await
+    }
+
     /// Puts a table that came with a snapshot in the place of the one that is here, in one transaction: the records
     /// are received while it lasts. An error that is received undoes it.
     pub async fn import(
@@ -200,7 +209,10 @@ impl ReadSnapshot {
             Ok(plan) => plan.numbers(&self.connection).map(Ok),
             Err(PlanError::Sqlite(error)) => Err(error),
             Err(PlanError::Unanswered(QueryError::Undecided(reason))) => Ok(Err(reason.to_string())),
-            Err(PlanError::Unanswered(QueryError::Refused(refusal))) => Ok(Err(refusal.body)),
+            // Its body is for programs.
+            Err(PlanError::Unanswered(QueryError::Refused(refusal))) => {
+                Ok(Err(format!("Alyx refuses to be asked so (status {})", refusal.status)))
+            }
         }
     }
 

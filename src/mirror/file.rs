@@ -1,11 +1,11 @@
 //! The mirror's file, `mirror.db`: opening it, its form, and setting aside one that can't be used.
 //!
-//! Everything in it can be had again from Alyx. So a file that is damaged, or was written by another version
-//! of the program, is set aside and a fresh one begun; tables whose shape has changed are dropped and
-//! synchronised anew.
+//! Everything in it can be had again from Alyx. So a file that is damaged is set aside and a fresh one begun; tables whose
+//! shape has changed are dropped and synchronised anew. One that a newer program has written stays as it is.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -71,6 +71,11 @@ pub enum MirrorOpenError {
     /// SQLite's word, where the file is not at fault.
     #[error("{0}: {1}")]
     Sqlite(PathBuf, rusqlite::Error),
+    /// A newer program has written it.
+    #[error(
+        "{0}: was written by a newer alyx-proxy (form {1}, this one knows {FORM}); use that version, or a newer one"
+    )]
+    Newer(PathBuf, i64),
 }
 
 impl MirrorOpenError {
@@ -79,6 +84,7 @@ impl MirrorOpenError {
         match self {
             Self::Io(_, error) => error.kind() == io::ErrorKind::StorageFull,
             Self::Sqlite(_, error) => crate::store::may_be_a_full_disk(error),
+            Self::Newer(..) => false,
         }
     }
 }
@@ -120,8 +126,8 @@ pub(super) struct Sound {
 pub(super) fn sound(path: &Path) -> Result<Sound, MirrorOpenError> {
     let why = match try_open(path) {
         Ok((connection, checked_at)) => return Ok(Sound { connection, checked_at, set_aside: None }),
-        Err(FileProblem::Refused(error)) => return Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
         Err(FileProblem::Unfit(why)) => why,
+        Err(problem) => return Err(problem.of(path)),
     };
     let aside = set_aside(path).map_err(|error| MirrorOpenError::Io(path.to_owned(), error))?;
     tracing::error!(
@@ -131,14 +137,25 @@ pub(super) fn sound(path: &Path) -> Result<Sound, MirrorOpenError> {
     );
     match try_open(path) {
         Ok((connection, checked_at)) => Ok(Sound { connection, checked_at, set_aside: Some(aside) }),
-        Err(FileProblem::Refused(error)) => Err(MirrorOpenError::Sqlite(path.to_owned(), error)),
-        Err(FileProblem::Unfit(why)) => Err(MirrorOpenError::Io(path.to_owned(), io::Error::other(why))),
+        Err(problem) => Err(problem.of(path)),
     }
 }
 
 enum FileProblem {
     Unfit(String),
     Refused(rusqlite::Error),
+    Newer(i64),
+}
+
+impl FileProblem {
+    fn of(self, path: &Path) -> MirrorOpenError {
+        let path = path.to_owned();
+        match self {
+            Self::Unfit(why) => MirrorOpenError::Io(path, io::Error::other(why)),
+            Self::Refused(error) => MirrorOpenError::Sqlite(path, error),
+            Self::Newer(form) => MirrorOpenError::Newer(path, form),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for FileProblem {
@@ -148,12 +165,18 @@ impl From<rusqlite::Error> for FileProblem {
 }
 
 fn try_open(path: &Path) -> Result<(Connection, Millis), FileProblem> {
+    if let Some(form) = newer(path) {
+        return Err(FileProblem::Newer(form));
+    }
     let sealed = clean_shutdown::consume(path);
     let connection = Connection::open(path)?;
     configure(&connection)?;
     let checked_at = clean_shutdown::check(&connection, sealed)?.map_err(FileProblem::Unfit)?;
     let form: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if !(0..=FORM).contains(&form) {
+    if form > FORM {
+        return Err(FileProblem::Newer(form));
+    }
+    if form < 0 {
         return Err(FileProblem::Unfit("written by another version of alyx-proxy".to_owned()));
     }
     // On a disk that is full nothing can be written, and needn't be.
@@ -166,6 +189,15 @@ fn try_open(path: &Path) -> Result<(Connection, Millis), FileProblem> {
         connection.execute_batch(&format!("BEGIN;{tables}PRAGMA user_version = {FORM};COMMIT;"))?;
     }
     Ok((connection, checked_at))
+}
+
+/// The form of a file that a newer program has written, which nothing may change: it stands in the file's head (SQLite's
+/// file format, 1.3).
+fn newer(path: &Path) -> Option<i64> {
+    let mut head = [0; 64];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+    let form = i64::from(i32::from_be_bytes(head[60..64].try_into().ok()?));
+    (head.starts_with(b"SQLite format 3\0") && form > FORM).then_some(form)
 }
 
 /// A connection to the database in a folder, be it in use or not; none where there is none of this form.

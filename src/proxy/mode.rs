@@ -55,8 +55,10 @@ impl ServedSnapshot {
 
     /// What it is, in a sentence's middle.
     pub fn for_people(&self) -> String {
-        let Manifest { name, upstream, .. } = &self.manifest;
-        format!("the snapshot `{name}` of {upstream} as of {}", clock::for_people(self.as_of()))
+        let Manifest { name, upstream, choice, .. } = &self.manifest;
+        let only =
+            if choice.is_everything() { String::new() } else { format!(" ({} only)", choice.for_people()) };
+        format!("the snapshot `{name}`{only} of {upstream} as of {}", clock::for_people(self.as_of()))
     }
 
     /// The time of the newest that it holds.

@@ -17,6 +17,7 @@ use super::{
     snapshot_audit::{self, OrderedFrom},
 };
 use crate::{
+    alyx::Endpoint,
     clock, data_dir,
     progress::Progress,
     settings::Settings,
@@ -36,6 +37,8 @@ pub struct ImportReport {
     /// What came in.
     #[serde(flatten)]
     pub imported: Imported,
+    /// Where it came in.
+    pub folder: PathBuf,
     /// Who made it.
     pub maker: Maker,
 }
@@ -84,6 +87,8 @@ pub(crate) async fn export(
         files: floors.tables.files.carried(),
         upstream: floors.core.upstream.base().to_owned(),
         time_zone: floors.core.settings.load().mirror.time_zone.clone(),
+        folder: floors.core.store.folder().to_owned(),
+        wanted: wanted(&floors.core),
     };
     // Whoever goes, as a client of `/-/api/export` may, wants it no more.
     let leaving = Leaving(Ticket::new(EXPORT));
@@ -101,6 +106,12 @@ pub(crate) async fn export(
         exported
     };
     tokio::task::spawn_blocking(work).await.map_err(|_| SnapshotError::GivenUp)?
+}
+
+/// The tables that are synchronised.
+fn wanted(core: &Core) -> Vec<&'static Endpoint> {
+    let settings = core.settings.load();
+    if core.synchroniser.is_some() { settings.mirror.kept().collect() } else { Vec::new() }
 }
 
 /// Checks a snapshot, and takes it in if it is sound and, with this word, of somebody whose snapshots are taken. What is
@@ -137,7 +148,7 @@ async fn import_it(
         "a snapshot is taken in"
     );
     let imported = take_in(floors, archive, contents, tell).await?;
-    Ok(ImportReport { imported, maker })
+    Ok(ImportReport { imported, maker, folder: floors.core.store.folder().to_owned() })
 }
 
 /// A snapshot that may come in, what it holds, and who made it.
@@ -177,7 +188,15 @@ pub(crate) async fn take_in(
 ) -> Result<Imported, SnapshotError> {
     // No cycle may fill a table that a snapshot brings.
     let pause = match &floors.core.synchroniser {
-        Some(synchroniser) => Some(synchroniser.pause().await),
+        Some(synchroniser) => {
+            let (pause, interrupted) = synchroniser.pause().await;
+            if interrupted {
+                tracing::info!(
+                    "a snapshot comes in first; then synchronising goes on with what it does not bring"
+                );
+            }
+            Some(pause)
+        }
         None => None,
     };
     let (floors, runtime) = (floors.clone(), Handle::current());

@@ -13,6 +13,24 @@ pub enum SettingsError {
         /// What the system said.
         reason: String,
     },
+    /// The file is there, and not for this user.
+    #[error("settings file {path}: can't be read: {reason}")]
+    Denied {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// A file that a setting names can't be read.
+    #[error("{key} = \"{path}\": the file can't be read: {reason}")]
+    Named {
+        /// The setting.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The file is not TOML.
     #[error("settings file {path}, line {line}: not TOML: {reason}")]
     Syntax {
@@ -88,7 +106,11 @@ pub enum SettingsError {
 
 impl SettingsError {
     pub(super) fn file(path: &Path, error: &std::io::Error) -> Self {
-        Self::File { path: path.display().to_string(), reason: error.to_string() }
+        let (path, reason) = (path.display().to_string(), error.to_string());
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Self::Denied { path, reason },
+            _ => Self::File { path, reason },
+        }
     }
 
     pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {

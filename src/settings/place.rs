@@ -38,11 +38,18 @@ pub(super) fn config_file(
 }
 
 impl StorageSettings {
-    /// The data directory: the one that is set, else the user's own (`$XDG_DATA_HOME/alyx-proxy`); in one that is another user's
-    /// the folder of our own, once there is one.
+    /// The data directory: the one that is set, else systemd's for this service (`$STATE_DIRECTORY`), else the user's own
+    /// (`$XDG_DATA_HOME/alyx-proxy`); in one that is another user's the folder of our own, once there is one.
     pub fn directory(&self) -> Result<PathBuf, SettingsError> {
         if !self.data_dir.as_os_str().is_empty() {
             return Ok(own_folder(self.data_dir.clone()));
+        }
+        // Of several the first is meant.
+        let of_service = std::env::var("STATE_DIRECTORY").ok();
+        if let Some(folder) = of_service.as_deref().and_then(|folders| folders.split(':').next())
+            && !folder.is_empty()
+        {
+            return Ok(own_folder(PathBuf::from(folder)));
         }
         let home = choose_base_strategy().map_err(|_| SettingsError::NoHome)?;
         Ok(own_folder(home.data_dir().join("alyx-proxy")))

@@ -8,6 +8,7 @@ use super::SnapshotError;
 use crate::{
     alyx::{
         Class, Endpoint, Route,
+        belonging::{Belonging, RecordOwner},
         query_string::{self, Pairs},
     },
     cache::ExportedEntry,
@@ -28,9 +29,11 @@ pub struct Selection {
 /// How a table is narrowed to what was chosen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Narrowed {
-    /// To the records that fulfil these parameters; the whole table where there are none.
-    To(Pairs),
-    /// Not at all, because of this.
+    /// Not at all: all of it goes in.
+    Whole,
+    /// To the records that fulfil one of the parameters of each.
+    To(Vec<(RecordOwner, Pairs)>),
+    /// It is left out, because of this.
     Not(String),
 }
 
@@ -38,9 +41,21 @@ impl Selection {
     /// Refuses names that are none.
     pub fn check(&self) -> Result<(), SnapshotError> {
         match self.endpoints.iter().find(|name| Endpoint::named(name).is_none()) {
-            Some(name) => Err(SnapshotError::Choice(format!("there is no endpoint `{name}`"))),
+            Some(name) => Err(SnapshotError::Choice(Endpoint::unknown(name))),
+            None => Ok(()),
+        }?;
+        match self.owners().find(|(_, name)| name.contains(',') || name.trim().is_empty()) {
+            Some((owner, name)) => {
+                Err(SnapshotError::Choice(format!("no {} can be chosen by the name `{name}`", owner.name())))
+            }
             None => Ok(()),
         }
+    }
+
+    /// Whose records were chosen, by their names.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (RecordOwner, &str)> {
+        let owners = [(RecordOwner::Lab, &self.lab), (RecordOwner::Project, &self.project)];
+        owners.into_iter().filter_map(|(owner, name)| Some((owner, name.as_deref()?)))
     }
 
     /// Whether nothing was chosen: everything goes in.
@@ -62,36 +77,48 @@ impl Selection {
         self.endpoints.is_empty() || self.endpoints.contains(endpoint.name)
     }
 
-    /// How this endpoint's records are narrowed. What all labs share is small, and goes in whole.
-    pub(super) fn narrowed(&self, endpoint: &'static Endpoint) -> Narrowed {
-        let mut pairs = Pairs::new();
-        let wishes =
-            [(&self.lab, &["lab"][..], "lab"), (&self.project, &["projects", "project"][..], "project")];
-        for (wish, names, kind) in wishes {
-            let Some(wish) = wish else { continue };
-            match names.iter().find(|name| endpoint.filter(name).is_some()) {
-                Some(name) => pairs.push(((*name).to_owned(), wish.clone())),
-                None if endpoint.class == Class::Reference => {}
-                None => return Narrowed::Not(format!("Alyx does not filter it by {kind}")),
+    /// How this endpoint's records are narrowed. `plain` are the names that no other name of their kind holds.
+    pub(super) fn narrowed(&self, endpoint: &Endpoint, plain: &[&str]) -> Narrowed {
+        let mut to = Vec::new();
+        for (owner, name) in self.owners() {
+            match owner.of(endpoint, name, plain.contains(&name)) {
+                Belonging::All => {}
+                Belonging::AnyOf(pairs) => to.push((owner, pairs)),
+                Belonging::Unknown => {
+                    return Narrowed::Not(format!(
+                        "its records do not say to which {} they belong",
+                        owner.name()
+                    ));
+                }
             }
         }
-        Narrowed::To(pairs)
+        if to.is_empty() { Narrowed::Whole } else { Narrowed::To(to) }
     }
 
     /// Whether a stored answer belongs to what was chosen: where a lab or a project was, lists that were asked for
     /// with it.
     pub(super) fn takes(&self, answer: &ExportedEntry) -> bool {
+        let is_shared = |endpoint: &Endpoint| endpoint.class == Class::Reference;
+        let is_theirs = || {
+            let asked = query_string::parse(&answer.query);
+            let has = |owner: RecordOwner, name: &str| {
+                asked.iter().any(|(key, value)| owner.parameters().contains(&key.as_str()) && value == name)
+            };
+            self.owners().all(|(owner, name)| has(owner, name))
+        };
         match answer.route() {
-            Route::List(endpoint) if self.has(endpoint) => {
-                let asked = query_string::parse(&answer.query);
-                matches!(self.narrowed(endpoint), Narrowed::To(pairs) if pairs.iter().all(|pair| asked.contains(pair)))
+            Route::List(endpoint) => self.has(endpoint) && (is_shared(endpoint) || is_theirs()),
+            Route::Detail(endpoint, _) => {
+                self.has(endpoint) && (is_shared(endpoint) || self.owners().next().is_none())
             }
-            Route::Detail(endpoint, _) if self.has(endpoint) => {
-                matches!(self.narrowed(endpoint), Narrowed::To(pairs) if pairs.is_empty())
-            }
-            Route::List(_) | Route::Detail(..) => false,
             Route::Service(_) | Route::Other => self.endpoints.is_empty(),
         }
+    }
+
+    /// Whether a stored answer is what was chosen itself, and not what everybody needs.
+    pub(super) fn means(&self, answer: &ExportedEntry) -> bool {
+        let theirs = |endpoint: &Endpoint| endpoint.class != Class::Reference;
+        self.owners().next().is_none() || matches!(answer.route(), Route::List(endpoint) if theirs(endpoint))
     }
 }
 
@@ -131,9 +158,9 @@ mod tests {
         let none = Selection { endpoints: BTreeSet::from(["sesions".to_owned()]), ..Selection::default() };
         assert!(none.check().is_err());
         let project = Selection { project: Some("p".to_owned()), ..Selection::default() };
-        let tags = project.narrowed(Endpoint::named("tags").unwrap());
-        assert_eq!(tags, Narrowed::To(Pairs::new()));
-        let channels = project.narrowed(Endpoint::named("channels").unwrap());
-        assert!(matches!(channels, Narrowed::Not(_)), "{channels:?}");
+        let narrowed = |name: &str| project.narrowed(Endpoint::named(name).unwrap(), &[]);
+        assert_eq!(narrowed("tags"), Narrowed::Whole);
+        assert!(matches!(narrowed("channels"), Narrowed::To(_)));
+        assert!(matches!(narrowed("notes"), Narrowed::Not(_)));
     }
 }

@@ -113,6 +113,19 @@ pub enum SnapshotError {
         /// The proxy's own.
         ours: String,
     },
+    /// There is nothing of what was chosen.
+    #[error(
+        "nothing of it is here ({what}): {} holds nothing of it from {upstream}. No snapshot was written; does the proxy keep its data elsewhere (`storage.data_dir`, --data-dir), or stand before another Alyx?",
+        .folder.display()
+    )]
+    Nothing {
+        /// What was chosen.
+        what: String,
+        /// The Alyx that it would be of.
+        upstream: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
     /// What is to be exported can't be chosen so.
     #[error("{0}")]
     Choice(String),

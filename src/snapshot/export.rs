@@ -1,6 +1,9 @@
 //! Writing a snapshot.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -9,10 +12,10 @@ use super::{
     Contents, KeptFile, Manifest, Progress, Selection, SigningKey, SnapshotError, TableLine, Tell,
     archive::ArchiveWriter,
     budget::most_of,
-    choice::Narrowed,
     files,
     manifest::{FORM, FORMAT},
     member::Member,
+    narrowing::{self, Chosen},
     times::Times,
 };
 use crate::{
@@ -47,6 +50,10 @@ pub struct Exporting {
     pub time_zone: String,
     /// The key that it is signed with.
     pub key: SigningKey,
+    /// Where all of that lies.
+    pub folder: PathBuf,
+    /// The endpoints whose tables ought to be here.
+    pub wanted: Vec<&'static Endpoint>,
 }
 
 /// Writes a snapshot called `name` to `path`: whole, or not at all. It is its owner's alone (mode 0600). Blocks.
@@ -60,19 +67,12 @@ pub fn export(
     choice.check()?;
     // One state of the database, however long it takes.
     from.answers.execute_batch("BEGIN")?;
-    let now = clock::now();
-    let manifest = Manifest {
-        format: FORMAT.to_owned(),
-        form: FORM,
-        name: name.to_owned(),
-        created_at: now,
-        as_of: as_of(from)?.unwrap_or(now).min(now),
-        upstream: from.upstream.clone(),
-        time_zone: from.time_zone.clone(),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        choice: choice.clone(),
+    let plain = match &from.mirror {
+        Some(mirror) => narrowing::plain_names(mirror, choice)?,
+        None => Vec::new(),
     };
-    manifest.check(now).map_err(SnapshotError::Choice)?;
+    let now = clock::now();
+    let manifest = manifest(from, name, choice, now)?;
     let writer = ArchiveWriter::create(path, now).map_err(SnapshotError::io(path))?;
     let mut snapshot = Snapshot {
         writer,
@@ -80,6 +80,8 @@ pub fn export(
         choice,
         tell,
         now,
+        plain,
+        found: 0,
         contents: Contents { secrets_marked: true, ..Contents::default() },
     };
     snapshot.json(Member::Manifest, &manifest)?;
@@ -96,10 +98,36 @@ pub fn export(
             snapshot.file(number, file)?;
         }
     }
+    snapshot.not_here_yet(from);
+    if snapshot.found == 0 {
+        let (upstream, folder) = (from.upstream.clone(), from.folder.clone());
+        return Err(SnapshotError::Nothing { what: choice.for_people(), upstream, folder });
+    }
     let contents = snapshot.contents.clone();
     snapshot.json(Member::Contents, &contents)?;
     snapshot.writer.finish(path, &from.key).map_err(SnapshotError::io(path))?;
     Ok((manifest, contents))
+}
+
+fn manifest(
+    from: &Exporting,
+    name: &str,
+    choice: &Selection,
+    now: Millis,
+) -> Result<Manifest, SnapshotError> {
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        form: FORM,
+        name: name.to_owned(),
+        created_at: now,
+        as_of: as_of(from)?.unwrap_or(now).min(now),
+        upstream: from.upstream.clone(),
+        time_zone: from.time_zone.clone(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        choice: choice.clone(),
+    };
+    manifest.check(now).map_err(SnapshotError::Choice)?;
+    Ok(manifest)
 }
 
 /// The time of the newest that is known.
@@ -117,6 +145,10 @@ struct Snapshot<'a> {
     tell: Tell<'a>,
     /// When it is made: what a clock that was ahead has left does not travel as if it were of the future.
     now: Millis,
+    /// Names that were chosen and that no other name holds.
+    plain: Vec<String>,
+    /// Records and answers of what was chosen.
+    found: u64,
     contents: Contents,
 }
 
@@ -187,25 +219,14 @@ impl Snapshot<'_> {
             self.leave_out(endpoint, why);
             return Ok(());
         }
-        let mut chosen = None;
-        match self.choice.narrowed(endpoint) {
-            Narrowed::To(pairs) if pairs.is_empty() => {}
-            Narrowed::To(pairs) => {
-                let more = pairs.into_iter().filter(|pair| !head.scope.contains(pair)).collect::<Vec<_>>();
-                head.scope.extend(more);
-                match mirror.numbers(endpoint, &head.scope)? {
-                    Ok(numbers) => chosen = Some(numbers),
-                    Err(why) => {
-                        self.leave_out(endpoint, why);
-                        return Ok(());
-                    }
-                }
-            }
-            Narrowed::Not(why) => {
+        let chosen = match narrowing::chosen(self.choice, &self.plain, mirror, endpoint, &mut head)? {
+            Chosen::Whole => None,
+            Chosen::Records(numbers) => Some(numbers),
+            Chosen::Not(why) => {
                 self.leave_out(endpoint, why);
                 return Ok(());
             }
-        }
+        };
         let takes = |n: i64| chosen.as_ref().is_none_or(|chosen| chosen.binary_search(&n).is_ok());
         head.due.retain(|(n, _)| takes(*n));
         self.json(Member::Table(endpoint), &head)?;
@@ -242,9 +263,22 @@ impl Snapshot<'_> {
         })?;
         self.end(&mut lines, &of)?;
         (self.tell)(Progress { what: endpoint.name, done: total, total });
+        if chosen.is_some() || self.choice.owners().next().is_none() {
+            self.found += records;
+        }
         let line = TableLine { records, synced_at: head.synced_at, scope: head.scope };
         self.contents.tables.insert(endpoint.name.to_owned(), line);
         Ok(())
+    }
+
+    /// Says of tables that they are not here yet.
+    fn not_here_yet(&mut self, from: &Exporting) {
+        let here = |endpoint: &Endpoint| {
+            from.mirror.as_ref().is_some_and(|mirror| mirror.states.of(endpoint.name).is_some())
+        };
+        for endpoint in from.wanted.iter().filter(|endpoint| self.choice.has(endpoint) && !here(endpoint)) {
+            self.leave_out(endpoint, "it is not mirrored yet".to_owned());
+        }
     }
 
     fn leave_out(&mut self, endpoint: &Endpoint, why: String) {
@@ -273,7 +307,10 @@ impl Snapshot<'_> {
                 (self.tell)(Progress { what: WHAT, done: seen, total });
             }
             match answer {
-                Ok(answer) if self.choice.takes(&answer) => self.answer(&mut lines, answer),
+                Ok(answer) if self.choice.takes(&answer) => {
+                    self.found += u64::from(self.choice.means(&answer));
+                    self.answer(&mut lines, answer)
+                }
                 Ok(_) => Ok(()),
                 Err(Stays::OneUsers) => {
                     self.contents.for_single_users += 1;

@@ -33,6 +33,7 @@ mod import;
 pub mod keys;
 mod manifest;
 mod member;
+mod narrowing;
 pub mod signature;
 mod times;
 

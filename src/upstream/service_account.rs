@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,6 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::RequestBuilder;
-use tokio::sync::Mutex;
 
 use super::{
     Upstream, UpstreamError, UpstreamRequest, UpstreamResponse, fetch, measure::Measured, rate_limit::Caller,
@@ -31,10 +30,14 @@ pub enum AccountError {
     #[error("Alyx was not reached: {0}")]
     Failure(#[from] UpstreamError),
     /// Alyx does not accept the user name and password.
-    #[error("Alyx does not accept the account's user name and password (status {0})")]
+    #[error(
+        "Alyx does not accept the account's user name and password (status {0}); set `mirror.username` and `mirror.password` right and start anew: until then it is not asked again"
+    )]
     LogIn(u16),
     /// Alyx does not accept the token, and there is no password to have another one by.
-    #[error("Alyx does not accept the account's token")]
+    #[error(
+        "Alyx does not accept the account's token; set `mirror.token` to one that it accepts, or `mirror.username` and `mirror.password`"
+    )]
     Token,
     /// The file with the token can't be read.
     #[error("{0}: {1}")]
@@ -43,12 +46,18 @@ pub enum AccountError {
 
 impl AccountError {
     /// Whether Alyx knows the account and does not accept it, rather than being away or broken.
-    fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         match self {
             Self::Token => true,
-            Self::LogIn(status) => (400..500).contains(status),
+            // 408 and 429 say something else.
+            Self::LogIn(status) => (400..500).contains(status) && !matches!(status, 408 | 429),
             Self::Failure(_) | Self::File(..) => false,
         }
+    }
+
+    /// Whether Alyx could not be reached.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Failure(failure) if failure.is_outage() || *failure == UpstreamError::Offline)
     }
 }
 
@@ -60,10 +69,10 @@ pub struct Account {
     token: ArcSwapOption<HeaderValue>,
     /// How long a log-in may wait for its turn, and how long it may take then (`upstream.timeout`).
     timeout: Duration,
-    /// Whether Alyx refused it when it was asked last.
-    refused: AtomicBool,
+    /// Why Alyx refused it when it was asked last.
+    refused: Mutex<Option<AccountError>>,
     /// Held while logging in, so that one log-in serves all who wait.
-    logging_in: Mutex<()>,
+    logging_in: tokio::sync::Mutex<()>,
 }
 
 impl Account {
@@ -84,8 +93,8 @@ impl Account {
             password: settings.password.clone(),
             token: ArcSwapOption::new(token.map(Into::into)),
             timeout,
-            refused: AtomicBool::new(false),
-            logging_in: Mutex::new(()),
+            refused: Mutex::default(),
+            logging_in: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -95,18 +104,30 @@ impl Account {
         upstream: &Upstream,
         ask: &UpstreamRequest,
     ) -> Result<UpstreamResponse, AccountError> {
+        // Many wrong log-ins lock an account.
+        if let Some(error) = self.refusal() {
+            return Err(error);
+        }
         let result = self.fetch_logged_in(upstream, ask).await;
-        match &result {
-            Ok(_) => self.refused.store(false, Ordering::Relaxed),
-            Err(error) if error.is_refusal() => self.refused.store(true, Ordering::Relaxed),
-            Err(_) => {}
+        if let Err(error) = result.as_ref()
+            && error.is_refusal()
+        {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if refused.replace(error.clone()).is_none() {
+                tracing::error!("nothing is synchronised: {error}");
+            }
         }
         result
     }
 
-    /// Whether Alyx refused its token or password when it was asked last.
-    pub fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
+    /// Why Alyx refused its token or password when it was asked last; it is not asked again.
+    pub fn refusal(&self) -> Option<AccountError> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has Alyx asked once more, as somebody wishes it.
+    pub fn try_again(&self) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     async fn fetch_logged_in(

@@ -28,6 +28,7 @@ mod durability;
 mod failures;
 mod faults;
 mod filters;
+mod first_day;
 mod fresh_clients;
 mod how_old;
 mod http;

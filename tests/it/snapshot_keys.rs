@@ -109,6 +109,7 @@ async fn ones_own_come_in_without_a_word_and_strangers_on_one() {
     command::done(&import(&there, &file, &[]));
     // A name is one key's.
     let other = Proxy::start(&alyx.url()).await;
+    other.get("/labs").await.expect(200);
     let second = file.with_file_name("second.tar.zst");
     command::done(&command::run_for(&other, &["export", text(&second)]));
     let said = command::failed(&import(&there, &second, &["--trust", "the lab"]), 1);

@@ -233,6 +233,8 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, 
 }
 
 fn endpoint(name: &str) -> Result<&'static Endpoint, ActionError> {
-    Endpoint::named(name)
-        .ok_or_else(|| ActionError::new(StatusCode::BAD_REQUEST, format!("There is no endpoint `{name}`.")))
+    Endpoint::named(name).ok_or_else(|| {
+        let why = format!("Nothing is done: {}", Endpoint::unknown(name));
+        ActionError::new(StatusCode::BAD_REQUEST, why)
+    })
 }

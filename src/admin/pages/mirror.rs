@@ -31,6 +31,8 @@ struct MirrorPage<'p> {
     message: &'p str,
     is_admin: bool,
     has_account: bool,
+    /// That Alyx refuses the account; empty where it does not.
+    account_refused: String,
     tables: Vec<MirrorRow>,
     /// What the Alyx is whose tables these are, and what it has otherwise than the newest known.
     alyx: String,
@@ -98,6 +100,7 @@ impl Visit {
             message,
             is_admin: self.is_admin(),
             has_account: self.admin.core.synchroniser.is_some(),
+            account_refused: self.admin.account_refused(names).unwrap_or_default(),
             tables: self.rows(names),
             alyx: spec.as_ref().map_or_else(String::new, |spec| spec.summary()),
             differences: spec.iter().flat_map(|spec| spec.differences()).map(ToString::to_string).collect(),

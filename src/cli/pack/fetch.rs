@@ -42,6 +42,15 @@ pub(super) enum PackOutcome {
     Stored,
     /// None, for this reason.
     No(String),
+    /// Alyx refuses it, with this status, whoever is asked.
+    Refused(u16, String),
+}
+
+impl PackedQuestion {
+    /// Whether there will be an answer without Alyx.
+    pub(super) fn works(&self) -> bool {
+        matches!(self.outcome, PackOutcome::Mirror | PackOutcome::Stored)
+    }
 }
 
 /// A wish, and all that was asked for it.
@@ -49,11 +58,19 @@ pub(super) enum PackOutcome {
 pub(super) struct Item {
     pub(super) name: String,
     pub(super) asked: Vec<PackedQuestion>,
+    /// Whether somebody named it: what was only asked once need not be right.
+    pub(super) named: bool,
+}
+
+impl Item {
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), asked: Vec::new(), named: true }
+    }
 }
 
 /// Who has things fetched.
 pub(super) struct Packer<'a> {
-    asker: &'a ProxyClient,
+    pub(super) asker: &'a ProxyClient,
     /// The most pages of one question.
     pages: u64,
     /// Whether the sessions that are found are wanted, too.
@@ -102,7 +119,20 @@ impl<'a> Packer<'a> {
         match wish {
             PackRequest::Beginning => self.beginning().await,
             PackRequest::Question(question) => {
-                let mut item = Item { name: question.clone(), asked: Vec::new() };
+                let mut item = Item::new(&question);
+                let records = self.list(&mut item, &question).await?;
+                if records.is_empty() && item.asked.iter().all(PackedQuestion::works) {
+                    let why = self.nothing_found(&question).await?;
+                    item.asked.extend(why.map(|why| PackedQuestion {
+                        question: question.clone(),
+                        outcome: PackOutcome::No(why),
+                    }));
+                }
+                self.find(&question, &records);
+                Ok(item)
+            }
+            PackRequest::Past(question) => {
+                let mut item = Item { named: false, ..Item::new(&question) };
                 let records = self.list(&mut item, &question).await?;
                 self.find(&question, &records);
                 Ok(item)
@@ -168,11 +198,14 @@ impl<'a> Packer<'a> {
         let outcome = if reply.status.is_success() || none {
             self.look(question, fields).await?
         } else {
-            let body = reply.body.as_ref();
+            let (body, status) = (reply.body.as_ref(), reply.status.as_u16());
             let detail = body.and_then(|body| body["detail"].as_str()).unwrap_or_default();
-            PackOutcome::No(
-                format!("answered with status {}. {detail}", reply.status.as_u16()).trim().to_owned(),
-            )
+            let why = format!("answered with status {status}. {detail}").trim().to_owned();
+            if matches!(status, 400 | 404 | 500) {
+                PackOutcome::Refused(status, why)
+            } else {
+                PackOutcome::No(why)
+            }
         };
         item.asked.push(PackedQuestion { question: question.to_owned(), outcome });
         Ok(reply.body.filter(|_| reply.status.is_success()))

@@ -3,6 +3,7 @@
 //! It asks as ONE asks, with the traveller's own token: what the proxy knows already costs Alyx nothing.
 
 mod fetch;
+mod meant;
 mod report;
 mod session;
 mod wishes;
@@ -53,7 +54,13 @@ pub(super) async fn run(sources: &Sources, flags: &PackFlags) -> CommandResult {
     wishes.insert(0, PackRequest::Beginning);
     // What is named and was asked lately is wanted once.
     let mut known = HashSet::new();
-    wishes.retain(|wish| known.insert(wish.clone()));
+    wishes.retain(|wish| {
+        let same = match wish {
+            PackRequest::Past(question) => PackRequest::Question(question.clone()),
+            wish => wish.clone(),
+        };
+        known.insert(same)
+    });
 
     let bar = StepBar::new();
     let packer = Packer::new(&asker, flags.pages, flags.sessions);
@@ -104,7 +111,7 @@ async fn fill(
 async fn past(asker: &ProxyClient, days: u32) -> Result<Vec<PackRequest>, CliError> {
     let past = answered(asker, &format!("/-/history?days={days}")).await?;
     let questions = past["questions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |past: &Value| past["question"].as_str().map(|text| PackRequest::Question(text.to_owned()));
+    let text = |past: &Value| past["question"].as_str().map(|text| PackRequest::Past(text.to_owned()));
     Ok(questions.iter().filter_map(text).collect())
 }
 

@@ -23,9 +23,15 @@ impl Item {
             .iter()
             .filter_map(|asked| match &asked.outcome {
                 PackOutcome::No(why) => Some((asked.question.as_str(), why.as_str())),
+                PackOutcome::Refused(_, why) => self.named.then_some((asked.question.as_str(), why.as_str())),
                 PackOutcome::Mirror | PackOutcome::Stored => None,
             })
             .collect()
+    }
+
+    /// Whether it was asked once, and Alyx itself does not answer it.
+    fn is_refused_anyway(&self) -> bool {
+        !self.named && self.asked.iter().any(|asked| matches!(asked.outcome, PackOutcome::Refused(..)))
     }
 
     fn count(&self, outcome: &PackOutcome) -> usize {
@@ -68,8 +74,11 @@ impl Report {
         if self.is_away {
             lines.push("Alyx is out of reach now: nothing more could be fetched.".to_owned());
         }
-        let (good, bad): (Vec<&Item>, Vec<&Item>) =
-            self.items.iter().partition(|item| item.missing().is_empty());
+        let (good, bad): (Vec<&Item>, Vec<&Item>) = self
+            .items
+            .iter()
+            .filter(|item| !item.is_refused_anyway())
+            .partition(|item| item.missing().is_empty());
         if !good.is_empty() {
             lines.push("\nWill work without Alyx:".to_owned());
             lines.extend(good.into_iter().map(|item| format!("  {}   {}", item.name, from(item))));
@@ -83,6 +92,11 @@ impl Report {
                 question if question == item.name => format!("    {why}"),
                 question => format!("    {question}: {why}"),
             }));
+        }
+        let refused: Vec<&Item> = self.items.iter().filter(|item| item.is_refused_anyway()).collect();
+        if !refused.is_empty() {
+            lines.push("\nWas asked, but Alyx itself refuses it:".to_owned());
+            lines.extend(refused.into_iter().map(|item| format!("  {}", item.name)));
         }
         if let Some(until) = &self.token_counts_until {
             lines.push(format!("\nYour token counts here without Alyx until {until}."));

@@ -16,7 +16,7 @@ const ALIGNED: &str = "Ephys aligned histology track";
 
 impl Packer<'_> {
     pub(super) async fn beginning(&self) -> Result<Item, CliError> {
-        let mut item = Item { name: "what ONE asks at its start".to_owned(), asked: Vec::new() };
+        let mut item = Item::new("what ONE asks at its start");
         for question in BEGINNING {
             let records = self.list(&mut item, question).await?;
             if question == "/data-repository" {
@@ -32,7 +32,7 @@ impl Packer<'_> {
     /// A session: its record by every road, its datasets, its subject, its insertions with their trajectories and
     /// channels.
     pub(super) async fn session(&self, id: Uuid) -> Result<Item, CliError> {
-        let mut item = Item { name: format!("session {id}"), asked: Vec::new() };
+        let mut item = Item::new(format!("session {id}"));
         let Some(session) = self.one(&mut item, &format!("/sessions/{id}")).await? else { return Ok(item) };
         let text = |field: &str| session[field].as_str().unwrap_or_default();
         let (subject, day) = (text("subject"), text("start_time").get(..10).unwrap_or_default());

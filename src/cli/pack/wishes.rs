@@ -14,6 +14,8 @@ pub(super) enum PackRequest {
     Beginning,
     /// A question, path and query.
     Question(String),
+    /// A question that was asked once.
+    Past(String),
     /// A session and what belongs to it.
     Session(Uuid),
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{Worker, lines};
 use crate::cli::{
     CliError, CommandResult, args::ExportFlags, client, control::Control, prepare, print, print_json,
-    progress_bar::StepBar,
+    progress_bar::StepBar, whereabouts::Unused,
 };
 
 pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> CommandResult {
@@ -37,7 +37,7 @@ pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> Comma
         ));
     }
     let (loaded, _log) = prepare(sources)?;
-    let (manifest, contents, archive) = match Worker::of(&loaded.settings, &flags.proxy).await? {
+    let (manifest, contents, archive) = match Worker::of(&loaded, &flags.proxy, Unused::Fails).await? {
         Worker::Here(proxy) => {
             let exported = proxy.export(&name, &choice, path, StepBar::teller()).await;
             proxy.close().await;

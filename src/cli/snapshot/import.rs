@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use super::Worker;
 use crate::cli::{
     CliError, CommandResult, args::ImportFlags, client, prepare, print, print_json, progress_bar::StepBar,
+    whereabouts::Unused,
 };
 
 pub(in crate::cli) async fn run(sources: &Sources, flags: &ImportFlags) -> CommandResult {
     let path = &flags.file;
     let (loaded, _log) = prepare(sources)?;
-    let done = match Worker::of(&loaded.settings, &flags.proxy).await? {
+    let done = match Worker::of(&loaded, &flags.proxy, Unused::Begins).await? {
         Worker::Here(proxy) => {
             let imported = proxy.import(path, &flags.word.word(), StepBar::teller()).await;
             proxy.close().await;
@@ -52,6 +53,9 @@ fn told(done: &Value) -> Result<(), CliError> {
             kept.len(),
             count("kept_answers")
         ));
+    }
+    if let Some(folder) = done["folder"].as_str() {
+        lines.push(format!("What the proxy knows lies in {folder}."));
     }
     let maker = &done["maker"];
     lines.push(match (maker["name"].as_str(), maker["fingerprint"].as_str()) {

@@ -17,13 +17,17 @@ use std::sync::Arc;
 use alyx_proxy::{
     app::App,
     clock,
-    proxy::Mode,
-    settings::Settings,
+    settings::LoadedSettings,
     snapshot::{Contents, Maker, Manifest, Selection},
 };
 use indicatif::HumanBytes;
 
-use super::{CliError, args::StatusFlags, control::Control};
+use super::{
+    CliError,
+    args::StatusFlags,
+    control::Control,
+    whereabouts::{self, DataHolder, Unused},
+};
 
 /// The proxy that does the work.
 enum Worker {
@@ -34,16 +38,13 @@ enum Worker {
 }
 
 impl Worker {
-    async fn of(settings: &Settings, flags: &StatusFlags) -> Result<Self, CliError> {
+    async fn of(loaded: &LoadedSettings, flags: &StatusFlags, fresh: Unused) -> Result<Self, CliError> {
         if flags.url.is_some() {
-            return Ok(Self::There(Control::of(settings, flags)?));
+            return Ok(Self::There(Control::of(&loaded.settings, flags)?));
         }
-        let mut own = settings.clone();
-        own.storage.data_dir = own.storage.directory()?;
-        match App::open(own, Mode::Live).await {
-            Ok(app) => Ok(Self::Here(app)),
-            Err(error) if error.is_in_use() => Ok(Self::There(Control::of(settings, flags)?)),
-            Err(error) => Err(anyhow::Error::from(error).into()),
+        match whereabouts::open(loaded, fresh).await? {
+            DataHolder::Here(app) => Ok(Self::Here(app)),
+            DataHolder::Running => Ok(Self::There(Control::of(&loaded.settings, flags)?)),
         }
     }
 }

@@ -7,30 +7,31 @@ use std::collections::BTreeMap;
 
 use alyx_proxy::{
     alyx::Endpoint,
-    app::App,
     mirror::sync::{Cycle, SyncProgress, TableProgress},
-    proxy::Mode,
     settings::Sources,
     upstream::health,
 };
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::{CliError, CommandResult, args::SyncFlags, prepare, print, print_json};
+use super::{
+    CliError, CommandResult,
+    args::SyncFlags,
+    prepare, print, print_json,
+    whereabouts::{self, DataHolder, Unused},
+};
 use teller::ProgressReporter;
 
 pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> CommandResult {
-    let named = flags.endpoints.iter().map(|name| {
-        Endpoint::named(name).ok_or_else(|| CliError::Usage(format!("there is no endpoint `{name}`")))
-    });
+    let named = flags
+        .endpoints
+        .iter()
+        .map(|name| Endpoint::named(name).ok_or_else(|| CliError::Usage(Endpoint::unknown(name))));
     let named: Vec<&'static Endpoint> = named.collect::<Result<_, _>>()?;
     let (loaded, _log) = prepare(sources)?;
-    let mut settings = loaded.settings;
-    settings.storage.data_dir = settings.storage.directory()?;
-    let app = match App::open(settings, Mode::Live).await {
-        Ok(app) => app,
-        Err(error) if error.is_in_use() => return running::run(sources, &named, flags.json).await,
-        Err(error) => return Err(anyhow::Error::from(error).into()),
+    let app = match whereabouts::open(&loaded, Unused::Begins).await? {
+        DataHolder::Here(app) => app,
+        DataHolder::Running => return running::run(sources, &named, flags.json).await,
     };
     let (Some(mirror), Some(synchroniser)) = (app.mirror().cloned(), app.synchroniser().cloned()) else {
         return Err(CliError::Usage(
@@ -72,13 +73,18 @@ pub(super) async fn run(sources: &Sources, flags: &SyncFlags) -> CommandResult {
         .collect();
     app.close().await;
     report(&lines, flags.json)?;
-    failed(errors.len())
+    failed(errors.iter().map(|(_, error)| error.to_string()))
 }
 
-fn failed(tables: usize) -> CommandResult {
-    match tables {
-        0 => Ok(()),
-        failed => Err(anyhow!("{failed} tables were not synchronised").into()),
+/// What is wrong is told once where it is the same for all.
+fn failed(reasons: impl Iterator<Item = String>) -> CommandResult {
+    let reasons: Vec<String> = reasons.collect();
+    match reasons.as_slice() {
+        [] => Ok(()),
+        [first, rest @ ..] if rest.iter().all(|reason| reason == first) => {
+            Err(anyhow!("not all was synchronised: {first}").into())
+        }
+        reasons => Err(anyhow!("{} tables were not synchronised", reasons.len()).into()),
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn run(sources: &Sources, named: &[&'static Endpoint], as_json:
         })
         .collect();
     report(&lines, as_json)?;
-    failed(errors.len())
+    failed(errors.into_values())
 }
 
 async fn mirror(control: &Control) -> Result<RunningMirror, CliError> {

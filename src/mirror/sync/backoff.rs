@@ -2,10 +2,26 @@
 
 use std::sync::PoisonError;
 
-use super::Synchroniser;
+use super::{SyncError, Synchroniser};
 use crate::clock::{Millis, SharedClock};
 
+impl SyncError {
+    /// Whether Alyx could not be reached.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Self::Account(error) if error.is_outage())
+    }
+}
+
 impl Synchroniser {
+    /// Why Alyx refuses the account's token or password, if it does: nothing can be synchronised.
+    pub fn account_refusal(&self) -> Option<String> {
+        self.source.account.refusal().map(|error| error.to_string())
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.source.account.refusal().is_some()
+    }
+
     pub(super) fn clock(&self) -> &SharedClock {
         self.source.upstream.clock()
     }

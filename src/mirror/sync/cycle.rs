@@ -40,8 +40,14 @@ impl Synchroniser {
             self.drop_others().await;
         }
         let purpose = if matches!(cycle, Cycle::Due) { Purpose::Follow } else { Purpose::Person };
-        // Alyx that has gone away is told in the errors.
-        let _ = asking_for(purpose, self.all(cycle, &mut errors)).await;
+        if matches!(cycle, Cycle::Now(_)) {
+            self.source.account.try_again();
+        }
+        // Alyx that has gone away is told in the errors; what is stopped half-way goes on in the next cycle.
+        tokio::select! {
+            _ = asking_for(purpose, self.all(cycle, &mut errors)) => {}
+            () = self.interrupted(cycle) => {}
+        }
         if let Err(error) = self.budget.note(&self.mirror).await {
             tracing::debug!(%error, "what was asked of Alyx is not written down");
         }
@@ -234,6 +240,7 @@ impl Synchroniser {
     /// A cycle of no one's asking ends where Alyx has gone away: the next one begins when it is back. One failure tells of
     /// it; a warning for each table would bury all others.
     fn goes_on(&self, cycle: Cycle<'_>, errors: &Errors) -> Result<(), Over> {
-        if matches!(cycle, Cycle::Due) && self.is_told(errors) { Err(Over) } else { Ok(()) }
+        let is_told = matches!(cycle, Cycle::Due) && self.is_told(errors);
+        if is_told || self.is_refused() { Err(Over) } else { Ok(()) }
     }
 }

@@ -18,6 +18,7 @@ mod due;
 mod holes;
 mod identity;
 mod incremental;
+mod interruption;
 mod json_nulls;
 mod own_write;
 mod progress;
@@ -63,6 +64,7 @@ use crate::{
 use budget::{BackgroundBudget, Purpose, asking_for};
 use detail::Witnesses;
 use due::{TableLook, TableTurn, WantedTables};
+use interruption::Interruptions;
 use source::AlyxSource;
 
 /// Why a table was not synchronised.
@@ -142,6 +144,7 @@ pub struct Synchroniser {
     wanted_tables: Mutex<WantedTables>,
     /// One cycle at a time; held across the requests of it.
     cycling: tokio::sync::Mutex<()>,
+    interruptions: Interruptions,
 }
 
 /// How long one waits after being asked for a cycle, so that many writes make one.
@@ -183,6 +186,7 @@ impl Synchroniser {
             failures: Mutex::default(),
             lacking: Mutex::default(),
             cycling: tokio::sync::Mutex::new(()),
+            interruptions: Interruptions::default(),
         })))
     }
 
@@ -195,8 +199,17 @@ impl Synchroniser {
                 continue;
             }
             let began = tokio::time::Instant::now();
-            self.cycle(Cycle::Due).await;
+            let errors = self.cycle(Cycle::Due).await;
             let every = self.settings.load().mirror.interval.0;
+            if errors.iter().any(|(_, error)| error.is_outage()) {
+                // What was cut off goes on as soon as Alyx is back.
+                self.forgive(None);
+                tokio::time::sleep(SOON).await;
+                self.source.upstream.health.until_down_is(false).await;
+                let rest = LEAST.min(every).saturating_sub(began.elapsed());
+                tokio::time::sleep(rest).await;
+                continue;
+            }
             if tokio::time::timeout(every, self.asked.notified()).await.is_ok() {
                 tokio::time::sleep(SOON).await;
                 // However many ask, Alyx is not read without a pause.
@@ -215,19 +228,9 @@ impl Synchroniser {
         self.source.get_as(path.to_owned(), accept, self.source.detail_timeout).await
     }
 
-    /// Whether Alyx refuses the account's token or password.
-    pub fn is_account_refused(&self) -> bool {
-        self.source.account.is_refused()
-    }
-
     /// Waits until the cycle that is under way has ended.
     pub async fn idle(&self) {
         drop(self.cycling.lock().await);
-    }
-
-    /// Keeps cycles from beginning for as long as what is returned lives; waits for one that is under way.
-    pub async fn pause(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.cycling.lock().await
     }
 
     /// Whether it is told already that nothing can be synchronised, as Alyx has gone away.
@@ -280,7 +283,7 @@ impl Synchroniser {
             Ok(()) => drop(failures.remove(endpoint)),
             Err(error) => {
                 // One line is enough; whoever asked for the cycle is told of each table.
-                if self.is_told(errors) {
+                if self.is_told(errors) || self.is_refused() {
                     tracing::debug!(endpoint, %error, "not synchronised");
                 } else {
                     tracing::warn!(endpoint, %error, "not synchronised");

@@ -32,7 +32,7 @@ const FLOORS: &[&[&str]] = &[
     &["http"],
     &["settings"],
     &["alyx"],
-    &["clock", "single_flight", "data_dir", "progress"],
+    &["clock", "single_flight", "data_dir", "progress", "spelling"],
 ];
 
 /// Lines of a file.

@@ -1,0 +1,182 @@
+//! A snapshot, whole or of a lab or a project, is a world of its own: what belongs together is in it, and answered.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Home, text};
+use crate::support::{Proxy, Setup, command, miniature, users};
+use alyx_proxy::miniature::{Miniature, Options};
+
+const TABLES: [&str; 15] = [
+    "labs",
+    "projects",
+    "users",
+    "subjects",
+    "sessions",
+    "insertions",
+    "trajectories",
+    "datasets",
+    "weighings",
+    "water-administrations",
+    "data-repository",
+    "dataset-types",
+    "data-formats",
+    "tags",
+    "notes",
+];
+
+fn mirroring(url: &str) -> Setup {
+    Setup::new(url)
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", &TABLES.join(","))
+        .set("mirror.details", "sessions")
+        .set("mirror.verify_per_minute", "0")
+}
+
+/// A proxy that has mirrored these tables.
+async fn mirrored() -> (Arc<Miniature>, Proxy) {
+    let alyx = Arc::new(miniature::start(Options::default()).await);
+    let proxy = mirroring(&alyx.url()).start().await;
+    proxy.until_mirrored(TABLES.len()).await;
+    (alyx, proxy)
+}
+
+async fn results(proxy: &Proxy, question: &str) -> Vec<Value> {
+    let answer = proxy.get(question).await.expect(200).json();
+    answer["results"].as_array().or(answer.as_array()).cloned().unwrap_or_default()
+}
+
+async fn count(proxy: &Proxy, question: &str) -> u64 {
+    proxy.get(question).await.expect(200).json()["count"].as_u64().unwrap()
+}
+
+/// What the whole and the part say to a question, by their counts.
+async fn same(whole: &Proxy, of: &str, part: &Proxy, question: &str) -> u64 {
+    let (there, here) = (count(whole, of).await, count(part, question).await);
+    assert_eq!(here, there, "{question} of the part, {of} of the whole");
+    here
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_4_a_lab_served_alone_answers_every_question_from_what_is_in_it() {
+    let (_alyx, whole) = mirrored().await;
+    let home = Home::new();
+    let file = home.path("cortexlab.tar.zst");
+    let output = command::run_for(&whole, &["export", text(&file), "--lab", "cortexlab", "--json"]);
+    let told: Value = serde_json::from_str(&command::done(&output)).unwrap();
+    let left_out = told["contents"]["left_out"].as_object().unwrap();
+    assert_eq!(left_out.keys().collect::<Vec<_>>(), ["notes"], "{told:#}");
+    assert!(!left_out["notes"].as_str().unwrap().contains('{'), "{told:#}");
+
+    let part = Setup::of_snapshot(&file).start().await;
+    let sessions = same(&whole, "/sessions?lab=cortexlab&limit=1", &part, "/sessions?limit=1").await;
+    assert!(sessions > 0 && sessions < count(&whole, "/sessions?limit=1").await);
+    assert!(same(&whole, "/insertions?lab=cortexlab&limit=1", &part, "/insertions?limit=1").await > 0);
+    assert!(same(&whole, "/datasets?lab=cortexlab&limit=1", &part, "/datasets?limit=1").await > 0);
+    let of_lab = "django=probe_insertion__session__lab__name,cortexlab";
+    assert!(
+        same(&whole, &format!("/trajectories?{of_lab}&limit=1"), &part, "/trajectories?limit=1").await > 0
+    );
+    // Nobody else's are there, and that is an answer.
+    assert_eq!(count(&part, "/sessions?lab=mainenlab&limit=1").await, 0);
+    let ephys = "/sessions?task_protocol=ephys&limit=1";
+    same(&whole, &format!("{ephys}&lab=cortexlab"), &part, ephys).await;
+    // What belongs together: a session's subject, its details, its datasets.
+    for session in results(&part, "/sessions?limit=5").await {
+        let (id, subject) = (session["id"].as_str().unwrap(), session["subject"].as_str().unwrap());
+        part.get(&format!("/sessions/{id}")).await.expect(200);
+        assert_eq!(count(&part, &format!("/subjects?nickname={subject}")).await, 1, "{subject}");
+        same(
+            &whole,
+            &format!("/datasets?session={id}&limit=1"),
+            &part,
+            &format!("/datasets?session={id}&limit=1"),
+        )
+        .await;
+    }
+    assert!(count(&part, "/subjects?limit=1").await < count(&whole, "/subjects?limit=1").await);
+    // It says of which part it is.
+    let notice = part.get("/sessions?limit=1").await;
+    let notice = notice.header("alyx-api-notice").unwrap();
+    assert!(notice.contains("lab cortexlab only"), "{notice}");
+    // Also at the next start.
+    let part = part.restart().await;
+    same(&whole, "/insertions?lab=cortexlab&limit=1", &part, "/insertions?limit=1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_5_a_project_holds_its_subjects_and_all_that_is_of_them() {
+    let (_alyx, whole) = mirrored().await;
+    let session = results(&whole, "/sessions?limit=1&lab=cortexlab").await.remove(0);
+    let project = session["projects"][0].as_str().unwrap().to_owned();
+    let home = Home::new();
+    let file = home.path("project.tar.zst");
+    let output = command::run_for(&whole, &["export", text(&file), "--project", &project, "--json"]);
+    let told: Value = serde_json::from_str(&command::done(&output)).unwrap();
+    let records = |name: &str| told["contents"]["tables"][name]["records"].as_u64().unwrap_or_default();
+    for endpoint in ["sessions", "subjects", "datasets", "insertions", "labs", "dataset-types"] {
+        assert!(records(endpoint) > 0, "{endpoint}: {told:#}");
+    }
+    let left_out = told["contents"]["left_out"].to_string();
+    assert!(!left_out.contains("\\\"") && !left_out.contains("UUID"), "{left_out}");
+
+    let part = Setup::of_snapshot(&file).start().await;
+    let query: String = form_urlencoded::byte_serialize(project.as_bytes()).collect();
+    let exact = format!("django=projects__name,{query}");
+    same(&whole, &format!("/sessions?{exact}&limit=1"), &part, "/sessions?limit=1").await;
+    same(&whole, &format!("/sessions?{exact}&limit=1"), &part, &format!("/sessions?project={query}&limit=1"))
+        .await;
+    let of_sessions = format!("django=session__projects__name,{query}");
+    same(&whole, &format!("/datasets?{of_sessions}&limit=1"), &part, "/datasets?limit=1").await;
+    for session in results(&part, "/sessions?limit=5").await {
+        let subject = session["subject"].as_str().unwrap();
+        assert_eq!(count(&part, &format!("/subjects?nickname={subject}")).await, 1, "{subject}");
+        let weighed = format!("/weighings?nickname={subject}&limit=1");
+        same(&whole, &weighed, &part, &weighed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_7_a_snapshot_comes_in_before_the_first_fill_has_ended() {
+    let (alyx, whole) = mirrored().await;
+    let home = Home::new();
+    let file = home.path("lab.tar.zst");
+    command::done(&command::run_for(&whole, &["export", text(&file)]));
+    drop(whole);
+    // The fill of this one takes an hour.
+    let there = mirroring(&alyx.url()).set("upstream.requests_per_minute", "6").start().await;
+    let output = command::run_for(&there, &["import", text(&file), "--once", "--json"]);
+    let told: Value = serde_json::from_str(&command::done(&output)).unwrap();
+    for endpoint in ["sessions", "datasets", "insertions", "weighings"] {
+        assert!(told["tables"].as_array().unwrap().contains(&json!(endpoint)), "{told:#}");
+    }
+    assert_eq!(count(&there, "/sessions?limit=1&lab=cortexlab").await, {
+        let status = there.status().await;
+        assert!(status["mirror"]["tables"].as_array().unwrap().len() >= TABLES.len() - 1, "{status:#}");
+        results(&there, "/sessions?lab=cortexlab").await.len() as u64
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_10_an_older_program_changes_nothing_of_a_newer_mirror() {
+    let alyx = miniature::start(Options::default()).await;
+    let mut proxy = Setup::new(&alyx.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", "labs")
+        .start()
+        .await;
+    proxy.until_mirrored(1).await;
+    proxy.terminate().await;
+    let mirror = proxy.database().with_file_name("mirror.db");
+    let connection = rusqlite::Connection::open(&mirror).unwrap();
+    connection.execute_batch("PRAGMA user_version = 99; PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
+    drop(connection);
+    let before = std::fs::read(&mirror).unwrap();
+    let why = proxy.setup().clone().refusal().await;
+    assert!(why.contains("newer alyx-proxy") && why.contains("mirror.db"), "{why}");
+    assert!(std::fs::read(&mirror).unwrap() == before, "it is as it was");
+    let folder = std::fs::read_dir(mirror.parent().unwrap()).unwrap();
+    let names: Vec<String> = folder.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|name| !name.starts_with("damaged-")), "{names:?}");
+}
