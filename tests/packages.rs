@@ -146,7 +146,7 @@ fn the_debian_package_gives_a_program_that_runs_the_demo() {
     assert!(!root.join("usr/bin/alyx-proxy").exists());
 }
 
-/// What the service's environment alone says, commands would not know (TRYOUT, point 1).
+/// What the service's environment alone says, commands would not know (issue "The first day", point 1).
 fn commands_and_service_have_one_idea_of_where_the_data_are(root: &Path) {
     let settings = fs::read_to_string(root.join("etc/alyx-proxy/alyx-proxy.toml")).unwrap();
     let settings: toml::Table = toml::from_str(&settings).unwrap();

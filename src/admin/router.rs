@@ -125,7 +125,7 @@ async fn page(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> R
         .unwrap_or_else(|| ProxyError::refused(StatusCode::NOT_FOUND, NO_PAGE).into())
 }
 
-const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/audit, /-/docs, \
+pub(super) const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/audit, /-/docs, \
                        /-/one-setup.py, /-/health, /-/ready and /-/metrics; pages are JSON too, with .json behind the name.";
 
 /// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
@@ -233,6 +233,7 @@ impl AdminSite {
                 "since": state.since().map(clock::for_machines),
                 "reason": state.reason().filter(|_| names),
                 "forced_offline": state.is_on_purpose(),
+                "hint": self.core.likely_mistake().filter(|_| names),
             },
             "snapshot": self.core.mode.snapshot().map(|snapshot| json!({
                 "name": names.then(|| &snapshot.manifest().name),

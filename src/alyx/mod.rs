@@ -20,6 +20,7 @@ pub mod filterset;
 pub mod invalidates;
 pub mod json;
 pub mod json_path;
+pub mod known_values;
 pub mod links;
 pub mod model;
 mod models;

@@ -104,6 +104,11 @@ impl App {
         &self.core.upstream
     }
 
+    /// What is likely wrong with its address, where nothing was ever heard of it.
+    pub fn likely_mistake(&self) -> Option<String> {
+        self.core.likely_mistake()
+    }
+
     /// Whole tables of this Alyx.
     pub fn mirror(&self) -> Option<&Arc<Mirror>> {
         self.core.mirror.as_ref()

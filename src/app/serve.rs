@@ -109,6 +109,9 @@ async fn decide(
         return router::answer(&app.admin, peer.ip(), request).await;
     }
     let (looker, uri) = (Looker::of(&request).filter(|_| !on_alyx_pages), request.uri().clone());
+    if app.knows_alyx() && looker.as_ref().is_some_and(Looker::is_at_the_door) {
+        return Looker::shown_in();
+    }
     let (stamp, same) = (app.floors.hot_cache.epochs(), name.map(|name| Fingerprint::of(name, &request)));
     let interim = request.extensions_mut().remove();
     let (asked, body) = match ask(&app.core, app.knows_alyx(), peer, request, settings) {
@@ -143,14 +146,24 @@ async fn decide(
     if let Some(same) = same {
         app.floors.hot_cache.keep(same, stamp, endpoint, &mut response);
     }
-    let mut response = match looker {
-        Some(looker) if app.knows_alyx() => looker.shown(&app.admin, response, place_of_page).await,
-        _ => response,
-    };
+    let mut response = shown_to(app, looker, response, place_of_page).await;
     if standing == Standing::User {
         response.extensions_mut().insert(OfUser);
     }
     in_flight::hold(response, place)
+}
+
+/// What a browser is shown in place of a response.
+async fn shown_to(
+    app: &App,
+    looker: Option<Looker>,
+    response: Response<Body>,
+    place: Option<String>,
+) -> Response<Body> {
+    match looker {
+        Some(looker) if app.knows_alyx() => looker.shown(&app.admin, response, place).await,
+        _ => response,
+    }
 }
 
 /// Whether a path is one of the proxy's own.

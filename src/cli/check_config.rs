@@ -1,6 +1,9 @@
 //! `check-config`: the settings in effect and where each of them comes from, without secrets.
 
-use alyx_proxy::settings::{Effective, LoadedSettings, Sources, load};
+use alyx_proxy::{
+    server,
+    settings::{Effective, LoadedSettings, Sources, load},
+};
 use serde_json::json;
 
 use super::{CommandResult, print, print_json};
@@ -8,18 +11,24 @@ use super::{CommandResult, print, print_json};
 pub(super) fn run(sources: &Sources, as_json: bool) -> CommandResult {
     let loaded = load(sources)?;
     let directory = loaded.settings.storage.directory()?;
+    let certificate = server::check_certificate(&loaded.settings.server).map_err(anyhow::Error::from)?;
+    let certificate = certificate.into_iter().map(|remark| format!("the certificate: {remark}"));
+    let notes: Vec<String> = certificate.chain(loaded.notes()).collect();
     if as_json {
         return print_json(&json!({
             "file": loaded.file,
             "data_directory": directory,
             "settings": loaded.origins,
+            "notes": notes,
         }));
     }
     let file = match &loaded.file {
         Some(path) => path.display().to_string(),
         None => "none".to_owned(),
     };
-    print(&format!("{}\n\nsettings file:  {file}\ndata directory: {}", table(&loaded), directory.display()))
+    let notes: String = notes.into_iter().map(|note| format!("\nnote:           {note}")).collect();
+    let (table, directory) = (table(&loaded), directory.display());
+    print(&format!("{table}\n\nsettings file:  {file}\ndata directory: {directory}{notes}"))
 }
 
 fn table(loaded: &LoadedSettings) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +12,7 @@ use anyhow::{Context, anyhow};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
+use tokio_rustls::rustls;
 use tokio_util::io::ReaderStream;
 use zeroize::Zeroizing;
 
@@ -253,12 +254,37 @@ fn no_answer(base: &Target, error: &reqwest::Error) -> CliError {
     if error.is_builder() {
         return CliError::Usage(format!("--url {base}: must be an http or https URL"));
     }
-    let mut cause: &dyn Error = error;
+    let mut cause: &(dyn Error + 'static) = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
+    }
+    if speaks_no_tls(cause) {
+        return anyhow!("{base} speaks no https: is it http://…? ({cause})").into();
+    }
+    if is_of_tls(cause) {
+        return CliError::NotRunning(format!(
+            "something runs at {base}, but its certificate is not trusted here: {cause}. A self-made one is trusted where the \
+             settings name it (`server.tls_certificate`); one of a lab's own authority where the system knows that"
+        ));
     }
     if error.is_connect() {
         return CliError::NotRunning(format!("no proxy is running at {base}: {cause}"));
     }
     anyhow!("{base} took the request, but did not answer it: {cause}").into()
+}
+
+/// Whether what came is no TLS: the port speaks http.
+pub(super) fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => speaks_no_tls(inner),
+        None => matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_))),
+    }
+}
+
+/// An error of TLS comes wrapped in errors of I/O, which don't name it as their source.
+pub(super) fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => is_of_tls(inner),
+        None => error.is::<rustls::Error>(),
+    }
 }

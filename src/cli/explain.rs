@@ -2,7 +2,7 @@
 
 use alyx_proxy::settings::{Sources, load};
 use anyhow::anyhow;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,13 +60,22 @@ pub(super) async fn run(sources: &Sources, args: &args::ExplainFlags) -> Command
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let mut headers = HeaderMap::new();
     headers.insert("x-alyx-proxy-explain", HeaderValue::from_static("1"));
-    if let Some(token) = args.token.token() {
+    // Who has logged in with ONE needs to name no token; where nobody has, the proxy says whether one is needed.
+    if let Ok(token) = client::token_for(&base, &args.token, None) {
         headers.insert(header::AUTHORIZATION, client::authorization(&token)?);
     }
     let (code, raw) = client::json(&base, &path, &headers).await?;
     let raw = raw.ok_or_else(|| anyhow!("{base}{path} answers {code}, and not with an explanation"))?;
     let Ok(explanation) = serde_json::from_value::<ExplanationView>(raw.clone()) else {
         let detail = raw["detail"].as_str().unwrap_or("not with an explanation");
+        if matches!(code, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(anyhow!(
+                "{base}{path} answers {code}: {detail} Show a token of yours by --token or ${}, or log in once with \
+                 ONE(base_url='{base}'), whose token is taken then",
+                alyx_proxy::settings::TOKEN_VARIABLE
+            )
+            .into());
+        }
         return Err(anyhow!("{base}{path} answers {code}: {detail}").into());
     };
     if args.proxy.json { print_json(&raw) } else { print(&readable(&explanation)) }

@@ -1,6 +1,6 @@
 //! `one-setup`: makes a proxy the database that a plain `ONE()` asks, and puts that back.
 
-use std::{error::Error, io, path::Path, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use alyx_proxy::{
     one::{self, Home, OneError, SetupRequest, Undone},
@@ -9,9 +9,13 @@ use alyx_proxy::{
 use anyhow::anyhow;
 use http::header;
 use serde_json::{Value, json};
-use tokio_rustls::rustls;
 
-use super::{CliError, CommandResult, args::OneSetupFlags, print, print_json};
+use super::{
+    CliError, CommandResult,
+    args::OneSetupFlags,
+    client::{is_of_tls, speaks_no_tls},
+    print, print_json,
+};
 
 /// ONE's folder in a home.
 const FOLDER: &str = ".one";
@@ -159,20 +163,4 @@ fn no_answer(url: &str, error: &reqwest::Error) -> CliError {
         return CliError::NotRunning(format!("no proxy is running at {url}: {cause}"));
     }
     anyhow!("{url} took the request, but did not answer it: {cause}").into()
-}
-
-/// Whether what came is no TLS: the port speaks http.
-fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(inner) => speaks_no_tls(inner),
-        None => matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_))),
-    }
-}
-
-/// An error of TLS comes wrapped in errors of I/O, which don't name it as their source.
-fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(inner) => is_of_tls(inner),
-        None => error.is::<rustls::Error>(),
-    }
 }

@@ -1,7 +1,7 @@
 //! `serve`: the real thing.
 
 use std::{
-    io::IsTerminal,
+    io::{ErrorKind, IsTerminal},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,12 +20,15 @@ use alyx_proxy::{
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandResult, args::reachable, prepare, print, progress_bar::StepBar, service};
+use super::{CliError, CommandResult, args::reachable, prepare, print, progress_bar::StepBar, service};
 
 pub(super) async fn run(sources: &Sources, snapshot: Option<&(PathBuf, TrustOptions)>) -> CommandResult {
     let given = service::socket()?;
     let (loaded, log) = prepare(sources)?;
     let signals = Signals::new().context("signals can't be heard")?;
+    for note in loaded.notes() {
+        tracing::warn!("{note}");
+    }
     let LoadedSettings { mut settings, file, .. } = loaded;
     settings.storage.data_dir = settings.storage.directory()?;
     let app = match snapshot {
@@ -44,6 +47,13 @@ pub(super) async fn run(sources: &Sources, snapshot: Option<&(PathBuf, TrustOpti
     };
     let url = base_url(&listening, &settings)?;
     let address = listening.address().context("the bound address is not known")?;
+    if app.snapshot().is_none() && is_own(&settings, address) {
+        app.close().await;
+        return Err(CliError::Usage(format!(
+            "upstream.url is {}, this proxy's own address: name the Alyx that it is to stand before",
+            settings.upstream.url
+        )));
+    }
     print(&greeting(address, &url, &app, &settings, file.as_deref()))?;
     if snapshot.is_none() && app.knows_alyx() {
         tokio::spawn(tell_upstream(app.clone()));
@@ -105,22 +115,73 @@ pub(super) async fn bind(app: &Arc<App>, settings: &Settings, set_by: &str) -> a
         Err(error) => {
             app.close().await;
             Err(match error {
-                ListenError::Address(error) => anyhow::Error::new(error).context(format!(
-                    "can't listen on {address} ({set_by}); is something else listening there?"
-                )),
+                ListenError::Address(error) => {
+                    let why = not_bound(address, error.kind());
+                    anyhow::Error::new(error).context(format!("can't listen on {address} ({set_by}); {why}"))
+                }
                 ListenError::Tls(_) | ListenError::AlyxPages(..) => error.into(),
             })
         }
     }
 }
 
+/// Why an address can't be bound, and what to do about it.
+fn not_bound(address: SocketAddr, error: ErrorKind) -> String {
+    let port = address.port();
+    match error {
+        ErrorKind::AddrInUse => {
+            format!(
+                "something else is listening there: `ss -ltnp sport = :{port}` shows what; choose another port"
+            )
+        }
+        ErrorKind::AddrNotAvailable => format!(
+            "this machine has no such address: \"0.0.0.0:{port}\" listens on all that it has, \"127.0.0.1:{port}\" only for itself"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "this user may not listen on ports below 1024: choose another than {port}, such as 8040, or have systemd listen \
+             (alyx-proxy.socket)"
+        ),
+        _ => "the system does not say why".to_owned(),
+    }
+}
+
 /// The URL for clients on this machine.
 pub(super) fn base_url(listening: &HttpServer, settings: &Settings) -> anyhow::Result<String> {
     let address = listening.address().context("the bound address is not known")?;
-    Ok(match settings.server.public_url.as_str() {
-        "" => format!("{}://{address}", scheme(settings)),
-        public => public.to_owned(),
+    let scheme = scheme(settings);
+    Ok(match (settings.server.public_url.as_str(), address.ip().is_unspecified()) {
+        ("", false) => format!("{scheme}://{address}"),
+        // What listens everywhere is known by the machine's name.
+        ("", true) => match machine_name() {
+            Some(name) => format!("{scheme}://{name}:{}", address.port()),
+            None => format!("{scheme}://{}", reachable(address)),
+        },
+        (public, _) => public.to_owned(),
     })
+}
+
+/// The name by which others know this machine.
+fn machine_name() -> Option<String> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok()?.trim();
+    (!name.is_empty() && name != "localhost").then(|| name.to_owned())
+}
+
+/// Whether the Alyx that the settings name is this proxy itself, which listens at this address.
+fn is_own(settings: &Settings, address: SocketAddr) -> bool {
+    let Ok(url) = url::Url::parse(&settings.upstream.url) else { return false };
+    let everywhere = address.ip().is_unspecified();
+    let ip = match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.into(),
+        Some(url::Host::Ipv6(ip)) => ip.into(),
+        Some(url::Host::Domain("localhost")) => std::net::IpAddr::from([127, 0, 0, 1]),
+        _ => {
+            return !settings.server.public_url.is_empty()
+                && settings.upstream.url == settings.server.public_url;
+        }
+    };
+    url.port_or_known_default() == Some(address.port())
+        && (ip == address.ip() || everywhere && ip.is_loopback())
 }
 
 fn scheme(settings: &Settings) -> &'static str {
@@ -154,6 +215,7 @@ Listening on {}://{address}
 {source}
 Remembers in  {}
 Settings      {file}
+Pages         {url}/-/
 {aside}
 In Python:
   from one.api import ONE
@@ -170,10 +232,17 @@ In Python:
 async fn tell_upstream(app: Arc<App>) {
     let state = app.upstream().health.until_known().await;
     let line = if state.is_down() {
-        format!(
-            "Upstream is out of reach: {}. What is remembered is answered; it is looked for meanwhile.",
-            state.reason().unwrap_or_default()
-        )
+        let hint = app.likely_mistake();
+        if let Some(hint) = &hint {
+            tracing::warn!("Alyx was never reached: {hint}");
+        }
+        let reason = state.reason().unwrap_or_default();
+        match hint {
+            Some(hint) => format!("Upstream was never reached: {reason}. {hint}"),
+            None => format!(
+                "Upstream is out of reach: {reason}. What is remembered is answered; it is looked for meanwhile."
+            ),
+        }
     } else {
         "Upstream answers.".to_owned()
     };

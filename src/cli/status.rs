@@ -98,6 +98,8 @@ struct UpstreamView {
     state: String,
     since: Option<String>,
     reason: Option<String>,
+    #[serde(default)]
+    hint: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +146,10 @@ async fn status(base: &client::Target, headers: &HeaderMap) -> Result<(Value, St
     let url = format!("{base}/-/status.json");
     let (code, raw) = client::json(base, "/-/status.json", headers).await?;
     let status = |raw: Value| Some((raw.clone(), serde_json::from_value(raw).ok()?));
+    // In the other's own words, where it has some.
+    if let Some(why) = raw.as_ref().filter(|_| !code.is_success()).and_then(|raw| raw["detail"].as_str()) {
+        return Err(anyhow!("{url} answers {code}: {why}").into());
+    }
     let answer = raw.filter(|_| code.is_success()).and_then(status);
     let stranger = || anyhow!("{url} answers {code}, but not as this version of alyx-proxy does");
     answer.ok_or_else(|| stranger().into())
@@ -153,7 +159,7 @@ fn readable(status: &StatusView) -> String {
     let StatusView { version, uptime_seconds, listen, upstream, responses, cache, tokens, mirror, .. } =
         status;
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
-    let since = upstream.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let since = upstream.since.as_ref().map(|since| format!(" since {}", time(since))).unwrap_or_default();
     let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let at = upstream.url.as_ref().map(|url| format!("{url}: ")).unwrap_or_default();
     let lines = [
@@ -172,18 +178,20 @@ fn readable(status: &StatusView) -> String {
                 responses.refused
             ),
         ),
-        ("cache", format!("{} responses, {} of {}", cache.entries, size(cache.bytes), size(cache.limit))),
+        ("cache", format!("{} responses, {}", cache.entries, used(cache))),
         ("tokens", format!("{tokens} accepted by Alyx")),
     ];
     let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
     let degraded = status.degraded.iter().chain(mirror.iter().flat_map(|mirror| &mirror.degraded));
-    let attention = degraded.map(|DegradationView { what, since }| format!("{what}, since {since}"));
+    let attention = degraded.map(|DegradationView { what, since }| format!("{what}, since {}", time(since)));
     let damaged = status.quarantined_file.iter().map(|path| ("database", path));
     let damaged =
         damaged.chain(mirror.iter().flat_map(|mirror| &mirror.quarantined_file).map(|path| ("mirror", path)));
     let attention = attention
         .chain(damaged.map(|(what, path)| format!("the {what} was damaged; it was set aside as {path}")));
-    let attention = attention.chain(mirror.iter().flat_map(|mirror| mirror.account_refused.clone()));
+    let hint = upstream.hint.iter().map(|hint| format!("Alyx was never reached: {hint}"));
+    let attention =
+        attention.chain(hint).chain(mirror.iter().flat_map(|mirror| mirror.account_refused.clone()));
     lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")
@@ -251,6 +259,20 @@ fn readable_unreadable(table: &TableView) -> Vec<String> {
         lines.push(format!("  and {} more of /{}", table.unreadable_count - lines.len(), table.endpoint));
     }
     lines
+}
+
+/// What is stored, of what may be; a snapshot is served without a limit.
+fn used(cache: &CacheView) -> String {
+    if cache.limit >= 1 << 60 {
+        return size(cache.bytes);
+    }
+    format!("{} of {}", size(cache.bytes), size(cache.limit))
+}
+
+/// A time for people, as programs are told it.
+fn time(text: &str) -> String {
+    let read = text.parse::<jiff::Timestamp>();
+    read.map_or_else(|_| text.to_owned(), |at| alyx_proxy::clock::for_people(at.as_millisecond()))
 }
 
 /// A size to be read at a glance: three digits will do.

@@ -26,6 +26,12 @@ use super::{
 };
 
 pub(super) async fn run(sources: &Sources, flags: &TablesFlags) -> CommandResult {
+    if form_of(&flags.to) == Form::Folder && flags.to.is_file() {
+        let to = flags.to.display();
+        return Err(CliError::Usage(format!(
+            "{to} is a file: name a folder for the tables, or a file that ends in .zip"
+        )));
+    }
     if let Some(url) = &flags.url {
         let url = url.trim_end_matches('/').to_owned();
         return fetch(Target { url, certificate: None }, flags).await;

@@ -19,7 +19,7 @@ const MOVED: [&str; 6] =
 #[derive(Debug, thiserror::Error)]
 pub enum PrivacyError {
     /// I/O error.
-    #[error("{0}: {1}")]
+    #[error("the data directory can't be used: {0}: {1}")]
     Io(PathBuf, io::Error),
     /// It is another user's, who may read and change what is in it.
     #[error("{0}: it is another user's (uid {1}); it must be the one's who runs the proxy (uid {2})")]

@@ -34,6 +34,7 @@ pub mod sql_functions;
 pub mod state;
 pub mod sync;
 pub mod unreadable;
+mod values;
 
 pub use database::{Mirror, MirrorError, MirrorOpenError};
 pub use described::Described;

@@ -100,6 +100,13 @@ impl OpenError {
 }
 
 impl Core {
+    /// What is likely wrong with the address of an Alyx that has never been heard of: nothing of it is here.
+    pub(crate) fn likely_mistake(&self) -> Option<String> {
+        let has_tables = self.mirror.as_ref().is_some_and(|mirror| mirror.states().iter().next().is_some());
+        let is_known = has_tables || self.responses.usage().responses > 0;
+        if is_known { None } else { self.upstream.likely_mistake() }
+    }
+
     /// The look into one of the databases that has taken too long, if any; each is told once in the log.
     pub(crate) fn overdue(&self) -> Option<Degradation> {
         self.mirror.as_ref().and_then(|mirror| mirror.overdue()).or_else(|| self.store.overdue())

@@ -8,7 +8,7 @@ use super::{
     from_mirror::{MirrorMiss, WRITTEN},
 };
 use crate::{
-    alyx::error_body,
+    alyx::{Endpoint, error_body, filterset::Undecidable},
     cache::Question,
     clock,
     http::cache_status::{CacheStatus, RefusalReason, ServedStale},
@@ -113,7 +113,7 @@ pub(crate) async fn not_stored(
         reason = Some(RefusalReason::Undecidable(WRITTEN));
     }
     if let MirrorMiss::Undecided(undecided) = silence {
-        let remedy = undecided.remedy().map(|remedy| format!(" {remedy}")).unwrap_or_default();
+        let remedy = remedy(core, undecided).map(|remedy| format!(" {remedy}")).unwrap_or_default();
         more = format!("{more} {undecided}{remedy}");
         reason = Some(RefusalReason::Undecidable(undecided.name()));
     }
@@ -135,6 +135,30 @@ pub(crate) async fn not_stored(
         }
         None => gateway_timeout(core, failure, &more),
     }
+}
+
+/// What to do to have such questions answered here: nothing, where what is missing is on its way.
+pub(super) fn remedy(core: &Core, undecided: &Undecidable) -> Option<String> {
+    let settings = core.settings.load();
+    let mirror = &settings.mirror;
+    let is_kept = |name: &str| Endpoint::named(name).is_some_and(|endpoint| mirror.keeps(endpoint));
+    let keeps_details =
+        |name: &str| Endpoint::named(name).is_some_and(|endpoint| mirror.keeps_details(endpoint));
+    let is_coming = core.synchroniser.is_some()
+        && match undecided {
+            Undecidable::Missing { endpoint, details: false } => is_kept(endpoint),
+            Undecidable::Missing { endpoint, details: true } | Undecidable::Lacking { endpoint, .. } => {
+                is_kept(endpoint) && keeps_details(endpoint)
+            }
+            _ => false,
+        };
+    if is_coming {
+        return Some(
+            "They are being fetched: page Mirror (/-/mirror) and `alyx-proxy status` show how far that is."
+                .to_owned(),
+        );
+    }
+    undecided.remedy()
 }
 
 /// 504 where what is stored is from before what was written through the proxy.

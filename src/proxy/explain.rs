@@ -133,7 +133,11 @@ impl Read<'_> {
             (None, why.to_owned(), None)
         } else {
             let miss = self.why_no_mirror(down).await;
-            (miss.name(), miss.sentence(), miss.remedy())
+            let remedy = match &miss {
+                MirrorMiss::Undecided(undecided) => error::remedy(self.core, undecided),
+                miss => miss.remedy(),
+            };
+            (miss.name(), miss.sentence(), remedy)
         };
         let explanation = Explanation {
             path: self.question.path_and_query.clone(),

@@ -183,12 +183,28 @@ async fn connection<A: RequestHandler>(
     match tls {
         None => requests(watcher, service, stream, peer, timeout, place).await,
         // Boxed, so that connections without TLS needn't have the room for it.
+        Some(_) if speaks_http(&stream, timeout).await => {
+            if let Err(error) = stream.try_write(NOT_HTTPS) {
+                tracing::debug!(%error, "turned away without a word");
+            }
+        }
         Some(tls) => match tokio::time::timeout(timeout, Box::pin(tls.accept(stream))).await {
             Ok(Ok(stream)) => Box::pin(requests(watcher, service, stream, peer, timeout, place)).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "no handshake"),
             Err(_) => tracing::debug!(%peer, "no handshake in time"),
         },
     }
+}
+
+/// What is said to one who speaks http where https is spoken.
+const NOT_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 90\r\n\r\n\
+{\"status_code\": 400, \"detail\": \"This port speaks https: begin the address with https://.\"}";
+
+/// Whether a client begins with a request of HTTP in the clear: its first byte is none of a handshake (RFC 8446, 5.1).
+async fn speaks_http(stream: &TcpStream, timeout: Duration) -> bool {
+    let mut first = [0];
+    let peeked = tokio::time::timeout(timeout, stream.peek(&mut first)).await;
+    matches!(peeked, Ok(Ok(1))) && first[0].is_ascii_uppercase()
 }
 
 /// The versions of HTTP that are spoken, with their limits.

@@ -12,4 +12,4 @@ mod stalled_streams;
 mod tls;
 
 pub use listener::ListenError;
-pub use tls::{TlsError, only as only_this_certificate};
+pub use tls::{TlsError, check as check_certificate, only as only_this_certificate};

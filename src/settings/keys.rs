@@ -3,7 +3,10 @@
 //! `tests/it/settings.rs` holds this table against the structs and against `config/alyx-proxy.toml`.
 
 use super::{kind::ValueKind, value::Size};
-use crate::alyx::{ENDPOINTS, Endpoint};
+use crate::{
+    alyx::{ENDPOINTS, Endpoint},
+    spelling,
+};
 
 /// A key of the settings.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +153,28 @@ pub(super) fn allowed_instead(name: &str) -> String {
     let tables = [EXCEPTIONS, SCOPE].into_iter().filter_map(|table| within(table, section));
     let names: Vec<_> = keys.chain(tables).collect();
     format!("in [{section}] {}", names.join(", "))
+}
+
+/// The key that was likely meant by one that there is not: "; did you mean …?", or nothing.
+pub(super) fn meant(name: &str) -> String {
+    if let Some(endpoint) = within(name, EXCEPTIONS) {
+        let names = ENDPOINTS.iter().map(|endpoint| endpoint.name);
+        let meant = spelling::nearest(endpoint, names);
+        return meant.map(|meant| format!("; did you mean `{EXCEPTIONS}.{meant}`?")).unwrap_or_default();
+    }
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let elsewhere = KEYS.iter().find(|key| key.name.rsplit('.').next() == Some(last));
+    match elsewhere {
+        Some(key) => format!("; did you mean `{}`?", key.name),
+        None => spelling::did_you_mean(name, KEYS.iter().map(|key| key.name)),
+    }
+}
+
+/// The same for an environment variable.
+pub(super) fn meant_variable(middle: &str) -> String {
+    let meant = spelling::nearest(middle, KEYS.iter().map(|key| key.name));
+    let variable = |key: &str| format!("ALYX_PROXY_{}", key.to_uppercase().replace('.', "__"));
+    meant.map(|key| format!("; did you mean `{}`?", variable(key))).unwrap_or_default()
 }
 
 /// The key that the middle of an environment variable stands for: `UPSTREAM__URL` ▸ `upstream.url`.

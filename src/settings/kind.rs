@@ -23,7 +23,7 @@ const LONGEST: Span = Span::days(3650);
 /// Nobody guesses a random text of this length.
 const SHORTEST_SECRET: usize = 16;
 
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The kinds of values there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

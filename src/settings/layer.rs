@@ -56,6 +56,7 @@ pub(super) fn variable(name: &OsStr, value: &OsStr) -> Result<Option<LayeredValu
             origin,
             key: middle.to_owned(),
             value: mask::shown(middle, &lossy.into()),
+            meant: keys::meant_variable(middle),
             allowed: format!("{CONFIG_VARIABLE} and {PREFIX}<SECTION>__<KEY>, with two `_` between"),
         });
     }
@@ -82,7 +83,9 @@ fn checked(origin: String, key: String, value: Value) -> Result<LayeredValue, Se
     match keys::find(&key) {
         Some(known) if known.kind.accepts(&value) => Ok(LayeredValue { origin, key, value }),
         Some(known) => {
-            Err(SettingsError::Wrong { origin, value: shown(), allowed: known.kind.allowed(), key })
+            let meant = known.kind.meant(&value).map(|meant| format!("; did you mean `{meant}`?"));
+            let allowed = format!("{}{}", known.kind.allowed(), meant.unwrap_or_default());
+            Err(SettingsError::Wrong { origin, value: shown(), allowed, key })
         }
         None if keys::is_table(&key) => {
             let allowed = format!("a table; allowed: {}", keys::allowed_instead(&format!("{key}.")));
@@ -91,7 +94,8 @@ fn checked(origin: String, key: String, value: Value) -> Result<LayeredValue, Se
         None => Err(match renamed::now(&key) {
             Some(new) => SettingsError::Renamed { origin, key, new },
             None => {
-                SettingsError::Unknown { origin, value: shown(), allowed: keys::allowed_instead(&key), key }
+                let (meant, allowed) = (keys::meant(&key), keys::allowed_instead(&key));
+                SettingsError::Unknown { origin, value: shown(), meant, allowed, key }
             }
         }),
     }

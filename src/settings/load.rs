@@ -90,6 +90,13 @@ pub struct Effective {
 /// Reads, checks and lays over each other what `sources` say.
 pub fn load(sources: &Sources) -> Result<LoadedSettings, SettingsError> {
     let file = place::config_file(sources.config.as_deref(), &sources.environment)?;
+    loaded(sources, file.clone()).map_err(|error| match &file {
+        Some(file) => error.with_line(file),
+        None => error,
+    })
+}
+
+fn loaded(sources: &Sources, file: Option<PathBuf>) -> Result<LoadedSettings, SettingsError> {
     let figment = lay(said(sources, file.as_deref())?);
     let mut settings: Settings = figment.extract().map_err(|error| unreadable(&figment, &error))?;
     normalise(&mut settings);
@@ -153,6 +160,7 @@ fn check_together(settings: &Settings, figment: &Figment) -> Result<(), Settings
             return Err(SettingsError::Half { origin: origin(figment, key), key, other });
         }
     }
+    check_account(&settings.mirror, figment)?;
     let upstream = &settings.upstream;
     if upstream.serve_stale_after <= upstream.timeout {
         return Ok(());
@@ -168,6 +176,23 @@ fn check_together(settings: &Settings, figment: &Figment) -> Result<(), Settings
         value: format!("\"{value}\""),
         allowed: format!("{relation} {other}, which is \"{bound}\" ({})", origin(figment, other)),
     })
+}
+
+/// What says who synchronises: a name and its password, or one token.
+fn check_account(mirror: &mirror::MirrorSettings, figment: &Figment) -> Result<(), SettingsError> {
+    let has_token = !mirror.token.is_empty() || !mirror.token_file.as_os_str().is_empty();
+    let name = ("mirror.username", mirror.username.is_empty());
+    let password = ("mirror.password", mirror.password.is_empty());
+    for ((key, empty), (other, missing)) in [(name, password), (password, name)] {
+        if !empty && missing && !has_token {
+            return Err(SettingsError::Half { origin: origin(figment, key), key, other });
+        }
+    }
+    if !mirror.token.is_empty() && !mirror.token_file.as_os_str().is_empty() {
+        let (key, other) = ("mirror.token_file", "mirror.token");
+        return Err(SettingsError::Both { origin: origin(figment, key), key, other });
+    }
+    Ok(())
 }
 
 fn effective(settings: &Settings, figment: &Figment) -> Vec<Effective> {
@@ -207,7 +232,11 @@ fn check_secrets(settings: &Settings, figment: &Figment, file: Option<&Path>) ->
             mirror::private(path)?;
         }
     }
-    if mirror.token_file.as_os_str().is_empty() { Ok(()) } else { mirror::private(&mirror.token_file) }
+    if mirror.token_file.as_os_str().is_empty() {
+        Ok(())
+    } else {
+        mirror::private(&mirror.token_file).map_err(|error| error.of_key("mirror.token_file"))
+    }
 }
 
 fn origin(figment: &Figment, key: &str) -> String {

@@ -103,6 +103,11 @@ impl Health {
         self.state.borrow().is_down()
     }
 
+    /// Whether Alyx has answered anything since the start.
+    pub fn has_answered(&self) -> bool {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The state as soon as there is one.
     pub async fn until_known(&self) -> HealthState {
         let mut state = self.state.subscribe();

@@ -14,6 +14,7 @@ pub mod health;
 mod idle_timeout;
 mod inside;
 pub(crate) mod measure;
+mod mistake;
 mod passthrough;
 pub mod rate_limit;
 mod raw_client;
@@ -89,6 +90,16 @@ impl Upstream {
             inside,
             clock,
         }))
+    }
+
+    /// What is likely wrong with its address; none where it has answered since the start, or nothing points to that.
+    pub fn likely_mistake(&self) -> Option<String> {
+        match self.health.state() {
+            health::HealthState::Down { reason, .. } if !self.health.has_answered() => {
+                mistake::likely(&self.url, &reason)
+            }
+            _ => None,
+        }
     }
 
     /// Its base URL, without a trailing slash.

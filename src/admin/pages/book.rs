@@ -17,6 +17,8 @@ struct Book {
     frame: Frame,
     chapters: &'static [Chapter],
     page: &'static DocPage,
+    /// Its text, with the address of this proxy.
+    html: String,
     setup: Option<SetUp>,
 }
 
@@ -38,7 +40,8 @@ impl Visit {
         let frame = self.frame("docs", text.title.clone());
         let agent = self.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let windows = agent.is_some_and(|agent| agent.contains("Windows"));
+        let html = text.html.replace("http://127.0.0.1:8040", &self.base);
         let setup = matches!(text.name, "start" | "one").then(|| SetUp { url: self.base.clone(), windows });
-        Some(page(&Book { frame, chapters: docs::chapters(), page: text, setup }, 200))
+        Some(page(&Book { frame, chapters: docs::chapters(), page: text, html, setup }, 200))
     }
 }

@@ -25,6 +25,7 @@ struct LoginPage<'p> {
     frame: Frame,
     message: &'p str,
     next: &'p str,
+    is_snapshot: bool,
 }
 
 impl Visit {
@@ -32,7 +33,9 @@ impl Visit {
         let query = self.uri.query().unwrap_or_default();
         let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
         let next = next.map(|(_, value)| value.into_owned()).unwrap_or_default();
-        page(&LoginPage { frame: self.frame("login", "Log in"), message, next: own_place(&next) }, status)
+        let (frame, next) = (self.frame("login", "Log in"), own_place(&next));
+        let is_snapshot = self.admin.core.mode.snapshot().is_some();
+        page(&LoginPage { frame, message, next, is_snapshot }, status)
     }
 
     pub(super) async fn log_in(&self, form: &[(String, String)]) -> Response<Body> {

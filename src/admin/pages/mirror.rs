@@ -69,8 +69,10 @@ struct Missing {
     path: String,
     why: String,
     since: String,
+    since_iso: String,
     tries: u32,
     again_at: String,
+    again_iso: String,
 }
 
 struct MirrorRow {
@@ -168,8 +170,10 @@ impl Visit {
             path: record.path.clone(),
             why: record.why.clone(),
             since: clock::for_people(record.since),
+            since_iso: clock::for_machines(record.since),
             tries: record.tries,
             again_at: clock::for_people(record.again_at),
+            again_iso: clock::for_machines(record.again_at),
         });
         let shown: Vec<_> = shown.collect();
         let more = count - shown.len();

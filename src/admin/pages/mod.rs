@@ -131,7 +131,12 @@ impl Visit {
             "style.css" => text_response(STYLE, "text/css; charset=utf-8"),
             "icon.svg" => text_response(ICON, "image/svg+xml"),
             "app.js" => text_response(SCRIPT, "text/javascript; charset=utf-8"),
-            _ => return None,
+            _ => {
+                const PAGES: [&str; 7] = ["status", "explore", "mirror", "answers", "docs", "audit", "admin"];
+                let meant = crate::spelling::nearest(path, PAGES);
+                let meant = meant.map(|page| format!("Did you mean /-/{page}? ")).unwrap_or_default();
+                return Some(self.no_page(&format!("{meant}{}", super::router::NO_PAGE)));
+            }
         })
     }
 

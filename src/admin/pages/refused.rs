@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::body::{Body, to_bytes};
-use http::{HeaderMap, Method, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 
 use super::{
-    AdminSite,
+    AdminSite, Visit,
+    error::ProxyError,
     frame::{Frame, page},
 };
 use crate::http::{
@@ -34,6 +35,32 @@ struct AlyxPage<'p> {
     place: &'p str,
 }
 
+#[derive(Template)]
+#[template(path = "no_page.html")]
+struct NoPage<'p> {
+    frame: Frame,
+    text: &'p str,
+}
+
+impl Visit {
+    /// That there is no such page: to a browser as one, to others as JSON.
+    pub(super) fn no_page(&self, text: &str) -> Response<Body> {
+        let is_browser = is_browser(&self.headers);
+        if !is_browser {
+            return ProxyError::refused(StatusCode::NOT_FOUND, text).into();
+        }
+        page(&NoPage { frame: self.frame("", "No such page"), text }, 404)
+    }
+}
+
+/// MATLAB says that it takes HTML, but of XHTML only browsers speak.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let says = |accept: &http::HeaderValue| {
+        accept.to_str().is_ok_and(|accept| accept.contains("application/xhtml+xml"))
+    };
+    headers.get_all(header::ACCEPT).iter().any(says)
+}
+
 /// Whoever wants to look at a page.
 #[derive(Debug)]
 pub(crate) struct Looker {
@@ -42,14 +69,21 @@ pub(crate) struct Looker {
 }
 
 impl Looker {
-    /// A browser that opens a page; none where a program asks. MATLAB says that it takes HTML, but of XHTML only browsers speak.
+    /// A browser that opens a page; none where a program asks.
     pub(crate) fn of(request: &Request<Body>) -> Option<Self> {
-        let says = |accept: &http::HeaderValue| {
-            accept.to_str().is_ok_and(|accept| accept.contains("application/xhtml+xml"))
-        };
         let reads = matches!(*request.method(), Method::GET);
-        (reads && request.headers().get_all(header::ACCEPT).iter().any(says))
+        (reads && is_browser(request.headers()))
             .then(|| Self { uri: request.uri().clone(), headers: request.headers().clone() })
+    }
+
+    /// Whether it is the address of the proxy alone that somebody has typed: Alyx has nothing for people there.
+    pub(crate) fn is_at_the_door(&self) -> bool {
+        self.uri.path() == "/" && self.uri.query().is_none()
+    }
+
+    /// The way to the first of the proxy's own pages.
+    pub(crate) fn shown_in() -> Response<Body> {
+        super::to("/-/status")
     }
 
     /// The response as it is; a page where the proxy refuses it for want of Alyx; the way to where it is given, where it is a

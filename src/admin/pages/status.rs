@@ -26,7 +26,14 @@ struct StatusPage {
     frame: Frame,
     upstream: String,
     since: String,
+    since_iso: String,
+    /// Whether it knows nothing yet, the URL by which ONE is to ask it, and whether there is who synchronises.
+    is_empty: bool,
+    base: String,
+    has_account: bool,
     reason: String,
+    /// What is likely wrong with Alyx's address.
+    hint: String,
     synchronised: String,
     uptime: String,
     chart: Chart,
@@ -45,6 +52,9 @@ struct StatusPage {
     set_aside: Option<String>,
     mirror_set_aside: Option<String>,
 }
+
+/// No disk is larger.
+const NO_LIMIT: u64 = 1 << 60;
 
 struct OutcomeRow {
     what: String,
@@ -70,6 +80,7 @@ struct ClientRow {
 
 struct EventRow {
     at: String,
+    iso: String,
     level: &'static str,
     text: String,
 }
@@ -106,7 +117,12 @@ impl Visit {
             frame: self.frame("status", "Status"),
             upstream: if logged_in { core.upstream.base().to_owned() } else { String::new() },
             since: state.since().map(clock::for_people).unwrap_or_default(),
+            since_iso: state.since().map(clock::for_machines).unwrap_or_default(),
+            is_empty: stored.responses == 0 && last.is_none() && core.mode.snapshot().is_none(),
+            base: self.base.clone(),
+            has_account: core.synchroniser.is_some(),
             reason: state.reason().filter(|_| logged_in).unwrap_or_default(),
+            hint: core.likely_mistake().filter(|_| logged_in).unwrap_or_default(),
             synchronised: last.map_or_else(
                 || "nothing is mirrored".to_owned(),
                 |at| format!("{} ago", clock::span_for_people(now - at)),
@@ -118,17 +134,11 @@ impl Visit {
             costly: costly(core, logged_in),
             responses: stored.responses,
             stored: size(stored.bytes),
-            limit: size(stored.limit),
+            // A snapshot is served without any.
+            limit: if stored.limit >= NO_LIMIT { String::new() } else { size(stored.limit) },
             used: (stored.bytes.saturating_mul(100)).checked_div(stored.limit).unwrap_or(0).min(100),
             clients: logged_in.then(|| core.activity.clients().into_iter().map(client).collect()),
-            events: log::worth_telling(20)
-                .into_iter()
-                .map(|event| EventRow {
-                    at: clock::for_people(event.at),
-                    level: event.level,
-                    text: text_of(event, logged_in),
-                })
-                .collect(),
+            events: log::worth_telling(20).into_iter().map(|event| told(event, logged_in)).collect(),
             trouble: [core.store.degradation(), mirror.and_then(|mirror| mirror.trouble())]
                 .into_iter()
                 .flatten()
@@ -141,6 +151,15 @@ impl Visit {
                 .map(|path| file_name(&path, logged_in)),
         };
         page(&content, 200)
+    }
+}
+
+fn told(event: LoggedEvent, names: bool) -> EventRow {
+    EventRow {
+        at: clock::for_people(event.at),
+        iso: clock::for_machines(event.at),
+        level: event.level,
+        text: text_of(event, names),
     }
 }
 

@@ -52,6 +52,11 @@ impl Path {
         Self::resolve_by(endpoint, path, true)
     }
 
+    /// Resolves a path by the related records, and not by what is shown of them; none where that can't be.
+    pub(crate) fn resolve_related(endpoint: &'static str, path: &str) -> Option<Self> {
+        Self::resolve_by(endpoint, path, false).ok().filter(|path| path.rest.is_empty())
+    }
+
     /// The same path, which ends at a value that the record itself ought to show, by way of the related records.
     pub(crate) fn by_relations(&self) -> Option<Self> {
         let Leaf::Value { column, .. } = self.leaf else { return None };

@@ -35,7 +35,7 @@ use context::Context;
 use order::RowOrder;
 use sql::{Sql, quoted};
 
-use super::{checksum, schema::EndpointTables, state::States};
+use super::{checksum, schema::EndpointTables, state::States, values};
 use crate::alyx::{
     DetailShape, Endpoint,
     filter::RowEffect,
@@ -213,6 +213,22 @@ impl ListPlan {
             .text(&format!(" ORDER BY {BASE}.n"));
         let mut statement = connection.prepare(&sql.text)?;
         statement.query_map(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?.collect()
+    }
+
+    /// How many of the listed records share a value in a column, the most frequent first.
+    pub fn counts(
+        &self,
+        connection: &Connection,
+        column: &str,
+        most: usize,
+    ) -> rusqlite::Result<Vec<(String, u64)>> {
+        let column = format!("{BASE}.{}", quoted(column));
+        let sql = Sql::new(format!("SELECT {column}, count(*) FROM {} {BASE}", quoted(&self.table.name)))
+            .sql(self.condition())
+            .text(&format!(" GROUP BY 1 HAVING {column} IS NOT NULL ORDER BY 2 DESC, 1 LIMIT {most}"));
+        let mut statement = connection.prepare(&sql.text)?;
+        let row = |row: &rusqlite::Row<'_>| Ok((values::shown(row.get(0)?), row.get(1)?));
+        statement.query_map(rusqlite::params_from_iter(&sql.values), row)?.collect()
     }
 
     /// The number of rows.

@@ -7,6 +7,7 @@
 
 mod pair;
 mod pin;
+mod remarks;
 
 pub use pair::TlsError;
 pub use pin::only;
@@ -35,6 +36,8 @@ pub(crate) struct Tls {
     first: [u8; 32],
     /// When its certificate runs out.
     first_expires_at: Option<i64>,
+    /// By which files and names it is judged.
+    settings: settings::ServerSettings,
 }
 
 impl Tls {
@@ -52,6 +55,7 @@ impl Tls {
                 config: ArcSwap::new(found.config),
                 first: found.fingerprint,
                 first_expires_at: found.expires_at,
+                settings: settings.clone(),
             })
         }))
     }
@@ -66,6 +70,7 @@ impl Tls {
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut seen = self.first;
         gauge_expiry(self.first_expires_at);
+        tell_remarks(&self.settings);
         // What was said last, so that a fault that lasts is told once.
         let mut told = None;
         loop {
@@ -79,6 +84,7 @@ impl Tls {
                         seen = found.fingerprint;
                         let certificate = self.certificate.display();
                         tracing::info!(%certificate, "a new certificate is in use");
+                        tell_remarks(&self.settings);
                     }
                     continue;
                 }
@@ -89,6 +95,33 @@ impl Tls {
                 told = Some(fault);
             }
         }
+    }
+}
+
+/// Reads the pair that the settings name, as a start would; what clients will not like of it.
+pub fn check(settings: &settings::ServerSettings) -> Result<Vec<String>, TlsError> {
+    if !settings.has_tls() {
+        return Ok(Vec::new());
+    }
+    let (certificate, key) = (&settings.tls_certificate, &settings.tls_key);
+    let pair = KeyPairFiles::read(certificate, key)?;
+    pair.config(certificate, key)?;
+    let names = names(settings);
+    Ok(pair.remarks(certificate, &names.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+/// The names by which clients are to know this proxy.
+fn names(settings: &settings::ServerSettings) -> Vec<String> {
+    let public = url::Url::parse(&settings.public_url).ok();
+    let public = public.and_then(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()));
+    let named = settings.hosts.iter().filter(|name| !name.starts_with("*.")).cloned();
+    public.into_iter().chain(named).collect()
+}
+
+/// Tells in the log what clients will not like of the certificate in use.
+fn tell_remarks(settings: &settings::ServerSettings) {
+    for remark in check(settings).unwrap_or_default() {
+        tracing::warn!(certificate = %settings.tls_certificate.display(), "the certificate that is served: {remark}");
     }
 }
 

@@ -13,6 +13,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 use tokio_rustls::rustls::{self, ServerConfig, crypto};
 use zeroize::Zeroizing;
 
+use super::remarks;
+use crate::clock;
+
 /// Why a pair can't be used. Names the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -71,6 +74,13 @@ impl KeyPairFiles {
             Some(certificate.validity().not_after.timestamp())
         };
         chain.iter().filter_map(ends).min()
+    }
+
+    /// What clients will not like of it.
+    pub(super) fn remarks(&self, certificate: &Path, names: &[&str]) -> Vec<String> {
+        chain(certificate, &self.certificate)
+            .map(|chain| remarks::of(&chain, names, clock::now()))
+            .unwrap_or_default()
     }
 
     /// How to shake hands with this pair; the names of the files are for messages.

@@ -223,7 +223,7 @@ fn status_of_a_running_proxy_is_readable_or_whole_json() {
     assert_eq!(
         text(&output.stdout),
         "alyx-proxy  1.2.3, listening on 127.0.0.1:8040, running for 1h 1m 1s\n\
-         upstream    https://alyx.example.org: down since 2026-11-23T06:00:00Z (connection refused)\n\
+         upstream    https://alyx.example.org: down since 2026-11-23 06:00 UTC (connection refused)\n\
          responses   11 from memory, 22 from disk, 33 stale, 4 from the mirror, 44 from upstream, 55 shared, 66 refused\n\
          cache       77 responses, 1.5 MiB of 4.0 GiB\n\
          tokens      88 accepted by Alyx\n"

@@ -208,3 +208,15 @@ async fn point_29_what_alyx_refuses_anyway_spoils_no_journey() {
     let (output, _) = pack(&proxy, &["/subjects?sex=X"]);
     command::failed(&output, 1);
 }
+
+#[test]
+fn point_29_an_error_says_what_it_was_for() {
+    let home = Home::new();
+    let file = home.path("a-file");
+    fs::write(&file, "").unwrap();
+    let said = command::failed(&home.run(&["tables", text(&file)]), 2);
+    assert!(said.contains("is a file: name a folder for the tables"), "{said}");
+    let said =
+        command::failed(&home.run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", text(&file)]), 1);
+    assert!(said.contains("the data directory can't be used") && said.contains(text(&file)), "{said}");
+}

@@ -3,6 +3,8 @@
 
 mod account;
 mod commands;
+mod pages;
+mod settings;
 mod snapshots;
 
 use std::{

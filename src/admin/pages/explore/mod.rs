@@ -4,6 +4,8 @@
 //! offline, from the mirror, a memory or Alyx.
 
 mod calls;
+mod choices;
+mod csv;
 mod form;
 mod record;
 mod table;
@@ -92,6 +94,9 @@ impl Visit {
             return to(&format!("/-/login?next={here}"));
         };
         let (rest, as_json) = rest.strip_suffix(".json").map_or((rest, false), |rest| (rest, true));
+        if let Some(endpoint) = rest.strip_suffix(".csv").and_then(Endpoint::named) {
+            return self.csv(endpoint, authorization).await;
+        }
         let segments = query_string::segments(&format!("/{rest}"));
         let names: Vec<&str> = segments.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
         let known = |name: &str| Endpoint::named(name);
@@ -103,17 +108,11 @@ impl Visit {
             [] => self.choice(),
             [name] => match known(name) {
                 Some(endpoint) => self.list(endpoint, authorization, as_json).await,
-                None => {
-                    ProxyError::refused(StatusCode::NOT_FOUND, &format!("Alyx has no endpoint `{name}`."))
-                        .into()
-                }
+                None => self.no_page(&format!("In Alyx {}", Endpoint::unknown(name))),
             },
             [name, key @ ..] => match known(name) {
                 Some(endpoint) => self.record(endpoint, &key.join("/"), authorization, as_json).await,
-                None => {
-                    ProxyError::refused(StatusCode::NOT_FOUND, &format!("Alyx has no endpoint `{name}`."))
-                        .into()
-                }
+                None => self.no_page(&format!("In Alyx {}", Endpoint::unknown(name))),
             },
         }
     }

@@ -72,7 +72,7 @@ impl Visit {
             key: key.to_owned(),
             fields,
             related: if found { related(endpoint, key) } else { Vec::new() },
-            one: calls::record(endpoint, key),
+            one: calls::record(&self.base, endpoint, key, &told.body),
             curl: calls::curl(&self.base, &path),
             error: if found { String::new() } else { error_of(&told.body) },
             told,

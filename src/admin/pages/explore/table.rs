@@ -2,13 +2,16 @@
 
 use askama::Template;
 use axum::body::Body;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{FloorAnswer, PAGE, Visit, calls, form, place};
+use super::{FloorAnswer, PAGE, Visit, calls, choices, csv, form, place};
 use crate::{
     admin::{
-        pages::frame::{Frame, page},
+        pages::{
+            error::ProxyError,
+            frame::{Frame, page},
+        },
         router::text_response,
     },
     alyx::{
@@ -16,7 +19,7 @@ use crate::{
         endpoint::DetailKey,
         model::{Join, Model},
         pagination::Window,
-        query_string,
+        query_string::{self, Pairs},
     },
 };
 
@@ -31,6 +34,12 @@ struct ListingPage {
     frame: Frame,
     endpoint: &'static str,
     fields: Vec<form::FormField>,
+    /// From which day to which, where the endpoint can be asked so.
+    dates: Option<(String, String)>,
+    known: Vec<choices::KnownValues>,
+    facets: Vec<choices::Facet>,
+    meant: Vec<choices::Meant>,
+    csv: String,
     limit: u64,
     told: FloorAnswer,
     count: Option<u64>,
@@ -60,9 +69,12 @@ impl Visit {
         authorization: HeaderValue,
         as_json: bool,
     ) -> Response<Body> {
-        let mut pairs = query_string::parse(self.uri.query().unwrap_or_default());
-        pairs.retain(|(name, value)| !value.is_empty() && name != "format");
-        let asked = pairs.clone();
+        let mut pairs = form::asked(endpoint, self.uri.query().unwrap_or_default());
+        let asked: Pairs = pairs
+            .iter()
+            .filter(|(name, value)| name != "limit" || *value != PAGE.to_string())
+            .cloned()
+            .collect();
         if !pairs.iter().any(|(name, _)| name == "limit") {
             pairs.push(("limit".to_owned(), PAGE.to_string()));
         }
@@ -78,20 +90,24 @@ impl Visit {
         };
         let count = told.body["count"].as_u64();
         let (columns, rows) = table(endpoint, records);
-        let turned = |offset: u64| {
-            let mut pairs: Vec<_> = pairs.iter().filter(|(name, _)| name != "offset").cloned().collect();
-            if offset > 0 {
-                pairs.push(("offset".to_owned(), offset.to_string()));
-            }
-            format!("/-/explore/{}?{}", endpoint.name, query_string::encode_sorted(&pairs))
-        };
+        let turned = |offset: u64| turned(endpoint, &pairs, offset);
         let shown = u64::try_from(records.len()).unwrap_or(0);
         let more = count.is_some_and(|count| window.offset + shown < count);
         let status = told.status;
+        let known = self.known(endpoint).await;
+        let questions: Pairs =
+            asked.iter().filter(|(name, _)| name != "limit" && name != "offset").cloned().collect();
+        let facets = if status == 200 { self.facets(endpoint, &questions).await } else { Vec::new() };
+        let is_empty = status == 200 && count.is_none_or(|count| count == 0) && records.is_empty();
         let content = ListingPage {
             frame: self.frame("explore", endpoint.name),
             endpoint: endpoint.name,
+            dates: form::dates(endpoint, &asked),
             fields: form::fields(endpoint, &asked),
+            meant: if is_empty { choices::meant(endpoint, &questions, &known) } else { Vec::new() },
+            known,
+            facets,
+            csv: format!("/-/explore/{}.csv?{}", endpoint.name, query_string::encode_sorted(&questions)),
             limit: window.limit,
             count,
             first: if shown > 0 { window.offset + 1 } else { 0 },
@@ -100,13 +116,47 @@ impl Visit {
             rows,
             previous: (window.offset > 0).then(|| turned(window.offset.saturating_sub(window.limit))),
             next: more.then(|| turned(window.offset + window.limit)),
-            one: calls::list(endpoint, &asked),
+            one: calls::list(&self.base, endpoint, &asked),
             curl: calls::curl(&self.base, &path_and_query),
             error: if status == 200 { String::new() } else { error_of(&told.body) },
             told,
         };
         page(&content, if status == 200 { 200 } else { status })
     }
+
+    /// The records of a list as CSV: as many as Alyx puts on a page.
+    pub(super) async fn csv(
+        &self,
+        endpoint: &'static Endpoint,
+        authorization: HeaderValue,
+    ) -> Response<Body> {
+        let mut pairs = form::asked(endpoint, self.uri.query().unwrap_or_default());
+        if !pairs.iter().any(|(name, _)| name == "limit") {
+            pairs.push(("limit".to_owned(), "1000".to_owned()));
+        }
+        let path_and_query = format!("/{}?{}", endpoint.name, query_string::encode_sorted(&pairs));
+        let told = self.told(&path_and_query, &authorization).await;
+        if told.status != 200 {
+            let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::BAD_GATEWAY);
+            return ProxyError::refused(status, &error_of(&told.body)).into();
+        }
+        let records = told.body["results"].as_array().or(told.body.as_array());
+        let mut response =
+            text_response(&csv::of(records.map_or(&[], Vec::as_slice)), "text/csv; charset=utf-8");
+        if let Ok(name) = HeaderValue::try_from(format!("attachment; filename=\"{}.csv\"", endpoint.name)) {
+            response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+        }
+        response
+    }
+}
+
+/// The page of a list from this record on.
+fn turned(endpoint: &Endpoint, pairs: &Pairs, offset: u64) -> String {
+    let mut pairs: Pairs = pairs.iter().filter(|(name, _)| name != "offset").cloned().collect();
+    if offset > 0 {
+        pairs.push(("offset".to_owned(), offset.to_string()));
+    }
+    format!("/-/explore/{}?{}", endpoint.name, query_string::encode_sorted(&pairs))
 }
 
 /// An answer with where it came from, for programs.
