@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod recordings;
 pub mod tables;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

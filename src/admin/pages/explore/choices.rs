@@ -48,7 +48,7 @@ impl Visit {
     fn read_request(&self) -> ReadRequest {
         let token = self.session.as_ref().and_then(|session| session.token(&self.admin.core.key));
         let owner = token.map_or(Owner::Proxy, |token| Owner::User(token.0));
-        ReadRequest { owner, what: "/-/explore".to_owned(), budget: Some(BUDGET) }
+        ReadRequest { owner, what: "/-/explore".to_owned(), budget: BUDGET }
     }
 
     /// The values of the endpoint's parameters, as far as they are names that are mirrored.
