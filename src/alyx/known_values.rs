@@ -3,13 +3,16 @@
 use super::{
     Endpoint,
     endpoint::DATASETS,
-    filter::{Filter, Lookup, Predicate},
+    filter::{Filter, Input, Lookup, Predicate},
     filterset::path::{Leaf, Path},
     model::{ColumnKind, Join, Model},
 };
 
 /// Where the values of a parameter are listed: an endpoint and the column of its records; none where they are no names.
 pub fn of(endpoint: &Endpoint, filter: &Filter) -> Option<(&'static str, &'static str)> {
+    if takes_keys(filter) {
+        return None;
+    }
     match filter.test {
         Predicate::Column(path, Lookup::Exact | Lookup::IExact | Lookup::IContains) => {
             let endpoint = Endpoint::named(endpoint.name)?;
@@ -34,6 +37,11 @@ pub fn of(endpoint: &Endpoint, filter: &Filter) -> Option<(&'static str, &'stati
     }
 }
 
+/// Whether its values are primary keys: what a record shows of another is its name.
+fn takes_keys(filter: &Filter) -> bool {
+    matches!(filter.input, Input::Key(_) | Input::Keys(_))
+}
+
 /// The columns of an endpoint's records that few values are shared by: names of what they belong to.
 pub fn shared(endpoint: &Endpoint) -> Vec<&'static str> {
     let Some(model) = Model::of(endpoint.name) else { return Vec::new() };
@@ -49,6 +57,7 @@ pub fn shared(endpoint: &Endpoint) -> Vec<&'static str> {
 pub fn asking(endpoint: &Endpoint, column: &str, value: &str) -> Option<(String, String)> {
     let exact = |filter: &&Filter| {
         matches!(filter.test, Predicate::Column(_, Lookup::Exact | Lookup::IExact | Lookup::IContains))
+            && !takes_keys(filter)
     };
     if endpoint.filter(column).filter(exact).is_some() {
         return Some((column.to_owned(), value.to_owned()));

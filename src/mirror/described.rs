@@ -142,6 +142,7 @@ mod tests {
     fn a_doubt_about_a_table_puts_no_rule_at_fault() {
         let connection = Connection::open_in_memory().unwrap();
         super::super::create_tables(&connection).unwrap();
+        super::super::sql_functions::register(&connection).unwrap();
         let table = Schema::get().table("labs").unwrap();
         generation::begin(&connection, table, 0, &Vec::new(), 0, 0).unwrap();
         generation::publish(&connection, table).unwrap();

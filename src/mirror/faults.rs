@@ -99,6 +99,7 @@ mod tests {
     fn what_differs_again_after_its_tables_were_read_anew_is_at_fault() {
         let connection = Connection::open_in_memory().unwrap();
         super::super::create_tables(&connection).unwrap();
+        super::super::sql_functions::register(&connection).unwrap();
         let faults = || all(&connection).unwrap();
         note(&connection, "sessions", "tag", None).unwrap();
         assert!(faults().is_empty());

@@ -52,7 +52,7 @@ mod tests {
             let variable = format!("ALYX_PROXY_{}", old.replace('.', "__").to_uppercase());
             let none = || Sources { config: Some("/dev/null".into()), ..Sources::default() };
             for (sources, origin) in [
-                (Sources { config: Some(path.clone()), ..none() }, path.display().to_string()),
+                (Sources { config: Some(path.clone()), ..none() }, format!("{}, line 2", path.display())),
                 (
                     Sources { environment: vec![(variable.clone().into(), "5".into())], ..none() },
                     format!("environment variable {variable}"),

@@ -4,7 +4,7 @@
 //! `golden/<endpoint>.jsonl.zst` (bodies as JSON), and `tables-detail.tar.zst` with `golden.jsonl.zst` (bodies
 //! as text).
 
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     collections::{HashMap, HashSet},
