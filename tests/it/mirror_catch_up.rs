@@ -40,6 +40,15 @@ async fn grown_old(alyx: &Miniature) {
     alyx.forget_requests();
 }
 
+/// Changes a session past the proxy; its id.
+async fn change_elsewhere(alyx: &Miniature, fields: serde_json::Value) -> String {
+    let session = Client::new(alyx.addr()).get("/sessions?limit=1").await.expect(200).json();
+    let id = session["results"][0]["id"].as_str().unwrap().to_owned();
+    let (status, text) = send(alyx, reqwest::Method::PATCH, &format!("/sessions/{id}"), Some(fields)).await;
+    assert_eq!(status, 200, "{text}");
+    id
+}
+
 fn asked(alyx: &Miniature) -> Vec<String> {
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     alyx.requests().iter().map(|asked| decode(&asked.path_and_query)).collect()
@@ -70,11 +79,7 @@ async fn what_has_changed_is_asked_for_and_not_the_question() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_asked_once_for_all_who_wait_and_shows_what_has_changed() {
     let (alyx, proxy) = mirrored().await;
-    let session = Client::new(alyx.addr()).get("/sessions?limit=1").await.expect(200).json();
-    let id = session["results"][0]["id"].as_str().unwrap().to_owned();
-    let changed = json!({ "task_protocol": "changed elsewhere" });
-    let (status, text) = send(&alyx, reqwest::Method::PATCH, &format!("/sessions/{id}"), Some(changed)).await;
-    assert_eq!(status, 200, "{text}");
+    change_elsewhere(&alyx, json!({ "task_protocol": "changed elsewhere" })).await;
     grown_old(&alyx).await;
     let questions = (0..40).map(|n| {
         let proxy = &proxy;
@@ -130,11 +135,7 @@ async fn for_lists_without_records_what_has_changed_is_asked_once_and_not_each_o
     assert!(requests.iter().all(|asked| asked.contains("auto_datetime__gt")), "{requests:?}");
     assert!(requests.len() <= 3, "once in three seconds: {requests:?}");
     // What is made meanwhile is in the next such list.
-    let session = Client::new(alyx.addr()).get("/sessions?limit=1").await.expect(200).json();
-    let id = session["results"][0]["id"].as_str().unwrap().to_owned();
-    let changed = json!({ "number": 100_007 });
-    let (status, text) = send(&alyx, reqwest::Method::PATCH, &format!("/sessions/{id}"), Some(changed)).await;
-    assert_eq!(status, 200, "{text}");
+    change_elsewhere(&alyx, json!({ "number": 100_007 })).await;
     grown_old(&alyx).await;
     let answer = proxy.get(&none(7)).await.expect(200);
     assert_eq!(answer.json()["count"], 1, "{}", answer.describe());
@@ -145,11 +146,7 @@ async fn for_lists_without_records_what_has_changed_is_asked_once_and_not_each_o
 async fn a_question_waits_for_no_details_that_it_does_not_read() {
     let (alyx, proxy) =
         mirrored_with(&[("mirror.details", "sessions"), ("mirror.background_per_day", "1")]).await;
-    let session = Client::new(alyx.addr()).get("/sessions?limit=1").await.expect(200).json();
-    let id = session["results"][0]["id"].as_str().unwrap().to_owned();
-    let changed = json!({ "task_protocol": "changed elsewhere" });
-    let (status, text) = send(&alyx, reqwest::Method::PATCH, &format!("/sessions/{id}"), Some(changed)).await;
-    assert_eq!(status, 200, "{text}");
+    let id = change_elsewhere(&alyx, json!({ "task_protocol": "changed elsewhere" })).await;
     grown_old(&alyx).await;
     let answer = proxy.get("/sessions?task_protocol=changed%20elsewhere").await.expect(200);
     assert_eq!(answer.json()["count"], 1, "{}", answer.describe());
