@@ -27,7 +27,7 @@ async fn an_upstream_that_is_away_at_the_start_is_told() {
     let lab = Lab::open().await;
     lab.upstream.cut().await;
     let proxy = Proxy::start(&lab.url()).await;
-    until("it has said so", async || proxy.output().contains("Upstream is out of reach: ")).await;
+    until("it has said so", async || proxy.output().contains("Upstream was never reached: ")).await;
     lab.upstream.restore().await;
     proxy.until_upstream_is("up").await;
     proxy.get("/labs").await.expect(200);
