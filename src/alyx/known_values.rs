@@ -55,11 +55,11 @@ pub fn shared(endpoint: &Endpoint) -> Vec<&'static str> {
 
 /// The parameter that asks for the records with this value in such a column.
 pub fn asking(endpoint: &Endpoint, column: &str, value: &str) -> Option<(String, String)> {
-    let exact = |filter: &&Filter| {
+    let exact = |filter: &Filter| {
         matches!(filter.test, Predicate::Column(_, Lookup::Exact | Lookup::IExact | Lookup::IContains))
             && !takes_keys(filter)
     };
-    if endpoint.filter(column).filter(exact).is_some() {
+    if endpoint.filter(column).is_some_and(exact) {
         return Some((column.to_owned(), value.to_owned()));
     }
     endpoint.filter("django").filter(|_| !value.contains(','))?;

@@ -26,7 +26,7 @@ pub(super) fn run(sources: &Sources, as_json: bool) -> CommandResult {
         Some(path) => path.display().to_string(),
         None => "none".to_owned(),
     };
-    let notes: String = notes.into_iter().map(|note| format!("\nnote:           {note}")).collect();
+    let notes = notes.into_iter().fold(String::new(), |told, note| told + "\nnote:           " + &note);
     let (table, directory) = (table(&loaded), directory.display());
     print(&format!("{table}\n\nsettings file:  {file}\ndata directory: {directory}{notes}"))
 }

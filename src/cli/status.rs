@@ -191,7 +191,7 @@ fn readable(status: &StatusView) -> String {
         .chain(damaged.map(|(what, path)| format!("the {what} was damaged; it was set aside as {path}")));
     let hint = upstream.hint.iter().map(|hint| format!("Alyx was never reached: {hint}"));
     let attention =
-        attention.chain(hint).chain(mirror.iter().flat_map(|mirror| mirror.account_refused.clone()));
+        attention.chain(hint).chain(mirror.iter().filter_map(|mirror| mirror.account_refused.clone()));
     lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")

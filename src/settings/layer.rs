@@ -91,13 +91,13 @@ fn checked(origin: String, key: String, value: Value) -> Result<LayeredValue, Se
             let allowed = format!("a table; allowed: {}", keys::allowed_instead(&format!("{key}.")));
             Err(SettingsError::Wrong { origin, value: shown(), allowed, key })
         }
-        None => Err(match renamed::now(&key) {
-            Some(new) => SettingsError::Renamed { origin, key, new },
-            None => {
-                let (meant, allowed) = (keys::meant(&key), keys::allowed_instead(&key));
-                SettingsError::Unknown { origin, value: shown(), meant, allowed, key }
+        None => {
+            if let Some(new) = renamed::now(&key) {
+                return Err(SettingsError::Renamed { origin, key, new });
             }
-        }),
+            let (meant, allowed) = (keys::meant(&key), keys::allowed_instead(&key));
+            Err(SettingsError::Unknown { origin, value: shown(), meant, allowed, key })
+        }
     }
 }
 
