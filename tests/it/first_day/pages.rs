@@ -1,7 +1,7 @@
 //! What a person sees who does not know REST: the first page, questions without knowing their names, code that runs.
 
 use super::{Home, text};
-use crate::support::{Answer, Client, Lab, Proxy, Setup, command, miniature, users};
+use crate::support::{Answer, Client, Lab, Proxy, Setup, command, miniature, until, users};
 use alyx_proxy::miniature::Options;
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -140,8 +140,12 @@ async fn point_18_an_empty_proxy_says_what_to_do_next() {
     assert!(shown.contains("What to do next") && shown.contains(&call), "{shown}");
     assert!(shown.contains("/-/docs/mirror"), "{shown}");
     proxy.get("/labs").await.expect(200);
-    let page = proxy.client().anonymous().get("/-/status").await.expect(200);
-    assert!(!page.text().contains("What to do next"));
+    // What was answered is stored behind the answer.
+    until("it is no longer empty", async || {
+        let page = proxy.client().anonymous().get("/-/status").await.expect(200);
+        !page.text().contains("What to do next")
+    })
+    .await;
     // The documentation is that of this proxy.
     for name in ["start", "one", "mirror", "journey"] {
         let page = proxy.client().anonymous().get(&format!("/-/docs/{name}")).await.expect(200);
