@@ -101,7 +101,11 @@ struct Here {
 }
 
 static HERE: LazyLock<Mutex<Here>> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(Store::open(folder.path()).expect("a store"));
     let mut settings = Settings::default();
