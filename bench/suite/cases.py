@@ -339,7 +339,7 @@ def memory(run: Run):
     proxy.ask("/labs", **{"Cache-Control": "no-cache"})
     for lab in ("cortexlab", "mainenlab", "angelakilab"):
         for path in (f"/sessions?lab={lab}", f"/datasets?django=session__lab__name,{lab}&limit=1000", "/insertions?atlas_acronym=CA1",
-                     "/datasets?django=name__icontains,spikes", "/datasets?exists=True&limit=1000", "/channels?acronym=CA1"):
+                     "/datasets?django=name__icontains,spikes", "/datasets?exists=True&limit=1000", "/channels?django=brain_region__acronym,CA1"):
             status, headers, body = proxy.ask(path)
             if status != 200 or "mirror" not in headers["cache-status"]:
                 raise RuntimeError(f"{path}: {status} {headers['cache-status']} {body[:200]!r}")
