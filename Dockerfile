@@ -18,11 +18,13 @@ FROM ${BUILD_IMAGE} AS build
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends build-essential \
  && rm -rf /var/lib/apt/lists/*
+# Writes into the program which libraries it is made of; a base may have it.
+RUN command -v cargo-auditable >/dev/null || cargo install --locked cargo-auditable@0.7.7
 WORKDIR /build
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked && cp target/release/alyx-proxy /alyx-proxy
+    cargo auditable build --release --locked && cp target/release/alyx-proxy /alyx-proxy
 
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE}

@@ -25,6 +25,7 @@ fill_debian() { cp -a "$folder/debian/." "$1/"; }
 
 # The compiler of this machine, and every library that the lock file names, where cargo looks before it asks a network.
 fill_rust() {
+  cp "$(scripts/tool auditable)/bin/cargo-auditable" "$1/usr/local/bin/"
   cp -a "$(rustc --print sysroot)"/{bin,lib} "$1/usr/local/"
   mkdir -p "$1/usr/local/cargo"
   (cd "$1/usr/local/cargo" && cargo vendor --quiet --locked --versioned-dirs --manifest-path "$OLDPWD/Cargo.toml" vendor >config.toml)

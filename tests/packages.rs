@@ -242,7 +242,7 @@ fn docker_gives_the_builder_all_that_the_build_reads() {
 
 /// What is said is what is tested.
 #[test]
-fn one_version_of_rust_is_named_everywhere() {
+fn one_version_of_each_tool_is_named_everywhere() {
     let read = |file: &str| fs::read_to_string(Path::new(PROJECT).join(file)).unwrap();
     let named = |file: &str, before: &str| {
         let text = read(file);
@@ -256,6 +256,8 @@ fn one_version_of_rust_is_named_everywhere() {
     }
     assert_eq!(named("Dockerfile", "rust:"), minor, "Dockerfile");
     assert_eq!(named("README.md", "[Rust](https://rustup.rs) "), minor, "README.md");
+    let auditable = "cargo-auditable@";
+    assert_eq!(named("Dockerfile", auditable), named("scripts/tool", auditable), "{auditable}");
 }
 
 /// The one file with this ending.
