@@ -238,6 +238,7 @@ async fn requests_of_clients_that_went_before_their_turn_are_gone() {
     lab.upstream.restore().await;
     // Its connection was cut off.
     first.await.unwrap();
+    proxy.until_upstream_is("up").await;
     for n in 0..20 {
         proxy.get(&format!("/subjects/next-{n}")).await.expect(200);
     }
