@@ -34,6 +34,9 @@ const SOON: Duration = Duration::from_mins(1);
 /// and where all are here: that Alyx has been upgraded is noticed within this time.
 pub(super) const LATER: Duration = Duration::from_hours(1);
 
+/// A look asks for each of them.
+pub(super) const REQUESTS: u64 = DESCRIPTIONS.len() as u64;
+
 /// What Alyx said of a document: its body, empty where it has none.
 type Said = Option<Bytes>;
 
@@ -42,8 +45,8 @@ type Said = Option<Bytes>;
 pub(super) async fn keep(core: Arc<Core>, mut all: bool) {
     loop {
         tokio::time::sleep(if all { LATER } else { SOON }).await;
-        let allowed = core.synchroniser.as_ref().map(|own| own.budget.allows(Purpose::Description, 1));
-        if allowed != Some(false) {
+        let Some(synchroniser) = &core.synchroniser else { continue };
+        if let Some(_room) = synchroniser.budget.reserve(Purpose::Description, REQUESTS) {
             all = fetch(&core).await;
         }
     }

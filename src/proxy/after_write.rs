@@ -111,9 +111,7 @@ pub(super) fn refresh(synchroniser: &Arc<Synchroniser>, endpoint: &'static Endpo
     tokio::spawn(async move {
         for key in keys {
             // The list of it, and its detail.
-            if !synchroniser.budget.allows(Purpose::Follow, 2) {
-                return;
-            }
+            let Some(_room) = synchroniser.budget.reserve(Purpose::Follow, 2) else { return };
             let touched = asking_for(Purpose::Follow, synchroniser.touch(endpoint, &key));
             if let Err(error) = touched.await {
                 tracing::debug!(endpoint = endpoint.name, %error, "what was written waits for the next cycle");

@@ -140,9 +140,9 @@ impl Synchroniser {
             if self.is_over(slice) {
                 return Ok(false);
             }
-            if self.budget.room() < batch.len() as u64 {
-                break;
-            }
+            let wanted = batch.len() as u64;
+            let room = self.budget.reserve_for_now(wanted).filter(|room| room.requests == wanted);
+            let Some(_room) = room else { break };
             let numbers = batch.to_vec();
             let wanted =
                 self.mirror.read(move |connection, _| still_missing(connection, table, &numbers)).await?;

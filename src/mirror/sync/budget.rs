@@ -70,7 +70,7 @@ impl BudgetUse {
     }
 
     /// How many requests may be made for this.
-    fn room(&self, purpose: Purpose) -> u64 {
+    pub(super) fn room(&self, purpose: Purpose) -> u64 {
         let (Some(allowed), Some(left)) = (self.allowed, self.left()) else { return u64::MAX };
         if !purpose.is_background() {
             return u64::MAX;
@@ -95,6 +95,8 @@ pub struct BackgroundBudget {
     uses: Mutex<HashMap<&'static str, u64>>,
     /// When the counts were last written down.
     noted_at: Mutex<Option<Millis>>,
+    /// What is about to be asked.
+    pub(super) reserved: Mutex<BTreeMap<Purpose, u64>>,
 }
 
 impl BackgroundBudget {
@@ -106,6 +108,7 @@ impl BackgroundBudget {
             saved: AtomicU64::new(0),
             uses: Mutex::default(),
             noted_at: Mutex::default(),
+            reserved: Mutex::default(),
         }
     }
 
@@ -166,14 +169,19 @@ impl BackgroundBudget {
         used
     }
 
-    /// Whether so many requests may be made for this.
-    pub fn allows(&self, purpose: Purpose, cost: u64) -> bool {
-        cost <= self.used().room(purpose)
+    /// What was asked, as if what is reserved had been.
+    pub(super) fn used_with(&self, reserved: &BTreeMap<Purpose, u64>) -> BudgetUse {
+        let mut used = self.used();
+        for (purpose, requests) in reserved {
+            *used.asked.entry(*purpose).or_default() += requests;
+        }
+        used
     }
 
     /// How many requests may be made for what is being asked now.
     pub(super) fn room(&self) -> u64 {
-        self.used().room(Purpose::current())
+        let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        self.used_with(&reserved).room(Purpose::current())
     }
 
     /// Whether there is a bound.
@@ -244,20 +252,28 @@ impl BackgroundBudget {
 pub const REQUESTS: &str = "alyx_proxy_mirror_requests_total";
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
-    fn budget(clock: &Arc<ManualClock>, per_day: u32) -> BackgroundBudget {
+    pub(in crate::mirror::sync) fn budget(clock: &Arc<ManualClock>, per_day: u32) -> Arc<BackgroundBudget> {
         let mut settings = Settings::default();
         settings.mirror.background_per_day = per_day;
-        BackgroundBudget::new(Arc::new(ArcSwap::from_pointee(settings)), clock.clone())
+        Arc::new(BackgroundBudget::new(Arc::new(ArcSwap::from_pointee(settings)), clock.clone()))
+    }
+
+    pub(in crate::mirror::sync) fn allows(
+        budget: &Arc<BackgroundBudget>,
+        purpose: Purpose,
+        requests: u64,
+    ) -> bool {
+        budget.reserve(purpose, requests).is_some()
     }
 
     /// Asks as much as it may for this, one by one.
-    async fn ask_all(budget: &BackgroundBudget, purpose: Purpose) -> u64 {
+    async fn ask_all(budget: &Arc<BackgroundBudget>, purpose: Purpose) -> u64 {
         let mut asked = 0;
-        while asked < 10_000 && budget.allows(purpose, 1) {
+        while asked < 10_000 && allows(budget, purpose, 1) {
             asking_for(purpose, async { budget.count() }).await;
             asked += 1;
         }
@@ -277,15 +293,15 @@ mod tests {
         assert_eq!((own.used().background(), own.used().left()), (250, Some(0)));
         // and what somebody waits for, or has asked for, has no bound.
         for purpose in [Purpose::Question, Purpose::Person, Purpose::Fill] {
-            assert!(own.allows(purpose, 5_000));
+            assert!(allows(&own, purpose, 5_000));
             asking_for(purpose, async { own.count() }).await;
         }
         assert_eq!(own.used().background(), 250);
         // An hour later, too; not any more after a day.
         clock.advance(24 * HOUR);
-        assert!(!own.allows(Purpose::Nightly, 1));
+        assert!(!allows(&own, Purpose::Nightly, 1));
         clock.advance(HOUR);
-        assert!(own.allows(Purpose::Nightly, 250) && !own.allows(Purpose::Nightly, 251));
+        assert!(allows(&own, Purpose::Nightly, 250) && !allows(&own, Purpose::Nightly, 251));
         assert_eq!(own.used().background(), 0);
         assert_eq!(ask_all(&budget(&clock, 0), Purpose::Follow).await, 10_000, "no bound");
     }

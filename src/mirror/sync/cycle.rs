@@ -82,7 +82,7 @@ impl Synchroniser {
     /// Brings the lists of these tables up to date; those that went well.
     async fn lists(&self, tables: &Tables, cycle: Cycle<'_>, errors: &mut Errors) -> Result<Tables, Over> {
         self.wanted.store(false, Ordering::Relaxed);
-        let (mut listed, mut tags) = (Tables::new(), false);
+        let (mut listed, mut tags) = (Tables::new(), None);
         // What is not here yet is filled one by one, as what is shown comes before what shows it.
         let (here, new): (Tables, Tables) = tables.iter().copied().partition(|table| self.is_here(table));
         for (tables, abreast) in [(new, 1), (here, ABREAST)] {
@@ -96,14 +96,18 @@ impl Synchroniser {
                     Ok(Done::Rested) => {}
                     Ok(done) => {
                         listed.push(table);
-                        tags |= done == Done::Listed && table.endpoint.name == "tags";
+                        if let Done::Listed(room) = done
+                            && table.endpoint.name == "tags"
+                        {
+                            tags = Some((table, room));
+                        }
                     }
                     Err(error) => self.ended(table, Err(error), errors),
                 }
                 self.goes_on(cycle, errors)?;
             }
         }
-        if tags && let Some(table) = tables.iter().find(|table| table.endpoint.name == "tags") {
+        if let Some((table, _room)) = tags {
             let purpose = if matches!(cycle, Cycle::Due) { Purpose::Nightly } else { Purpose::Person };
             let compared = asking_for(purpose, self.compare_tags()).await;
             if compared.is_err() {

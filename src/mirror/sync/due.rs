@@ -13,7 +13,9 @@ use super::{
     SyncError, Synchroniser,
     budget::{OF, Purpose},
     catch_up::{self, SMALL},
-    is_shown_in_details, relist, source,
+    is_shown_in_details, relist,
+    reservation::RequestReservation,
+    source,
 };
 use crate::{
     clock::{self, Millis},
@@ -48,6 +50,14 @@ pub(super) struct TableTurn {
     pub(super) pressing: bool,
 }
 
+/// How a table is looked at now.
+pub(super) struct PlannedLook {
+    pub(super) look: TableLook,
+    pub(super) purpose: Purpose,
+    /// What it may ask for that, where that has a bound.
+    pub(super) room: Option<RequestReservation>,
+}
+
 /// One way to look at a table.
 struct Choice {
     look: TableLook,
@@ -66,12 +76,13 @@ impl Synchroniser {
         table: &EndpointTables,
         turn: TableTurn,
         forced: bool,
-    ) -> Option<(TableLook, Purpose)> {
+    ) -> Option<PlannedLook> {
         let follows = catch_up::follows_changes(table);
         let wrong = turn.pressing || turn.doubted && self.is_older(turn.listed_at, self.seldom());
         if forced || wrong && !follows {
             let look = if follows { TableLook::Changes } else { TableLook::List };
-            return Some((look, if forced { Purpose::Person } else { Purpose::Fill }));
+            let purpose = if forced { Purpose::Person } else { Purpose::Fill };
+            return Some(PlannedLook { look, purpose, room: None });
         }
         let choices = self.choices(table, turn);
         if !self.budget.is_bounded() {
@@ -79,18 +90,19 @@ impl Synchroniser {
             let mut due = choices
                 .into_iter()
                 .filter(|choice| choice.look != TableLook::List || self.is_older(choice.last, choice.pause));
-            return due.next().map(|choice| (choice.look, Purpose::Follow));
+            let purpose = Purpose::Follow;
+            return due.next().map(|choice| PlannedLook { look: choice.look, purpose, room: None });
         }
         let (night, wanted) = (self.is_night(), self.is_wanted(table.endpoint.name, turn.synced_at));
         let uses = self.budget.uses(table.endpoint.name);
         choices.into_iter().find_map(|choice| {
             let nightly = self.is_older(choice.last, DAY) || night && self.is_older(choice.last, DAY / 2);
-            if nightly && self.budget.allows(Purpose::Nightly, choice.cost) {
-                return Some((choice.look, Purpose::Nightly));
-            }
             let asked = uses >= choice.cost * OF && self.is_older(choice.last, choice.pause);
-            let follow = (asked || wanted) && self.budget.allows(Purpose::Follow, choice.cost);
-            follow.then_some((choice.look, Purpose::Follow))
+            let reasons = [(nightly, Purpose::Nightly), (asked || wanted, Purpose::Follow)];
+            reasons.into_iter().filter(|(holds, _)| *holds).find_map(|(_, purpose)| {
+                let room = self.budget.reserve(purpose, choice.cost)?;
+                Some(PlannedLook { look: choice.look, purpose, room: Some(room) })
+            })
         })
     }
 
@@ -104,7 +116,7 @@ impl Synchroniser {
         let mut choices = Vec::new();
         // What is long is read as a whole by and by.
         if !self.is_swept(table, turn.rows) {
-            let pages = turn.rows.div_ceil(source::PAGE as u64).max(1);
+            let pages = source::requests_for_all(table, turn.rows);
             let cost = pages + self.counted_beside(table, turn.rows);
             choices.push(Choice { look: TableLook::List, cost, last: turn.listed_at, pause: full });
         }

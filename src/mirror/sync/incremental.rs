@@ -74,11 +74,8 @@ impl Synchroniser {
                 })
                 .await?;
         }
-        if counts {
-            let count = self.source.count(table.endpoint, scope).await?;
-            self.mend(table, scope, count).await?;
-            self.settle_unlisted(table, count).await?;
-        }
+        // Not as of now before all that has gone is known.
+        let counts = counts && self.compare_count(table, scope).await?;
         self.mirror
             .write(move |connection| {
                 if let Some(moved) = cursor.moved(from, latest(connection, table, now)?, start) {
@@ -115,11 +112,12 @@ impl Synchroniser {
         // The details of what may not be asked now are those that are missing: a question that lacks one has it fetched. A
         // question that waits for its table seldom reads those of what has just changed.
         let room = match Purpose::current() {
-            Purpose::Question => 0,
-            _ => usize::try_from(self.budget.room()).unwrap_or(usize::MAX),
+            Purpose::Question => None,
+            _ => self.budget.reserve_for_now(records.len() as u64),
         };
+        let allowed = room.as_ref().map_or(0, |room| usize::try_from(room.requests).unwrap_or(usize::MAX));
         let mut wanted: Vec<_> = (0..).zip(records).collect();
-        let later = wanted.split_off(room.min(wanted.len()));
+        let later = wanted.split_off(allowed.min(wanted.len()));
         let details = self.fetch_details(table, wanted).await?;
         let later = later.into_iter().map(|(_, list)| (list, DetailUpdate::Lost));
         Ok(details.into_iter().map(|(_, list, detail)| (list, detail)).chain(later).collect())

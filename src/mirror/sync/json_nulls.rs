@@ -30,7 +30,9 @@ impl Synchroniser {
         };
         let Some((asked_at, mut shown)) = self.mirror.read(look).await? else { return Ok(()) };
         shown.retain(|(column, _)| json_nulls::of(&state.ambiguous, column).is_none());
-        if asked_at.is_some() && self.budget.room() < 2 * shown.len() as u64 {
+        let wanted = 2 * shown.len() as u64;
+        let room = self.budget.reserve_for_now(wanted).filter(|room| room.requests == wanted);
+        if asked_at.is_some() && room.is_none() {
             return Ok(());
         }
         let asking = self.ask_columns(table, state, shown);

@@ -20,11 +20,13 @@ mod identity;
 mod incremental;
 mod interruption;
 mod json_nulls;
+mod mend;
 mod own_write;
 mod progress;
 mod purpose;
 mod refetch;
 mod relist;
+pub mod reservation;
 mod scrub_schedule;
 mod source;
 mod strange;
@@ -63,8 +65,9 @@ use crate::{
 };
 use budget::{BackgroundBudget, Purpose, asking_for};
 use detail::Witnesses;
-use due::{TableLook, TableTurn, WantedTables};
+use due::{PlannedLook, TableLook, TableTurn, WantedTables};
 use interruption::Interruptions;
+use reservation::RequestReservation;
 use source::AlyxSource;
 
 /// Why a table was not synchronised.
@@ -94,7 +97,7 @@ pub enum Cycle<'e> {
 }
 
 /// What was done for a table in a cycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Done {
     /// Nothing: it failed a moment ago.
     Rested,
@@ -102,8 +105,8 @@ enum Done {
     Left,
     /// It was filled, or changes were asked for.
     Changed,
-    /// It was read as a whole, and had been here before.
-    Listed,
+    /// It was read as a whole, and had been here before; with the room for what follows.
+    Listed(Option<RequestReservation>),
 }
 
 /// When a table has its turn among those that are filled.
@@ -343,17 +346,18 @@ impl Synchroniser {
             self.note_details(table, false).await?;
         }
         self.progress.rows(endpoint, turn.rows, turn.rows);
-        let look = self.look_at(table, turn, forced);
-        let done = match look {
-            Some((look, purpose)) => asking_for(purpose, self.look(table, &scope, look)).await?,
-            None => Done::Left,
-        };
-        let purpose = match look {
-            Some((_, Purpose::Person)) => Purpose::Person,
-            _ if doubt.is_some() => Purpose::Fill,
-            _ => Purpose::Sweep,
-        };
-        asking_for(purpose, self.sweep_where_due(table, &scope, turn)).await?;
+        let (mut done, mut sweep) = (Done::Left, Purpose::Sweep);
+        if doubt.is_some() {
+            sweep = Purpose::Fill;
+        }
+        if let Some(look) = self.look_at(table, turn, forced) {
+            let purpose = look.purpose;
+            done = asking_for(purpose, self.look(table, &scope, look)).await?;
+            if purpose == Purpose::Person {
+                sweep = purpose;
+            }
+        }
+        asking_for(sweep, self.sweep_where_due(table, &scope, turn)).await?;
         Ok(done)
     }
 
@@ -362,7 +366,7 @@ impl Synchroniser {
         &self,
         table: &'static EndpointTables,
         scope: &TableScope,
-        look: TableLook,
+        PlannedLook { look, room, .. }: PlannedLook,
     ) -> Result<Done, SyncError> {
         let (endpoint, begun) = (table.endpoint.name, self.clock().stamp());
         let _turn = self.catch_ups.turn(endpoint).await;
@@ -375,7 +379,7 @@ impl Synchroniser {
             TableLook::List => {
                 self.progress.phase(endpoint, "list");
                 self.relist(table, scope).await?;
-                Done::Listed
+                Done::Listed(room)
             }
             TableLook::Count => {
                 self.progress.phase(endpoint, "changes");

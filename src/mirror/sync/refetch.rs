@@ -71,11 +71,10 @@ impl Synchroniser {
         let mut last = i64::MIN;
         loop {
             let asked = self.clock().stamp();
-            // What may not be asked now is left due.
-            let limit = i64::try_from(self.budget.room().min(IDS as u64)).unwrap_or(i64::MAX);
-            if limit == 0 {
-                return Ok(Renewed::Some);
-            }
+            // What may not be asked now is left due: a page of the list, and a detail each.
+            let room = self.budget.reserve_for_now(IDS as u64 + 1).filter(|room| room.requests > 1);
+            let Some(room) = room else { return Ok(Renewed::Some) };
+            let limit = i64::try_from(room.requests - 1).unwrap_or(i64::MAX);
             let batch =
                 self.mirror.read(move |connection, _| refetch::first(connection, table, last, limit)).await?;
             let Some(end) = batch.last() else { return Ok(Renewed::Some) };

@@ -170,9 +170,7 @@ impl Synchroniser {
         let cycles = usize::try_from(long / every).unwrap_or(1).max(1);
         open.truncate(total.div_ceil(cycles));
         for range in open {
-            if self.budget.room() == 0 {
-                break;
-            }
+            let Some(_room) = self.budget.reserve_for_now(1) else { break };
             self.reread(table, scope, range).await?;
             self.mirror
                 .write(move |connection| {
@@ -200,7 +198,9 @@ impl Synchroniser {
         } else {
             let count = self.source.count(table.endpoint, scope).await?;
             if source::by_ranges(table) {
-                self.mend(table, scope, count).await?;
+                if !self.mend(table, scope, count).await? {
+                    return Ok(());
+                }
             } else if rows != count {
                 self.relist(table, scope).await?;
             }
@@ -244,32 +244,6 @@ impl Synchroniser {
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         Ok(self.mirror.read(move |connection, _| read(connection)).await?)
-    }
-
-    /// Finds the ranges of keys in which Alyx has another number of records than there are here.
-    pub(super) async fn mend(
-        &self,
-        table: &'static EndpointTables,
-        scope: &TableScope,
-        count: u64,
-    ) -> Result<(), SyncError> {
-        let mut open: Vec<(Range, u64)> = vec![((0, None), count)];
-        while let Some((range, count)) = open.pop() {
-            let here = self.mirror.read(move |connection, _| count_here(connection, table, range)).await?;
-            if here == count {
-                continue;
-            }
-            if count <= source::PAGE as u64 {
-                self.reread(table, scope, range).await?;
-                continue;
-            }
-            let middle = range.0 + (range.1.unwrap_or(u128::MAX) - range.0) / 2;
-            let (left, right) = ((range.0, Some(middle)), (middle, range.1));
-            let parameters = source::with_django(scope, &source::within("", left));
-            let of_left = self.source.count(table.endpoint, &parameters).await?;
-            open.extend([(left, of_left), (right, count.saturating_sub(of_left))]);
-        }
-        Ok(())
     }
 }
 
@@ -327,17 +301,8 @@ fn ended(connection: &Connection, table: &EndpointTables) -> Result<(), MirrorEr
     }
 }
 
-const RANGE: &str = "id >= ?1 AND (?2 IS NULL OR id < ?2)";
-
-fn count_here(
-    connection: &Connection,
-    table: &EndpointTables,
-    (first, after): Range,
-) -> rusqlite::Result<u64> {
-    let sql = format!("SELECT count(*) FROM \"{}\" WHERE {RANGE}", table.name);
-    let bounds = (first.to_be_bytes(), after.map(u128::to_be_bytes));
-    connection.prepare_cached(&sql)?.query_row(bounds, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
-}
+/// Holds for the records of a range of keys.
+pub(super) const RANGE: &str = "id >= ?1 AND (?2 IS NULL OR id < ?2)";
 
 fn here(connection: &Connection, table: &EndpointTables, (first, after): Range) -> rusqlite::Result<Here> {
     let sql = format!("SELECT id, n FROM \"{}\" WHERE {RANGE}", table.name);

@@ -57,6 +57,13 @@ pub(super) fn split(total: u64) -> Vec<Range> {
     (0..parts).map(|at| (at * step, (at + 1 < parts).then(|| (at + 1) * step))).collect()
 }
 
+/// Requests that a whole list of so many records costs.
+pub(super) fn requests_for_all(table: &EndpointTables, rows: u64) -> u64 {
+    let pages = rows.div_ceil(PAGE as u64).max(1);
+    // The first page has told that there are more.
+    if by_ranges(table) && pages > 1 { 1 + split(rows).len() as u64 } else { pages }
+}
+
 fn halves((first, after): Range) -> [Range; 2] {
     let middle = first + (after.unwrap_or(u128::MAX) - first) / 2;
     [(first, Some(middle)), (middle, after)]

@@ -42,13 +42,11 @@ impl Synchroniser {
             return Ok(());
         };
         let (first, later) = (FIRST.saturating_sub(known.asked()), Purpose::Verification);
-        let (most, purpose) = match usize::try_from(first) {
-            Ok(0) | Err(_) => (usize::from(self.budget.allows(later, 2)), later),
-            Ok(first) => (first, Purpose::Fill),
+        let (most, purpose, room) = match usize::try_from(first) {
+            Ok(0) | Err(_) => (1, later, self.budget.reserve(later, 2)),
+            Ok(first) => (first, Purpose::Fill, self.budget.reserve(Purpose::Fill, 0)),
         };
-        if most == 0 {
-            return Ok(());
-        }
+        let Some(_room) = room else { return Ok(()) };
         let today = self.today();
         let day = today.clone();
         let least = if first == 0 { 1 } else { OF_TABLE };

@@ -85,9 +85,16 @@ impl Verifier {
     /// Compares one answer, where there is one and it is time.
     pub(crate) async fn compare_one(&mut self, mirror: &FromMirror, hurried: bool) {
         let Some(synchroniser) = mirror.core.synchroniser.as_ref() else { return };
-        if mirror.core.upstream.health.is_down() || !(hurried || self.is_time(mirror, &synchroniser.budget)) {
+        if mirror.core.upstream.health.is_down() {
             return;
         }
+        let purpose = if hurried { Purpose::Person } else { Purpose::Verification };
+        let room = if hurried || self.is_time(mirror, &synchroniser.budget) {
+            synchroniser.budget.reserve(purpose, 1)
+        } else {
+            None
+        };
+        let Some(_room) = room else { return };
         let due = self.suspects.iter().position(|suspect| mirror.synchronised_since(suspect));
         let elder = due.map(|due| self.suspects.swap_remove(due));
         let Some(question) =
@@ -96,7 +103,6 @@ impl Verifier {
             return;
         };
         self.last = Some(mirror.core.clock.now());
-        let purpose = if hurried { Purpose::Person } else { Purpose::Verification };
         asking_for(purpose, self.compare(mirror, question, elder)).await;
     }
 
@@ -105,7 +111,7 @@ impl Verifier {
         let spread = budget.pause(Purpose::Verification).unwrap_or_default();
         let spread = Millis::try_from(spread.as_millis()).unwrap_or(Millis::MAX);
         let lately = self.last.is_some_and(|last| (0..spread).contains(&(mirror.core.clock.now() - last)));
-        !lately && budget.allows(Purpose::Verification, 1)
+        !lately
     }
 
     async fn compare(&mut self, mirror: &FromMirror, question: Question, elder: Option<Suspect>) {
