@@ -43,6 +43,8 @@ impl AdminSite {
                 "endpoint": endpoint,
                 "rows": state.rows,
                 "details": state.details,
+                "details_not_given": self.core.synchroniser.as_ref()
+                    .map_or(0, |synchroniser| synchroniser.lacking_details(endpoint)),
                 "synced_at": clock::for_machines(state.synced_at),
                 "age_seconds": (now - state.synced_at).max(0) / 1000,
                 "scope": scope(&state.scope, names),

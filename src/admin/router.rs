@@ -22,6 +22,7 @@ use crate::{
         in_flight::{self, Standing},
         mode::Mode,
     },
+    server::Tls,
     telemetry::metrics::recorder,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct AdminSite {
     pub(crate) listening: OnceLock<SocketAddr>,
     /// Where it gives Alyx's own pages, if it does.
     pub(crate) alyx_pages: OnceLock<SocketAddr>,
+    /// The certificate that it shows, once it listens with one.
+    pub(crate) certificate: OnceLock<Arc<Tls>>,
 }
 
 impl AdminSite {
@@ -59,6 +62,7 @@ impl AdminSite {
             started_at,
             listening: OnceLock::new(),
             alyx_pages: OnceLock::new(),
+            certificate: OnceLock::new(),
         }
     }
 }
@@ -210,6 +214,18 @@ impl AdminSite {
             || api::admit(self, headers, client).is_ok()
     }
 
+    /// What clients will not like of the certificate that is served; strangers learn that there is something.
+    pub(super) fn certificate_remarks(&self, names: bool) -> Vec<String> {
+        let remarks = self.certificate.get().map(|tls| tls.remarks()).unwrap_or_default();
+        let how = |remark: &String| format!("the certificate that is served: {remark}");
+        match remarks.is_empty() {
+            false if !names => {
+                vec!["clients may refuse the certificate that is served; log in to see why".to_owned()]
+            }
+            _ => remarks.iter().map(how).collect(),
+        }
+    }
+
     /// What the proxy is doing, for programs and for `alyx-proxy status`. Strangers get no `names`: of records, labs, hosts,
     /// files.
     pub(crate) fn status(&self, names: bool) -> serde_json::Value {
@@ -244,6 +260,7 @@ impl AdminSite {
             "mirror": self.mirror_status(names),
             "activity": self.activity_status(names),
             "tokens": self.core.tokens.len(),
+            "certificate_remarks": self.certificate_remarks(names),
             "degraded": self.core.store.degradation().map(|trouble| trouble.for_machines()),
             "quarantined_file": self.core.store.set_aside().map(|path| file_name(&path, names)),
         })

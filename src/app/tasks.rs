@@ -49,6 +49,9 @@ async fn on(app: Arc<App>, listener: TcpListener) -> Result<HttpServer, ListenEr
     let listener = Listener::new(listener, app.settings().clone()).await?;
     // Listening a second time doesn't change where it listens first.
     app.admin.listening.get_or_init(|| bound);
+    if let Some(tls) = listener.tls() {
+        app.admin.certificate.get_or_init(|| tls);
+    }
     let alyx_pages = match app.settings().load().server.alyx_pages().filter(|_| app.knows_alyx()) {
         Some(address) => Some(listen_for_alyx_pages(&app, address).await?),
         None => None,

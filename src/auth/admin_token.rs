@@ -47,7 +47,7 @@ impl std::fmt::Debug for AdminToken {
 impl AdminToken {
     /// The token of the settings or of this data directory; made where there is none.
     pub fn of(data_dir: &Path, setting: &str, clock: SharedClock) -> Result<Self, SecretError> {
-        let token = match known(data_dir, setting)? {
+        let token = match read(data_dir, setting, private_file::check)? {
             Some(token) => token,
             None => make(data_dir)?,
         };
@@ -81,8 +81,17 @@ impl AdminToken {
     }
 }
 
-/// The token for commands on the proxy's own machine; none where no proxy was ever started.
+/// The token for commands on the proxy's own machine, also those of root for another user's proxy; none where no proxy was
+/// ever started.
 pub fn known(data_dir: &Path, setting: &str) -> Result<Option<Zeroizing<String>>, SecretError> {
+    read(data_dir, setting, private_file::check_in_folder)
+}
+
+fn read(
+    data_dir: &Path,
+    setting: &str,
+    check: impl FnOnce(&Path) -> Result<(), SecretError>,
+) -> Result<Option<Zeroizing<String>>, SecretError> {
     if !setting.is_empty() {
         return Ok(Some(Zeroizing::new(setting.to_owned())));
     }
@@ -90,7 +99,7 @@ pub fn known(data_dir: &Path, setting: &str) -> Result<Option<Zeroizing<String>>
     match fs::read_to_string(&path) {
         Ok(text) => {
             let text = Zeroizing::new(text);
-            private_file::check(&path)?;
+            check(&path)?;
             let token = Zeroizing::new(text.trim().to_owned());
             // An empty file would let everybody in.
             if token.len() < 16 { Err(SecretError::Length(path, token.len())) } else { Ok(Some(token)) }

@@ -34,13 +34,34 @@ fn for_owner_only(path: &Path) -> io::Result<fs::File> {
 /// Refuses a file that others can read, or that is another user's: who made it knows what is in it.
 #[cfg(unix)]
 pub(crate) fn check(path: &Path) -> Result<(), SecretError> {
+    check_mode(path)?;
+    data_dir::must_be_ours(path).map_err(SecretError::Foreign)
+}
+
+/// The same for whoever commands another user's proxy, as root may: the file is to be the one's whose folder it lies in.
+#[cfg(unix)]
+pub(crate) fn check_in_folder(path: &Path) -> Result<(), SecretError> {
+    use std::os::unix::fs::MetadataExt;
+    check_mode(path)?;
+    let owner = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.uid());
+    match path.parent().and_then(owner) {
+        Some(folders) if owner(path) == Some(folders) => Ok(()),
+        _ => data_dir::must_be_ours(path).map_err(SecretError::Foreign),
+    }
+}
+
+#[cfg(unix)]
+fn check_mode(path: &Path) -> Result<(), SecretError> {
     use std::os::unix::fs::PermissionsExt;
     let mode =
         fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(SecretError::Open(path.to_owned(), mode & 0o777));
-    }
-    data_dir::must_be_ours(path).map_err(SecretError::Foreign)
+    if mode & 0o077 == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
+}
+
+/// Other systems have other means.
+#[cfg(not(unix))]
+pub(crate) fn check_in_folder(_: &Path) -> Result<(), SecretError> {
+    Ok(())
 }
 
 /// Other systems have other means.

@@ -26,6 +26,8 @@ struct StatusView {
     mirror: Option<MirrorView>,
     degraded: Option<DegradationView>,
     quarantined_file: Option<String>,
+    #[serde(default)]
+    certificate_remarks: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +65,8 @@ struct TableView {
     endpoint: String,
     rows: u64,
     details: bool,
+    #[serde(default)]
+    details_not_given: usize,
     age_seconds: u64,
     scope: Vec<String>,
     distrusted: Vec<String>,
@@ -159,7 +163,8 @@ fn readable(status: &StatusView) -> String {
     let StatusView { version, uptime_seconds, listen, upstream, responses, cache, tokens, mirror, .. } =
         status;
     let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
-    let since = upstream.since.as_ref().map(|since| format!(" since {}", time(since))).unwrap_or_default();
+    let since =
+        upstream.since.as_ref().map(|since| format!(" since {}", time_for_people(since))).unwrap_or_default();
     let reason = upstream.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let at = upstream.url.as_ref().map(|url| format!("{url}: ")).unwrap_or_default();
     let lines = [
@@ -183,15 +188,16 @@ fn readable(status: &StatusView) -> String {
     ];
     let mut lines: Vec<_> = lines.into_iter().map(|(name, text)| format!("{name:<11} {text}")).collect();
     let degraded = status.degraded.iter().chain(mirror.iter().flat_map(|mirror| &mirror.degraded));
-    let attention = degraded.map(|DegradationView { what, since }| format!("{what}, since {}", time(since)));
+    let attention =
+        degraded.map(|DegradationView { what, since }| format!("{what}, since {}", time_for_people(since)));
     let damaged = status.quarantined_file.iter().map(|path| ("database", path));
     let damaged =
         damaged.chain(mirror.iter().flat_map(|mirror| &mirror.quarantined_file).map(|path| ("mirror", path)));
     let attention = attention
         .chain(damaged.map(|(what, path)| format!("the {what} was damaged; it was set aside as {path}")));
     let hint = upstream.hint.iter().map(|hint| format!("Alyx was never reached: {hint}"));
-    let attention =
-        attention.chain(hint).chain(mirror.iter().filter_map(|mirror| mirror.account_refused.clone()));
+    let refused = mirror.iter().filter_map(|mirror| mirror.account_refused.clone());
+    let attention = attention.chain(hint).chain(refused).chain(status.certificate_remarks.iter().cloned());
     lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")
@@ -217,8 +223,13 @@ fn readable_mirror(mirror: &MirrorView) -> Vec<String> {
     )];
     lines.extend(mirror.requests.iter().map(readable_requests));
     let width = tables.iter().map(|table| table.endpoint.len()).max().unwrap_or_default();
-    for TableView { endpoint, rows, details, age_seconds, scope, distrusted, .. } in tables {
-        let details = if *details { ", details" } else { "" };
+    for TableView { endpoint, rows, details, details_not_given, age_seconds, scope, distrusted, .. } in tables
+    {
+        let details = match (details, details_not_given) {
+            (true, _) => ", details".to_owned(),
+            (false, 0) => String::new(),
+            (false, lack) => format!(", details but for {lack} that Alyx does not give"),
+        };
         let scope = if scope.is_empty() { String::new() } else { format!(", only {}", scope.join("&")) };
         let distrusted = if distrusted.is_empty() {
             String::new()
@@ -252,7 +263,7 @@ fn readable_requests(requests: &RequestsView) -> String {
 fn readable_unreadable(table: &TableView) -> Vec<String> {
     const SHOWN: usize = 10;
     let line = |UnreadableLine { record, why, again_at }: &UnreadableLine| {
-        format!("  not given by Alyx: {record} ({why}; asked for again at {again_at})")
+        format!("  not given by Alyx: {record} ({why}; asked for again at {})", time_for_people(again_at))
     };
     let mut lines: Vec<_> = table.unreadable.iter().take(SHOWN).map(line).collect();
     if table.unreadable_count > lines.len() {
@@ -270,7 +281,7 @@ fn used(cache: &CacheView) -> String {
 }
 
 /// A time for people, as programs are told it.
-fn time(text: &str) -> String {
+pub(super) fn time_for_people(text: &str) -> String {
     let read = text.parse::<jiff::Timestamp>();
     read.map_or_else(|_| text.to_owned(), |at| alyx_proxy::clock::for_people(at.as_millisecond()))
 }

@@ -47,13 +47,9 @@ pub(super) async fn open(loaded: &LoadedSettings, fresh: Unused) -> Result<DataH
         if ListeningNote::read(&folder).is_some() {
             return Ok(DataHolder::Running);
         }
-        if folder.join("upstreams").exists() || fresh == Unused::Fails {
-            return Err(anyhow!(
-                "{} is the data directory of another user (uid {owner}), and no proxy runs on it: run this as that user, \
-                 for example by `sudo -u '#{owner}' alyx-proxy …`",
-                folder.display()
-            )
-            .into());
+        // What root would put into the directory of a service's user, that one would never see.
+        if is_root() || folder.join("upstreams").exists() || fresh == Unused::Fails {
+            return Err(anothers(&folder, owner, ", and no proxy runs on it"));
         }
     }
     none_elsewhere(loaded, &folder).await?;
@@ -66,6 +62,31 @@ pub(super) async fn open(loaded: &LoadedSettings, fresh: Unused) -> Result<DataH
         Err(error) if error.is_in_use() => Ok(DataHolder::Running),
         Err(error) => Err(anyhow::Error::from(error).into()),
     }
+}
+
+#[cfg(unix)]
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Other systems have other means.
+#[cfg(not(unix))]
+fn is_root() -> bool {
+    false
+}
+
+/// Refuses to write into a directory of another user, who could not read it then.
+pub(super) fn must_be_ours(folder: &Path) -> Result<(), CliError> {
+    data_dir::owner_of_anothers(folder).map_or(Ok(()), |owner| Err(anothers(folder, owner, "")))
+}
+
+fn anothers(folder: &Path, owner: u32, how: &str) -> CliError {
+    let error = anyhow!(
+        "{} is the data directory of another user (uid {owner}){how}: run this as that user, for example by \
+         `sudo -u '#{owner}' alyx-proxy …`",
+        folder.display()
+    );
+    error.into()
 }
 
 /// That there is nothing of an Alyx in a directory, and what there is.

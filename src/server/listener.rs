@@ -89,13 +89,18 @@ impl Listener {
         socket: TcpListener,
         settings: Arc<ArcSwap<Settings>>,
     ) -> Result<Self, ListenError> {
-        let tls = Tls::of(&settings.load_full().server).await?;
+        let tls = Tls::of(settings.clone()).await?;
         Ok(Self { socket, tls, settings })
     }
 
     /// The address that is bound.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    /// The certificate that it shows; none where it speaks http.
+    pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
     }
 
     /// Accepts connections until `shutdown` completes; what lets those that are open end.

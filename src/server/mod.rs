@@ -12,4 +12,5 @@ mod stalled_streams;
 mod tls;
 
 pub use listener::ListenError;
+pub(crate) use tls::Tls;
 pub use tls::{TlsError, check as check_certificate, only as only_this_certificate};

@@ -24,7 +24,16 @@ pub struct Selection {
     pub lab: Option<String>,
     /// What belongs to this project.
     pub project: Option<String>,
+    /// What belongs to the subject of this nickname.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What belongs to these sessions, by their ids.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub sessions: BTreeSet<String>,
 }
+
+/// The most sessions of one snapshot that are chosen one by one: what they are found by is told in a line.
+const MOST_SESSIONS: usize = 80;
 
 /// How a table is narrowed to what was chosen.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +53,15 @@ impl Selection {
             Some(name) => Err(SnapshotError::Choice(Endpoint::unknown(name))),
             None => Ok(()),
         }?;
-        match self.owners().find(|(_, name)| name.contains(',') || name.trim().is_empty()) {
+        if self.sessions.len() > MOST_SESSIONS {
+            return Err(SnapshotError::Choice(format!(
+                "more than {MOST_SESSIONS} sessions are chosen one by one: choose their lab, project or subject"
+            )));
+        }
+        let is_none = |name: &str| name.contains(',') || name.trim().is_empty();
+        let mut all =
+            self.owners().flat_map(|(owner, names)| names.into_iter().map(move |name| (owner, name)));
+        match all.find(|(_, name)| is_none(name)) {
             Some((owner, name)) => {
                 Err(SnapshotError::Choice(format!("no {} can be chosen by the name `{name}`", owner.name())))
             }
@@ -52,10 +69,15 @@ impl Selection {
         }
     }
 
-    /// Whose records were chosen, by their names.
-    pub(super) fn owners(&self) -> impl Iterator<Item = (RecordOwner, &str)> {
-        let owners = [(RecordOwner::Lab, &self.lab), (RecordOwner::Project, &self.project)];
-        owners.into_iter().filter_map(|(owner, name)| Some((owner, name.as_deref()?)))
+    /// Whose records were chosen, by their names. What goes in belongs to one of each.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (RecordOwner, Vec<&str>)> {
+        let owners = [
+            (RecordOwner::Lab, self.lab.as_deref().into_iter().collect()),
+            (RecordOwner::Project, self.project.as_deref().into_iter().collect()),
+            (RecordOwner::Subject, self.subject.as_deref().into_iter().collect()),
+            (RecordOwner::Session, self.sessions.iter().map(String::as_str).collect()),
+        ];
+        owners.into_iter().filter(|(_, names): &(_, Vec<&str>)| !names.is_empty())
     }
 
     /// Whether nothing was chosen: everything goes in.
@@ -67,10 +89,11 @@ impl Selection {
     pub fn for_people(&self) -> String {
         let names: Vec<&str> = self.endpoints.iter().map(String::as_str).collect();
         let what = if names.is_empty() { "everything".to_owned() } else { names.join(", ") };
-        let of = |kind: &str, name: &Option<String>| {
-            name.as_ref().map(|name| format!(" of {kind} {name}")).unwrap_or_default()
+        let of = |(owner, names): (RecordOwner, Vec<&str>)| match names.as_slice() {
+            [name] => format!(" of {} {name}", owner.name()),
+            names => format!(" of {} {}s", names.len(), owner.name()),
         };
-        format!("{what}{}{}", of("lab", &self.lab), of("project", &self.project))
+        what + &self.owners().map(of).collect::<String>()
     }
 
     pub(super) fn has(&self, endpoint: &Endpoint) -> bool {
@@ -80,8 +103,8 @@ impl Selection {
     /// How this endpoint's records are narrowed. `plain` are the names that no other name of their kind holds.
     pub(super) fn narrowed(&self, endpoint: &Endpoint, plain: &[&str]) -> Narrowed {
         let mut to = Vec::new();
-        for (owner, name) in self.owners() {
-            match owner.of(endpoint, name, plain.contains(&name)) {
+        for (owner, names) in self.owners() {
+            match owner.of(endpoint, &names, plain) {
                 Belonging::All => {}
                 Belonging::AnyOf(pairs) => to.push((owner, pairs)),
                 Belonging::Unknown => {
@@ -101,15 +124,21 @@ impl Selection {
         let is_shared = |endpoint: &Endpoint| endpoint.class == Class::Reference;
         let is_theirs = || {
             let asked = query_string::parse(&answer.query);
-            let has = |owner: RecordOwner, name: &str| {
-                asked.iter().any(|(key, value)| owner.parameters().contains(&key.as_str()) && value == name)
+            let has = |owner: RecordOwner, names: &[&str]| {
+                let is_it = |(key, value): &(String, String)| {
+                    owner.parameters().contains(&key.as_str()) && names.contains(&value.as_str())
+                };
+                asked.iter().any(is_it)
             };
-            self.owners().all(|(owner, name)| has(owner, name))
+            self.owners().all(|(owner, names)| has(owner, &names))
+        };
+        let is_one_of_them = |endpoint: &Endpoint, key: &str| {
+            self.owners().all(|(owner, names)| owner.listed() == endpoint.name && names.contains(&key))
         };
         match answer.route() {
             Route::List(endpoint) => self.has(endpoint) && (is_shared(endpoint) || is_theirs()),
-            Route::Detail(endpoint, _) => {
-                self.has(endpoint) && (is_shared(endpoint) || self.owners().next().is_none())
+            Route::Detail(endpoint, key) => {
+                self.has(endpoint) && (is_shared(endpoint) || is_one_of_them(endpoint, &key))
             }
             Route::Service(_) | Route::Other => self.endpoints.is_empty(),
         }

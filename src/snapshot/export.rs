@@ -221,7 +221,7 @@ impl Snapshot<'_> {
         }
         let chosen = match narrowing::chosen(self.choice, &self.plain, mirror, endpoint, &mut head)? {
             Chosen::Whole => None,
-            Chosen::Records(numbers) => Some(numbers),
+            Chosen::Records(numbers, more) => self.with_more(endpoint, numbers, more),
             Chosen::Not(why) => {
                 self.leave_out(endpoint, why);
                 return Ok(());
@@ -279,6 +279,12 @@ impl Snapshot<'_> {
         for endpoint in from.wanted.iter().filter(|endpoint| self.choice.has(endpoint) && !here(endpoint)) {
             self.leave_out(endpoint, "it is not mirrored yet".to_owned());
         }
+    }
+
+    /// Notes why there are more records than were chosen, if there are.
+    fn with_more(&mut self, endpoint: &Endpoint, numbers: Vec<i64>, why: Option<String>) -> Option<Vec<i64>> {
+        self.contents.more.extend(why.map(|why| (endpoint.name.to_owned(), why)));
+        Some(numbers)
     }
 
     fn leave_out(&mut self, endpoint: &Endpoint, why: String) {

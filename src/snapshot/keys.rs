@@ -127,7 +127,8 @@ impl KnownKeys {
         let path = data_dir.join(FILE);
         let file = match fs::read(&path) {
             Ok(bytes) => {
-                private_file::check(&path).map_err(|error| SnapshotError::Keys(error.to_string()))?;
+                private_file::check_in_folder(&path)
+                    .map_err(|error| SnapshotError::Keys(error.to_string()))?;
                 serde_json::from_slice(&bytes)
                     .map_err(|error| SnapshotError::Keys(format!("{}: {error}", path.display())))?
             }

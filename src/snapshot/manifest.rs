@@ -52,7 +52,8 @@ impl Manifest {
         if self.name.is_empty() || self.name.len() > 400 || self.name.chars().any(char::is_control) {
             return Err("`name` has 1 to 100 characters, none of them invisible".to_owned());
         }
-        let mut chosen = self.choice.endpoints.iter().chain(&self.choice.lab).chain(&self.choice.project);
+        let named = self.choice.owners().flat_map(|(_, names)| names);
+        let mut chosen = self.choice.endpoints.iter().map(String::as_str).chain(named);
         if !chosen.all(|text| is_shown(text)) {
             return Err("`choice` names what has invisible characters".to_owned());
         }
@@ -96,6 +97,9 @@ pub struct Contents {
     pub damaged: u64,
     /// Tables that can't be narrowed to what was chosen, and why; they were left out.
     pub left_out: BTreeMap<String, String>,
+    /// Tables that hold more than what was chosen, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub more: BTreeMap<String, String>,
 }
 
 /// Whether a text can be shown on a terminal as it is.
@@ -108,7 +112,7 @@ impl Contents {
     pub(super) fn is_shown(&self) -> bool {
         let pairs = self.tables.values().flat_map(|table| &table.scope);
         let scopes = pairs.flat_map(|(name, value)| [name, value]);
-        let left_out = self.left_out.iter().flat_map(|(name, why)| [name, why]);
+        let left_out = self.left_out.iter().chain(&self.more).flat_map(|(name, why)| [name, why]);
         self.blanked.keys().chain(scopes).chain(left_out).all(|text| is_shown(text))
     }
 

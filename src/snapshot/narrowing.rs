@@ -1,10 +1,10 @@
 //! The records of a table that belong to what was chosen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Selection, SnapshotError, choice::Narrowed};
 use crate::{
-    alyx::{Endpoint, query_string::Pairs},
+    alyx::{Endpoint, belonging::RecordOwner, query_string::Pairs},
     mirror::{
         export::{Head, ReadSnapshot},
         schema::Schema,
@@ -16,8 +16,8 @@ use crate::{
 pub(super) enum Chosen {
     /// All of it.
     Whole,
-    /// The records of these numbers, in ascending order.
-    Records(Vec<i64>),
+    /// The records of these numbers, in ascending order; why there are more of them than were chosen.
+    Records(Vec<i64>, Option<String>),
     /// Nothing, because of this.
     Not(String),
 }
@@ -25,24 +25,41 @@ pub(super) enum Chosen {
 /// Refuses names that nobody has, with the one that was likely meant. Those of the chosen that no other name holds.
 pub(super) fn plain_names(mirror: &ReadSnapshot, choice: &Selection) -> Result<Vec<String>, SnapshotError> {
     let mut plain = Vec::new();
-    for (owner, name) in choice.owners() {
+    for (owner, chosen) in choice.owners() {
         let state = mirror.states.of(owner.listed()).filter(|state| state.scope.is_empty());
         let (Some(_), Some(table)) = (state, Schema::get().table(owner.listed())) else { continue };
-        let mut names = BTreeSet::new();
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         mirror.for_each(table, |record| {
-            names.extend(owner.name_in(&record.list));
+            if let Some((name, lab)) = owner.name_in(&record.list) {
+                names.entry(name).or_default().push(lab);
+            }
             Ok::<_, SnapshotError>(())
         })?;
-        if !names.contains(name) {
-            let meant = spelling::did_you_mean(name, names.iter().map(String::as_str));
-            return Err(SnapshotError::Choice(format!("there is no {} `{name}`{meant}", owner.name())));
-        }
-        let folded = name.to_lowercase();
-        if names.iter().filter(|other| other.to_lowercase().contains(&folded)).count() == 1 {
-            plain.push(name.to_owned());
+        for name in chosen {
+            let Some(labs) = names.get(name) else {
+                let meant = spelling::did_you_mean(name, names.keys().map(String::as_str));
+                return Err(SnapshotError::Choice(format!("there is no {} `{name}`{meant}", owner.name())));
+            };
+            if labs.len() > 1 && choice.lab.is_none() {
+                return Err(SnapshotError::Choice(namesakes(owner, name, labs)));
+            }
+            let folded = name.to_lowercase();
+            if names.keys().filter(|other| other.to_lowercase().contains(&folded)).count() == 1 {
+                plain.push(name.to_owned());
+            }
         }
     }
     Ok(plain)
+}
+
+/// That a name may mean either.
+fn namesakes(owner: RecordOwner, name: &str, labs: &[String]) -> String {
+    let count = labs.len();
+    format!(
+        "{count} {}s are called `{name}`, of the labs {}: say which by --lab",
+        owner.name(),
+        labs.join(", ")
+    )
 }
 
 /// The records of a table that were chosen. What all of them fulfil is noted in its head.
@@ -60,14 +77,18 @@ pub(super) fn chosen(
         Narrowed::Not(why) => return Ok(Chosen::Not(why)),
     };
     let own = head.scope.clone();
-    let mut chosen: Option<BTreeSet<i64>> = None;
+    let (mut chosen, mut more): (Option<BTreeSet<i64>>, _) = (None, None);
     for (owner, ways) in owners {
         let found = match found_by(mirror, endpoint, &own, &ways)? {
             Ok(found) => found,
             Err(why) => {
-                let name = choice.owners().find(|(other, _)| *other == owner).map_or("", |(_, name)| name);
-                match found_by_names(mirror, endpoint, owner.naming(endpoint, name, &plain))? {
-                    Some(found) => found,
+                let names = choice.owners().find(|(other, _)| *other == owner).map(|(_, names)| names);
+                let names = names.unwrap_or_default();
+                match found_by_names(mirror, endpoint, (owner, &names, &plain))? {
+                    Some(found) => {
+                        more = Some(MORE.to_owned());
+                        found
+                    }
                     None => return Ok(Chosen::Not(why)),
                 }
             }
@@ -77,8 +98,12 @@ pub(super) fn chosen(
         }
         chosen = Some(chosen.map_or_else(|| found.clone(), |before| &before & &found));
     }
-    Ok(Chosen::Records(chosen.unwrap_or_default().into_iter().collect()))
+    Ok(Chosen::Records(chosen.unwrap_or_default().into_iter().collect(), more))
 }
+
+/// Why a table holds records of others too.
+const MORE: &str =
+    "its records name subjects by nicknames that others may have too; what is of these is in it as well";
 
 /// The records that one of these parameters finds; why the first can't tell. A way by tables that are not here leads to nothing.
 fn found_by(
@@ -104,15 +129,21 @@ fn found_by(
 fn found_by_names(
     mirror: &ReadSnapshot,
     endpoint: &'static Endpoint,
-    named: Option<(&'static str, &'static Endpoint, &'static str, Pairs)>,
+    (owner, names, plain): (RecordOwner, &[&str], &[&str]),
 ) -> Result<Option<BTreeSet<i64>>, SnapshotError> {
-    let Some((column, to, key, ways)) = named else { return Ok(None) };
+    let Some((column, to, key, ways)) = owner.naming(endpoint, names, plain) else { return Ok(None) };
     let (Some(table), Some(other)) = (Schema::get().table(endpoint.name), Schema::get().table(to.name))
     else {
         return Ok(None);
     };
     let own = mirror.states.of(to.name).map(|state| state.scope.clone()).unwrap_or_default();
-    let Ok(others) = found_by(mirror, to, &own, &ways)? else { return Ok(None) };
+    let others = match found_by(mirror, to, &own, &ways)? {
+        Ok(others) => others,
+        Err(_) => match found_by_names(mirror, to, (owner, names, plain))? {
+            Some(others) => others,
+            None => return Ok(None),
+        },
+    };
     let others: Vec<String> = others.iter().map(ToString::to_string).collect();
     let sql = format!(
         "SELECT n FROM \"{}\" WHERE \"{column}\" IN (SELECT \"{key}\" FROM \"{}\" WHERE n IN ({}))",

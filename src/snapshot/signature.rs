@@ -124,7 +124,8 @@ impl SigningKey {
         let path = data_dir.join(FILE);
         match fs::read(&path).map(Zeroizing::new) {
             Ok(seed) => {
-                private_file::check(&path).map_err(|error| SigningKeyError::Open(error.to_string()))?;
+                private_file::check_in_folder(&path)
+                    .map_err(|error| SigningKeyError::Open(error.to_string()))?;
                 Self::of_seed(&seed, &path).map(Some)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

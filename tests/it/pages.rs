@@ -148,8 +148,11 @@ const PAGES: &[(&str, &str)] = &[
     ("status", "/-/status"),
     ("explore", "/-/explore"),
     ("list", "/-/explore/sessions?lab=cortexlab"),
+    ("meant", "/-/explore/sessions?subject=ks04"),
     ("error", "/-/explore/sessions?id=x"),
     ("record", ""),
+    ("session", ""),
+    ("lost", "/-/statsu"),
     ("mirror", "/-/mirror"),
     ("answers", "/-/answers"),
     ("docs", "/-/docs/offline"),
@@ -187,15 +190,16 @@ async fn nobody_is_kept_out_and_every_page_has_its_picture() {
             let _ = proxy.client().ask("GET", "/labs").header("cache-control", "no-cache").send().await;
             proxy.until_upstream_is("down").await;
         }
-        if *name == "record" {
-            go(&browser, &proxy, "/-/explore/subjects?limit=1").await;
+        let listed = [("record", "subjects"), ("session", "sessions")].into_iter().find(|(of, _)| of == name);
+        if let Some((_, endpoint)) = listed {
+            go(&browser, &proxy, &format!("/-/explore/{endpoint}?limit=1")).await;
             browser.click(".records tbody a").await;
         } else {
             go(&browser, &proxy, path).await;
         }
         for (shade, dark) in [("light", false), ("dark", true)] {
             browser.dark(dark).await;
-            for (width, wide) in [(1280, "wide"), (390, "phone")] {
+            for (width, wide) in [(1280, "wide"), (375, "phone")] {
                 browser.size(width, 900).await;
                 browser.picture(&format!("{name}-{shade}-{wide}")).await;
                 // Nothing but what scrolls by itself is wider than the screen.

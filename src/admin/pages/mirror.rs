@@ -21,7 +21,13 @@ use crate::{
     },
     alyx::Endpoint,
     clock,
-    mirror::sync::budget::{BudgetUse, Purpose},
+    mirror::{
+        state::TableState,
+        sync::{
+            TableProgress,
+            budget::{BudgetUse, Purpose},
+        },
+    },
 };
 
 #[derive(Template)]
@@ -75,11 +81,40 @@ struct Missing {
     again_iso: String,
 }
 
+/// What of a table is here.
+#[derive(Debug, PartialEq, Eq)]
+enum TableStand {
+    NotHere,
+    Complete,
+    WithoutDetails,
+    /// They are being fetched.
+    DetailsToCome,
+    /// All that Alyx gave are here, and of so many it gave none.
+    DetailsLack(usize),
+    /// Some have changed since, and are fetched by and by, or for whom asks for them.
+    DetailsWhenAsked,
+}
+
+impl TableStand {
+    fn for_people(&self) -> String {
+        match self {
+            Self::NotHere => "not here yet".to_owned(),
+            Self::Complete => "complete".to_owned(),
+            Self::WithoutDetails => "without details".to_owned(),
+            Self::DetailsToCome => "details to come".to_owned(),
+            Self::DetailsLack(1) => "complete but for 1 detail that Alyx does not give".to_owned(),
+            Self::DetailsLack(count) => format!("complete but for {count} details that Alyx does not give"),
+            Self::DetailsWhenAsked => "changed details when they are asked for".to_owned(),
+        }
+    }
+}
+
 struct MirrorRow {
     endpoint: &'static str,
     rows: String,
-    /// `complete`, `without details`, `not here yet`.
-    state: &'static str,
+    /// What of it is here.
+    state: String,
+    is_complete: bool,
     age: String,
     scope: String,
     distrusted: String,
@@ -130,16 +165,15 @@ impl Visit {
             .map(|endpoint| {
                 let state = states.of(endpoint.name);
                 let run = progress.get(endpoint.name).cloned().unwrap_or_default();
-                let details = endpoint.has_own_details() && self.settings.mirror.keeps_details(endpoint);
+                let stand = match state {
+                    None => TableStand::NotHere,
+                    Some(state) => self.stand(endpoint, state, &run),
+                };
                 MirrorRow {
                     endpoint: endpoint.name,
                     rows: state.map_or_else(|| "–".to_owned(), |state| state.rows.to_string()),
-                    state: match state {
-                        None => "not here yet",
-                        Some(state) if details && !state.details => "details to come",
-                        Some(state) if endpoint.has_own_details() && !state.details => "without details",
-                        Some(_) => "complete",
-                    },
+                    state: stand.for_people(),
+                    is_complete: stand == TableStand::Complete,
                     age: state
                         .map_or_else(String::new, |state| clock::span_for_people(now - state.synced_at)),
                     scope: state.map_or_else(String::new, |state| scope(&state.scope, names).join("&")),
@@ -156,6 +190,28 @@ impl Visit {
                 }
             })
             .collect()
+    }
+
+    /// What of a table that is here is here.
+    fn stand(&self, endpoint: &Endpoint, state: &TableState, run: &TableProgress) -> TableStand {
+        let core = &self.admin.core;
+        let spec = core.mirror.as_ref().map(|mirror| mirror.states().spec().clone());
+        let has_details =
+            endpoint.has_own_details() && spec.is_none_or(|spec| spec.has_details(endpoint.name));
+        if !has_details || state.details {
+            return TableStand::Complete;
+        }
+        let keeps = self.settings.mirror.keeps_details(endpoint);
+        let Some(synchroniser) = core.synchroniser.as_ref().filter(|_| keeps) else {
+            return TableStand::WithoutDetails;
+        };
+        let unreadable = state.unreadable.count - state.unreadable.lists;
+        let are_fetched = matches!(run.phase.as_ref(), "fill" | "details") || run.succeeded_at.is_none();
+        match synchroniser.lacking_details(endpoint.name) + unreadable {
+            _ if are_fetched => TableStand::DetailsToCome,
+            0 => TableStand::DetailsWhenAsked,
+            lack => TableStand::DetailsLack(lack),
+        }
     }
 
     /// The records that Alyx could not give, and how many more there are.

@@ -144,6 +144,7 @@ impl Visit {
                 .flatten()
                 .map(|trouble| trouble.for_people())
                 .chain(admin.account_refused(logged_in))
+                .chain(admin.certificate_remarks(logged_in))
                 .collect(),
             set_aside: core.store.set_aside().map(|path| file_name(&path, logged_in)),
             mirror_set_aside: mirror

@@ -77,6 +77,12 @@ pub(in crate::cli) struct ExportFlags {
     /// Only what belongs to this project
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) project: Option<String>,
+    /// Only what belongs to the subject of this nickname; where labs share it, with --lab
+    #[arg(long, value_name = "NICKNAME")]
+    pub(in crate::cli) subject: Option<String>,
+    /// Only what belongs to this session; may be repeated
+    #[arg(long, value_name = "EID")]
+    pub(in crate::cli) session: Vec<uuid::Uuid>,
     /// Replace a file that is there
     #[arg(long)]
     pub(in crate::cli) force: bool,

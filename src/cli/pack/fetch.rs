@@ -253,7 +253,7 @@ impl<'a> Packer<'a> {
 }
 
 /// Path and query of a link.
-fn path_of(link: &str) -> Option<String> {
+pub(super) fn path_of(link: &str) -> Option<String> {
     let url = Url::parse(link).ok()?;
     Some(format!("{}?{}", url.path(), url.query().unwrap_or_default()))
 }

@@ -4,8 +4,11 @@ use alyx_proxy::{alyx::belonging::RecordOwner, spelling};
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::fetch::Packer;
+use super::fetch::{self, Packer};
 use crate::cli::CliError;
+
+/// Pages of names that are looked through.
+const MOST_PAGES: usize = 20;
 
 impl Packer<'_> {
     /// Why a question that somebody has named finds nothing, with the name that was likely meant; none where it was asked for
@@ -16,26 +19,33 @@ impl Packer<'_> {
         if pairs.iter().all(|(name, _)| matches!(name.as_str(), "limit" | "offset" | "format")) {
             return Ok(None);
         }
-        for owner in [RecordOwner::Lab, RecordOwner::Project] {
-            let Some((name, typed)) =
-                pairs.iter().find(|(name, _)| owner.parameters().contains(&name.as_str()))
+        for owner in [RecordOwner::Lab, RecordOwner::Project, RecordOwner::Subject] {
+            let Some((_, typed)) = pairs.iter().find(|(name, _)| owner.parameters().contains(&name.as_str()))
             else {
                 continue;
             };
             let names = self.names(owner).await?;
             if !names.is_empty() && names.iter().all(|known| known != typed) {
-                let meant = spelling::did_you_mean(typed, names.iter().map(String::as_str));
-                return Ok(Some(format!("it finds nothing: there is no {name} `{typed}`{meant}")));
+                let (kind, meant) =
+                    (owner.name(), spelling::did_you_mean(typed, names.iter().map(String::as_str)));
+                return Ok(Some(format!("it finds nothing: there is no {kind} `{typed}`{meant}")));
             }
         }
         Ok(Some("it finds nothing: is a name or a value mistyped?".to_owned()))
     }
 
-    /// The names of all labs or projects, as far as the first page has them.
+    /// The names of all labs, projects or subjects, as far as the first pages have them.
     async fn names(&self, owner: RecordOwner) -> Result<Vec<String>, CliError> {
-        let reply = self.asker.get(&format!("/{}?limit=1000", owner.listed()), HeaderMap::new()).await?;
-        let body = reply.body.unwrap_or_default();
-        let records = body["results"].as_array().or(body.as_array()).cloned().unwrap_or_default();
-        Ok(records.iter().filter_map(|record: &Value| record["name"].as_str().map(str::to_owned)).collect())
+        let (mut names, mut next) = (Vec::new(), Some(format!("/{}?limit=1000", owner.listed())));
+        for _ in 0..MOST_PAGES {
+            let Some(question) = next.take() else { break };
+            let body = self.asker.get(&question, HeaderMap::new()).await?.body.unwrap_or_default();
+            let records =
+                body["results"].as_array().or(body.as_array()).map(Vec::as_slice).unwrap_or_default();
+            let name = |record: &Value| record[owner.field()].as_str().map(str::to_owned);
+            names.extend(records.iter().filter_map(name));
+            next = body["next"].as_str().and_then(fetch::path_of);
+        }
+        Ok(names)
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fetch::{Item, PackOutcome};
+use crate::cli::status::time_for_people;
 
 /// What came of it.
 pub(super) struct Report {
@@ -99,7 +100,7 @@ impl Report {
             lines.extend(refused.into_iter().map(|item| format!("  {}", item.name)));
         }
         if let Some(until) = &self.token_counts_until {
-            lines.push(format!("\nYour token counts here without Alyx until {until}."));
+            lines.push(format!("\nYour token counts here without Alyx until {}.", time_for_people(until)));
         }
         lines.push(
             "Data files don't pass through this proxy: load those that you will need once, with ONE."

@@ -44,6 +44,9 @@ impl Packer<'_> {
         }
         for question in [
             format!("/sessions?django=pk%2C{id}"),
+            // `get_details` and `eid2path` of ONE 3; a set of one, as Python writes it.
+            format!("/sessions?django=pk__in%2C%28%27{id}%27%2C%29"),
+            format!("/sessions?id={id}"),
             format!("/datasets?session={id}"),
             format!("/datasets?session={id}&exists=True"),
         ] {

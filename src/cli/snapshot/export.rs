@@ -28,6 +28,8 @@ pub(in crate::cli) async fn run(sources: &Sources, flags: &ExportFlags) -> Comma
         endpoints: flags.endpoint.iter().cloned().collect(),
         lab: flags.lab.clone(),
         project: flags.project.clone(),
+        subject: flags.subject.clone(),
+        sessions: flags.session.iter().map(ToString::to_string).collect(),
     };
     choice.check().map_err(|error| CliError::Usage(error.to_string()))?;
     let name = flags.name.clone().unwrap_or_else(|| stem(path));

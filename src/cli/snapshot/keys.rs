@@ -7,7 +7,7 @@ use alyx_proxy::{
 };
 use serde_json::{Value, json};
 
-use crate::cli::{CliError, CommandResult, args::KeysFlags, prepare, print, print_json};
+use crate::cli::{CliError, CommandResult, args::KeysFlags, prepare, print, print_json, whereabouts};
 
 pub(in crate::cli) fn run(sources: &Sources, flags: &KeysFlags) -> CommandResult {
     let (loaded, _log) = prepare(sources)?;
@@ -16,6 +16,7 @@ pub(in crate::cli) fn run(sources: &Sources, flags: &KeysFlags) -> CommandResult
     let failed = |error: SnapshotError| CliError::from(anyhow::Error::from(error));
     let mut keys = KnownKeys::of(&data_dir, &settings.snapshot.trusted_keys).map_err(failed)?;
     if let Some(which) = &flags.revoke {
+        whereabouts::must_be_ours(&data_dir)?;
         let revoked = keys.revoke(which, clock::now()).map_err(failed)?;
         if !flags.json {
             return print(&format!("Snapshots of {} are taken no more.", revoked.name));

@@ -40,6 +40,12 @@ impl Synchroniser {
         lacking.extend(records.map(|n| ((endpoint, n), now)));
     }
 
+    /// How many records of a table are without the detail that Alyx did not have.
+    pub fn lacking_details(&self, endpoint: &str) -> usize {
+        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        lacking.keys().filter(|(of, _)| *of == endpoint).count()
+    }
+
     /// The records whose details are to be asked for: not those that Alyx did not have a moment ago. They are asked for
     /// again as often as whole tables are.
     pub(super) fn not_lacking(

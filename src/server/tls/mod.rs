@@ -14,12 +14,16 @@ pub use pin::only;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
-use crate::settings;
+use crate::{
+    clock,
+    settings::{ServerSettings, Settings},
+};
 use pair::KeyPairFiles;
+use remarks::CertificateFacts;
 
 /// A client that takes longer to shake hands is sent away.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -36,17 +40,20 @@ pub(crate) struct Tls {
     first: [u8; 32],
     /// When its certificate runs out.
     first_expires_at: Option<i64>,
-    /// By which files and names it is judged.
-    settings: settings::ServerSettings,
+    /// What clients look at in the certificate in use.
+    facts: ArcSwapOption<CertificateFacts>,
+    /// The names by which clients are to know the proxy.
+    settings: Arc<ArcSwap<Settings>>,
 }
 
 impl Tls {
     /// Reads the pair that the settings name; none where they name none.
-    pub(crate) async fn of(settings: &settings::ServerSettings) -> Result<Option<Arc<Self>>, TlsError> {
-        if !settings.has_tls() {
+    pub(crate) async fn of(settings: Arc<ArcSwap<Settings>>) -> Result<Option<Arc<Self>>, TlsError> {
+        let server = settings.load_full().server.clone();
+        if !server.has_tls() {
             return Ok(None);
         }
-        let (certificate, key) = (settings.tls_certificate.clone(), settings.tls_key.clone());
+        let (certificate, key) = (server.tls_certificate, server.tls_key);
         let found = read(certificate.clone(), key.clone(), None).await?;
         Ok(found.map(|found| {
             Arc::new(Self {
@@ -55,7 +62,8 @@ impl Tls {
                 config: ArcSwap::new(found.config),
                 first: found.fingerprint,
                 first_expires_at: found.expires_at,
-                settings: settings.clone(),
+                facts: ArcSwapOption::from(found.facts),
+                settings,
             })
         }))
     }
@@ -66,14 +74,31 @@ impl Tls {
         tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await?
     }
 
+    /// What clients will not like of the certificate in use now.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let facts = self.facts.load_full();
+        let names = names(&self.settings.load().server);
+        facts.map(|facts| facts.remarks(&names, clock::now())).unwrap_or_default()
+    }
+
+    /// Tells it in the log where it is other than what was told last: a certificate grows old while it is served.
+    fn tell_remarks(&self, told: &mut Vec<String>) {
+        let remarks = self.remarks();
+        for remark in remarks.iter().filter(|remark| !told.contains(remark)) {
+            tracing::warn!(certificate = %self.certificate.display(), "the certificate that is served: {remark}");
+        }
+        *told = remarks;
+    }
+
     /// Looks after the files for as long as it is let.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut seen = self.first;
         gauge_expiry(self.first_expires_at);
-        tell_remarks(&self.settings);
+        let mut told_remarks = Vec::new();
         // What was said last, so that a fault that lasts is told once.
         let mut told = None;
         loop {
+            self.tell_remarks(&mut told_remarks);
             tokio::time::sleep(LOOK).await;
             let fault = match read(self.certificate.clone(), self.key.clone(), Some(seen)).await {
                 Ok(found) => {
@@ -84,7 +109,7 @@ impl Tls {
                         seen = found.fingerprint;
                         let certificate = self.certificate.display();
                         tracing::info!(%certificate, "a new certificate is in use");
-                        tell_remarks(&self.settings);
+                        self.facts.store(found.facts);
                     }
                     continue;
                 }
@@ -99,30 +124,23 @@ impl Tls {
 }
 
 /// Reads the pair that the settings name, as a start would; what clients will not like of it.
-pub fn check(settings: &settings::ServerSettings) -> Result<Vec<String>, TlsError> {
+pub fn check(settings: &ServerSettings) -> Result<Vec<String>, TlsError> {
     if !settings.has_tls() {
         return Ok(Vec::new());
     }
     let (certificate, key) = (&settings.tls_certificate, &settings.tls_key);
     let pair = KeyPairFiles::read(certificate, key)?;
     pair.config(certificate, key)?;
-    let names = names(settings);
-    Ok(pair.remarks(certificate, &names.iter().map(String::as_str).collect::<Vec<_>>()))
+    let facts = pair.facts(certificate);
+    Ok(facts.map(|facts| facts.remarks(&names(settings), clock::now())).unwrap_or_default())
 }
 
 /// The names by which clients are to know this proxy.
-fn names(settings: &settings::ServerSettings) -> Vec<String> {
+fn names(settings: &ServerSettings) -> Vec<String> {
     let public = url::Url::parse(&settings.public_url).ok();
     let public = public.and_then(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()));
     let named = settings.hosts.iter().filter(|name| !name.starts_with("*.")).cloned();
     public.into_iter().chain(named).collect()
-}
-
-/// Tells in the log what clients will not like of the certificate in use.
-fn tell_remarks(settings: &settings::ServerSettings) {
-    for remark in check(settings).unwrap_or_default() {
-        tracing::warn!(certificate = %settings.tls_certificate.display(), "the certificate that is served: {remark}");
-    }
 }
 
 /// A pair that was read and can be used.
@@ -131,6 +149,7 @@ struct Found {
     config: Arc<ServerConfig>,
     /// In seconds since 1970; none where the certificate does not say so legibly.
     expires_at: Option<i64>,
+    facts: Option<Arc<CertificateFacts>>,
 }
 
 /// Shows in `/-/metrics` when the certificate in use runs out.
@@ -150,8 +169,8 @@ async fn read(certificate: PathBuf, key: PathBuf, seen: Option<[u8; 32]>) -> Res
         if seen == Some(fingerprint) {
             return Ok(None);
         }
-        let expires_at = pair.expires_at(&certificate);
-        Ok(Some(Found { fingerprint, config: pair.config(&certificate, &key)?, expires_at }))
+        let (expires_at, facts) = (pair.expires_at(&certificate), pair.facts(&certificate).map(Arc::new));
+        Ok(Some(Found { fingerprint, config: pair.config(&certificate, &key)?, expires_at, facts }))
     });
     reading.await.unwrap_or_else(|error| Err(TlsError::Io(path, io::Error::other(error))))
 }

@@ -13,8 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 use tokio_rustls::rustls::{self, ServerConfig, crypto};
 use zeroize::Zeroizing;
 
-use super::remarks;
-use crate::clock;
+use super::remarks::CertificateFacts;
 
 /// Why a pair can't be used. Names the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +21,9 @@ pub enum TlsError {
     /// The file system's word.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
+    /// It is another user's.
+    #[error("{0} can't be read by the user who runs the proxy (uid {1}): `chown '#{1}' {0}`")]
+    Denied(PathBuf, u32),
     /// Everybody on this machine could read the key.
     #[error("{0} holds a private key and may be read by everybody (mode {1:04o}): `chmod o= {0}`")]
     Open(PathBuf, u32),
@@ -43,6 +45,16 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    fn of(path: &Path, error: io::Error) -> Self {
+        #[cfg(unix)]
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return Self::Denied(path.to_owned(), rustix::process::geteuid().as_raw());
+        }
+        Self::Io(path.to_owned(), error)
+    }
+}
+
 /// Two files, as they were read.
 pub(super) struct KeyPairFiles {
     certificate: Vec<u8>,
@@ -52,7 +64,7 @@ pub(super) struct KeyPairFiles {
 impl KeyPairFiles {
     /// Reads both files.
     pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let read = |path: &Path| fs::read(path).map_err(|error| TlsError::Io(path.to_owned(), error));
+        let read = |path: &Path| fs::read(path).map_err(|error| TlsError::of(path, error));
         let pair = Self { certificate: read(certificate)?, key: Zeroizing::new(read(key)?) };
         not_for_everybody(key)?;
         Ok(pair)
@@ -76,11 +88,9 @@ impl KeyPairFiles {
         chain.iter().filter_map(ends).min()
     }
 
-    /// What clients will not like of it.
-    pub(super) fn remarks(&self, certificate: &Path, names: &[&str]) -> Vec<String> {
-        chain(certificate, &self.certificate)
-            .map(|chain| remarks::of(&chain, names, clock::now()))
-            .unwrap_or_default()
+    /// What clients look at in its certificate.
+    pub(super) fn facts(&self, certificate: &Path) -> Option<CertificateFacts> {
+        CertificateFacts::of(&chain(certificate, &self.certificate).ok()?)
     }
 
     /// How to shake hands with this pair; the names of the files are for messages.

@@ -9,36 +9,53 @@ use crate::clock::{self, Millis};
 /// It is told beforehand.
 const SOON: Millis = 14 * 24 * 3_600_000;
 
-/// What clients by these names will not like of the first certificate of a chain.
-pub(super) fn of(chain: &[CertificateDer<'_>], names: &[&str], now: Millis) -> Vec<String> {
-    let Some((_, certificate)) =
-        chain.first().and_then(|first| x509_parser::parse_x509_certificate(first).ok())
-    else {
-        return Vec::new();
-    };
-    let mut remarks = Vec::new();
-    let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
-    let (from, until) = (from.timestamp().saturating_mul(1000), until.timestamp().saturating_mul(1000));
-    if until <= now {
-        remarks.push(format!("it expired on {}: clients refuse it", clock::for_people(until)));
-    } else if until - now <= SOON {
-        remarks.push(format!("it expires in {}: renew it", clock::span_for_people(until - now)));
+/// What clients look at in a certificate: when it counts, and for whom.
+#[derive(Debug)]
+pub(super) struct CertificateFacts {
+    from: Millis,
+    until: Millis,
+    names: Vec<String>,
+}
+
+impl CertificateFacts {
+    /// Those of the first certificate of a chain; none where it can't be read.
+    pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+        let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
+        Some(Self {
+            from: from.timestamp().saturating_mul(1000),
+            until: until.timestamp().saturating_mul(1000),
+            names: names_of(&certificate),
+        })
     }
-    if from > now {
+
+    /// What clients by these names will not like of it.
+    pub(super) fn remarks(&self, names: &[String], now: Millis) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let (from, until) = (clock::for_people(self.from), clock::for_people(self.until));
+        if self.until <= now {
+            remarks.push(format!("it expired on {until}: clients refuse it"));
+        } else if self.until - now <= SOON {
+            remarks.push(format!("it expires on {until}: renew it"));
+        }
+        if self.from > now {
+            remarks.push(format!("it is valid from {from} on: clients refuse it until then"));
+        }
+        let own = &self.names;
+        let missing: Vec<&str> = names
+            .iter()
+            .filter(|name| !own.iter().any(|own| covers(own, name)))
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            let own = if own.is_empty() { "no name".to_owned() } else { own.join(", ") };
+            remarks.push(format!(
+                "it is for {own}, and not for {}, as the settings call this proxy: clients refuse it by that name",
+                missing.join(", ")
+            ));
+        }
         remarks
-            .push(format!("it is valid from {} on: clients refuse it until then", clock::for_people(from)));
     }
-    let own = names_of(&certificate);
-    let missing: Vec<&str> =
-        names.iter().copied().filter(|name| !own.iter().any(|own| covers(own, name))).collect();
-    if !missing.is_empty() {
-        let own = if own.is_empty() { "no name".to_owned() } else { own.join(", ") };
-        remarks.push(format!(
-            "it is for {own}, and not for {}, as the settings call this proxy: clients refuse it by that name",
-            missing.join(", ")
-        ));
-    }
-    remarks
 }
 
 fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {

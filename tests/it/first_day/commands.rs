@@ -81,9 +81,21 @@ async fn point_2_in_a_folder_of_another_user_the_proxy_does_it_or_the_command_sa
     proxy.get("/labs").await.expect(200);
     let home = Home::new().set("upstream.url", &alyx.url()).set("server.listen", "127.0.0.1:9");
     let (folder, file) = (home.path("data"), home.path("lab.tar.zst"));
+    // As a package has made it, and nobody has started its service yet.
+    let (empty, whole) = (home.path("empty"), home.path("whole.tar.zst"));
+    fs::create_dir(&empty).unwrap();
+    chown(&empty, Some(NOBODY), Some(NOBODY)).expect("only root can give files away: run this test as root");
+    command::done(&command::run_for(&proxy, &["export", text(&whole)]));
+    let import = ["import", text(&whole), "--once", "--data-dir", text(&empty)];
+    let said = command::failed(&home.run(&import), 1);
+    assert!(said.contains("sudo -u '#65534'"), "{said}");
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0, "nothing that its user could not read");
     fs::create_dir_all(folder.join("upstreams")).unwrap();
     fs::copy(proxy.data_dir().join("admin-token"), folder.join("admin-token")).unwrap();
-    chown(&folder, Some(NOBODY), Some(NOBODY)).expect("only root can give files away: run this test as root");
+    for path in [folder.clone(), folder.join("upstreams"), folder.join("admin-token")] {
+        chown(&path, Some(NOBODY), Some(NOBODY))
+            .expect("only root can give files away: run this test as root");
+    }
     for arguments in [&["export", text(&file)][..], &["sync"], &["import", text(&file)]] {
         let said = command::failed(&home.run(&[arguments, &["--data-dir", text(&folder)]].concat()), 1);
         assert!(said.contains("sudo -u '#65534'"), "{said}");
@@ -92,6 +104,8 @@ async fn point_2_in_a_folder_of_another_user_the_proxy_does_it_or_the_command_sa
     fs::write(folder.join("listening"), proxy.url()).unwrap();
     command::done(&home.run(&["export", text(&file), "--data-dir", text(&folder)]));
     assert!(file.exists());
+    let said = command::failed(&home.run(&["keys", "--revoke", "x", "--data-dir", text(&folder)]), 1);
+    assert!(said.contains("sudo -u '#65534'"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,6 +198,8 @@ async fn point_6_what_is_packed_and_finds_nothing_fails() {
     for (question, why) in [
         ("sessions?lab=cortexlabb", "there is no lab `cortexlabb`; did you mean `cortexlab`?"),
         ("sessions?task_protocol=nosuchtask", "it finds nothing"),
+        ("sessions?subject=ks04", "there is no subject `ks04`; did you mean `KS004`?"),
+        ("weighings?nickname=CSH-ZAD-0011", "there is no subject `CSH-ZAD-0011`; did you mean `CSH_ZAD_0"),
     ] {
         let (output, told) = pack(&proxy, &[question, "--sessions"]);
         command::failed(&output, 1);

@@ -3,6 +3,8 @@
 
 mod account;
 mod commands;
+mod mirror;
+mod one;
 mod pages;
 mod settings;
 mod snapshots;

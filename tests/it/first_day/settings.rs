@@ -84,6 +84,14 @@ async fn point_20_a_certificate_that_clients_refuse_is_told() {
         let home = Home::new().set("server.tls_certificate", certificate).set("server.tls_key", key);
         home.set("server.public_url", public).run(&["check-config"])
     };
+    // Root reads every key; whose settings file it is does not.
+    let settings = folder.path().join("settings.toml");
+    let lines = format!("[server]\ntls_certificate = {good:?}\ntls_key = {good_key:?}\n");
+    std::fs::write(&settings, lines).unwrap();
+    private(&settings);
+    std::os::unix::fs::chown(&settings, Some(65_534), Some(65_534)).expect("run this test as root");
+    let said = command::done(&Home::new().run(&["check-config", "--config", text(&settings)]));
+    assert!(said.contains("note:") && said.contains("(uid 65534) can't read it: `chown '#65534'"), "{said}");
     let said = command::failed(&check(&good, &old_key, ""), 1);
     assert!(said.contains("don't go together"), "{said}");
     let said = command::done(&check(&old, &old_key, "https://lab-server"));
@@ -98,6 +106,28 @@ async fn point_20_a_certificate_that_clients_refuse_is_told() {
         .start()
         .await;
     until("it is told", async || proxy.output().contains("it expired on 2020-01-01")).await;
+    // On the page and in `status` too, until it is mended.
+    let url = format!("https://{}", proxy.address());
+    let browser =
+        reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let page = async |owner: bool| {
+        let ask = browser.get(format!("{url}/-/status"));
+        let ask = if owner { ask.bearer_auth(proxy.admin_token()) } else { ask };
+        ask.send().await.unwrap().text().await.unwrap()
+    };
+    assert!(page(true).await.contains("the certificate that is served: it expired on 2020-01-01"));
+    let shown = page(false).await;
+    assert!(shown.contains("clients may refuse the certificate") && !shown.contains("2020-01-01"), "{shown}");
+    let home = Home::new().set("server.tls_certificate", &old).set("server.tls_key", &old_key);
+    let home = home.set("server.listen", &proxy.address().to_string());
+    let data = proxy.data_dir();
+    let status = || command::done(&home.run(&["status", "--data-dir", text(&data)]));
+    let said = status();
+    assert!(said.contains("ATTENTION") && said.contains("it expired on 2020-01-01"), "{said}");
+    std::fs::copy(&good_key, &old_key).unwrap();
+    std::fs::copy(&good, &old).unwrap();
+    until("it is mended", async || !page(true).await.contains("the certificate that is served")).await;
+    assert!(!status().contains("ATTENTION"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,6 +137,72 @@ async fn point_5_a_project_holds_its_subjects_and_all_that_is_of_them() {
     }
 }
 
+/// What `export` writes of what was chosen, served alone, and what it told.
+async fn exported(whole: &Proxy, home: &Home, chosen: &[&str]) -> (Proxy, Value) {
+    let file = home.path(&format!("{}.tar.zst", chosen.join("")));
+    let output = command::run_for(whole, &[&["export", text(&file), "--json"], chosen].concat());
+    let told = serde_json::from_str(&command::done(&output)).unwrap();
+    (Setup::of_snapshot(&file).start().await, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_sessions_travel_with_all_that_is_theirs() {
+    let (_alyx, whole) = mirrored().await;
+    let home = Home::new();
+    let mut sessions = results(&whole, "/insertions?limit=40").await;
+    let mut ids: Vec<String> =
+        sessions.drain(..).map(|one| one["session"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids.dedup();
+    ids.truncate(2);
+    let chosen = ["--session", &ids[0], "--session", &ids[1]];
+    let (part, told) = exported(&whole, &home, &chosen).await;
+    assert_eq!(told["contents"]["left_out"].as_object().unwrap().keys().collect::<Vec<_>>(), ["notes"]);
+    assert_eq!(count(&part, "/sessions?limit=1").await, 2);
+    for id in &ids {
+        for list in ["datasets", "insertions"] {
+            let question = format!("/{list}?session={id}&limit=1");
+            same(&whole, &question, &part, &question).await;
+        }
+        let session = part.get(&format!("/sessions/{id}")).await.expect(200).json();
+        let subject = session["subject"].as_str().unwrap();
+        assert_eq!(count(&part, &format!("/subjects?nickname={subject}")).await, 1);
+        let weighed = format!("/weighings?nickname={subject}&limit=1");
+        same(&whole, &weighed, &part, &weighed).await;
+    }
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let file = home.path("none.tar.zst");
+    let output = command::run_for(&whole, &["export", text(&file), "--session", nobody]);
+    let said = command::failed(&output, 1);
+    assert!(said.contains(&format!("there is no session `{nobody}`")) && !file.exists(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_subjects_of_one_nickname_it_is_asked_which_is_meant() {
+    let (_alyx, whole) = mirrored().await;
+    let home = Home::new();
+    let file = home.path("mouse.tar.zst");
+    let export = |more: &[&str]| {
+        command::run_for(&whole, &[&["export", text(&file), "--subject", "dup_mouse"], more].concat())
+    };
+    let said = command::failed(&export(&[]), 1);
+    assert!(said.contains("2 subjects are called `dup_mouse`"), "{said}");
+    assert!(said.contains("cortexlab") && said.contains("wittenlab") && said.contains("--lab"), "{said}");
+    command::done(&export(&["--lab", "cortexlab"]));
+    let part = Setup::of_snapshot(&file).start().await;
+    let subjects = results(&part, "/subjects?limit=10").await;
+    assert_eq!(subjects.len(), 1, "{subjects:?}");
+    assert_eq!(subjects[0]["lab"], "cortexlab");
+
+    // One that no other is called after.
+    let (part, _) = exported(&whole, &home, &["--subject", "KS004"]).await;
+    assert!(same(&whole, "/sessions?subject=KS004&limit=1", &part, "/sessions?limit=1").await > 0);
+    assert_eq!(count(&part, "/subjects?limit=1").await, 1);
+    let wrong = command::run_for(&whole, &["export", text(&home.path("x.tar.zst")), "--subject", "KS04"]);
+    let said = command::failed(&wrong, 1);
+    assert!(said.contains("there is no subject `KS04`; did you mean `KS004`?"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn point_7_a_snapshot_comes_in_before_the_first_fill_has_ended() {
     let (alyx, whole) = mirrored().await;

@@ -1,0 +1,49 @@
+//! What is said of the mirror's tables is so.
+
+use super::Home;
+use crate::support::{Answer, Proxy, Setup, command, lens::Lens, miniature, until, users};
+use alyx_proxy::miniature::Options;
+
+/// What the page Mirror says of a table.
+async fn state_of(proxy: &Proxy, endpoint: &str) -> String {
+    let page: Answer = proxy.client().anonymous().get("/-/mirror").await.expect(200);
+    let (_, row) = page.text().split_once(&format!("data-endpoint=\"{endpoint}\"")).expect("a row");
+    let (_, cell) = row.split_once("data-label=\"State\"").unwrap();
+    let (_, text) = cell.split_once("\">").unwrap();
+    text.split('<').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_29_details_that_alyx_does_not_give_are_not_to_come_for_ever() {
+    let alyx = miniature::start(Options::default()).await;
+    let lens = Lens::before(&alyx.url()).await;
+    lens.show(|asked, status, body| {
+        let is_detail = asked.starts_with("/fov-location/");
+        if is_detail {
+            (404, "{\"detail\":\"Not found.\",\"status_code\":404}".to_owned())
+        } else {
+            (status, body)
+        }
+    });
+    let proxy = Setup::new(&lens.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", "labs,fov-location")
+        .set("mirror.details", "fov-location")
+        .set("mirror.verify_per_minute", "0")
+        .start()
+        .await;
+    proxy.until_mirrored(2).await;
+    until("it is known that they are not given", async || {
+        state_of(&proxy, "fov-location").await.ends_with("details that Alyx does not give")
+    })
+    .await;
+    let said = command::done(&Home::new().run(&["status", "--url", &proxy.url()]));
+    let line = said.lines().find(|line| line.contains("fov-location")).unwrap();
+    assert!(line.contains("details but for ") && line.contains("that Alyx does not give"), "{line}");
+    // Once it gives them, all is here.
+    lens.clear();
+    let home = Home::beside(&proxy, &lens.url());
+    let folder = proxy.data_dir();
+    command::done(&home.run(&["sync", "fov-location", "--data-dir", super::text(&folder)]));
+    until("they are here", async || state_of(&proxy, "fov-location").await == "complete").await;
+}
