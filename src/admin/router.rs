@@ -218,12 +218,10 @@ impl AdminSite {
     pub(super) fn certificate_remarks(&self, names: bool) -> Vec<String> {
         let remarks = self.certificate.get().map(|tls| tls.remarks()).unwrap_or_default();
         let how = |remark: &String| format!("the certificate that is served: {remark}");
-        match remarks.is_empty() {
-            false if !names => {
-                vec!["clients may refuse the certificate that is served; log in to see why".to_owned()]
-            }
-            _ => remarks.iter().map(how).collect(),
+        if !names && !remarks.is_empty() {
+            return vec!["clients may refuse the certificate that is served; log in to see why".to_owned()];
         }
+        remarks.iter().map(how).collect()
     }
 
     /// What the proxy is doing, for programs and for `alyx-proxy status`. Strangers get no `names`: of records, labs, hosts,

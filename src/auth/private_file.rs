@@ -55,7 +55,8 @@ fn check_mode(path: &Path) -> Result<(), SecretError> {
     use std::os::unix::fs::PermissionsExt;
     let mode =
         fs::metadata(path).map_err(|error| SecretError::Io(path.to_owned(), error))?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(()) } else { Err(SecretError::Open(path.to_owned(), mode & 0o777)) }
+    let of_others = mode & 0o077;
+    if of_others > 0 { Err(SecretError::Open(path.to_owned(), mode & 0o777)) } else { Ok(()) }
 }
 
 /// Other systems have other means.

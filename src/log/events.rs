@@ -24,6 +24,9 @@ const LONGEST: usize = 300;
 /// Fields that are shown with a message.
 const FIELDS: [&str; 5] = ["reason", "endpoint", "error", "purged", "what"];
 
+/// The part that tells how far something is: of each thing only the last line counts, or it would hide all others.
+const COURSE: &str = "mirror::sync::progress";
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub struct LoggedEvent {
@@ -90,11 +93,20 @@ impl<S: Subscriber> Layer<S> for EventLayer {
             last.at = happened.at;
             return;
         }
+        if happened.part == COURSE {
+            lately.retain(|other| other.part != COURSE || course(&other.text) != course(&happened.text));
+        }
         if lately.len() == KEPT {
             lately.pop_front();
         }
         lately.push_back(happened);
     }
+}
+
+/// What a line tells the course of: what stands before the colon, and its fields.
+fn course(text: &str) -> (&str, &str) {
+    let what = text.split(": ").next().unwrap_or(text);
+    (what, text.rfind(" (").map_or("", |at| &text[at..]))
 }
 
 /// The part of the program that a line's target names.

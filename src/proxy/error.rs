@@ -152,6 +152,10 @@ pub(super) fn remedy(core: &Core, undecided: &Undecidable) -> Option<String> {
             }
             _ => false,
         };
+    let is_missing = matches!(undecided, Undecidable::Missing { .. } | Undecidable::Lacking { .. });
+    if is_missing && core.mode.snapshot().is_some() {
+        return Some("It was not there when the snapshot was made: have it made again.".to_owned());
+    }
     if is_coming {
         return Some(
             "They are being fetched: page Mirror (/-/mirror) and `alyx-proxy status` show how far that is."

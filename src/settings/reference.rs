@@ -56,14 +56,20 @@ fn setting(page: &mut String, defaults: &Value, name: &str) {
     let variable = name.to_uppercase().replace('.', "__");
     let when = if key.restart { "; takes effect at the next start" } else { "" };
     write(page, &format!("\n### {name}\n"));
-    write(page, &format!("\nDefault `{default}`; {}{when}. `ALYX_PROXY_{variable}`\n", key.kind.allowed()));
+    let allowed = plain(&key.kind.allowed());
+    write(page, &format!("\nDefault `{default}`; {allowed}{when}. `ALYX_PROXY_{variable}`\n"));
 }
 
 fn paragraph(page: &mut String, comment: &str) {
     let text = comment.replace(" (restart)", "");
     if !text.trim().is_empty() {
-        write(page, &format!("\n{}\n", text.trim_end()));
+        write(page, &format!("\n{}\n", plain(text.trim_end())));
     }
+}
+
+/// Text in which stars are stars, and emphasize nothing.
+fn plain(text: &str) -> String {
+    text.replace('*', "\\*")
 }
 
 fn write(page: &mut String, text: &str) {

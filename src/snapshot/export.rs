@@ -15,7 +15,7 @@ use super::{
     files,
     manifest::{FORM, FORMAT},
     member::Member,
-    narrowing::{self, Chosen},
+    narrowing,
     times::Times,
 };
 use crate::{
@@ -219,10 +219,10 @@ impl Snapshot<'_> {
             self.leave_out(endpoint, why);
             return Ok(());
         }
-        let chosen = match narrowing::chosen(self.choice, &self.plain, mirror, endpoint, &mut head)? {
-            Chosen::Whole => None,
-            Chosen::Records(numbers, more) => self.with_more(endpoint, numbers, more),
-            Chosen::Not(why) => {
+        let (choice, remarks) = ((self.choice, self.plain.as_slice()), &mut self.contents.remarks);
+        let chosen = match narrowing::chosen(choice, mirror, endpoint, &mut head, remarks)? {
+            Ok(chosen) => chosen,
+            Err(why) => {
                 self.leave_out(endpoint, why);
                 return Ok(());
             }
@@ -231,41 +231,40 @@ impl Snapshot<'_> {
         head.due.retain(|(n, _)| takes(*n));
         self.json(Member::Table(endpoint), &head)?;
         let total = mirror.states.of(endpoint.name).map_or(0, |state| state.rows);
+        let shows = table.has_details() && mirror.states.spec().has_details(endpoint.name);
         let secret = redact::ENDPOINTS.contains(&endpoint.name);
-        let (mut lines, mut records, mut seen) = (Lines::default(), 0, 0_u64);
+        let (mut lines, mut records, mut without, mut seen) = (Lines::default(), 0, 0, 0_u64);
         let of = |number| Member::Records(endpoint, number);
-        mirror.for_each(table, |mut record: Record| {
-            seen += 1;
-            if takes(record.n) {
-                if secret {
-                    record.list = self.redacted(endpoint, record.list)?;
-                    record.detail = record.detail.map(|detail| self.redacted(endpoint, detail)).transpose()?;
+        mirror
+            .for_each(table, |mut record: Record| {
+                seen += 1;
+                if takes(record.n) {
+                    if secret {
+                        record.list = self.redacted(endpoint, record.list)?;
+                        record.detail =
+                            record.detail.map(|detail| self.redacted(endpoint, detail)).transpose()?;
+                    }
+                    if !self.line(&mut lines, of, &record)? {
+                        return Err(SnapshotError::Choice(format!(
+                            "a record of /{} is too large",
+                            endpoint.name
+                        )));
+                    }
+                    records += 1;
+                    without += u64::from(shows && record.detail.is_none());
                 }
-                if !self.line(&mut lines, of, &record)? {
-                    return Err(SnapshotError::Choice(format!(
-                        "a record of /{} is too large",
-                        endpoint.name
-                    )));
+                if seen.is_multiple_of(1_000) {
+                    (self.tell)(Progress { what: endpoint.name, done: seen, total });
                 }
-                records += 1;
-            }
-            if seen.is_multiple_of(1_000) {
-                (self.tell)(Progress { what: endpoint.name, done: seen, total });
-            }
-            Ok::<_, SnapshotError>(())
-        })
-        .map_err(|error| match error {
-            SnapshotError::Store(StoreError::Sqlite(why)) if is_damage(&why) => {
-                tracing::error!(endpoint = endpoint.name, error = %why, "a table of the mirror is not exported");
-                SnapshotError::DamagedTable(endpoint.name)
-            }
-            error => error,
-        })?;
+                Ok::<_, SnapshotError>(())
+            })
+            .map_err(|error| not_exported(endpoint, error))?;
         self.end(&mut lines, &of)?;
         (self.tell)(Progress { what: endpoint.name, done: total, total });
         if chosen.is_some() || self.choice.owners().next().is_none() {
             self.found += records;
         }
+        self.contents.note_without_details(endpoint.name, without);
         let line = TableLine { records, synced_at: head.synced_at, scope: head.scope };
         self.contents.tables.insert(endpoint.name.to_owned(), line);
         Ok(())
@@ -279,12 +278,6 @@ impl Snapshot<'_> {
         for endpoint in from.wanted.iter().filter(|endpoint| self.choice.has(endpoint) && !here(endpoint)) {
             self.leave_out(endpoint, "it is not mirrored yet".to_owned());
         }
-    }
-
-    /// Notes why there are more records than were chosen, if there are.
-    fn with_more(&mut self, endpoint: &Endpoint, numbers: Vec<i64>, why: Option<String>) -> Option<Vec<i64>> {
-        self.contents.more.extend(why.map(|why| (endpoint.name.to_owned(), why)));
-        Some(numbers)
     }
 
     fn leave_out(&mut self, endpoint: &Endpoint, why: String) {
@@ -383,6 +376,17 @@ impl Snapshot<'_> {
             self.contents.damaged += 1;
         }
         Ok(())
+    }
+}
+
+/// That a table is damaged, where it is.
+fn not_exported(endpoint: &Endpoint, error: SnapshotError) -> SnapshotError {
+    match error {
+        SnapshotError::Store(StoreError::Sqlite(why)) if is_damage(&why) => {
+            tracing::error!(endpoint = endpoint.name, error = %why, "a table of the mirror is not exported");
+            SnapshotError::DamagedTable(endpoint.name)
+        }
+        error => error,
     }
 }
 

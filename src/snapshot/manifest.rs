@@ -54,7 +54,7 @@ impl Manifest {
         }
         let named = self.choice.owners().flat_map(|(_, names)| names);
         let mut chosen = self.choice.endpoints.iter().map(String::as_str).chain(named);
-        if !chosen.all(|text| is_shown(text)) {
+        if !chosen.all(is_shown) {
             return Err("`choice` names what has invisible characters".to_owned());
         }
         let version = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '+');
@@ -97,9 +97,9 @@ pub struct Contents {
     pub damaged: u64,
     /// Tables that can't be narrowed to what was chosen, and why; they were left out.
     pub left_out: BTreeMap<String, String>,
-    /// Tables that hold more than what was chosen, and why.
+    /// Tables that hold more, or tell less, than one would think, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub more: BTreeMap<String, String>,
+    pub remarks: BTreeMap<String, String>,
 }
 
 /// Whether a text can be shown on a terminal as it is.
@@ -112,8 +112,18 @@ impl Contents {
     pub(super) fn is_shown(&self) -> bool {
         let pairs = self.tables.values().flat_map(|table| &table.scope);
         let scopes = pairs.flat_map(|(name, value)| [name, value]);
-        let left_out = self.left_out.iter().chain(&self.more).flat_map(|(name, why)| [name, why]);
+        let left_out = self.left_out.iter().chain(&self.remarks).flat_map(|(name, why)| [name, why]);
         self.blanked.keys().chain(scopes).chain(left_out).all(|text| is_shown(text))
+    }
+
+    /// Notes that so many records of a table are without their details, where there are such.
+    pub(super) fn note_without_details(&mut self, endpoint: &str, without: u64) {
+        if without > 0 {
+            let text =
+                format!("{without} of its records are without details: what only these tell is not in it");
+            let remark = self.remarks.entry(endpoint.to_owned()).or_default();
+            *remark = if remark.is_empty() { text } else { format!("{remark}; {text}") };
+        }
     }
 
     /// How many stored answers there are.

@@ -12,15 +12,8 @@ use crate::{
     spelling,
 };
 
-/// What of a table goes in.
-pub(super) enum Chosen {
-    /// All of it.
-    Whole,
-    /// The records of these numbers, in ascending order; why there are more of them than were chosen.
-    Records(Vec<i64>, Option<String>),
-    /// Nothing, because of this.
-    Not(String),
-}
+/// What of a table goes in: all of it, or the records of these numbers, in ascending order; why nothing does.
+pub(super) type Chosen = Result<Option<Vec<i64>>, String>;
 
 /// Refuses names that nobody has, with the one that was likely meant. Those of the chosen that no other name holds.
 pub(super) fn plain_names(mirror: &ReadSnapshot, choice: &Selection) -> Result<Vec<String>, SnapshotError> {
@@ -62,22 +55,22 @@ fn namesakes(owner: RecordOwner, name: &str, labs: &[String]) -> String {
     )
 }
 
-/// The records of a table that were chosen. What all of them fulfil is noted in its head.
+/// The records of a table that were chosen. What all of them fulfil is noted in its head, and why there are more in the remarks.
 pub(super) fn chosen(
-    choice: &Selection,
-    plain: &[String],
+    (choice, plain): (&Selection, &[String]),
     mirror: &ReadSnapshot,
     endpoint: &'static Endpoint,
     head: &mut Head,
+    remarks: &mut BTreeMap<String, String>,
 ) -> Result<Chosen, SnapshotError> {
     let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
     let owners = match choice.narrowed(endpoint, &plain) {
-        Narrowed::Whole => return Ok(Chosen::Whole),
+        Narrowed::Whole => return Ok(Ok(None)),
         Narrowed::To(owners) => owners,
-        Narrowed::Not(why) => return Ok(Chosen::Not(why)),
+        Narrowed::Not(why) => return Ok(Err(why)),
     };
     let own = head.scope.clone();
-    let (mut chosen, mut more): (Option<BTreeSet<i64>>, _) = (None, None);
+    let mut chosen: Option<BTreeSet<i64>> = None;
     for (owner, ways) in owners {
         let found = match found_by(mirror, endpoint, &own, &ways)? {
             Ok(found) => found,
@@ -86,10 +79,10 @@ pub(super) fn chosen(
                 let names = names.unwrap_or_default();
                 match found_by_names(mirror, endpoint, (owner, &names, &plain))? {
                     Some(found) => {
-                        more = Some(MORE.to_owned());
+                        remarks.insert(endpoint.name.to_owned(), MORE.to_owned());
                         found
                     }
-                    None => return Ok(Chosen::Not(why)),
+                    None => return Ok(Err(why)),
                 }
             }
         };
@@ -98,7 +91,7 @@ pub(super) fn chosen(
         }
         chosen = Some(chosen.map_or_else(|| found.clone(), |before| &before & &found));
     }
-    Ok(Chosen::Records(chosen.unwrap_or_default().into_iter().collect(), more))
+    Ok(Ok(Some(chosen.unwrap_or_default().into_iter().collect())))
 }
 
 /// Why a table holds records of others too.

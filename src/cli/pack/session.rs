@@ -1,6 +1,6 @@
 //! The questions that ONE, and the loaders over it, ask at their start and of one session (ALYX.md 9.4 and 10).
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -83,7 +83,10 @@ fn names<'r>(records: &'r [Value], field: &'r str) -> impl Iterator<Item = &'r s
     records.iter().filter_map(move |record| record[field].as_str())
 }
 
+/// All but what RFC 3986 calls unreserved (section 2.3): people read these questions on the status page.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// As it stands in a URL.
 fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(text, RESERVED).to_string()
 }

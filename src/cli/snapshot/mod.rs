@@ -93,7 +93,7 @@ fn left_out(contents: &Contents) -> Vec<String> {
             lines.push(format!("{count} {what}"));
         }
     }
-    lines.extend(contents.more.iter().map(|(name, why)| format!("{name}: {why}")));
+    lines.extend(contents.remarks.iter().map(|(name, why)| format!("{name}: {why}")));
     lines.extend(contents.left_out.iter().map(|(name, why)| format!("{name} was left out: {why}")));
     if !lines.is_empty() {
         lines.insert(0, String::new());

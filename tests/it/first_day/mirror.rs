@@ -47,3 +47,22 @@ async fn point_29_details_that_alyx_does_not_give_are_not_to_come_for_ever() {
     command::done(&home.run(&["sync", "fov-location", "--data-dir", super::text(&folder)]));
     until("they are here", async || state_of(&proxy, "fov-location").await == "complete").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_9_what_goes_on_does_not_hide_what_happens() {
+    let alyx = miniature::start(Options::default()).await;
+    let proxy = Setup::new(&alyx.url())
+        .set("mirror.token", users::ADMIN.token)
+        .set("mirror.endpoints", "labs,sessions")
+        .set("mirror.details", "sessions")
+        .start()
+        .await;
+    proxy.until_mirrored(2).await;
+    until("the details are here", async || state_of(&proxy, "sessions").await == "complete").await;
+    let told = |text: &&str| text.contains("details of a table are fetched");
+    assert!(proxy.output().lines().filter(told).count() > 3, "the log has each tenth: {}", proxy.output());
+    let status = proxy.status().await;
+    let events = status["activity"]["events"].as_array().unwrap();
+    let texts: Vec<&str> = events.iter().filter_map(|event| event["text"].as_str()).collect();
+    assert!(texts.iter().filter(|text| told(text)).count() <= 1, "{texts:#?}");
+}

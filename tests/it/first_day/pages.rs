@@ -221,7 +221,9 @@ async fn point_28_on_a_phone_every_column_has_its_name() {
     assert!(answers.text().contains("data-label=\"Remarks\""));
     let style = client.get("/-/style.css").await.expect(200);
     let (_, narrow) = style.text().split_once("@media (max-width: 45rem)").unwrap();
-    for part in [".stacked td[data-label]::before", ".records td:first-child a"] {
+    for part in
+        [".stacked td[data-label]::before", ".records td:first-child a", "pre { white-space: pre-wrap"]
+    {
         assert!(narrow.contains(part), "{part}");
     }
 }

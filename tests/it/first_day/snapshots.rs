@@ -178,6 +178,23 @@ async fn single_sessions_travel_with_all_that_is_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_says_which_details_are_not_in_it() {
+    let alyx = miniature::start(Options::default()).await;
+    let whole = mirroring(&alyx.url()).set("mirror.details", "").start().await;
+    whole.until_mirrored(TABLES.len()).await;
+    let home = Home::new();
+    let file = home.path("lab.tar.zst");
+    let said = command::done(&command::run_for(&whole, &["export", text(&file)]));
+    let line = said.lines().find(|line| line.starts_with("sessions: ")).expect("a remark");
+    assert!(line.contains("of its records are without details"), "{line}");
+    let alone = Setup::of_snapshot(&file).start().await;
+    let id = results(&alone, "/sessions?limit=1").await[0]["id"].as_str().unwrap().to_owned();
+    let refused = alone.get(&format!("/sessions/{id}")).await.expect(504);
+    assert!(refused.text().contains("have it made again"), "{}", refused.text());
+    assert!(!refused.text().contains("mirror.details"), "{}", refused.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_subjects_of_one_nickname_it_is_asked_which_is_meant() {
     let (_alyx, whole) = mirrored().await;
     let home = Home::new();
