@@ -40,12 +40,6 @@ async fn point_29_details_that_alyx_does_not_give_are_not_to_come_for_ever() {
     let said = command::done(&Home::new().run(&["status", "--url", &proxy.url()]));
     let line = said.lines().find(|line| line.contains("fov-location")).unwrap();
     assert!(line.contains("details but for ") && line.contains("that Alyx does not give"), "{line}");
-    // Once it gives them, all is here.
-    lens.clear();
-    let home = Home::beside(&proxy, &lens.url());
-    let folder = proxy.data_dir();
-    command::done(&home.run(&["sync", "fov-location", "--data-dir", super::text(&folder)]));
-    until("they are here", async || state_of(&proxy, "fov-location").await == "complete").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
