@@ -23,6 +23,7 @@ needs() {
   need has_faketime 'tests with a clock that is set back' faketime libfaketime libfaketime libfaketime
   need shellcheck 'scripts are held to the rules' shellcheck ShellCheck shellcheck shellcheck
   need has_procps 'tests send signals' procps procps-ng procps-ng -
+  need nginx 'a server of data files for tests; measurements' nginx-light nginx nginx -
   need unshare 'tests with a full disk or a cut network' util-linux util-linux util-linux -
   wants full || return 0
 
@@ -37,7 +38,6 @@ needs() {
   need lintian 'the rules for Debian packages' lintian - - -
   need systemd-analyze 'the units for systemd' systemd systemd systemd -
   need promtool 'alarms, and a Prometheus that raises them' prometheus golang-github-prometheus prometheus prometheus
-  need nginx 'measurements' nginx-light nginx nginx -
   need varnishd 'measurements' varnish varnish varnish -
   need squid 'measurements' squid squid squid -
   need wrk 'measurements' wrk wrk wrk -

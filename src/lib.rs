@@ -17,6 +17,7 @@ pub mod cache;
 pub mod clock;
 pub mod data_dir;
 pub mod docs;
+mod files;
 pub mod http;
 pub mod log;
 pub mod miniature;

@@ -255,6 +255,7 @@ impl AdminSite {
             })),
             "responses": answers,
             "cache": { "entries": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
+            "files": self.core.data_files.as_ref().map(|files| files.usage()),
             "mirror": self.mirror_status(names),
             "activity": self.activity_status(names),
             "tokens": self.core.tokens.len(),

@@ -1,6 +1,6 @@
 //! What `/-/metrics` shows of the proxy's state at the moment it is asked.
 
-use metrics::gauge;
+use metrics::{counter, gauge};
 
 use crate::{
     admin::router::AdminSite,
@@ -40,6 +40,19 @@ impl AdminSite {
         set("alyx_proxy_cache_entries", stored.responses);
         self.set_disk_space().await;
         self.set_mirror_gauges();
+        self.set_file_series();
+    }
+
+    /// Sets what the data files have counted; they stand at zero where there are none.
+    fn set_file_series(&self) {
+        let usage = self.core.data_files.as_ref().map(|files| files.usage()).unwrap_or_default();
+        set("alyx_proxy_files_entries", usage.files);
+        set("alyx_proxy_files_bytes", usage.bytes);
+        counter!("alyx_proxy_files_answers_total").absolute(usage.requests);
+        counter!("alyx_proxy_files_hits_total").absolute(usage.hits);
+        counter!("alyx_proxy_files_given_bytes_total").absolute(usage.given);
+        counter!("alyx_proxy_files_fetched_bytes_total").absolute(usage.fetched);
+        counter!("alyx_proxy_files_evictions_total").absolute(usage.evicted);
     }
 
     /// Sets how much room there is on disk; asking a file system may take its time.

@@ -25,6 +25,7 @@ use crate::{
     proxy::{
         authorize::standing,
         core::Core,
+        data_files,
         error::{self, ProxyError},
         exchange::ask,
         floors::of_alyx,
@@ -106,7 +107,7 @@ async fn decide(
         Err(refusal) => return refusal.into(),
     };
     if own {
-        return router::answer(&app.admin, peer.ip(), request).await;
+        return answer_own(app, peer, request).await;
     }
     let (looker, uri) = (Looker::of(&request).filter(|_| !on_alyx_pages), request.uri().clone());
     if app.knows_alyx() && looker.as_ref().is_some_and(Looker::is_at_the_door) {
@@ -151,6 +152,14 @@ async fn decide(
         response.extensions_mut().insert(OfUser);
     }
     in_flight::hold(response, place)
+}
+
+/// Answers a request for a data file, or for the proxy's own site.
+async fn answer_own(app: &Arc<App>, peer: SocketAddr, request: Request<Body>) -> Response<Body> {
+    if data_files::is_data(&app.core, request.uri().path()) {
+        return data_files::answer(&app.core, &app.load, peer, request).await;
+    }
+    router::answer(&app.admin, peer.ip(), request).await
 }
 
 /// What a browser is shown in place of a response.

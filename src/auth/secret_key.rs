@@ -73,6 +73,11 @@ impl SecretKey {
         TokenHash(self.hash("token", token))
     }
 
+    /// The keyed hash of credentials for the data server; of none at all where there are none.
+    pub(crate) fn data_credentials(&self, field: &str) -> [u8; 32] {
+        self.hash("data", field)
+    }
+
     /// What seals the secrets of Alyx's records on disk.
     pub fn seal(&self) -> SecretSeal {
         let key = Zeroizing::new(self.hash("seal", "key"));

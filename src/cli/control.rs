@@ -51,7 +51,13 @@ pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> CommandResul
     if let Some(name) = what.endpoint.as_ref().filter(|name| Endpoint::named(name).is_none()) {
         return Err(CliError::Usage(format!("--endpoint: {}", Endpoint::unknown(name))));
     }
-    let wish = [("endpoint", &what.endpoint), ("prefix", &what.prefix), ("question", &what.question)]
+    let named = [
+        ("endpoint", &what.endpoint),
+        ("prefix", &what.prefix),
+        ("question", &what.question),
+        ("files", &what.files),
+    ];
+    let wish = named
         .into_iter()
         .find_map(|(name, value)| value.as_ref().map(|value| json!({ name: value })))
         .unwrap_or_else(|| json!({ "all": true }));
@@ -68,6 +74,9 @@ pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> CommandResul
     }
     if flags.proxy.json {
         return Ok(());
+    }
+    if what.files.is_some() {
+        return print(&format!("{purged} data files are forgotten."));
     }
     print(&match purged {
         0 => "Nothing was stored.".to_owned(),

@@ -87,12 +87,12 @@ async fn dispatch(cli: Cli) -> CommandResult {
     match command {
         None => {
             let snapshot = serve.served()?;
-            serve::run(&sources(common, serve.overrides())?, snapshot.as_ref()).await
+            Box::pin(serve::run(&sources(common, serve.overrides())?, snapshot.as_ref())).await
         }
         Some(Command::Serve { common: more, serve: flags }) => {
             let serve = serve.and(flags);
             let snapshot = serve.served()?;
-            serve::run(&sources(common.and(more), serve.overrides())?, snapshot.as_ref()).await
+            Box::pin(serve::run(&sources(common.and(more), serve.overrides())?, snapshot.as_ref())).await
         }
         Some(Command::Demo { common: more, demo }) => {
             demo::run(&open_sources(common.and(more))?, &demo).await

@@ -24,6 +24,8 @@ struct StatusView {
     cache: CacheView,
     tokens: u64,
     mirror: Option<MirrorView>,
+    #[serde(default)]
+    files: Option<DataFilesView>,
     degraded: Option<DegradationView>,
     quarantined_file: Option<String>,
     #[serde(default)]
@@ -125,6 +127,17 @@ struct CacheView {
     limit: u64,
 }
 
+/// The lab's data files; none where they are not given.
+#[derive(Debug, Deserialize)]
+struct DataFilesView {
+    files: u64,
+    bytes: u64,
+    requests: u64,
+    hits: u64,
+    given: u64,
+    fetched: u64,
+}
+
 pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> CommandResult {
     let settings = load(sources)?.settings;
     let base = args.place(&settings);
@@ -199,8 +212,17 @@ fn readable(status: &StatusView) -> String {
     let refused = mirror.iter().filter_map(|mirror| mirror.account_refused.clone());
     let attention = attention.chain(hint).chain(refused).chain(status.certificate_remarks.iter().cloned());
     lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
+    lines.extend(status.files.iter().map(|files| format!("{:<11} {}", "data files", readable_files(files))));
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")
+}
+
+fn readable_files(view: &DataFilesView) -> String {
+    let DataFilesView { files, bytes, requests, hits, given, fetched } = view;
+    let [bytes, given, fetched] = [bytes, given, fetched].map(|bytes| size(*bytes));
+    format!(
+        "{files} kept, {bytes}; {given} given in {requests} answers, {hits} of them all from here; {fetched} fetched"
+    )
 }
 
 /// The mirror as a whole, and table by table.

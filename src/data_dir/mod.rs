@@ -30,6 +30,11 @@ pub fn upstream_folder(data_dir: &Path, url: &str) -> PathBuf {
     data_dir.join("upstreams").join(folder_name(url))
 }
 
+/// Where files of the data server at this URL lie in a data directory.
+pub(crate) fn data_files_folder(data_dir: &Path, origin: &str) -> PathBuf {
+    data_dir.join("data-files").join(folder_name(origin))
+}
+
 /// What is remembered belongs to one upstream: its host for people, a hash of its whole URL for us.
 fn folder_name(base: &str) -> String {
     let host = base.split_once("://").map_or(base, |(_, rest)| rest);

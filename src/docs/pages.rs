@@ -35,6 +35,7 @@ const FILES: &[(&str, &str)] = files![
     "backup.md",
     "commands.md",
     "comparison.md",
+    "files.md",
     "how.md",
     "index.md",
     "install.md",

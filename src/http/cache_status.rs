@@ -48,6 +48,8 @@ reasons! {
         NoStore = "no-store",
         /// Its answer is larger than `cache.max_response`.
         TooLarge = "too-large",
+        /// It is no file of the data server's, or one that can't be kept for certain.
+        NotKept = "not-kept",
     }
 }
 

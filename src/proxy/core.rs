@@ -16,6 +16,7 @@ use crate::{
     cache::{GivenCopies, ResponseCache, seal_stored},
     clock::{Millis, SharedClock},
     data_dir::{self, LockError, PrivacyError},
+    files::{DataFiles, HttpSource},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
     settings::Settings,
     storage::seal::SecretSeal,
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     /// What seals secrets of Alyx's records on disk.
     pub(crate) seal: Arc<SecretSeal>,
     pub(crate) mode: Mode,
+    /// The lab's data files; none where they are not given.
+    pub(crate) data_files: Option<Arc<DataFiles>>,
     /// Who did what.
     pub(crate) audit: AuditLog,
     pub(crate) counters: Counters,
@@ -84,6 +87,9 @@ pub enum OpenError {
     /// The kept files can't be had.
     #[error("the folder `files`: {0}")]
     Files(#[from] super::files::FilesError),
+    /// The lab's data files can't be had.
+    #[error("the folder `data-files`: {0}")]
+    DataFiles(io::Error),
     /// The account that the mirror is synchronised by can't be had.
     #[error("the account in [mirror]: {0}")]
     Account(#[from] crate::upstream::AccountError),
@@ -134,11 +140,11 @@ impl Core {
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let audit = AuditLog::start(&folder, settings.clone(), clock.clone(), Box::new(key.hash_names()))
             .map_err(|error| OpenError::Io(folder.clone(), error))?;
-        let synchroniser = match &mirror {
-            Some(mirror) => Synchroniser::new(mirror.clone(), upstream.clone(), &settings)?,
-            None => None,
-        };
+        let synchroniser =
+            |mirror: &Arc<Mirror>| Synchroniser::new(mirror.clone(), upstream.clone(), &settings);
+        let synchroniser = mirror.as_ref().map_or(Ok(None), synchroniser)?;
         let core = Arc::new(Self {
+            data_files: open_data_files(&settings, &mode, &folder, &upstream).await?,
             responses: ResponseCache::open(
                 store.clone(),
                 upstream.base(),
@@ -241,4 +247,21 @@ async fn open_mirror(
     };
     let opening = tokio::task::spawn_blocking(open).await;
     Ok(Some(opening.map_err(|error| OpenError::Io(data_dir.to_owned(), io::Error::other(error)))??))
+}
+
+/// Opens the lab's data files, where they are to be given; a snapshot has none.
+async fn open_data_files(
+    settings: &Arc<ArcSwap<Settings>>,
+    mode: &Mode,
+    folder: &Path,
+    upstream: &Arc<Upstream>,
+) -> Result<Option<Arc<DataFiles>>, OpenError> {
+    if !settings.load().files.enabled || mode.snapshot().is_some() {
+        return Ok(None);
+    }
+    let source = Box::new(HttpSource::new(settings.clone())?);
+    let (folder, settings, upstream) = (folder.to_owned(), settings.clone(), upstream.clone());
+    let opening =
+        tokio::task::spawn_blocking(move || DataFiles::open(&folder, source, settings, upstream)).await;
+    opening.map_err(io::Error::other).flatten().map(Some).map_err(OpenError::DataFiles)
 }

@@ -11,6 +11,7 @@ pub(crate) mod after_write;
 pub(crate) mod authorize;
 mod catch_up;
 pub(crate) mod core;
+pub(crate) mod data_files;
 mod denied;
 pub(crate) mod error;
 pub(crate) mod exchange;

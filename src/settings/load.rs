@@ -140,9 +140,12 @@ fn unreadable(figment: &Figment, error: &figment::Error) -> SettingsError {
 }
 
 fn normalise(settings: &mut Settings) {
-    for url in
-        [&mut settings.upstream.url, &mut settings.server.public_url, &mut settings.server.alyx_pages_url]
-    {
+    for url in [
+        &mut settings.upstream.url,
+        &mut settings.server.public_url,
+        &mut settings.server.alyx_pages_url,
+        &mut settings.files.origin,
+    ] {
         if let Some(normal) = kind::base_url(url) {
             *url = normal;
         }
@@ -159,6 +162,10 @@ fn check_together(settings: &Settings, figment: &Figment) -> Result<(), Settings
         if !path.as_os_str().is_empty() && missing.as_os_str().is_empty() {
             return Err(SettingsError::Half { origin: origin(figment, key), key, other });
         }
+    }
+    if settings.files.enabled && settings.files.origin.is_empty() {
+        let (key, other) = ("files.enabled", "files.origin");
+        return Err(SettingsError::Half { origin: origin(figment, key), key, other });
     }
     check_account(&settings.mirror, figment)?;
     let upstream = &settings.upstream;

@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod cache;
 mod error;
+mod files;
 mod freshness;
 mod health;
 mod keys;
@@ -32,6 +33,7 @@ pub use access::AccessSettings;
 pub use audit::AuditSettings;
 pub use cache::{CacheSettings, Profile};
 pub use error::SettingsError;
+pub use files::FilesSettings;
 pub use freshness::FreshnessSettings;
 pub use health::HealthSettings;
 pub(crate) use kind::base_url;
@@ -70,6 +72,8 @@ pub struct Settings {
     pub mirror: MirrorSettings,
     /// Whose snapshots are taken.
     pub snapshot: SnapshotSettings,
+    /// The lab's data files.
+    pub files: FilesSettings,
     /// What it tells its operator.
     pub log: LogSettings,
     /// Who did what, for its administrator.

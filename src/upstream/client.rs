@@ -24,6 +24,11 @@ pub(super) fn build(
     Ok((reader, relayer))
 }
 
+/// The client of a server of files that an operator has named: bytes as they come.
+pub(super) fn of_files(upstream: &settings::UpstreamSettings) -> Result<Client, reqwest::Error> {
+    common(upstream).no_gzip().no_zstd().build()
+}
+
 fn common(upstream: &settings::UpstreamSettings) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("alyx-proxy/", env!("CARGO_PKG_VERSION")))

@@ -10,6 +10,7 @@ mod client;
 mod download;
 mod error;
 mod fetch;
+mod file_server;
 pub mod health;
 mod idle_timeout;
 mod inside;
@@ -27,6 +28,7 @@ use url::Url;
 
 pub use error::{UpstreamError, seconds};
 pub use fetch::{UpstreamRequest, UpstreamResponse};
+pub(crate) use file_server::FileServer;
 pub(crate) use idle_timeout::broken;
 use inside::{GuardedResolver, InsideGuard};
 pub use passthrough::Relayed;

@@ -27,6 +27,7 @@ mod docs;
 mod durability;
 mod failures;
 mod faults;
+mod files;
 mod filters;
 mod first_day;
 mod fresh_clients;

@@ -24,7 +24,10 @@ fn version(database: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_every_earlier_version_has_stored_is_answered() {
     let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let schemas = std::fs::read_dir(migrations).unwrap().count();
+    // Those of other databases have folders of their own.
+    let own = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|ending| ending == "sql");
+    let schemas = std::fs::read_dir(migrations).unwrap().filter(|entry| own(entry.as_ref().unwrap())).count();
+    assert!(schemas > 3, "{schemas}");
     for schema in 1..=schemas {
         let file = stored(schema);
         let packed = std::fs::File::open(&file).unwrap_or_else(|e| {

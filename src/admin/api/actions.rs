@@ -36,6 +36,7 @@ struct PurgeRequest {
     endpoint: Option<String>,
     prefix: Option<String>,
     question: Option<String>,
+    files: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,13 +93,24 @@ impl AdminSite {
     }
 
     async fn purge(&self, request: &PurgeRequest) -> Result<Value, ActionError> {
-        let what = match (request.all, &request.endpoint, &request.prefix, &request.question) {
-            (true, None, None, None) => Purge::All,
-            (false, Some(name), None, None) => Purge::below(endpoint(name)?.name),
-            (false, None, Some(prefix), None) => Purge::below(prefix),
-            (false, None, None, Some(question)) => Purge::question(question),
+        if let PurgeRequest {
+            all: false,
+            endpoint: None,
+            prefix: None,
+            question: None,
+            files: Some(pattern),
+        } = request
+        {
+            return self.purge_files(pattern).await;
+        }
+        let PurgeRequest { all, endpoint: name, prefix, question, files } = request;
+        let what = match (all, name, prefix, question, files) {
+            (true, None, None, None, None) => Purge::All,
+            (false, Some(name), None, None, None) => Purge::below(endpoint(name)?.name),
+            (false, None, Some(prefix), None, None) => Purge::below(prefix),
+            (false, None, None, Some(question), None) => Purge::question(question),
             _ => {
-                let why = "Name exactly one of `all`, `endpoint`, `prefix` and `question`.";
+                let why = "Name exactly one of `all`, `endpoint`, `prefix`, `question` and `files`.";
                 return Err(ActionError::new(StatusCode::BAD_REQUEST, why));
             }
         };
@@ -116,6 +128,23 @@ impl AdminSite {
         })?;
         tracing::info!(purged, "an administrator has stored answers forgotten");
         tracing::debug!(?what, "purged");
+        Ok(json!({ "purged": purged }))
+    }
+
+    /// Has data files forgotten whose path is like this.
+    async fn purge_files(&self, pattern: &str) -> Result<Value, ActionError> {
+        let Some(files) = &self.core.data_files else {
+            let why = "This proxy gives no data files (`files.enabled`).";
+            return Err(ActionError::new(StatusCode::CONFLICT, why));
+        };
+        let purged = files.purge(pattern).await.map_err(|error| {
+            tracing::error!(%error, "data files can't be purged");
+            ActionError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("The data files can't be purged: {error}."),
+            )
+        })?;
+        tracing::info!(purged, "an administrator has data files forgotten");
         Ok(json!({ "purged": purged }))
     }
 
@@ -215,6 +244,7 @@ pub(super) fn details(action: &str, request: &Value) -> ActDetails {
             }
             // These may name records.
             ("purge", "prefix", Value::String(prefix)) => details.names.push(("prefix", prefix.clone())),
+            ("purge", "files", Value::String(pattern)) => details.names.push(("files", pattern.clone())),
             ("purge", "question", Value::String(asked)) => details.names.push(("question", asked.clone())),
             ("sync", "endpoints", Value::Array(names)) => {
                 let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();

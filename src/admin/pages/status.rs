@@ -15,6 +15,7 @@ use super::{
 use crate::{
     admin::router::{AdminSite, file_name},
     clock,
+    files::FilesUsage,
     log::{self, LoggedEvent},
     proxy::core::Core,
     telemetry::activity::{self, CostlyQuestion, TopQuery},
@@ -44,6 +45,7 @@ struct StatusPage {
     stored: String,
     limit: String,
     used: u64,
+    data_files: Option<DataFilesRow>,
     clients: Option<Vec<ClientRow>>,
     events: Vec<EventRow>,
     /// What is wrong now.
@@ -55,6 +57,13 @@ struct StatusPage {
 
 /// No disk is larger.
 const NO_LIMIT: u64 = 1 << 60;
+
+struct DataFilesRow {
+    files: u64,
+    bytes: String,
+    given: String,
+    fetched: String,
+}
 
 struct OutcomeRow {
     what: String,
@@ -137,6 +146,7 @@ impl Visit {
             // A snapshot is served without any.
             limit: if stored.limit >= NO_LIMIT { String::new() } else { size(stored.limit) },
             used: (stored.bytes.saturating_mul(100)).checked_div(stored.limit).unwrap_or(0).min(100),
+            data_files: core.data_files.as_ref().map(|files| data_files(files.usage())),
             clients: logged_in.then(|| core.activity.clients().into_iter().map(client).collect()),
             events: log::worth_telling(20).into_iter().map(|event| told(event, logged_in)).collect(),
             trouble: [core.store.degradation(), mirror.and_then(|mirror| mirror.trouble())]
@@ -153,6 +163,11 @@ impl Visit {
         };
         page(&content, 200)
     }
+}
+
+fn data_files(usage: FilesUsage) -> DataFilesRow {
+    let [bytes, given, fetched] = [usage.bytes, usage.given, usage.fetched].map(size);
+    DataFilesRow { files: usage.files, bytes, given, fetched }
 }
 
 fn told(event: LoggedEvent, names: bool) -> EventRow {

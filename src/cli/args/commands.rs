@@ -163,6 +163,9 @@ pub(in crate::cli) struct PurgeWhat {
     /// Those to one question, path and query, however it is spelt
     #[arg(long, value_name = "PATH")]
     pub(in crate::cli) question: Option<String>,
+    /// Data files whose path is like this, e.g. '/public/*/KS001/*'
+    #[arg(long, value_name = "PATTERN")]
+    pub(in crate::cli) files: Option<String>,
 }
 
 #[derive(Debug, Args)]
