@@ -6,6 +6,7 @@ use super::router::{AdminSite, file_name};
 use crate::{
     clock::{self, Millis},
     mirror::{
+        state::TableState,
         sync::{
             TableProgress,
             budget::{BudgetUse, Purpose},
@@ -31,6 +32,13 @@ impl AdminSite {
         Some(format!("nothing is synchronised{how}"))
     }
 
+    /// How many details of a table Alyx gave not, or not so that they can be read.
+    pub(super) fn details_not_given(&self, endpoint: &str, state: &TableState) -> usize {
+        let lacking =
+            self.core.synchroniser.as_ref().map_or(0, |synchroniser| synchroniser.lacking_details(endpoint));
+        lacking + state.unreadable.count - state.unreadable.lists
+    }
+
     /// What the mirror holds, table by table, and how it fares; strangers get no names of records and labs.
     pub(crate) fn mirror_status(&self, names: bool) -> Option<Value> {
         let mirror = self.core.mirror.as_ref()?;
@@ -38,13 +46,12 @@ impl AdminSite {
         let now = self.core.clock.now();
         let mut tables: Vec<_> = states.iter().collect();
         tables.sort_unstable_by_key(|(endpoint, _)| *endpoint);
-        let table = |(endpoint, state): (&str, &crate::mirror::state::TableState)| {
+        let table = |(endpoint, state): (&str, &TableState)| {
             json!({
                 "endpoint": endpoint,
                 "rows": state.rows,
                 "details": state.details,
-                "details_not_given": self.core.synchroniser.as_ref()
-                    .map_or(0, |synchroniser| synchroniser.lacking_details(endpoint)),
+                "details_not_given": self.details_not_given(endpoint, state),
                 "synced_at": clock::for_machines(state.synced_at),
                 "age_seconds": (now - state.synced_at).max(0) / 1000,
                 "scope": scope(&state.scope, names),

@@ -48,12 +48,12 @@ impl AppByHand {
             last.is_none_or(|last| !(0..long).contains(&now.saturating_sub(last)))
         };
         let described = Millis::try_from(descriptions::LATER.as_millis()).unwrap_or(Millis::MAX);
-        let room = synchroniser.budget.reserve(Purpose::Description, descriptions::REQUESTS);
-        if is_past(self.described_at, described) && room.is_some() {
+        if is_past(self.described_at, described)
+            && let Some(_room) = synchroniser.budget.reserve(Purpose::Description, descriptions::REQUESTS)
+        {
             self.described_at = Some(now);
             descriptions::fetch(&core).await;
         }
-        drop(room);
         let every = core.settings.load().mirror.interval.millis();
         if is_past(self.cycled_at, if synchroniser.is_asked() { SOON.min(every) } else { every }) {
             self.cycled_at = Some(now);

@@ -75,13 +75,11 @@ pub(super) async fn purge(sources: &Sources, flags: &PurgeFlags) -> CommandResul
     if flags.proxy.json {
         return Ok(());
     }
-    if what.files.is_some() {
-        return print(&format!("{purged} data files are forgotten."));
-    }
+    let kind = if what.files.is_some() { "data file" } else { "stored answer" };
     print(&match purged {
         0 => "Nothing was stored.".to_owned(),
-        1 => "1 stored answer is forgotten.".to_owned(),
-        purged => format!("{purged} stored answers are forgotten."),
+        1 => format!("1 {kind} is forgotten."),
+        purged => format!("{purged} {kind}s are forgotten."),
     })
 }
 

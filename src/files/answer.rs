@@ -21,7 +21,7 @@ use crate::{
     http::{
         RequestedRange,
         cache_status::{BypassReason, CACHE_STATUS, CacheStatus, ForwardReason, ServedStale, Tier},
-        not_modified, parse_date, wanted,
+        precondition, wanted,
     },
     settings::Settings,
     upstream::UpstreamError,
@@ -257,31 +257,6 @@ fn counts_offline(file: &IndexedFile, settings: &Settings, now: Millis) -> bool 
 fn wants_news(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CACHE_CONTROL).iter().chain(headers.get_all(header::PRAGMA));
     lines.filter_map(|line| line.to_str().ok()).any(|line| line.to_ascii_lowercase().contains("no-cache"))
-}
-
-/// What a request's conditions come to, where that is no body (RFC 9110 13.2.2).
-fn precondition(asked: &HeaderMap, fields: &HeaderMap, at: Millis) -> Option<StatusCode> {
-    let time = |headers: &HeaderMap, name: &header::HeaderName| {
-        headers.get(name).and_then(|value| value.to_str().ok()).and_then(parse_date)
-    };
-    let holds = match asked.get(header::IF_MATCH) {
-        // Strongly: a weak tag matches nothing (RFC 9110 13.1.1).
-        Some(tags) => tags.as_bytes() == b"*" || is_among(fields.get(header::ETAG), tags),
-        None => match time(asked, &header::IF_UNMODIFIED_SINCE) {
-            Some(since) => time(fields, &header::LAST_MODIFIED).is_none_or(|modified| modified <= since),
-            None => true,
-        },
-    };
-    if !holds {
-        return Some(StatusCode::PRECONDITION_FAILED);
-    }
-    not_modified(asked, StatusCode::OK, fields, at).then_some(StatusCode::NOT_MODIFIED)
-}
-
-fn is_among(tag: Option<&HeaderValue>, tags: &HeaderValue) -> bool {
-    let strong = tag.and_then(|tag| tag.to_str().ok()).filter(|tag| tag.starts_with('"'));
-    let tags = tags.to_str().unwrap_or_default();
-    strong.is_some_and(|strong| tags.split(',').any(|listed| listed.trim() == strong))
 }
 
 /// What of a file is to be given, with its `Content-Range` where that is a part. Only GET has ranges (RFC 9110 14.2).

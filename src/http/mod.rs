@@ -24,7 +24,7 @@ pub mod stored_fields;
 mod vary;
 
 pub use cache_control::{Directives, ResponseControl};
-pub use conditional::{names, not_modified};
+pub use conditional::{names, not_modified, precondition};
 pub use date::parse as parse_date;
 pub use freshness::{Clocked, Lifetime, lifetime};
 pub use range::{RequestedRange, Validators, wanted};

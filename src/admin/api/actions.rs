@@ -93,22 +93,13 @@ impl AdminSite {
     }
 
     async fn purge(&self, request: &PurgeRequest) -> Result<Value, ActionError> {
-        if let PurgeRequest {
-            all: false,
-            endpoint: None,
-            prefix: None,
-            question: None,
-            files: Some(pattern),
-        } = request
-        {
-            return self.purge_files(pattern).await;
-        }
         let PurgeRequest { all, endpoint: name, prefix, question, files } = request;
         let what = match (all, name, prefix, question, files) {
             (true, None, None, None, None) => Purge::All,
             (false, Some(name), None, None, None) => Purge::below(endpoint(name)?.name),
             (false, None, Some(prefix), None, None) => Purge::below(prefix),
             (false, None, None, Some(question), None) => Purge::question(question),
+            (false, None, None, None, Some(pattern)) => return self.purge_files(pattern).await,
             _ => {
                 let why = "Name exactly one of `all`, `endpoint`, `prefix`, `question` and `files`.";
                 return Err(ActionError::new(StatusCode::BAD_REQUEST, why));

@@ -167,7 +167,11 @@ impl Visit {
                 let run = progress.get(endpoint.name).cloned().unwrap_or_default();
                 let stand = match state {
                     None => TableStand::NotHere,
-                    Some(state) => self.stand(endpoint, state, &run),
+                    Some(state) => {
+                        let has_details =
+                            endpoint.has_own_details() && states.spec().has_details(endpoint.name);
+                        self.stand(endpoint, has_details, state, &run)
+                    }
                 };
                 MirrorRow {
                     endpoint: endpoint.name,
@@ -193,21 +197,21 @@ impl Visit {
     }
 
     /// What of a table that is here is here.
-    fn stand(&self, endpoint: &Endpoint, state: &TableState, run: &TableProgress) -> TableStand {
-        let core = &self.admin.core;
-        let spec = core.mirror.as_ref().map(|mirror| mirror.states().spec().clone());
-        let has_details =
-            endpoint.has_own_details() && spec.is_none_or(|spec| spec.has_details(endpoint.name));
+    fn stand(
+        &self,
+        endpoint: &Endpoint,
+        has_details: bool,
+        state: &TableState,
+        run: &TableProgress,
+    ) -> TableStand {
         if !has_details || state.details {
             return TableStand::Complete;
         }
-        let keeps = self.settings.mirror.keeps_details(endpoint);
-        let Some(synchroniser) = core.synchroniser.as_ref().filter(|_| keeps) else {
+        if self.admin.core.synchroniser.is_none() || !self.settings.mirror.keeps_details(endpoint) {
             return TableStand::WithoutDetails;
-        };
-        let unreadable = state.unreadable.count - state.unreadable.lists;
+        }
         let are_fetched = matches!(run.phase.as_ref(), "fill" | "details") || run.succeeded_at.is_none();
-        match synchroniser.lacking_details(endpoint.name) + unreadable {
+        match self.admin.details_not_given(endpoint.name, state) {
             _ if are_fetched => TableStand::DetailsToCome,
             0 => TableStand::DetailsWhenAsked,
             lack => TableStand::DetailsLack(lack),

@@ -7,6 +7,7 @@ use rusqlite::OptionalExtension;
 use super::{
     SyncError, Synchroniser,
     apply::{self, DetailUpdate},
+    budget::Purpose,
     cursor,
     cycle::Slice,
     holes::{self, Ranged},
@@ -141,8 +142,7 @@ impl Synchroniser {
                 return Ok(false);
             }
             let wanted = batch.len() as u64;
-            let room = self.budget.reserve_for_now(wanted).filter(|room| room.requests == wanted);
-            let Some(_room) = room else { break };
+            let Some(_room) = self.budget.reserve(Purpose::current(), wanted) else { break };
             let numbers = batch.to_vec();
             let wanted =
                 self.mirror.read(move |connection, _| still_missing(connection, table, &numbers)).await?;

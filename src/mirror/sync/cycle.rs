@@ -107,9 +107,8 @@ impl Synchroniser {
                 self.goes_on(cycle, errors)?;
             }
         }
-        if let Some((table, _room)) = tags {
-            let purpose = if matches!(cycle, Cycle::Due) { Purpose::Nightly } else { Purpose::Person };
-            let compared = asking_for(purpose, self.compare_tags()).await;
+        if let Some((table, room)) = tags {
+            let compared = asking_for(room.purpose, self.compare_tags()).await;
             if compared.is_err() {
                 self.ended(table, compared, errors);
                 self.goes_on(cycle, errors)?;

@@ -53,9 +53,8 @@ pub(super) struct TableTurn {
 /// How a table is looked at now.
 pub(super) struct PlannedLook {
     pub(super) look: TableLook,
-    pub(super) purpose: Purpose,
-    /// What it may ask for that, where that has a bound.
-    pub(super) room: Option<RequestReservation>,
+    /// What it is for, and may ask.
+    pub(super) room: RequestReservation,
 }
 
 /// One way to look at a table.
@@ -77,12 +76,14 @@ impl Synchroniser {
         turn: TableTurn,
         forced: bool,
     ) -> Option<PlannedLook> {
+        let plan =
+            |look, purpose, cost| Some(PlannedLook { look, room: self.budget.reserve(purpose, cost)? });
         let follows = catch_up::follows_changes(table);
         let wrong = turn.pressing || turn.doubted && self.is_older(turn.listed_at, self.seldom());
         if forced || wrong && !follows {
             let look = if follows { TableLook::Changes } else { TableLook::List };
-            let purpose = if forced { Purpose::Person } else { Purpose::Fill };
-            return Some(PlannedLook { look, purpose, room: None });
+            // These have no bound.
+            return plan(look, if forced { Purpose::Person } else { Purpose::Fill }, 0);
         }
         let choices = self.choices(table, turn);
         if !self.budget.is_bounded() {
@@ -90,8 +91,7 @@ impl Synchroniser {
             let mut due = choices
                 .into_iter()
                 .filter(|choice| choice.look != TableLook::List || self.is_older(choice.last, choice.pause));
-            let purpose = Purpose::Follow;
-            return due.next().map(|choice| PlannedLook { look: choice.look, purpose, room: None });
+            return due.next().and_then(|choice| plan(choice.look, Purpose::Follow, choice.cost));
         }
         let (night, wanted) = (self.is_night(), self.is_wanted(table.endpoint.name, turn.synced_at));
         let uses = self.budget.uses(table.endpoint.name);
@@ -99,10 +99,8 @@ impl Synchroniser {
             let nightly = self.is_older(choice.last, DAY) || night && self.is_older(choice.last, DAY / 2);
             let asked = uses >= choice.cost * OF && self.is_older(choice.last, choice.pause);
             let reasons = [(nightly, Purpose::Nightly), (asked || wanted, Purpose::Follow)];
-            reasons.into_iter().filter(|(holds, _)| *holds).find_map(|(_, purpose)| {
-                let room = self.budget.reserve(purpose, choice.cost)?;
-                Some(PlannedLook { look: choice.look, purpose, room: Some(room) })
-            })
+            let holding = reasons.into_iter().filter(|(holds, _)| *holds);
+            holding.map(|(_, purpose)| purpose).find_map(|purpose| plan(choice.look, purpose, choice.cost))
         })
     }
 

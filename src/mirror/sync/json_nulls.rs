@@ -30,17 +30,10 @@ impl Synchroniser {
         };
         let Some((asked_at, mut shown)) = self.mirror.read(look).await? else { return Ok(()) };
         shown.retain(|(column, _)| json_nulls::of(&state.ambiguous, column).is_none());
-        let wanted = 2 * shown.len() as u64;
-        let room = self.budget.reserve_for_now(wanted).filter(|room| room.requests == wanted);
-        if asked_at.is_some() && room.is_none() {
-            return Ok(());
-        }
-        let asking = self.ask_columns(table, state, shown);
-        let settled = match asked_at {
-            // A table is not whole before.
-            None => asking_for(Purpose::Fill, asking).await?,
-            Some(_) => asking.await?,
-        };
+        // A table is not whole before it was asked about.
+        let purpose = if asked_at.is_none() { Purpose::Fill } else { Purpose::current() };
+        let Some(_room) = self.budget.reserve(purpose, 2 * shown.len() as u64) else { return Ok(()) };
+        let settled = asking_for(purpose, self.ask_columns(table, state, shown)).await?;
         let note = move |connection: &rusqlite::Connection| {
             Ok(json_nulls::note_asked(connection, endpoint, now, settled)?)
         };

@@ -106,7 +106,7 @@ enum Done {
     /// It was filled, or changes were asked for.
     Changed,
     /// It was read as a whole, and had been here before; with the room for what follows.
-    Listed(Option<RequestReservation>),
+    Listed(RequestReservation),
 }
 
 /// When a table has its turn among those that are filled.
@@ -351,7 +351,7 @@ impl Synchroniser {
             sweep = Purpose::Fill;
         }
         if let Some(look) = self.look_at(table, turn, forced) {
-            let purpose = look.purpose;
+            let purpose = look.room.purpose;
             done = asking_for(purpose, self.look(table, &scope, look)).await?;
             if purpose == Purpose::Person {
                 sweep = purpose;
@@ -366,7 +366,7 @@ impl Synchroniser {
         &self,
         table: &'static EndpointTables,
         scope: &TableScope,
-        PlannedLook { look, room, .. }: PlannedLook,
+        PlannedLook { look, room }: PlannedLook,
     ) -> Result<Done, SyncError> {
         let (endpoint, begun) = (table.endpoint.name, self.clock().stamp());
         let _turn = self.catch_ups.turn(endpoint).await;

@@ -9,7 +9,8 @@ use super::{budget::BackgroundBudget, purpose::Purpose};
 #[must_use = "the room is given back when it is dropped"]
 pub struct RequestReservation {
     budget: Arc<BackgroundBudget>,
-    purpose: Purpose,
+    /// What they are made for.
+    pub(super) purpose: Purpose,
     /// How many requests.
     pub requests: u64,
 }

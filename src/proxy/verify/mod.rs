@@ -85,16 +85,12 @@ impl Verifier {
     /// Compares one answer, where there is one and it is time.
     pub(crate) async fn compare_one(&mut self, mirror: &FromMirror, hurried: bool) {
         let Some(synchroniser) = mirror.core.synchroniser.as_ref() else { return };
-        if mirror.core.upstream.health.is_down() {
+        let budget = &synchroniser.budget;
+        if mirror.core.upstream.health.is_down() || !(hurried || self.is_time(mirror, budget)) {
             return;
         }
         let purpose = if hurried { Purpose::Person } else { Purpose::Verification };
-        let room = if hurried || self.is_time(mirror, &synchroniser.budget) {
-            synchroniser.budget.reserve(purpose, 1)
-        } else {
-            None
-        };
-        let Some(_room) = room else { return };
+        let Some(_room) = budget.reserve(purpose, 1) else { return };
         let due = self.suspects.iter().position(|suspect| mirror.synchronised_since(suspect));
         let elder = due.map(|due| self.suspects.swap_remove(due));
         let Some(question) =
