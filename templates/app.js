@@ -47,6 +47,14 @@ for (const table of document.querySelectorAll('table.sortable')) {
   });
 }
 
+// What an address leads to may lie in something that is closed.
+function reveal() {
+  const closed = document.getElementById(location.hash.slice(1))?.closest('details');
+  if (closed) closed.open = true;
+}
+addEventListener('hashchange', reveal);
+reveal();
+
 const tables = document.getElementById('tables');
 const opened = Date.now();
 async function follow() {

@@ -67,6 +67,11 @@ async fn point_15_and_17_the_code_runs_as_it_is_copied_and_searches_first() {
     assert!(code.starts_with(&begun) && code.contains(&format!("eid = '{session}'")), "{code}");
     assert!(code.contains("one.list_datasets(eid)"), "{code}");
     let detail = proxy.get(&format!("/sessions/{session}")).await.expect(200).json();
+    // It is headed by what people call it.
+    let [subject, day] = ["subject", "start_time"].map(|field| detail[field].as_str().unwrap());
+    let heading = format!("<h1>{subject} {} {:03}</h1>", &day[..10], detail["number"].as_u64().unwrap());
+    let page = visitor.opens(&format!("/-/explore/sessions/{session}")).await;
+    assert!(page.text().contains(&heading), "{heading}");
     let has_objects = detail["data_dataset_session_related"].as_array().is_some_and(|all| !all.is_empty());
     assert_eq!(code.contains("one.load_object(eid, '"), has_objects, "{code}");
     let style = proxy.client().anonymous().get("/-/style.css").await.expect(200);

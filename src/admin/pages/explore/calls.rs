@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::alyx::Endpoint;
 
 /// What ONE is for.
-const SESSIONS: &str = "sessions";
+pub(super) const SESSIONS: &str = "sessions";
 
 /// What makes ONE ask this proxy, at the beginning of all that is to run as it is copied.
 fn beginning(base: &str) -> String {

@@ -28,6 +28,7 @@ struct RecordPage {
     frame: Frame,
     endpoint: &'static str,
     key: String,
+    heading: String,
     told: FloorAnswer,
     fields: Vec<RecordField>,
     related: Vec<Related>,
@@ -66,10 +67,12 @@ impl Visit {
         let (status, found) = (told.status, told.status == 200);
         let fields = told.body.as_object().filter(|_| found);
         let fields = fields.into_iter().flatten().map(|(name, value)| field(endpoint, name, value)).collect();
+        let heading = title_of(endpoint, key, &told.body);
         let content = RecordPage {
-            frame: self.frame("explore", format!("{key} · {}", endpoint.name)),
+            frame: self.frame("explore", format!("{heading} · {}", endpoint.name)),
             endpoint: endpoint.name,
             key: key.to_owned(),
+            heading,
             fields,
             related: if found { related(endpoint, key) } else { Vec::new() },
             one: calls::record(&self.base, endpoint, key, &told.body),
@@ -78,6 +81,17 @@ impl Visit {
             told,
         };
         page(&content, status)
+    }
+}
+
+/// What people call it: a session by its subject, day and number, all else by its key.
+fn title_of(endpoint: &Endpoint, key: &str, record: &Value) -> String {
+    let day = record["start_time"].as_str().and_then(|start| start.get(..10));
+    match (record["subject"].as_str(), day, record["number"].as_u64()) {
+        (Some(subject), Some(day), Some(number)) if endpoint.name == calls::SESSIONS => {
+            format!("{subject} {day} {number:03}")
+        }
+        _ => key.to_owned(),
     }
 }
 
