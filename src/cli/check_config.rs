@@ -43,7 +43,7 @@ fn unreadable_key(loaded: &LoadedSettings) -> Option<String> {
         || of_key.gid() == group && of_key.mode() & 0o040 != 0;
     let note = || {
         format!(
-            "server.tls_key = \"{0}\": the user of the settings file (uid {user}) can't read it: `chown '#{user}' {0}`",
+            "server.tls_key = \"{0}\": the user of the settings file (uid {user}) can't read it: `chown {user} {0}`",
             key.display()
         )
     };

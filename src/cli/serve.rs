@@ -88,6 +88,7 @@ async fn frozen(file: &Path, word: &TrustOptions, settings: Settings) -> anyhow:
     let taken_in = settings.storage.data_dir.join(TAKEN_IN);
     let mut checked = None;
     if !taken_in.exists() {
+        print(&format!("Takes in      {}; the next start begins at once", file.display()))?;
         let teller = StepBar::teller();
         let checking = move || check(&archive, &*teller).map(|contents| (archive, contents));
         checked = Some(tokio::task::spawn_blocking(checking).await??);

@@ -55,6 +55,10 @@ pub(super) async fn open(loaded: &LoadedSettings, fresh: Unused) -> Result<DataH
     none_elsewhere(loaded, &folder).await?;
     let of_upstream = upstream_folder(&folder, &own.upstream.url);
     if fresh == Unused::Fails && !of_upstream.exists() {
+        // `serve --upstream` was told by a flag what the settings don't say: the proxy that runs knows its Alyx.
+        if is_locked(&folder) {
+            return Ok(DataHolder::Running);
+        }
         return Err(anyhow!("{}", nothing(&folder, &own.upstream.url)).into());
     }
     match App::open(own, Mode::Live).await {

@@ -22,7 +22,7 @@ pub enum TlsError {
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
     /// It is another user's.
-    #[error("{0} can't be read by the user who runs the proxy (uid {1}): `chown '#{1}' {0}`")]
+    #[error("{0} can't be read by the user who runs the proxy (uid {1}): `chown {1} {0}`")]
     Denied(PathBuf, u32),
     /// Everybody on this machine could read the key.
     #[error("{0} holds a private key and may be read by everybody (mode {1:04o}): `chmod o= {0}`")]

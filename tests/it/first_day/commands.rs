@@ -75,6 +75,18 @@ async fn point_2_no_command_works_on_another_folder_than_the_proxy_that_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn point_2_the_proxy_that_runs_on_a_folder_knows_its_alyx() {
+    let alyx = miniature::start(Options::default()).await;
+    let proxy = Proxy::start(&alyx.url()).await;
+    proxy.get("/labs").await.expect(200);
+    // `serve --upstream` was told the URL by a flag, so the settings don't say it.
+    let home = Home::new().set("server.listen", &proxy.address().to_string());
+    let (file, folder) = (home.path("lab.tar.zst"), proxy.data_dir());
+    let said = command::done(&home.run(&["export", text(&file), "--data-dir", text(&folder)]));
+    assert!(said.contains(&alyx.url()) && file.exists(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn point_2_in_a_folder_of_another_user_the_proxy_does_it_or_the_command_says_as_whom() {
     let alyx = miniature::start(Options::default()).await;
     let proxy = Proxy::start(&alyx.url()).await;
