@@ -11,6 +11,9 @@ use super::{
 };
 use crate::docs::{self, Chapter, DocPage};
 
+/// The proxy's address as the pages have it: the reader's is shown instead.
+const EXAMPLES: [&str; 2] = ["http://127.0.0.1:8040", "http://lab-server:8040"];
+
 #[derive(Template)]
 #[template(path = "docs.html")]
 struct Book {
@@ -40,7 +43,7 @@ impl Visit {
         let frame = self.frame("docs", text.title.clone());
         let agent = self.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let windows = agent.is_some_and(|agent| agent.contains("Windows"));
-        let html = text.html.replace("http://127.0.0.1:8040", &self.base);
+        let html = EXAMPLES.into_iter().fold(text.html.clone(), |html, url| html.replace(url, &self.base));
         let setup = matches!(text.name, "start" | "one").then(|| SetUp { url: self.base.clone(), windows });
         Some(page(&Book { frame, chapters: docs::chapters(), page: text, html, setup }, 200))
     }

@@ -154,7 +154,9 @@ async fn point_18_an_empty_proxy_says_what_to_do_next() {
     // The documentation is that of this proxy.
     for name in ["start", "one", "mirror", "journey"] {
         let page = proxy.client().anonymous().get(&format!("/-/docs/{name}")).await.expect(200);
-        assert!(!page.text().contains("http://127.0.0.1:8040"), "{name}");
+        for example in ["http://127.0.0.1:8040", "http://lab-server:8040"] {
+            assert!(!page.text().contains(example), "{name}");
+        }
     }
 }
 
