@@ -289,8 +289,11 @@ pub(super) fn record(
     if let Some(detail) = detail {
         table.details_mut().insert(key.clone(), detail);
     }
-    table.records_mut().push(Arc::new(record));
+    let record = Arc::new(record);
+    table.records_mut().push(Arc::clone(&record));
     let place = table.records().len() - 1;
+    let now = stamp(data);
+    effects::saved(data, endpoint, &record, &now);
     let touched = effects::Touched::by(data, endpoint, place);
     effects::carry(data, &touched);
     order::restore(data, endpoint);

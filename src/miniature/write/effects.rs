@@ -98,6 +98,17 @@ pub(super) fn carry(data: &mut Data, touched: &Touched) {
     }
 }
 
+/// Saves what Alyx saves with a record: with a channel its trajectory (ALYX.md 6.2).
+pub(super) fn saved(data: &mut Data, endpoint: &Endpoint, record: &Record, stamp: &str) {
+    if endpoint.name == "channels" {
+        let trajectory = last(record, "trajectory_estimate");
+        let stamp = format!("\"{stamp}\"");
+        each(data, "trajectories", |one| {
+            (id(one) == Some(&trajectory)).then(|| one.with("datetime", &stamp))
+        });
+    }
+}
+
 /// Changes records of a list, and their details, for which `new` gives another field.
 pub(super) fn each(data: &mut Data, name: &str, new: impl Fn(&Record) -> Option<Record>) {
     let Some(endpoint) = Endpoint::named(name) else { return };

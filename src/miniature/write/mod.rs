@@ -109,6 +109,7 @@ fn change(
     let record = Arc::new(record);
     table.records_mut()[place] = Arc::clone(&record);
     effects::renamed(data, endpoint, &old, &record);
+    effects::saved(data, endpoint, &record, &stamp);
     repository::moved(data, endpoint, &old, &record);
     let mut touched = before.and(effects::Touched::by(data, endpoint, place));
     // Of its subject a session shows the nickname alone.
