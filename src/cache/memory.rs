@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use moka::sync::Cache;
 
 use super::{ClientView, Entry, Representation, entry::representation_key};
@@ -17,8 +18,8 @@ use crate::{settings::value::Size, storage::types::CacheKey};
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    entries: Cache<CacheKey, Arc<Entry>>,
-    bodies: Cache<CacheKey, Representation>,
+    entries: Cache<CacheKey, Arc<Entry>, RandomState>,
+    bodies: Cache<CacheKey, Representation, RandomState>,
     purges: AtomicU64,
 }
 
@@ -31,11 +32,11 @@ impl Memory {
             entries: Cache::builder()
                 .max_capacity(entries)
                 .weigher(move |_, entry: &Arc<Entry>| weight(entry.weight()))
-                .build(),
+                .build_with_hasher(RandomState::default()),
             bodies: Cache::builder()
                 .max_capacity(half)
                 .weigher(move |_, body: &Representation| weight(body.body.len() + 128))
-                .build(),
+                .build_with_hasher(RandomState::default()),
         }
     }
 

@@ -29,9 +29,9 @@ pub(crate) fn name(headers: &mut HeaderMap) -> HeaderValue {
 
 /// A name for a request that has none: that of this run of the program, and a number.
 fn new_name() -> HeaderValue {
-    static RUN: LazyLock<u32> = LazyLock::new(rand::random);
+    static RUN: LazyLock<String> = LazyLock::new(|| format!("{:08x}-", rand::random::<u32>()));
     static NUMBER: AtomicU64 = AtomicU64::new(1);
-    let name = format!("{:08x}-{}", *RUN, NUMBER.fetch_add(1, Ordering::Relaxed));
+    let name = [RUN.as_str(), &NUMBER.fetch_add(1, Ordering::Relaxed).to_string()].concat();
     // Hexadecimal digits and a number are always fit for a field.
     HeaderValue::try_from(name).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }

@@ -1,12 +1,12 @@
 //! The access log, and how long answers take.
 
 use std::{
-    collections::HashMap,
     sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use axum::body::Body;
+use foldhash::HashMap;
 use http::{HeaderValue, Method, Response, Uri, header};
 
 use crate::{

@@ -1,12 +1,11 @@
 //! How requests were answered, counted since the start.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering},
 };
+
+use foldhash::HashMap;
 
 use crate::http::cache_status::CacheStatus;
 

@@ -1,11 +1,11 @@
 //! Who asked lately.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 
+use foldhash::HashMap;
 use http::{HeaderMap, header};
 
 use crate::clock::{self, Millis};

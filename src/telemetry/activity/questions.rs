@@ -1,11 +1,8 @@
 //! What is asked most, and what takes longest.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{hash::BuildHasher, sync::Mutex, time::Duration};
+
+use foldhash::{HashMap, fast::RandomState};
 
 use super::ResponseEvent;
 use crate::clock::{self, Millis};

@@ -1,10 +1,11 @@
 //! How long Alyx takes to answer, by endpoint: what an answer from here has spared whoever asked.
 
 use std::{
-    collections::HashMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
+
+use foldhash::HashMap;
 
 /// The weight of the latest answer in the running mean.
 const WEIGHT: f64 = 0.1;
