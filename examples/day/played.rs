@@ -142,6 +142,7 @@ impl Day {
             request = request.header("content-type", "application/json");
         }
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let before = self.alyx.requests().len();
         let response = self.proxy.answer(request.body(body).unwrap()).await;
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -154,6 +155,9 @@ impl Day {
             *self.came.by.entry(format!("{way} {word}")).or_default() += 1;
             if std::env::var_os("DAY_REQUESTS").is_some() {
                 eprintln!("{} user{user} {way} {word} {target}", self.clock.now());
+                for asked in &self.alyx.requests()[before..] {
+                    eprintln!("    for it: {} {}", asked.method, asked.path_and_query);
+                }
             }
         }
         let answer = serde_json::from_slice(&bytes).unwrap_or_default();
