@@ -72,11 +72,19 @@ impl Recency {
         Self { since: Millis::MIN, until: Millis::MAX, exceptions: Vec::new(), written, alone: true }
     }
 
+    fn since(&self, table: &TableUse) -> Millis {
+        let exception = self.exceptions.iter().find(|(name, _)| *name == table.endpoint);
+        exception.map_or(self.since, |(_, since)| *since)
+    }
+
+    /// Until when a table that is current now will be, if nothing is written.
+    pub fn counts_until(&self, table: &TableUse) -> Millis {
+        table.synced_at.saturating_add(self.until.saturating_sub(self.since(table)))
+    }
+
     /// Whether a table is current.
     pub fn allows(&self, table: &TableUse, states: &States) -> bool {
-        let exception = self.exceptions.iter().find(|(name, _)| *name == table.endpoint);
-        let since = exception.map_or(self.since, |(_, since)| *since);
-        (since..=self.until).contains(&table.synced_at) && self.has_seen_writes(table, states)
+        (self.since(table)..=self.until).contains(&table.synced_at) && self.has_seen_writes(table, states)
     }
 
     fn has_seen_writes(&self, table: &TableUse, states: &States) -> bool {

@@ -17,6 +17,7 @@ use super::{
     catch_up::Costs,
     core::Core,
     error::notice,
+    hot_cache::RepeatTerms,
     mirror_budget,
     respond::{ResponseOptions, respond},
     unsealed,
@@ -109,6 +110,13 @@ pub(crate) struct CachedAnswer {
     /// The parameters that took effect.
     pub(crate) used: Vec<&'static str>,
     pub(crate) entry: Arc<Entry>,
+}
+
+impl CachedAnswer {
+    /// Whether it was made on this day.
+    pub(super) fn is_of_day(&self, today: jiff::civil::Date) -> bool {
+        self.today == today
+    }
 }
 
 /// Answers of the mirror that were given lately, by the key of the question.
@@ -263,6 +271,11 @@ impl FromMirror {
         }
     }
 
+    /// What was said lately to this question.
+    pub(super) fn lately(&self, question: &Question) -> Option<CachedAnswer> {
+        self.answers.0.get(&question.key)
+    }
+
     /// The mirror, and what a question asks of it.
     pub(crate) fn mirror_for(&self, question: &Question) -> Result<MirrorQuery<'_>, MirrorMiss> {
         let mirror = self.core.mirror.as_ref().ok_or(MirrorMiss::NotAsked)?;
@@ -285,14 +298,15 @@ impl FromMirror {
         Ok(MirrorQuery { mirror, endpoint, key })
     }
 
-    /// Gives an answer of the mirror's, for a reason where its tables are not as recent as they should be.
+    /// Gives an answer of the mirror's: for which reason, where its tables are not as recent as they should be, and whether
+    /// one was brought up to date for it; on what terms it may be given again.
     pub(crate) async fn give_mirrored(
         &self,
         asked: &Exchange,
         question: &Question,
         entry: &Arc<Entry>,
-        reason: Option<ServedStale>,
-        caught_up: bool,
+        (reason, caught_up): (Option<ServedStale>, bool),
+        again: Option<RepeatTerms>,
     ) -> Response<Body> {
         let clock = match &question.route {
             Route::List(endpoint) | Route::Detail(endpoint, _) => !endpoint.clock.is_empty(),
@@ -301,14 +315,7 @@ impl FromMirror {
         let as_synchronised = clock && entry.status == StatusCode::OK;
         let how = CacheStatus::Mirror { reason, as_synchronised, caught_up };
         let notice = reason.and_then(|reason| notice(&self.core, reason));
-        respond(
-            &self.core,
-            asked,
-            question,
-            entry,
-            ResponseOptions { notice, ..ResponseOptions::plainly(how) },
-        )
-        .await
+        respond(&self.core, asked, question, entry, ResponseOptions { how, notice, again }).await
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Labs ask the same things over and over. To read a request, canonicalise its question, judge its token and compare
 //! its directives costs several times what it costs to send a stored answer. So a request that was answered from memory
-//! is kept with all its fields and what came of them. Another one that is the same in every field, from the same
-//! address, gets the same answer at once, if
+//! is kept with all its fields and what came of them; so is one that the mirror answered. Another one that is the same in
+//! every field, from the same address, gets the same answer at once, if
 //!
-//! * the stored answer is still the one in memory, and still fresh, and the request has no wishes of its own as
-//!   to how old it may be,
+//! * the stored answer is still the one in memory, and still fresh, or the mirror's tables are as they were, and still
+//!   recent enough, and the request has no wishes of its own as to how old it may be,
 //! * the token still counts without asking Alyx about it,
 //! * no write, no newer page of the list, no synchronisation and no refused token came in between, the settings are the
 //!   same, and Alyx is not known to be away,
@@ -27,7 +27,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-use super::core::Core;
+use super::{core::Core, list_walks::WalkStep};
 use crate::{
     cache::{Entry, GivenCopy},
     clock::Millis,
@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// A decision counts for so long at most, in milliseconds.
-const MAX_AGE: Millis = 60_000;
+pub(super) const MAX_AGE: Millis = 60_000;
 
 /// Requests with a longer head are not kept; it is a fraction of this as a rule. In bytes.
 const MAX_HEAD_BYTES: usize = 4 << 10;
@@ -61,18 +61,35 @@ pub(crate) struct Epochs {
     mirror: Option<i64>,
 }
 
-/// An answer from memory, as the lower floors hand it up: with what is needed to give it again.
+/// What a repeatable answer stands on besides what [`Epochs`] tells.
+#[derive(Debug, Clone)]
+pub(crate) enum RepeatedFrom {
+    /// It lies in the memory cache under this key.
+    Memory(CacheKey),
+    /// It was made of these tables of the mirror.
+    Mirror(Arc<[&'static str]>),
+}
+
+/// How long and on what grounds an answer may be given again.
+#[derive(Debug, Clone)]
+pub(crate) struct RepeatTerms {
+    pub(crate) from: RepeatedFrom,
+    /// Until when the token counts without asking Alyx about it, and the mirror's tables are recent enough.
+    pub(crate) until: Millis,
+}
+
+/// An answer from here, as the lower floors hand it up: with what is needed to give it again.
 #[derive(Debug, Clone)]
 pub(crate) struct Repeatable {
-    pub(crate) key: CacheKey,
+    pub(crate) terms: RepeatTerms,
     pub(crate) entry: Arc<Entry>,
     pub(crate) body: Bytes,
     /// The client, which behind a reverse proxy is another than the peer.
     pub(crate) client: IpAddr,
-    /// Until when the token counts without asking Alyx about it.
-    pub(crate) token_until: Millis,
     /// What is remembered of its being given, where a write may come of it.
     pub(crate) given: Option<Arc<GivenCopy>>,
+    /// The same, where it is a page of a list that is longer.
+    pub(crate) walk: Option<WalkStep>,
 }
 
 /// A request and what was decided for it.
@@ -84,7 +101,9 @@ struct HotDecision {
     epochs: Epochs,
     at: Millis,
     until: Millis,
+    /// Until when a stored answer is fresh.
     fresh_until: Millis,
+    how: CacheStatus,
     endpoint: &'static str,
     answer: Repeatable,
     /// The answer's fields but for those that say how old it is.
@@ -149,20 +168,25 @@ impl HotCache {
         let now = self.core.clock.now();
         // A clock that was set back makes what was decided before no decision of the past.
         let in_time = (decided.at..decided.until).contains(&now);
-        let Repeatable { key, entry, body, client, given, .. } = &decided.answer;
-        let still = in_time
-            && decided.is_of(request, name)
-            && self.holds(&decided.epochs)
-            && self.core.responses.is_in_memory(key, entry);
-        if !still {
+        let Repeatable { terms, entry, body, client, given, walk } = &decided.answer;
+        let is_there = || match &terms.from {
+            RepeatedFrom::Memory(key) => self.core.responses.is_in_memory(key, entry),
+            // Its version is among the epochs.
+            RepeatedFrom::Mirror(_) => true,
+        };
+        let is_right = in_time && decided.is_of(request, name) && self.holds(&decided.epochs) && is_there();
+        if !is_right || walk.as_ref().is_some_and(|walk| !self.core.walks.again(walk)) {
             return None;
         }
-        let left = Duration::from_millis(u64::try_from(decided.fresh_until - now).unwrap_or(0));
-        let how = CacheStatus::Hit(Tier::Memory, left);
+        let how = match decided.how {
+            CacheStatus::Hit(tier, _) => {
+                let left = u64::try_from(decided.fresh_until - now).unwrap_or(0);
+                CacheStatus::Hit(tier, Duration::from_millis(left))
+            }
+            how => how,
+        };
+        self.note_repeated(terms, given.as_deref(), now);
         self.core.activity.client(*client, request.headers());
-        if let Some(given) = given {
-            given.again(now);
-        }
         let mut response = Response::new(Body::from(body.clone()));
         let mut headers = decided.headers.clone();
         let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
@@ -170,6 +194,16 @@ impl HotCache {
         headers.insert(CACHE_STATUS, how.header());
         *response.headers_mut() = headers;
         Some((response, how, decided.endpoint))
+    }
+
+    /// Notes what is noted of each answer of the kind.
+    fn note_repeated(&self, terms: &RepeatTerms, given: Option<&GivenCopy>, now: Millis) {
+        if let (RepeatedFrom::Mirror(tables), Some(synchroniser)) = (&terms.from, &self.core.synchroniser) {
+            synchroniser.budget.note_uses(tables.iter().copied());
+        }
+        if let Some(given) = given {
+            given.again(now);
+        }
     }
 
     /// Keeps what was decided for a request, where it can be given again.
@@ -181,20 +215,26 @@ impl HotCache {
         response: &mut Response<Body>,
     ) {
         let Some(answer) = response.extensions_mut().remove::<Repeatable>() else { return };
-        let Some(CacheStatus::Hit(Tier::Memory, left)) = response.extensions().get::<CacheStatus>().copied()
-        else {
-            return;
-        };
         if response.status() != StatusCode::OK {
             return;
         }
         let at = self.core.clock.now();
-        let fresh_until = at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX));
-        let until = fresh_until.min(answer.token_until).min(at + MAX_AGE);
+        let (how, fresh_until) = match response.extensions().get::<CacheStatus>().copied() {
+            Some(how @ CacheStatus::Hit(Tier::Memory, left)) => {
+                (how, at.saturating_add(Millis::try_from(left.as_millis()).unwrap_or(Millis::MAX)))
+            }
+            // The next one asks nothing of Alyx, whatever this one did.
+            Some(CacheStatus::Mirror { reason: None, as_synchronised, .. }) => {
+                let how = CacheStatus::Mirror { reason: None, as_synchronised, caught_up: false };
+                (how, answer.terms.until)
+            }
+            _ => return,
+        };
+        let until = fresh_until.min(answer.terms.until).min(at + MAX_AGE);
         let Fingerprint { name, uri, fields } = request;
         let (number, headers) = (name.number, response.headers().clone());
         let decided =
-            HotDecision { uri, fields, name, epochs, at, until, fresh_until, endpoint, answer, headers };
+            HotDecision { uri, fields, name, epochs, at, until, fresh_until, how, endpoint, answer, headers };
         self.decisions.insert(number, Arc::new(decided));
     }
 

@@ -16,6 +16,7 @@ use super::{
     core::Core,
     error::{self, ProxyError},
     floors::{LocalAnswer, Step},
+    hot_cache::Repeatable,
     lost_update::MadeOf,
     read::Read,
 };
@@ -39,6 +40,13 @@ const PAUSE: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub(crate) struct ListWalks(Cache<(Holder, CacheKey), Arc<WalkedPage>>);
 
+/// That a reader was given a page.
+#[derive(Debug, Clone)]
+pub(crate) struct WalkStep {
+    name: (Holder, CacheKey),
+    page: Arc<WalkedPage>,
+}
+
 /// A page as it was given.
 #[derive(Debug)]
 pub(crate) struct WalkedPage {
@@ -57,6 +65,19 @@ impl ListWalks {
         Self(Cache::builder().weigher(weight).max_capacity(size.0).time_to_live(PAUSE).build())
     }
 
+    /// Notes that the same page is given again; whether it may be: not after one before it that came from elsewhere, which it
+    /// has not been compared with.
+    pub(crate) fn again(&self, step: &WalkStep) -> bool {
+        let last = self.0.get(&step.name);
+        if last.as_ref().is_some_and(|last| !step.page.may_follow(last)) {
+            return false;
+        }
+        if last.is_none_or(|last| !Arc::ptr_eq(&last, &step.page)) {
+            self.0.insert(step.name, step.page.clone());
+        }
+        true
+    }
+
     /// The page of this list that this reader was given last, where it asks for a later one now.
     pub(crate) fn before(
         &self,
@@ -73,6 +94,11 @@ impl ListWalks {
 }
 
 impl WalkedPage {
+    /// Whether it may be given without a look at the page that was given last.
+    fn may_follow(&self, last: &Self) -> bool {
+        last.question.offset() >= self.question.offset() || last.is_mirrored() == self.is_mirrored()
+    }
+
     /// Whether the mirror made it.
     pub(crate) fn is_mirrored(&self) -> bool {
         self.entry.is_made()
@@ -112,7 +138,11 @@ pub(crate) async fn note(
     let own = matches!(how, Some(CacheStatus::Forwarded { collapsed: false, .. }));
     let (question, current) = (question.clone(), own.then(|| core.clock.now()));
     let name = (reader(exchange, credentials), question.family);
-    core.walks.0.insert(name, Arc::new(WalkedPage { question, entry, current }));
+    let step = WalkStep { name, page: Arc::new(WalkedPage { question, entry, current }) };
+    core.walks.0.insert(step.name, step.page.clone());
+    if let Some(repeatable) = response.extensions_mut().get_mut::<Repeatable>() {
+        repeatable.walk = Some(step);
+    }
 }
 
 /// Whether what a later page will be given from fits the page before it; the refusal where it does not, or where that can't

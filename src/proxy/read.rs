@@ -20,6 +20,7 @@ use super::{
     floors::{Decision, Floors, LocalAnswer, decide},
     from_cache::CachedEntry,
     from_mirror::MirrorMiss,
+    hot_cache::{RepeatTerms, RepeatedFrom},
     list_walks::{self, WalkedPage},
     lost_update, passthrough,
     respond::{ResponseOptions, respond},
@@ -28,6 +29,7 @@ use crate::{
     alyx::{Route, filterset, query_string},
     auth::{Credentials, credentials},
     cache::{JsonVariant, Question},
+    clock::Millis,
     http::{
         Directives,
         body::has_body,
@@ -210,17 +212,18 @@ impl<'a> Read<'a> {
                 if stands_in.is_none() {
                     mirror.sample(question);
                 }
-                mirror.give_mirrored(self.exchange, question, &entry, stands_in, caught_up).await
+                let again = self
+                    .token_until()
+                    .filter(|_| stands_in.is_none())
+                    .and_then(|until| mirror.repeat_terms(question, &entry, &self.exchange.settings, until));
+                mirror.give_mirrored(self.exchange, question, &entry, (stands_in, caught_up), again).await
             }
             LocalAnswer::Fresh { cached, left } => {
-                // How old an answer a request allows is looked at each time.
-                let plain = self.directives == Directives::default();
-                let again_until =
-                    self.credentials.token().filter(|_| plain).and_then(|token| {
-                        self.core.tokens.vouched_until(&token, &self.exchange.settings.access)
-                    });
+                let again = self
+                    .token_until()
+                    .map(|until| RepeatTerms { from: RepeatedFrom::Memory(self.question.key), until });
                 let how = CacheStatus::Hit(cached.tier, left);
-                let options = ResponseOptions { again_until, ..ResponseOptions::plainly(how) };
+                let options = ResponseOptions { again, ..ResponseOptions::plainly(how) };
                 self.give_cached(&cached, options).await
             }
             LocalAnswer::Stale { cached, reason } => {
@@ -234,6 +237,13 @@ impl<'a> Read<'a> {
             LocalAnswer::Own(response) => *response,
             LocalAnswer::Refuse(error) => error.into(),
         }
+    }
+
+    /// Until when the same request may get the same answer for its token's sake. How old an answer a request allows is looked
+    /// at each time.
+    fn token_until(&self) -> Option<Millis> {
+        let token = self.credentials.token().filter(|_| self.directives == Directives::default())?;
+        self.core.tokens.vouched_until(&token, &self.exchange.settings.access)
     }
 
     async fn give_cached(&self, cached: &CachedEntry, options: ResponseOptions) -> Response<Body> {

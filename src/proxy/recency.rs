@@ -1,8 +1,11 @@
 //! How recent the mirror's tables must be for a question, and how long what is not there is believed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::from_mirror::{CachedAnswer, FromMirror, MirrorMiss};
+use super::{
+    from_mirror::{CachedAnswer, FromMirror, MirrorMiss},
+    hot_cache::{MAX_AGE, RepeatTerms, RepeatedFrom},
+};
 use crate::{
     alyx::{Class, ENDPOINTS, Endpoint, Route},
     cache::{Entry, Question, freshness},
@@ -52,6 +55,25 @@ impl FromMirror {
             written: self.core.responses.written_lists(),
             alone: false,
         })
+    }
+
+    /// On what terms an answer that the mirror has just given may be given again to whose token counts until then: until one of
+    /// its tables is too old. That there is none is not believed for long, and what depends on the day ends with it.
+    pub(super) fn repeat_terms(
+        &self,
+        question: &Question,
+        entry: &Arc<Entry>,
+        settings: &Settings,
+        token_until: Millis,
+    ) -> Option<RepeatTerms> {
+        let kept = self.lately(question).filter(|kept| Arc::ptr_eq(&kept.entry, entry))?;
+        let is_lasting = kept.is_of_day(self.core.mode.today(settings, self.core.clock.now() + MAX_AGE))
+            && !freshness::is_negative(entry);
+        let recency = self.recency(question, settings, &Directives::default()).ok().filter(|_| is_lasting)?;
+        let until = kept.tables.iter().map(|table| recency.counts_until(table));
+        let tables = kept.tables.iter().map(|table| table.endpoint).collect();
+        let until = until.min().unwrap_or(Millis::MAX).min(token_until);
+        Some(RepeatTerms { from: RepeatedFrom::Mirror(tables), until })
     }
 
     /// Of an answer that there is none, as of longer ago than that is believed, the tables that are to be looked at: what is

@@ -5,10 +5,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{Exchange, core::Core, error::NOTICE, hot_cache::Repeatable, lost_update::MadeOf};
+use super::{
+    Exchange,
+    core::Core,
+    error::NOTICE,
+    hot_cache::{RepeatTerms, Repeatable},
+    lost_update::MadeOf,
+};
 use crate::{
     cache::{ClientView, Entry, Question},
-    clock::{self, Millis},
+    clock,
     http::{cache_status::CacheStatus, content_coding::Coding},
 };
 
@@ -17,14 +23,14 @@ use crate::{
 pub(crate) struct ResponseOptions {
     pub(crate) how: CacheStatus,
     pub(crate) notice: Option<HeaderValue>,
-    /// Where the same request may get the same answer again: until when its token counts.
-    pub(crate) again_until: Option<Millis>,
+    /// On what terms the same request may get the same answer again; none where it may not.
+    pub(crate) again: Option<RepeatTerms>,
 }
 
 impl ResponseOptions {
     /// Without a warning.
     pub(crate) fn plainly(how: CacheStatus) -> Self {
-        Self { how, notice: None, again_until: None }
+        Self { how, notice: None, again: None }
     }
 }
 
@@ -57,10 +63,10 @@ pub(crate) async fn respond(
         if let Some(name) = coding.name() {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
         }
-        if let Some(token_until) = giving.again_until {
-            let (key, entry, body, client) = (question.key, entry.clone(), body.clone(), asked.client);
-            let given = None;
-            response.extensions_mut().insert(Repeatable { key, entry, body, client, token_until, given });
+        if let Some(terms) = giving.again {
+            let (entry, body, client) = (entry.clone(), body.clone(), asked.client);
+            let repeatable = Repeatable { terms, entry, body, client, given: None, walk: None };
+            response.extensions_mut().insert(repeatable);
         }
         if asked.method != Method::HEAD {
             *response.body_mut() = Body::from(body);
