@@ -54,7 +54,10 @@ impl Clock for DayClock {
         let next = |last: Millis| self.now().max(last + 1);
         let last =
             self.last_stamp.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
-        next(last.unwrap_or_default())
+        let stamp = next(last.unwrap_or_default());
+        // As on any clock, a stamp is not of the future for long.
+        self.now.fetch_max(stamp, Ordering::Relaxed);
+        stamp
     }
 
     fn stamps_continue_after(&self, last: Millis) {

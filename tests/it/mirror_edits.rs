@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    kept::{Kept, list, send, settings, whole},
+    kept::{Kept, equal, list, send, settings},
     miniature,
 };
 
@@ -75,5 +75,5 @@ async fn a_hundred_edits_in_all_tables_are_here_within_half_a_minute_of_requests
     kept.now().await;
     let asked = alyx.requests().len();
     assert!(asked <= HALF_A_MINUTE, "{asked} requests for {edits} edits in {edited:?}");
-    whole(&alyx.url(), &kept.mirror).await;
+    equal(&alyx.url(), &kept.mirror).await;
 }

@@ -293,7 +293,7 @@ pub(super) fn record(
     table.records_mut().push(Arc::clone(&record));
     let place = table.records().len() - 1;
     let now = stamp(data);
-    effects::saved(data, endpoint, &record, &now);
+    super::save_with(data, endpoint, &record, &now);
     let touched = effects::Touched::by(data, endpoint, place);
     effects::carry(data, &touched);
     order::restore(data, endpoint);

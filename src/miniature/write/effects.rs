@@ -81,7 +81,7 @@ fn text(record: &Record, field: &str) -> Option<String> {
 }
 
 /// The id at the end of a field, which may be a link.
-fn last(record: &Record, field: &str) -> String {
+pub(super) fn last(record: &Record, field: &str) -> String {
     record.plain(field).and_then(|text| text.rsplit('/').next()).unwrap_or_default().to_owned()
 }
 
@@ -95,17 +95,6 @@ pub(super) fn carry(data: &mut Data, touched: &Touched) {
     }
     for nickname in &touched.subjects {
         subject(data, nickname);
-    }
-}
-
-/// Saves what Alyx saves with a record: with a channel its trajectory (ALYX.md 6.2).
-pub(super) fn saved(data: &mut Data, endpoint: &Endpoint, record: &Record, stamp: &str) {
-    if endpoint.name == "channels" {
-        let trajectory = last(record, "trajectory_estimate");
-        let stamp = format!("\"{stamp}\"");
-        each(data, "trajectories", |one| {
-            (id(one) == Some(&trajectory)).then(|| one.with("datetime", &stamp))
-        });
     }
 }
 

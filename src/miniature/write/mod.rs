@@ -109,7 +109,7 @@ fn change(
     let record = Arc::new(record);
     table.records_mut()[place] = Arc::clone(&record);
     effects::renamed(data, endpoint, &old, &record);
-    effects::saved(data, endpoint, &record, &stamp);
+    save_with(data, endpoint, &record, &stamp);
     repository::moved(data, endpoint, &old, &record);
     let mut touched = before.and(effects::Touched::by(data, endpoint, place));
     // Of its subject a session shows the nickname alone.
@@ -123,6 +123,20 @@ fn change(
         data.table(endpoint).find(&key).first().and_then(|place| data.table(endpoint).detail(*place));
     let detail = detail.ok_or_else(|| ViewResponse::beyond("have the detail of this record"))?;
     Ok(ViewResponse::records(StatusCode::OK, detail.text().to_owned()))
+}
+
+/// Which record Alyx saves with one of an endpoint (ALYX.md 6.1): the field that names it, its endpoint and the time of it.
+const SAVED_WITH: [(&str, &str, &str, &str); 2] = [
+    ("channels", "trajectory_estimate", "trajectories", "datetime"),
+    ("files", "dataset", "datasets", "auto_datetime"),
+];
+
+/// Saves what Alyx saves with a record.
+fn save_with(data: &mut Data, endpoint: &Endpoint, record: &Record, stamp: &str) {
+    for (_, field, others, time) in SAVED_WITH.iter().filter(|(name, ..)| *name == endpoint.name) {
+        let (other, stamp) = (effects::last(record, field), format!("\"{stamp}\""));
+        effects::each(data, others, |one| (id(one) == Some(&other)).then(|| one.with(time, &stamp)));
+    }
 }
 
 /// The record, or its detail, with these of its fields changed.
