@@ -19,7 +19,7 @@
 use std::{
     hash::{BuildHasher, Hash, Hasher},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -108,6 +108,8 @@ struct HotDecision {
     answer: Repeatable,
     /// The answer's fields but for those that say how old it is.
     headers: HeaderMap,
+    /// What `Cache-Status` said last, with so many seconds left.
+    said: Mutex<Option<(u64, HeaderValue)>>,
 }
 
 impl HotCache {
@@ -191,7 +193,7 @@ impl HotCache {
         let mut headers = decided.headers.clone();
         let age = u64::try_from((now - entry.received_at) / 1000).unwrap_or(0);
         headers.insert(header::AGE, HeaderValue::from(age));
-        headers.insert(CACHE_STATUS, how.header());
+        headers.insert(CACHE_STATUS, decided.status(how));
         *response.headers_mut() = headers;
         Some((response, how, decided.endpoint))
     }
@@ -233,8 +235,21 @@ impl HotCache {
         let until = fresh_until.min(answer.terms.until).min(at + MAX_AGE);
         let Fingerprint { name, uri, fields } = request;
         let (number, headers) = (name.number, response.headers().clone());
-        let decided =
-            HotDecision { uri, fields, name, epochs, at, until, fresh_until, how, endpoint, answer, headers };
+        let said = Mutex::default();
+        let decided = HotDecision {
+            uri,
+            fields,
+            name,
+            epochs,
+            at,
+            until,
+            fresh_until,
+            how,
+            endpoint,
+            answer,
+            headers,
+            said,
+        };
         self.decisions.insert(number, Arc::new(decided));
     }
 
@@ -266,6 +281,16 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValu
 impl HotDecision {
     fn is_of(&self, request: &Request<Body>, name: &HotKey) -> bool {
         self.name == *name && self.uri == *request.uri() && fields(&self.fields).eq(fields(request.headers()))
+    }
+
+    /// The value of `Cache-Status`; it is another once a second.
+    fn status(&self, how: CacheStatus) -> HeaderValue {
+        let left = if let CacheStatus::Hit(_, left) = how { left.as_secs() } else { 0 };
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*said {
+            Some((known, value)) if *known == left => value.clone(),
+            _ => said.insert((left, how.header())).1.clone(),
+        }
     }
 }
 
