@@ -49,6 +49,8 @@ pub struct TableUse {
     pub synced_at: Millis,
     /// Whether details of its records are needed.
     pub details: bool,
+    /// Whether its records are only shown: which records are in the answer does not depend on it.
+    pub only_shown: bool,
 }
 
 /// How recent tables must be to be current.
@@ -299,7 +301,8 @@ impl Needs {
         }
         // One that is not here is as old as can be.
         let at = |name: &str| states.of(name).map_or(Millis::MIN, |state| state.synced_at);
-        let used = |(endpoint, details)| TableUse { endpoint, synced_at: at(endpoint), details };
+        let used =
+            |(endpoint, details)| TableUse { endpoint, synced_at: at(endpoint), details, only_shown: false };
         Self(names.into_iter().map(used).collect())
     }
 
@@ -315,7 +318,7 @@ impl Needs {
             let Some(state) = states.of(shown.of).filter(|_| counts) else { continue };
             if self.0.iter().all(|known| known.endpoint != shown.of) {
                 let synced_at = state.synced_at.max(state.counted_at);
-                self.0.push(TableUse { endpoint: shown.of, synced_at, details: false });
+                self.0.push(TableUse { endpoint: shown.of, synced_at, details: false, only_shown: true });
             }
         }
     }

@@ -196,15 +196,16 @@ impl Read<'_> {
     }
 
     /// The mirror's answer when that has been fetched; none where it was not, in time.
-    async fn caught_up(&self, wanted: Vec<CatchUp>) -> Option<MirrorLookup> {
+    async fn caught_up(&self, mut wanted: Vec<CatchUp>) -> Option<MirrorLookup> {
         let synchroniser = self.core.synchroniser.as_ref()?;
         let mirror = &self.floors.mirror;
         // As recent as the question wanted it when it came.
         let recency = mirror.recency(self.question, &self.exchange.settings, &self.directives).ok()?;
         let patience = self.exchange.settings.upstream.serve_stale_after.0;
         let until = self.core.clock.instant() + patience;
-        // One that was under way when this came may have been begun too early.
-        for _ in 0..2 {
+        // One that was under way when this came may have been begun too early; and an answer that has no records, which is
+        // known now, may want other tables to be looked at.
+        for last in [false, true] {
             let all = join_all(wanted.iter().map(|one| synchroniser.catch_up(one.clone())));
             let done = tokio::time::timeout_at(until.into(), all).await.ok()?;
             if !done.into_iter().all(|done| done) {
@@ -216,8 +217,11 @@ impl Read<'_> {
                 ..recency.clone()
             };
             let lookup = mirror.mirrored_since(self.exchange, self.question, recency, self.owner()).await;
-            if !matches!(lookup, MirrorLookup::Miss(MirrorMiss::Old(_) | MirrorMiss::MayBeNew(_))) {
+            let MirrorLookup::Miss(miss @ (MirrorMiss::Old(_) | MirrorMiss::MayBeNew(_))) = &lookup else {
                 return Some(lookup);
+            };
+            if !last {
+                wanted = self.wanted(miss)?;
             }
         }
         mirror.costs.note_in_vain(wanted, self.core.clock.instant());

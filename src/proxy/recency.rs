@@ -92,7 +92,8 @@ impl FromMirror {
             let changes = synchroniser.and_then(|one| one.changes_known_at(table.endpoint));
             table.synced_at.max(changes.filter(|at| *at <= now).unwrap_or(Millis::MIN))
         };
-        let old = kept.tables.iter().filter(|table| known_at(table) < believed);
+        let decide = kept.tables.iter().filter(|table| !table.only_shown);
+        let old = decide.filter(|table| known_at(table) < believed);
         let old: Vec<_> = old.map(|table| table.endpoint).collect();
         (!old.is_empty()).then_some(old)
     }

@@ -156,3 +156,16 @@ async fn a_question_waits_for_no_details_that_it_does_not_read() {
     let detail = proxy.get(&format!("/sessions/{id}")).await.expect(200).json();
     assert_eq!(detail["task_protocol"], "changed elsewhere");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_brought_up_to_date_is_not_fetched_again_for_another_table_that_an_empty_answer_needs() {
+    let ages =
+        [("mirror.max_age", "1h"), ("freshness.endpoints.sessions", "2s"), ("cache.negative_ttl", "1s")];
+    let (alyx, proxy) = mirrored_with(&ages).await;
+    grown_old(&alyx).await;
+    let answer = proxy.get("/sessions?django=subject__nickname__startswith,nobody").await.expect(200);
+    assert_eq!(answer.json()["count"], 0, "{}", answer.describe());
+    let requests = asked(&alyx);
+    let changes = requests.iter().filter(|asked| asked.contains("auto_datetime__gt")).count();
+    assert_eq!(changes, 1, "{requests:?}");
+}
