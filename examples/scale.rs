@@ -7,7 +7,8 @@
 //! Every record is there `FACTOR` times: the first copy is the sample's own; in the others every id is another
 //! (always the same for the same copy), subjects have names of their own, and the years of all times are moved.
 //! Relations hold within each copy, because an id is changed wherever it stands. Tables that others only refer
-//! to (regions, types, repositories, labs, …) are there once. What is written is not kept in memory.
+//! to (regions, types, repositories, labs, …) are there once. Of what is written only
+//! subjects are kept in memory, which Alyx lists by their names.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -41,6 +42,9 @@ const GROWING: &[&str] = &[
     "weighings",
 ];
 
+/// Tables that Alyx lists by text, and the field: all copies stand in one order, that of the sample's database (by bytes).
+const BY_TEXT: &[(&str, &str)] = &[("subjects", "nickname"), ("water-restricted-subjects", "nickname")];
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some(factor), Some(folder)) = (arguments.next(), arguments.next().map(PathBuf::from)) else {
@@ -68,6 +72,8 @@ fn main() {
         let mut line = String::new();
         // Places in a line do not change from copy to copy: they are found once.
         let lines: Vec<Vec<Piece<'_>>> = text.lines().map(|text| pieces(text, &names)).collect();
+        let by_text = BY_TEXT.iter().find(|(name, _)| target.strip_suffix(".jsonl") == Some(name));
+        let mut listed = Vec::new();
         for copy in 0..copies {
             for pieces in &lines {
                 line.clear();
@@ -75,8 +81,15 @@ fn main() {
                     piece.write(copy, &mut line);
                 }
                 line.push('\n');
-                writer.write_all(line.as_bytes()).unwrap();
+                match by_text {
+                    Some((_, field)) => listed.push((text_of(&line, field), line.clone())),
+                    None => writer.write_all(line.as_bytes()).unwrap(),
+                }
             }
+        }
+        listed.sort();
+        for (_, line) in listed {
+            writer.write_all(line.as_bytes()).unwrap();
         }
     }
 }
@@ -92,6 +105,11 @@ fn archive(path: &Path) -> Vec<(String, String)> {
         files.push((name.trim_start_matches("./").to_owned(), text));
     }
     files
+}
+
+fn text_of(record: &str, field: &str) -> String {
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    record[field].as_str().unwrap_or_default().to_owned()
 }
 
 /// The names of all subjects: relations name subjects by them.
