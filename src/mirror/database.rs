@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 pub use super::file::MirrorOpenError;
 
 use super::{
-    connection_clock,
+    change_log, connection_clock,
     corruption::Damage,
     faults,
     file::{self, Sound, connect},
@@ -301,7 +301,7 @@ pub(super) fn spawn(
 /// Brings the states to those of the transaction.
 pub(super) fn current(transaction: &Connection, states: &mut Arc<States>) -> rusqlite::Result<()> {
     if generation::version(transaction)? != states.version() {
-        *states = Arc::new(generation::states(transaction)?);
+        *states = Arc::new(generation::states(transaction)?.after(states));
     }
     Ok(())
 }
@@ -324,7 +324,7 @@ fn transact<T>(
     change: impl FnOnce(&Connection) -> Result<T, MirrorError>,
 ) -> Result<T, MirrorError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let result = change(&transaction)?;
+    let result = change_log::noting(&transaction, change)?;
     let mut states = latest.load_full();
     current(&transaction, &mut states)?;
     transaction.commit()?;

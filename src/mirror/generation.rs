@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    described, faults, follow, json_nulls, quarantine, refetch,
+    change_log, described, faults, follow, json_nulls, quarantine, refetch,
     schema::{EndpointTables, Schema},
     state::{self, States, TableState},
     unreadable,
@@ -109,7 +109,8 @@ pub(super) fn states(connection: &Connection) -> rusqlite::Result<States> {
     Ok(States::new(version(connection)?, tables)
         .behind(described::spec(connection)?)
         .with_faults(faults::all(connection)?)
-        .with_own_writes(holds, imported_at))
+        .with_own_writes(holds, imported_at)
+        .changed(change_log::all(connection)?))
 }
 
 /// The state of one table; none where it is not here, or its state is damaged.
@@ -276,6 +277,7 @@ pub(super) fn recount(connection: &Connection, table: &EndpointTables) -> rusqli
         "UPDATE state SET rows = ?2, details = ?3, ambiguous = ?4 WHERE endpoint = ?1",
         (table.endpoint.name, rows, details, json(&ambiguous)),
     )?;
+    change_log::note(connection, table.endpoint.name)?;
     bump(connection)
 }
 

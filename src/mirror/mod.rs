@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod capabilities;
+mod change_log;
 mod checksum;
 mod connection_clock;
 pub mod corruption;
@@ -19,6 +20,7 @@ mod follow;
 mod generation;
 pub mod ingest;
 pub mod json_nulls;
+mod kept;
 pub mod learn;
 pub mod plan;
 mod probes;

@@ -103,6 +103,8 @@ impl MirrorReader {
         if latest != self.generation {
             (self.connection, self.meter) = connection(&self.path, &self.clock)?;
             self.generation = latest;
+            // What was found in the other file says nothing of this one.
+            self.states = Arc::default();
         }
         // Dropping a transaction that only read ends it.
         let transaction = self.connection.transaction()?;

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::{
     faults::Faults,
+    kept::KeptLists,
     schema::{EndpointTables, Schema, TableColumn},
     shown,
     sql_functions::{COLLATION_KEY, TEXT_ORDER},
@@ -61,6 +62,10 @@ pub struct States {
     holds: HashMap<String, Millis>,
     /// When marks of writes were last taken over from elsewhere.
     imported_at: Millis,
+    /// How often each table has changed, where that is noted ([`super::change_log`]).
+    changes: HashMap<String, i64>,
+    /// What was found in these tables, and in those of the states before.
+    kept: Arc<KeptLists>,
 }
 
 /// What the keys begin with by which is noted which writes a table holds.
@@ -95,7 +100,8 @@ impl States {
             Collations::KNOWN.into_iter().filter(shown).fold(Collations::ANY, Collations::without);
         let (spec, at_fault) = (Arc::new(AlyxSpec::newest()), Faults::new());
         let (holds, imported_at) = (HashMap::new(), Millis::MIN);
-        Self { version, spec, at_fault, tables, collations, holds, imported_at }
+        let (changes, kept) = <_>::default();
+        Self { version, spec, at_fault, tables, collations, holds, imported_at, changes, kept }
     }
 
     /// The same of another Alyx.
@@ -129,6 +135,28 @@ impl States {
     #[must_use]
     pub(super) fn with_own_writes(self, holds: HashMap<String, Millis>, imported_at: Millis) -> Self {
         Self { holds, imported_at, ..self }
+    }
+
+    /// The same where tables have changed so often.
+    #[must_use]
+    pub(super) fn changed(self, changes: HashMap<String, i64>) -> Self {
+        Self { changes, ..self }
+    }
+
+    /// The same that goes on with what was found in the states before.
+    #[must_use]
+    pub(super) fn after(self, before: &Self) -> Self {
+        Self { kept: before.kept.clone(), ..self }
+    }
+
+    /// The lists that were found lately.
+    pub(super) fn kept(&self) -> &Arc<KeptLists> {
+        &self.kept
+    }
+
+    /// How often a table has changed.
+    pub(super) fn change_of(&self, endpoint: &str) -> i64 {
+        self.changes.get(endpoint).copied().unwrap_or_default()
     }
 
     /// Whether a table holds all that a write of that time has changed in it, `details` included.

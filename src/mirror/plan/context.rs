@@ -12,6 +12,7 @@ use super::{
     PlanError,
     compare::AlyxDatabase,
     condition::{BASE, Condition, ConditionEffect},
+    found::ListShelf,
     lacking::{self, Lacking},
     sql::Sql,
 };
@@ -31,6 +32,7 @@ use crate::{
     },
     mirror::{
         json_nulls,
+        kept::KeptList,
         schema::{EndpointTables, Schema},
         state::States,
     },
@@ -235,8 +237,17 @@ impl<'c> Context<'c> {
 
     /// Whether a query finds anything.
     pub(super) fn finds(&self, sql: &Sql) -> Result<bool, PlanError> {
-        let mut statement = self.connection.prepare_cached(&format!("SELECT EXISTS({})", sql.text))?;
-        Ok(statement.query_row(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?)
+        let sql = Sql::new("SELECT EXISTS(").sql(sql.clone()).text(")");
+        let place = ListShelf::of(self.states, &sql);
+        if let Some(kept) = place.as_ref().and_then(ListShelf::get) {
+            return Ok(kept.count > 0);
+        }
+        let mut statement = self.connection.prepare_cached(&sql.text)?;
+        let found = statement.query_row(rusqlite::params_from_iter(&sql.values), |row| row.get(0))?;
+        if let Some(place) = place {
+            place.put(KeptList::of_count(found));
+        }
+        Ok(found > 0)
     }
 
     /// Refuses where a guard finds something. What surely holds for no record in doubt settles it.

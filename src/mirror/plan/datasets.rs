@@ -29,7 +29,7 @@ pub(super) fn of(
     context: &Context<'_>,
     filter: &'static Filter,
     asked: &CleanedValue,
-    _used: &[ActiveFilter],
+    used: &[ActiveFilter],
 ) -> QueryResult<Vec<Condition>> {
     let one = |condition| Ok(vec![condition]);
     let exist = context.reading.rules.session_datasets_exist;
@@ -70,17 +70,25 @@ pub(super) fn of(
             let passes = |x: &str, _: &Names<'_>| Ok(no_worse(x, worst));
             one(several(context, relation, &passes, &Names::any(), "id", true)?)
         }
-        (Predicate::ExistsOnServer, CleanedValue::Bool(exists)) => {
-            if !has_servers(context)? {
-                return Ok(Vec::new());
-            }
-            one(Condition::plain(on_server(context, BASE, *exists)?))
-        }
+        (Predicate::ExistsOnServer, CleanedValue::Bool(exists)) => with_files(context, *exists, used),
         (Predicate::OfInsertion, CleanedValue::Uuid(id)) => one(of_insertion(context, id)?),
         (Predicate::Tagged(flag), CleanedValue::Bool(wanted)) => one(tagged(context, flag, *wanted)?),
         (Predicate::AnyDataset, CleanedValue::Keys(ids)) => one(any(context, ids)?),
         _ => Err(lookups::beyond(context.endpoint.name, filter)),
     }
+}
+
+/// A file exists, or does not, on a server, where there is one.
+fn with_files(context: &Context<'_>, exists: bool, used: &[ActiveFilter]) -> QueryResult<Vec<Condition>> {
+    if !has_servers(context)? {
+        return Ok(Vec::new());
+    }
+    // Of all datasets each is looked up at once; of those that something else asks for each alone.
+    let holds = match used {
+        [_] => Sql::new(format!("{BASE}.n IN (")).sql(files_on_server(context, "f.n", exists)?).text(")"),
+        _ => on_server(context, BASE, exists)?,
+    };
+    Ok(vec![Condition::plain(holds)])
 }
 
 /// A list of names between commas.
@@ -189,12 +197,19 @@ fn has_servers(context: &Context<'_>) -> QueryResult<bool> {
 
 /// A file of the dataset `alias` exists, or does not, on a server.
 fn on_server(context: &Context<'_>, alias: &str, exists: bool) -> QueryResult<Sql> {
+    let files = files_on_server(context, "1", exists)?;
+    Ok(Sql::new("EXISTS (").sql(files).text(&format!(" AND f.n = {alias}.n)")))
+}
+
+/// Something of each file `f` of a dataset that exists, or does not, on a server.
+fn files_on_server(context: &Context<'_>, what: &str, exists: bool) -> QueryResult<Sql> {
     let servers = repositories(context)?;
     let datasets = context.table(crate::alyx::endpoint::DATASETS, false)?;
     let files = datasets.many("file_records").ok_or_else(|| QueryError::beyond("know where files lie"))?;
+    // A dataset has few files, and there may be many servers: an index would be asked for each of these.
     Ok(Sql::new(format!(
-        "EXISTS (SELECT 1 FROM {} f WHERE f.n = {alias}.n AND f.\"exists\" = {} AND f.data_repository IN \
-         (SELECT name FROM {} WHERE globus_is_personal = 0))",
+        "SELECT {what} FROM {} f WHERE f.\"exists\" = {} AND +f.data_repository IN \
+         (SELECT name FROM {} WHERE globus_is_personal = 0)",
         quoted(&files.table),
         i32::from(exists),
         quoted(&servers.name)

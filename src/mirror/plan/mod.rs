@@ -8,6 +8,7 @@ mod context;
 mod datasets;
 mod detail;
 mod error;
+mod found;
 mod json_exclusion;
 mod keys;
 mod lacking;
@@ -32,6 +33,7 @@ pub use error::PlanError;
 
 use condition::{BASE, ConditionEffect};
 use context::Context;
+use found::ListShelf;
 use order::RowOrder;
 use sql::{Sql, quoted};
 
@@ -57,12 +59,16 @@ pub struct ListPlan {
     table: &'static EndpointTables,
     /// The number of rows, where it is known beforehand.
     rows: Option<u64>,
+    /// The number of all records, fulfil they the conditions or not.
+    records: u64,
     holds: Sql,
     /// How often a record stands in the list, or in what it counts; none where that is once.
     repeats: Option<Sql>,
     order: RowOrder,
     /// Whether repeated rows show as such.
     distinct: bool,
+    /// Where it is kept which rows there are.
+    shelf: Option<ListShelf>,
 }
 
 /// A row of a page.
@@ -149,9 +155,14 @@ pub(super) fn list_as(
     repeated::order(&mut order, &conditions, distinct);
     let (holds, repeats) = combine::joined(&context, table, &used, conditions)?;
     order.check(&context, table, &holds)?;
-    let rows = holds.text.is_empty().then(|| states.of(endpoint.name).map(|state| state.rows)).flatten();
+    let records = states.of(endpoint.name).map(|state| state.rows);
+    let rows = records.filter(|_| holds.text.is_empty());
     let used = used.iter().map(|(filter, _)| filter.name).collect();
-    Ok(ListPlan { needs: context.needs(), used, endpoint, table, rows, holds, repeats, order, distinct })
+    let (needs, records, shelf) = (context.needs(), records.unwrap_or_default(), None);
+    let plan =
+        ListPlan { needs, used, endpoint, table, rows, records, holds, repeats, order, distinct, shelf };
+    let shelf = ListShelf::of(states, &plan.numbers_listed());
+    Ok(ListPlan { shelf, ..plan })
 }
 
 /// Alyx counts the tags of datasets, and so groups them in every query (ALYX.md 2.5).
@@ -168,44 +179,6 @@ fn counted_fields(endpoint: &Endpoint) -> &'static [&'static str] {
 }
 
 impl ListPlan {
-    /// The number of rows, and the texts of a page's records, with commas between them.
-    pub fn answer(&self, connection: &Connection, window: Window) -> Result<(u64, String), PlanError> {
-        let repeats = self.repeats.is_some() && always_grouped(self.endpoint) && self.distinct;
-        let searches = self.holds.text.contains("SELECT") && !repeats;
-        if searches && self.order.join.is_empty() {
-            // What it takes to find the records is done once, not for the count and for the page.
-            let (count, rows) = self.at_once(connection, window)?;
-            return Ok((count, self.texts(connection, &rows)?));
-        }
-        let count = self.count(connection)?;
-        // Where more is joined for the order there are more rows than count; no page begins among those
-        // (ALYX.md 2.1, rule 7).
-        if count == 0 || window.offset > count {
-            return Ok((count, String::new()));
-        }
-        if self.order.join.is_empty() {
-            return Ok((count, self.page(connection, window)?));
-        }
-        Ok((count, self.repeated(connection, window, count)?))
-    }
-
-    fn at_once(&self, connection: &Connection, window: Window) -> Result<(u64, Vec<PlannedRow>), PlanError> {
-        let sql = self.listing();
-        let mut statement = connection.prepare_cached(&sql.text)?;
-        let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
-        let (mut count, mut rows) = (0, Vec::new());
-        let end = window.offset.saturating_add(window.limit);
-        while let Some(row) = found.next()? {
-            let times: u64 = if self.multiplies() { row.get(1)? } else { 1 };
-            let within = end.min(count + times).saturating_sub(count.max(window.offset));
-            for _ in 0..within {
-                rows.push(PlannedRow { n: row.get(0)?, repeats: 1, rank: 0 });
-            }
-            count += times;
-        }
-        Ok((count, rows))
-    }
-
     /// The numbers of all records that are listed, in ascending order.
     pub fn numbers(&self, connection: &Connection) -> rusqlite::Result<Vec<i64>> {
         let sql = Sql::new(format!("SELECT {BASE}.n FROM {} {BASE}", quoted(&self.table.name)))
@@ -337,19 +310,6 @@ impl ListPlan {
         }
         let number = |number: u64| rusqlite::types::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         sql.text(" LIMIT ").bind(number(window.limit)).text(" OFFSET ").bind(number(window.offset))
-    }
-
-    /// The rows of a page where a record stands there several times ([`repeated`]).
-    fn repeated(&self, connection: &Connection, window: Window, count: u64) -> Result<String, PlanError> {
-        let one_more = Window { limit: window.limit + 1, ..window };
-        let mut rows = self.rows_of(connection, one_more)?;
-        let limit = usize::try_from(window.limit).unwrap_or(usize::MAX);
-        if window.offset.saturating_add(window.limit) >= count {
-            let ranks: Vec<i64> = rows.iter().map(|row| row.rank).collect();
-            repeated::check_cut(&ranks, limit)?;
-        }
-        rows.truncate(limit);
-        self.texts(connection, &rows)
     }
 
     fn rows_of(&self, connection: &Connection, window: Window) -> Result<Vec<PlannedRow>, PlanError> {

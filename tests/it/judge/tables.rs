@@ -145,6 +145,12 @@ impl Tables {
         tables
     }
 
+    /// Nothing is kept any more of what was found.
+    pub fn forget(&mut self) {
+        let tables = self.states.iter().map(|(name, state)| (name, state.clone())).collect();
+        self.states = States::new(self.states.version(), tables).behind(self.states.spec().clone());
+    }
+
     /// From now on the Alyx is one that nobody knows, taken for the release of this name.
     pub fn meet_stranger(&mut self, release: &str) {
         let spec = self.spec().clone().as_stranger(release);
