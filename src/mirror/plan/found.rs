@@ -51,19 +51,21 @@ impl ListShelf {
     }
 }
 
-/// The endpoints whose rows this SQL reads; none where it reads a table that is not named in quotation marks.
+/// The endpoints whose rows this SQL reads; none where it reads a table that is none of theirs, or is not named in quotation
+/// marks.
 fn tables_of(sql: &str) -> Option<BTreeSet<&'static str>> {
-    let is_named = |word: &str| {
-        sql.match_indices(word).all(|(at, _)| {
-            // A subquery, a table, or what a subquery was called.
-            matches!(sql.as_bytes().get(at + word.len()), Some(b'(' | b'"' | b'x'))
+    let table = |name: &str| Schema::get().table(&name.split("__").next()?.replace('_', "-"));
+    let is_theirs = |word: &str| {
+        sql.match_indices(word).all(|(at, _)| match sql[at + word.len()..].split_once('"') {
+            Some(("", rest)) => rest.split('"').next().and_then(table).is_some(),
+            // A subquery, or what a subquery was called.
+            _ => matches!(sql.as_bytes().get(at + word.len()), Some(b'(' | b'x')),
         })
     };
-    if !is_named(" FROM ") || !is_named(" JOIN ") {
+    if !is_theirs(" FROM ") || !is_theirs(" JOIN ") {
         return None;
     }
     let names = sql.split('"').skip(1).step_by(2);
-    let table = |name: &str| Schema::get().table(&name.split("__").next()?.replace('_', "-"));
     Some(names.filter_map(table).map(|table| table.endpoint.name).collect())
 }
 
@@ -335,6 +337,7 @@ mod tests {
         assert_eq!(tables_of(sql), Some(BTreeSet::from(["datasets", "fov-location"])));
         assert_eq!(tables_of("SELECT 1 FROM \"subjects__body\" b"), Some(BTreeSet::from(["subjects"])));
         assert_eq!(tables_of("SELECT 1 FROM \"subjects\" t, (SELECT 1 FROM meta)"), None);
+        assert_eq!(tables_of("SELECT 1 FROM \"subjects\" t JOIN \"due\" d"), None);
     }
 
     #[test]
