@@ -64,8 +64,8 @@ impl FloorAnswer {
         let has = |word: &str| self.source.contains(word);
         let place = match () {
             () if has("fwd=") => "Alyx",
-            // A refusal names what is missing.
-            () if self.status >= 500 => "the proxy itself",
+            // A refusal names what is missing; Alyx's own may come from here.
+            () if self.status >= 500 && !has("hit") => "the proxy itself",
             () if has("mirror") => "the mirror",
             () if has("memory") || has("disk") => "what is stored",
             () => "the proxy itself",
