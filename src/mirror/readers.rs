@@ -114,11 +114,11 @@ impl MirrorReader {
     }
 }
 
-/// Readers keep half as many pages as the writer, which makes indexes: there are several of them.
+/// Readers keep a quarter of the pages of the writer, which makes indexes: there are several of them.
 fn connection(path: &Path, clock: &SharedClock) -> rusqlite::Result<(Connection, Arc<Meter>)> {
     let connection = connect(path)?;
     connection_clock::give(&connection, clock)?;
-    connection.execute_batch("PRAGMA cache_size = -16384")?;
+    connection.execute_batch("PRAGMA cache_size = -8192")?;
     let meter = Meter::of(&connection)?;
     Ok((connection, meter))
 }
