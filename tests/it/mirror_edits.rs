@@ -31,14 +31,15 @@ fn key(endpoint: &Endpoint, record: &Value) -> Option<String> {
 async fn edit(alyx: &Miniature, endpoint: &Endpoint, record: &Value, n: usize) -> bool {
     let Some(key) = key(endpoint, record) else { return false };
     let path = format!("/{}/{key}", endpoint.name);
-    let shown = record::parse(&miniature::get(alyx, &path).await);
+    let before = miniature::get(alyx, &path).await;
+    let shown = record::parse(&before);
     for field in ["narrative", "description", "notes", "text", "json", "task_protocol"] {
         if shown.get(field).is_none() {
             continue;
         }
         let value = if field == "json" { json!({ "edited": n }) } else { json!(format!("edited {n}")) };
         let (status, _) = send(alyx, Method::PATCH, &path, Some(json!({ field: value }))).await;
-        if status == 200 && miniature::get(alyx, &path).await != shown.to_string() {
+        if status == 200 && miniature::get(alyx, &path).await != before {
             return true;
         }
     }
