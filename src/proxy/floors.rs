@@ -127,9 +127,10 @@ impl Floors {
     /// Builds the floors over a core.
     pub(crate) async fn open(core: Arc<Core>) -> Result<Arc<Self>, OpenError> {
         let memory = core.settings.load().storage.max_memory;
+        let mirror = Arc::new(FromMirror::new(core.clone(), memory.0 / 16));
         Ok(Arc::new(Self {
-            hot_cache: HotCache::new(core.clone(), memory.0 / 16),
-            mirror: Arc::new(FromMirror::new(core.clone(), memory.0 / 16)),
+            hot_cache: HotCache::new(core.clone(), mirror.clone(), memory.0 / 16),
+            mirror,
             upstream: FromUpstream::new(),
             tables: Arc::new(CacheTables::open(core.clone()).await?),
             logins: OfflineLogins::new(core.clock.clone()),

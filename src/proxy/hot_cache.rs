@@ -27,9 +27,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-use super::{core::Core, list_walks::WalkStep};
+use super::{core::Core, from_mirror::FromMirror, list_walks::WalkStep};
 use crate::{
-    cache::{Entry, GivenCopy},
+    cache::{Entry, GivenCopy, Question},
     clock::Millis,
     http::cache_status::{CACHE_STATUS, CacheStatus, Tier},
     server::request_id::REQUEST_ID,
@@ -47,6 +47,7 @@ const MAX_HEAD_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub(crate) struct HotCache {
     core: Arc<Core>,
+    mirror: Arc<FromMirror>,
     decisions: moka::sync::Cache<u64, Arc<HotDecision>, foldhash::fast::RandomState>,
     hasher: foldhash::fast::RandomState,
 }
@@ -66,8 +67,8 @@ pub(crate) struct Epochs {
 pub(crate) enum RepeatedFrom {
     /// It lies in the memory cache under this key.
     Memory(CacheKey),
-    /// It was made of these tables of the mirror.
-    Mirror(Arc<[&'static str]>),
+    /// The mirror made it, of these tables.
+    Mirror { question: Arc<Question>, tables: Arc<[&'static str]> },
 }
 
 /// How long and on what grounds an answer may be given again.
@@ -114,7 +115,7 @@ struct HotDecision {
 
 impl HotCache {
     /// Keeps as much as weighs so many bytes.
-    pub(crate) fn new(core: Arc<Core>, bytes: u64) -> Self {
+    pub(crate) fn new(core: Arc<Core>, mirror: Arc<FromMirror>, bytes: u64) -> Self {
         let weight = |_: &u64, decided: &Arc<HotDecision>| {
             // What is kept of a request are pieces of its whole head.
             u32::try_from(decided.answer.body.len() + 2 * MAX_HEAD_BYTES).unwrap_or(u32::MAX)
@@ -122,7 +123,7 @@ impl HotCache {
         let hasher = foldhash::fast::RandomState::default();
         let longest = Duration::from_millis(MAX_AGE.unsigned_abs());
         let cache = moka::sync::Cache::builder().weigher(weight).max_capacity(bytes).time_to_live(longest);
-        Self { core, decisions: cache.build_with_hasher(hasher.clone()), hasher }
+        Self { core, mirror, decisions: cache.build_with_hasher(hasher.clone()), hasher }
     }
 
     /// A number that is the same for the same request. Two requests may share one: they are compared.
@@ -174,7 +175,7 @@ impl HotCache {
         let is_there = || match &terms.from {
             RepeatedFrom::Memory(key) => self.core.responses.is_in_memory(key, entry),
             // Its version is among the epochs.
-            RepeatedFrom::Mirror(_) => true,
+            RepeatedFrom::Mirror { .. } => true,
         };
         let is_right = in_time && decided.is_of(request, name) && self.holds(&decided.epochs) && is_there();
         if !is_right || walk.as_ref().is_some_and(|walk| !self.core.walks.again(walk)) {
@@ -200,8 +201,11 @@ impl HotCache {
 
     /// Notes what is noted of each answer of the kind.
     fn note_repeated(&self, terms: &RepeatTerms, given: Option<&GivenCopy>, now: Millis) {
-        if let (RepeatedFrom::Mirror(tables), Some(synchroniser)) = (&terms.from, &self.core.synchroniser) {
-            synchroniser.budget.note_uses(tables.iter().copied());
+        if let RepeatedFrom::Mirror { question, tables } = &terms.from {
+            self.mirror.sample(question);
+            if let Some(synchroniser) = &self.core.synchroniser {
+                synchroniser.budget.note_uses(tables.iter().copied());
+            }
         }
         if let Some(given) = given {
             given.again(now);

@@ -73,7 +73,8 @@ impl FromMirror {
         let until = kept.tables.iter().map(|table| recency.counts_until(table));
         let tables = kept.tables.iter().map(|table| table.endpoint).collect();
         let until = until.min().unwrap_or(Millis::MAX).min(token_until);
-        Some(RepeatTerms { from: RepeatedFrom::Mirror(tables), until })
+        let question = Arc::new(question.clone());
+        Some(RepeatTerms { from: RepeatedFrom::Mirror { question, tables }, until })
     }
 
     /// Of an answer that there is none, as of longer ago than that is believed, the tables that are to be looked at: what is
