@@ -188,12 +188,7 @@ impl CacheStatus {
         let mut value = String::from("alyx-proxy");
         // Writing to a String can't fail.
         let _ = match self {
-            // Each answer from memory has it: without the cost of formatting.
-            Self::Hit(tier, left) => {
-                let left = left.as_secs().to_string();
-                value = [&value, "; hit; ttl=", &left, "; detail=", tier.name()].concat();
-                Ok(())
-            }
+            Self::Hit(tier, left) => write!(value, "; hit; ttl={}; detail={}", left.as_secs(), tier.name()),
             Self::Stale { reason, tier, ttl } => {
                 write!(value, "; hit; ttl={ttl}; detail=\"{}, {}\"", reason.name(), tier.name())
             }
