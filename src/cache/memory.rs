@@ -1,8 +1,8 @@
 //! Answers in memory: as stored, and as they were last sent.
 //!
-//! Three eighths of `storage.max_memory` hold entries, half the bodies made from them for one base URL (the last
-//! eighth holds what the mirror said lately and what was decided a moment ago, which is the server's business);
-//! a body without links to move shares its bytes with its entry. What was not used lately goes first.
+//! Three eighths of `storage.max_memory` hold entries, seven sixteenths the bodies made from them for one base URL. The rest is
+//! in equal parts for what the mirror said lately, for what was decided a moment ago and for the lists that the mirror found:
+//! the business of those. A body without links to move shares its bytes with its entry. What was not used lately goes first.
 
 use std::sync::{
     Arc,
@@ -25,7 +25,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(size: Size) -> Self {
-        let (half, entries) = (size.0 / 2, size.0 / 8 * 3);
+        let (bodies, entries) = (size.0 / 16 * 7, size.0 / 8 * 3);
         let weight = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         Self {
             purges: AtomicU64::new(0),
@@ -34,7 +34,7 @@ impl Memory {
                 .weigher(move |_, entry: &Arc<Entry>| weight(entry.weight()))
                 .build_with_hasher(RandomState::default()),
             bodies: Cache::builder()
-                .max_capacity(half)
+                .max_capacity(bodies)
                 .weigher(move |_, body: &Representation| weight(body.body.len() + 128))
                 .build_with_hasher(RandomState::default()),
         }

@@ -12,6 +12,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -27,6 +28,7 @@ use super::{
     file::{self, Sound, connect},
     generation,
     ingest::LoadError,
+    kept::KeptLists,
     quarantine,
     readers::MirrorReaders,
     schema::{EndpointTables, Schema},
@@ -78,6 +80,11 @@ impl MirrorError {
 
 type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// How many bytes of memory lists may take that were found lately, where no setting says that.
+const LISTS: u64 = 16 << 20;
+/// When no change has come for so long, the writer gives back its pages.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// Whole tables of Alyx.
 #[derive(Debug)]
 pub struct Mirror {
@@ -90,6 +97,7 @@ pub struct Mirror {
     /// Another after each time that a fresh file has taken the database's place.
     generation: Arc<AtomicU64>,
     pub(super) seal: OnceLock<Arc<SecretSeal>>,
+    lists: KeptLists,
     clock: SharedClock,
 }
 
@@ -100,24 +108,25 @@ impl Mirror {
     ///
     /// Of the file system, and SQLite's.
     pub fn open(folder: &Path) -> Result<Arc<Self>, MirrorOpenError> {
-        Self::open_by(folder, &(Arc::new(SystemClock) as SharedClock))
+        Self::open_by(folder, &(Arc::new(SystemClock) as SharedClock), LISTS)
     }
 
-    /// The same by another clock.
+    /// The same by another clock, where lists that were found lately are kept in so many bytes of memory.
     ///
     /// # Errors
     ///
     /// Of the file system, and SQLite's.
-    pub fn open_by(folder: &Path, clock: &SharedClock) -> Result<Arc<Self>, MirrorOpenError> {
+    pub fn open_by(folder: &Path, clock: &SharedClock, lists: u64) -> Result<Arc<Self>, MirrorOpenError> {
         fs::create_dir_all(folder).map_err(|error| MirrorOpenError::Io(folder.to_owned(), error))?;
         let path = folder.join(file::NAME);
         let sqlite = |error| MirrorOpenError::Sqlite(path.clone(), error);
         let Sound { mut connection, checked_at, set_aside } = file::sound(&path)?;
         connection_clock::give(&connection, clock).map_err(sqlite)?;
         let states = generation::prepare(&mut connection, Schema::get()).map_err(sqlite)?;
-        let states = Arc::new(ArcSwap::from_pointee(states));
+        let lists = KeptLists::new(lists);
+        let states = Arc::new(ArcSwap::from_pointee(states.keeping(lists.clone())));
         let generation = Arc::new(AtomicU64::new(0));
-        let readers = MirrorReaders::start(&path, &states, &generation, clock)?;
+        let readers = MirrorReaders::start(&path, &states, &generation, &lists, clock)?;
         let (writes, inbox) = mpsc::channel::<Write>();
         let sealed = path.clone();
         let thread = spawn("mirror-writer".to_owned(), &path, move || {
@@ -134,6 +143,7 @@ impl Mirror {
             damage: Arc::new(Damage::of(set_aside)),
             generation,
             seal: OnceLock::new(),
+            lists,
             clock: clock.clone(),
         }))
     }
@@ -198,7 +208,7 @@ impl Mirror {
     pub(super) async fn renew(&self) -> Result<(), MirrorOpenError> {
         let (tell, told) = oneshot::channel();
         let (path, states, generation) = (self.path.clone(), self.states.clone(), self.generation.clone());
-        let (damage, clock) = (self.damage.clone(), self.clock.clone());
+        let (damage, clock, lists) = (self.damage.clone(), self.clock.clone(), self.lists.clone());
         let write: Write = Box::new(move |connection| {
             let before = states.load_full();
             let _ = tell.send(file::fresh(&path, before.version()).map(|fresh| {
@@ -207,11 +217,12 @@ impl Mirror {
                     tracing::warn!(%error, "the mirror goes by the computer's clock");
                 }
                 damage.put_aside(&fresh.set_aside);
-                states.store(Arc::new(fresh.states));
+                let next = generation.load(Ordering::Acquire) + 1;
+                states.store(Arc::new(fresh.states.keeping(lists.of_file(next))));
                 damage.found(
                     before.iter().filter_map(|(name, _)| Some(Schema::get().table(name)?.endpoint.name)),
                 );
-                generation.fetch_add(1, Ordering::AcqRel);
+                generation.store(next, Ordering::Release);
             }));
         });
         let closed = || MirrorOpenError::Io(self.path.clone(), io::Error::other("the mirror is closed"));
@@ -310,12 +321,23 @@ pub(super) fn current(transaction: &Connection, states: &mut Arc<States>) -> rus
 fn write_on(mut connection: Connection, inbox: &mpsc::Receiver<Write>) -> bool {
     while let Ok(write) = inbox.recv() {
         write(&mut connection);
+        while let Ok(write) = inbox.recv_timeout(IDLE) {
+            write(&mut connection);
+        }
+        release_pages(&connection);
     }
     let tidied = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
     if let Err(error) = &tidied {
         tracing::warn!(%error, "the mirror was not tidied up");
     }
     tidied.is_ok()
+}
+
+/// Gives back the pages that changes have left in memory: the next ones come with the next synchronisation.
+fn release_pages(connection: &Connection) {
+    if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
+        tracing::debug!(%error, "the mirror's writer keeps its pages");
+    }
 }
 
 fn transact<T>(

@@ -4,28 +4,27 @@
 //! A list is known by the SQL that finds it, the values in that, and how often each table has changed that it reads
 //! ([`super::change_log`]): after a change nothing is found that was kept before.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use rusqlite::types::Value;
 
-/// So many bytes are kept,
-const ROOM: usize = 16 << 20;
-/// and so many lists;
-const MOST: usize = 4_096;
-/// of one no more rows than these.
-const MOST_ROWS: usize = ROOM / 2 / size_of::<u32>();
-/// What a list weighs besides its numbers, in bytes.
-const BESIDES: usize = 160;
+/// What a list weighs besides its numbers, in bytes: its key, and what the cache notes of it.
+const BESIDES: usize = 256;
 
 /// What a list is known by.
 pub(super) type ListKey = [u8; 32];
 
-/// Lists that were found lately.
-#[derive(Debug, Default)]
-pub(super) struct KeptLists(Mutex<KeptShelf>);
+/// Lists that were found lately, in one file of the database. A clone keeps what this keeps.
+#[derive(Debug, Clone)]
+pub(super) struct KeptLists {
+    lists: Cache<ListKey, Arc<KeptList>, RandomState>,
+    /// Of one list no more rows than these are kept.
+    most_rows: usize,
+    /// Another for each file that has taken the database's place.
+    file: u64,
+}
 
 /// A list.
 #[derive(Debug)]
@@ -36,16 +35,6 @@ pub(super) struct KeptList {
     pub(super) numbers: Option<Box<[u32]>>,
     /// How often a page of it was found alone.
     pub(super) pages: u32,
-}
-
-#[derive(Debug, Default)]
-struct KeptShelf {
-    /// With the time of the last use of each.
-    lists: HashMap<ListKey, (Arc<KeptList>, u64)>,
-    /// In bytes.
-    weight: usize,
-    /// Of uses.
-    time: u64,
 }
 
 /// Two states are the same whatever was found in them.
@@ -68,11 +57,6 @@ impl KeptList {
         Self { pages, ..Self::of_count(count) }
     }
 
-    /// Whether there is room for the numbers of its records.
-    pub(super) fn fits(&self) -> bool {
-        usize::try_from(self.count).is_ok_and(|count| count <= MOST_ROWS)
-    }
-
     /// The numbers of the records on a page.
     pub(super) fn page(&self, offset: u64, limit: u64) -> Option<&[u32]> {
         let numbers = self.numbers.as_deref()?;
@@ -91,15 +75,15 @@ pub(super) struct ListBuilder {
     count: u64,
     /// None once there is no room for more.
     numbers: Option<Vec<u32>>,
-}
-
-impl Default for ListBuilder {
-    fn default() -> Self {
-        Self { count: 0, numbers: Some(Vec::new()) }
-    }
+    most_rows: usize,
 }
 
 impl ListBuilder {
+    /// An empty list, of which no more rows are noted than these.
+    pub(super) fn new(most_rows: usize) -> Self {
+        Self { count: 0, numbers: Some(Vec::new()), most_rows }
+    }
+
     /// The number of rows so far.
     pub(super) fn count(&self) -> u64 {
         self.count
@@ -108,7 +92,7 @@ impl ListBuilder {
     /// So many rows of a record.
     pub(super) fn add(&mut self, n: i64, times: u64) {
         self.count = self.count.saturating_add(times);
-        let fits = usize::try_from(self.count).is_ok_and(|count| count <= MOST_ROWS);
+        let fits = usize::try_from(self.count).is_ok_and(|count| count <= self.most_rows);
         match (&mut self.numbers, u32::try_from(n), usize::try_from(times)) {
             (Some(numbers), Ok(n), Ok(times)) if fits => numbers.extend(std::iter::repeat_n(n, times)),
             _ => self.numbers = None,
@@ -138,62 +122,72 @@ impl ListBuilder {
 }
 
 impl KeptLists {
+    /// Keeps lists that weigh no more than so many bytes.
+    pub(super) fn new(bytes: u64) -> Self {
+        let weight = |_: &ListKey, list: &Arc<KeptList>| u32::try_from(list.weight()).unwrap_or(u32::MAX);
+        let lists = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(weight)
+            .eviction_policy(EvictionPolicy::lru())
+            .build_with_hasher(RandomState::default());
+        let most_rows = usize::try_from(bytes / 2).unwrap_or(usize::MAX) / size_of::<u32>();
+        Self { lists, most_rows, file: 0 }
+    }
+
+    /// The same for what is found in another file.
+    #[must_use]
+    pub(super) fn of_file(&self, file: u64) -> Self {
+        Self { file, ..self.clone() }
+    }
+
+    /// Of one list no more rows than these are kept.
+    pub(super) fn most_rows(&self) -> usize {
+        self.most_rows
+    }
+
+    /// Whether there is room for the numbers of a list's records.
+    pub(super) fn fits(&self, list: &KeptList) -> bool {
+        usize::try_from(list.count).is_ok_and(|count| count <= self.most_rows)
+    }
+
     pub(super) fn get(&self, key: &ListKey) -> Option<Arc<KeptList>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.time += 1;
-        let now = kept.time;
-        let (list, used) = kept.lists.get_mut(key)?;
-        *used = now;
-        Some(list.clone())
+        self.lists.get(key)
     }
 
     pub(super) fn put(&self, key: ListKey, list: KeptList) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.time += 1;
-        let now = kept.time;
-        kept.weight += list.weight();
-        if let Some((before, _)) = kept.lists.insert(key, (Arc::new(list), now)) {
-            kept.weight -= before.weight();
-        }
-        if kept.lists.len() > MOST {
-            // Half of them go at once: to look for the oldest takes a look at all.
-            let since = now.saturating_sub(MOST as u64 / 2);
-            kept.lists.retain(|_, (_, used)| *used > since);
-            kept.weight = kept.lists.values().map(|(list, _)| list.weight()).sum();
-        }
-        while kept.weight > ROOM {
-            let oldest = kept.lists.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
-            let Some((gone, _)) = oldest.and_then(|key| kept.lists.remove(&key)) else { break };
-            kept.weight -= gone.weight();
-        }
+        self.lists.insert(key, Arc::new(list));
+        // A list may weigh as much as half of all: what has to go for it goes at once.
+        self.lists.run_pending_tasks();
     }
-}
 
-/// What a list is known by; `changes` say how often each table has changed that it reads.
-pub(super) fn key(
-    sql: &str,
-    values: &[Value],
-    changes: impl IntoIterator<Item = (&'static str, i64)>,
-) -> ListKey {
-    let mut hash = blake3::Hasher::new();
-    let mut put = |kind: u8, bytes: &[u8]| {
-        hash.update(&[kind]).update(&bytes.len().to_le_bytes()).update(bytes);
-    };
-    put(0, sql.as_bytes());
-    for value in values {
-        match value {
-            Value::Null => put(1, &[]),
-            Value::Integer(number) => put(2, &number.to_le_bytes()),
-            Value::Real(number) => put(3, &number.to_bits().to_le_bytes()),
-            Value::Text(text) => put(4, text.as_bytes()),
-            Value::Blob(bytes) => put(5, bytes),
+    /// What a list is known by; `changes` say how often each table has changed that it reads.
+    pub(super) fn key(
+        &self,
+        sql: &str,
+        values: &[Value],
+        changes: impl IntoIterator<Item = (&'static str, i64)>,
+    ) -> ListKey {
+        let mut hash = blake3::Hasher::new();
+        let mut put = |kind: u8, bytes: &[u8]| {
+            hash.update(&[kind]).update(&bytes.len().to_le_bytes()).update(bytes);
+        };
+        put(0, sql.as_bytes());
+        for value in values {
+            match value {
+                Value::Null => put(1, &[]),
+                Value::Integer(number) => put(2, &number.to_le_bytes()),
+                Value::Real(number) => put(3, &number.to_bits().to_le_bytes()),
+                Value::Text(text) => put(4, text.as_bytes()),
+                Value::Blob(bytes) => put(5, bytes),
+            }
         }
+        for (table, change) in changes {
+            put(6, table.as_bytes());
+            put(7, &change.to_le_bytes());
+        }
+        put(8, &self.file.to_le_bytes());
+        *hash.finalize().as_bytes()
     }
-    for (table, change) in changes {
-        put(6, table.as_bytes());
-        put(7, &change.to_le_bytes());
-    }
-    *hash.finalize().as_bytes()
 }
 
 #[cfg(test)]
@@ -245,7 +239,11 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(asked(&mirror).await, (1, 0));
         }
-        let kept = || mirror.states().kept().0.lock().unwrap().lists.len();
+        let kept = || {
+            let lists = mirror.states().kept().unwrap().lists.clone();
+            lists.run_pending_tasks();
+            lists.entry_count()
+        };
         let lists = kept();
         assert!(lists > 0);
         // Another table's change leaves it.
@@ -280,38 +278,42 @@ mod tests {
     }
 
     fn of(numbers: impl IntoIterator<Item = i64>) -> KeptList {
-        let mut list = ListBuilder::default();
+        let mut list = ListBuilder::new(2_000_000);
         numbers.into_iter().for_each(|n| list.add(n, 1));
         list.list()
     }
 
     #[test]
     fn a_list_is_another_after_a_change_and_with_other_values() {
-        let of = |value: i64, change| key("x = ?", &[Value::Integer(value)], [("tags", change)]);
+        let lists = KeptLists::new(1 << 20);
+        let of = |value: i64, change| lists.key("x = ?", &[Value::Integer(value)], [("tags", change)]);
         assert_eq!(of(1, 1), of(1, 1));
         assert_ne!(of(1, 1), of(1, 2));
         assert_ne!(of(1, 1), of(2, 1));
-        assert_ne!(of(1, 1), key("x = ?", &[Value::Real(f64::from_bits(1))], [("tags", 1)]));
+        assert_ne!(of(1, 1), lists.key("x = ?", &[Value::Real(f64::from_bits(1))], [("tags", 1)]));
+        // In another file the same numbers of changes say nothing.
+        assert_ne!(of(1, 1), lists.of_file(1).key("x = ?", &[Value::Integer(1)], [("tags", 1)]));
     }
 
     #[test]
     fn what_was_used_longest_ago_makes_room() {
-        let lists = KeptLists::default();
+        const ROOM: u64 = 16 << 20;
+        let lists = KeptLists::new(ROOM);
         for name in 0..4_u8 {
             lists.put([name; 32], of(0..1_100_000));
             assert!(lists.get(&[0; 32]).is_some());
         }
         // Four of 4.4 MB are too much.
         assert!(lists.get(&[1; 32]).is_none() && lists.get(&[3; 32]).is_some());
-        assert!(lists.0.lock().unwrap().weight <= ROOM);
-        assert!(of(0..3_000_000).numbers.is_none() && !KeptList::of_count(3_000_000).fits());
+        assert!(lists.lists.weighted_size() <= ROOM);
+        assert!(of(0..3_000_000).numbers.is_none() && !lists.fits(&KeptList::of_count(3_000_000)));
         assert!(of([i64::MAX, 1]).numbers.is_none());
-        for name in 0..=MOST {
+        for name in 0..100_000_u32 {
             let mut key = [9; 32];
-            key[..8].copy_from_slice(&name.to_le_bytes());
+            key[..4].copy_from_slice(&name.to_le_bytes());
             lists.put(key, KeptList::of_count(1));
         }
-        assert!(lists.0.lock().unwrap().lists.len() <= MOST);
+        assert!(lists.lists.weighted_size() <= ROOM && lists.lists.entry_count() > 1_000);
     }
 
     #[test]
@@ -321,7 +323,7 @@ mod tests {
         assert_eq!(list.page(2, u64::MAX), Some(&[6][..]));
         assert_eq!(list.page(u64::MAX, 1), Some(&[][..]));
         assert_eq!(KeptList::of_count(3).page(0, 1), None);
-        let mut unsorted = ListBuilder::default();
+        let mut unsorted = ListBuilder::new(9);
         for n in [5, 4, 5, 6] {
             unsorted.add(n, 1);
         }

@@ -16,6 +16,7 @@ use super::{
     connection_clock,
     database::{MirrorError, current},
     file::{MirrorOpenError, connect},
+    kept::KeptLists,
     state::States,
 };
 use crate::{
@@ -42,6 +43,7 @@ struct MirrorReader {
     states: Arc<States>,
     generation: u64,
     latest: Arc<AtomicU64>,
+    lists: KeptLists,
     clock: SharedClock,
 }
 
@@ -51,6 +53,7 @@ impl MirrorReaders {
         path: &Path,
         states: &ArcSwap<States>,
         generation: &Arc<AtomicU64>,
+        lists: &KeptLists,
         clock: &SharedClock,
     ) -> Result<Self, MirrorOpenError> {
         let open = |_| {
@@ -62,6 +65,7 @@ impl MirrorReaders {
                 states: states.load_full(),
                 generation: 0,
                 latest: generation.clone(),
+                lists: lists.clone(),
                 clock: clock.clone(),
             })
         };
@@ -104,7 +108,7 @@ impl MirrorReader {
             (self.connection, self.meter) = connection(&self.path, &self.clock)?;
             self.generation = latest;
             // What was found in the other file says nothing of this one.
-            self.states = Arc::default();
+            self.states = Arc::new(States::default().keeping(self.lists.of_file(latest)));
         }
         // Dropping a transaction that only read ends it.
         let transaction = self.connection.transaction()?;

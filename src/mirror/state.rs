@@ -64,8 +64,8 @@ pub struct States {
     imported_at: Millis,
     /// How often each table has changed, where that is noted ([`super::change_log`]).
     changes: HashMap<String, i64>,
-    /// What was found in these tables, and in those of the states before.
-    kept: Arc<KeptLists>,
+    /// What was found in these tables, and in those of the states before; none where nothing is kept.
+    kept: Option<KeptLists>,
 }
 
 /// What the keys begin with by which is noted which writes a table holds.
@@ -149,9 +149,15 @@ impl States {
         Self { kept: before.kept.clone(), ..self }
     }
 
+    /// The same that keeps there what is found.
+    #[must_use]
+    pub(super) fn keeping(self, kept: KeptLists) -> Self {
+        Self { kept: Some(kept), ..self }
+    }
+
     /// The lists that were found lately.
-    pub(super) fn kept(&self) -> &Arc<KeptLists> {
-        &self.kept
+    pub(super) fn kept(&self) -> Option<&KeptLists> {
+        self.kept.as_ref()
     }
 
     /// How often a table has changed.

@@ -18,7 +18,7 @@ use crate::{
     data_dir::{self, LockError, PrivacyError},
     files::{DataFiles, HttpSource},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
-    settings::Settings,
+    settings::{Settings, value::Size},
     storage::seal::SecretSeal,
     store::{self, Degradation, Store, StoreError},
     telemetry::{activity::Activity, audit::AuditLog, counters::Counters},
@@ -134,7 +134,7 @@ impl Core {
         let opening = tokio::task::spawn_blocking(move || Store::open(&of_upstream)).await;
         let store =
             Arc::new(opening.map_err(|error| OpenError::Io(folder.clone(), io::Error::other(error)))??);
-        let mirror = open_mirror(&store, &folder, clock.clone()).await?;
+        let mirror = open_mirror(&store, &folder, clock.clone(), settings.storage.max_memory).await?;
         let seal = Arc::new(key.seal());
         seal_secrets(&store, mirror.as_ref(), &seal).await;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
@@ -237,11 +237,13 @@ async fn open_mirror(
     store: &Arc<Store>,
     data_dir: &Path,
     clock: SharedClock,
+    memory: Size,
 ) -> Result<Option<Arc<Mirror>>, OpenError> {
     let store = store.clone();
-    let open = move || match Mirror::open_by(store.folder(), &clock) {
+    let lists = memory.0 / 16;
+    let open = move || match Mirror::open_by(store.folder(), &clock, lists) {
         Err(error) if error.may_be_a_full_disk() && store.make_room() => {
-            Mirror::open_by(store.folder(), &clock)
+            Mirror::open_by(store.folder(), &clock, lists)
         }
         opened => opened,
     };

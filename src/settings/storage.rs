@@ -12,7 +12,7 @@ pub struct StorageSettings {
     pub data_dir: PathBuf,
     /// Stored responses on disk; beyond it the least recently used ones go.
     pub max_disk: Size,
-    /// Responses held in memory, ready to send.
+    /// Responses held in memory, ready to send, and lists that the mirror has found lately.
     pub max_memory: Size,
 }
 

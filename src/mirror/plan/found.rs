@@ -13,7 +13,7 @@ use super::{
 use crate::{
     alyx::pagination::Window,
     mirror::{
-        kept::{self, KeptList, KeptLists, ListBuilder, ListKey},
+        kept::{KeptList, KeptLists, ListBuilder, ListKey},
         schema::Schema,
         state::States,
     },
@@ -23,6 +23,8 @@ use crate::{
 const DEEP: u64 = 10_000;
 /// A list of which so many pages were asked for is found as a whole with the next: that costs as much as some pages.
 const PAGES: u32 = 3;
+/// So many rows of a list that is not kept are brought into their order in memory.
+const UNKEPT: usize = 1_000_000;
 /// Where more than one of so many records is among the found ones, it costs less to look at all in their order than to bring
 /// the found ones into it.
 const MANY: u64 = 4;
@@ -30,7 +32,7 @@ const MANY: u64 = 4;
 /// The place where is kept what a plan finds.
 #[derive(Debug, Clone)]
 pub(super) struct ListShelf {
-    lists: Arc<KeptLists>,
+    lists: KeptLists,
     key: ListKey,
 }
 
@@ -39,7 +41,13 @@ impl ListShelf {
     pub(super) fn of(states: &States, sql: &Sql) -> Option<Self> {
         let tables = tables_of(&sql.text)?;
         let changes = tables.into_iter().map(|table| (table, states.change_of(table)));
-        Some(Self { lists: states.kept().clone(), key: kept::key(&sql.text, &sql.values, changes) })
+        let lists = states.kept()?.clone();
+        Some(Self { key: lists.key(&sql.text, &sql.values, changes), lists })
+    }
+
+    /// Whether there is room for the numbers of a list's records.
+    fn fits(&self, list: &KeptList) -> bool {
+        self.lists.fits(list)
     }
 
     pub(super) fn get(&self) -> Option<Arc<KeptList>> {
@@ -116,7 +124,8 @@ impl ListPlan {
         let searches = self.holds.text.contains("SELECT");
         let counts_pages = !self.holds.text.is_empty() || window.offset >= DEEP;
         let pages = kept.as_ref().map_or(0, |list| list.pages);
-        if searches || (counts_pages && pages >= PAGES && kept.as_ref().is_some_and(|list| list.fits())) {
+        let fits = |list: &Arc<KeptList>| self.shelf.as_ref().is_some_and(|shelf| shelf.fits(list));
+        if searches || (counts_pages && pages >= PAGES && kept.as_ref().is_some_and(fits)) {
             return self.at_once(connection, window);
         }
         let count = match &kept {
@@ -147,7 +156,7 @@ impl ListPlan {
         let sql = self.looking(connection)?;
         let mut statement = connection.prepare_cached(&sql.text)?;
         let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
-        let (mut list, mut page) = (ListBuilder::default(), Vec::new());
+        let (mut list, mut page) = (self.list_builder(), Vec::new());
         let end = window.offset.saturating_add(window.limit);
         while let Some(row) = found.next()? {
             let n = row.get(0)?;
@@ -160,6 +169,11 @@ impl ListPlan {
         let count = list.count();
         self.keep(list.list());
         Ok((count, page))
+    }
+
+    /// An empty list, with room for as many rows as may be kept.
+    fn list_builder(&self) -> ListBuilder {
+        ListBuilder::new(self.shelf.as_ref().map_or(UNKEPT, |shelf| shelf.lists.most_rows()))
     }
 
     fn keep(&self, list: KeptList) {
@@ -180,7 +194,7 @@ impl ListPlan {
         });
         let mut statement = connection.prepare_cached(&sql.text)?;
         let mut found = statement.query(rusqlite::params_from_iter(&sql.values))?;
-        let mut list = ListBuilder::default();
+        let mut list = self.list_builder();
         while let Some(row) = found.next()? {
             list.add(row.get(0)?, 1);
             if list.is_full() {
@@ -296,7 +310,7 @@ mod tests {
             distrusted: BTreeSet::new(),
             unreadable: <_>::default(),
         };
-        let states = States::new(1, HashMap::from([("projects", state)]));
+        let states = States::new(1, HashMap::from([("projects", state)])).keeping(KeptLists::new(1 << 20));
         let endpoint = Endpoint::named("projects").unwrap();
         plan::list(connection, &states, endpoint, &Vec::new(), jiff::civil::date(2026, 1, 1)).unwrap()
     }

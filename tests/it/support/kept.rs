@@ -42,7 +42,7 @@ impl Kept {
     }
 
     pub fn open_by(folder: &Path, settings: Settings, clock: SharedClock) -> Self {
-        let mirror = Mirror::open_by(folder, &clock).unwrap();
+        let mirror = Mirror::open_by(folder, &clock, 1 << 20).unwrap();
         let upstream = Upstream::new(&settings, clock).unwrap();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let synchroniser = Synchroniser::new(mirror.clone(), upstream, &settings).unwrap().unwrap();
