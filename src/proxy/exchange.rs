@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use super::{core::Core, error::ProxyError};
 use crate::{
@@ -68,6 +68,12 @@ pub(crate) fn ask(
     if knows_alyx && !query_string::is_unambiguous(parts.uri.path()) {
         let text = "The path of this request has segments `.` or `..`, or a backslash: write out the path that is meant.";
         return Err(ProxyError::refused(StatusCode::BAD_REQUEST, text));
+    }
+    if parts.method == Method::CONNECT {
+        // Of a target that is a path, HTTP libraries would make one that is a host.
+        let text = "Method \"CONNECT\" not allowed: no tunnel begins here.";
+        let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        return Err(ProxyError::refused(StatusCode::METHOD_NOT_ALLOWED, text).header(header::ALLOW, allowed));
     }
     within_limits(&parts.uri, &settings.server)?;
     let base = forwarded::of(&parts, peer.ip(), &settings.server)
