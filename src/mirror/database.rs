@@ -12,7 +12,6 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -82,8 +81,6 @@ type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// How many bytes of memory lists may take that were found lately, where no setting says that.
 const LISTS: u64 = 16 << 20;
-/// When no change has come for so long, the writer gives back its pages.
-const IDLE: Duration = Duration::from_secs(2);
 
 /// Whole tables of Alyx.
 #[derive(Debug)]
@@ -321,23 +318,12 @@ pub(super) fn current(transaction: &Connection, states: &mut Arc<States>) -> rus
 fn write_on(mut connection: Connection, inbox: &mpsc::Receiver<Write>) -> bool {
     while let Ok(write) = inbox.recv() {
         write(&mut connection);
-        while let Ok(write) = inbox.recv_timeout(IDLE) {
-            write(&mut connection);
-        }
-        release_pages(&connection);
     }
     let tidied = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
     if let Err(error) = &tidied {
         tracing::warn!(%error, "the mirror was not tidied up");
     }
     tidied.is_ok()
-}
-
-/// Gives back the pages that changes have left in memory: the next ones come with the next synchronisation.
-fn release_pages(connection: &Connection) {
-    if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
-        tracing::debug!(%error, "the mirror's writer keeps its pages");
-    }
 }
 
 fn transact<T>(

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    change_log, described, faults, follow, json_nulls, quarantine, refetch,
+    change_log, described, faults, follow, json_nulls, quarantine, refetch, reshape,
     schema::{EndpointTables, Schema},
     state::{self, States, TableState},
     unreadable,
@@ -29,8 +29,8 @@ pub(super) struct Filling {
     pub(super) total: i64,
 }
 
-/// What of a table's content and form its columns depend on: another one needs another table.
-fn fingerprint(table: &EndpointTables) -> String {
+/// What of a table's content and form its columns depend on: with another one they are made anew ([`reshape`]).
+pub(super) fn fingerprint(table: &EndpointTables) -> String {
     let (tables, indexes) = (table.create(""), table.index("", 0));
     // What is upper case is up to a version of Unicode, and an index holds texts in upper case.
     let unicode = char::UNICODE_VERSION;
@@ -38,7 +38,7 @@ fn fingerprint(table: &EndpointTables) -> String {
         "{tables}{:?}{:?}{:?}{:?}{indexes}{unicode:?}",
         table.columns, table.wide, table.many, table.order
     );
-    // Stored tables say it in this word, whatever the type is called: with another one they would be read anew from Alyx.
+    // Stored tables say it in this word, whatever the type is called: with another one all would be made anew at the next start.
     let form = form.replace("TableColumn {", "Column {");
     blake3::hash(form.as_bytes()).to_hex()[..16].to_owned()
 }
@@ -50,28 +50,10 @@ pub(super) fn fits(connection: &Connection, table: &EndpointTables) -> rusqlite:
     Ok(shape.is_some_and(|shape| shape == fingerprint(table)))
 }
 
-/// Drops tables of another shape than today's; what the tables are then.
+/// Brings tables of another shape to today's, and drops those where that can't be; what the tables are then.
 pub(super) fn prepare(connection: &mut Connection, shape: &Schema) -> rusqlite::Result<States> {
     let transaction = connection.transaction()?;
-    for (known, drop) in [("state", ""), ("filling", NEXT)] {
-        let sql = format!("SELECT endpoint, shape FROM {known}");
-        let rows: Vec<(String, String)> = transaction
-            .prepare(&sql)?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        for (endpoint, before) in rows {
-            match shape.table(&endpoint) {
-                Some(table) if fingerprint(table) == before => {}
-                table => {
-                    if let Some(table) = table {
-                        drop_tables(&transaction, table, drop)?;
-                    }
-                    transaction.execute(&format!("DELETE FROM {known} WHERE endpoint = ?1"), [&endpoint])?;
-                    bump(&transaction)?;
-                }
-            }
-        }
-    }
+    reshape::all(&transaction, shape)?;
     quarantine::note_distrusted(&transaction)?;
     faults::drop_of_other_versions(&transaction)?;
     let states = states(&transaction)?;
@@ -286,9 +268,13 @@ fn lacks_details(connection: &Connection, table: &EndpointTables) -> rusqlite::R
     connection.query_row(&sql, [], |row| row.get(0))
 }
 
-fn drop_tables(connection: &Connection, table: &EndpointTables, prefix: &str) -> rusqlite::Result<()> {
-    for name in table.names(prefix) {
-        connection.execute_batch(&format!("DROP TABLE IF EXISTS \"{name}\""))?;
+pub(super) fn drop_tables(
+    connection: &Connection,
+    table: &EndpointTables,
+    prefix: &str,
+) -> rusqlite::Result<()> {
+    for name in reshape::names_here(connection, table, prefix)? {
+        connection.execute_batch(&format!("DROP TABLE \"{name}\""))?;
     }
     Ok(())
 }

@@ -128,7 +128,8 @@ impl EncodedRecord {
 /// Puts many records into the tables of an endpoint: its statements are made once.
 pub struct RecordWriter<'c> {
     main: CachedStatement<'c>,
-    body: CachedStatement<'c>,
+    /// None where the texts are there.
+    body: Option<CachedStatement<'c>>,
     wide: Option<CachedStatement<'c>>,
     many: Vec<CachedStatement<'c>>,
 }
@@ -142,6 +143,17 @@ impl fmt::Debug for RecordWriter<'_> {
 impl<'c> RecordWriter<'c> {
     /// For the tables whose names begin with `prefix`.
     pub fn new(connection: &'c Connection, table: &EndpointTables, prefix: &str) -> rusqlite::Result<Self> {
+        let sql = format!("INSERT INTO \"{prefix}{}__body\" VALUES(?,?,?,?,?)", table.name);
+        let body = Some(connection.prepare_cached(&sql)?);
+        Ok(Self { body, ..Self::of_columns(connection, table, prefix)? })
+    }
+
+    /// The same for all but the texts, which are there.
+    pub(super) fn of_columns(
+        connection: &'c Connection,
+        table: &EndpointTables,
+        prefix: &str,
+    ) -> rusqlite::Result<Self> {
         let insert = |name: &str, columns: usize| {
             // Every row has its number besides.
             let more = ",?".repeat(columns);
@@ -152,7 +164,7 @@ impl<'c> RecordWriter<'c> {
         let many = table.many.iter().map(|many| insert(&many.table, 1 + many.columns.len()));
         Ok(Self {
             main: insert(name, table.columns.len() + table.order.len())?,
-            body: insert(&format!("{name}__body"), 4)?,
+            body: None,
             wide: wide.transpose()?,
             many: many.collect::<Result<_, _>>()?,
         })
@@ -166,8 +178,10 @@ impl<'c> RecordWriter<'c> {
                 .map(drop)
         };
         numbered(&mut self.main, &rows.main)?;
-        let detail_sum = record.detail.map(|detail| checksum::of(n, detail));
-        self.body.execute((n, record.list, record.detail, checksum::of(n, record.list), detail_sum))?;
+        if let Some(body) = &mut self.body {
+            let detail_sum = record.detail.map(|detail| checksum::of(n, detail));
+            body.execute((n, record.list, record.detail, checksum::of(n, record.list), detail_sum))?;
+        }
         if let Some(wide) = &mut self.wide {
             numbered(wide, &rows.wide)?;
         }

@@ -28,6 +28,7 @@ mod projection;
 mod quarantine;
 mod readers;
 mod refetch;
+mod reshape;
 pub mod schema;
 mod scrub;
 mod sealing;

@@ -74,12 +74,16 @@ async fn what_every_earlier_version_has_stored_is_answered() {
     }
 }
 
+/// A data directory with a mirror of this form.
+fn mirrored(form: usize) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stored/mirror-{form}.tar.zst"))
+}
+
 /// The mirror's file has forms of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_every_earlier_version_has_mirrored_is_answered() {
     for form in 1.. {
-        let file =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stored/mirror-{form}.tar.zst"));
+        let file = mirrored(form);
         let packed = std::fs::File::open(&file).unwrap_or_else(|e| {
             panic!("{}: {e}; a new form needs one of the form before (see README.md there)", file.display())
         });
@@ -106,4 +110,30 @@ async fn what_every_earlier_version_has_mirrored_is_answered() {
             break;
         }
     }
+}
+
+/// Columns and indexes that a version has anew are made from the texts that lie there: nobody is asked for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_mirrored_in_another_form_is_answered_without_alyx() {
+    let last = (1..99).take_while(|form| mirrored(*form).exists()).last().unwrap();
+    let setup = Setup::new(UPSTREAM).set("mirror.token", MIRRORS).set("mirror.endpoints", "tags,weighings");
+    let packed = std::fs::File::open(mirrored(last)).unwrap();
+    tar::Archive::new(zstd::Decoder::new(packed).unwrap()).unpack(setup.data_dir()).unwrap();
+    let mirror = database(&setup.data_dir()).with_file_name("mirror.db");
+    let connection = rusqlite::Connection::open(&mirror).unwrap();
+    let another = "UPDATE state SET shape = 'another'; DROP TABLE weighings; CREATE TABLE weighings(n INTEGER PRIMARY KEY);
+                   CREATE TABLE tags__gone(n)";
+    connection.execute_batch(another).unwrap();
+    drop(connection);
+    let mut proxy = setup.start().await;
+    let client = proxy.client().with_authorization(&format!("Token {MIRRORS}"));
+    for (target, count) in
+        [("/tags?limit=2", 15), ("/weighings?limit=1", 230), ("/weighings?django=weight__gt,0", 230)]
+    {
+        let answer = client.get(target).await.expect(200);
+        assert!(answer.cache().text.contains("mirror"), "{}", answer.describe());
+        assert_eq!(answer.json()["count"], count, "{target}");
+    }
+    assert!(proxy.output().contains("brought to this version's form"), "{}", proxy.output());
+    proxy.terminate().await;
 }

@@ -40,6 +40,11 @@ impl Latest {
             Self::OfSome(time) | Self::OfAll(time) => Some(time),
         }
     }
+
+    /// What was shown before, where none shows one now: details that went, as they may be old, have been seen all the same.
+    pub(super) fn or(self, before: Self) -> Self {
+        if matches!(self, Self::Unknown) { before } else { self }
+    }
 }
 
 impl Cursor {
@@ -162,5 +167,15 @@ mod tests {
         assert!(cursor.moved(changed - 9, Latest::OfAll(changed), now).is_none());
         let moved = cursor.moved(changed - 9, Latest::OfAll(changed), now + 60_000).unwrap();
         assert_eq!((moved.low, moved.seen), (changed - 5, changed));
+    }
+    #[test]
+    fn what_was_shown_before_its_details_went_counts() {
+        let (now, changed) = (1_761_000_000_000, 1_760_999_000_000_000);
+        let cursor = Cursor { low: surely_before(now), seen: surely_before(now), seen_at: now - 300_000 };
+        let moved = |latest| cursor.moved(cursor.low, latest, now).unwrap().seen;
+        assert_eq!(moved(Latest::Unknown.or(Latest::OfSome(changed))), changed);
+        assert_eq!(moved(Latest::OfSome(changed + 1).or(Latest::OfSome(changed))), changed + 1);
+        // Else the same records would be asked for again and again, and their details with them.
+        assert_eq!(moved(Latest::Unknown.or(Latest::Unknown)), surely_before(now));
     }
 }

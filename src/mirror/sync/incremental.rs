@@ -78,7 +78,7 @@ impl Synchroniser {
         let counts = counts && self.compare_count(table, scope).await?;
         self.mirror
             .write(move |connection| {
-                if let Some(moved) = cursor.moved(from, latest(connection, table, now)?, start) {
+                if let Some(moved) = cursor.moved(from, latest(connection, table, now)?.or(before), start) {
                     let set = "UPDATE state SET low = ?2, seen = ?3, seen_at = ?4 WHERE endpoint = ?1";
                     connection.execute(set, (endpoint, moved.low, moved.seen, moved.seen_at))?;
                 }
