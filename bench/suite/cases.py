@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from . import contenders as servers
-from . import virtual
+from . import repeated, virtual
 from .contenders import TOKEN, Contender
 from .day import PEOPLE, RIGS, Day, token
 from .load import Series, rounds, wrk
@@ -52,13 +52,18 @@ def table_of(title: str, series: list[Series], notes: list[str] | None = None) -
             ],
         ))
     columns = ["CPU us/request", "lowest to highest", "ours / theirs", "requests/s", "p50 ms", "p99 ms"]
-    return {"title": title, "columns": columns, "rows": rows, "notes": notes or []}
+    # Round by round: what a busy neighbour did to one of them he did to the other.
+    ratios = {
+        measured.name: [mine.cpu_each / theirs.cpu_each for mine, theirs in zip(series[0].samples, measured.samples) if theirs.cpu]
+        for measured in series[1:]
+    }
+    return {"title": title, "columns": columns, "rows": rows, "notes": notes or [], "ratios": ratios}
 
 
 def hits(run: Run):
     """Answers from memory over kept connections, of four sizes."""
     everybody = servers.all_of(run, servers.origin(run))
-    for connections in (32,) if run.small else (32, 64):
+    for connections in (32,) if run.small or run.quick else (32, 64):
         for size, path in sizes(run).items():
             yield table_of(f"{size} from memory, {connections} connections", rounds(run, everybody, path, connections))
     _end(run)
@@ -71,6 +76,18 @@ def gzip(run: Run):
     for size, path in sizes(run).items():
         series = rounds(run, everybody, path, 32, {"Accept-Encoding": "gzip, deflate"})
         yield table_of(f"{size} from memory, gzip asked for, 32 connections", series, ["Bare hyper gives it as it is."])
+    _end(run)
+
+
+def one(run: Run):
+    """As ONE asks: a connection for each request, and gzip."""
+    yield from repeated.one(run, table_of)
+    _end(run)
+
+
+def mirrored(run: Run):
+    """A question that the mirror answers, asked again: beside a proxy that has no mirror and has stored the answer."""
+    yield from repeated.mirrored(run, table_of)
     _end(run)
 
 
@@ -106,7 +123,7 @@ def disk(run: Run):
         servers.proxy(run, upstream, "alyx-proxy, memory", folder="other"),
     ]
     if run.has("nginx"):
-        everybody.append(servers.nginx(run, port))
+        everybody += [servers.nginx(run, port), servers.nginx(run, port, sendfile=False)]
     for size, path in sizes(run).items():
         yield table_of(f"{size} from disk, 32 connections", rounds(run, everybody, path, 32))
     _end(run)
@@ -271,7 +288,7 @@ def day(run: Run):
             proxy = servers.proxy(run, f"http://localhost:{relay.port}", folder=name.replace(", ", "-"), **settings)
             port = proxy.port
             if "mirror" in name:
-                _mirrored(proxy)
+                repeated.wait_for_mirror(proxy)
         told()
         clients = played.play(port)
         centre_saw = told()
@@ -434,17 +451,6 @@ def _fill(run: Run, factor: int, data: Path, upstream: str) -> dict:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _mirrored(proxy: Contender) -> None:
-    """Waits until the tables are there."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        _, headers, _ = proxy.ask("/sessions?limit=1", Authorization=token(0))
-        if "mirror" in headers.get("cache-status", ""):
-            return
-        time.sleep(0.2)
-    raise RuntimeError("the mirror was not filled")
-
-
 def _tls(run: Run, port: int) -> int:
     """The origin behind TLS."""
     key, certificate = run.folder / "key.pem", run.folder / "certificate.pem"
@@ -465,4 +471,4 @@ def _end(run: Run) -> None:
             subprocess.run(["rm", "-rf", folder], check=True)
 
 
-ALL = {case.__name__: case for case in (hits, gzip, connections, logs, disk, misses, distance, questions, fill, growth, day, start, memory, soak, attack)}
+ALL = {case.__name__: case for case in (hits, gzip, one, mirrored, connections, logs, disk, misses, distance, questions, fill, growth, day, start, memory, soak, attack)}

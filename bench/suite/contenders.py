@@ -82,10 +82,19 @@ http {{
     return run.start(["nginx", "-c", str(config), "-p", str(folder), "-e", f"{folder}/error.log"], port).pid
 
 
-def nginx(run: Run, origin_port: int, sendfile: bool = True, log: bool = False) -> Contender:
+def nginx(run: Run, origin_port: int, sendfile: bool = True, log: bool = False, gzip: str = "") -> Contender:
+    """nginx with its cache; with `gzip`, it codes each answer itself ("on") or has stored what was coded before it ("stored")."""
     port = free_port()
     name = "nginx" if sendfile else "nginx, sendfile off"
+    coding = 'proxy_set_header Accept-Encoding "";'
+    if gzip:
+        name = f"nginx, gzip {gzip}"
+    if gzip == "stored":
+        origin_port, coding = _coder(run, origin_port), "proxy_set_header Accept-Encoding gzip;"
     http = f"""
+  gzip {"on" if gzip == "on" else "off"};
+  gzip_types application/json;
+  gzip_min_length 0;
   sendfile {"on" if sendfile else "off"};
   keepalive_requests 100000000;
   access_log {"FOLDER/access.log" if log else "off"};
@@ -97,6 +106,7 @@ def nginx(run: Run, origin_port: int, sendfile: bool = True, log: bool = False) 
       proxy_pass http://127.0.0.1:{origin_port};
       proxy_http_version 1.1;
       proxy_set_header Connection "";
+      {coding}
       proxy_cache all;
       proxy_cache_valid 200 1d;
       proxy_ignore_headers Vary Cache-Control Expires;
@@ -105,6 +115,20 @@ def nginx(run: Run, origin_port: int, sendfile: bool = True, log: bool = False) 
 """
     pid = _nginx(run, "nginx", port, http, server)
     return Contender(name + (", access log" if log else ""), port, pid)
+
+
+def _coder(run: Run, origin_port: int) -> int:
+    """An nginx that has nothing to do but to code the origin's answers with gzip; its port."""
+    port = free_port()
+    server = f"""
+    listen 127.0.0.1:{port};
+    gzip on;
+    gzip_types application/json;
+    gzip_min_length 0;
+    location / {{ proxy_pass http://127.0.0.1:{origin_port}; }}
+"""
+    _nginx(run, "coder", port, "  access_log off;", server)
+    return port
 
 
 def tls(run: Run, origin_port: int, key: Path, certificate: Path) -> int:

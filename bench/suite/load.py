@@ -81,9 +81,12 @@ def rounds(run: Run, contenders: list[Contender], path: str, connections: int, h
     lengths = set()
     for contender in contenders:
         for _ in range(3):
-            status, _, body = contender.ask(path, **headers)
+            status, answered, body = contender.ask(path, **headers)
         if status != 200:
             raise RuntimeError(f"{contender.name} answers {path} with {status}: {body[:200]!r}")
+        # Whoever shall be compared as a cache must be one.
+        if answered.get("x-cache-status", "HIT") != "HIT":
+            raise RuntimeError(f"{contender.name} does not answer {path} from its cache: {answered}")
         lengths.add(len(body))
     if max(lengths) > 1.2 * min(lengths) and "Accept-Encoding" not in headers:
         raise RuntimeError(f"the contenders answer {path} with bodies of {sorted(lengths)} bytes")

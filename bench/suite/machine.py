@@ -22,8 +22,8 @@ class Missing(Exception):
 class Run:
     """One run: what was started ends with it, and its files go."""
 
-    def __init__(self, small: bool, rounds: int, seconds: float, without: list[str]):
-        self.small, self.rounds, self.seconds, self.without = small, rounds, seconds, without
+    def __init__(self, small: bool, rounds: int, seconds: float, without: list[str], quick: bool = False):
+        self.small, self.rounds, self.seconds, self.without, self.quick = small, rounds, seconds, without, quick
         self.processes: list[subprocess.Popen] = []
 
     def __enter__(self) -> "Run":

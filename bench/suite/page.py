@@ -53,7 +53,8 @@ def figures() -> str:
     of = _load("connections")
     lines += [f"With a connection for each request, as ONE makes them {_about(of)}:", *_contenders(of["tables"], 0, NAMES)]
     for name, title in (
-        ("gzip", "Gzip asked for"), ("logs", "With a line in the log for each request"), ("disk", "From disk, the memory cache switched off"),
+        ("gzip", "Gzip asked for"), ("one", "As ONE asks: a connection for each request, and gzip"),
+        ("mirrored", "What the mirror answers, asked again"), ("logs", "With a line in the log for each request"), ("disk", "From disk, the memory cache switched off"),
     ):
         of = _load(name)
         rows = [(f"{_size(table).split(',')[0]}: {who}", [cells[0], cells[4]]) for table in of["tables"] for who, cells in table["rows"]]
