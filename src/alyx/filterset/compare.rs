@@ -72,7 +72,7 @@ impl Comparison {
         let Leaf::Value { name, kind, .. } = path.leaf else {
             return match rest.as_slice() {
                 [] if *value == Python::None => Ok(Self::Null(true)),
-                ["isnull"] => is_null(value),
+                ["isnull"] => related_is_null(value),
                 // Keys that no record shows are UUIDs.
                 [] if matches!(value, Python::Text(text) if parse::uuid(text) == Parsed::Not) => {
                     Err(bad_uuid(&value.text()?))
@@ -86,6 +86,7 @@ impl Comparison {
         let (transform, lookup) = transform(kind, &rest)?;
         let column = Typed { name, kind, transform };
         match (lookup, value) {
+            ("isnull", _) if path.related.is_some() => related_is_null(value),
             ("isnull", _) => is_null(value),
             ("exact" | "iexact", Python::None) => Ok(Self::Null(true)),
             ("in" | "range", _) => column.several(lookup, value),
@@ -115,6 +116,15 @@ fn is_null(value: &Python) -> QueryResult<Comparison> {
         Python::Bool(wanted) => Ok(Comparison::Null(*wanted)),
         Python::None => Err(QueryError::failed("Cannot use None as a query value")),
         _ => Err(QueryError::failed("The QuerySet value for an isnull lookup must be True or False.")),
+    }
+}
+
+/// The same of a relation, where the first of a tuple counts, and an empty one is an error of Django's own
+/// (`RelatedLookupMixin.get_prep_lookup`). A tuple is read as a list here.
+fn related_is_null(value: &Python) -> QueryResult<Comparison> {
+    match value {
+        Python::List(_) => Err(QueryError::beyond("tell a tuple from a list")),
+        _ => is_null(value),
     }
 }
 
@@ -205,5 +215,30 @@ mod tests {
             assert!(matches!(none(endpoint, asked), Err(QueryError::Undecided(_))), "{asked}");
         }
         assert_eq!(none("data-notices", "affected_date_end__year"), Ok(()));
+    }
+
+    #[test]
+    fn whether_a_relation_is_null_is_not_told_by_a_tuple() {
+        let asked = |endpoint: &'static str, path: &str, value: &str| {
+            Comparison::new(&Path::resolve(endpoint, path)?, &Python::convert(value)?).map(drop)
+        };
+        let failed = QueryError::failed("The QuerySet value for an isnull lookup must be True or False.");
+        // Its first item counts there: (True,) is True, () an error of Django's own.
+        for value in ["()", "(True,)", "(False,True)", "(None,)"] {
+            for (endpoint, path) in [
+                ("datasets", "revision__isnull"),
+                ("trajectories", "probe_insertion__session__isnull"),
+                ("subjects", "projects__isnull"),
+                ("brain-regions", "parent__isnull"),
+            ] {
+                assert!(
+                    matches!(asked(endpoint, path, value), Err(QueryError::Undecided(_))),
+                    "{path},{value}"
+                );
+            }
+            assert_eq!(asked("datasets", "name__isnull", value), Err(failed.clone()), "{value}");
+        }
+        assert_eq!(asked("datasets", "revision__isnull", "True"), Ok(()));
+        assert_eq!(asked("datasets", "revision__isnull", "x"), Err(failed));
     }
 }

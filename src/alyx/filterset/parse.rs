@@ -139,8 +139,11 @@ pub(crate) fn time_and_offset(text: &str) -> Parsed<(DateTime, Option<Span>)> {
         Some((date, time)) => (date, Some(time)),
         None => (text, None),
     };
-    // Python takes any character between the two.
-    let between = |at: usize| clock(text.get(at..)?.get(text[at..].chars().next()?.len_utf8()..)?);
+    // Python takes any character between the two, and a time of day that begins with two digits.
+    let between = |at: usize| {
+        let rest = text.get(at..)?;
+        digits(rest.get(rest.chars().next()?.len_utf8()..)?.get(..2)?, 2, 2)
+    };
     if time_text.is_none() && (between(8).is_some() || between(10).is_some()) {
         return Parsed::Unsure;
     }
@@ -235,6 +238,9 @@ pub(crate) fn is_beyond_clocks(text: &str) -> bool {
 /// A day in a form: `YYYY-MM-DD` or `M/D/Y`.
 pub(crate) fn form_day(text: &str) -> Parsed<Date> {
     let text = text.trim();
+    if has_other_digits(text) {
+        return Parsed::Unsure;
+    }
     if let [month, day, year] = text.split('/').collect::<Vec<_>>().as_slice()
         && let (Some(month), Some(day)) = (digits(month, 1, 2), digits(day, 1, 2))
     {
@@ -302,6 +308,12 @@ mod tests {
         assert_eq!(time("2024-01-01T10:20:30.5"), Parsed::Is(date(2024, 1, 1).at(10, 20, 30, 500_000_000)));
         assert_eq!(time("2024-01-01t10:20"), Parsed::Is(date(2024, 1, 1).at(10, 20, 0, 0)));
         assert_eq!(time("2024-01-01_10:20"), Parsed::Unsure);
+        // ISO 8601's short form after any character: the second is a time of day, the third its fraction.
+        for text in ["20240101,2020", "20240101,202001", "20240101,20200101", "20240101x20", "2024-01-01x20"]
+        {
+            assert_eq!(time(text), Parsed::Unsure, "{text}");
+        }
+        assert_eq!(form_day("２０２４-01-01"), Parsed::Unsure);
         assert_eq!(time("2024-01-01T10:20+02:00"), Parsed::Unsure);
         let with_zone = |text: &str, minutes: i64| {
             let ten = date(2024, 1, 1).at(10, 20, 0, 0);
