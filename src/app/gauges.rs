@@ -48,6 +48,8 @@ impl AdminSite {
         let usage = self.core.data_files.as_ref().map(|files| files.usage()).unwrap_or_default();
         set("alyx_proxy_files_entries", usage.files);
         set("alyx_proxy_files_bytes", usage.bytes);
+        set("alyx_proxy_files_differing", usage.differing);
+        counter!("alyx_proxy_files_damaged_total").absolute(usage.damaged);
         counter!("alyx_proxy_files_answers_total").absolute(usage.requests);
         counter!("alyx_proxy_files_hits_total").absolute(usage.hits);
         counter!("alyx_proxy_files_given_bytes_total").absolute(usage.given);

@@ -115,6 +115,7 @@ impl HttpServer {
 fn background_tasks(app: &App) -> Vec<JoinHandle<()>> {
     let core = &app.core;
     let mut tasks = vec![tokio::spawn(tidy(core.clone())), tokio::spawn(watch_readers(core.clone()))];
+    tasks.extend(core.data_files.iter().map(|files| tokio::spawn(files.clone().scrub())));
     if !app.knows_alyx() {
         tracing::warn!("`cache.profile` is rfc9111: this is a cache for any HTTP server, and knows no Alyx");
         return tasks;

@@ -136,6 +136,10 @@ struct DataFilesView {
     hits: u64,
     given: u64,
     fetched: u64,
+    #[serde(default)]
+    differing: u64,
+    #[serde(default)]
+    damaged: u64,
 }
 
 pub(super) async fn run(sources: &Sources, args: &args::StatusFlags) -> CommandResult {
@@ -218,10 +222,13 @@ fn readable(status: &StatusView) -> String {
 }
 
 fn readable_files(view: &DataFilesView) -> String {
-    let DataFilesView { files, bytes, requests, hits, given, fetched } = view;
+    let DataFilesView { files, bytes, requests, hits, given, fetched, differing, damaged } = view;
     let [bytes, given, fetched] = [bytes, given, fetched].map(|bytes| size(*bytes));
+    let told = |count: &u64, what: &str| if *count > 0 { format!("; {count} {what}") } else { String::new() };
+    let differing = told(differing, "not what Alyx says, and not kept");
+    let damaged = told(damaged, "blocks damaged by the disk");
     format!(
-        "{files} kept, {bytes}; {given} given in {requests} answers, {hits} of them all from here; {fetched} fetched"
+        "{files} kept, {bytes}; {given} given in {requests} answers, {hits} of them all from here; {fetched} fetched{differing}{damaged}"
     )
 }
 

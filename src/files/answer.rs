@@ -111,6 +111,9 @@ impl DataFiles {
                 None
             },
         );
+        let word = self.word_on(asked.path.as_str()).await;
+        // Alyx says something else by now: the data server may have another file.
+        let news = news || found.as_ref().is_some_and(|file| file.is_doubted_by(&word));
         let left = found.as_ref().and_then(|file| fresh_for(file, &asked.settings, now));
         if let (Some(file), Some(left), false) = (&found, left, news) {
             return self.give(asked, file, KnownAs::Fresh(left)).await;
@@ -118,12 +121,17 @@ impl DataFiles {
         match self.look(&asked.path, &asked.credentials, news).await {
             Ok(LookOutcome::File(file)) => self.give(asked, &file, KnownAs::Now).await,
             Ok(LookOutcome::Pass) => self.pass(asked).await,
-            Err(failure) => match found.filter(|file| counts_offline(file, &asked.settings, now)) {
-                Some(file) if self.is_here(asked, &file).await => {
-                    self.give(asked, &file, KnownAs::Offline).await
+            Err(failure) => {
+                let counts = |file: &IndexedFile| {
+                    counts_offline(file, &asked.settings, now) && file.is_vouched_by(&word)
+                };
+                match found.filter(counts) {
+                    Some(file) if self.is_here(asked, &file).await => {
+                        self.give(asked, &file, KnownAs::Offline).await
+                    }
+                    _ => Err(DataError::Away(failure)),
                 }
-                _ => Err(DataError::Away(failure)),
-            },
+            }
         }
     }
 

@@ -11,6 +11,8 @@ pub(super) struct FileCounts {
     hits: AtomicU64,
     given: AtomicU64,
     fetched: AtomicU64,
+    damaged: AtomicU64,
+    differing: AtomicU64,
 }
 
 /// What the data files are doing, for status, pages and metrics.
@@ -30,6 +32,10 @@ pub(crate) struct FilesUsage {
     pub(crate) fetched: u64,
     /// Files that gave way to others.
     pub(crate) evicted: u64,
+    /// Blocks that the disk has damaged, found since the start.
+    pub(crate) damaged: u64,
+    /// Files that are not what Alyx's records say.
+    pub(crate) differing: u64,
 }
 
 impl FileCounts {
@@ -39,6 +45,16 @@ impl FileCounts {
 
     pub(super) fn fetched(&self, bytes: usize) {
         self.fetched.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What is kept was found damaged.
+    pub(super) fn damaged(&self) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many files are not what Alyx says.
+    pub(super) fn set_differing(&self, count: u64) {
+        self.differing.store(count, Ordering::Relaxed);
     }
 
     /// A file is given, all of it from here or not.
@@ -60,6 +76,8 @@ impl DataFiles {
             given: read(&self.counts.given),
             fetched: read(&self.counts.fetched),
             evicted: self.room.evicted(),
+            damaged: read(&self.counts.damaged),
+            differing: read(&self.counts.differing),
         }
     }
 }

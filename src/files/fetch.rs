@@ -94,7 +94,7 @@ impl DataFiles {
     }
 
     /// A block that is kept; one whose file is gone, or of another length, is not.
-    async fn kept_block(&self, (id, number): BlockKey, size: u64) -> Option<Arc<Block>> {
+    pub(super) async fn kept_block(&self, (id, number): BlockKey, size: u64) -> Option<Arc<Block>> {
         let kept = match self.index.block(id, number).await {
             Ok(kept) => kept?,
             Err(error) => {
@@ -140,7 +140,7 @@ impl DataFiles {
     async fn pump(self: Arc<Self>, pump: Pump, body: Body) {
         let filled = self.fill(&pump, body).await;
         let key = (pump.file.id, pump.number);
-        let block = pump.block.clone();
+        let (block, file) = (pump.block.clone(), pump.file.clone());
         let kept = match &filled {
             Ok(()) => self.keep(pump).await,
             Err(_) => Ok(()),
@@ -149,9 +149,12 @@ impl DataFiles {
             tracing::warn!(%error, "a block of a file is given and not kept");
         }
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        if let Err(error) = filled {
-            tracing::debug!(%error, "a block of a file was not fetched");
-            block.fail(error);
+        match filled {
+            Ok(()) => self.judge_if_whole(file.id, &file.path, &file.version).await,
+            Err(error) => {
+                tracing::debug!(%error, "a block of a file was not fetched");
+                block.fail(error);
+            }
         }
     }
 

@@ -11,11 +11,14 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use rusqlite_migration::{M, Migrations};
 
-use super::{block::PieceSum, version::FileVersion};
+use super::{block::PieceSum, judged::JudgedFile, version::FileVersion};
 use crate::{clock::Millis, data_dir};
 
 const NAME: &str = "index.db";
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../../migrations/files/0001_first.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("../../migrations/files/0001_first.sql")),
+    M::up(include_str!("../../migrations/files/0002_judged.sql")),
+];
 
 /// Room that is counted for a file of this size: whole blocks of the file system.
 pub(super) fn room_of(size: u64) -> u64 {
@@ -31,6 +34,8 @@ pub(crate) struct IndexedFile {
     pub(crate) checked_at: Millis,
     /// When it last gave it to whoever asks; none where it never did.
     pub(crate) granted_at: Option<Millis>,
+    /// What it was found to be when all of it was here; none where it never was.
+    pub(crate) judged: Option<JudgedFile>,
 }
 
 /// What is kept of a block.
@@ -84,7 +89,7 @@ impl FileIndex {
     }
 
     /// Does something in the database, on a thread that may wait.
-    async fn run<T, F>(&self, work: F) -> Result<T, IndexError>
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, IndexError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -136,8 +141,8 @@ impl FileIndex {
         self.run(move |connection| {
             let change = connection.transaction()?;
             let before = find(&change, &path, who)?;
-            let same =
-                before.as_ref().filter(|before| before.version.is_same(&version)).map(|before| before.id);
+            let same = before.as_ref().filter(|before| before.version.is_same(&version));
+            let (same, judged) = same.map(|same| (same.id, same.judged.clone())).unzip();
             let old = before.map(|before| before.id).filter(|id| same != Some(*id));
             if let Some(old) = old {
                 change.execute("DELETE FROM files WHERE id = ?1", [old])?;
@@ -153,7 +158,8 @@ impl FileIndex {
                        ON CONFLICT (file, who) DO UPDATE SET at = excluded.at";
             change.execute(sql, params![id, who, now])?;
             change.commit()?;
-            Ok((IndexedFile { id, version, checked_at: now, granted_at: Some(now) }, old))
+            let judged = judged.flatten();
+            Ok((IndexedFile { id, version, checked_at: now, granted_at: Some(now), judged }, old))
         })
         .await
     }
@@ -292,7 +298,7 @@ impl FileIndex {
 
 fn find(connection: &Connection, path: &str, who: [u8; 32]) -> rusqlite::Result<Option<IndexedFile>> {
     let sql = "SELECT id, length, etag, last_modified, content_type, checked_at,
-                      (SELECT at FROM grants WHERE file = files.id AND who = ?2)
+                      (SELECT at FROM grants WHERE file = files.id AND who = ?2), md5, record
                FROM files WHERE path = ?1";
     let read = |row: &Row<'_>| {
         let version = FileVersion {
@@ -301,14 +307,17 @@ fn find(connection: &Connection, path: &str, who: [u8; 32]) -> rusqlite::Result<
             last_modified: row.get(3)?,
             content_type: row.get(4)?,
         };
-        Ok(IndexedFile { id: row.get(0)?, version, checked_at: row.get(5)?, granted_at: row.get(6)? })
+        let judged = JudgedFile::of(row.get(7)?, row.get::<_, Option<String>>(8)?.as_deref());
+        let (id, checked_at, granted_at) = (row.get(0)?, row.get(5)?, row.get(6)?);
+        Ok(IndexedFile { id, version, checked_at, granted_at, judged })
     };
     connection.prepare_cached(sql)?.query_row(params![path, who], read).optional()
 }
 
 fn insert(connection: &Connection, path: &str, version: &FileVersion, now: Millis) -> rusqlite::Result<i64> {
-    let sql = "INSERT INTO files (path, length, etag, last_modified, content_type, checked_at, used_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)";
+    let sql = "INSERT INTO files
+                   (path, length, etag, last_modified, content_type, checked_at, used_at, scrubbed_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)";
     let FileVersion { length, etag, last_modified, content_type } = version;
     connection.execute(sql, params![path, length, etag, last_modified, content_type, now])?;
     Ok(connection.last_insert_rowid())

@@ -87,14 +87,18 @@ impl DataFiles {
         headers: &HeaderMap,
     ) -> LookOutcome {
         let Some(version) = FileVersion::of(headers) else { return LookOutcome::Pass };
-        let now = self.clock.now();
+        let (now, word) = (self.clock.now(), self.word_on(path.as_str()).await);
+        if self.is_refuted(path, &version, &word).await {
+            self.standings.note(credentials, now);
+            return LookOutcome::Pass;
+        }
         match self.index.vouch(path.as_str(), version, credentials.hash(), now).await {
             Ok((file, old)) => {
                 self.standings.note(credentials, now);
                 if let Some(old) = old {
                     self.remove(old).await;
                 }
-                LookOutcome::File(file)
+                self.settle(path, file, word).await
             }
             Err(error) => {
                 tracing::warn!(%error, "a file is passed on and not kept");

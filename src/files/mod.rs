@@ -7,6 +7,9 @@
 //! once for all who wait for them ([`fetch`]), while they are given ([`stream`]). What can't be kept for certain is passed on:
 //! folders, what names no version of itself ([`version`]), and all of it where there is no room ([`room`]).
 //!
+//! A file that is whole is compared with Alyx's record of its dataset ([`record`], [`judge`]): one that is not what Alyx says is
+//! passed on as well, and named.
+//!
 //! What holds: bytes that are given are of one version, whatever happens meanwhile; a block counts only once it is on the disk
 //! and in the index ([`index`]), so that a killed proxy believes in nothing that is half written; memory does not grow with
 //! files or readers beyond two pieces for each.
@@ -18,8 +21,11 @@ mod credentials;
 mod fetch;
 mod folder;
 mod index;
+mod judge;
+mod judged;
 mod look;
 mod path;
+mod record;
 mod room;
 mod source;
 mod standings;
@@ -59,6 +65,7 @@ use version::FileVersion;
 use crate::{
     clock::SharedClock,
     data_dir,
+    mirror::Mirror,
     settings::Settings,
     single_flight::Flights,
     upstream::{Upstream, UpstreamError},
@@ -74,6 +81,8 @@ pub(crate) struct DataFiles {
     settings: Arc<ArcSwap<Settings>>,
     /// The Alyx of the same proxy: whoever keeps it from that keeps it from the data server, too.
     upstream: Arc<Upstream>,
+    /// Where Alyx's records of datasets are; none where nothing is mirrored.
+    mirror: Option<Arc<Mirror>>,
     clock: SharedClock,
     index: FileIndex,
     folder: Arc<BlockFolder>,
@@ -106,6 +115,7 @@ impl DataFiles {
         source: Box<dyn FileSource>,
         settings: Arc<ArcSwap<Settings>>,
         upstream: Arc<Upstream>,
+        mirror: Option<Arc<Mirror>>,
     ) -> io::Result<Arc<Self>> {
         let place = data_dir::data_files_folder(data_dir, source.base());
         data_dir::make_private_below(&place)?;
@@ -114,16 +124,19 @@ impl DataFiles {
         let known = index.all_blocks().map_err(io::Error::other)?;
         folder.sweep(&known.into_iter().collect())?;
         let usage = index.usage().map_err(io::Error::other)?;
+        let counts = FileCounts::default();
+        counts.set_differing(index.differing_now().map_err(io::Error::other)?);
         Ok(Arc::new(Self {
             source,
             settings,
             clock: upstream.clock().clone(),
             upstream,
+            mirror,
             index,
             folder: Arc::new(folder),
             room: DiskRoom::of(usage),
             standings: DataStandings::default(),
-            counts: FileCounts::default(),
+            counts,
             looks: Flights::default(),
             flights: Flights::default(),
             under_way: Mutex::default(),

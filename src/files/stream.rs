@@ -95,9 +95,8 @@ impl FileReader {
                     return Ok(Some(bytes));
                 }
                 Err(BlockError::Damaged) if self.mended < MENDED => {
-                    tracing::error!("a block of a kept file is damaged: it is fetched again");
                     self.mended += 1;
-                    self.files.drop_block((self.file.id, start / BLOCK)).await;
+                    self.files.drop_damaged((self.file.id, start / BLOCK), self.file.path.as_str()).await;
                     self.from = source(&self.files, &self.file, self.at, self.end).await?;
                 }
                 Err(BlockError::NoRoom(_)) => {

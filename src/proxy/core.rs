@@ -144,7 +144,7 @@ impl Core {
             |mirror: &Arc<Mirror>| Synchroniser::new(mirror.clone(), upstream.clone(), &settings);
         let synchroniser = mirror.as_ref().map_or(Ok(None), synchroniser)?;
         let core = Arc::new(Self {
-            data_files: open_data_files(&settings, &mode, &folder, &upstream).await?,
+            data_files: open_data_files(&settings, &mode, &folder, &upstream, mirror.as_ref()).await?,
             responses: ResponseCache::open(
                 store.clone(),
                 upstream.base(),
@@ -257,13 +257,15 @@ async fn open_data_files(
     mode: &Mode,
     folder: &Path,
     upstream: &Arc<Upstream>,
+    mirror: Option<&Arc<Mirror>>,
 ) -> Result<Option<Arc<DataFiles>>, OpenError> {
     if !settings.load().files.enabled || mode.snapshot().is_some() {
         return Ok(None);
     }
     let source = Box::new(HttpSource::new(settings.clone())?);
     let (folder, settings, upstream) = (folder.to_owned(), settings.clone(), upstream.clone());
-    let opening =
-        tokio::task::spawn_blocking(move || DataFiles::open(&folder, source, settings, upstream)).await;
+    let mirror = mirror.cloned();
+    let open = move || DataFiles::open(&folder, source, settings, upstream, mirror);
+    let opening = tokio::task::spawn_blocking(open).await;
     opening.map_err(io::Error::other).flatten().map(Some).map_err(OpenError::DataFiles)
 }

@@ -18,6 +18,8 @@ pub struct FilesSettings {
     pub max_age: Span,
     /// How long credentials that the data server has accepted for a file count without asking it again.
     pub credentials_ttl: Span,
+    /// How often all that is kept of a file is read, in the background, to see whether the disk has damaged it.
+    pub check_every: Span,
 }
 
 impl Default for FilesSettings {
@@ -29,6 +31,7 @@ impl Default for FilesSettings {
             min_free: Size::gib(10),
             max_age: Span::minutes(5),
             credentials_ttl: Span::minutes(5),
+            check_every: Span::days(7),
         }
     }
 }

@@ -106,6 +106,7 @@ pub(super) const KEYS: &[SettingKey] = &[
     live("files.min_free", ANY_SIZE),
     live("files.max_age", ANY_SPAN),
     live("files.credentials_ttl", ANY_SPAN),
+    live("files.check_every", SOME_TIME),
     live("log.level", ValueKind::Level),
     fixed("log.format", ValueKind::Format),
     live("audit.max_size", ANY_SIZE),

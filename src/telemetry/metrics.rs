@@ -9,13 +9,14 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Counters without labels. They stand at zero from the start: a rise from nothing to one is none to Prometheus.
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 14] = [
     (
         "alyx_proxy_audit_lines_lost_total",
         "Lines of the audit log that could not be written: the disk is full, or too slow",
     ),
     ("alyx_proxy_cache_evictions_total", "Answers that were dropped from disk to make room"),
     ("alyx_proxy_files_answers_total", "Answers with bytes of data files"),
+    ("alyx_proxy_files_damaged_total", "Blocks of data files that the disk was found to have damaged"),
     ("alyx_proxy_files_evictions_total", "Data files that were dropped from disk to make room"),
     ("alyx_proxy_files_fetched_bytes_total", "Bytes of data files that came from the data server to be kept"),
     ("alyx_proxy_files_given_bytes_total", "Bytes of data files that were given to clients"),
@@ -65,7 +66,7 @@ const LABELLED: [(&str, &str); 6] = [
 ];
 
 /// What is measured when somebody asks.
-const GAUGES: [(&str, &str); 20] = [
+const GAUGES: [(&str, &str); 21] = [
     (
         "alyx_proxy_mirror_background_requests",
         "What the mirror has asked of Alyx by itself in the last 24 hours, though nobody waited for it",
@@ -90,6 +91,7 @@ const GAUGES: [(&str, &str); 20] = [
     ("alyx_proxy_storage_free_bytes", "Room that is left for the proxy where its data directory lies"),
     ("alyx_proxy_storage_size_bytes", "Size of the file system where the data directory lies"),
     ("alyx_proxy_files_bytes", "Room that kept data files take on disk"),
+    ("alyx_proxy_files_differing", "Data files that are not what Alyx's records of their datasets say"),
     ("alyx_proxy_files_entries", "Data files of which something is kept"),
     ("alyx_proxy_cache_bytes", "Size of the stored answers"),
     ("alyx_proxy_cache_entries", "Number of stored answers"),

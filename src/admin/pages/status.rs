@@ -63,6 +63,8 @@ struct DataFilesRow {
     bytes: String,
     given: String,
     fetched: String,
+    differing: u64,
+    damaged: u64,
 }
 
 struct OutcomeRow {
@@ -167,7 +169,8 @@ impl Visit {
 
 fn data_files(usage: FilesUsage) -> DataFilesRow {
     let [bytes, given, fetched] = [usage.bytes, usage.given, usage.fetched].map(size);
-    DataFilesRow { files: usage.files, bytes, given, fetched }
+    let FilesUsage { files, differing, damaged, .. } = usage;
+    DataFilesRow { files, bytes, given, fetched, differing, damaged }
 }
 
 fn told(event: LoggedEvent, names: bool) -> EventRow {
