@@ -18,6 +18,22 @@ pub fn dataset_of(path: &str) -> Option<Uuid> {
     name.split(|byte| *byte == b'.').filter(is_id).find_map(|part| Uuid::try_parse_ascii(part).ok())
 }
 
+/// The session of the file at this path, as ONE writes it: subject/date/number.
+pub fn session_of(path: &str) -> Option<String> {
+    let segments: Vec<String> = path
+        .split('/')
+        .map(|segment| percent_decode(segment.as_bytes()).decode_utf8_lossy().into_owned())
+        .collect();
+    let is_session = |parts: &&[String]| {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_date = parts[1].len() == 10
+            && parts[1].split('-').map(str::len).eq([4, 2, 2])
+            && parts[1].split('-').all(digits);
+        !parts[0].is_empty() && is_date && digits(&parts[2])
+    };
+    segments.windows(3).find(is_session).map(|parts| parts.join("/"))
+}
+
 /// Whether a record's `hash` is an MD5.
 pub fn is_md5(hash: &str) -> bool {
     hash.len() == MD5_DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit())
@@ -41,6 +57,19 @@ mod tests {
             "/a.0f5a9c9e2b5a4b6a9a532f7f2c2f3c11.npy",
         ] {
             assert_eq!(dataset_of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_says_whose_session_it_is() {
+        let session = |path| session_of(path);
+        assert_eq!(
+            session("/lab/Subjects/KS%20001/2021-03-01/001/alf/a.npy").unwrap(),
+            "KS 001/2021-03-01/001"
+        );
+        assert_eq!(session("/KS001/2021-03-01/1/a.npy").unwrap(), "KS001/2021-03-01/1");
+        for path in ["/", "/2021-03-01/001/a", "/a/2021-3-1/001/b", "/a/2021-03-01/x/b", "/a/b/c"] {
+            assert_eq!(session(path), None, "{path}");
         }
     }
 

@@ -11,10 +11,11 @@ use bytes::{Bytes, BytesMut};
 use super::json::{JsonError, Scanner, Token};
 
 /// Members that hold absolute links of Alyx (ALYX.md 3.1); `location` is `cache/info`'s.
-const LINK_FIELDS: [&str; 7] = ["url", "next", "previous", "session", "dataset", "parent_session", "image"];
+pub(super) const LINK_FIELDS: [&str; 7] =
+    ["url", "next", "previous", "session", "dataset", "parent_session", "image"];
 
 /// Members with free-form JSON of the users, which is never touched.
-const FREE_FIELDS: [&str; 3] = ["json", "extended_qc", "arguments"];
+pub(super) const FREE_FIELDS: [&str; 3] = ["json", "extended_qc", "arguments"];
 
 /// Where a link's base stands in a body: offset and length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ pub mod cache_zip;
 pub mod change_tracking;
 pub(crate) mod collation;
 pub mod coreapi;
+pub mod data_links;
 pub mod dataset_files;
 pub mod derived;
 pub mod descriptions;

@@ -9,7 +9,7 @@ use std::{
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, uri::PathAndQuery};
 
-use super::{App, called, serve::serve};
+use super::{App, called, data_view::AskedBelow, serve::serve};
 use crate::{
     alyx::query_string, http::response_fields, proxy::error::ProxyError, server::listener::RequestHandler,
     settings::Settings,
@@ -52,7 +52,8 @@ pub(super) fn settings_for(
 ) -> Result<Arc<Settings>, ProxyError> {
     let settings = called::settings_for(app, peer, request, own)?;
     if !on_alyx_pages {
-        return Ok(settings);
+        let below = request.extensions().get::<AskedBelow>();
+        return Ok(below.map_or_else(|| settings.clone(), |below| below.settings(&settings)));
     }
     if own {
         let text = "Alyx's own pages are at this address; those of the proxy are at `server.listen`.";

@@ -3,6 +3,7 @@
 mod alyx_pages;
 mod by_hand;
 mod called;
+mod data_view;
 mod descriptions;
 mod gauges;
 mod serve;

@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use super::{
     App,
     alyx_pages::{self, ToAlyxPages},
+    data_view::{self, AskedBelow},
 };
 use crate::{
     admin::{pages::Looker, router},
@@ -23,6 +24,7 @@ use crate::{
         normalize,
     },
     proxy::{
+        Exchange,
         authorize::standing,
         core::Core,
         data_files,
@@ -53,8 +55,9 @@ pub(crate) async fn serve(app: Arc<App>, peer: SocketAddr, request: Request<Body
     })
 }
 
-async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
+async fn answer(app: Arc<App>, peer: SocketAddr, request: Request<Body>) -> Response<Body> {
     let start = app.core.clock.instant();
+    let mut request = data_view::enter(&app, peer.ip(), request);
     let framed_plainly = normalize::is_framed_plainly(request.headers());
     normalize::normalize_request(&mut request);
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -66,7 +69,8 @@ async fn answer(app: Arc<App>, peer: SocketAddr, mut request: Request<Body>) -> 
         finish(&app.core, &named(access_log::endpoint(&uri)), &response, how);
         return response;
     }
-    let name = app.floors.hot_cache.key(&request, peer.ip());
+    let is_below = request.extensions().get::<AskedBelow>().is_some();
+    let name = if is_below { None } else { app.floors.hot_cache.key(&request, peer.ip()) };
     if let Some((mut response, how, endpoint)) =
         name.as_ref().and_then(|name| app.floors.hot_cache.get(&request, name))
     {
@@ -106,10 +110,11 @@ async fn decide(
         Ok(settings) => settings,
         Err(refusal) => return refusal.into(),
     };
+    let below = request.extensions_mut().remove::<AskedBelow>();
     if own {
         return answer_own(app, peer, request).await;
     }
-    let (looker, uri) = (Looker::of(&request).filter(|_| !on_alyx_pages), request.uri().clone());
+    let (looker, uri) = (looker_of(&request, on_alyx_pages || below.is_some()), request.uri().clone());
     if app.knows_alyx() && looker.as_ref().is_some_and(Looker::is_at_the_door) {
         return Looker::shown_in();
     }
@@ -125,8 +130,7 @@ async fn decide(
         Ok(place) => place,
         Err(refusal) => return refusal.into(),
     };
-    let place_of_page =
-        looker.as_ref().and_then(|_| alyx_pages::place(app, &asked.base, &asked.settings, &uri));
+    let page = looker.as_ref().and_then(|_| alyx_pages::place(app, &asked.base, &asked.settings, &uri));
     let may_write = invalidates::is_write(&asked.method, &asked.route);
     let shown = (asked.client, asked.headers.get(header::AUTHORIZATION).cloned());
     let answering = {
@@ -134,7 +138,7 @@ async fn decide(
         async move {
             let response = match &app.standard {
                 Some(standard) => rfc9111::answer(standard, asked, body, interim).await,
-                None => of_alyx(&app.floors, asked, body).await,
+                None => as_alyx(&app, below, asked, body).await,
             };
             (response, place)
         }
@@ -147,11 +151,24 @@ async fn decide(
     if let Some(same) = same {
         app.floors.hot_cache.keep(same, stamp, endpoint, &mut response);
     }
-    let mut response = shown_to(app, looker, response, place_of_page).await;
+    let mut response = shown_to(app, looker, response, page).await;
     if standing == Standing::User {
         response.extensions_mut().insert(OfUser);
     }
     in_flight::hold(response, place)
+}
+
+/// The browser that a request is of, where it may be shown pages of the proxy's.
+fn looker_of(request: &Request<Body>, elsewhere: bool) -> Option<Looker> {
+    Looker::of(request).filter(|_| !elsewhere)
+}
+
+/// Answers as Alyx; below the base path of data files with their addresses moved.
+async fn as_alyx(app: &App, below: Option<AskedBelow>, mut asked: Exchange, body: Body) -> Response<Body> {
+    let Some(below) = below else { return of_alyx(&app.floors, asked, body).await };
+    let body = below.put_right(&mut asked, body).await;
+    let (method, settings) = (asked.method.clone(), asked.settings.clone());
+    below.shown(&method, of_alyx(&app.floors, asked, body).await, &settings).await
 }
 
 /// Answers a request for a data file, or for the proxy's own site.

@@ -32,10 +32,12 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> CommandResu
         return undo(&Home::enter(&home, FOLDER).map_err(failure)?, flags);
     }
     let url = address(&flags.proxy.place(&load(sources)?.settings).url)?;
-    let upstream = if flags.unchecked { None } else { Some(upstream_of(&url, flags.ca.as_deref()).await?) };
+    let behind = if flags.unchecked { None } else { Some(behind(&url, flags.ca.as_deref()).await?) };
+    let data = if flags.data { Some(data_server(&url, behind.as_ref())?) } else { None };
     let wanted = SetupRequest {
         url,
-        upstream,
+        upstream: behind.map(|behind| behind.upstream),
+        data,
         like: flags.like.clone(),
         username: flags.username.clone(),
         downloads: home.join("Downloads").join("ONE"),
@@ -53,7 +55,7 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> CommandResu
             .map(|change| json!({ "path": change.path.display().to_string(), "change": changed(change) }))
             .collect();
         return print_json(&json!({
-            "url": wanted.url, "cache_dir": plan.cache_dir, "like": plan.like,
+            "url": wanted.one_url(), "cache_dir": plan.cache_dir, "like": plan.like,
             "default_before": plan.default, "files": files, "dry_run": flags.dry_run, "notes": plan.notes,
         }));
     }
@@ -63,13 +65,13 @@ pub(super) async fn run(sources: &Sources, flags: &OneSetupFlags) -> CommandResu
         .map(|change| format!("{:<8} {}", changed(change), change.path.display()))
         .collect();
     lines.push(match (plan.changes.is_empty(), flags.dry_run) {
-        (true, _) => format!("Nothing to change: ONE() asks {} already.", wanted.url),
+        (true, _) => format!("Nothing to change: ONE() asks {} already.", wanted.one_url()),
         (false, true) => "Nothing was changed (--dry-run).".to_owned(),
         (false, false) => {
             let default = plan.default.as_deref().map_or_else(String::new, |old| format!(" (before: {old})"));
             format!(
                 "ONE() asks {} from now on{default}. `alyx-proxy one-setup --undo` puts it back.",
-                wanted.url
+                wanted.one_url()
             )
         }
     });
@@ -119,9 +121,23 @@ fn failure(error: OneError) -> CliError {
     }
 }
 
-/// The Alyx behind the proxy: whose data files they are. ONE trusts by name and authority only, and its log-in survives
+/// What is behind a proxy.
+struct Behind {
+    /// The Alyx.
+    upstream: String,
+    /// The data server; none where it gives no data files.
+    data: Option<String>,
+}
+
+/// The data server behind the proxy, which must give its files.
+fn data_server(url: &str, behind: Option<&Behind>) -> Result<String, CliError> {
+    let data = behind.and_then(|behind| behind.data.clone());
+    data.ok_or_else(|| anyhow!("--data: {url} gives no data files (its setting files.enabled)").into())
+}
+
+/// What is behind the proxy: the Alyx, whose data files they are. ONE trusts by name and authority only, and its log-in survives
 /// no redirect, so neither does this.
-async fn upstream_of(url: &str, ca: Option<&Path>) -> Result<String, CliError> {
+async fn behind(url: &str, ca: Option<&Path>) -> Result<Behind, CliError> {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
     let mut client = client.redirect(reqwest::redirect::Policy::none());
     if let Some(file) = ca {
@@ -144,7 +160,8 @@ async fn upstream_of(url: &str, ca: Option<&Path>) -> Result<String, CliError> {
     let body: Value = serde_json::from_slice(&body).ok().filter(|_| fine).unwrap_or_default();
     let upstream = body["upstream"]["url"].as_str().map(str::to_owned);
     let doubt = "is it an alyx-proxy? (--unchecked takes it all the same)";
-    upstream.ok_or_else(|| anyhow!("{url} answered with status {status}{to}: {doubt}").into())
+    let upstream = upstream.ok_or_else(|| anyhow!("{url} answered with status {status}{to}: {doubt}"))?;
+    Ok(Behind { upstream, data: body["data"]["origin"].as_str().map(str::to_owned) })
 }
 
 /// Why there was no answer: nobody is there, or somebody whom ONE would not trust, either.

@@ -19,6 +19,8 @@ use super::{
 
 /// The background reads no more than so many bytes in a second.
 const PACE: u64 = 16 << 20;
+/// What has just come is read at no more than this, so that its readers go first.
+const BRISK: u64 = 128 << 20;
 /// Time between two looks for files that are due.
 const PAUSE: Duration = Duration::from_mins(1);
 
@@ -75,12 +77,12 @@ impl DataFiles {
         let last = version.length.div_ceil(BLOCK).saturating_sub(1);
         if self.index.count(id, 0, last).await.is_ok_and(|count| count == last + 1) {
             let file = DueFile { id, path: path.as_str().to_owned(), version: version.clone(), md5: None };
-            self.judge(&file, None).await;
+            self.judge(&file, BRISK).await;
         }
     }
 
     /// Reads all that is kept of a file, and compares it with Alyx's record if that is all of it.
-    async fn judge(&self, file: &DueFile, pace: Option<u64>) {
+    async fn judge(&self, file: &DueFile, pace: u64) {
         let _in_use = self.room.enter(file.id);
         let Some(md5) = self.read_through(file, pace).await else { return };
         if file.md5.as_ref().is_some_and(|known| *known != md5) {
@@ -102,14 +104,12 @@ impl DataFiles {
     }
 
     /// Reads the kept blocks of a file; those that are damaged are thrown away. Its MD5, if all of it is here.
-    async fn read_through(&self, file: &DueFile, pace: Option<u64>) -> Option<String> {
+    async fn read_through(&self, file: &DueFile, pace: u64) -> Option<String> {
         let (mut sum, mut is_whole) = (Md5::new(), true);
         for number in 0..file.version.length.div_ceil(BLOCK) {
             let (_, size) = file.version.span_of(number);
             is_whole &= self.read_block((file.id, number), size, &mut sum, &file.path).await;
-            if let Some(pace) = pace {
-                pause(Duration::from_millis(size * 1000 / pace)).await;
-            }
+            pause(Duration::from_millis(size * 1000 / pace)).await;
         }
         is_whole.then(|| format!("{:x}", sum.finalize()))
     }
@@ -181,7 +181,7 @@ impl DataFiles {
             }
         };
         let Some(file) = due else { return false };
-        self.judge(&file, Some(PACE)).await;
+        self.judge(&file, PACE).await;
         if let Err(error) = self.index.note_scrubbed(file.id, self.clock.now()).await {
             tracing::warn!(%error, "that a data file was read again is not noted");
             return false;

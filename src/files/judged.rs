@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     index::{FileIndex, IndexError, IndexedFile},
     record::{AlyxWord, DatasetRecord},
-    version::FileVersion,
+    version::{BLOCK, FileVersion},
 };
 use crate::clock::Millis;
 
@@ -32,7 +32,7 @@ pub(super) struct DueFile {
 }
 
 /// A file of the data server that is not what Alyx says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct DifferingFile {
     pub(crate) path: String,
     pub(crate) length: u64,
@@ -138,22 +138,42 @@ impl FileIndex {
         .await
     }
 
+    /// Files that are not what Alyx says, the latest first.
+    pub(super) async fn differing(&self, most: usize) -> Result<Vec<DifferingFile>, IndexError> {
+        self.run(move |connection| {
+            let sql = "SELECT path, length, md5, record, at FROM differing ORDER BY at DESC, path LIMIT ?1";
+            let mut query = connection.prepare_cached(sql)?;
+            let mut rows = query.query([most])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let Ok(record) = serde_json::from_str(&row.get::<_, String>(3)?) else { continue };
+                let (path, length, md5, at) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?);
+                found.push(DifferingFile { path, length, md5, record, at });
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// How many files are not what Alyx says.
     pub(super) fn differing_now(&self) -> rusqlite::Result<u64> {
         self.now(|connection| count_differing(connection))
     }
 
-    /// The file whose blocks have not been read for longest, and not since this time.
+    /// The file whose blocks have not been read for longest, and not since this time; or a whole one that never was: the
+    /// proxy was ended in between.
     pub(super) async fn due(&self, since: Millis) -> Result<Option<DueFile>, IndexError> {
         self.run(move |connection| {
             let sql = "SELECT id, path, length, etag, last_modified, content_type, md5 FROM files
-                       WHERE bytes > 0 AND scrubbed_at <= ?1 ORDER BY scrubbed_at, id LIMIT 1";
+                       WHERE bytes > 0 AND (scrubbed_at <= ?1 OR md5 IS NULL
+                           AND length <= ?2 * (SELECT count(*) FROM blocks WHERE file = files.id))
+                       ORDER BY scrubbed_at, id LIMIT 1";
             let read = |row: &Row<'_>| {
                 let (length, etag, last_modified) = (row.get(2)?, row.get(3)?, row.get(4)?);
                 let version = FileVersion { length, etag, last_modified, content_type: row.get(5)? };
                 Ok(DueFile { id: row.get(0)?, path: row.get(1)?, version, md5: row.get(6)? })
             };
-            connection.prepare_cached(sql)?.query_row([since], read).optional()
+            connection.prepare_cached(sql)?.query_row(params![since, BLOCK], read).optional()
         })
         .await
     }

@@ -23,6 +23,7 @@ mod folder;
 mod index;
 mod judge;
 mod judged;
+mod listing;
 mod look;
 mod path;
 mod record;
@@ -48,6 +49,9 @@ use tokio::sync::Semaphore;
 pub(crate) use answer::{DataError, DataRequest, GivenAsOf};
 pub(crate) use counts::FilesUsage;
 pub(crate) use credentials::DataCredentials;
+pub(crate) use index::IndexError;
+pub(crate) use judged::DifferingFile;
+pub(crate) use listing::KeptSession;
 pub(crate) use path::DataPath;
 pub(crate) use source::{FileSource, HttpSource};
 

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{data_dir, settings::FilesSettings};
 
+/// No more is kept where nothing is said of it (`files.max_size` is 0), and no more than half of what is free.
+const MOST_UNSAID: u64 = 100 << 30;
+
 /// The room that is taken, and by whom.
 #[derive(Debug, Default)]
 pub(super) struct DiskRoom {
@@ -110,9 +113,13 @@ impl DiskRoom {
         let lacking = || {
             let all = self.taken() + self.promised.load(Ordering::Relaxed) + size;
             let free = data_dir::disk_space(folder.path()).map_or(u64::MAX, |space| space.free);
+            let most = match settings.max_size.0 {
+                0 => MOST_UNSAID.min(free.saturating_add(self.taken()) / 2),
+                most => most,
+            };
             let free = free.saturating_sub(self.promised.load(Ordering::Relaxed));
             let needed = settings.min_free.0.saturating_add(size);
-            all.saturating_sub(settings.max_size.0).max(needed.saturating_sub(free))
+            all.saturating_sub(most).max(needed.saturating_sub(free))
         };
         let wanted = lacking();
         // What can never be had is not made by throwing all away.

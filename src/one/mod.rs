@@ -83,6 +83,16 @@ pub fn address(url: &str) -> Option<&str> {
     (port <= 65535 && !group(3).split('/').any(dots)).then_some(cut)
 }
 
+/// Below a proxy's base URL: Alyx with the addresses of data files that lead to the proxy.
+const VIEW: &str = "/-/one";
+/// Below it: the data files themselves.
+const DATA: &str = "/-/data";
+
+/// Where ONE asks Alyx for data files of the proxy at this base URL.
+pub(crate) fn data_view(url: &str) -> String {
+    format!("{url}{VIEW}")
+}
+
 /// ONE's name for a database: its URL without scheme, as a file name.
 pub fn key(url: &str) -> String {
     let bare = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme)).unwrap_or(url);

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Home, OneError,
+    DATA, Home, OneError, data_view,
     files::{self, FileWrite, Folder},
     key, undo,
 };
@@ -35,8 +35,17 @@ pub struct SetupRequest {
     pub like: Option<String>,
     /// The user's name in Alyx, if given.
     pub username: Option<String>,
+    /// The data server behind it, if data files are to come through the proxy, too.
+    pub data: Option<String>,
     /// Where ONE keeps data files of a database that it does not know yet.
     pub downloads: PathBuf,
+}
+
+impl SetupRequest {
+    /// The URL that ONE asks.
+    pub fn one_url(&self) -> String {
+        if self.data.is_some() { data_view(&self.url) } else { self.url.clone() }
+    }
 }
 
 /// A file that is to be written.
@@ -76,7 +85,7 @@ pub fn plan<'a>(home: &'a Home, wanted: &SetupRequest) -> Result<SetupPlan<'a>, 
     let mut caches = files::parse(&caches_path, caches_before.as_deref())?;
     let mut known = client_map(&caches_path, &caches)?;
     let default = caches.get("DEFAULT").and_then(Value::as_str).map(str::to_owned);
-    let own = key(&wanted.url);
+    let own = key(&wanted.one_url());
     let set_up = undo::set_up(&undo::store(folder))?;
     let like = taken_over(&known, &own, set_up.contains(&own), wanted)?;
 
@@ -132,7 +141,7 @@ fn parameters(
         }
         _ => parameters.clone(),
     };
-    parameters.insert("ALYX_URL".to_owned(), wanted.url.as_str().into());
+    parameters.insert("ALYX_URL".to_owned(), wanted.one_url().into());
     for name in KEPT {
         let otherwise = match name {
             "ALYX_LOGIN" => json!(""),
@@ -142,10 +151,26 @@ fn parameters(
         let value = model.get(name).cloned().unwrap_or(otherwise);
         parameters.insert(name.to_owned(), value);
     }
+    if let Some(origin) = &wanted.data {
+        let server = parameters.get("HTTP_DATA_SERVER").and_then(Value::as_str).unwrap_or_default();
+        let server = data_server(server, origin, &wanted.url);
+        parameters.insert("HTTP_DATA_SERVER".to_owned(), server.into());
+    }
     if let Some(username) = &wanted.username {
         parameters.insert("ALYX_LOGIN".to_owned(), username.as_str().into());
     }
     Ok(parameters)
+}
+
+/// What the data server that ONE has is through the proxy at this URL: what stands behind the host stays.
+fn data_server(present: &str, origin: &str, url: &str) -> String {
+    let here = format!("{url}{DATA}");
+    let below = |base: &str| {
+        let rest = present.strip_prefix(base)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    };
+    let rest = below(&here).or_else(|| below(origin)).unwrap_or_default();
+    format!("{here}{}", rest.trim_end_matches('/'))
 }
 
 /// Whether a folder holds data files. What begins with a dot is ONE's own cache of answers.
@@ -176,7 +201,8 @@ fn taken_over(
     if is_set_up && own.is_some() {
         return Ok(own);
     }
-    Ok(wanted.upstream.as_deref().and_then(|upstream| known(&key(upstream))).or(own))
+    let plain = known(&key(&wanted.url)).filter(|_| wanted.data.is_some());
+    Ok(wanted.upstream.as_deref().and_then(|upstream| known(&key(upstream))).or(plain).or(own))
 }
 
 /// What the user should know of the folder for data files that is taken, and besides.

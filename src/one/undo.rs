@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Home, OneError, SetupPlan,
+    Home, OneError, SetupPlan, data_view,
     files::{self, FileWrite},
     key,
     plan::{CACHES, client_map},
@@ -125,7 +125,11 @@ pub fn undo(home: &Home, url: Option<&str>, force: bool) -> Result<Undoing, OneE
     home.sweep();
     let store = store(folder);
     let list = read(&store)?.ok_or_else(|| OneError::NothingToUndo(folder.to_owned()))?;
-    let one = url.map(key);
+    // The one that was set up last, where it was set up with data files and without.
+    let names = url.map(|url| [key(url), key(&data_view(url))]);
+    let is_meant = |name: &&String| names.as_ref().is_some_and(|names| names.contains(name));
+    let one =
+        names.as_ref().map(|names| list.set_up.iter().rev().find(is_meant).unwrap_or(&names[0]).clone());
     if let (Some(one), Some(url)) = (&one, url)
         && !list.set_up.contains(one)
     {

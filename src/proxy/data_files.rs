@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Below this path lie the files.
-const PREFIX: &str = "/-/data";
+pub(crate) const PREFIX: &str = "/-/data";
 
 /// Whether a path is that of a data file, where the proxy gives any.
 pub(crate) fn is_data(core: &Core, path: &str) -> bool {

@@ -10,7 +10,8 @@ pub struct FilesSettings {
     pub enabled: bool,
     /// Base URL of the data server, `http` or `https`.
     pub origin: String,
-    /// All kept files together; those that nobody has asked for longest go first.
+    /// All kept files together; those that nobody has asked for longest go first. 0: 100 GiB, or half of what is free where
+    /// that is less.
     pub max_size: Size,
     /// So much of the disk stays free.
     pub min_free: Size,
@@ -27,7 +28,7 @@ impl Default for FilesSettings {
         Self {
             enabled: false,
             origin: String::new(),
-            max_size: Size::gib(100),
+            max_size: Size(0),
             min_free: Size::gib(10),
             max_age: Span::minutes(5),
             credentials_ttl: Span::minutes(5),

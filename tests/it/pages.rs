@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::browser::Browser;
-use crate::support::{Proxy, Setup, miniature, users};
+use crate::support::{Proxy, Setup, miniature, serve, users};
 use alyx_proxy::miniature::{Miniature, Options};
 
 const ADMIN_TOKEN: &str = "the-token-of-the-administrator";
@@ -12,8 +12,18 @@ async fn miniature() -> Arc<Miniature> {
     Arc::new(miniature::start(Options::default()).await)
 }
 
+/// A server of data files that are all the same.
+async fn data_server() -> String {
+    let fields = [("etag", "\"a\""), ("content-type", "application/octet-stream")];
+    let (url, _) = serve(axum::Router::new().fallback(async move || (fields, "numbers"))).await;
+    url
+}
+
 async fn proxy(alyx: &Miniature) -> Proxy {
     Setup::new(&alyx.url())
+        .set("files.enabled", "true")
+        .set("files.origin", &data_server().await)
+        .set("files.min_free", "0 B")
         .set("mirror.token", users::ADMIN.token)
         .set("mirror.verify_per_minute", "0")
         .set("access.admin_token", ADMIN_TOKEN)
@@ -155,6 +165,7 @@ const PAGES: &[(&str, &str)] = &[
     ("lost", "/-/statsu"),
     ("mirror", "/-/mirror"),
     ("answers", "/-/answers"),
+    ("files", "/-/files"),
     ("docs", "/-/docs/offline"),
     ("start", "/-/docs/start"),
     ("settings", "/-/docs/settings"),
@@ -170,6 +181,10 @@ async fn nobody_is_kept_out_and_every_page_has_its_picture() {
     let proxy = proxy(&alyx).await;
     proxy.until_mirrored(mirrored(&alyx)).await;
     let browser = Browser::open().await;
+    for name in ["a.npy", "b.f5a9c9e2-2b5a-4b6a-9a53-2f7f2c2f3c11.npy"] {
+        let file = format!("/-/data/lab/Subjects/a-subject-with-a-long-name/2021-03-01/001/alf/{name}");
+        proxy.client().anonymous().get(&file).await.expect(200);
+    }
     let mut barriers = Vec::new();
     for (name, path) in PAGES {
         if *name == "status" {

@@ -79,6 +79,44 @@ fn mirrored(form: usize) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stored/mirror-{form}.tar.zst"))
 }
 
+/// The index of the data files has forms of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_earlier_version_has_kept_of_data_files_is_given() {
+    const ALICE: &str = "Basic YWxpY2U6d29uZGVyLWxhbmQtMQ==";
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/files");
+    let now = std::fs::read_dir(migrations).unwrap().count();
+    for form in 1..now {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/stored/files-{form}.tar.zst"));
+        let packed = std::fs::File::open(&file).unwrap_or_else(|e| {
+            panic!(
+                "{}: {e}; a new migration needs one of the form before (see README.md there)",
+                file.display()
+            )
+        });
+        // Whoever was given a file counts for as long as can be said.
+        let setup = Setup::new(UPSTREAM)
+            .set("files.enabled", "true")
+            .set("files.origin", UPSTREAM)
+            .set("access.grace", "3650d");
+        tar::Archive::new(zstd::Decoder::new(packed).unwrap()).unpack(setup.data_dir()).unwrap();
+        let places = std::fs::read_dir(setup.data_dir().join("data-files")).unwrap();
+        let index = places.map(|place| place.unwrap().path().join("index.db")).next().unwrap();
+        assert_eq!(version(&index), form);
+        let mut proxy = setup.start().await;
+        let alice = proxy.client().with_authorization(ALICE);
+        let plain = alice.get("/-/data/lab/plain.bin").await.expect(200);
+        let right: Vec<u8> = (0..=255).cycle().take(102_400).collect();
+        assert!(plain.body == right, "form {form}");
+        // Of this one Alyx's record is not here.
+        let other = "/-/data/lab/spikes.times.0f5a9c9e-2b5a-4b6a-9a53-2f7f2c2f3c11.npy";
+        alice.get(other).await.expect(504);
+        proxy.client().anonymous().get("/-/data/lab/plain.bin").await.expect(504);
+        proxy.terminate().await;
+        assert_eq!(version(&index), now, "form {form} was brought up to date");
+    }
+}
+
 /// The mirror's file has forms of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_every_earlier_version_has_mirrored_is_answered() {

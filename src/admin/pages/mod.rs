@@ -9,6 +9,7 @@ mod answers;
 mod audit;
 mod book;
 mod chart;
+mod data_files;
 mod explore;
 mod frame;
 mod login;
@@ -119,11 +120,16 @@ impl Visit {
             "mirror.json" => text_response(&format!("{:#}\n", self.mirror_json()), "application/json"),
             "answers" => self.answers_page(),
             "answers.json" => text_response(&self.admin.answers_json(), "application/json"),
+            "files" => self.files_page().await,
+            "files.json" => self.files_json().await,
             "audit" => self.audit_page().await,
             "audit.json" => self.audit_json().await,
             "one-setup.json" => {
-                let upstream = serde_json::json!({ "upstream": { "url": self.admin.core.upstream.base() } });
-                text_response(&format!("{upstream:#}\n"), "application/json")
+                let data = self.admin.core.data_files.as_ref();
+                let data = data.map(|files| serde_json::json!({ "origin": files.base() }));
+                let upstream = serde_json::json!({ "url": self.admin.core.upstream.base() });
+                let behind = serde_json::json!({ "upstream": upstream, "data": data });
+                text_response(&format!("{behind:#}\n"), "application/json")
             }
             "one-setup.py" => text_response(&crate::one::script(&self.base), "text/plain; charset=utf-8"),
             "login" => self.login_page("", 200),
@@ -132,7 +138,8 @@ impl Visit {
             "icon.svg" => text_response(ICON, "image/svg+xml"),
             "app.js" => text_response(SCRIPT, "text/javascript; charset=utf-8"),
             _ => {
-                const PAGES: [&str; 7] = ["status", "explore", "mirror", "answers", "docs", "audit", "admin"];
+                const PAGES: [&str; 8] =
+                    ["status", "explore", "mirror", "answers", "files", "docs", "audit", "admin"];
                 let meant = crate::spelling::nearest(path, PAGES);
                 let meant = meant.map(|page| format!("Did you mean /-/{page}? ")).unwrap_or_default();
                 return Some(self.no_page(&format!("{meant}{}", super::router::NO_PAGE)));

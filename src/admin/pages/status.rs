@@ -220,7 +220,7 @@ fn milliseconds(span: Duration) -> String {
 
 /// A number of bytes for people.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mut rest = bytes as f64;
     for unit in ["B", "KiB", "MiB"] {
         if rest < 1024.0 {

@@ -34,8 +34,11 @@ pub(in crate::cli) struct SyncFlags {
 pub(in crate::cli) struct OneSetupFlags {
     #[command(flatten)]
     pub(in crate::cli) proxy: StatusFlags,
+    /// Have data files come through the proxy, too (its setting files.enabled)
+    #[arg(long, conflicts_with = "unchecked")]
+    pub(in crate::cli) data: bool,
     /// Put back what was there before, byte for byte: of the proxy at --url, or of all
-    #[arg(long, conflicts_with_all = ["like", "username", "dry_run", "unchecked", "ca"])]
+    #[arg(long, conflicts_with_all = ["data", "like", "username", "dry_run", "unchecked", "ca"])]
     pub(in crate::cli) undo: bool,
     /// With --undo: also where somebody has changed a file since
     #[arg(long, requires = "undo")]

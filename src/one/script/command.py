@@ -8,8 +8,8 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def upstream_of(url, ca):
-    """The Alyx behind the proxy: whose data files they are."""
+def behind(url, ca):
+    """What is behind the proxy: the Alyx, whose data files they are, and the data server, where it gives files."""
     doubt = "is it an alyx-proxy? (--unchecked takes it all the same)"
     status = None
     try:
@@ -21,7 +21,8 @@ def upstream_of(url, ca):
     try:
         with urllib.request.build_opener(*handlers).open(f"{url}/-/one-setup.json", timeout=5) as answer:
             status, body = answer.status, answer.read()
-        return json.loads(body)["upstream"]["url"] + ""
+        told = json.loads(body)
+        return told["upstream"]["url"] + "", (told.get("data") or {}).get("origin")
     except urllib.error.HTTPError as error:
         to = error.headers.get("Location")
         where = f" and sends to {to}" if to else ""
@@ -58,6 +59,7 @@ def arguments(given):
 
     value("--url", "URL", f"the proxy's URL [default: {URL}]")
     switch("--json", "as JSON, for other programs")
+    switch("--data", "have data files come through the proxy, too (its setting files.enabled)")
     switch("--undo", "put back what was there before, byte for byte: of the proxy at --url, or of all")
     switch("--force", "with --undo: also where somebody has changed a file since")
     value("--like", "URL", "take over folder and parameters of this database [default: the Alyx behind the proxy]")
@@ -70,7 +72,10 @@ def arguments(given):
     if flags.home == "":
         parser.error("--home: a folder is needed")
     others = [flags.like, flags.username, flags.ca]
-    if flags.undo and (flags.dry_run or flags.unchecked or any(other is not None for other in others)):
+    if flags.data and flags.unchecked:
+        parser.error("--data does not go with --unchecked")
+    switched = flags.data or flags.dry_run or flags.unchecked
+    if flags.undo and (switched or any(other is not None for other in others)):
         parser.error("--undo goes with --url, --force, --home and --json only")
     if flags.force and not flags.undo:
         parser.error("--force goes with --undo only")
@@ -100,11 +105,15 @@ def run(flags):
     if flags.undo:
         return run_undo(Home(base, folder), flags)
     url = address(URL if flags.url is None else flags.url)
-    upstream = None if flags.unchecked else upstream_of(url, flags.ca)
+    upstream, data = (None, None) if flags.unchecked else behind(url, flags.ca)
+    if flags.data and data is None:
+        raise Failure(1, f"--data: {url} gives no data files (its setting files.enabled)")
     wanted = {"url": url, "upstream": upstream, "like": flags.like, "username": flags.username}
+    wanted["data"] = data if flags.data else None
     planned = plan(Home(base, folder), downloads, wanted)
     if not flags.dry_run:
         set_up(planned)
+    url = one_url(wanted)
     changes = [("new" if before is None else "changed", str(path)) for path, before, _ in planned["changes"]]
     if flags.json:
         files = [{"path": path, "change": change} for change, path in changes]

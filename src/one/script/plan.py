@@ -11,7 +11,7 @@ def plan(home, downloads, wanted):
     if not isinstance(known, dict):
         raise strange(caches_path, "CLIENT_MAP is no map")
     default = caches.get("DEFAULT")
-    url, upstream = wanted["url"], wanted["upstream"]
+    url, upstream = one_url(wanted), wanted["upstream"]
     own = key(url)
     set_up = (read_list(folder / STORE) or {"set_up": []})["set_up"]
     like = taken_over(known, own, own in set_up, wanted)
@@ -33,6 +33,8 @@ def plan(home, downloads, wanted):
     parameters["ALYX_URL"] = url
     for name, otherwise in KEPT.items():
         parameters[name] = model.get(name, otherwise)
+    if wanted["data"] is not None:
+        parameters["HTTP_DATA_SERVER"] = data_server(parameters["HTTP_DATA_SERVER"], wanted["data"], wanted["url"])
     if wanted["username"] is not None:
         parameters["ALYX_LOGIN"] = wanted["username"]
     others = [name for name in known if name != own]
@@ -66,6 +68,20 @@ def plan(home, downloads, wanted):
     }
 
 
+def one_url(wanted):
+    """The URL that ONE asks."""
+    return wanted["url"] + ("" if wanted["data"] is None else VIEW)
+
+
+def data_server(present, origin, url):
+    """What the data server that ONE has is through the proxy at this URL: what stands behind the host stays."""
+    here = url + DATA
+    for base in (here, origin):
+        if isinstance(present, str) and (present == base or present.startswith(base + "/")):
+            return here + present[len(base) :].rstrip("/")
+    return here
+
+
 def holds_data(folder):
     """Whether a folder holds data files. What begins with a dot is ONE's own cache of answers."""
     try:
@@ -84,7 +100,8 @@ def taken_over(known, own, is_set_up, wanted):
             raise Failure(2, f"ONE knows no database {wanted['like']}; it knows: {', '.join(known)}")
         return name
     upstream = None if wanted["upstream"] is None else key(wanted["upstream"])
-    for name in (own if is_set_up else None, upstream, own):
+    plain = None if wanted["data"] is None else key(wanted["url"])
+    for name in (own if is_set_up else None, upstream, plain, own):
         if name in known:
             return name
     return None

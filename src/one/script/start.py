@@ -53,6 +53,7 @@ KEPT = {
 STORE = ".alyx-proxy-undo"
 LIST = "list.json"
 NEW = ".alyx-proxy-new"
+VIEW, DATA = "/-/one", "/-/data"
 ADDRESS = r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?"
 
 

@@ -62,8 +62,10 @@ def undo(home, url, force):
     kept = read_list(store)
     if kept is None:
         raise Failure(2, f"{folder}: alyx-proxy has set up nothing here, so there is nothing to undo")
-    one = None if url is None else key(url)
-    if one is not None and one not in kept["set_up"]:
+    # The one that was set up last, where it was set up with data files and without.
+    names = [] if url is None else [key(url), key(url + VIEW)]
+    one = next((name for name in reversed(kept["set_up"]) if name in names), None)
+    if url is not None and one is None:
         raise Failure(2, f"{url} has not been set up here; what has: {', '.join(kept['set_up'])}")
     left = [] if one is None else [name for name in kept["set_up"] if name != one]
     if left:

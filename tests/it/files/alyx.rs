@@ -28,7 +28,10 @@ pub(super) struct Lab {
     pub(super) alyx: Miniature,
     /// subject/date/number
     session: String,
-    repository: String,
+    pub(super) eid: String,
+    /// Its lab's name.
+    pub(super) name: String,
+    pub(super) repository: String,
 }
 
 impl Lab {
@@ -47,7 +50,8 @@ impl Lab {
         );
         let repositories = records("data-repository").await;
         let server = repositories.iter().find(|one| one["globus_is_personal"] == false).unwrap();
-        Self { alyx, session: path, repository: text(&server["name"]) }
+        let [eid, name] = ["id", "lab"].map(|field| text(&session[field]));
+        Self { alyx, session: path, eid, name, repository: text(&server["name"]) }
     }
 
     /// Registers a file of this content, again if it is there already: its dataset's id.
@@ -74,7 +78,7 @@ impl Lab {
     /// Where a data server has a file.
     pub(super) fn path(&self, name: &str, id: &str) -> String {
         let (stem, extension) = name.rsplit_once('.').unwrap();
-        format!("/lab/Subjects/{}/{stem}.{id}.{extension}", self.session)
+        format!("/{}/Subjects/{}/{stem}.{id}.{extension}", self.name, self.session)
     }
 
     /// A proxy of this lab that has mirrored its datasets.
@@ -95,7 +99,7 @@ fn here(path: &str) -> String {
     format!("/-/data{path}")
 }
 
-async fn synchronise(proxy: &Proxy) {
+fn synchronise(proxy: &Proxy) {
     done(&run(&["sync", "datasets", "--data-dir", proxy.data_dir().to_str().unwrap()]));
 }
 
@@ -128,7 +132,7 @@ async fn offline_a_file_is_given_while_its_record_says_that_it_is_the_same() {
     alice(&proxy).get(&here(&stranger)).await.expect(504);
     alice(&proxy).ask("GET", &here(&half)).header("range", "bytes=0-9").send().await.expect(504);
     lab.register("alf/spikes.times.npy", &md5(&other), file.len()).await;
-    synchronise(&proxy).await;
+    synchronise(&proxy);
     alice(&proxy).get(&here(&path)).await.expect(504);
 }
 
@@ -160,7 +164,7 @@ async fn a_file_that_is_not_what_alyx_says_is_passed_on_and_named() {
     done(&run_for(&proxy, &["online"]));
     // Alyx is put right.
     lab.register("alf/spikes.times.npy", &md5(&file), file.len()).await;
-    synchronise(&proxy).await;
+    synchronise(&proxy);
     assert!(alice(&proxy).get(&here(&path)).await.expect(200).body == file);
     until_kept(&proxy, 2).await;
     differing(0).await;
@@ -191,7 +195,7 @@ async fn a_dataset_that_is_registered_anew_is_fetched_anew() {
     until_given_offline(&proxy, &path, &old).await;
     done(&run_for(&proxy, &["online"]));
     assert_eq!(lab.put(&origin, "alf/spikes.times.npy", &new).await, path);
-    synchronise(&proxy).await;
+    synchronise(&proxy);
     assert!(alice(&proxy).get(&here(&path)).await.expect(200).body == new, "the old one is given");
     done(&run_for(&proxy, &["offline"]));
     until_given_offline(&proxy, &path, &new).await;

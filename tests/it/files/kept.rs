@@ -168,6 +168,60 @@ async fn what_nobody_has_asked_for_longest_goes_first() {
 }
 
 #[tokio::test]
+async fn where_nothing_is_said_of_it_half_of_the_disk_stays_free() {
+    let origin = DataServer::start().await;
+    let proxy = setup(origin.url()).on_a_disk_of("48m").start().await;
+    for (path, seed) in [("/a", 1), ("/b", 2), ("/c", 3), ("/d", 4)] {
+        let file = bytes(BLOCK, seed);
+        origin.put(path, &file);
+        assert!(alice(&proxy).get(&here(path)).await.expect(200).body == file);
+        until("its room is counted", async || {
+            let files = proxy.status().await["files"].clone();
+            files["files"].as_u64().unwrap() + files["evicted"].as_u64().unwrap() == seed
+        })
+        .await;
+    }
+    let kept = proxy.status().await["files"]["bytes"].as_u64().unwrap();
+    assert!((8 << 20..=24 << 20).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
+async fn a_page_tells_what_is_here_and_strangers_how_much() {
+    let origin = DataServer::start().await;
+    let proxy = setup(origin.url()).start().await;
+    for (path, seed) in [(PATH, 1), ("/lab/Subjects/KS001/2021-03-01/001/a.npy", 2), ("/atlas/a.nrrd", 3)] {
+        origin.put(path, &bytes(100_000, seed));
+        alice(&proxy).get(&here(path)).await.expect(200);
+        until_kept(&proxy, usize::try_from(seed).unwrap()).await;
+        until("it is counted", async || proxy.status().await["files"]["files"] == seed).await;
+        alice(&proxy).get(&here(path)).await.expect(200);
+    }
+    until("all are counted", async || proxy.status().await["files"]["files"] == 3).await;
+    let owner = proxy.client().with_authorization(&format!("Bearer {}", proxy.admin_token()));
+    let told = owner.get("/-/files.json").await.expect(200).json()["files"].clone();
+    assert_eq!(
+        (&told["saved"], &told["hit_rate"], &told["usage"]["files"]),
+        (&300_000.into(), &0.5.into(), &3.into())
+    );
+    let sessions: Vec<_> =
+        told["sessions"].as_array().unwrap().iter().map(|one| (&one["session"], &one["files"])).collect();
+    assert_eq!(sessions.len(), 2, "{told:#}");
+    assert!(sessions.contains(&(&"KS001/2021-03-01/001".into(), &2.into())), "{told:#}");
+    let page = owner.get("/-/files").await.expect(200);
+    assert!(page.text().contains("KS001/2021-03-01/001"));
+    for target in ["/-/files", "/-/files.json"] {
+        let shown = proxy.client().anonymous().get(target).await.expect(200);
+        assert!(!shown.text().contains("KS001"), "{}", shown.text());
+    }
+    let proxy = proxy.restart_with("files.enabled", "false").await;
+    assert!(proxy.client().anonymous().get("/-/files").await.expect(200).text().contains("files.enabled"));
+    assert_eq!(
+        proxy.client().anonymous().get("/-/files.json").await.expect(200).json()["files"],
+        serde_json::Value::Null
+    );
+}
+
+#[tokio::test]
 async fn a_full_disk_serves_on_from_the_data_server() {
     let origin = DataServer::start().await;
     let file = bytes(2 * BLOCK, 8);
@@ -234,11 +288,12 @@ async fn an_administrator_sees_what_is_here_and_has_it_forgotten() {
         origin.put(path, &bytes(100_000, seed));
     }
     let proxy = setup(origin.url()).start().await;
-    for path in ["/lab/KS001/a", "/lab/KS001/b", "/lab/KS002/a", "/lab/KS002/a"] {
+    for path in ["/lab/KS001/a", "/lab/KS001/b", "/lab/KS002/a"] {
         alice(&proxy).get(&here(path)).await.expect(200);
     }
     until_kept(&proxy, 3).await;
     until("all are counted", async || proxy.status().await["files"]["files"] == 3).await;
+    alice(&proxy).get(&here("/lab/KS002/a")).await.expect(200);
     let metrics = proxy.get("/-/metrics").await;
     for line in [
         "alyx_proxy_files_entries 3",

@@ -7,6 +7,8 @@ mod faults;
 mod kept;
 mod nginx;
 mod rights;
+mod view;
+mod with_one;
 
 use std::{
     fs,

@@ -71,7 +71,9 @@ impl Nginx {
     }
 
     pub(super) fn put(&self, path: &str, bytes: &[u8]) {
-        fs::write(self.folder.path().join("www").join(path.trim_start_matches('/')), bytes).unwrap();
+        let place = self.folder.path().join("www").join(path.trim_start_matches('/'));
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, bytes).unwrap();
     }
 
     /// Takes bob's right to `lab`; nginx reads who is who with each request.

@@ -40,6 +40,44 @@ const TRIED: [(&str, &str); 2] = [
     ("tried/lab/file.npy", ""),
 ];
 
+/// Homes that are set up for data files.
+pub(super) fn data_files(names: &Names) -> Vec<Case> {
+    let case =
+        |name: &'static str, files: &[(&str, &str)], steps: &[&str]| Case::new(name, names, files, steps);
+    let undo = "--undo => 0 now";
+    vec![
+        case(
+            "data files",
+            &MINE,
+            &[
+                "--data --dry-run => 0 Nothing was changed",
+                "--data => 0 @FIRST/-/one from now on (before: other.example.org)",
+                ".one/.@DATA == {\"ALYX_LOGIN\": \"me\", \"ALYX_URL\": \"@FIRST/-/one\", \"HTTP_DATA_SERVER\": \
+                 \"@FIRST/-/data\", \"HTTP_DATA_SERVER_LOGIN\": null, \"HTTP_DATA_SERVER_PWD\": null}",
+                "--data => 0 already",
+                "=> 0 @FIRST from now on (before: @DATA)",
+                "--undo --url @FIRST => 0 Still set up: @DATA.",
+                "--data --json => 0 []",
+                "--undo --url @FIRST => 0 ONE() asks other.example.org now.",
+            ],
+        ),
+        case(
+            "data files of another server, and of none",
+            &[MINE[0], MINE[1], (".one/.@DB", r#"{"HTTP_DATA_SERVER": "https://my.data/public/"}"#)],
+            &[
+                "--data --url @SECOND => 1 gives no data files",
+                "--data => 0 from now on",
+                ".one/.@DATA == {\"ALYX_LOGIN\": \"\", \"ALYX_URL\": \"@FIRST/-/one\", \"HTTP_DATA_SERVER\": \
+                 \"@FIRST/-/data/public\", \"HTTP_DATA_SERVER_LOGIN\": null, \"HTTP_DATA_SERVER_PWD\": null}",
+                "--data --like other.example.org => 0 of them",
+                ".one/.@DATA == {\"ALYX_LOGIN\": \"zoë\", \"ALYX_URL\": \"@FIRST/-/one\", \"HTTP_DATA_SERVER\": \
+                 \"@FIRST/-/data\", \"HTTP_DATA_SERVER_LOGIN\": \"they\", \"HTTP_DATA_SERVER_PWD\": \"their secret\"}",
+                undo,
+            ],
+        ),
+    ]
+}
+
 /// Homes as people have them.
 pub(super) fn usual(names: &Names) -> Vec<Case> {
     let case =

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Seen, cases, miniature, pipe, script_of, tree, within_permissions};
-use crate::support::Proxy;
+use crate::support::{Proxy, Setup};
 
 /// What is done in a home.
 enum Step {
@@ -134,7 +134,8 @@ async fn portal() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_script_and_the_command_do_the_same() {
     let (alyx, other) = (miniature().await, miniature().await);
-    let (first, second) = (Proxy::start(&alyx.url()).await, Proxy::start(&other.url()).await);
+    let first = Setup::new(&alyx.url()).set("files.enabled", "true").set("files.origin", "https://my.data");
+    let (first, second) = (first.start().await, Proxy::start(&other.url()).await);
     let script = script_of(&first).await;
     let folder = TempDir::with_prefix("one-script-").unwrap();
     let home = folder.path().join("home");
@@ -144,6 +145,7 @@ async fn the_script_and_the_command_do_the_same() {
         ("@DB", key(&alyx.url())),
         ("@OWN1", key(&first.url())),
         ("@OWN2", key(&second.url())),
+        ("@DATA", key(&format!("{}/-/one", first.url()))),
         ("@FIRST", first.url()),
         ("@SECOND", second.url()),
         ("@PORTAL", portal().await),
@@ -165,7 +167,8 @@ async fn the_script_and_the_command_do_the_same() {
             command.args(if is_named { vec![] } else { vec!["--url", &url] });
             command.output().unwrap()
         };
-        let cases: Vec<Case> = cases::usual(&names).into_iter().chain(cases::unusual(&names)).collect();
+        let cases = [cases::usual(&names), cases::data_files(&names), cases::unusual(&names)];
+        let cases: Vec<Case> = cases.into_iter().flatten().collect();
         let mut states = 0;
         for case in &cases {
             let command = case.play(&home, &by_command);
