@@ -24,6 +24,7 @@ needs() {
   need shellcheck 'scripts are held to the rules' shellcheck ShellCheck shellcheck shellcheck
   need has_procps 'tests send signals' procps procps-ng procps-ng -
   need nginx 'a server of data files for tests; measurements' nginx-light nginx nginx -
+  need has_postgres 'several proxies as one service' postgresql postgresql-server postgresql postgresql
   need unshare 'tests with a full disk or a cut network' util-linux util-linux util-linux -
   wants full || return 0
 
@@ -51,5 +52,6 @@ needs() {
 has_venv() { python3 -c 'import venv, ensurepip'; }
 has_python_3_10() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; }
 has_chromium() { command -v chromium || command -v chromium-browser; }
+has_postgres() { command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
 has_procps() { command -v ps; }
 has_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' || compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1'; }

@@ -26,6 +26,9 @@ pub trait Clock: Debug + Send + Sync {
     /// The monotonic time, for deadlines and for how long something took.
     fn instant(&self) -> Instant;
 
+    /// The time since the machine started, which goes on while it sleeps: for what others count on to end.
+    fn awake(&self) -> Duration;
+
     /// A point in time for the order of things: now, and later than every stamp before.
     fn stamp(&self) -> Millis;
 
@@ -67,6 +70,23 @@ impl Clock for SystemClock {
 
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+
+    #[cfg(unix)]
+    fn awake(&self) -> Duration {
+        use rustix::time::{ClockId, clock_gettime};
+        #[cfg(target_os = "linux")]
+        const CLOCK: ClockId = ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        const CLOCK: ClockId = ClockId::Monotonic;
+        let time = clock_gettime(CLOCK);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+
+    #[cfg(not(unix))]
+    fn awake(&self) -> Duration {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
     }
 
     fn stamp(&self) -> Millis {
@@ -216,6 +236,13 @@ impl Clock for ManualClock {
     fn instant(&self) -> Instant {
         let passed = Duration::from_millis(self.passed.load(Ordering::Acquire).unsigned_abs());
         self.start.into_std() + passed + self.of_tokio()
+    }
+
+    fn awake(&self) -> Duration {
+        // It was started a while ago.
+        Duration::from_secs(1_000)
+            + Duration::from_millis(self.passed.load(Ordering::Acquire).unsigned_abs())
+            + self.of_tokio()
     }
 
     fn stamp(&self) -> Millis {

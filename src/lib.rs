@@ -15,6 +15,7 @@ pub mod app;
 pub mod auth;
 pub mod cache;
 pub mod clock;
+pub mod cluster;
 pub mod data_dir;
 pub mod docs;
 mod files;

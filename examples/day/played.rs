@@ -50,6 +50,10 @@ impl Clock for DayClock {
         self.began + passed
     }
 
+    fn awake(&self) -> Duration {
+        self.instant().saturating_duration_since(self.began)
+    }
+
     fn stamp(&self) -> Millis {
         let next = |last: Millis| self.now().max(last + 1);
         let last =

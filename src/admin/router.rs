@@ -129,7 +129,7 @@ async fn page(admin: &Arc<AdminSite>, peer: IpAddr, request: Request<Body>) -> R
         .unwrap_or_else(|| ProxyError::refused(StatusCode::NOT_FOUND, NO_PAGE).into())
 }
 
-pub(super) const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/audit, /-/docs, \
+pub(super) const NO_PAGE: &str = "The proxy has no such page. It has /-/status, /-/explore, /-/mirror, /-/answers, /-/cluster, /-/audit, /-/docs, \
                        /-/one-setup.py, /-/health, /-/ready and /-/metrics; pages are JSON too, with .json behind the name.";
 
 /// The demo's switch: cuts or restores the network between the proxy and its miniature Alyx, and
@@ -256,6 +256,7 @@ impl AdminSite {
             "responses": answers,
             "cache": { "entries": stored.responses, "bytes": stored.bytes, "limit": stored.limit },
             "files": self.core.data_files.as_ref().map(|files| files.usage()),
+            "cluster": self.core.cluster.as_ref().map(|cluster| cluster.view(names)),
             "mirror": self.mirror_status(names),
             "activity": self.activity_status(names),
             "tokens": self.core.tokens.len(),

@@ -40,7 +40,17 @@ impl AdminSite {
         set("alyx_proxy_cache_entries", stored.responses);
         self.set_disk_space().await;
         self.set_mirror_gauges();
+        self.set_cluster_gauges();
         self.set_file_series();
+    }
+
+    /// Sets what is known of the others; there are no such series where this proxy is alone on purpose.
+    fn set_cluster_gauges(&self) {
+        let Some(cluster) = &self.core.cluster else { return };
+        let view = cluster.view(false);
+        set("alyx_proxy_cluster_together", cluster.together().into());
+        set("alyx_proxy_cluster_members", cluster.members() as u64);
+        set("alyx_proxy_cluster_event_lag", view.members.iter().map(|member| member.lag).max().unwrap_or(0));
     }
 
     /// Sets what the data files have counted; they stand at zero where there are none.

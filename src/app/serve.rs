@@ -33,7 +33,7 @@ use crate::{
         floors::of_alyx,
         hot_cache::{Fingerprint, HotKey},
         in_flight::{self, Standing},
-        log_in_audit,
+        log_in_audit, together,
     },
     rfc9111,
     server::{connection_limit::OfUser, request_id},
@@ -69,11 +69,16 @@ async fn answer(app: Arc<App>, peer: SocketAddr, request: Request<Body>) -> Resp
         finish(&app.core, &named(access_log::endpoint(&uri)), &response, how);
         return response;
     }
+    // Before anything is looked at: what was written elsewhere before this request came is here, or this says that it may not be.
+    let is_in_doubt = app.core.is_in_doubt();
     let is_below = request.extensions().get::<AskedBelow>().is_some();
     let name = if is_below { None } else { app.floors.hot_cache.key(&request, peer.ip()) };
     if let Some((mut response, how, endpoint)) =
         name.as_ref().and_then(|name| app.floors.hot_cache.get(&request, name))
     {
+        if is_in_doubt {
+            together::say_doubt(&mut response, Some(how));
+        }
         finish(&app.core, &named(endpoint), &response, Some(how));
         response.extensions_mut().insert(OfUser);
         return response;
@@ -81,8 +86,11 @@ async fn answer(app: Arc<App>, peer: SocketAddr, request: Request<Body>) -> Resp
     // The way down the staircase takes much room, and whoever holds this future holds all of it: where it is not
     // gone, its room shall not be copied about either.
     let endpoint = access_log::endpoint(&uri);
-    let response = Box::pin(decide(&app, peer, name, endpoint, request)).await;
+    let mut response = Box::pin(decide(&app, peer, name, endpoint, request)).await;
     let how = response.extensions().get().copied();
+    if is_in_doubt {
+        together::say_doubt(&mut response, how);
+    }
     finish(&app.core, &named(endpoint), &response, how);
     response
 }

@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{App, alyx_pages::AlyxPages, descriptions, serve::serve};
 use crate::{
-    proxy::{core::Core, verify},
+    proxy::{core::Core, together::Following, verify},
     server::listener::{ListenError, Listener, RequestHandler},
     telemetry::{
         audit::{AuditEntry, AuditStream},
@@ -83,6 +83,11 @@ impl HttpServer {
         let noted = |outcome| AuditEntry::new(AuditStream::Acts, "proxy", outcome);
         app.core.audit.note(noted("started").plain("version", env!("CARGO_PKG_VERSION")));
         let tasks = background_tasks(&app);
+        // It goes on until the last request is answered: nobody shall wait for this proxy's lease to lapse.
+        let in_cluster = app.core.cluster.clone().map(|cluster| {
+            let following = Following::of(&app.core);
+            (cluster.clone(), tokio::spawn(cluster.run(following)))
+        });
         let shutdown = shutdown.shared();
         let pages = AlyxPages(app.clone());
         let of_pages = async {
@@ -105,6 +110,10 @@ impl HttpServer {
         };
         if tokio::time::timeout(drain, drained).await.is_err() {
             tracing::warn!("open requests were cut off after `server.shutdown_timeout`");
+        }
+        if let Some((cluster, task)) = in_cluster {
+            task.abort();
+            cluster.leave().await;
         }
         app.core.audit.note(noted("stopped"));
         app.close().await;

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -62,6 +62,8 @@ pub struct TokenCache {
     /// When others were. Anybody can make some up: no more than so many are remembered.
     others_refused_at: Cache<TokenHash, Millis>,
     refusals: AtomicU64,
+    /// Alyx is asked anew about what it accepted up to this time.
+    doubted_at: AtomicI64,
     clock: SharedClock,
 }
 
@@ -83,6 +85,7 @@ impl TokenCache {
             refused_at: Mutex::new(refused_at),
             others_refused_at: Cache::new(OTHERS),
             refusals: AtomicU64::new(0),
+            doubted_at: AtomicI64::new(Millis::MIN),
             clock,
         })
     }
@@ -98,7 +101,9 @@ impl TokenCache {
         // A clock that was set back makes an age negative: then it is not known, and Alyx is asked.
         match self.clock.now() - vouched_at {
             age if age >= settings.grace.millis() => TokenStatus::PastGrace { vouched_at },
-            age if (0..settings.token_ttl.millis()).contains(&age) => TokenStatus::Vouched,
+            age if (0..settings.token_ttl.millis()).contains(&age) && !self.is_doubted(vouched_at) => {
+                TokenStatus::Vouched
+            }
             _ => TokenStatus::NeedsRevalidation,
         }
     }
@@ -111,6 +116,21 @@ impl TokenCache {
     /// Until when this token counts without asking Alyx about it; none if Alyx is to be asked at once.
     pub fn vouched_until(&self, token: &TokenHash, settings: &settings::AccessSettings) -> Option<Millis> {
         self.until(token, settings.token_ttl.millis().min(settings.grace.millis()))
+            .filter(|_| self.vouched_at(token).is_some_and(|at| !self.is_doubted(at)))
+    }
+
+    fn vouched_at(&self, token: &TokenHash) -> Option<Millis> {
+        self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token).copied()
+    }
+
+    fn is_doubted(&self, vouched_at: Millis) -> bool {
+        vouched_at <= self.doubted_at.load(Ordering::Acquire)
+    }
+
+    /// Some may have been refused elsewhere: Alyx is to be asked about all of them, while it can be.
+    pub fn doubt(&self) {
+        self.doubted_at.store(self.clock.now(), Ordering::Release);
+        self.refusals.fetch_add(1, Ordering::Release);
     }
 
     /// Until when this token counts without Alyx; none if it doesn't.
@@ -120,7 +140,7 @@ impl TokenCache {
 
     /// When this span is over that begins with the last acceptance; none where it is over.
     fn until(&self, token: &TokenHash, span: Millis) -> Option<Millis> {
-        let vouched_at = *self.vouched_at.read().unwrap_or_else(PoisonError::into_inner).get(token)?;
+        let vouched_at = self.vouched_at(token)?;
         let until = vouched_at.saturating_add(span);
         (until > self.clock.now()).then_some(until)
     }
@@ -158,6 +178,16 @@ impl TokenCache {
         };
         if let Err(error) = store.commit("a token's refusal", refuse).await {
             tracing::error!(%error, "a refused token is forgotten only until the next start");
+        }
+    }
+
+    /// Alyx has refused this token through another proxy. It counts no more from now on; that is on its way to the disk then.
+    pub fn refused_elsewhere(&self, token: TokenHash, store: &Store) {
+        match self.no_longer_counts(token) {
+            None => self.others_refused_at.insert(token, self.clock.stamp()),
+            Some(refused_at) => store.write("a token's refusal", 0, move |connection| {
+                connection.prepare_cached(INSERT)?.execute((token.0, -refused_at)).map(drop)
+            }),
         }
     }
 

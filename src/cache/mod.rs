@@ -220,6 +220,11 @@ impl ResponseCache {
         self.marks.end(pending, true, self.disk.store()).await.map(drop)
     }
 
+    /// Another proxy has written what may have changed these scopes: nothing that was asked for before counts from now on.
+    pub fn written_elsewhere(&self, scopes: Vec<String>) -> Marked {
+        self.marks.mark(scopes, self.disk.store())
+    }
+
     /// Notes that a write which may change these scopes is about to be passed on.
     pub async fn begin_write(&self, scopes: &[Scope]) -> Result<PendingWrite, StoreError> {
         self.marks.begin(scopes, self.disk.store()).await

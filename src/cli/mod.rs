@@ -12,6 +12,7 @@
 mod args;
 mod check_config;
 mod client;
+mod cluster;
 mod control;
 mod demo;
 mod explain;
@@ -135,6 +136,9 @@ async fn dispatch(cli: Cli) -> CommandResult {
         }
         Some(Command::Keys { common: more, keys }) => {
             snapshot::keys(&sources(common.and(more), Vec::new())?, &keys)
+        }
+        Some(Command::Cluster { common: more, cluster }) => {
+            cluster::run(&sources(common.and(more), Vec::new())?, &cluster).await
         }
         Some(Command::Tables { common: more, tables }) => {
             tables::run(&sources(common.and(more), Vec::new())?, &tables).await

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use alyx_proxy::{
     auth::admin_token,
+    cluster::ClusterView,
     settings::{Settings, Sources, load},
 };
 use anyhow::anyhow;
@@ -24,6 +25,8 @@ struct StatusView {
     cache: CacheView,
     tokens: u64,
     mirror: Option<MirrorView>,
+    #[serde(default)]
+    cluster: Option<ClusterView>,
     #[serde(default)]
     files: Option<DataFilesView>,
     degraded: Option<DegradationView>,
@@ -216,9 +219,23 @@ fn readable(status: &StatusView) -> String {
     let refused = mirror.iter().filter_map(|mirror| mirror.account_refused.clone());
     let attention = attention.chain(hint).chain(refused).chain(status.certificate_remarks.iter().cloned());
     lines.extend(attention.map(|text| format!("{:<11} {text}", "ATTENTION")));
+    lines.extend(
+        status.cluster.iter().map(|cluster| format!("{:<11} {}", "cluster", readable_cluster(cluster))),
+    );
     lines.extend(status.files.iter().map(|files| format!("{:<11} {}", "data files", readable_files(files))));
     lines.extend(mirror.iter().flat_map(readable_mirror));
     lines.join("\n")
+}
+
+fn readable_cluster(view: &ClusterView) -> String {
+    let ClusterView { state, members, trouble, untold, .. } = view;
+    let why = trouble.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let untold = if *untold > 0 { "; the others have yet to be told what was written here" } else { "" };
+    match members.len() {
+        2 if state == "together" => format!("together with one other{untold}"),
+        all @ 3.. if state == "together" => format!("together with {} others{untold}", all - 1),
+        _ => format!("{state}{why}{untold}"),
+    }
 }
 
 fn readable_files(view: &DataFilesView) -> String {

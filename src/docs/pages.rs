@@ -33,6 +33,7 @@ const SUMMARY: &str = include_str!("../../docs/src/SUMMARY.md");
 const FILES: &[(&str, &str)] = files![
     "access.md",
     "backup.md",
+    "cluster.md",
     "commands.md",
     "comparison.md",
     "files.md",

@@ -70,6 +70,8 @@ reasons! {
         Changed = "changed",
         /// A snapshot takes no writes.
         Snapshot = "snapshot",
+        /// The other proxies of the cluster can't be told of a write.
+        Cluster = "cluster",
         /// Django's redirect to the path with a slash, made here while Alyx is away.
         OfflineRedirect = "offline-redirect",
         /// Alyx is away.

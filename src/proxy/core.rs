@@ -9,16 +9,17 @@ use std::{
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
-use super::{history::History, list_walks::ListWalks, mode::Mode};
+use super::{history::History, list_walks::ListWalks, mode::Mode, together};
 use crate::{
     alyx::error_body,
-    auth::{Credentials, SecretError, SecretKey, TokenCache},
+    auth::{Credentials, SecretError, SecretKey, TokenCache, TokenStatus},
     cache::{GivenCopies, ResponseCache, seal_stored},
     clock::{Millis, SharedClock},
+    cluster::{Cluster, ClusterOpenError},
     data_dir::{self, LockError, PrivacyError},
     files::{DataFiles, HttpSource},
     mirror::{Mirror, MirrorOpenError, Synchroniser},
-    settings::{Settings, value::Size},
+    settings::{Profile, Settings, value::Size},
     storage::seal::SecretSeal,
     store::{self, Degradation, Store, StoreError},
     telemetry::{activity::Activity, audit::AuditLog, counters::Counters},
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) walks: ListWalks,
     /// Whole tables of Alyx; none where nothing is to be mirrored.
     pub(crate) mirror: Option<Arc<Mirror>>,
+    /// The other proxies of the same Alyx; none where this is the only one.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     /// Keeps the mirror up to date; none where nothing is to be mirrored.
     pub(crate) synchroniser: Option<Arc<Synchroniser>>,
     pub(crate) tokens: TokenCache,
@@ -93,6 +96,9 @@ pub enum OpenError {
     /// The account that the mirror is synchronised by can't be had.
     #[error("the account in [mirror]: {0}")]
     Account(#[from] crate::upstream::AccountError),
+    /// The cluster can't be had.
+    #[error("[cluster]: {0}")]
+    Cluster(#[from] ClusterOpenError),
     /// The upstream can't be asked with these settings.
     #[error(transparent)]
     Upstream(#[from] UpstreamConfigError),
@@ -130,12 +136,10 @@ impl Core {
         if mode.snapshot().is_some() {
             upstream.health.freeze();
         }
-        let of_upstream = data_dir::upstream_folder(&folder, upstream.base());
-        let opening = tokio::task::spawn_blocking(move || Store::open(&of_upstream)).await;
-        let store =
-            Arc::new(opening.map_err(|error| OpenError::Io(folder.clone(), io::Error::other(error)))??);
+        let store = open_store(&folder, upstream.base()).await?;
         let mirror = open_mirror(&store, &folder, clock.clone(), settings.storage.max_memory).await?;
         let seal = Arc::new(key.seal());
+        let cluster = open_cluster(&settings, &mode, &upstream, &store, &clock).await?;
         seal_secrets(&store, mirror.as_ref(), &seal).await;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let audit = AuditLog::start(&folder, settings.clone(), clock.clone(), Box::new(key.hash_names()))
@@ -157,6 +161,7 @@ impl Core {
             walks: ListWalks::new(settings.load().cache.given_copies),
             tokens: TokenCache::load(&store, clock.clone()).await?,
             history: History::new(clock.clone()),
+            cluster,
             mirror,
             synchroniser,
             audit,
@@ -188,7 +193,11 @@ impl Core {
             self.tokens.vouch(token, answer.asked_at, &self.store);
         }
         if error_body::is_token_refused(answer.status, &answer.body) {
+            let is_news = self.tokens.status(&token, &self.settings.load().access) != TokenStatus::Refused;
             self.tokens.forget(token, &self.store).await;
+            if is_news {
+                together::refused(self, credentials).await;
+            }
         }
     }
 
@@ -231,6 +240,26 @@ async fn seal_secrets(store: &Arc<Store>, mirror: Option<&Arc<Mirror>>, seal: &A
     {
         failed("mirror.db", &error);
     }
+}
+
+async fn open_store(folder: &Path, upstream: &str) -> Result<Arc<Store>, OpenError> {
+    let of_upstream = data_dir::upstream_folder(folder, upstream);
+    let opening = tokio::task::spawn_blocking(move || Store::open(&of_upstream)).await;
+    Ok(Arc::new(opening.map_err(|error| OpenError::Io(folder.to_owned(), io::Error::other(error)))??))
+}
+
+/// The other proxies, where the settings name them; a snapshot that is served alone has none, nor a cache for any HTTP server.
+async fn open_cluster(
+    settings: &Settings,
+    mode: &Mode,
+    upstream: &Upstream,
+    store: &Arc<Store>,
+    clock: &SharedClock,
+) -> Result<Option<Arc<Cluster>>, ClusterOpenError> {
+    if mode.snapshot().is_some() || settings.cache.profile == Profile::Rfc9111 {
+        return Ok(None);
+    }
+    Cluster::open(&settings.cluster, upstream.base(), store, clock.clone()).await
 }
 
 async fn open_mirror(

@@ -39,6 +39,7 @@ pub(crate) mod snapshot_audit;
 mod stale;
 #[cfg(test)]
 mod tests;
+pub(crate) mod together;
 mod unsealed;
 pub(crate) mod verify;
 mod write;

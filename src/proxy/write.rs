@@ -15,6 +15,7 @@ use super::{
     core::Core,
     error::{self, ProxyError},
     lost_update, passthrough,
+    together::{self, NotNoted},
     write_outcome::WriterStanding,
 };
 use crate::{
@@ -56,12 +57,9 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
     if !scopes.is_empty() {
         scopes.extend(token.map(lost_update::writer));
     }
-    let pending = match core.responses.begin_write(&scopes).await {
-        Ok(pending) => pending,
-        Err(error) => {
-            tracing::error!(%error, "what a write may change can't be noted; it is not passed on");
-            return ProxyError::refused(StatusCode::INSUFFICIENT_STORAGE, NO_DISK).into();
-        }
+    let marking = match together::begin(core, &scopes).await {
+        Ok(marking) => marking,
+        Err(not_noted) => return refusal_of(not_noted).into(),
     };
     let result = passthrough::forward(core, asked, body, ForwardReason::Method).await;
     let writer = writer.judged(core, token, &settings.access);
@@ -69,11 +67,11 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
     if let Ok(response) = &result {
         lost_update::wrote(core, wrote, response.status());
     }
-    let marked = core.responses.end_write(pending, changed).await;
+    let (marked, acknowledging) = together::end(core, marking, changed).await;
     if let Err(error) = &marked {
         tracing::error!(%error, "what a write changed was not marked anew on disk");
     }
-    match result {
+    let mut response = match result {
         // After the marks: what is synchronised from now on has seen the write.
         Ok(response) if changed && !scopes.is_empty() => {
             refresh_mirror(core, &method, &route, answered(&response), marked.ok()).await;
@@ -83,6 +81,19 @@ pub(crate) async fn answer(core: &Core, asked: Exchange, body: Body) -> Response
         Err(failure) => {
             may_have_written(core, marked.ok().filter(|_| changed));
             failed(core, &method, &failure).into()
+        }
+    };
+    acknowledging.wait(core, &mut response).await;
+    response
+}
+
+/// The refusal of a write that can't be noted.
+fn refusal_of(not_noted: NotNoted) -> ProxyError {
+    match not_noted {
+        NotNoted::Cluster => together::refusal(),
+        NotNoted::Disk(error) => {
+            tracing::error!(%error, "what a write may change can't be noted; it is not passed on");
+            ProxyError::refused(StatusCode::INSUFFICIENT_STORAGE, NO_DISK)
         }
     }
 }

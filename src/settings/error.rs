@@ -106,7 +106,9 @@ pub enum SettingsError {
         other: &'static str,
     },
     /// A file that holds a secret can be read by others.
-    #[error("{path} holds a password or token and may be read by others (mode {mode}): `chmod 600 {path}`")]
+    #[error(
+        "{path} holds a password, token or key and may be read by others (mode {mode}): `chmod 600 {path}`"
+    )]
     Open {
         /// The file.
         path: String,

@@ -36,6 +36,8 @@ pub(super) enum ValueKind {
     Addresses,
     /// The URL that paths are put behind.
     BaseUrl { empty: bool },
+    /// The URL of a PostgreSQL; there may be a password in it.
+    EngineUrl,
     /// A directory.
     Directory,
     /// Paths of URLs.
@@ -85,6 +87,9 @@ impl ValueKind {
                 "an http or https URL with a host, and without user, password, query and fragment{}",
                 if empty { ", or nothing" } else { "" }
             ),
+            Self::EngineUrl => {
+                "the URL of a PostgreSQL such as \"postgres://USER@HOST/DATABASE\", or nothing".to_owned()
+            }
             Self::Directory => "the path of a directory".to_owned(),
             Self::Paths => "a list of paths that start with `/` such as [\"/users\", \"/me\"]".to_owned(),
             Self::Size { least } if least.0 > 0 => {
@@ -133,6 +138,9 @@ impl ValueKind {
             Self::BaseUrl { empty } => {
                 text.is_some_and(|text| (empty && text.is_empty()) || base_url(text).is_some())
             }
+            Self::EngineUrl => text.is_some_and(|text| {
+                text.is_empty() || text.starts_with("postgres://") || text.starts_with("postgresql://")
+            }),
             Self::Secret => text.is_some_and(|text| {
                 text.is_empty()
                     || text.len() >= SHORTEST_SECRET && text.bytes().all(|byte| byte.is_ascii_graphic())

@@ -12,7 +12,7 @@ use figment::{Figment, providers::Serialized};
 use serde_json::Value;
 
 use super::{
-    Settings,
+    ClusterSettings, Settings,
     error::SettingsError,
     keys, kind,
     layer::{self, LayeredValue},
@@ -168,6 +168,7 @@ fn check_together(settings: &Settings, figment: &Figment) -> Result<(), Settings
         return Err(SettingsError::Half { origin: origin(figment, key), key, other });
     }
     check_account(&settings.mirror, figment)?;
+    check_cluster(&settings.cluster, figment)?;
     let upstream = &settings.upstream;
     if upstream.serve_stale_after <= upstream.timeout {
         return Ok(());
@@ -202,6 +203,26 @@ fn check_account(mirror: &mirror::MirrorSettings, figment: &Figment) -> Result<(
     Ok(())
 }
 
+/// Where the cluster's engine is, and the key: both or none.
+fn check_cluster(cluster: &ClusterSettings, figment: &Figment) -> Result<(), SettingsError> {
+    let (file, key) = (!cluster.url_file.as_os_str().is_empty(), !cluster.key_file.as_os_str().is_empty());
+    let url = if file { "cluster.url_file" } else { "cluster.url" };
+    if file && !cluster.url.is_empty() {
+        let (key, other) = ("cluster.url_file", "cluster.url");
+        return Err(SettingsError::Both { origin: origin(figment, key), key, other });
+    }
+    match (cluster.is_set(), key) {
+        (true, false) => {
+            Err(SettingsError::Half { origin: origin(figment, url), key: url, other: "cluster.key_file" })
+        }
+        (false, true) => {
+            let (key, other) = ("cluster.key_file", "cluster.url");
+            Err(SettingsError::Half { origin: origin(figment, key), key, other })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn effective(settings: &Settings, figment: &Figment) -> Vec<Effective> {
     let mut found = Vec::new();
     let all = serde_json::to_value(settings).unwrap_or_default();
@@ -232,6 +253,7 @@ fn check_secrets(settings: &Settings, figment: &Figment, file: Option<&Path>) ->
         ("mirror.password", &mirror.password),
         ("mirror.token", &mirror.token),
         ("access.admin_token", &settings.access.admin_token),
+        ("cluster.url", &settings.cluster.url),
     ];
     if let Some(path) = file {
         let here = |key: &str| origin(figment, key) == path.display().to_string();
@@ -239,11 +261,17 @@ fn check_secrets(settings: &Settings, figment: &Figment, file: Option<&Path>) ->
             mirror::private(path)?;
         }
     }
-    if mirror.token_file.as_os_str().is_empty() {
-        Ok(())
-    } else {
-        mirror::private(&mirror.token_file).map_err(|error| error.of_key("mirror.token_file"))
+    let cluster = &settings.cluster;
+    for (key, path) in [
+        ("mirror.token_file", &mirror.token_file),
+        ("cluster.url_file", &cluster.url_file),
+        ("cluster.key_file", &cluster.key_file),
+    ] {
+        if !path.as_os_str().is_empty() {
+            mirror::private(path).map_err(|error| error.of_key(key))?;
+        }
     }
+    Ok(())
 }
 
 fn origin(figment: &Figment, key: &str) -> String {

@@ -12,7 +12,7 @@ const SECRET: [&str; 6] = ["password", "passwd", "pwd", "secret", "token", "cred
 /// `value` as it may be shown for `key`.
 pub(super) fn masked(key: &str, value: &Value) -> Value {
     let url = match keys::find(key) {
-        Some(known) => matches!(known.kind, ValueKind::BaseUrl { .. }),
+        Some(known) => matches!(known.kind, ValueKind::BaseUrl { .. } | ValueKind::EngineUrl),
         None => true,
     };
     let span = keys::find(key).is_some_and(|known| matches!(known.kind, ValueKind::Span { .. }));
@@ -34,7 +34,11 @@ pub(super) fn masked(key: &str, value: &Value) -> Value {
 
 /// The last `@` ends the user and password even where a `/` in the password was not encoded.
 fn without_user(text: &str) -> String {
-    let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    // PostgreSQL's URLs may have a password among their parameters.
+    let (place, query) = text.split_once('?').map_or((text, ""), |(place, _)| (place, "?***"));
+    let query = if text.starts_with("postgres") { query } else { &text[place.len()..] };
+    let text = format!("{place}{query}");
+    let Some((before, host)) = text.rsplit_once('@') else { return text };
     let scheme = before.find("://").map_or("", |end| &before[..end + 3]);
     format!("{scheme}{MASK}@{host}")
 }
@@ -61,6 +65,12 @@ mod tests {
             ("upstream.url", json!("https://me:word@alyx.org"), json!("https://***@alyx.org")),
             ("upstream.url", json!("https://me:wo/rd@alyx.org/a"), json!("https://***@alyx.org/a")),
             ("upstream.url", json!("me:word@alyx.org"), json!("***@alyx.org")),
+            ("cluster.url", json!("postgres://me:word@db/alyx"), json!("postgres://***@db/alyx")),
+            (
+                "cluster.url",
+                json!("postgres://db/alyx?user=me&password=word"),
+                json!("postgres://db/alyx?***"),
+            ),
             ("upstream.url", json!("https://alyx.org"), json!("https://alyx.org")),
             ("upstream.password", json!("word"), json!("***")),
             ("upstream.Token", json!(1234), json!("***")),

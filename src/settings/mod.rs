@@ -6,6 +6,7 @@
 mod access;
 mod audit;
 mod cache;
+mod cluster;
 mod error;
 mod files;
 mod freshness;
@@ -32,6 +33,7 @@ pub mod value;
 pub use access::AccessSettings;
 pub use audit::AuditSettings;
 pub use cache::{CacheSettings, Profile};
+pub use cluster::ClusterSettings;
 pub use error::SettingsError;
 pub use files::FilesSettings;
 pub use freshness::FreshnessSettings;
@@ -70,6 +72,8 @@ pub struct Settings {
     pub freshness: FreshnessSettings,
     /// Whole tables that are kept, and who fetches them.
     pub mirror: MirrorSettings,
+    /// Other proxies of the same Alyx.
+    pub cluster: ClusterSettings,
     /// Whose snapshots are taken.
     pub snapshot: SnapshotSettings,
     /// The lab's data files.

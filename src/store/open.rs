@@ -25,6 +25,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0002_media.sql")),
     M::up(include_str!("../../migrations/0003_history.sql")),
     M::up(include_str!("../../migrations/0004_pinned.sql")),
+    M::up(include_str!("../../migrations/0005_cluster.sql")),
 ];
 
 /// Why there is no database.

@@ -9,12 +9,28 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Counters without labels. They stand at zero from the start: a rise from nothing to one is none to Prometheus.
-const COUNTERS: [(&str, &str); 14] = [
+const COUNTERS: [(&str, &str); 18] = [
     (
         "alyx_proxy_audit_lines_lost_total",
         "Lines of the audit log that could not be written: the disk is full, or too slow",
     ),
     ("alyx_proxy_cache_evictions_total", "Answers that were dropped from disk to make room"),
+    (
+        "alyx_proxy_cluster_answers_in_doubt_total",
+        "Answers from here with a notice that they may miss what was written through others of the cluster",
+    ),
+    (
+        "alyx_proxy_cluster_barrier_lapsed_total",
+        "Writes that waited until the lease of another proxy of the cluster had lapsed",
+    ),
+    (
+        "alyx_proxy_cluster_doubt_total",
+        "Times that events of the cluster may have been missed, so that all is asked anew",
+    ),
+    (
+        "alyx_proxy_cluster_engine_failures_total",
+        "Times that this proxy fell out of its cluster as PostgreSQL did not answer",
+    ),
     ("alyx_proxy_files_answers_total", "Answers with bytes of data files"),
     ("alyx_proxy_files_damaged_total", "Blocks of data files that the disk was found to have damaged"),
     ("alyx_proxy_files_evictions_total", "Data files that were dropped from disk to make room"),
@@ -66,13 +82,19 @@ const LABELLED: [(&str, &str); 6] = [
 ];
 
 /// What is measured when somebody asks.
-const GAUGES: [(&str, &str); 21] = [
+const GAUGES: [(&str, &str); 24] = [
     (
         "alyx_proxy_mirror_background_requests",
         "What the mirror has asked of Alyx by itself in the last 24 hours, though nobody waited for it",
     ),
     ("alyx_proxy_mirror_background_requests_allowed", "The most that this may be; 0: there is no bound"),
     ("alyx_proxy_mirror_reads_saved", "Reads of the last 24 hours that were answered without asking Alyx"),
+    ("alyx_proxy_cluster_together", "1 while this proxy is together with the others of its cluster"),
+    ("alyx_proxy_cluster_members", "Proxies in the cluster; 0 while this one is not together with them"),
+    (
+        "alyx_proxy_cluster_event_lag",
+        "Events of the cluster that the slowest of its proxies has yet to apply",
+    ),
     ("alyx_proxy_build_info", "Always 1; the label says which version runs"),
     ("alyx_proxy_storage_degraded", "1 while the disk or the database takes nothing new"),
     (
@@ -102,7 +124,11 @@ const GAUGES: [(&str, &str); 21] = [
     ("alyx_proxy_upstream_up", "Whether Alyx can be reached: 1, 0, or -1 if unknown"),
 ];
 
-const HISTOGRAMS: [(&str, &str); 2] = [
+const HISTOGRAMS: [(&str, &str); 3] = [
+    (
+        "alyx_proxy_cluster_barrier_seconds",
+        "Time that writes waited until all others of the cluster had applied them",
+    ),
     ("alyx_proxy_request_duration_seconds", "Time until an answer's head was ready"),
     (
         "alyx_proxy_upstream_request_duration_seconds",

@@ -19,6 +19,7 @@ mod attacks;
 mod audit;
 mod check;
 mod cli;
+mod cluster;
 mod coalescing;
 mod control;
 mod data_directory;

@@ -166,6 +166,7 @@ const PAGES: &[(&str, &str)] = &[
     ("mirror", "/-/mirror"),
     ("answers", "/-/answers"),
     ("files", "/-/files"),
+    ("cluster", "/-/cluster"),
     ("docs", "/-/docs/offline"),
     ("start", "/-/docs/start"),
     ("settings", "/-/docs/settings"),

@@ -12,6 +12,7 @@ use crate::{
     alyx::Endpoint,
     cache::Purge,
     mirror::sync::Cycle,
+    proxy::together,
     store::StoreError,
 };
 
@@ -117,6 +118,7 @@ impl AdminSite {
                 format!("The stored answers can't be purged: {error}."),
             )
         })?;
+        together::purged(&self.core, &what).await;
         tracing::info!(purged, "an administrator has stored answers forgotten");
         tracing::debug!(?what, "purged");
         Ok(json!({ "purged": purged }))

@@ -9,6 +9,7 @@ mod answers;
 mod audit;
 mod book;
 mod chart;
+mod cluster;
 mod data_files;
 mod explore;
 mod frame;
@@ -122,6 +123,8 @@ impl Visit {
             "answers.json" => text_response(&self.admin.answers_json(), "application/json"),
             "files" => self.files_page().await,
             "files.json" => self.files_json().await,
+            "cluster" => self.cluster_page(),
+            "cluster.json" => self.cluster_json(),
             "audit" => self.audit_page().await,
             "audit.json" => self.audit_json().await,
             "one-setup.json" => {
@@ -138,8 +141,8 @@ impl Visit {
             "icon.svg" => text_response(ICON, "image/svg+xml"),
             "app.js" => text_response(SCRIPT, "text/javascript; charset=utf-8"),
             _ => {
-                const PAGES: [&str; 8] =
-                    ["status", "explore", "mirror", "answers", "files", "docs", "audit", "admin"];
+                const PAGES: [&str; 9] =
+                    ["status", "explore", "mirror", "answers", "files", "docs", "audit", "admin", "cluster"];
                 let meant = crate::spelling::nearest(path, PAGES);
                 let meant = meant.map(|page| format!("Did you mean /-/{page}? ")).unwrap_or_default();
                 return Some(self.no_page(&format!("{meant}{}", super::router::NO_PAGE)));

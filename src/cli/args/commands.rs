@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::common::{StatusFlags, TokenFlag, WordFlags};
 
@@ -206,4 +206,29 @@ pub(in crate::cli) struct PackFlags {
     pub(in crate::cli) token: TokenFlag,
     #[command(flatten)]
     pub(in crate::cli) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ClusterFlags {
+    /// What to do
+    #[arg(value_name = "WHAT")]
+    pub(in crate::cli) wish: ClusterWish,
+    /// With `forget`: the name of the machine, or the beginning of the proxy's id
+    #[arg(value_name = "NAME", required_if_eq("wish", "forget"))]
+    pub(in crate::cli) name: Option<String>,
+    /// With `status`: as JSON, for other programs
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ClusterWish {
+    /// Make the tables, as a role that may; a proxy does it itself where its role may
+    Init,
+    /// Show who is in, as PostgreSQL knows it
+    Status,
+    /// Print a new key, for `cluster.key_file`
+    Key,
+    /// Take out proxies that are gone, so that nobody waits for them; those that run join again
+    Forget,
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(super) use commands::{
-    DemoFlags, ExplainFlags, ExportFlags, ImportFlags, InspectFlags, KeysFlags, OneSetupFlags, PackFlags,
-    PurgeFlags, SyncFlags, TablesFlags,
+    ClusterFlags, ClusterWish, DemoFlags, ExplainFlags, ExportFlags, ImportFlags, InspectFlags, KeysFlags,
+    OneSetupFlags, PackFlags, PurgeFlags, SyncFlags, TablesFlags,
 };
 pub(super) use common::{CommonFlags, ServeFlags, StatusFlags, TokenFlag, reachable};
 
@@ -182,6 +182,16 @@ pub(super) enum Command {
         common: CommonFlags,
         #[command(flatten)]
         keys: KeysFlags,
+    },
+    /// Several proxies as one service: make the tables in PostgreSQL, make a key, show who is in
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy cluster key > cluster.key\n  alyx-proxy cluster status --set cluster.url_file=url --set cluster.key_file=cluster.key\n\n{EXIT}"
+    ))]
+    Cluster {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        cluster: ClusterFlags,
     },
     /// Write what is mirrored as ONE's cache tables, for ONE's `local` mode
     ///

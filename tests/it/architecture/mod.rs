@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["mirror", "cache", "auth", "telemetry"],
     &["log"],
     &["upstream"],
+    &["cluster"],
     &["storage"],
     &["sqlite", "store"],
     &["http"],

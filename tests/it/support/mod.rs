@@ -24,6 +24,7 @@ pub mod lab;
 pub mod lens;
 pub mod miniature;
 pub mod moved_clock;
+pub mod postgres;
 pub mod proxy;
 pub mod recordings;
 pub mod records;

@@ -30,6 +30,10 @@ impl Clock for MovedClock {
         SystemClock.instant()
     }
 
+    fn awake(&self) -> std::time::Duration {
+        SystemClock.awake()
+    }
+
     fn stamp(&self) -> Millis {
         SystemClock.stamp() + self.moved()
     }
