@@ -325,7 +325,7 @@ fn misses(seeds: std::ops::Range<u64>, seconds: u64, rules: ProtocolRules) -> (V
 
 #[test]
 fn no_answer_without_a_notice_misses_a_write_that_was_acknowledged_without_one() {
-    let seeds = if std::env::var_os("CHECK_LONG").is_some() { 20_000 } else { 1_000 };
+    let seeds = if std::env::var_os("CHECK_LONG").is_some() { 20_000 } else { 500 };
     let (bad, [read, written, with_notice]) = misses(0..seeds, 15, ALL_RULES);
     println!(
         "{seeds} walks: {read} answers from memory, {written} writes acknowledged, {with_notice} with a notice"
