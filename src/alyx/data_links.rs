@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use super::{
-    json::{JsonError, Scanner, Token},
-    links::{FREE_FIELDS, LINK_FIELDS},
+    json::JsonError,
+    links::{self, LINK_FIELDS},
 };
 
 /// Members that hold addresses of data files (ALYX.md 3.2).
@@ -57,38 +57,16 @@ pub fn moved(body: &str, moves: &[AddressMove<'_>]) -> Result<Option<String>, Js
 
 /// Where which addresses are to stand, in the form of JSON's texts.
 fn find(body: &str, moves: &[AddressMove<'_>]) -> Result<Vec<(Range<usize>, String)>, JsonError> {
-    let (mut scanner, mut found, mut field) = (Scanner::new(body), Vec::new(), None);
-    // The depth at which a free-form value began; everything deeper belongs to it.
-    let mut free_above: Option<usize> = None;
-    while let Some(token) = scanner.token()? {
-        if let Some(depth) = free_above {
-            if scanner.depth() <= depth {
-                free_above = None;
-            }
-            continue;
+    let mut found = Vec::new();
+    links::texts(body, |field, range| {
+        let mut moves = moves.iter().filter(|one| one.fields.contains(&field)).peekable();
+        if moves.peek().is_some()
+            && let Some(text) = plain(&body[range.clone()])
+            && let Some(to) = moves.find_map(|one| one.apply(&text))
+        {
+            found.push((range, escaped(&to)));
         }
-        match token {
-            Token::Key(range) => {
-                let key = &body[range];
-                field = Some(key);
-                if FREE_FIELDS.contains(&key) {
-                    free_above = Some(scanner.depth());
-                }
-            }
-            Token::String(range) => {
-                let of_field =
-                    |one: &&AddressMove<'_>| field.is_some_and(|field| one.fields.contains(&field));
-                let mut moves = moves.iter().filter(of_field).peekable();
-                if moves.peek().is_some()
-                    && let Some(text) = plain(&body[range.clone()])
-                    && let Some(to) = moves.find_map(|one| one.apply(&text))
-                {
-                    found.push((range, escaped(&to)));
-                }
-            }
-            _ => field = None,
-        }
-    }
+    })?;
     Ok(found)
 }
 

@@ -6,6 +6,8 @@
 //! Only the fields that Alyx fills with links are touched: text in a record's free-form JSON that
 //! looks like a link belongs to the user and stays.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 use super::json::{JsonError, Scanner, Token};
@@ -15,7 +17,7 @@ pub(super) const LINK_FIELDS: [&str; 7] =
     ["url", "next", "previous", "session", "dataset", "parent_session", "image"];
 
 /// Members with free-form JSON of the users, which is never touched.
-pub(super) const FREE_FIELDS: [&str; 3] = ["json", "extended_qc", "arguments"];
+const FREE_FIELDS: [&str; 3] = ["json", "extended_qc", "arguments"];
 
 /// Where a link's base stands in a body: offset and length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +52,20 @@ impl Base {
 /// Finds every link to `base` in a JSON body; fails where the body is not JSON.
 pub fn find(body: &str, base: &Base) -> Result<Vec<Link>, JsonError> {
     let mut links = Vec::new();
-    let mut scanner = Scanner::new(body);
-    let mut in_link_field = false;
+    texts(body, |field, range| {
+        if LINK_FIELDS.contains(&field)
+            && let Some(len) = base.length_in(&body[range.clone()])
+        {
+            links.push(Link { at: range.start, len });
+        }
+    })?;
+    Ok(links)
+}
+
+/// Tells of each text of a JSON body that is a field's value, with the field's name and where it stands, without quotation
+/// marks; of none in a free-form value. Fails where the body is not JSON.
+pub(super) fn texts<'b>(body: &'b str, mut tell: impl FnMut(&'b str, Range<usize>)) -> Result<(), JsonError> {
+    let (mut scanner, mut field) = (Scanner::new(body), None);
     // The depth at which a free-form value began; everything deeper belongs to it.
     let mut free_above: Option<usize> = None;
     while let Some(token) = scanner.token()? {
@@ -64,20 +78,20 @@ pub fn find(body: &str, base: &Base) -> Result<Vec<Link>, JsonError> {
         match token {
             Token::Key(range) => {
                 let key = &body[range];
-                in_link_field = LINK_FIELDS.contains(&key);
+                field = Some(key);
                 if FREE_FIELDS.contains(&key) {
                     free_above = Some(scanner.depth());
                 }
             }
             Token::String(range) => {
-                if in_link_field && let Some(len) = base.length_in(&body[range.clone()]) {
-                    links.push(Link { at: range.start, len });
+                if let Some(field) = field {
+                    tell(field, range);
                 }
             }
-            _ => in_link_field = false,
+            _ => field = None,
         }
     }
-    Ok(links)
+    Ok(())
 }
 
 /// The body with every link moved to `to` (a base URL without a trailing slash).

@@ -14,7 +14,7 @@ use crate::{
     alyx::data_links::{self, AddressMove},
     http::{
         body::{Buffered, read_limited},
-        forwarded,
+        forwarded, stored_fields,
     },
     proxy::{Exchange, data_files},
     settings::Settings,
@@ -82,7 +82,7 @@ impl AskedBelow {
 
     /// A request's body as Alyx is to have it.
     pub(super) async fn put_right(&self, asked: &mut Exchange, body: Body) -> Body {
-        if asked.method.is_safe() || !is_json(&asked.headers) {
+        if asked.method.is_safe() || !is_plain_json(&asked.headers) {
             return body;
         }
         let back =
@@ -101,7 +101,7 @@ impl AskedBelow {
         response: Response<Body>,
         settings: &Settings,
     ) -> Response<Body> {
-        if !is_json(response.headers()) {
+        if !is_plain_json(response.headers()) {
             return response;
         }
         let (mut parts, body) = response.into_parts();
@@ -136,11 +136,9 @@ fn broken(error: axum::Error) -> Body {
 }
 
 /// Whether a body is JSON, and in no coding.
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+fn is_plain_json(headers: &HeaderMap) -> bool {
     let is_coded = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
-    !is_coded && (kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json"))
+    !is_coded && stored_fields::is_json(headers)
 }
 
 #[cfg(test)]
