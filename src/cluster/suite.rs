@@ -141,6 +141,9 @@ async fn postgresql_keeps_its_word() {
     server.again();
     assert_eq!(bodies(&engine, pulse.life, seq - 1).await, [b"kept"]);
     assert!(engine.beat(beat(member, None, (Some(pulse.life), seq))).await.unwrap().here);
+    // What is said on a connection that ends is the last that is heard on it.
+    assert!(matches!(engine.lose_connection().await, ClusterEngineError::Away(_)));
+    assert_eq!(engine.survey().await.unwrap().life, pulse.life);
     // Another key, and another password.
     let other = engine_of(folder.path(), &server.url(), &new_key());
     assert_eq!(other.survey().await.unwrap_err(), ClusterEngineError::WrongKey);

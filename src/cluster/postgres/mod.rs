@@ -141,6 +141,13 @@ impl PostgresEngine {
         Ok(format!("{} in {}", self.statements.schema, self.address.shown))
     }
 
+    /// Has the server end the connection for writes, by a fatal error.
+    #[cfg(test)]
+    pub(super) async fn lose_connection(&self) -> ClusterEngineError {
+        let ended = self.ask(&self.work, "SELECT pg_terminate_backend(pg_backend_pid())", &[]).await;
+        ended.map(drop).unwrap_err()
+    }
+
     /// What the engine knows of who is in.
     pub async fn survey(&self) -> Result<Pulse, ClusterEngineError> {
         Ok(pulse(&self.ask(&self.work, &self.statements.members, &[]).await?)?.0)

@@ -9,7 +9,10 @@ use tokio::{
     sync::Notify,
     task::AbortHandle,
 };
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
+use tokio_postgres::{
+    AsyncMessage, Client, Connection, NoTls,
+    error::{DbError, Severity},
+};
 
 use super::{address::EngineAddress, tls::PostgresTls};
 use crate::cluster::engine::ClusterEngineError;
@@ -47,7 +50,8 @@ impl WireCall<'_> {
     ) -> Result<T, ClusterEngineError> {
         self.is_done = match &answer {
             Ok(_) => true,
-            Err(error) => error.as_db_error().is_some() && !error.is_closed(),
+            // After what is fatal the server ends the connection, which may not have been seen yet.
+            Err(error) => error.as_db_error().is_some_and(|said| !ends_session(said)) && !error.is_closed(),
         };
         answer.map_err(|error| away(&error))
     }
@@ -141,6 +145,10 @@ where
     }
     // Whoever waits for news finds that it is gone.
     woken.notify_one();
+}
+
+fn ends_session(said: &DbError) -> bool {
+    matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
 }
 
 /// What the server or the system says.
