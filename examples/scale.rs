@@ -159,7 +159,7 @@ impl Piece<'_> {
 
 /// Another id for each copy: one to one, for odd factors can be undone, and so can the shift and XOR.
 fn mixed(id: u128, copy: u32) -> u128 {
-    let salt = u128::from(copy) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let salt = u128::from(copy).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     let mut mixed = (id ^ salt).wrapping_mul(0xda94_2042_e4dd_58b5_a3ec_647c_6eb1_2ef1);
     mixed ^= mixed >> 64;
     mixed.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645)
