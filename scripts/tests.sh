@@ -4,8 +4,8 @@
 # So few tests that failed are run once more: real programs beside each other are at the mercy of the machine.
 again=3
 
-# Tests wait for programs and clocks more than they compute: one more at a time than there are processors.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1))}
+# Tests wait for programs and clocks more than they compute: two more at a time than there are processors.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 2))}
 
 # One run of tests: COMMAND…, of cargo. What failed is noted, to be said once more at the end.
 tested() {

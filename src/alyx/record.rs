@@ -107,7 +107,7 @@ fn quote_non_numbers(text: &str) -> String {
                 rest = &rest[word.len()..];
                 continue;
             }
-            None if rest.starts_with('"') => value_end(rest),
+            None if rest.starts_with('"') => value_end(rest.as_bytes()),
             None => 1,
         };
         out.push_str(&rest[..end]);
@@ -135,35 +135,34 @@ pub fn in_one_order(value: &Value) -> Value {
 /// The fields of an object: key and text of the value, in their order.
 pub fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
     members(text).filter_map(|member| {
-        let key_end = value_end(member);
-        let value = member.get(key_end..)?.trim_start().strip_prefix(':')?;
-        Some((member.get(1..key_end - 1)?, value.trim()))
+        let key_end = value_end(member.as_bytes());
+        let value = member.get(key_end..)?.trim_ascii_start().strip_prefix(':')?;
+        Some((member.get(1..key_end - 1)?, value.trim_ascii_start()))
     })
 }
 
 /// The items of an array, or the members of an object: the text between commas.
 pub fn members(text: &str) -> impl Iterator<Item = &str> {
-    let inner = text.trim();
-    let mut rest = inner.get(1..inner.len().saturating_sub(1)).unwrap_or_default().trim();
+    let inner = text.trim_ascii();
+    let mut rest = inner.get(1..inner.len().saturating_sub(1)).unwrap_or_default().trim_ascii();
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let end = member_end(rest);
+        let end = member_end(rest.as_bytes());
         let member = &rest[..end];
-        rest = rest.get(end + 1..).unwrap_or_default().trim_start();
-        Some(member.trim())
+        rest = rest.get(end + 1..).unwrap_or_default().trim_ascii_start();
+        Some(member.trim_ascii_end())
     })
 }
 
 /// Where the first comma outside strings and brackets is.
-fn member_end(text: &str) -> usize {
-    let bytes = text.as_bytes();
+fn member_end(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
             b',' => return at,
-            b'"' | b'{' | b'[' => at += value_end(&text[at..]),
+            b'"' | b'{' | b'[' => at += value_end(&bytes[at..]),
             _ => at += 1,
         }
     }
@@ -171,27 +170,34 @@ fn member_end(text: &str) -> usize {
 }
 
 /// The length of the string, object or array at the start of the text.
-fn value_end(text: &str) -> usize {
-    let bytes = text.as_bytes();
+fn value_end(bytes: &[u8]) -> usize {
     let (mut at, mut depth) = (0, 0_usize);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                at += 1;
-                while at < bytes.len() && bytes[at] != b'"' {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
-                }
-            }
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at += string_end(&bytes[at..]),
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        at += 1;
         if depth == 0 {
             break;
         }
     }
-    at.min(bytes.len())
+    at
+}
+
+/// The length of what is left of a string, its closing quote with it.
+fn string_end(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
 }
 
 #[cfg(test)]

@@ -15,24 +15,25 @@ use crate::support::{
     command::{done, run_for},
     kept::{self, Kept, details_equal, equal_of, send},
     lens::{Broken, Lens},
-    miniature, tried, until,
+    miniature, rounds, tried, until,
 };
 
+/// One of each kind first: these are tried in every run, all with `--long`.
 const FAULTS: [Broken; 14] = [
-    Broken::Status(400),
     Broken::Status(403),
     Broken::Status(404),
+    Broken::Status(500),
+    Broken::CutJson,
+    Broken::Redirect,
+    Broken::Silence,
+    Broken::Status(400),
     Broken::Status(410),
     Broken::Status(413),
     Broken::Status(414),
-    Broken::Status(500),
     Broken::Status(502),
     Broken::Status(504),
-    Broken::CutJson,
     Broken::Nonsense,
     Broken::Html,
-    Broken::Redirect,
-    Broken::Silence,
 ];
 
 /// Tables that are mirrored here: sessions with their details, and what these need.
@@ -141,8 +142,9 @@ async fn one_fault(broken: Broken) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_can_not_be_read_costs_itself_alone_in_every_phase() {
-    futures_util::future::join_all(FAULTS.map(one_fault)).await;
-    tried("records at fault", FAULTS.len() * 4);
+    let faults = &FAULTS[..rounds(6, FAULTS.len())];
+    futures_util::future::join_all(faults.iter().map(|fault| one_fault(*fault))).await;
+    tried("records at fault", faults.len() * 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

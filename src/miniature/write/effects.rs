@@ -85,6 +85,11 @@ pub(super) fn last(record: &Record, field: &str) -> String {
     record.plain(field).and_then(|text| text.rsplit('/').next()).unwrap_or_default().to_owned()
 }
 
+/// Whether the id at the end of a field is this one: most records can be told by their text.
+fn refers(record: &Record, field: &str, to: &str) -> bool {
+    record.text().contains(to) && last(record, field) == to
+}
+
 /// Makes anew what the touched records show of others.
 pub(super) fn carry(data: &mut Data, touched: &Touched) {
     for id in &touched.datasets {
@@ -132,7 +137,7 @@ fn array<'r>(texts: impl Iterator<Item = &'r str>) -> String {
 /// The records of a list that refer to this id, or to this name, in a field.
 fn referring(data: &Data, name: &str, field: &str, to: &str) -> Vec<Arc<Record>> {
     let records = data.named(name).records().iter();
-    records.filter(|record| last(record, field) == to).map(Arc::clone).collect()
+    records.filter(|record| refers(record, field, to)).map(Arc::clone).collect()
 }
 
 /// Makes anew what shows a session, and what its detail shows.
@@ -144,21 +149,21 @@ fn session(data: &mut Data, key: &str) {
         .into_iter()
         .fold(Record::new("{}"), |info, field| info.with(field, own.field(field).unwrap_or("null")));
     each(data, "insertions", |one| {
-        let differs = last(one, "session") == key && one.field("session_info") != Some(info.text());
+        let differs = refers(one, "session", key) && one.field("session_info") != Some(info.text());
         differs.then(|| one.with("session_info", info.text()))
     });
     let number = own.field("number").unwrap_or("null").to_owned();
     each(data, "datasets", |one| {
-        let differs = last(one, "session") == key && one.field("experiment_number") != Some(&number);
+        let differs = refers(one, "session", key) && one.field("experiment_number") != Some(&number);
         differs.then(|| one.with("experiment_number", &number))
     });
     let insertions = referring(data, "insertions", "session", key);
     for insertion in &insertions {
         let (id, name) = (id(insertion).unwrap_or_default(), insertion.field("name").unwrap_or("null"));
         each(data, "trajectories", |one| {
-            let (own_session, own_name) = (one.field("session"), one.field("probe_name"));
-            let differs = own_session != Some(info.text()) || own_name != Some(name);
-            (last(one, "probe_insertion") == id && differs)
+            let differs =
+                || one.field("session") != Some(info.text()) || one.field("probe_name") != Some(name);
+            (refers(one, "probe_insertion", id) && differs())
                 .then(|| one.with("session", info.text()).with("probe_name", name))
         });
     }
@@ -267,7 +272,8 @@ fn files_of(data: &mut Data, key: &str) {
     let shown = array(shown.iter().map(String::as_str));
     let stamp = super::stamp(data);
     each(data, "datasets", |one| {
-        let differs = id(one) == Some(key) && one.field("file_records") != Some(&shown);
+        let differs =
+            one.text().contains(key) && id(one) == Some(key) && one.field("file_records") != Some(&shown);
         differs.then(|| one.with("file_records", &shown).with("auto_datetime", &format!("\"{stamp}\"")))
     });
 }
