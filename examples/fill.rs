@@ -33,10 +33,6 @@ use alyx_proxy::{
 use judge::tables::{key_of, lines};
 use serde_json::json;
 
-/// The program's own allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

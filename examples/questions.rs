@@ -86,10 +86,6 @@ const QUESTIONS: &[&str] = &[
     "brain-regions?acronym=CA1",
 ];
 
-/// The program's own allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let Some(folder) = arguments.next().map(PathBuf::from) else {

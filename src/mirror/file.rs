@@ -228,7 +228,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA busy_timeout = 5000;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cell_size_check = ON;
-         PRAGMA cache_size = -32768;
+         PRAGMA cache_size = -8192;
          PRAGMA temp_store = MEMORY;
          PRAGMA analysis_limit = 400;",
     )?;
