@@ -3,8 +3,12 @@
 //! Each call is one round trip. Numbers ([`Seq`]) rise in the order of commits; a look that shows one shows all below it.
 //! Times never travel: how old a beat is each member tells by its own clock.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
+
+use super::pace::{TurnAsked, TurnTold};
 
 /// The number of an event, in the order in which the engine took them.
 pub type Seq = i64;
@@ -184,7 +188,11 @@ pub trait ClusterEngine: std::fmt::Debug + Send + Sync {
     fn remove(&self, member: MemberId, beat: i64) -> EngineReply<'_, ()>;
     /// The same of one that goes by itself.
     fn leave(&self, member: MemberId) -> EngineReply<'_, ()>;
-    /// Drops events that are a day old and that all have applied.
+    /// A turn of this caller's to ask Alyx: all proxies take theirs from one row.
+    fn turn(&self, asked: TurnAsked) -> EngineReply<'_, TurnTold>;
+    /// Alyx has asked this caller for a pause.
+    fn pause(&self, caller: Vec<u8>, length: Duration) -> EngineReply<'_, ()>;
+    /// Drops events that are a day old and that all have applied, and rows that say nothing any more.
     fn tidy(&self) -> EngineReply<'_, ()>;
     /// Returns when somebody may have told something; at the latest a beat finds it.
     fn woken(&self) -> BoxFuture<'_, ()>;

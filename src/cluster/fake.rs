@@ -18,6 +18,7 @@ use super::engine::{
     Beat, ClusterEngine, ClusterEngineError, Ending, EngineReply, EventKind, FollowedEvents, Life, MemberId,
     MemberSeen, Pulse, SealedEvent, Seq, ToldEvent, WriteId,
 };
+use super::pace::{TurnAsked, TurnTold};
 
 /// The engine itself.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ struct ServerState {
     timeline: u32,
     is_up: bool,
     random: StdRng,
+    start: tokio::time::Instant,
+    /// When the rows began, and of each caller when the next turn is and until when there is a pause. A standby has none.
+    turns_since: Option<Duration>,
+    turns: BTreeMap<Vec<u8>, (Duration, Duration)>,
 }
 
 /// A proxy's wire to it.
@@ -68,6 +73,9 @@ impl FakeServer {
             timeline: 0,
             is_up: true,
             random: StdRng::seed_from_u64(seed),
+            start: tokio::time::Instant::now(),
+            turns_since: None,
+            turns: BTreeMap::new(),
         };
         Arc::new(Self { state: Mutex::new(state), wires: Mutex::default() })
     }
@@ -97,6 +105,7 @@ impl FakeServer {
         self.with(|state| {
             state.data = state.standby.clone();
             state.timeline += 1;
+            (state.turns_since, state.turns) = (None, BTreeMap::new());
         });
     }
 
@@ -155,6 +164,25 @@ impl ServerState {
         });
         let members = self.data.members.values().cloned().collect();
         Pulse { here: here.is_some(), life: self.data.life, seq: self.data.seq, members }
+    }
+
+    fn turn(&mut self, asked: TurnAsked) -> TurnTold {
+        let now = self.start.elapsed();
+        if asked.afresh {
+            self.turns_since = Some(now);
+        }
+        let since = *self.turns_since.get_or_insert(now);
+        let (next, pause) = self.turns.entry(asked.caller).or_default();
+        if *pause > now {
+            return TurnTold::Paused(*pause - now);
+        }
+        let slot = asked.rate.slot(*next, since, now);
+        let wait = slot.saturating_sub(now);
+        if wait > asked.most {
+            return TurnTold::TooLate(wait);
+        }
+        *next = slot + asked.rate.every;
+        TurnTold::Taken(wait)
     }
 
     fn drop_member(&mut self, member: MemberId) {
@@ -284,6 +312,19 @@ impl ClusterEngine for FakeEngine {
             if state.data.timeline == state.timeline {
                 state.drop_member(member);
             }
+            Ok(())
+        })
+    }
+
+    fn turn(&self, asked: TurnAsked) -> EngineReply<'_, TurnTold> {
+        self.call(false, |state| Ok(state.turn(asked)))
+    }
+
+    fn pause(&self, caller: Vec<u8>, length: Duration) -> EngineReply<'_, ()> {
+        self.call(false, move |state| {
+            let until = state.start.elapsed() + length;
+            let pause = &mut state.turns.entry(caller).or_default().1;
+            *pause = until.max(*pause);
             Ok(())
         })
     }

@@ -14,6 +14,7 @@ mod events;
 mod fake;
 mod lease;
 mod notes;
+mod pace;
 pub mod postgres;
 pub mod seal;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use events::{ClusterEvent, PurgedAnswers};
+pub use pace::{TurnAsked, TurnRate, TurnTold};
 pub use view::{ClusterView, MemberView};
 pub use writes::{SharedWrite, Telling, WriteRefused};
 
@@ -84,6 +86,8 @@ pub struct Cluster {
     hurry: Notify,
     /// Writes that ended while the engine could not be told.
     ended: std::sync::Mutex<Vec<engine::WriteId>>,
+    /// Whether turns are asked of the engine.
+    pace: pace::PaceState,
     rules: ProtocolRules,
 }
 
@@ -130,7 +134,8 @@ impl Cluster {
         let lease = Lease::new(notes.followed(), clock.awake());
         let (hurry, ended) = (Notify::new(), std::sync::Mutex::default());
         let origin = Uuid::new_v4();
-        Self { engine, seal, clock, name, origin, strict, notes, lease, hurry, ended, rules: ALL_RULES }
+        let pace = pace::PaceState::default();
+        Self { engine, seal, clock, name, origin, strict, notes, lease, hurry, ended, pace, rules: ALL_RULES }
     }
 
     /// Whether what this proxy remembers has every write that was acknowledged without a notice, through whichever proxy.

@@ -31,12 +31,20 @@ pub enum ClusterKeyError {
 }
 
 /// Seals with the first key, opens with all.
-pub struct ClusterSeal(Vec<XChaCha20Poly1305>);
+pub struct ClusterSeal {
+    ciphers: Vec<XChaCha20Poly1305>,
+    /// What names are hashed with: derived from the first key.
+    names: Zeroizing<[u8; KEY]>,
+}
 
 impl std::fmt::Debug for ClusterSeal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ClusterSeal(…)")
     }
+}
+
+fn names_key(key: &[u8; KEY]) -> Zeroizing<[u8; KEY]> {
+    Zeroizing::new(blake3::derive_key("alyx-proxy cluster names", key))
 }
 
 /// A new key, as it stands in the file.
@@ -52,7 +60,7 @@ impl ClusterSeal {
         let name = path.display().to_string();
         let text = fs::read_to_string(path).map(Zeroizing::new);
         let text = text.map_err(|error| ClusterKeyError::File(name.clone(), error.to_string()))?;
-        let mut ciphers = Vec::new();
+        let (mut ciphers, mut names) = (Vec::new(), None);
         for (line, number) in text.lines().map(str::trim).zip(1..) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -60,21 +68,23 @@ impl ClusterSeal {
             let key =
                 blake3::Hash::from_hex(line).map_err(|_| ClusterKeyError::Line(name.clone(), number))?;
             ciphers.push(XChaCha20Poly1305::new(key.as_bytes().into()));
+            names.get_or_insert_with(|| names_key(key.as_bytes()));
         }
-        if ciphers.is_empty() { Err(ClusterKeyError::Empty(name)) } else { Ok(Self(ciphers)) }
+        let names = names.ok_or(ClusterKeyError::Empty(name))?;
+        Ok(Self { ciphers, names })
     }
 
     /// One for tests.
     #[cfg(test)]
     pub(super) fn of_tests() -> Self {
-        Self(vec![XChaCha20Poly1305::new(&[7; KEY].into())])
+        Self { ciphers: vec![XChaCha20Poly1305::new(&[7; KEY].into())], names: names_key(&[7; KEY]) }
     }
 
     /// Sealed for this purpose; empty where the cipher fails, which it does for nothing that fits into memory.
     pub(super) fn seal(&self, purpose: &[u8], plain: &[u8]) -> Vec<u8> {
         let mut sealed = vec![0; NONCE];
         rand::rng().fill_bytes(&mut sealed);
-        let body = self.0.first().and_then(|cipher| {
+        let body = self.ciphers.first().and_then(|cipher| {
             cipher.encrypt(XNonce::from_slice(&sealed), Payload { msg: plain, aad: purpose }).ok()
         });
         body.map_or_else(Vec::new, |body| {
@@ -87,7 +97,14 @@ impl ClusterSeal {
     pub(super) fn open(&self, purpose: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, body) = sealed.split_at_checked(NONCE)?;
         let payload = || Payload { msg: body, aad: purpose };
-        self.0.iter().find_map(|cipher| cipher.decrypt(XNonce::from_slice(nonce), payload()).ok())
+        self.ciphers.iter().find_map(|cipher| cipher.decrypt(XNonce::from_slice(nonce), payload()).ok())
+    }
+
+    /// A name by which others with the same first key know this, and which tells nobody else what it is.
+    pub(super) fn name(&self, purpose: &[u8], what: &[u8]) -> Vec<u8> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.names);
+        hasher.update(&(purpose.len() as u64).to_le_bytes()).update(purpose).update(what);
+        hasher.finalize().as_bytes().to_vec()
     }
 
     /// What tells others whether they have the same key.
@@ -123,6 +140,9 @@ mod tests {
         assert_eq!(before.open(b"mark", &sealed), None);
         assert_eq!(during.open(b"refused", &sealed), None, "it is of another kind");
         assert_eq!(during.open(b"mark", &before.seal(b"mark", b"x")).unwrap(), b"x");
+        assert_eq!(during.name(b"caller", b"x"), after.name(b"caller", b"x"), "the first key counts");
+        assert_ne!(during.name(b"caller", b"x"), before.name(b"caller", b"x"));
+        assert_ne!(during.name(b"caller", b"x"), during.name(b"question", b"x"));
         assert!(during.fits(&before.check()) && !after.fits(&before.check()));
         assert!(matches!(read("bad", "abc"), Err(ClusterKeyError::Line(_, 1))));
         assert!(matches!(read("none", "# nothing\n"), Err(ClusterKeyError::Empty(_))));

@@ -1,6 +1,6 @@
 //! What every engine does, told to each of them: the fake of the walk, and a real PostgreSQL.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -10,6 +10,7 @@ use super::{
         SealedEvent, Seq,
     },
     fake::FakeServer,
+    pace::{TurnAsked, TurnRate, TurnTold},
     postgres::PostgresEngine,
     seal::{ClusterSeal, new_key},
 };
@@ -86,7 +87,59 @@ async fn keeps_its_word(engine: &dyn ClusterEngine) {
     engine.leave(again).await.unwrap();
     assert_eq!(bodies(engine, life, seq + 1).await, [b"goes on"]);
     engine.tidy().await.unwrap();
+    gives_each_turn_once(engine).await;
     loses_nothing_silently(engine, life).await;
+}
+
+/// A turn for which one waits no longer than so many seconds: one in 100 s, two at once where one is saved.
+fn turn(caller: &[u8], most: u64) -> TurnAsked {
+    let rate = TurnRate { every: Duration::from_secs(100), burst: 2 };
+    TurnAsked { caller: caller.to_vec(), rate, most: Duration::from_secs(most), afresh: false }
+}
+
+/// Turns of one caller come one after the other, whoever takes them; nothing is saved from before they began to be counted.
+async fn gives_each_turn_once(engine: &dyn ClusterEngine) {
+    let waited = |told: TurnTold| match told {
+        TurnTold::Taken(wait) => wait,
+        told => panic!("{told:?}"),
+    };
+    let seconds = Duration::from_secs;
+    assert_eq!(engine.turn(turn(b"a", 0)).await, Ok(TurnTold::Taken(Duration::ZERO)));
+    let second = waited(engine.turn(turn(b"a", 200)).await.unwrap());
+    assert!(second > Duration::ZERO && second <= seconds(100), "the next comes after the first: {second:?}");
+    let late = engine.turn(turn(b"a", 20)).await.unwrap();
+    assert!(matches!(late, TurnTold::TooLate(wait) if wait > seconds(20)), "{late:?}");
+    let third = waited(engine.turn(turn(b"a", 290)).await.unwrap());
+    assert!(third > second && third <= seconds(200), "what came too late was not taken: {third:?}");
+    assert_eq!(
+        engine.turn(turn(b"b", 0)).await,
+        Ok(TurnTold::Taken(Duration::ZERO)),
+        "another's are another's"
+    );
+    // Saved turns come at once; what was saved before a beginning does not.
+    let quick = |caller: &[u8], every, burst, afresh| TurnAsked {
+        rate: TurnRate { every, burst },
+        afresh,
+        ..turn(caller, 290)
+    };
+    tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_millis(100)).await;
+    for _ in 0..4 {
+        let saved = engine.turn(quick(b"c", Duration::from_millis(25), 4, false)).await.unwrap();
+        assert_eq!(waited(saved), Duration::ZERO);
+    }
+    let mut waits = Vec::new();
+    for n in 0..6 {
+        waits.push(waited(engine.turn(quick(b"d", seconds(50), 4, n == 0)).await.unwrap()));
+    }
+    assert!(waits[0] == Duration::ZERO && waits[1] > Duration::ZERO && waits[5] <= seconds(250), "{waits:?}");
+    assert!(waits.is_sorted() && waits[5] > seconds(150), "{waits:?}");
+    // A pause holds for all who ask as this one, and takes none of their turns.
+    engine.pause(b"e".to_vec(), seconds(100)).await.unwrap();
+    engine.pause(b"e".to_vec(), seconds(10)).await.unwrap();
+    let paused = engine.turn(turn(b"e", 200)).await.unwrap();
+    assert!(matches!(paused, TurnTold::Paused(left) if left > seconds(10)), "{paused:?}");
+    engine.tidy().await.unwrap();
+    assert!(matches!(engine.turn(turn(b"e", 200)).await, Ok(TurnTold::Paused(_))), "it is not forgotten");
 }
 
 /// In another life nothing of the one before is told, and whoever was ahead of the engine begins one.
@@ -132,6 +185,20 @@ async fn postgresql_keeps_its_word() {
     let key = new_key();
     let engine = engine_of(folder.path(), &server.url(), &key);
     keeps_its_word(&engine).await;
+    // What was added since the first format is made where an earlier program has made the rest; which goes on beside it.
+    let (client, connection) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let schema = engine.init().await.unwrap().split(' ').next().unwrap().to_owned();
+    client.batch_execute(&format!("DROP TABLE {schema}.pace")).await.unwrap();
+    let (_, pulse) = join(&engine).await;
+    assert!(engine.turn(turn(b"a", 0)).await.is_err() && engine.tidy().await.is_err());
+    let told = Ending { events: vec![mark(b"without")], ..Ending::default() };
+    assert!(engine.end(pulse.life, told).await.is_ok(), "what there was in the first format goes on");
+    let newer = engine_of(folder.path(), &server.url(), &key);
+    assert_eq!(newer.turn(turn(b"a", 0)).await, Ok(TurnTold::Taken(Duration::ZERO)));
+    assert!(engine.turn(turn(b"b", 0)).await.is_ok());
+    drop(client);
+    connection.abort();
     // What it was told it has also after it was killed.
     let (member, pulse) = join(&engine).await;
     let seq =

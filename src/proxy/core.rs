@@ -140,6 +140,9 @@ impl Core {
         let mirror = open_mirror(&store, &folder, clock.clone(), settings.storage.max_memory).await?;
         let seal = Arc::new(key.seal());
         let cluster = open_cluster(&settings, &mode, &upstream, &store, &clock).await?;
+        if let Some(cluster) = &cluster {
+            upstream.pace.share_with(cluster.clone());
+        }
         seal_secrets(&store, mirror.as_ref(), &seal).await;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let audit = AuditLog::start(&folder, settings.clone(), clock.clone(), Box::new(key.hash_names()))

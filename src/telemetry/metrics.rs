@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// Counters without labels. They stand at zero from the start: a rise from nothing to one is none to Prometheus.
-const COUNTERS: [(&str, &str); 18] = [
+const COUNTERS: [(&str, &str); 19] = [
     (
         "alyx_proxy_audit_lines_lost_total",
         "Lines of the audit log that could not be written: the disk is full, or too slow",
@@ -30,6 +30,10 @@ const COUNTERS: [(&str, &str); 18] = [
     (
         "alyx_proxy_cluster_engine_failures_total",
         "Times that this proxy fell out of its cluster as PostgreSQL did not answer",
+    ),
+    (
+        "alyx_proxy_cluster_paced_alone_total",
+        "Turns to ask Alyx that this proxy took of its own part of the pace, as PostgreSQL told it none",
     ),
     ("alyx_proxy_files_answers_total", "Answers with bytes of data files"),
     ("alyx_proxy_files_damaged_total", "Blocks of data files that the disk was found to have damaged"),

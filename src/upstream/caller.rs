@@ -25,6 +25,17 @@ impl Caller {
         Self::User(*blake3::hash(token).as_bytes())
     }
 
+    /// A name for each, of which nobody but a keyed hash is told.
+    pub(super) fn name(who: Option<&Self>) -> Vec<u8> {
+        match who {
+            Some(Self::User(hash)) => [b"user ".as_slice(), hash].concat(),
+            Some(Self::LogIn(from)) => format!("log-in {from}").into_bytes(),
+            Some(Self::Unverified) => b"unverified".to_vec(),
+            Some(Self::Docs) => b"docs".to_vec(),
+            None => b"nobody".to_vec(),
+        }
+    }
+
     /// Whether Alyx has accepted them.
     pub(super) fn is_user(who: Option<&Self>) -> bool {
         matches!(who, Some(Self::User(_)))

@@ -18,8 +18,10 @@ pub(crate) mod measure;
 mod mistake;
 mod passthrough;
 pub mod rate_limit;
+mod rates;
 mod raw_client;
 mod service_account;
+mod shared_pace;
 
 use std::sync::Arc;
 

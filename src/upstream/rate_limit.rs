@@ -7,29 +7,25 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroU32,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
-use governor::{
-    Quota, RateLimiter,
-    state::{InMemoryState, NotKeyed, keyed::DefaultKeyedStateStore},
-};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use super::caller::Caller;
 
-use super::UpstreamError;
-use crate::{clock::SharedClock, settings};
+use super::{
+    UpstreamError,
+    rates::Rates,
+    shared_pace::{SharedPace, SharedTurn},
+};
+use crate::{clock::SharedClock, cluster::Cluster, settings};
 
-/// Requests that may come at once before the pace holds; together with the pace it stays below
-/// Alyx's own limit.
-const BURST: u32 = 40;
 /// Requests of our own accord that may be under way at once.
 const BEHIND: usize = 2;
 /// For so long after people have asked, what we ask of our own accord keeps to half their pace.
@@ -48,6 +44,8 @@ const TOLD_LATELY: Duration = Duration::from_mins(1);
 pub struct RequestLimiter {
     /// None where requests are not paced.
     rates: ArcSwapOption<Rates>,
+    /// Other proxies of the same Alyx, with whom the pace is shared.
+    shared: OnceLock<SharedPace>,
     under_way: Arc<Semaphore>,
     /// How many places one user may have: never all, where there are several.
     share: Share<usize>,
@@ -63,65 +61,6 @@ pub struct RequestLimiter {
     behind: Arc<Semaphore>,
     pauses: Mutex<Pauses>,
     clock: SharedClock,
-}
-
-/// How often may be asked.
-#[derive(Debug)]
-struct Rates {
-    /// One bucket for each token.
-    of_users: KeyedLimiter,
-    /// A quarter of it for each of those who share one.
-    of_parts: KeyedLimiter,
-    /// Half the pace of one user, for all that we ask of our own accord while people ask too.
-    behind: RateLimiter<NotKeyed, InMemoryState, Time>,
-}
-
-impl Rates {
-    /// So many requests a minute; none where requests are not paced.
-    fn of(requests_per_minute: u32, clock: &SharedClock) -> Option<Arc<Self>> {
-        let part = |of: u32| NonZeroU32::new(requests_per_minute.div_ceil(of));
-        let keyed = |rate: NonZeroU32| {
-            let burst = rate.min(NonZeroU32::new(BURST).unwrap_or(rate));
-            RateLimiter::dashmap_with_clock(Quota::per_minute(rate).allow_burst(burst), Time(clock.clone()))
-        };
-        let slow = Quota::per_minute(part(2)?).allow_burst(NonZeroU32::MIN);
-        Some(Arc::new(Self {
-            of_users: keyed(part(1)?),
-            of_parts: keyed(part(4)?),
-            behind: RateLimiter::direct_with_clock(slow, Time(clock.clone())),
-        }))
-    }
-}
-
-/// A bucket for each caller.
-type KeyedLimiter = RateLimiter<Option<Caller>, DefaultKeyedStateStore<Option<Caller>>, Time>;
-
-/// Waits until this caller has not asked too often, until `deadline` at the longest.
-async fn until_ready(
-    limiter: &KeyedLimiter,
-    who: Option<Caller>,
-    deadline: Instant,
-) -> Result<(), UpstreamError> {
-    while let Err(too_soon) = limiter.check_key(&who) {
-        let next = too_soon.earliest_possible();
-        tokio::time::sleep_until(next.min(deadline).into()).await;
-        if next > deadline {
-            return Err(UpstreamError::Paced);
-        }
-    }
-    Ok(())
-}
-
-/// The clock in the form in which the rate limiter takes it.
-#[derive(Debug, Clone)]
-struct Time(SharedClock);
-
-impl governor::clock::Clock for Time {
-    type Instant = Instant;
-
-    fn now(&self) -> Instant {
-        self.0.instant()
-    }
 }
 
 /// What one user may have at once.
@@ -204,6 +143,7 @@ impl RequestLimiter {
         };
         Self {
             rates: ArcSwapOption::new(Rates::of(settings.requests_per_minute, &clock)),
+            shared: OnceLock::new(),
             under_way: Arc::new(Semaphore::new(places)),
             share,
             share_of_strangers: Share { places: places.div_euclid(4).max(1), uploads: 1 },
@@ -215,6 +155,11 @@ impl RequestLimiter {
             pauses: Mutex::default(),
             clock,
         }
+    }
+
+    /// From now on the pace is that of all these proxies together.
+    pub(crate) fn share_with(&self, cluster: Arc<Cluster>) {
+        self.shared.get_or_init(|| SharedPace::of(cluster, self.clock.clone()));
     }
 
     /// From now on each user may ask so many times a minute; 0: as often as they like. What users have asked before is
@@ -269,7 +214,9 @@ impl RequestLimiter {
         loop {
             self.wait_out_pause(who, deadline).await?;
             let _waiting = Waiting::of(&self.waiting);
-            self.keep_rate(who, deadline).await?;
+            if !self.keep_rate(who, deadline).await? {
+                continue;
+            }
             // First among one's own: who asks for much at once is not ahead of the others with all of it.
             let share = self.place(self.share_of(who).places, deadline).await?;
             let place = self.place(self.under_way.clone(), deadline).await?;
@@ -291,7 +238,9 @@ impl RequestLimiter {
             let share = self.place(self.share_of(who).uploads, deadline).await?;
             let upload = self.place(self.uploads.clone(), deadline).await?;
             let _waiting = Waiting::of(&self.waiting);
-            self.keep_rate(who, deadline).await?;
+            if !self.keep_rate(who, deadline).await? {
+                continue;
+            }
             let place = self.place(self.under_way.clone(), deadline).await?;
             if self.pause_of(who).is_none() {
                 return Ok(RatePermit { place, share, upload: Some(upload) });
@@ -315,13 +264,18 @@ impl RequestLimiter {
         Ok(())
     }
 
-    /// Waits until a user has not asked too often.
-    async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<(), UpstreamError> {
-        let Some(rates) = self.rates.load_full() else { return Ok(()) };
-        if Caller::is_part(who) {
-            until_ready(&rates.of_parts, who.copied(), deadline).await?;
+    /// Waits until a user has not asked too often, here and elsewhere; `false` where Alyx has asked for a pause meanwhile.
+    async fn keep_rate(&self, who: Option<&Caller>, deadline: Instant) -> Result<bool, UpstreamError> {
+        let Some(rates) = self.rates.load_full() else { return Ok(true) };
+        rates.keep(who, deadline).await?;
+        let Some(shared) = self.shared.get() else { return Ok(true) };
+        match shared.turn(&rates, who, deadline).await? {
+            SharedTurn::Taken => Ok(true),
+            SharedTurn::Paused(length) => {
+                self.note_pause(who, length);
+                Ok(false)
+            }
         }
-        until_ready(&rates.of_users, Caller::counted(who), deadline).await
     }
 
     fn share_of(&self, who: Option<&Caller>) -> Share<Arc<Semaphore>> {
@@ -337,6 +291,13 @@ impl RequestLimiter {
 
     /// Alyx asked this caller for a pause.
     pub(super) fn pause(&self, who: Option<&Caller>, length: Duration) {
+        self.note_pause(who, length);
+        if let Some(shared) = self.shared.get() {
+            shared.tell_pause(who, length);
+        }
+    }
+
+    fn note_pause(&self, who: Option<&Caller>, length: Duration) {
         let now = self.clock.instant();
         let until = now + length;
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -363,7 +324,10 @@ impl RequestLimiter {
     /// Forgets tokens that have not asked for a while, so that the table stays small.
     pub fn tidy(&self) {
         if let Some(rates) = self.rates.load_full() {
-            [&rates.of_users, &rates.of_parts].into_iter().for_each(RateLimiter::retain_recent);
+            rates.tidy();
+        }
+        if let Some(shared) = self.shared.get() {
+            shared.tidy();
         }
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let used = |places: &Arc<Semaphore>| Arc::strong_count(places) > 1;

@@ -6,7 +6,7 @@ mod sql;
 mod tls;
 mod wire;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio_postgres::{
@@ -22,6 +22,7 @@ use super::{
         Beat, ClusterEngine, ClusterEngineError, Ending, EngineReply, EventKind, FollowedEvents, Life,
         MemberId, MemberSeen, Pulse, SealedEvent, Seq, ToldEvent, WriteId,
     },
+    pace::{TurnAsked, TurnTold},
     seal::ClusterSeal,
 };
 use crate::settings::ClusterSettings;
@@ -116,7 +117,26 @@ impl PostgresEngine {
         if format > FORMAT {
             return Err(ClusterEngineError::Format(format));
         }
-        if self.seal.fits(&key_check) { Ok(()) } else { Err(ClusterEngineError::WrongKey) }
+        if !self.seal.fits(&key_check) {
+            return Err(ClusterEngineError::WrongKey);
+        }
+        if !get::<bool>(row, 2)? {
+            self.extend(client).await;
+        }
+        Ok(())
+    }
+
+    /// Makes the tables that earlier versions don't know. Without them the rest goes on.
+    async fn extend(&self, client: &tokio_postgres::Client) {
+        let made = client.batch_execute(&self.statements.extend).await;
+        if let Err(error) = made {
+            let _ = client.batch_execute("ROLLBACK").await;
+            tracing::warn!(
+                %error,
+                "the cluster's tables of an earlier version could not be completed, so the pace towards Alyx is not shared: \
+                 run `alyx-proxy cluster init` as a role that may"
+            );
+        }
     }
 
     async fn create(&self, client: &tokio_postgres::Client) -> Result<(), ClusterEngineError> {
@@ -137,7 +157,7 @@ impl PostgresEngine {
 
     /// Makes the tables, where they are not there; where they are.
     pub async fn init(&self) -> Result<String, ClusterEngineError> {
-        self.ask(&self.work, &self.statements.members, &[]).await?;
+        self.ask(&self.work, &self.statements.tidy_turns, &[]).await?;
         Ok(format!("{} in {}", self.statements.schema, self.address.shown))
     }
 
@@ -195,6 +215,14 @@ fn is_missing(error: &tokio_postgres::Error) -> bool {
 
 fn get<'r, T: tokio_postgres::types::FromSql<'r>>(row: &'r Row, at: usize) -> Result<T, ClusterEngineError> {
     row.try_get(at).map_err(|error| away(&error))
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+fn of_micros(span: i64) -> Duration {
+    Duration::from_micros(span.max(0).unsigned_abs())
 }
 
 /// What a beat brings back, and whether the engine's history is still the one that its row tells of.
@@ -312,8 +340,46 @@ impl ClusterEngine for PostgresEngine {
         self.take_out(member, None).boxed()
     }
 
+    fn turn(&self, asked: TurnAsked) -> EngineReply<'_, TurnTold> {
+        async move {
+            let TurnAsked { caller, rate, most, afresh } = asked;
+            let (every, saved, most) = (micros(rate.every), micros(rate.saved()), micros(most));
+            let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+                (&caller, Type::BYTEA),
+                (&every, Type::INT8),
+                (&saved, Type::INT8),
+                (&most, Type::INT8),
+                (&afresh, Type::BOOL),
+            ];
+            let rows = self.ask(&self.work, &self.statements.turn, &parameters).await?;
+            let row = rows.first().ok_or(ClusterEngineError::Refused)?;
+            let (taken, late, pause): (Option<i64>, i64, i64) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+            Ok(match taken {
+                Some(wait) => TurnTold::Taken(of_micros(wait)),
+                None if pause > 0 => TurnTold::Paused(of_micros(pause)),
+                // Where another took a turn in the same moment it is known to be later than that.
+                None => TurnTold::TooLate(of_micros(late.max(most + 1))),
+            })
+        }
+        .boxed()
+    }
+
+    fn pause(&self, caller: Vec<u8>, length: Duration) -> EngineReply<'_, ()> {
+        async move {
+            let length = micros(length);
+            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&caller, Type::BYTEA), (&length, Type::INT8)];
+            self.ask(&self.work, &self.statements.pause, &parameters).await.map(drop)
+        }
+        .boxed()
+    }
+
     fn tidy(&self) -> EngineReply<'_, ()> {
-        async move { self.ask(&self.work, &self.statements.tidy, &[]).await.map(drop) }.boxed()
+        async move {
+            self.ask(&self.work, &self.statements.tidy, &[]).await?;
+            self.ask(&self.work, &self.statements.tidy_turns, &[]).await.map(drop)
+        }
+        .boxed()
     }
 
     fn woken(&self) -> BoxFuture<'_, ()> {

@@ -21,6 +21,10 @@ pub(super) struct Statements {
     pub(super) remove: String,
     pub(super) tidy: String,
     pub(super) members: String,
+    pub(super) extend: String,
+    pub(super) turn: String,
+    pub(super) pause: String,
+    pub(super) tidy_turns: String,
 }
 
 impl Statements {
@@ -41,6 +45,10 @@ impl Statements {
             remove: fill(REMOVE),
             tidy: fill(TIDY),
             members: fill(MEMBERS),
+            extend: fill(EXTEND),
+            turn: fill(TURN),
+            pause: fill(PAUSE),
+            tidy_turns: fill(TIDY_TURNS),
         }
     }
 }
@@ -66,12 +74,23 @@ CREATE TABLE IF NOT EXISTS {s}.pending (
 );
 COMMIT;";
 
+/// What was added to format 1. Earlier programs know nothing of it and need nothing of it: they go on beside it, each at a pace
+/// of its own. It is logged nowhere: after a crash it is empty, and turns are counted from then on.
+const EXTEND: &str = "
+BEGIN;
+SET LOCAL lock_timeout = '2s';
+SELECT pg_advisory_xact_lock(hashtext('{s}'));
+CREATE UNLOGGED TABLE IF NOT EXISTS {s}.pace (
+    caller bytea PRIMARY KEY, tat bigint NOT NULL, pause bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
+COMMIT;";
+
 /// The first row; whoever comes second finds it there.
 const MADE: &str = "
 INSERT INTO {s}.clock (format, key_check, life, timeline, seq, horizon)
 VALUES (1, $1, gen_random_uuid(), {tl}, 0, 0) ON CONFLICT DO NOTHING";
 
-const CHECK: &str = "SELECT format, key_check FROM {s}.clock";
+const CHECK: &str = "SELECT format, key_check, to_regclass('{s}.pace') IS NOT NULL FROM {s}.clock";
 
 const RENEW: &str = "
 WITH c AS (UPDATE {s}.clock SET life = gen_random_uuid(), timeline = {tl}, seq = greatest(seq, $2) + 1000001
@@ -138,6 +157,33 @@ const TIDY: &str = "
 WITH m AS (SELECT coalesce(min(seen), 0) AS seen FROM {s}.member),
      old AS (DELETE FROM {s}.event WHERE at < now() - interval '1 day' AND seq <= (SELECT seen FROM m) RETURNING seq)
 UPDATE {s}.clock SET horizon = greatest(horizon, (SELECT max(seq) FROM old)) WHERE EXISTS (SELECT 1 FROM old)";
+
+/// Times are microseconds of the server's. The row of nobody says since when turns are counted. What a clock that was set back
+/// has left behind in the future counts for nothing.
+const TURN: &str = "
+WITH t AS (SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint AS now, set_config('synchronous_commit', 'off', true)),
+     m AS (INSERT INTO {s}.pace (caller, tat, pause)
+           SELECT ''::bytea, now, 0 FROM t WHERE $5 OR NOT EXISTS (SELECT 1 FROM {s}.pace WHERE caller = '')
+           ON CONFLICT (caller) DO UPDATE SET tat = excluded.tat RETURNING tat),
+     s AS (SELECT now, least(now, coalesce((SELECT tat FROM m), (SELECT tat FROM {s}.pace WHERE caller = ''), now)) AS since FROM t),
+     w AS (INSERT INTO {s}.pace AS p (caller, tat, pause) SELECT $1, greatest(since, now - $3) + $2, 0 FROM s
+           ON CONFLICT (caller) DO UPDATE
+           SET tat = greatest(CASE WHEN p.tat < (SELECT now FROM s) + 600000000 THEN p.tat ELSE 0 END,
+                              (SELECT greatest(since, now - $3) FROM s)) + $2
+           WHERE NOT (p.pause > (SELECT now FROM s) AND p.pause < (SELECT now FROM s) + 3660000000)
+             AND (p.tat <= (SELECT now FROM s) + $4 OR p.tat >= (SELECT now FROM s) + 600000000)
+           RETURNING tat)
+SELECT (SELECT greatest(w.tat - $2 - s.now, 0) FROM w), coalesce(p.tat - s.now, 0), coalesce(p.pause - s.now, 0)
+FROM s LEFT JOIN {s}.pace p ON p.caller = $1";
+
+const PAUSE: &str = "
+INSERT INTO {s}.pace AS p (caller, tat, pause)
+SELECT $1, 0, now + $2 FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint AS now) t
+ON CONFLICT (caller) DO UPDATE SET pause = greatest(p.pause, excluded.pause)";
+
+const TIDY_TURNS: &str = "
+DELETE FROM {s}.pace WHERE caller <> ''
+AND greatest(tat, pause) < (extract(epoch FROM clock_timestamp()) * 1e6)::bigint - 600000000";
 
 const MEMBERS: &str = "
 SELECT c.life, c.seq, c.timeline = {tl} AS same, 1::bigint AS here, m.id, m.name, m.version, m.beat, m.seen

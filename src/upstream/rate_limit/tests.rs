@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::rates::BURST, *};
 use crate::clock::ManualClock;
 
 const SOON: Duration = Duration::from_millis(50);

@@ -3,6 +3,7 @@
 mod away;
 mod command;
 mod mirrored;
+mod pace;
 mod together;
 
 use std::{fs, path::Path};
