@@ -20,6 +20,9 @@ use super::{CliError, args::TokenFlag, control::Control, progress_bar::StepBar};
 
 const A_DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Times that a request is repeated when the proxy asks for a pause, and the longest pause.
+const PAUSES: u32 = 8;
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 
 /// Where a proxy is asked.
 #[derive(Debug, Clone)]
@@ -66,6 +69,26 @@ impl ProxyClient {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(|error| no_answer(&self.base, &error))?;
         Ok(Reply { status, headers, body: serde_json::from_slice(&body).ok() })
+    }
+}
+
+impl ProxyClient {
+    /// Asks; where the proxy wants a pause it has one.
+    pub(super) async fn get_patiently(&self, path: &str, fields: &HeaderMap) -> Result<Reply, CliError> {
+        for _ in 0..PAUSES {
+            let reply = self.get(path, fields.clone()).await?;
+            let pause =
+                reply.headers.get(header::RETRY_AFTER).and_then(|pause| pause.to_str().ok()?.parse().ok());
+            match (reply.status, pause.map(Duration::from_secs)) {
+                (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(pause))
+                    if pause <= LONGEST_PAUSE =>
+                {
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return Ok(reply),
+            }
+        }
+        self.get(path, fields.clone()).await
     }
 }
 

@@ -16,6 +16,7 @@ mod cluster;
 mod control;
 mod demo;
 mod explain;
+mod fetch;
 mod man;
 mod one_setup;
 mod pack;
@@ -130,6 +131,9 @@ async fn dispatch(cli: Cli) -> CommandResult {
         }
         Some(Command::Pack { common: more, pack }) => {
             pack::run(&open_sources(common.and(more))?, &pack).await
+        }
+        Some(Command::Fetch { common: more, fetch }) => {
+            fetch::run(&open_sources(common.and(more))?, &fetch).await
         }
         Some(Command::Inspect { common: more, inspect }) => {
             snapshot::inspect(&open_sources(common.and(more))?, &inspect).await

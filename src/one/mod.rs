@@ -22,7 +22,7 @@ use regex::Regex;
 pub use home::Home;
 pub use plan::{Change, SetupPlan, SetupRequest, plan};
 pub use script::script;
-pub use token::token;
+pub use token::{data_login, token};
 pub use undo::{Undoing, Undone, undo};
 
 /// Why ONE's files can't be set up, or put back.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use alyx_proxy::settings::value::Size;
 use clap::{Args, ValueEnum};
 
 use super::common::{StatusFlags, TokenFlag, WordFlags};
@@ -176,6 +177,32 @@ pub(in crate::cli) struct ExplainFlags {
     /// Path and query, as ONE asks them
     #[arg(value_name = "PATH")]
     pub(in crate::cli) path: String,
+    #[command(flatten)]
+    pub(in crate::cli) token: TokenFlag,
+    #[command(flatten)]
+    pub(in crate::cli) proxy: StatusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FetchFlags {
+    /// Whose sessions, as ONE asks for them: sessions?lab=cortexlab
+    #[arg(value_name = "SESSIONS")]
+    pub(in crate::cli) query: String,
+    /// Files whose collection and name are like this (alf/*, *spikes.times*); may be repeated [default: all]
+    #[arg(long, value_name = "PATTERN", default_value = "*", hide_default_value = true)]
+    pub(in crate::cli) datasets: Vec<String>,
+    /// No more than so much in a second, e.g. "20 MB"
+    #[arg(long, value_name = "SIZE")]
+    pub(in crate::cli) rate: Option<Size>,
+    /// Only say how much it would be
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Your name at the data server, with the password in HTTP_DATA_SERVER_PWD [default: ONE's]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) login: Option<String>,
+    /// Whose token of ONE's to take [default: the one who logs in by default]
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) user: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) token: TokenFlag,
     #[command(flatten)]

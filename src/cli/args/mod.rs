@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(super) use commands::{
-    ClusterFlags, ClusterWish, DemoFlags, ExplainFlags, ExportFlags, ImportFlags, InspectFlags, KeysFlags,
-    OneSetupFlags, PackFlags, PurgeFlags, SyncFlags, TablesFlags,
+    ClusterFlags, ClusterWish, DemoFlags, ExplainFlags, ExportFlags, FetchFlags, ImportFlags, InspectFlags,
+    KeysFlags, OneSetupFlags, PackFlags, PurgeFlags, SyncFlags, TablesFlags,
 };
 pub(super) use common::{CommonFlags, ServeFlags, StatusFlags, TokenFlag, reachable};
 
@@ -141,6 +141,19 @@ pub(super) enum Command {
         common: CommonFlags,
         #[command(flatten)]
         pack: PackFlags,
+    },
+    /// Have a running proxy fetch data files of sessions, before somebody asks for them
+    ///
+    /// How much it is stands first. What is here already is not fetched again, so that a fetch that was interrupted goes on
+    /// where it was. The data server is asked with your own name and password.
+    #[command(after_help = format!(
+        "Example:\n  alyx-proxy fetch 'sessions?lab=cortexlab' --datasets 'alf/*' --rate '20 MB'\n\n{EXIT}"
+    ))]
+    Fetch {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        fetch: FetchFlags,
     },
     /// Write everything that the lab knows to one file: a snapshot
     ///

@@ -6,7 +6,6 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,14 +16,7 @@ use uuid::Uuid;
 use super::wishes::PackRequest;
 use alyx_proxy::alyx::descriptions;
 
-use crate::cli::{
-    CliError,
-    client::{ProxyClient, Reply},
-};
-
-/// Times that a request is repeated when the proxy asks for a pause, and the longest pause.
-const PAUSES: u32 = 8;
-const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+use crate::cli::{CliError, client::ProxyClient};
 
 /// A question that was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +180,7 @@ impl<'a> Packer<'a> {
         let description = descriptions::at(question);
         let accept = description.map(|description| HeaderValue::from_static(description.accept));
         let fields: HeaderMap = accept.into_iter().map(|accept| (header::ACCEPT, accept)).collect();
-        let reply = self.patiently(question, &fields).await?;
+        let reply = self.asker.get_patiently(question, &fields).await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let status = reply.headers.get("cache-status").and_then(|status| status.to_str().ok());
         if status.is_some_and(|status| status.contains("; fwd=")) {
@@ -209,24 +201,6 @@ impl<'a> Packer<'a> {
         };
         item.asked.push(PackedQuestion { question: question.to_owned(), outcome });
         Ok(reply.body.filter(|_| reply.status.is_success()))
-    }
-
-    /// Asks; where the proxy wants a pause it has one.
-    async fn patiently(&self, question: &str, fields: &HeaderMap) -> Result<Reply, CliError> {
-        for _ in 0..PAUSES {
-            let reply = self.asker.get(question, fields.clone()).await?;
-            let pause =
-                reply.headers.get(header::RETRY_AFTER).and_then(|pause| pause.to_str().ok()?.parse().ok());
-            match (reply.status, pause.map(Duration::from_secs)) {
-                (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(pause))
-                    if pause <= LONGEST_PAUSE =>
-                {
-                    tokio::time::sleep(pause).await;
-                }
-                _ => return Ok(reply),
-            }
-        }
-        self.asker.get(question, fields.clone()).await
     }
 
     /// What this question would meet without Alyx, in the proxy's own words.

@@ -1,6 +1,7 @@
 //! The lab's data files through the proxy: every byte is the data server's, each is fetched once, and nobody gets what that
 //! server would not give.
 
+mod ahead;
 mod alyx;
 mod data_server;
 mod faults;
