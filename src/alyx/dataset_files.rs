@@ -7,6 +7,10 @@ use uuid::Uuid;
 /// Columns: hash, size, version.
 pub const RECORD: &str = "SELECT hash, file_size, version FROM datasets WHERE id = ?1";
 
+/// Where the files of a session lie, as SQL over the mirror's tables, by its id: subject/date/number.
+pub const SESSION: &str = "SELECT subject || '/' || date(start_time / 1000000, 'unixepoch') || '/' || number
+                           FROM sessions WHERE id = ?1";
+
 /// Digits of an MD5. Alyx's `hash` may be a SHA-1 as well, which has more.
 const MD5_DIGITS: usize = 32;
 

@@ -180,15 +180,6 @@ impl FileIndex {
             .await
     }
 
-    /// Forgets all files whose path is like this pattern (`*` and `?` as in a shell): these.
-    pub(super) async fn purge(&self, pattern: String) -> Result<Vec<i64>, IndexError> {
-        self.run(move |connection| {
-            let mut query = connection.prepare("DELETE FROM files WHERE path GLOB ?1 RETURNING id")?;
-            query.query_map([pattern], |row| row.get(0))?.collect()
-        })
-        .await
-    }
-
     /// What is kept of a block.
     pub(super) async fn block(&self, id: i64, number: u64) -> Result<Option<IndexedBlock>, IndexError> {
         self.run(move |connection| {

@@ -8,13 +8,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{
-    DataFiles,
-    answer::fresh_for,
-    credentials::DataCredentials,
-    index::{IndexError, IndexedFile},
-    path::DataPath,
-    source::SourceRequest,
-    version::FileVersion,
+    DataFiles, answer::fresh_for, credentials::DataCredentials, index::IndexedFile, path::DataPath,
+    source::SourceRequest, version::FileVersion,
 };
 use crate::upstream::UpstreamError;
 
@@ -105,15 +100,6 @@ impl DataFiles {
                 LookOutcome::Pass
             }
         }
-    }
-
-    /// Has all files forgotten whose path is like this pattern; how many these were.
-    pub(crate) async fn purge(&self, pattern: &str) -> Result<usize, IndexError> {
-        let gone = self.index.purge(pattern.to_owned()).await?;
-        for id in &gone {
-            self.remove(*id).await;
-        }
-        Ok(gone.len())
     }
 
     /// Removes the blocks of a file that the index has forgotten.

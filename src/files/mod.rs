@@ -20,6 +20,7 @@ mod counts;
 mod credentials;
 mod fetch;
 mod folder;
+mod forget;
 mod index;
 mod judge;
 mod judged;

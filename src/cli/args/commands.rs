@@ -167,8 +167,8 @@ pub(in crate::cli) struct PurgeWhat {
     /// Those to one question, path and query, however it is spelt
     #[arg(long, value_name = "PATH")]
     pub(in crate::cli) question: Option<String>,
-    /// Data files whose path is like this, e.g. '/public/*/KS001/*'
-    #[arg(long, value_name = "PATTERN")]
+    /// Data files of a session (its id, or KS001/2021-03-01/001) or dataset (its id), or whose path is like this ('*/KS001/*')
+    #[arg(long, value_name = "WHICH")]
     pub(in crate::cli) files: Option<String>,
 }
 

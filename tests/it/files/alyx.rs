@@ -89,6 +89,15 @@ impl Lab {
         proxy.until_mirrored(1).await;
         proxy
     }
+
+    /// One that has mirrored its sessions as well.
+    async fn proxy_with_sessions(&self, setup: Setup) -> Proxy {
+        let token = &Options::default().users[0].token;
+        let setup = setup.upstream(&self.alyx.url()).set("mirror.token", token);
+        let proxy = setup.set("mirror.endpoints", "datasets,sessions").start().await;
+        proxy.until_mirrored(2).await;
+        proxy
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -226,4 +235,37 @@ async fn what_the_disk_damages_is_found_before_somebody_asks() {
         assert!(proxy.output().contains(name), "{name} is not named");
         assert!(alice(&proxy).get(&here(name)).await.expect(200).body == *bytes);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_forgotten_by_session_and_by_dataset() {
+    let (lab, origin) = (Lab::start().await, DataServer::start().await);
+    let names = ["alf/spikes.times.npy", "alf/spikes.depths.npy", "alf/spikes.amps.npy"];
+    let mut paths = Vec::new();
+    for (name, seed) in names.into_iter().zip(1..) {
+        paths.push(lab.put(&origin, name, &bytes(1000, seed)).await);
+    }
+    let other = "/lab/Subjects/KS001/2021-03-01/001/alf/a.npy".to_owned();
+    origin.put(&other, &bytes(1000, 9));
+    let proxy = lab.proxy_with_sessions(setup(origin.url())).await;
+    let purged = async |which: &str| {
+        let told = done(&run_for(&proxy, &["purge", "--files", which, "--json"]));
+        serde_json::from_str::<Value>(&told).unwrap()["purged"].as_u64().unwrap()
+    };
+    let fetched = async || {
+        for path in paths.iter().chain([&other]) {
+            alice(&proxy).get(&here(path)).await.expect(200);
+        }
+        until_kept(&proxy, 4).await;
+    };
+    fetched().await;
+    let dataset = alyx_proxy::alyx::dataset_files::dataset_of(&paths[0]).unwrap().to_string();
+    assert_eq!(purged(&dataset).await, 1);
+    fetched().await;
+    assert_eq!(purged(&lab.eid).await, 3);
+    fetched().await;
+    assert_eq!(purged(&lab.session).await, 3);
+    assert_eq!(blocks(&proxy).len(), 1);
+    assert_eq!(purged("KS001/2021-03-01/1").await, 1);
+    assert_eq!(proxy.status().await["files"]["files"], 0);
 }
