@@ -34,6 +34,8 @@ pub(super) enum Manner {
     Longer,
     /// As if it knew no ranges.
     WithoutRanges,
+    /// It gives nothing to anybody any more.
+    Refusing,
 }
 
 /// A file: its bytes, and what names their version.
@@ -140,6 +142,9 @@ async fn give(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         return Response::builder().status(404).body(Body::from("no such file")).unwrap();
     };
     let manner = *shared.manner.lock().unwrap();
+    if manner == Manner::Refusing {
+        return Response::builder().status(403).body(Body::from("no longer")).unwrap();
+    }
     let mut response = Response::builder().header("date", "Fri, 02 Jan 2026 00:00:00 GMT");
     for (name, value) in &file.fields {
         response = response.header(*name, value);
@@ -178,7 +183,7 @@ fn body(shared: &Shared, manner: Manner, start: usize, bytes: Bytes) -> Body {
         stream::iter(pieces)
     };
     match manner {
-        Manner::Plain | Manner::WithoutRanges => Body::from(bytes),
+        Manner::Plain | Manner::WithoutRanges | Manner::Refusing => Body::from(bytes),
         Manner::CutBlocks(after) if start.is_multiple_of(BLOCK) && after < bytes.len() => {
             let cut = stream::once(async { Err(io::Error::other("cut")) });
             Body::from_stream(chunks(bytes.slice(..after)).chain(cut))

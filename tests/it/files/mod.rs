@@ -6,6 +6,7 @@ mod alyx;
 mod data_server;
 mod faults;
 mod kept;
+mod killed;
 mod nginx;
 mod rights;
 mod view;

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::{ALICE, BOB, DataServer, alice, all_files, bytes, nginx::Nginx, setup, until_kept};
+use super::{
+    ALICE, BLOCK, BOB, DataServer, Manner, alice, all_files, bytes, nginx::Nginx, setup, until_kept,
+};
 use crate::support::{Client, tried};
 
 const WRONG: &str = "Basic YWxpY2U6d3Jvbmc=";
@@ -110,6 +112,36 @@ async fn a_right_that_is_taken_away_ends_with_the_time_that_it_counts_for() {
     // What was taken away is not given while the data server is away either.
     bob.get("/-/data/lab/a.npy").await.expect(504);
     alice(&proxy).get("/-/data/lab/a.npy").await.expect(200);
+}
+
+/// Who was let in counts for an hour yet, but what is not here the data server is asked for, and it says no.
+#[tokio::test]
+async fn where_a_key_was_turned_nobody_gets_more_than_was_here() {
+    let origin = DataServer::start().await;
+    let file = bytes(3 * BLOCK, 1);
+    origin.put("/lab/raw.bin", &file);
+    let long = setup(origin.url()).set("files.max_age", "1h").set("files.credentials_ttl", "1h");
+    let proxy = long.start().await;
+    let here = "/-/data/lab/raw.bin";
+    let part = async |from: usize| {
+        let range = format!("bytes={from}-{}", from + 99);
+        alice(&proxy).ask("GET", here).header("range", &range).send().await
+    };
+    assert_eq!(part(0).await.expect(206).body, file[..100]);
+    until_kept(&proxy, 1).await;
+    origin.behave(Manner::Refusing);
+    // All of it begins with what is here; it is cut off where that ends.
+    let whole = alice(&proxy).ask("GET", here).try_send().await;
+    assert!(whole.is_err() || whole.is_ok_and(|answer| answer.status == 403));
+    part(2 * BLOCK).await.expect(403);
+    // The data server has said so now: what is here is given no longer either.
+    part(0).await.expect(403);
+    let mut proxy = proxy;
+    proxy.terminate().await;
+    let proxy = proxy.restart().await;
+    alice(&proxy).get(here).await.expect(403);
+    origin.behave(Manner::Plain);
+    assert!(alice(&proxy).get(here).await.expect(200).body == file);
 }
 
 #[tokio::test]
