@@ -3,7 +3,10 @@
 //! Of each block the last byte is asked for: its answer says that the block is here. What is here already costs the data server
 //! nothing, so that a fetch that was interrupted goes on where it was.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
 
 use alyx_proxy::{
     one,
@@ -77,11 +80,13 @@ impl WantedFiles {
         let mut text = format!("{count} files of {sessions} sessions, {size}");
         let unsaid = self.files.iter().filter(|file| file.path.is_some() && file.size.is_none()).count();
         if unsaid > 0 {
-            text.push_str(&format!(" and {unsaid} of unknown size"));
+            let _ = write!(text, " and {unsaid} of unknown size");
         }
         match self.files.len() - count {
             0 => {}
-            absent => text.push_str(&format!("; {absent} more have no file at the data server")),
+            absent => {
+                let _ = write!(text, "; {absent} more have no file at the data server");
+            }
         }
         text
     }

@@ -174,7 +174,7 @@ impl ServerState {
         let since = *self.turns_since.get_or_insert(now);
         let (next, pause) = self.turns.entry(asked.caller).or_default();
         if *pause > now {
-            return TurnTold::Paused(*pause - now);
+            return TurnTold::Paused(pause.saturating_sub(now));
         }
         let slot = asked.rate.slot(*next, since, now);
         let wait = slot.saturating_sub(now);

@@ -144,6 +144,13 @@ async fn an_older_alyx_is_answered_by_its_own_rules() {
     // It has a parameter that the newest has not: what it asks is not known, and it is not ignored.
     let refused = proxy.get("/subjects?reduced=True").await.expect(504).text().to_owned();
     assert!(refused.contains("`reduced`"), "{refused}");
+    // A relation to what it does not list is none that it is known to have: no error is told in its place.
+    let notices = "data_dataset_session_related__data_notices";
+    for (asked, value) in [("isnull", "0"), ("id", "x"), ("nosuch", "1")] {
+        let question = format!("/sessions?django={notices}__{asked},{value}");
+        let refused = proxy.get(&question).await.expect(504).text().to_owned();
+        assert!(refused.contains("data-notices"), "{question}: {refused}");
+    }
     // One that neither has is ignored.
     assert_eq!(page("/labs?nosuch=1").await["count"], page("/labs").await["count"]);
     // A list that it does not have is no failure.

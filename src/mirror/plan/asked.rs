@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use crate::{
     alyx::{
         Endpoint,
-        filterset::{Undecidable, form::ActiveFilter},
+        filter::{Filter, Predicate},
+        filterset::{Undecidable, django, form::ActiveFilter},
+        model::Model,
         pagination,
         query_string::Pairs,
-        spec::ParameterUse,
+        spec::{Difference, ParameterUse},
     },
     mirror::state::States,
 };
@@ -35,6 +37,30 @@ pub(super) fn taken<'p>(
     }
     let asks = |(name, _): &&(String, String)| states.spec().parameter(endpoint, name) == ParameterUse::Asks;
     Ok(Cow::Owned(pairs.iter().filter(asks).cloned().collect()))
+}
+
+/// Refuses pairs that lead over a list that this Alyx does not have: whether its records have such a relation is not known, and
+/// so not what it says to them.
+pub(super) fn related(
+    states: &States,
+    endpoint: &'static Endpoint,
+    pairs: &Pairs,
+) -> Result<(), Undecidable> {
+    let spec = states.spec();
+    let is_pairs = |name: &str| matches!(endpoint.filter(name), Some(Filter { test: Predicate::Django, .. }));
+    for field in pairs.iter().filter(|(name, _)| is_pairs(name)).flat_map(|(_, text)| django::fields(text)) {
+        let mut model = Model::of(endpoint.name);
+        for name in field.trim_start_matches('~').split("__") {
+            let Some(relation) = model.and_then(|model| model.relation(name)) else { break };
+            if !spec.has_list(relation.to) {
+                return Err(Undecidable::OtherAlyx {
+                    difference: Difference::NoList(relation.to).to_string(),
+                });
+            }
+            model = Model::of(relation.to);
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what lately was answered here in another way than by Alyx.

@@ -92,6 +92,7 @@ pub fn list(
         return Err(Undecidable::unsupported("read such a limit or offset as Python does").into());
     }
     let asked = asked::taken(states, endpoint, pairs)?;
+    asked::related(states, endpoint, &asked)?;
     let question = ListQuestion { endpoint, pairs: &asked, today: today.into() };
     match states.spec().readings(endpoint, &asked)? {
         None => list_as(connection, states, &question, &Reading::by(states.spec().rules()?)),

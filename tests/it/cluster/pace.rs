@@ -8,12 +8,12 @@ use super::{Shared, cluster};
 use crate::support::{Lab, Proxy, until, users};
 
 /// Requests a minute that one user may make.
-const RATE: f64 = 120.0;
+const RATE: u64 = 120;
 /// As many may come at once.
 const BURST: usize = 40;
 
 async fn paced(lab: &Lab) -> Shared {
-    let rate = format!("{RATE}");
+    let rate = RATE.to_string();
     Shared::with(&lab.url(), 3, |setup| {
         setup
             .set("upstream.requests_per_minute", &rate)
@@ -40,10 +40,9 @@ async fn one_user_asks_alyx_through_all_proxies_as_often_as_through_one() {
     let lab = Lab::open().await;
     let mut shared = paced(&lab).await;
     let start = Instant::now();
-    let allowed = |since: Instant| {
-        let turns = since.elapsed().as_secs_f64() * RATE / 60.0;
-        BURST + turns.ceil() as usize + 1
-    };
+    let turns =
+        |since: Instant| usize::try_from(((since.elapsed().as_secs() + 1) * RATE).div_ceil(60)).unwrap();
+    let allowed = |since: Instant| BURST + turns(since) + 1;
     let statuses = ask_all(&shared.proxies, 60, "together").await;
     let asked = lab.count("/subjects");
     println!("{asked} of 180 questions went to Alyx in {:?}, of {} allowed", start.elapsed(), allowed(start));
@@ -59,7 +58,7 @@ async fn one_user_asks_alyx_through_all_proxies_as_often_as_through_one() {
     let (alone, before) = (Instant::now(), lab.count("/subjects"));
     ask_all(&shared.proxies, 20, "alone").await;
     let asked = lab.count("/subjects") - before;
-    let turns = (alone.elapsed().as_secs_f64() * RATE / 60.0).ceil() as usize;
+    let turns = turns(alone);
     println!("{asked} of 60 questions went to Alyx in {:?} without PostgreSQL", alone.elapsed());
     assert!(asked >= 1 && asked <= turns + 3, "{asked} of {turns}: nothing is saved, and each has its part");
 }
