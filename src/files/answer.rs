@@ -45,6 +45,9 @@ pub(crate) enum DataError {
     /// The data server can't be asked, and what is here is not enough, or was never given to whoever asks.
     #[error("The data server could not be asked: {0}.")]
     Away(UpstreamError),
+    /// The same, and whoever asks gave no name, while the data server gave files to others for theirs.
+    #[error("The data server could not be asked: {0}.")]
+    Nameless(UpstreamError),
     /// What it sends is not what it said.
     #[error("{0}.")]
     Source(BlockError),
@@ -129,10 +132,17 @@ impl DataFiles {
                     Some(file) if self.is_here(asked, &file).await => {
                         self.give(asked, &file, KnownAs::Offline).await
                     }
+                    _ if self.gave_to_names(asked).await => Err(DataError::Nameless(failure)),
                     _ => Err(DataError::Away(failure)),
                 }
             }
         }
+    }
+
+    /// Whether a name and a password may get more: clients such as ONE tell theirs after a 401 alone.
+    async fn gave_to_names(&self, asked: &DataRequest) -> bool {
+        !asked.credentials.are_given()
+            && self.index.has_granted_others(asked.credentials.hash()).await.unwrap_or(false)
     }
 
     /// Passes the data server's own answer on.

@@ -239,6 +239,15 @@ impl FileIndex {
         .await
     }
 
+    /// Whether anything was granted to anybody else.
+    pub(super) async fn has_granted_others(&self, who: [u8; 32]) -> Result<bool, IndexError> {
+        self.run(move |connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM grants WHERE who <> ?1)";
+            connection.prepare_cached(sql)?.query_row((who,), |row| row.get(0))
+        })
+        .await
+    }
+
     /// All blocks that are kept, by file and number.
     pub(super) fn all_blocks(&self) -> rusqlite::Result<Vec<(i64, u64)>> {
         self.now(|connection| {

@@ -109,6 +109,15 @@ fn refusal(files: &DataFiles, error: &DataError) -> ProxyError {
             );
             ProxyError::new(StatusCode::GATEWAY_TIMEOUT, RefusalReason::Upstream(failure.name()), &text)
         }
+        DataError::Nameless(failure) => {
+            let text = format!(
+                "The data server ({base}) could not be asked: {failure}. Meanwhile its files are given to those whom it gave them \
+                 before: send your name and password for it."
+            );
+            let scheme = HeaderValue::from_static("Basic realm=\"data server\"");
+            ProxyError::new(StatusCode::UNAUTHORIZED, RefusalReason::Upstream(failure.name()), &text)
+                .header(header::WWW_AUTHENTICATE, scheme)
+        }
         DataError::Source(why) => {
             let text = format!("The data server ({base}) gives no whole file: {why}.");
             ProxyError::new(StatusCode::BAD_GATEWAY, RefusalReason::Upstream("data-server"), &text)

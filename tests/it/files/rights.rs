@@ -112,6 +112,24 @@ async fn a_right_that_is_taken_away_ends_with_the_time_that_it_counts_for() {
     // What was taken away is not given while the data server is away either.
     bob.get("/-/data/lab/a.npy").await.expect(504);
     alice(&proxy).get("/-/data/lab/a.npy").await.expect(200);
+    // Whoever gives no name is asked for one, whether there is such a file or not.
+    for path in ["/lab/a.npy", "/lab/none.npy"] {
+        proxy.client().anonymous().get(&format!("/-/data{path}")).await.expect(401);
+    }
+}
+
+/// Where the data server gave nothing to a name, none is asked for.
+#[tokio::test]
+async fn nobody_is_asked_for_a_name_that_would_not_help() {
+    let nginx = Nginx::start().await;
+    nginx.put("/public/a.npy", b"open");
+    let proxy = setup(&nginx.url()).start().await;
+    let client = proxy.client().anonymous();
+    client.get("/-/data/public/a.npy").await.expect(200);
+    until_kept(&proxy, 1).await;
+    drop(nginx);
+    client.get("/-/data/public/a.npy").await.expect(200);
+    client.get("/-/data/public/none.npy").await.expect(504);
 }
 
 /// Who was let in counts for an hour yet, but what is not here the data server is asked for, and it says no.

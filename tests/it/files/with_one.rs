@@ -130,6 +130,14 @@ async fn one_loads_through_the_proxy_and_a_second_one_costs_nothing() {
     let plain = loaded(plain.path(), &lab, &ids[0]).await;
     assert_eq!(plain["urls"], direct["urls"]);
     assert_eq!(plain["collection"], direct["collection"]);
+    // While the data server is away the proxy gives what that gave to this name, which ONE tells when it is asked for it.
+    let late = home(&lab.alyx.url(), &nginx.url(), ("alice", "wonder-land-1"));
+    one_setup(late.path(), &["--url", &url, "--data"]);
+    drop(nginx);
+    let offline = loaded(late.path(), &lab, &ids[0]).await;
+    for same in ["sum", "dataset", "object", "collection", "by_url"] {
+        assert_eq!(offline[same], direct[same], "{same}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
