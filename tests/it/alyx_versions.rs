@@ -151,6 +151,10 @@ async fn an_older_alyx_is_answered_by_its_own_rules() {
         let refused = proxy.get(&question).await.expect(504).text().to_owned();
         assert!(refused.contains("data-notices"), "{question}: {refused}");
     }
+    // Django's words for several lookups at once are those of its version.
+    proxy.get("/sessions?django=users__startswith__foo,4").await.expect(504);
+    let one = proxy.get("/sessions?django=users__startswith,4").await.expect(500).text().to_owned();
+    assert!(one.contains("Unsupported lookup 'startswith'"), "{one}");
     // One that neither has is ignored.
     assert_eq!(page("/labs?nosuch=1").await["count"], page("/labs").await["count"]);
     // A list that it does not have is no failure.

@@ -11,7 +11,7 @@ use crate::{
     alyx::{
         filter::{Filter, Input, Lookup, Predicate},
         filterset::{
-            QueryError, QueryResult, Undecidable,
+            AlyxError, QueryError, QueryResult, Undecidable,
             compare::Comparison,
             django::{LookupPair, json_tests, pairs},
             form::{ActiveFilter, CleanedValue},
@@ -99,7 +99,8 @@ pub(super) fn of(
         }
         (Predicate::Django, CleanedValue::Text(text)) => {
             let each = |(field, value): &(String, _)| {
-                let read = LookupPair::new(endpoint, field, value)?;
+                let read = LookupPair::new(endpoint, field, value)
+                    .map_err(|unanswered| of_this_alyx(context, field, unanswered))?;
                 if read.comparison.is_of_nothing() {
                     context.finds_nothing();
                 }
@@ -210,6 +211,23 @@ fn several(
         }
     }
     Ok(conditions)
+}
+
+/// Why a pair is not answered, where that can be said of an Alyx that is not the newest: it may lack the field, and its Django
+/// names several lookups at once otherwise.
+fn of_this_alyx(context: &Context<'_>, field: &str, unanswered: QueryError) -> QueryError {
+    let QueryError::Refused(AlyxError { body, .. }) = &unanswered else { return unanswered };
+    if context.states.spec().differences().is_empty() {
+        return unanswered;
+    }
+    let names_lookups = body.contains("Unsupported lookup");
+    match Path::resolve(context.endpoint.name, field.trim_start_matches('~')) {
+        Ok(path) if path.rest.len() > 1 && names_lookups => {
+            QueryError::beyond("know this Alyx's words for several lookups")
+        }
+        Ok(path) => shown::visible(context, &path).err().unwrap_or(unanswered),
+        Err(_) => unanswered,
+    }
 }
 
 /// One pair of `django=`.
