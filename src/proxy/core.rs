@@ -140,9 +140,6 @@ impl Core {
         let mirror = open_mirror(&store, &folder, clock.clone(), settings.storage.max_memory).await?;
         let seal = Arc::new(key.seal());
         let cluster = open_cluster(&settings, &mode, &upstream, &store, &clock).await?;
-        if let Some(cluster) = &cluster {
-            upstream.pace.share_with(cluster.clone());
-        }
         seal_secrets(&store, mirror.as_ref(), &seal).await;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let audit = AuditLog::start(&folder, settings.clone(), clock.clone(), Box::new(key.hash_names()))
@@ -262,7 +259,11 @@ async fn open_cluster(
     if mode.snapshot().is_some() || settings.cache.profile == Profile::Rfc9111 {
         return Ok(None);
     }
-    Cluster::open(&settings.cluster, upstream.base(), store, clock.clone()).await
+    let cluster = Cluster::open(&settings.cluster, upstream.base(), store, clock.clone()).await?;
+    if let Some(cluster) = &cluster {
+        upstream.pace.share_with(cluster.clone());
+    }
+    Ok(cluster)
 }
 
 async fn open_mirror(
