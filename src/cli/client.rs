@@ -70,9 +70,7 @@ impl ProxyClient {
         let body = response.bytes().await.map_err(|error| no_answer(&self.base, &error))?;
         Ok(Reply { status, headers, body: serde_json::from_slice(&body).ok() })
     }
-}
 
-impl ProxyClient {
     /// Asks; where the proxy wants a pause it has one.
     pub(super) async fn get_patiently(&self, path: &str, fields: &HeaderMap) -> Result<Reply, CliError> {
         for _ in 0..PAUSES {
